@@ -1,0 +1,550 @@
+//! The octets of a stored response, which may still be growing while they are read.
+//!
+//! One writer, any number of readers. A reader yields octets until the end and waits where there are none
+//! yet, so that a collapse, read-while-write and a background refresh are one case. A content that turns
+//! out too large to keep becomes a *window*: octets leave at the front once the slowest reader has them,
+//! and the writer waits for it. Nothing here knows HTTP or the store's accounts.
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::BodyError;
+use crate::semantics::ranges::Span;
+
+/// Octets are copied into blocks of this size, so that what a content holds is what it accounts for.
+const BLOCK: usize = 64 * 1024;
+
+/// What one small piece costs beside its octets.
+pub const PIECE_OVERHEAD: usize = std::mem::size_of::<Piece>();
+
+/// A content: growing, complete, or broken for all its readers at once.
+pub struct Content {
+    end: OnceLock<Result<Whole, BodyError>>,
+    growing: Mutex<Option<Box<Growing>>>,
+}
+
+/// Octets that are all there.
+enum Whole {
+    One(Bytes),
+    Many(Box<[Piece]>),
+}
+
+#[derive(Clone)]
+struct Piece {
+    start: u64,
+    bytes: Bytes,
+}
+
+struct Growing {
+    block: BytesMut,
+    pieces: Vec<Piece>,
+    len: u64,
+    /// The length that framing announced.
+    announced: Option<u64>,
+    readers: Vec<Option<Place>>,
+    writer: Option<Waker>,
+    window: Option<usize>,
+}
+
+struct Place {
+    at: u64,
+    waker: Option<Waker>,
+    lost: bool,
+}
+
+/// What the writer should do before the next octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Free,
+    /// No reader is left, and nothing is kept: stop.
+    Nobody,
+}
+
+impl Content {
+    /// A content that is all there from the start.
+    pub fn complete(bytes: Bytes) -> Arc<Self> {
+        let end = OnceLock::new();
+        let _ = end.set(Ok(Whole::One(bytes)));
+        Arc::new(Self { end, growing: Mutex::new(None) })
+    }
+
+    /// A content that grows, and its writer.
+    pub fn grow(announced: Option<u64>) -> (Arc<Self>, Writer) {
+        let growing = Growing {
+            block: BytesMut::new(),
+            pieces: Vec::new(),
+            len: 0,
+            announced,
+            readers: Vec::new(),
+            writer: None,
+            window: None,
+        };
+        let content = Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
+        let writer = Writer { content: Arc::clone(&content), landed: false };
+        (content, writer)
+    }
+
+    /// The octets, if they are all there in one piece.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self.end.get() {
+            Some(Ok(Whole::One(bytes))) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The exact length: of a complete content, or as announced for a growing one.
+    pub fn length(&self) -> Option<u64> {
+        match self.end.get() {
+            Some(Ok(whole)) => Some(whole.len()),
+            Some(Err(_)) => None,
+            None => match &*self.growing.lock() {
+                Some(growing) => growing.announced,
+                None => self.end.get()?.as_ref().ok().map(Whole::len),
+            },
+        }
+    }
+
+    /// Says whether all octets are there.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.end.get(), Some(Ok(_)))
+    }
+
+    /// Says whether the content broke.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.end.get(), Some(Err(_)))
+    }
+
+    /// Opens a reader on a part, or on everything; `None` if the front is gone already.
+    pub fn read(self: &Arc<Self>, part: Option<Span>) -> Option<Reader> {
+        let (at, end) = part.map_or((0, None), |span| (span.start, Some(span.end)));
+        let mut reader = Reader { content: Arc::clone(self), at, end, place: None };
+        if self.end.get().is_none()
+            && let Some(growing) = &mut *self.growing.lock()
+        {
+            if growing.front() > at {
+                return None;
+            }
+            reader.place = Some(growing.enter(at));
+        }
+        Some(reader)
+    }
+}
+
+impl Whole {
+    fn len(&self) -> u64 {
+        match self {
+            Self::One(bytes) => bytes.len() as u64,
+            Self::Many(pieces) => pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64),
+        }
+    }
+
+    fn at(&self, at: u64) -> Option<Bytes> {
+        match self {
+            Self::One(bytes) => usize::try_from(at).ok().filter(|at| *at < bytes.len()).map(|at| bytes.slice(at..)),
+            Self::Many(pieces) => piece_at(pieces, at),
+        }
+    }
+}
+
+fn piece_at(pieces: &[Piece], at: u64) -> Option<Bytes> {
+    let index = pieces.partition_point(|piece| piece.start <= at).checked_sub(1)?;
+    let piece = &pieces[index];
+    let offset = usize::try_from(at - piece.start).ok()?;
+    (offset < piece.bytes.len()).then(|| piece.bytes.slice(offset..))
+}
+
+impl Growing {
+    fn front(&self) -> u64 {
+        self.pieces.first().map_or(self.len, |piece| piece.start)
+    }
+
+    fn enter(&mut self, at: u64) -> usize {
+        let place = Some(Place { at, waker: None, lost: false });
+        match self.readers.iter().position(Option::is_none) {
+            Some(free) => {
+                self.readers[free] = place;
+                free
+            }
+            None => {
+                self.readers.push(place);
+                self.readers.len() - 1
+            }
+        }
+    }
+
+    fn wake_readers(&mut self) {
+        for place in self.readers.iter_mut().flatten() {
+            if let Some(waker) = place.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    // In a window, drops what every reader has seen.
+    fn trim(&mut self) {
+        if self.window.is_none() {
+            return;
+        }
+        let slowest = self.readers.iter().flatten().filter(|p| !p.lost).map(|p| p.at).min().unwrap_or(self.len);
+        let seen = self.pieces.partition_point(|piece| piece.start + piece.bytes.len() as u64 <= slowest);
+        if seen > 0 {
+            self.pieces.drain(..seen);
+        }
+        if self.backlog() <= self.window.unwrap_or(usize::MAX) as u64
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    fn backlog(&self) -> u64 {
+        self.len - self.front()
+    }
+}
+
+/// Grows a content. Dropping it without `finish` breaks the content for all readers.
+pub struct Writer {
+    content: Arc<Content>,
+    landed: bool,
+}
+
+impl Writer {
+    /// Adds octets; readers that wait are woken.
+    pub fn push(&mut self, mut data: &[u8]) {
+        let mut guard = self.content.growing.lock();
+        let Some(growing) = guard.as_deref_mut() else { return };
+        while !data.is_empty() {
+            if growing.block.capacity() == 0 {
+                let left = growing.announced.map_or(BLOCK as u64, |all| all.saturating_sub(growing.len));
+                let want = usize::try_from(left).unwrap_or(BLOCK).clamp(data.len().min(BLOCK), BLOCK).max(1);
+                growing.block = BytesMut::with_capacity(want);
+            }
+            let take = data.len().min(growing.block.capacity());
+            growing.block.extend_from_slice(&data[..take]);
+            let bytes = growing.block.split().freeze();
+            let start = growing.len;
+            growing.len += take as u64;
+            growing.pieces.push(Piece { start, bytes });
+            data = &data[take..];
+        }
+        growing.wake_readers();
+    }
+
+    /// Octets written so far.
+    pub fn len(&self) -> u64 {
+        self.content.growing.lock().as_ref().map_or(0, |growing| growing.len)
+    }
+
+    /// True if nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// From now on nothing is kept: octets leave once the slowest reader has them.
+    pub fn open_window(&mut self, size: usize) {
+        if let Some(growing) = self.content.growing.lock().as_deref_mut() {
+            growing.window = Some(size);
+            growing.trim();
+        }
+    }
+
+    /// Waits until the window has room; at once if there is no window.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Room> {
+        let mut guard = self.content.growing.lock();
+        let Some(growing) = guard.as_deref_mut() else { return Poll::Ready(Room::Nobody) };
+        let Some(window) = growing.window else { return Poll::Ready(Room::Free) };
+        growing.writer = Some(cx.waker().clone());
+        if growing.readers.iter().flatten().all(|place| place.lost) {
+            return Poll::Ready(Room::Nobody);
+        }
+        growing.trim();
+        if growing.backlog() <= window as u64 { Poll::Ready(Room::Free) } else { Poll::Pending }
+    }
+
+    /// Gives up on the readers that hold the window's front; they get an error.
+    pub fn lose_slowest(&mut self) {
+        let mut guard = self.content.growing.lock();
+        let Some(growing) = guard.as_deref_mut() else { return };
+        let front = growing.front() + (growing.window.unwrap_or(0) as u64) / 2;
+        for place in growing.readers.iter_mut().flatten().filter(|place| place.at <= front) {
+            place.lost = true;
+            if let Some(waker) = place.waker.take() {
+                waker.wake();
+            }
+        }
+        growing.trim();
+    }
+
+    /// How many readers there are.
+    pub fn readers(&self) -> usize {
+        self.content.growing.lock().as_ref().map_or(0, |growing| growing.readers.iter().flatten().count())
+    }
+
+    /// All octets are there. False if they are fewer or more than announced: then the content is broken.
+    pub fn finish(mut self) -> bool {
+        let (announced, len) = match &*self.content.growing.lock() {
+            Some(growing) => (growing.announced, growing.len),
+            None => return false,
+        };
+        if announced.is_some_and(|all| all != len) {
+            self.land(Err(BodyError::Truncated));
+            return false;
+        }
+        self.land(Ok(()));
+        true
+    }
+
+    /// The octets will not all come.
+    pub fn break_off(mut self, why: BodyError) {
+        self.land(Err(why));
+    }
+
+    fn land(&mut self, end: Result<(), BodyError>) {
+        self.landed = true;
+        let mut guard = self.content.growing.lock();
+        let Some(growing) = guard.as_deref_mut() else { return };
+        // A window has lost its front; its readers still need the rest, so it stays "growing" at its end.
+        if growing.window.is_some() && end.is_ok() {
+            growing.announced = Some(growing.len);
+            growing.wake_readers();
+            return;
+        }
+        let whole = end.map(|()| gather(std::mem::take(&mut growing.pieces)));
+        let _ = self.content.end.set(whole);
+        growing.wake_readers();
+        *guard = None;
+    }
+}
+
+// Small contents become one exact piece; large ones keep their blocks.
+fn gather(mut pieces: Vec<Piece>) -> Whole {
+    let total: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    match pieces.len() {
+        0 => Whole::One(Bytes::new()),
+        1 => Whole::One(pieces.swap_remove(0).bytes),
+        _ if total <= BLOCK => {
+            let mut one = Vec::with_capacity(total);
+            pieces.iter().for_each(|piece| one.extend_from_slice(&piece.bytes));
+            Whole::One(one.into())
+        }
+        count if total / count < BLOCK / 4 => {
+            let mut blocks: Vec<Piece> = Vec::with_capacity(total / BLOCK + 1);
+            let mut block: Vec<u8> = Vec::with_capacity(BLOCK);
+            let mut start = 0;
+            for piece in &pieces {
+                let mut rest = &piece.bytes[..];
+                while !rest.is_empty() {
+                    let take = rest.len().min(BLOCK - block.len());
+                    block.extend_from_slice(&rest[..take]);
+                    rest = &rest[take..];
+                    if block.len() == BLOCK {
+                        let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK));
+                        blocks.push(Piece { start, bytes: full.into() });
+                        start += BLOCK as u64;
+                    }
+                }
+            }
+            if !block.is_empty() {
+                block.shrink_to_fit();
+                blocks.push(Piece { start, bytes: block.into() });
+            }
+            Whole::Many(blocks.into_boxed_slice())
+        }
+        _ => Whole::Many(pieces.into_boxed_slice()),
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.land(Err(BodyError::Abandoned));
+        }
+    }
+}
+
+/// Follows a content from one position to another, or to its end.
+pub struct Reader {
+    content: Arc<Content>,
+    at: u64,
+    end: Option<u64>,
+    place: Option<usize>,
+}
+
+impl Reader {
+    /// Octets still to come, where known.
+    pub fn remaining(&self) -> Option<u64> {
+        self.end.or_else(|| self.content.length()).map(|end| end.saturating_sub(self.at))
+    }
+
+    /// The next octets; see [`super::Source::poll_piece`].
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.end.is_some_and(|end| self.at >= end) {
+            return Poll::Ready(None);
+        }
+        let piece = match self.content.end.get() {
+            Some(Ok(whole)) => whole.at(self.at),
+            Some(Err(why)) => return Poll::Ready(Some(Err(*why))),
+            None => match std::task::ready!(self.poll_growing(cx)) {
+                Ok(piece) => piece,
+                Err(why) => return Poll::Ready(Some(Err(why))),
+            },
+        };
+        let Some(mut bytes) = piece else {
+            // The content ended before a part that was promised.
+            return Poll::Ready(self.end.map(|_| Err(BodyError::Truncated)));
+        };
+        if let Some(left) = self.end.map(|end| end - self.at)
+            && (bytes.len() as u64) > left
+        {
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        }
+        self.at += bytes.len() as u64;
+        Poll::Ready(Some(Ok(bytes)))
+    }
+
+    // `None` inside: the growing content has ended at this position.
+    fn poll_growing(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let mut guard = self.content.growing.lock();
+        let Some(growing) = guard.as_deref_mut() else {
+            // It landed between the look at `end` and the lock.
+            return Poll::Ready(match self.content.end.get() {
+                Some(Ok(whole)) => Ok(whole.at(self.at)),
+                Some(Err(why)) => Err(*why),
+                None => Err(BodyError::Abandoned),
+            });
+        };
+        let found = piece_at(&growing.pieces, self.at);
+        let ended = growing.window.is_some() && growing.announced.is_some_and(|all| self.at >= all);
+        let Some(place) = self.place.and_then(|at| growing.readers[at].as_mut()) else {
+            return Poll::Ready(Err(BodyError::Overrun));
+        };
+        if place.lost {
+            return Poll::Ready(Err(BodyError::Overrun));
+        }
+        place.at = self.at;
+        if found.is_none() && !ended {
+            place.waker = Some(cx.waker().clone());
+            growing.trim();
+            return Poll::Pending;
+        }
+        growing.trim();
+        Poll::Ready(Ok(found))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(place) = self.place
+            && let Some(growing) = self.content.growing.lock().as_deref_mut()
+        {
+            growing.readers[place] = None;
+            growing.trim();
+            if let Some(writer) = growing.writer.take() {
+                writer.wake();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    async fn collect(mut reader: Reader) -> Result<Vec<u8>, BodyError> {
+        let mut all = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| reader.poll_piece(cx)).await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all)
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_sees_the_same_octets(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..60), from in 0u64..4000, len in 1u64..4000) {
+            run(async {
+                let all: Vec<u8> = pieces.concat();
+                let (content, mut writer) = Content::grow(None);
+                let early = content.read(None).unwrap();
+                let follow = tokio::spawn(collect(early));
+                for piece in &pieces {
+                    writer.push(piece);
+                    tokio::task::yield_now().await;
+                }
+                let end = (from + len).min(all.len() as u64);
+                let part = (from < end).then(|| content.read(Some(Span { start: from, end })).unwrap());
+                prop_assert!(writer.finish());
+                prop_assert_eq!(follow.await.unwrap().unwrap(), all.clone());
+                prop_assert_eq!(collect(content.read(None).unwrap()).await.unwrap(), all.clone());
+                if let Some(part) = part {
+                    prop_assert_eq!(collect(part).await.unwrap(), &all[from as usize..end as usize]);
+                }
+                prop_assert_eq!(content.length(), Some(all.len() as u64));
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn a_short_body_breaks_for_everybody() {
+        run(async {
+            let (content, mut writer) = Content::grow(Some(10));
+            let reader = content.read(None).unwrap();
+            writer.push(b"12345");
+            assert!(!writer.finish());
+            assert_eq!(collect(reader).await, Err(BodyError::Truncated));
+            assert!(content.is_broken());
+        });
+    }
+
+    #[test]
+    fn a_dropped_writer_breaks_the_content() {
+        run(async {
+            let (content, writer) = Content::grow(None);
+            drop(writer);
+            assert_eq!(collect(content.read(None).unwrap()).await, Err(BodyError::Abandoned));
+        });
+    }
+
+    #[test]
+    fn a_window_holds_no_more_than_its_size_and_ends_well() {
+        run(async {
+            let (content, mut writer) = Content::grow(None);
+            writer.open_window(100_000);
+            let reader = content.read(None).unwrap();
+            let follow = tokio::spawn(collect(reader));
+            let mut most = 0;
+            for at in 0..200u32 {
+                assert_eq!(std::future::poll_fn(|cx| writer.poll_room(cx)).await, Room::Free);
+                writer.push(&vec![at as u8; 10_000]);
+                most = most.max(content.growing.lock().as_ref().unwrap().backlog());
+            }
+            assert!(writer.finish());
+            assert_eq!(follow.await.unwrap().unwrap().len(), 2_000_000);
+            assert!(most <= 110_000, "held {most}");
+            assert!(content.read(None).is_none(), "the front is gone");
+        });
+    }
+
+    #[test]
+    fn a_window_without_readers_says_so_and_a_slow_reader_is_lost() {
+        run(async {
+            let (content, mut writer) = Content::grow(None);
+            let slow = content.read(None).unwrap();
+            writer.open_window(10);
+            writer.push(&[1; 50]);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert_eq!(writer.poll_room(&mut cx), Poll::Pending);
+            writer.lose_slowest();
+            assert_eq!(writer.poll_room(&mut cx), Poll::Ready(Room::Nobody));
+            assert_eq!(collect(slow).await, Err(BodyError::Overrun));
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! Bodies: what flows to a viewer, to an origin and into the store.
+//!
+//! One type, polled for pieces. It knows neither HTTP framing nor policy; whoever frames it asks for its
+//! exact length, and a body that ends early is an error, never an end.
+
+pub mod content;
+pub mod multipart;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+pub use content::{Content, Reader, Writer};
+pub use multipart::Multipart;
+
+/// Why a body stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The sender closed or broke its framing before the end.
+    Truncated,
+    /// Nothing came for longer than the deadline allows.
+    Stalled,
+    /// This reader fell too far behind one that is not kept.
+    Overrun,
+    /// Longer than a limit allows.
+    TooLarge,
+    /// Whoever produced it stopped.
+    Abandoned,
+    /// Reading from the disk failed.
+    Unreadable,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "the body ended before its announced end",
+            Self::Stalled => "no octet came in time",
+            Self::Overrun => "the reader fell too far behind",
+            Self::TooLarge => "the body is longer than the limit",
+            Self::Abandoned => "the sender gave up",
+            Self::Unreadable => "reading the stored body failed",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// Something that yields the pieces of a body.
+pub trait Source: Send {
+    /// The next piece; `None` is the true end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
+}
+
+/// A body on its way.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    /// A stored response or a part of one, perhaps still growing.
+    Stored(Reader),
+    Multipart(Box<Multipart>),
+    /// Straight from a socket or a file; the length if it was announced.
+    Wire(Box<dyn Source>, Option<u64>),
+}
+
+impl Body {
+    /// The exact length in octets, where it is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Stored(reader) => reader.remaining(),
+            Self::Multipart(parts) => Some(parts.remaining()),
+            Self::Wire(_, length) => *length,
+        }
+    }
+
+    /// The next piece, never empty; `None` is the true end.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Self::Stored(reader) => reader.poll_piece(cx),
+            Self::Multipart(parts) => parts.poll_piece(cx),
+            Self::Wire(source, left) => {
+                let piece = std::task::ready!(source.poll_piece(cx));
+                Poll::Ready(hold_to_length(piece, left))
+            }
+        }
+    }
+
+    /// Waits for the next piece.
+    pub async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
+        std::future::poll_fn(|cx| self.poll_piece(cx)).await
+    }
+}
+
+// A source that announced a length is held to it: less is truncation, more is cut and reported.
+fn hold_to_length(piece: Option<Result<Bytes, BodyError>>, left: &mut Option<u64>) -> Option<Result<Bytes, BodyError>> {
+    let Some(expected) = left else { return piece };
+    match piece {
+        Some(Ok(bytes)) => match expected.checked_sub(bytes.len() as u64) {
+            Some(rest) => {
+                *expected = rest;
+                Some(Ok(bytes))
+            }
+            None => Some(Err(BodyError::TooLarge)),
+        },
+        None if *expected > 0 => Some(Err(BodyError::Truncated)),
+        other => other,
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({:?})", self.length())
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.get_mut().poll_piece(cx).map(|piece| piece.map(|result| result.map(http_body::Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length() == Some(0)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.length().map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,143 @@
+//! What is an arriving response worth: keep it, freshen what is stored, pass it on, or reuse the old one?
+
+use std::sync::Arc;
+
+use http::header::{SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName};
+
+use super::ask::Asked;
+use super::invalidations::{Invalidations, tag_hashes};
+use super::lookup::may_stand_in;
+use super::ttl::{self, Circumstances};
+use crate::distribution::cache_policy::{Listed, Semantics};
+use crate::exchange::chosen;
+use crate::exchange::stored::{Life, Selector, Stored};
+use crate::exchange::verdict::NotKept;
+use crate::semantics::freshness::{Exchanged, date_value, initial_age};
+use crate::semantics::merge::{self, Confirms};
+use crate::semantics::time::Timestamp;
+use crate::semantics::vary::{self, Vary};
+
+/// What to do with a response that arrived.
+pub enum Arrived {
+    Keep(Box<Keeping>),
+    /// A 304 confirmed what is stored: new head, old content.
+    Freshen(Box<Keeping>, HeaderMap),
+    /// One viewer only.
+    Relay(NotKept),
+    /// The origin failed and the stored response may stand in.
+    Reuse(Arc<Stored>),
+    /// A 304 that confirms nothing we have: ask again without conditions.
+    AskAgain,
+}
+
+/// Everything `Stored` needs beside its content.
+pub struct Keeping {
+    pub selector: Selector,
+    pub born: Timestamp,
+    pub date: Timestamp,
+    pub life: Life,
+    pub tags: Box<[u64]>,
+}
+
+/// Statuses that count as a failing origin (RFC 5861 §4).
+pub const fn is_origin_failure(status: u16) -> bool {
+    matches!(status, 500 | 502 | 503 | 504)
+}
+
+/// Judges the final head of a reply to a request that may be kept.
+pub fn on_arrival(
+    asked: &Asked<'_>,
+    validating: Option<&Arc<Stored>>,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+    invalidations: &Invalidations,
+) -> Arrived {
+    if let Some(stored) = validating {
+        if status == 304 {
+            return on_confirmation(asked, stored, fields, when);
+        }
+        if is_origin_failure(status) && may_stand_in(stored, invalidations, when.arrived_at) {
+            return Arrived::Reuse(Arc::clone(stored));
+        }
+    }
+    match status {
+        304 => Arrived::Relay(NotKept::Status),
+        206 => Arrived::Relay(NotKept::Partial),
+        _ => match keeping(asked, status, fields, when) {
+            Ok(keeping) => Arrived::Keep(Box::new(keeping)),
+            Err(why) => Arrived::Relay(why),
+        },
+    }
+}
+
+fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, when: Exchanged) -> Arrived {
+    let mut merged = stored.head.to_map();
+    if merge::confirms(&merged, fields) == Confirms::No || stored.content.is_broken() {
+        return Arrived::AskAgain;
+    }
+    merge::update(&mut merged, fields);
+    match keeping(asked, stored.status, &merged, when) {
+        Ok(keeping) => Arrived::Freshen(Box::new(keeping), merged),
+        // It still answers this request, but must not be used again: a life of no length says so.
+        Err(_) => {
+            let life = Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
+            let keeping = Keeping {
+                selector: stored.selector.clone(),
+                born: when.arrived_at,
+                date: date_value(&merged, when.arrived_at),
+                life: Life { reuse: crate::exchange::stored::Reuse::AfterValidation, ..life },
+                tags: stored.tags.clone(),
+            };
+            Arrived::Freshen(Box::new(keeping), merged)
+        }
+    }
+}
+
+fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Result<Keeping, NotKept> {
+    let behavior = asked.routed.behavior;
+    let seen = Circumstances {
+        authorization: chosen::authorization_unkeyed(behavior, asked.head()),
+        identity: chosen::shows_identity_unkeyed(behavior, asked.head()),
+    };
+    let life = ttl::life(&behavior.cache, status, fields, when, seen)?;
+    let selector = selector(asked, fields)?;
+    let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
+    let tags = tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).into_iter().map(http::HeaderValue::as_bytes));
+    Ok(Keeping { selector, born, date: date_value(fields, when.arrived_at), life, tags })
+}
+
+// shared/design/DECISIONS.md 2: a field that the origin did not receive cannot have shaped its answer; one
+// that it received and the key lacks makes a variant.
+fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
+    if !fields.contains_key(VARY) {
+        return Ok(Selector::default());
+    }
+    let names: Vec<HeaderName> = match vary::parse(fields) {
+        Vary::Star => return Err(NotKept::VaryStar),
+        Vary::Names(names) => names,
+    };
+    let behavior = asked.routed.behavior;
+    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, name) && !chosen::is_keyed(behavior, name);
+    let chosen = names.into_iter().filter(counts).map(|name| {
+        let mut value = Vec::new();
+        let lines = asked.head().fields.get_all(name.as_str());
+        let value = vary::normalise(&name, lines, &mut value).map(|()| value.into_boxed_slice());
+        (name, value)
+    });
+    Ok(Selector(chosen.collect()))
+}
+
+/// Takes out of a head what a shared store does not replay.
+pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    let policy = &asked.routed.behavior.cache;
+    // DECISIONS 4: replayed only where cookies are in the key, or under the rules of RFC 9111.
+    if policy.semantics == Semantics::CloudFront && policy.key.cookies == Listed::None {
+        fields.remove(SET_COOKIE);
+    }
+    for name in [http::header::AGE, http::header::CONTENT_LENGTH] {
+        fields.remove(name);
+    }
+    fields.remove("x-cache");
+}

@@ -1,0 +1,119 @@
+//! An admitted request becomes a question to the cache: it gets its key and says what it wants.
+
+use http::Method;
+
+use crate::distribution::cache_policy::{Listed, Semantics};
+use crate::exchange::chosen;
+use crate::exchange::request::{Known, RequestHead};
+use crate::exchange::verdict::PassReason;
+use crate::gate::Routed;
+use crate::semantics::cache_control::{CacheControl, Directive};
+
+/// A request with its key.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    pub routed: Routed<'r>,
+    pub key: &'r [u8],
+    pub wants: Wants,
+}
+
+impl<'r> Asked<'r> {
+    /// The request head.
+    pub const fn head(&self) -> &'r RequestHead<'r> {
+        self.routed.head
+    }
+}
+
+/// What a request wants of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    pub method: Wanted,
+    pub answer: Answer,
+}
+
+/// Whether the store may speak at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Get,
+    Head,
+    /// Not the cache's.
+    Pass(PassReason),
+}
+
+/// Which answers will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Any,
+    /// `only-if-cached`, heard under RFC 9111 rules only: a public CDN does not take orders from viewers.
+    StoredOnly,
+}
+
+/// Says what a routed request wants.
+pub fn wants(routed: &Routed<'_>) -> Wants {
+    let policy = &routed.behavior.cache;
+    let method = match *routed.head.method {
+        _ if policy.ttl.is_off() => Wanted::Pass(PassReason::CachingDisabled),
+        Method::GET => Wanted::Get,
+        Method::HEAD => Wanted::Head,
+        _ => Wanted::Pass(PassReason::Method),
+    };
+    let stored_only = policy.semantics == Semantics::Rfc9111
+        && routed.head.known.get(Known::CacheControl).is_some()
+        && CacheControl::parse(routed.head.fields.get_all("cache-control")).has(Directive::OnlyIfCached);
+    Wants { method, answer: if stored_only { Answer::StoredOnly } else { Answer::Any } }
+}
+
+/// Writes the key of a routed request into `out`, which is emptied first.
+///
+/// Parts are separated by NUL, which no checked head contains: distribution, URL, then what the policy names.
+pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
+    let (head, behavior) = (routed.head, routed.behavior);
+    let key = &behavior.cache.key;
+    out.clear();
+    out.extend_from_slice(routed.distribution.id.as_bytes());
+    out.push(0);
+    chosen::write_keyed_url(out, behavior, routed.path, head.query);
+    if behavior.derived.host_in_key {
+        out.extend_from_slice(b"\0host=");
+        let start = out.len();
+        out.extend_from_slice(head.authority.as_bytes());
+        out[start..].make_ascii_lowercase();
+    }
+    if behavior.derived.scheme_in_key {
+        out.extend_from_slice(b"\0scheme=");
+        out.extend_from_slice(head.scheme.as_str().as_bytes());
+    }
+    for name in key.headers.iter().filter(|name| **name != http::header::HOST) {
+        write_field(out, head, name);
+    }
+    if key.cookies != Listed::None {
+        out.extend_from_slice(b"\0cookie=");
+        chosen::write_cookies(out, head, |name| key.cookies.includes(name));
+    }
+    if !behavior.cache.compress.is_empty() {
+        out.extend_from_slice(b"\0coding=");
+        chosen::write_codings(out, head, behavior.cache.compress);
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, head: &RequestHead<'_>, name: &http::HeaderName) {
+    if name.as_str().starts_with("cloudfront-") {
+        if let Some(value) = chosen::added_field(head, name.as_str()) {
+            out.push(0);
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.push(b'=');
+            out.extend_from_slice(value.as_bytes());
+        }
+        return;
+    }
+    let mut separator: &[u8] = b"=";
+    for value in head.fields.get_all(name.as_str()) {
+        if separator == b"=" {
+            out.push(0);
+            out.extend_from_slice(name.as_str().as_bytes());
+        }
+        out.extend_from_slice(separator);
+        out.extend_from_slice(value);
+        separator = b",";
+    }
+}

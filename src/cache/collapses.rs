@@ -1,0 +1,195 @@
+//! Who fetches for whom: one request to the origin on behalf of all who wait.
+//!
+//! A table and a moment it is told about; no futures. `flow::collapse` puts the waiting around it.
+
+use std::collections::HashMap;
+
+use crate::exchange::key::LogNumber;
+use crate::semantics::time::Timestamp;
+
+/// Names one collapsed fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CollapseId(pub u64);
+
+/// What a request is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Fetch, and land the collapse whatever happens.
+    Lead(CollapseId),
+    /// Wait for that fetch.
+    Follow(CollapseId),
+    /// Fetch without waiting and without being waited for.
+    Alone(AloneReason),
+}
+
+/// Why a request goes alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AloneReason {
+    /// This key brought something uncacheable a moment ago.
+    Marked,
+    /// Enough wait already.
+    Crowded,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    id: CollapseId,
+    asked_at: LogNumber,
+    followers: usize,
+}
+
+/// The collapses under way, and the marks of keys that are not to be collapsed.
+#[derive(Debug)]
+pub struct Collapses {
+    flights: HashMap<Box<[u8]>, Flight, foldhash::fast::RandomState>,
+    marks: HashMap<Box<[u8]>, Timestamp, foldhash::fast::RandomState>,
+    next: u64,
+    followers_max: usize,
+    marks_max: usize,
+}
+
+impl Collapses {
+    /// An empty table with its limits.
+    pub fn new(followers_max: usize, marks_max: usize) -> Self {
+        Self { flights: HashMap::default(), marks: HashMap::default(), next: 0, followers_max, marks_max }
+    }
+
+    /// Gives a request its role. `arrived_at` is the log's head when the request arrived.
+    ///
+    /// Nobody who arrived after an invalidation follows a fetch begun before it: such a request leads a
+    /// new fetch, which takes the old one's place (shared/design/DECISIONS.md 5).
+    pub fn join(&mut self, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Role {
+        if let Some(until) = self.marks.get(key) {
+            if now < *until {
+                return Role::Alone(AloneReason::Marked);
+            }
+            self.marks.remove(key);
+        }
+        if let Some(flight) = self.flights.get_mut(key)
+            && arrived_at <= flight.asked_at
+        {
+            if flight.followers >= self.followers_max {
+                return Role::Alone(AloneReason::Crowded);
+            }
+            flight.followers += 1;
+            return Role::Follow(flight.id);
+        }
+        self.next += 1;
+        let id = CollapseId(self.next);
+        self.flights.insert(key.into(), Flight { id, asked_at: arrived_at, followers: 0 });
+        Role::Lead(id)
+    }
+
+    /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that alone.
+    pub fn land(&mut self, key: &[u8], id: CollapseId) {
+        if self.flights.get(key).is_some_and(|flight| flight.id == id) {
+            self.flights.remove(key);
+        }
+    }
+
+    /// Remembers that a key is not worth waiting for.
+    pub fn mark(&mut self, key: &[u8], until: Timestamp, now: Timestamp) {
+        if self.marks.len() >= self.marks_max {
+            self.marks.retain(|_, until| now < *until);
+        }
+        if self.marks.len() < self.marks_max {
+            self.marks.insert(key.into(), until);
+        }
+    }
+
+    /// Forgets a mark: the key brought something that could be kept.
+    pub fn unmark(&mut self, key: &[u8]) {
+        if !self.marks.is_empty() {
+            self.marks.remove(key);
+        }
+    }
+
+    /// Collapses under way.
+    pub fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// True if nobody fetches for others.
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1000);
+
+    // Every sequence of five steps over two keys and two log numbers, against what must hold.
+    #[test]
+    fn small_worlds() {
+        #[derive(Clone, Copy)]
+        enum Step {
+            Join(usize, u64),
+            LandOldest,
+            LandNewest,
+            Mark(usize),
+        }
+        let steps = [
+            Step::Join(0, 0), Step::Join(0, 1), Step::Join(1, 0), Step::Join(1, 1), Step::LandOldest, Step::LandNewest, Step::Mark(0),
+        ];
+        let keys: [&[u8]; 2] = [b"a", b"b"];
+        for world in 0..steps.len().pow(5) {
+            let mut table = Collapses::new(1, 10);
+            let mut leads: Vec<(usize, CollapseId, u64)> = Vec::new();
+            let mut marked = [false; 2];
+            let mut code = world;
+            for _ in 0..5 {
+                match steps[code % steps.len()] {
+                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), NOW) {
+                        Role::Lead(id) => {
+                            assert!(!marked[key]);
+                            assert!(leads.iter().all(|(_, known, _)| *known != id), "an id is given once");
+                            assert!(leads.iter().rfind(|(k, ..)| *k == key).is_none_or(|(_, _, asked)| *asked < number));
+                            leads.push((key, id, number));
+                        }
+                        Role::Follow(id) => {
+                            let (k, _, asked) = leads.iter().find(|(_, known, _)| *known == id).expect("somebody leads it");
+                            assert_eq!(*k, key, "followers get their own key");
+                            assert!(number <= *asked, "nobody follows a fetch begun before an invalidation it saw");
+                        }
+                        Role::Alone(AloneReason::Marked) => assert!(marked[key]),
+                        Role::Alone(AloneReason::Crowded) => {}
+                    },
+                    Step::LandOldest if !leads.is_empty() => {
+                        let (key, id, _) = leads.remove(0);
+                        table.land(keys[key], id);
+                    }
+                    Step::LandNewest if !leads.is_empty() => {
+                        let (key, id, _) = leads.pop().unwrap();
+                        table.land(keys[key], id);
+                        // An older fetch of the key may still be under way; nobody can join it any more.
+                        leads.retain(|(k, ..)| *k != key);
+                    }
+                    Step::Mark(key) => {
+                        table.mark(keys[key], Timestamp(2000), NOW);
+                        marked[key] = true;
+                    }
+                    Step::LandOldest | Step::LandNewest => {}
+                }
+                code /= steps.len();
+            }
+            for (key, id, _) in leads {
+                table.land(keys[key], id);
+            }
+            assert!(table.is_empty(), "every collapse lands");
+        }
+    }
+
+    #[test]
+    fn marks_end_and_are_bounded() {
+        let mut table = Collapses::new(10, 2);
+        for key in [b"a", b"b", b"c"] {
+            table.mark(key, Timestamp(2000), NOW);
+        }
+        assert_eq!(table.join(b"a", LogNumber(0), NOW), Role::Alone(AloneReason::Marked));
+        assert!(matches!(table.join(b"c", LogNumber(0), NOW), Role::Lead(_)), "a third mark has no room");
+        assert!(matches!(table.join(b"a", LogNumber(0), Timestamp(2000)), Role::Lead(_)));
+    }
+}

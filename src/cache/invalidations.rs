@@ -1,0 +1,346 @@
+//! Invalidations: what was declared old, by path, prefix or tag, each with its number in the log.
+//!
+//! A stored response carries the number at which its request to the origin began. It is invalid if a
+//! covering entry has a higher one. Finding that out costs the same for ten entries and for a million:
+//! paths and tags are looked up by hash, prefixes once per distinct length. And it costs nothing while the
+//! log's head is the one the response was last checked against. No clock takes part.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::exchange::key::LogNumber;
+use crate::exchange::stored::Stored;
+
+/// What one invalidation names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matcher {
+    /// One URL in all its variants: path, and query where the key has one. Canonical form.
+    Path(String),
+    /// Every URL that starts so; from a path with a trailing `*`.
+    Prefix(String),
+    /// Every response with this tag, lower case.
+    Tag(String),
+}
+
+/// What happens to what it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Gone: never served again.
+    Hard,
+    /// Stale: validated before it is served again, served as it is only if the origin fails.
+    Soft,
+}
+
+/// What a stored response is worth, invalidations considered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Valid,
+    Soft,
+    Hard,
+}
+
+/// Longest path an invalidation may name (shared/spec/CLOUDFRONT.md §2).
+pub const PATH_MAX: usize = 4000;
+
+impl Matcher {
+    /// Reads an item of a request: a path, a path ending in `*`, or `#tag`.
+    pub fn parse(item: &str) -> Result<Self, String> {
+        if let Some(tag) = item.strip_prefix('#') {
+            return parse_tag(tag).map(Self::Tag);
+        }
+        if !item.starts_with('/') {
+            return Err(format!("{item:?} must begin with \"/\", or with \"#\" for a tag"));
+        }
+        if item.len() > PATH_MAX {
+            return Err(format!("a path has at most {PATH_MAX} characters, this one has {}", item.len()));
+        }
+        match item.strip_suffix('*') {
+            Some(prefix) if prefix.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
+            Some(prefix) => Ok(Self::Prefix(canonical(prefix.as_bytes()))),
+            None if item.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
+            None => Ok(Self::Path(canonical(item.as_bytes()))),
+        }
+    }
+
+    /// Says whether this matcher covers a response with this URL (canonical) and these tag hashes.
+    pub fn covers(&self, url: &str, tags: &[u64]) -> bool {
+        match self {
+            Self::Path(path) => url == path,
+            Self::Prefix(prefix) => url.starts_with(prefix.as_str()),
+            Self::Tag(tag) => tags.contains(&tag_hash(tag.as_bytes())),
+        }
+    }
+}
+
+impl std::fmt::Display for Matcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Tag(tag) => write!(f, "#{tag}"),
+        }
+    }
+}
+
+/// Reads a tag: visible ASCII without comma, at most 256 characters; case does not count.
+pub fn parse_tag(tag: &str) -> Result<String, String> {
+    if tag.is_empty() || tag.len() > 256 || !tag.bytes().all(|b| (33..=126).contains(&b) && b != b',') {
+        return Err(format!("{tag:?} is no tag: 1 to 256 visible ASCII characters without a comma"));
+    }
+    Ok(tag.to_ascii_lowercase())
+}
+
+/// How many tags of one response count (CloudFront keeps fifty).
+pub const TAGS_MAX: usize = 50;
+
+/// The hashes of the tags that a response's fields name.
+pub fn tag_hashes<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Box<[u64]> {
+    let tags = lines.flat_map(|line| line.split(|b| *b == b',' || *b == b' ')).map(crate::semantics::lists::trim);
+    let mut hashes: Vec<u64> = tags.filter(|tag| !tag.is_empty()).take(TAGS_MAX).map(tag_hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.into_boxed_slice()
+}
+
+/// A tag's hash, case folded. Two tags that collide would be invalidated together: too much, never too little.
+pub fn tag_hash(tag: &[u8]) -> u64 {
+    foldhash::quality::FixedState::default().hash_one(tag.to_ascii_lowercase())
+}
+
+/// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in upper case.
+pub fn canonical(url: &[u8]) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(url.len());
+    let mut at = 0;
+    while at < url.len() {
+        let byte = url[at];
+        match byte {
+            b'%' if url.len() > at + 2 && url[at + 1].is_ascii_hexdigit() && url[at + 2].is_ascii_hexdigit() => {
+                out.push('%');
+                out.push(url[at + 1].to_ascii_uppercase() as char);
+                out.push(url[at + 2].to_ascii_uppercase() as char);
+                at += 2;
+            }
+            0x21..=0x7e if !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') => out.push(byte as char),
+            _ => {
+                out.push('%');
+                out.push(HEX[usize::from(byte >> 4)] as char);
+                out.push(HEX[usize::from(byte & 15)] as char);
+            }
+        }
+        at += 1;
+    }
+    out
+}
+
+/// Highest numbers by severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Numbers {
+    hard: u64,
+    soft: u64,
+}
+
+impl Numbers {
+    fn raise(&mut self, severity: Severity, number: u64) {
+        let slot = match severity {
+            Severity::Hard => &mut self.hard,
+            Severity::Soft => &mut self.soft,
+        };
+        *slot = (*slot).max(number);
+    }
+
+    fn merge(&mut self, other: Numbers) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+    }
+}
+
+/// The entries of one distribution.
+#[derive(Debug, Default)]
+struct Entries {
+    paths: HashMap<Box<str>, Numbers, foldhash::fast::RandomState>,
+    prefixes: HashMap<Box<str>, Numbers, foldhash::fast::RandomState>,
+    /// How many prefixes there are of each length, so that only those lengths are tried.
+    lengths: BTreeMap<usize, usize>,
+    tags: HashMap<u64, Numbers, foldhash::fast::RandomState>,
+    /// Everything up to here is old: what was folded together, and `/*`.
+    everything: Numbers,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.paths.len() + self.prefixes.len() + self.tags.len()
+    }
+
+    fn add(&mut self, matcher: &Matcher, severity: Severity, number: u64) {
+        match matcher {
+            Matcher::Path(path) => self.paths.entry(path.as_str().into()).or_default().raise(severity, number),
+            Matcher::Prefix(prefix) if prefix == "/" => {
+                self.everything.raise(severity, number);
+                // A hard one leaves nothing for the others to say.
+                if severity == Severity::Hard {
+                    (self.paths, self.prefixes, self.tags) = Default::default();
+                    self.lengths.clear();
+                }
+            }
+            Matcher::Prefix(prefix) => {
+                if !self.prefixes.contains_key(prefix.as_str()) {
+                    *self.lengths.entry(prefix.len()).or_default() += 1;
+                }
+                self.prefixes.entry(prefix.as_str().into()).or_default().raise(severity, number);
+            }
+            Matcher::Tag(tag) => self.tags.entry(tag_hash(tag.as_bytes())).or_default().raise(severity, number),
+        }
+    }
+
+    fn covering(&self, url: &str, tags: &[u64]) -> Numbers {
+        let mut found = self.everything;
+        if let Some(numbers) = self.paths.get(url) {
+            found.merge(*numbers);
+        }
+        for length in self.lengths.range(..=url.len()).map(|(length, _)| *length) {
+            if let Some(numbers) = url.get(..length).and_then(|prefix| self.prefixes.get(prefix)) {
+                found.merge(*numbers);
+            }
+        }
+        for tag in tags {
+            if let Some(numbers) = self.tags.get(tag) {
+                found.merge(*numbers);
+            }
+        }
+        found
+    }
+
+    // Too many entries: say of everything what was said of any part. Costs refetches, never a stale answer.
+    fn fold(&mut self) {
+        let all = self.paths.values().chain(self.prefixes.values()).chain(self.tags.values());
+        let mut everything = self.everything;
+        all.for_each(|numbers| everything.merge(*numbers));
+        *self = Self { everything, ..Self::default() };
+    }
+}
+
+/// All invalidations that may still matter, and the head of the log.
+#[derive(Debug)]
+pub struct Invalidations {
+    head: AtomicU64,
+    entries: RwLock<HashMap<Box<[u8]>, Entries>>,
+    max: usize,
+}
+
+impl Invalidations {
+    /// An empty table that folds at `max` entries per distribution.
+    pub fn new(max: usize) -> Self {
+        Self { head: AtomicU64::new(0), entries: RwLock::default(), max }
+    }
+
+    /// The highest number that takes effect now.
+    pub fn head(&self) -> LogNumber {
+        LogNumber(self.head.load(Ordering::Acquire))
+    }
+
+    /// Makes an invalidation take effect. Numbers come from the log and rise.
+    pub fn apply(&self, distribution: &str, matchers: &[Matcher], severity: Severity, number: LogNumber) {
+        let mut all = self.entries.write();
+        let entries = all.entry(distribution.as_bytes().into()).or_default();
+        for matcher in matchers {
+            entries.add(matcher, severity, number.0);
+        }
+        if entries.len() > self.max {
+            entries.fold();
+        }
+        // After the entries, so that nobody who sees the new head misses them.
+        self.head.fetch_max(number.0, Ordering::Release);
+    }
+
+    /// Says what a stored response is worth. Usually one comparison.
+    pub fn validity(&self, stored: &Stored) -> Validity {
+        let head = self.head.load(Ordering::Acquire);
+        if stored.live.checked.load(Ordering::Relaxed) >= head || stored.asked_at.0 >= head {
+            return Validity::Valid;
+        }
+        let all = self.entries.read();
+        let numbers = all
+            .get(stored.key.distribution())
+            .map(|entries| entries.covering(&canonical(stored.key.url()), &stored.tags))
+            .unwrap_or_default();
+        if numbers.hard > stored.asked_at.0 {
+            Validity::Hard
+        } else if numbers.soft > stored.asked_at.0 {
+            Validity::Soft
+        } else {
+            stored.live.checked.fetch_max(head, Ordering::Relaxed);
+            Validity::Valid
+        }
+    }
+
+    /// Entries held, over all distributions.
+    pub fn len(&self) -> usize {
+        self.entries.read().values().map(Entries::len).sum()
+    }
+
+    /// True if nothing was ever invalidated.
+    pub fn is_empty(&self) -> bool {
+        self.head().0 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn items_are_read_as_cloudfront_reads_them() {
+        assert_eq!(Matcher::parse("/a b/ä*"), Ok(Matcher::Prefix("/a%20b/%C3%A4".into())));
+        assert_eq!(Matcher::parse("/a%c3%a4"), Ok(Matcher::Path("/a%C3%A4".into())));
+        assert_eq!(Matcher::parse("#Product:1"), Ok(Matcher::Tag("product:1".into())));
+        for bad in ["img/*", "/a*b", "/*/*", "#", "#a,b", "", "*"] {
+            assert!(Matcher::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn covered(table: &Invalidations, url: &str, tags: &[u64]) -> Numbers {
+        table.entries.read().get(&b"E"[..]).map(|e| e.covering(url, tags)).unwrap_or_default()
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_says_what_its_entries_say_one_by_one(
+            items in proptest::collection::vec(("(/[ab]{0,3}\\*?|#[xy])", any::<bool>()), 1..40),
+            url in "/[ab]{0,4}", tag in "[xyz]", max in prop_oneof![Just(1000usize), Just(3)],
+        ) {
+            let table = Invalidations::new(max);
+            let tags = [tag_hash(tag.as_bytes())];
+            let (mut hard, mut soft) = (0, 0);
+            for (at, (item, is_hard)) in items.iter().enumerate() {
+                let matcher = Matcher::parse(item).unwrap();
+                let severity = if *is_hard { Severity::Hard } else { Severity::Soft };
+                let number = at as u64 + 1;
+                table.apply("E", std::slice::from_ref(&matcher), severity, LogNumber(number));
+                if matcher.covers(&url, &tags) {
+                    if *is_hard { hard = number } else { soft = number }
+                }
+            }
+            let found = covered(&table, &url, &tags);
+            if max == 3 {
+                prop_assert!(found.hard >= hard && found.soft >= soft.min(found.soft.max(found.hard)));
+            } else {
+                prop_assert_eq!(found.hard, hard);
+                prop_assert!(found.soft == soft || found.hard > soft);
+            }
+            prop_assert_eq!(table.head(), LogNumber(items.len() as u64));
+        }
+
+        #[test]
+        fn the_canonical_form_is_its_own_canonical_form(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let once = canonical(&bytes);
+            prop_assert_eq!(canonical(once.as_bytes()), once);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! May this request be answered from what is stored?
+//!
+//! Given what was found under the key, what was invalidated and what time it is, this says what that is
+//! worth. It knows no store, no socket and no clock; nothing has been fetched yet.
+
+use std::sync::Arc;
+
+use super::ask::{Answer, Asked, Wanted};
+use super::invalidations::{Invalidations, Validity};
+use crate::exchange::request::Fields;
+use crate::exchange::stored::{Reuse, Stored};
+use crate::exchange::verdict::{MissReason, PassReason, RevalidateReason};
+use crate::semantics::time::Timestamp;
+
+/// What the stored responses are worth to one request, at one moment.
+///
+/// Time moves an answer only downwards in this list, never up.
+#[derive(Clone, Copy)]
+pub enum Lookup<'s> {
+    /// Serve it.
+    Fresh(&'s Arc<Stored>),
+    /// Serve it, and refresh it behind the viewer's back (RFC 5861 §3).
+    Stale(&'s Arc<Stored>),
+    /// Ask whether it still holds before serving it.
+    Revalidate(&'s Arc<Stored>, RevalidateReason),
+    /// Nothing here to serve; fetch, and keep what comes.
+    Miss(MissReason),
+    /// Not ours to answer or to keep; fetch for this viewer alone.
+    Pass(PassReason),
+    /// The viewer wants a stored answer or none (`only-if-cached`), and there is none.
+    Unavailable,
+}
+
+/// Decides what `found` is worth to `asked` at `now`.
+pub fn lookup<'s>(asked: &Asked<'_>, found: &'s [Arc<Stored>], invalidations: &Invalidations, now: Timestamp) -> Lookup<'s> {
+    if let Wanted::Pass(reason) = asked.wants.method {
+        return Lookup::Pass(reason);
+    }
+    let verdict = weigh(asked.head().fields, found, invalidations, now);
+    match verdict {
+        Lookup::Fresh(_) | Lookup::Stale(_) => verdict,
+        _ if asked.wants.answer == Answer::StoredOnly => Lookup::Unavailable,
+        // A HEAD with nothing to confirm brings no body that could be kept.
+        Lookup::Miss(_) | Lookup::Revalidate(..) if asked.wants.method == Wanted::Head => Lookup::Pass(PassReason::Head),
+        _ => verdict,
+    }
+}
+
+fn weigh<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>], invalidations: &Invalidations, now: Timestamp) -> Lookup<'s> {
+    let Some(stored) = choose(fields, found) else {
+        return Lookup::Miss(if found.is_empty() { MissReason::Absent } else { MissReason::OtherVariant });
+    };
+    // Asked for before the invalidation was accepted: whatever came back may be the old content, however
+    // late it arrived. Numbers of the log, not clocks (shared/design/HOUSE.md §0.4).
+    match invalidations.validity(stored) {
+        Validity::Hard => return Lookup::Miss(MissReason::Invalidated),
+        Validity::Soft => return Lookup::Revalidate(stored, RevalidateReason::Invalidated),
+        Validity::Valid => {}
+    }
+    worth(stored, now)
+}
+
+/// What one valid stored response is worth by its own life.
+pub fn worth(stored: &Arc<Stored>, now: Timestamp) -> Lookup<'_> {
+    let (age, life) = (stored.age(now), &stored.life);
+    match life.reuse {
+        Reuse::Never => return Lookup::Miss(MissReason::NeverReused),
+        Reuse::AfterValidation => return Lookup::Revalidate(stored, RevalidateReason::Always),
+        Reuse::WhileFresh => {}
+    }
+    if stored.live.suspect.load(std::sync::atomic::Ordering::Relaxed) {
+        return Lookup::Revalidate(stored, RevalidateReason::Expired);
+    }
+    // Strictly less: Expires equal to Date is stale at once (RFC 9111 §4.2).
+    if age < life.fresh {
+        Lookup::Fresh(stored)
+    } else if age < life.fresh.saturating_add(life.stale_while_revalidate) {
+        Lookup::Stale(stored)
+    } else {
+        Lookup::Revalidate(stored, RevalidateReason::Expired)
+    }
+}
+
+/// The youngest stored response whose selector fits (RFC 9111 §4.1). Broken contents do not count.
+pub fn choose<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>]) -> Option<&'s Arc<Stored>> {
+    found
+        .iter()
+        .filter(|stored| !stored.content.is_broken() && stored.selector.matches(fields))
+        .max_by_key(|stored| (stored.asked_at, stored.date))
+}
+
+/// Says whether a stale response may stand in for a failing origin (RFC 5861 §4, RFC 9111 §4.2.4).
+pub fn may_stand_in(stored: &Stored, invalidations: &Invalidations, now: Timestamp) -> bool {
+    let by_life = stored.age(now) < stored.life.fresh.saturating_add(stored.life.stale_if_error);
+    by_life && stored.life.reuse == Reuse::WhileFresh && invalidations.validity(stored) != Validity::Hard && !stored.content.is_broken()
+}

@@ -1,0 +1,9 @@
+//! Decisions about caching, and nothing but decisions: what the key is, what a stored response is worth,
+//! what an arriving one is worth, what an invalidation covers, who fetches for whom.
+
+pub mod arrival;
+pub mod ask;
+pub mod collapses;
+pub mod invalidations;
+pub mod lookup;
+pub mod ttl;

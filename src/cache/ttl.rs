@@ -1,0 +1,185 @@
+//! How long may this response live? The origin's words, weighed against the policy's bounds.
+//!
+//! Two sets of rules run through one function: CloudFront's (shared/spec/CLOUDFRONT.md §§4-5) and those of
+//! RFC 9111. Where CloudFront's would show one viewer another's content, safety wins, and the branch says so.
+
+use http::HeaderMap;
+use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
+
+use crate::distribution::cache_policy::{CachePolicy, Listed, Semantics};
+use crate::exchange::stored::{Life, Reuse, TtlRule};
+use crate::exchange::verdict::NotKept;
+use crate::semantics::cache_control::{CacheControl, Directive};
+use crate::semantics::freshness::{self, Exchanged, Lifetime, LifetimeSource};
+
+/// What is known of the request that brought a response, as far as a lifetime depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Authorization reached the origin and is not in the key (RFC 9111 §3.5).
+    pub authorization: bool,
+    /// The origin could see who asks, outside the key.
+    pub identity: bool,
+}
+
+/// Decides a lifetime, or says why the response is not kept.
+pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchanged, seen: Circumstances) -> Result<Life, NotKept> {
+    if policy.ttl.is_off() {
+        return Err(NotKept::CachingDisabled);
+    }
+    let ruling = freshness::directives(fields);
+    let mut cc = ruling.cache_control;
+    forbid(policy, status, fields, &mut cc, seen)?;
+    let explicit = freshness::explicit_lifetime(fields, &ruling, when.arrived_at);
+    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && explicit.is_none() {
+        return Err(NotKept::SetCookie);
+    }
+    let initial_age = freshness::initial_age(fields, when);
+    let (fresh, rule, reuse) = match policy.semantics {
+        Semantics::CloudFront if status >= 400 => error_lifetime(policy, status, &cc, explicit, initial_age)?,
+        Semantics::CloudFront => cloudfront_lifetime(policy, &cc, explicit, initial_age),
+        Semantics::Rfc9111 => rfc9111_lifetime(policy, status, fields, &cc, explicit, when, initial_age)?,
+    };
+    let life = windows(policy, status, &cc, Life { fresh, stale_while_revalidate: 0, stale_if_error: 0, reuse, rule });
+    worth_keeping(&life, fields, initial_age)
+}
+
+// What must not be kept at all.
+fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheControl, seen: Circumstances) -> Result<(), NotKept> {
+    if cc.has(Directive::MustUnderstand) {
+        // RFC 9111 §5.2.2.3: with a status we implement, no-store beside it is to be ignored.
+        if !freshness::is_understood(status) {
+            return Err(NotKept::NotUnderstood);
+        }
+        cc.unset(Directive::NoStore);
+    }
+    // CloudFront keeps even these for the minimum TTL; with the viewer's identity outside the key that
+    // would show one viewer's content to another (shared/design/DECISIONS.md 1).
+    let lifted = policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity;
+    if !lifted {
+        if cc.has(Directive::NoStore) {
+            return Err(NotKept::NoStore);
+        }
+        if cc.has(Directive::Private) {
+            return Err(NotKept::Private);
+        }
+    }
+    let shared = cc.has(Directive::Public) || cc.has(Directive::MustRevalidate) || cc.s_maxage.is_some();
+    if seen.authorization && !shared {
+        return Err(NotKept::Authorization);
+    }
+    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && seen.identity && policy.key.cookies == Listed::None {
+        return Err(NotKept::SetCookie);
+    }
+    Ok(())
+}
+
+type Decided = (u64, TtlRule, Reuse);
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+// The table of CLOUDFRONT.md §4.
+fn cloudfront_lifetime(policy: &CachePolicy, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64) -> Decided {
+    let min = millis(policy.ttl.min());
+    let forbidden = [Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
+    if forbidden {
+        if min > 0 {
+            return (min.saturating_add(initial_age), TtlRule::Min, Reuse::WhileFresh);
+        }
+        return (0, TtlRule::Zero, Reuse::AfterValidation);
+    }
+    match explicit {
+        None => (millis(policy.ttl.default()), TtlRule::Default, Reuse::WhileFresh),
+        Some(said) => bounded(policy, said, initial_age),
+    }
+}
+
+// The lower bound counts from arrival: a response that is old already still lives that long here.
+fn bounded(policy: &CachePolicy, said: Lifetime, initial_age: u64) -> Decided {
+    let (min, max) = (millis(policy.ttl.min()), millis(policy.ttl.max()));
+    let (fresh, rule) = if said.millis > max { (max, TtlRule::Max) } else { (said.millis, TtlRule::Origin(said.source)) };
+    if min > 0 && fresh < min.saturating_add(initial_age) && fresh.saturating_sub(initial_age) < min {
+        return (min.saturating_add(initial_age), TtlRule::Min, Reuse::WhileFresh);
+    }
+    (fresh, rule, Reuse::WhileFresh)
+}
+
+// CLOUDFRONT.md §5: some errors always, some only with a lifetime, the others never.
+fn error_lifetime(policy: &CachePolicy, status: u16, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64) -> Result<Decided, NotKept> {
+    let said = match status {
+        404 | 414 | 500 | 501 | 502 | 503 | 504 => explicit,
+        400 | 403 | 405 | 412 | 415 if cc.max_age.is_some() || cc.s_maxage.is_some() => explicit,
+        _ => return Err(NotKept::Status),
+    };
+    let capped = said.map_or(0, |said| said.millis.min(millis(policy.ttl.max())));
+    let least = millis(policy.error_ttl).saturating_add(initial_age);
+    match said {
+        Some(said) if capped >= least => Ok((capped, TtlRule::Origin(said.source), Reuse::WhileFresh)),
+        _ => Ok((least, TtlRule::Error, Reuse::WhileFresh)),
+    }
+}
+
+fn rfc9111_lifetime(
+    policy: &CachePolicy,
+    status: u16,
+    fields: &HeaderMap,
+    cc: &CacheControl,
+    explicit: Option<Lifetime>,
+    when: Exchanged,
+    initial_age: u64,
+) -> Result<Decided, NotKept> {
+    if cc.has(Directive::NoCache) {
+        return Ok((0, TtlRule::Zero, Reuse::AfterValidation));
+    }
+    if let Some(said) = explicit.or_else(|| freshness::heuristic_lifetime(status, fields, cc, when.arrived_at)) {
+        return Ok(bounded(policy, said, initial_age));
+    }
+    if !freshness::is_heuristically_cacheable(status) && !cc.has(Directive::Public) {
+        return Err(NotKept::Status);
+    }
+    let default = millis(policy.ttl.default());
+    let rule = if default > 0 { TtlRule::Default } else { TtlRule::Zero };
+    Ok((default, rule, Reuse::WhileFresh))
+}
+
+// RFC 5861, and the default window of shared/design/DECISIONS.md 10.
+fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life) -> Life {
+    let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache].iter().any(|d| cc.has(*d));
+    if strict || life.reuse != Reuse::WhileFresh {
+        return life;
+    }
+    let max = millis(policy.ttl.max());
+    let window = |secs: u64| secs.saturating_mul(1000).min(max);
+    life.stale_while_revalidate = cc.stale_while_revalidate.map_or(0, window);
+    life.stale_if_error = match cc.stale_if_error {
+        Some(secs) => window(secs),
+        // Bare s-maxage implies proxy-revalidate (RFC 9111 §5.2.2.10).
+        None if cc.s_maxage.is_some() || status >= 500 => 0,
+        None => millis(policy.stale_on_error),
+    };
+    life
+}
+
+// Kept if it can serve once more: fresh, or to be validated, or as a stand-in.
+fn worth_keeping(life: &Life, fields: &HeaderMap, initial_age: u64) -> Result<Life, NotKept> {
+    let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
+    let stands_in = life.stale_if_error > 0 && life.rule != TtlRule::Zero;
+    if life.fresh > initial_age || validator || stands_in { Ok(*life) } else { Err(NotKept::NoFreshness) }
+}
+
+/// The rule in words, with its source, for `explain`.
+pub const fn describe(rule: TtlRule) -> &'static str {
+    match rule {
+        TtlRule::Origin(LifetimeSource::Targeted) => "CDN-Cache-Control (RFC 9213)",
+        TtlRule::Origin(LifetimeSource::SMaxAge) => "s-maxage (RFC 9111 §4.2.1)",
+        TtlRule::Origin(LifetimeSource::MaxAge) => "max-age (RFC 9111 §4.2.1)",
+        TtlRule::Origin(LifetimeSource::Expires) => "Expires - Date (RFC 9111 §4.2.1)",
+        TtlRule::Origin(LifetimeSource::Heuristic) => "a tenth of Date - Last-Modified (RFC 9111 §4.2.2)",
+        TtlRule::Default => "the policy's default TTL",
+        TtlRule::Min => "the policy's minimum TTL",
+        TtlRule::Max => "the policy's maximum TTL",
+        TtlRule::Error => "the error caching minimum TTL",
+        TtlRule::Zero => "kept only to be validated",
+    }
+}

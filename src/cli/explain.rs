@@ -1,0 +1,201 @@
+//! `foreshore explain`: a request's story, told by the functions that serve requests. No socket is opened.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{ConfigArgs, fail};
+use crate::cache::ask::{self, Wanted};
+use crate::clock::Clock;
+use crate::config::{self, Making};
+use crate::distribution::cache_policy::Semantics;
+use crate::distribution::origin::OriginKind;
+use crate::distribution::region::Region;
+use crate::distribution::site::Site;
+use crate::exchange::connection::{Asker, Connection, Scheme, Version};
+use crate::exchange::key::{LogNumber, readable};
+use crate::exchange::request::ViewerRequest;
+use crate::exchange::verdict::PassReason;
+use crate::gate::{self, Routed};
+use crate::origin::request::{Asking, Node, build};
+
+#[derive(Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The URL a viewer would ask for.
+    url: String,
+    /// A field of the request, `Name: value`; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    headers: Vec<String>,
+    /// The request's method.
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: String,
+    /// The viewer's address.
+    #[arg(long, default_value = "192.0.2.1")]
+    from: std::net::IpAddr,
+}
+
+pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
+    let now = Clock::system().now();
+    let site = match config::load(&args.config.config, now, Making::Pending) {
+        Ok(loaded) => loaded.site,
+        Err(report) => {
+            eprint!("{}", report.render(false));
+            return ExitCode::FAILURE;
+        }
+    };
+    match request(args, now) {
+        Ok(request) => {
+            print!("{}", story(&site, &request));
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why),
+    }
+}
+
+fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result<ViewerRequest, String> {
+    let (scheme, rest) = match args.url.split_once("://") {
+        Some(("https", rest)) => (Scheme::Https, rest),
+        Some(("http", rest)) => (Scheme::Http, rest),
+        _ => return Err(format!("{:?} is not an http or https URL", args.url)),
+    };
+    let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(cut);
+    let target = if target.starts_with('/') { target.to_string() } else { format!("/{target}") };
+    let mut fields = HeaderMap::new();
+    for line in &args.headers {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| format!("{line:?}: {error}"))?;
+        fields.append(name, HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?);
+    }
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, asker: Asker::Viewer };
+    Ok(ViewerRequest {
+        method: Method::from_bytes(args.method.as_bytes()).map_err(|_| format!("{:?} is no method", args.method))?,
+        version: Version::Http11,
+        scheme,
+        authority: authority.to_string(),
+        target,
+        fields,
+        connection: Arc::new(connection),
+        arrived_at: now,
+        arrived_number: LogNumber(0),
+    })
+}
+
+/// The story, station by station.
+pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
+    let head = request.head();
+    let mut out = String::new();
+    let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
+    let routed = match gate::route(site, &head) {
+        Ok(routed) => routed,
+        Err(refusal) => {
+            line("host", format!("{}  refused: {} {}", head.host, refusal.status(), refusal.sentence()));
+            return out;
+        }
+    };
+    let behavior = routed.behavior;
+    line("host", format!("{}  distribution {:?}", head.host, routed.distribution.id));
+    let passed: Vec<&str> = routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
+    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
+    line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
+    match gate::admit(&routed, "explain") {
+        Ok(()) => line("viewer", format!("{}  may ask: {}, {}", head.connection.peer.ip(), head.scheme.as_str(), head.method)),
+        Err(refusal) => {
+            line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.sentence()));
+            return out;
+        }
+    }
+    let wants = ask::wants(&routed);
+    let mut key = Vec::new();
+    ask::write_key(&mut key, &routed);
+    let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
+    line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
+    let asking = match wants.method {
+        Wanted::Pass(why) => {
+            let words = match why {
+                PassReason::CachingDisabled => "the policy's maximum TTL is zero",
+                _ => "only GET and HEAD are answered from the store",
+            };
+            line("cache", format!("not asked: {words}"));
+            Asking::Pass
+        }
+        Wanted::Get | Wanted::Head => {
+            line("key", readable(&key));
+            line("keep", keep(&routed));
+            Asking::Fill
+        }
+    };
+    line("ask", hops(site, &routed, &asking));
+    let (members, _) = routed.distribution.members(behavior.target);
+    if let Some(first) = members.first() {
+        let asked = ask::Asked { routed, key: &key, wants };
+        let built = build(&asked, &asking, &routed.distribution.origins[*first], Node { id: "NODE", keeps_forwarded_for: false });
+        line("request", format!("{} {}", built.method, built.target));
+        for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
+            line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    out
+}
+
+fn keep(routed: &Routed<'_>) -> String {
+    let (policy, ttl) = (&routed.behavior.cache, routed.behavior.cache.ttl);
+    match policy.semantics {
+        Semantics::CloudFront => format!(
+            "{} unless the origin says; never under {}, never over {}; errors at least {} (CLOUDFRONT.md §4)",
+            words(ttl.default()),
+            words(ttl.min()),
+            words(ttl.max()),
+            words(policy.error_ttl)
+        ),
+        Semantics::Rfc9111 if ttl.default().is_zero() => {
+            format!("as the origin says, or a tenth of Date - Last-Modified (RFC 9111 §4.2); never over {}", words(ttl.max()))
+        }
+        Semantics::Rfc9111 => format!("as the origin says, else {}; never over {}", words(ttl.default()), words(ttl.max())),
+    }
+}
+
+fn words(duration: std::time::Duration) -> String {
+    let secs = duration.as_secs();
+    match secs {
+        0 => "0 s".into(),
+        s if s % 86_400 == 0 => format!("{} d", s / 86_400),
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s => format!("{s} s"),
+    }
+}
+
+fn hops(site: &Site, routed: &Routed<'_>, asking: &Asking) -> String {
+    let mut hops = Vec::new();
+    if let Some(Region::Parents(parents)) = &site.region
+        && matches!(asking, Asking::Fill)
+        && !routed.behavior.derived.scheme_in_key
+    {
+        let names: Vec<String> = parents.urls.iter().map(ToString::to_string).collect();
+        hops.push(format!("a parent ({})", names.join(", ")));
+    }
+    let (members, failover) = routed.distribution.members(routed.behavior.target);
+    for at in members {
+        let origin = &routed.distribution.origins[*at];
+        hops.push(match &origin.kind {
+            OriginKind::Http(http) => {
+                let scheme = if http.tls.is_some() { "https" } else { "http" };
+                format!("origin {:?} ({scheme}://{}:{}{})", origin.id, http.host, http.port, origin.path)
+            }
+            OriginKind::Directory(root) => format!("origin {:?} (folder {})", origin.id, root.display()),
+        });
+    }
+    let on = if members.len() > 1 {
+        let statuses: Vec<String> = failover.iter().map(ToString::to_string).collect();
+        format!("; the next on {} or when it cannot be reached", statuses.join(" "))
+    } else {
+        String::new()
+    };
+    format!("{}{on}", hops.join(", then "))
+}

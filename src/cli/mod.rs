@@ -1,0 +1,96 @@
+//! The commands and their help, defined once.
+
+mod certs;
+mod check;
+mod explain;
+mod purge;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A CDN edge: a caching reverse proxy that behaves like Amazon CloudFront, on your own machine.
+#[derive(Parser)]
+#[command(name = "foreshore", version, max_term_width = 100, arg_required_else_help = false)]
+#[command(after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve. SIGHUP or a changed file reloads, SIGTERM drains.
+    #[command(after_help = "Reloading swaps the whole configuration at once and keeps what is cached; a file with mistakes \
+        changes nothing, and says so in the log and in /v1/status. SIGTERM stops accepting, finishes what is in \
+        hand (at most limits.drain), and leaves; a second signal leaves at once.")]
+    Run(RunArgs),
+    /// Report every mistake of a configuration at once, with line and remedy; exit 1 if there is any.
+    Check(ConfigArgs),
+    /// Tell what would happen to a request and why, without opening a socket.
+    #[command(after_help = "Example:\n  foreshore explain https://www.example.com/img/cat.png -H 'Accept-Encoding: br'\n\n\
+        It calls the very functions that serve requests: what it says is what would be done.")]
+    Explain(explain::ExplainArgs),
+    /// Invalidate what a running edge has stored.
+    #[command(after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \
+        foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
+        not even by a fetch that is under way, and not after a crash.")]
+    Purge(purge::PurgeArgs),
+    /// Make certificates for trying things out.
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+}
+
+/// Which configuration.
+#[derive(Args, Clone)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "config/foreshore.toml", env = "FORESHORE_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// How to run.
+#[derive(Args, Clone)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How much the program says of itself.
+    #[arg(long, value_enum, default_value = "info", env = "FORESHORE_LOG")]
+    pub log_level: Level,
+    /// Do not print the lines to paste.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Levels of the program's own log.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Explain(args)) => explain::explain(&args),
+        Some(Command::Purge(args)) => purge::purge(&args),
+        Some(Command::Certs(command)) => certs::certs(&command),
+    }
+}
+
+/// Says what went wrong, on standard error.
+fn fail(why: &str) -> ExitCode {
+    eprintln!("foreshore: {why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,245 @@
+//! `foreshore run`: load, bind, serve on one runtime per core, reload on request, drain, leave.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+
+use super::{Level, RunArgs, certs, fail};
+use crate::clock::Clock;
+use crate::config::{self, Making};
+use crate::control::{Control, server};
+use crate::distribution::secret::Secret;
+use crate::distribution::site::Site;
+use crate::exchange::key::LogNumber;
+use crate::flow::{Core, Edge};
+use crate::listen::accept::{Accepting, Bound, Speaks};
+use crate::listen::tickets::Tickets;
+use crate::listen::tls::ServerTls;
+use crate::listen::{Gauges, Worker};
+use crate::origin::Live;
+use crate::origin::client::{Client, Gates};
+use crate::record::access_log::LogQueue;
+use crate::region::forward::Forwarder;
+use crate::store::log::Log;
+
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    start_logging(args.log_level);
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
+    }
+}
+
+fn start_logging(level: Level) {
+    let level = match level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
+    };
+    let colour = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).with_target(false).try_init();
+}
+
+fn start(args: &RunArgs) -> Result<(), String> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("main").build().map_err(|e| e.to_string())?;
+    let _inside = runtime.enter();
+    let clock = Clock::system();
+    for wanted in config::wanted_certificates(&args.config.config) {
+        if !wanted.chain.exists() {
+            certs::make(&wanted)?;
+            tracing::info!(certificate = %wanted.chain.display(), names = ?wanted.names, "made a development certificate");
+        }
+    }
+    let loaded = config::load(&args.config.config, clock.now(), Making::Done).map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
+    let site = loaded.site;
+    // Held until the process ends: two edges on one data folder would number invalidations twice.
+    let _lock = lock_folder(&site.data)?;
+    let node = keep_word(&site.data.join("node-id"), 8)?;
+    let token = match &site.admin.token {
+        Some(token) => token.clone(),
+        None => Secret::new(keep_word(&site.data.join("admin-token"), 32)?),
+    };
+    let (log, records) = Log::open(&site.data).map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
+    let tickets = Tickets::open(&site.data, clock.clone());
+    let tls = ServerTls::new(&site, &tickets)?;
+    let mut bound = bind_all(&site)?;
+    let admin = server::bind(site.admin.listen).map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
+    let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
+    let edge = Edge::new(Arc::clone(&site), node, clock.clone());
+    for record in &records {
+        edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
+        if let Some((edge_log, number)) = &record.from {
+            edge.applied.note(edge_log, *number);
+        }
+    }
+    let (draining, drained) = watch::channel(false);
+    let control = Arc::new(Control {
+        log: Arc::new(log),
+        config: args.config.config.clone(),
+        tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
+        tickets,
+        access_log: LogQueue::start(&site.log, site.limits.log_queue).map_err(|error| error.to_string())?,
+        gauges: Arc::new(Gauges::default()),
+        token,
+        draining,
+        started_at: clock.now(),
+        last_reload: parking_lot::Mutex::new(None),
+        forwarder: Forwarder::default(),
+        edge,
+    });
+    let workers = start_workers(&control, &site, &mut bound, &drained)?;
+    announce(args, &site, &bound, admin_address);
+    let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
+    runtime.block_on(leave(&control, site.limits.drain));
+    control.access_log.flush();
+    // Workers end by themselves once their connections have; the process does not wait for stragglers.
+    drop(workers);
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+fn lock_folder(data: &Path) -> Result<File, String> {
+    let failed = |error: std::io::Error| format!("the data folder {}: {error}", data.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(data.join("lock")).map_err(failed)?;
+    file.try_lock().map_err(|_| format!("another edge runs on the data folder {}; stop it, or set data to another folder", data.display()))?;
+    Ok(file)
+}
+
+// A random word that is made once and kept, readable by its owner alone.
+fn keep_word(path: &Path, octets: usize) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Ok(text) = std::fs::read_to_string(path)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_string());
+    }
+    let mut random = vec![0; octets];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| "no randomness".to_string())?;
+    let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(format!("{word}\n").as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(word)
+}
+
+fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {
+    let http = site.listen.http.iter().map(|address| (*address, Speaks::Http, "listen.http"));
+    let https = site.listen.https.iter().map(|address| (*address, Speaks::Https, "listen.https"));
+    let bind = |(address, speaks, key)| Bound::bind(address, speaks, site.listen.workers).map_err(|error| format!("{key} {address}: {error}"));
+    http.chain(https).map(bind).collect()
+}
+
+fn start_workers(control: &Arc<Control>, site: &Arc<Site>, bound: &mut [Bound], drained: &watch::Receiver<bool>) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+    let places = Arc::new(Semaphore::new(site.limits.connections));
+    let gates = Arc::new(Gates::default());
+    let mut threads = Vec::new();
+    for index in 0..site.listen.workers {
+        let sockets: Vec<_> = bound.iter_mut().filter_map(|one| one.take().map(|socket| (socket, one.speaks))).collect();
+        let (control, places, gates, drained) = (Arc::clone(control), Arc::clone(&places), Arc::clone(&gates), drained.clone());
+        let head_bytes = site.limits.origin_head_bytes;
+        let body = move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build() else { return };
+            runtime.block_on(async move {
+                let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
+                let core = Arc::new(Core { edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
+                let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
+                for (socket, speaks) in sockets {
+                    let accepting = Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&places) };
+                    tokio::spawn(async move {
+                        if let Err(error) = accepting.run(socket, speaks).await {
+                            tracing::error!(%error, "a listener ended");
+                        }
+                    });
+                }
+                let mut tick = tokio::time::interval(Duration::from_millis(200));
+                loop {
+                    tick.tick().await;
+                    worker.flush_log();
+                }
+            });
+        };
+        threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(body).map_err(|error| error.to_string())?);
+    }
+    Ok(threads)
+}
+
+// Serves the admin listener, watches files, obeys signals. Returns when the edge is to leave.
+async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Result<(), String> {
+    let stream = |kind| signal(kind).map_err(|error| error.to_string());
+    let (mut hangup, mut terminate, mut interrupt) = (stream(SignalKind::hangup())?, stream(SignalKind::terminate())?, stream(SignalKind::interrupt())?);
+    tokio::spawn(server::serve(Arc::clone(&control), admin));
+    tokio::spawn(Arc::clone(&control).watch_files());
+    tokio::spawn(Forwarder::keep_up(Arc::clone(&control)));
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                let this = Arc::clone(&control);
+                let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+            }
+            _ = hourly.tick() => control.tickets.rotate(),
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}
+
+// Stops accepting, lets exchanges under way finish, and gives up on the rest after a while.
+async fn leave(control: &Control, patience: Duration) {
+    control.draining.send_replace(true);
+    let open = || control.gauges.connections.load(Ordering::Relaxed);
+    tracing::info!(connections = open(), "draining");
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let finished = async {
+        while open() > 0 {
+            tick.tick().await;
+        }
+    };
+    let impatient = tokio::signal::ctrl_c();
+    tokio::select! {
+        () = finished => tracing::info!("every connection finished"),
+        () = tokio::time::sleep(patience) => tracing::warn!(connections = open(), "some connections did not finish in time"),
+        _ = impatient => {}
+    }
+    // One more turn of the cores' clocks, for the last log lines.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+}
+
+fn announce(args: &RunArgs, site: &Site, bound: &[Bound], admin: std::net::SocketAddr) {
+    for one in bound {
+        let speaks = if one.speaks == Speaks::Https { "https" } else { "http" };
+        tracing::info!(address = %one.address, speaks, workers = site.listen.workers, "listening");
+    }
+    tracing::info!(address = %admin, "admin listener");
+    for remark in &site.remarks {
+        tracing::warn!("{remark}");
+    }
+    let https = bound.iter().find(|one| one.speaks == Speaks::Https);
+    let ca = site.certificates.first().map(|c| Path::new(&c.source).with_file_name("ca.pem")).filter(|path| path.exists());
+    let (Some(https), Some(ca), false) = (https, ca, args.quiet) else { return };
+    let (ca, token) = (ca.display(), site.data.join("admin-token"));
+    let url = format!("https://localhost:{}", https.address.port());
+    println!(
+        "\nForeshore serves {url} and has something to show. Paste line by line:\n\n  \
+         curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Miss\n  \
+         curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Hit, with Age\n  \
+         curl -s  --cacert {ca} -r 0-76 {url}/tides.csv                        # a range of a larger file\n  \
+         curl -si --cacert {ca} -H 'If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT' {url}/ | head -1   # a 304\n  \
+         curl -s  -H \"Authorization: Bearer $(cat {})\" -d '{{\"paths\":[\"/*\"]}}' http://{admin}/v1/invalidations\n  \
+         curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Miss again\n",
+        token.display()
+    );
+}

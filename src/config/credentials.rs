@@ -1,0 +1,38 @@
+//! Secrets by reference: `{ file = "…" }` or `{ env = "…" }`, never a literal.
+
+use std::path::{Path, PathBuf};
+
+use super::reader::Table;
+use crate::distribution::secret::Secret;
+
+/// Reads a secret of a table; the file it came from is to be watched.
+pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Option<Secret<String>> {
+    let span = table.span();
+    let (file, env) = (table.string("file"), table.string("env"));
+    let read = match (file, env) {
+        (Some(file), None) => {
+            let path = folder.join(&file.value);
+            files.push(path.clone());
+            let text = std::fs::read_to_string(&path);
+            text.map_err(|error| (file.span, format!("the secret file {} cannot be read: {error}", path.display())))
+        }
+        (None, Some(env)) => {
+            let value = std::env::var(&env.value);
+            value.map_err(|_| (env.span, format!("the environment variable {} is not set, or is not text", env.value)))
+        }
+        _ => Err((span.clone(), "a secret is either { file = \"…\" } or { env = \"…\" }".to_string())),
+    };
+    let secret = match read {
+        Ok(text) if text.trim().is_empty() => {
+            table.problem(&span, "the secret is empty", None);
+            None
+        }
+        Ok(text) => Some(Secret::new(text.trim().to_string())),
+        Err((place, why)) => {
+            table.problem(&place, why, None);
+            None
+        }
+    };
+    table.finish();
+    secret
+}

@@ -1,0 +1,134 @@
+//! TOML becomes a `Site`, or a report of everything that is wrong with it. The only room that knows files
+//! of configuration, and the only one that reads the environment.
+
+mod compile;
+mod compile_distribution;
+mod compile_policy;
+mod compile_tls;
+mod credentials;
+pub mod reader;
+pub mod report;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use crate::distribution::site::Site;
+use crate::semantics::time::Timestamp;
+use reader::{Collector, Table};
+use report::{Problem, Report, Source};
+
+/// A certificate that is to be made if it is not there yet (`make_for`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedCertificate {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+    pub names: Vec<String>,
+}
+
+/// What loading gave.
+pub struct Loaded {
+    pub site: Arc<Site>,
+}
+
+/// Whether certificates with `make_for` may still be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// They will be made before the edge starts.
+    Pending,
+    Done,
+}
+
+/// Loads a configuration. `now` is what certificates' dates are compared with.
+pub fn load(path: &Path, now: Timestamp, making: Making) -> Result<Loaded, Report> {
+    let collector = Collector::default();
+    let texts = read_sources(path, &collector);
+    let loaded = compile_all(&texts, &collector, now, making);
+    let report = collector.report.into_inner();
+    match loaded {
+        Some(site) if report.problems.is_empty() => Ok(Loaded { site: Arc::new(site) }),
+        _ => Err(report),
+    }
+}
+
+/// Every key that a configuration may have, as found by loading one; for the test that keeps the tour whole.
+pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
+    let collector = Collector::default();
+    let texts = read_sources(path, &collector);
+    let _ = compile_all(&texts, &collector, now, Making::Pending);
+    collector.asked.into_inner()
+}
+
+/// The certificates that a configuration asks us to make.
+pub fn wanted_certificates(path: &Path) -> Vec<WantedCertificate> {
+    let collector = Collector::default();
+    let texts = read_sources(path, &collector);
+    texts.iter().enumerate().flat_map(|(at, (path, text))| compile_tls::wanted(&collector, at, path, text)).collect()
+}
+
+type Text = (PathBuf, String);
+
+// The file itself and what it includes. Files that cannot be read are problems of their own.
+fn read_sources(path: &Path, collector: &Collector) -> Vec<Text> {
+    let mut texts = Vec::new();
+    read_one(path, collector, &mut texts);
+    let includes = texts.first().map(|(path, text)| included(path, text)).unwrap_or_default();
+    for path in includes {
+        read_one(&path, collector, &mut texts);
+    }
+    texts
+}
+
+fn read_one(path: &Path, collector: &Collector, texts: &mut Vec<Text>) {
+    let mut report = collector.report.borrow_mut();
+    let text = std::fs::read_to_string(path);
+    report.sources.push(Source { path: path.to_path_buf(), text: text.as_deref().unwrap_or("").to_string() });
+    match text {
+        Ok(text) => texts.push((path.to_path_buf(), text)),
+        Err(error) => {
+            let source = report.sources.len() - 1;
+            let help = Some("name another file with --config, or start from one in config/".to_string());
+            report.problems.push(Problem { source, span: 0..0, title: format!("cannot be read: {error}"), help });
+            texts.push((path.to_path_buf(), String::new()));
+        }
+    }
+}
+
+// `include = ["sites/*.toml"]`: a `*` in the last part of the path only.
+fn included(path: &Path, text: &str) -> Vec<PathBuf> {
+    let Ok(table) = DeTable::parse(text) else { return Vec::new() };
+    let Some(list) = table.get_ref().get("include").and_then(|v| v.get_ref().as_array()) else { return Vec::new() };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut all = Vec::new();
+    for pattern in list.iter().filter_map(|v| v.get_ref().as_str()) {
+        let whole = folder.join(pattern);
+        let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or("").to_string();
+        if !name.contains('*') {
+            all.push(whole);
+            continue;
+        }
+        let Ok(glob) = globset::Glob::new(&name) else { continue };
+        let matcher = glob.compile_matcher();
+        let entries = std::fs::read_dir(whole.parent().unwrap_or(folder)).into_iter().flatten().filter_map(Result::ok);
+        let mut found: Vec<PathBuf> = entries.filter(|e| matcher.is_match(e.file_name())).map(|e| e.path()).collect();
+        found.sort();
+        all.append(&mut found);
+    }
+    all
+}
+
+fn compile_all(texts: &[Text], collector: &Collector, now: Timestamp, making: Making) -> Option<Site> {
+    let mut roots = Vec::new();
+    for (at, (_, text)) in texts.iter().enumerate() {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            let title = format!("this is not TOML: {}", error.message().replace('\n', " "));
+            collector.report.borrow_mut().problems.push(Problem { source: at, span, title, help: None });
+        }
+        roots.push(Table::new(collector, at, String::new(), table));
+    }
+    compile::compile(roots, texts, collector, now, making)
+}

@@ -1,0 +1,222 @@
+//! Invalidations as an operator asks for them: checked, written to the log, in effect, and then answered.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Control;
+use crate::cache::invalidations::{Matcher, Severity, canonical};
+use crate::exchange::key::{LogNumber, readable};
+use crate::exchange::stored::Stored;
+use crate::region::forward::ParentState;
+use crate::semantics::time::{Timestamp, format_rfc3339};
+use crate::store::log::Record;
+
+/// Items of one request.
+const ITEMS_MAX: usize = 3000;
+/// Responses that a dry run lists.
+const LISTED_MAX: usize = 1000;
+
+/// The body of `POST /v1/invalidations`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// May be left out if there is only one distribution.
+    pub distribution: Option<String>,
+    #[serde(default)]
+    pub paths: Vec<String>,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    #[serde(default)]
+    pub soft: bool,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    pub status: &'static str,
+    pub distribution: String,
+    pub items: Vec<String>,
+    pub soft: bool,
+    /// Stored responses it covers.
+    pub covered: u64,
+    /// Their URLs, in a dry run; at most a thousand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<String>,
+    pub scope: Scope,
+}
+
+/// Where it is in effect.
+#[derive(Debug, Serialize)]
+pub struct Scope {
+    pub node: String,
+    /// Each parent, and whether it has applied this invalidation already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentState>,
+}
+
+/// Why a request cannot be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// 400 and why.
+    Bad(String),
+    /// 404: no such distribution.
+    Unknown(String),
+    /// 507: the log could not be written; nothing happened.
+    NotWritten(String),
+}
+
+/// One invalidation, as listed.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    pub id: String,
+    pub number: u64,
+    pub status: &'static str,
+    pub distribution: String,
+    pub items: Vec<String>,
+    pub soft: bool,
+    pub at: String,
+}
+
+impl From<Record> for Listed {
+    fn from(record: Record) -> Self {
+        Self {
+            id: record.id,
+            number: record.number,
+            status: "Completed",
+            distribution: record.distribution,
+            items: record.matchers.iter().map(Matcher::to_string).collect(),
+            soft: record.severity == Severity::Soft,
+            at: format_rfc3339(Timestamp(record.at)),
+        }
+    }
+}
+
+impl Control {
+    /// Takes an invalidation, or shows what it would cover.
+    pub async fn invalidate(self: &Arc<Self>, asked: Asked) -> Result<Done, Wrong> {
+        let (distribution, matchers) = self.check(&asked)?;
+        let severity = if asked.soft { Severity::Soft } else { Severity::Hard };
+        let items: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+        let node = self.edge.node.clone();
+        if asked.dry_run {
+            let (covered, responses) = self.covered(&distribution, &matchers, LISTED_MAX);
+            let scope = Scope { node, parents: Vec::new() };
+            return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft: asked.soft, covered, responses, scope });
+        }
+        let record = Record {
+            number: 0,
+            id: new_id(),
+            distribution: distribution.clone(),
+            matchers,
+            severity,
+            at: self.edge.clock.now().0,
+            from: None,
+        };
+        let (record, covered) = self.accept(record).await?;
+        let parents = self.forwarder.forward(self, LogNumber(record.number)).await;
+        Ok(Done {
+            id: Some(record.id),
+            number: Some(record.number),
+            status: "Completed",
+            distribution,
+            items,
+            soft: asked.soft,
+            covered,
+            responses: Vec::new(),
+            scope: Scope { node, parents },
+        })
+    }
+
+    /// Writes a record down, puts it in force, and counts what it covers.
+    pub async fn accept(self: &Arc<Self>, record: Record) -> Result<(Record, u64), Wrong> {
+        let this = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            let edge = &this.edge;
+            let apply = |record: &Record| {
+                edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
+            };
+            let record = this.log.accept(record, apply).map_err(|error| Wrong::NotWritten(error.to_string()))?;
+            let (covered, _) = this.covered(&record.distribution, &record.matchers, 0);
+            Ok((record, covered))
+        });
+        let done = work.await.map_err(|error| Wrong::NotWritten(error.to_string()))??;
+        if done.0.severity == Severity::Hard && done.1 > 0 {
+            self.sweep();
+        }
+        Ok(done)
+    }
+
+    // Gives back the room of what is never served again, behind the operator's back.
+    fn sweep(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let mut dead = Vec::new();
+            this.edge.store.visit(|stored| {
+                if this.edge.invalidations.validity(stored) == crate::cache::invalidations::Validity::Hard {
+                    dead.push(Arc::clone(stored));
+                }
+            });
+            for stored in &dead {
+                this.edge.store.remove(stored);
+            }
+        });
+    }
+
+    fn check(&self, asked: &Asked) -> Result<(String, Vec<Matcher>), Wrong> {
+        let running = self.edge.running();
+        let known: Vec<&str> = running.site.distributions.iter().map(|d| d.id.as_str()).collect();
+        let distribution = match (&asked.distribution, &known[..]) {
+            (Some(id), _) if known.contains(&id.as_str()) => id.clone(),
+            (Some(id), _) => return Err(Wrong::Unknown(format!("there is no distribution {id:?}; known: {}", known.join(", ")))),
+            (None, [only]) => (*only).to_string(),
+            (None, _) => return Err(Wrong::Bad(format!("name the distribution; known: {}", known.join(", ")))),
+        };
+        let items = asked.paths.iter().cloned().chain(asked.tags.iter().map(|tag| format!("#{}", tag.trim_start_matches('#'))));
+        let matchers: Vec<Matcher> = items.map(|item| Matcher::parse(&item)).collect::<Result<_, _>>().map_err(Wrong::Bad)?;
+        if matchers.is_empty() {
+            return Err(Wrong::Bad("name at least one of paths or tags".into()));
+        }
+        if matchers.len() > ITEMS_MAX {
+            return Err(Wrong::Bad(format!("at most {ITEMS_MAX} items at once, these are {}", matchers.len())));
+        }
+        Ok((distribution, matchers))
+    }
+
+    fn covered(&self, distribution: &str, matchers: &[Matcher], list: usize) -> (u64, Vec<String>) {
+        let everything = matchers.iter().any(|matcher| *matcher == Matcher::Prefix("/".into()));
+        let only = self.edge.running().site.distributions.len() == 1;
+        if everything && only && list == 0 {
+            return (self.edge.store.stats().objects, Vec::new());
+        }
+        let (mut count, mut listed) = (0, Vec::new());
+        self.edge.store.visit(|stored: &Arc<Stored>| {
+            if stored.key.distribution() != distribution.as_bytes() {
+                return;
+            }
+            let url = canonical(stored.key.url());
+            if matchers.iter().any(|matcher| matcher.covers(&url, &stored.tags)) {
+                count += 1;
+                if listed.len() < list {
+                    listed.push(readable(stored.key.as_bytes()));
+                }
+            }
+        });
+        listed.sort_unstable();
+        (count, listed)
+    }
+}
+
+/// An id in CloudFront's form: `I` and thirteen of `[A-Z0-9]`.
+pub fn new_id() -> String {
+    const LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let mut random = [0u8; 13];
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    std::iter::once('I').chain(random.iter().map(|b| LETTERS[usize::from(*b) % 36] as char)).collect()
+}

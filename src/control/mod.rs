@@ -1,0 +1,51 @@
+//! The operator's door: the admin listener, invalidations, reload, status, metrics.
+//!
+//! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
+
+pub mod invalidation;
+pub mod reload;
+pub mod server;
+pub mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::distribution::secret::Secret;
+use crate::flow::Edge;
+use crate::listen::Gauges;
+use crate::listen::tickets::Tickets;
+use crate::listen::tls::ServerTls;
+use crate::record::access_log::LogQueue;
+use crate::semantics::time::Timestamp;
+use crate::store::log::Log;
+
+/// What the admin listener and the signals act upon.
+pub struct Control {
+    pub edge: Arc<Edge>,
+    pub log: Arc<Log>,
+    pub config: PathBuf,
+    pub tls: Arc<ArcSwap<Option<ServerTls>>>,
+    pub tickets: Arc<Tickets>,
+    pub access_log: Arc<LogQueue>,
+    pub gauges: Arc<Gauges>,
+    pub token: Secret<String>,
+    pub draining: watch::Sender<bool>,
+    pub started_at: Timestamp,
+    pub last_reload: Mutex<Option<Reloaded>>,
+    pub forwarder: crate::region::forward::Forwarder,
+}
+
+/// How the last reload went.
+#[derive(Clone, serde::Serialize)]
+pub struct Reloaded {
+    pub at: String,
+    pub ok: bool,
+    /// What was wrong, `file:line: …`; empty if it was taken.
+    pub problems: Vec<String>,
+    /// What was taken only in part, because it needs a restart.
+    pub needs_restart: Vec<String>,
+}

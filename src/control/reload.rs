@@ -1,0 +1,88 @@
+//! Reload: load, compare, swap. A configuration with mistakes changes nothing and says so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Control, Reloaded};
+use crate::config::{self, Making};
+use crate::distribution::site::Site;
+use crate::listen::tls::ServerTls;
+use crate::semantics::time::format_rfc3339;
+
+impl Control {
+    /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep theirs.
+    pub fn reload(&self) -> Reloaded {
+        let now = self.edge.clock.now();
+        let mut outcome = Reloaded { at: format_rfc3339(now), ok: false, problems: Vec::new(), needs_restart: Vec::new() };
+        match config::load(&self.config, now, Making::Done) {
+            Err(report) => outcome.problems = report.lines(),
+            Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
+                Err(why) => outcome.problems.push(why),
+                Ok(tls) => {
+                    outcome.needs_restart = needs_restart(&self.edge.running().site, &loaded.site);
+                    self.tls.store(Arc::new(Some(tls)));
+                    self.access_log.retarget(&loaded.site.log);
+                    self.edge.install(loaded.site);
+                    outcome.ok = true;
+                }
+            },
+        }
+        if outcome.ok {
+            tracing::info!(needs_restart = ?outcome.needs_restart, "configuration reloaded");
+        } else {
+            tracing::error!(problems = ?outcome.problems, "the changed configuration was not taken; the one before stays in force");
+        }
+        *self.last_reload.lock() = Some(outcome.clone());
+        outcome
+    }
+
+    /// Reloads whenever one of the configuration's files has changed.
+    pub async fn watch_files(self: Arc<Self>) {
+        let mut seen = fingerprints(&self.edge.running().site.files);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            let now = fingerprints(&self.edge.running().site.files);
+            if now == seen {
+                continue;
+            }
+            // Editors write in steps: a file is taken once it has been quiet for a second.
+            tick.tick().await;
+            if fingerprints(&self.edge.running().site.files) != now {
+                continue;
+            }
+            let this = Arc::clone(&self);
+            let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+            seen = fingerprints(&self.edge.running().site.files);
+        }
+    }
+}
+
+type Fingerprint = Option<(SystemTime, u64)>;
+
+fn fingerprints(files: &[PathBuf]) -> Vec<(PathBuf, Fingerprint)> {
+    let one = |path: &PathBuf| {
+        let facts = std::fs::metadata(path).ok()?;
+        Some((facts.modified().ok()?, facts.len()))
+    };
+    files.iter().map(|path| (path.clone(), one(path))).collect()
+}
+
+fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut differs = |is: bool, what: &str| {
+        if is {
+            all.push(what.to_string());
+        }
+    };
+    differs(old.listen.http != new.listen.http, "listen.http");
+    differs(old.listen.https != new.listen.https, "listen.https");
+    differs(old.listen.workers != new.listen.workers, "listen.workers");
+    differs(old.admin.listen != new.admin.listen, "admin.listen");
+    differs(old.store.memory != new.store.memory, "store.memory");
+    differs(old.data != new.data, "data");
+    differs(old.limits.connections != new.limits.connections, "limits.connections");
+    differs(old.limits.invalidations != new.limits.invalidations, "limits.invalidations");
+    all
+}

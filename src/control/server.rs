@@ -1,0 +1,208 @@
+//! The admin listener: HTTP/1.1, JSON, a bearer token compared in constant time.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::Control;
+use super::invalidation::{Asked, Listed, Wrong};
+use crate::distribution::site::Transport;
+use crate::listen::tls::ServerTls;
+use crate::region::forward::Forwarded;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Admin connections at a time.
+const CONNECTIONS: usize = 256;
+
+/// Binds the admin address.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves the admin listener for as long as the process lives.
+pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let (tcp, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accepting on the admin listener failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let control = Arc::clone(&control);
+        tokio::spawn(async move {
+            let _place = place;
+            let tls = match control.edge.running().site.admin.transport {
+                Transport::Clear => return serve_one(control, tcp).await,
+                Transport::Tls => control.tls.load().as_ref().as_ref().and_then(ServerTls::default_config),
+            };
+            let Some(config) = tls else { return };
+            let handshake = TlsAcceptor::from(config).accept(tcp);
+            if let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), handshake).await {
+                serve_one(control, stream).await;
+            }
+        });
+    }
+}
+
+async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(control: Arc<Control>, stream: S) {
+            let service = hyper::service::service_fn(move |request| {
+                let control = Arc::clone(&control);
+                async move { Ok::<_, Infallible>(answer(&control, request).await) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(30))
+                .max_buf_size(64 * 1024)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+}
+
+async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    match (&parts.method, path) {
+        (&Method::GET, "/healthz") => return text(StatusCode::OK, "ok\n"),
+        (&Method::GET, "/readyz") if *control.draining.borrow() => return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (&Method::GET, "/readyz") => return text(StatusCode::OK, "ready\n"),
+        _ => {}
+    }
+    let limit = control.edge.running().site.limits.admin_body;
+    // Edges speak to their parents with a token of their own, good for this one call.
+    if parts.method == Method::POST && path == "/v1/edge/invalidations" {
+        return from_edge(control, &parts, body, limit).await;
+    }
+    if !is_authorised(&parts.headers, control.token.expose()) {
+        let mut refused = error(StatusCode::UNAUTHORIZED, "a bearer token is needed; see admin-token in the data folder");
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return refused;
+    }
+    match (&parts.method, path) {
+        (&Method::GET, "/metrics") => {
+            let mut response = text(StatusCode::OK, &control.metrics());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+            response
+        }
+        (&Method::GET, "/v1/status") => ok(StatusCode::OK, &control.status()),
+        (&Method::POST, "/v1/reload") => {
+            let this = Arc::clone(control);
+            match tokio::task::spawn_blocking(move || this.reload()).await {
+                Ok(outcome) if outcome.ok => ok(StatusCode::OK, &outcome),
+                Ok(outcome) => ok(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
+                Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "reloading failed"),
+            }
+        }
+        (&Method::POST, "/v1/invalidations") => invalidate(control, body, limit).await,
+        (&Method::GET, "/v1/invalidations") => {
+            let all: Vec<Listed> = control.log.newest(100).into_iter().map(Listed::from).collect();
+            ok(StatusCode::OK, &json!({ "invalidations": all }))
+        }
+        (&Method::GET, one) if one.starts_with("/v1/invalidations/") => match control.log.find(&one["/v1/invalidations/".len()..]) {
+            Some(record) => ok(StatusCode::OK, &Listed::from(record)),
+            None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
+        },
+        _ => error(StatusCode::NOT_FOUND, "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, POST /v1/reload"),
+    }
+}
+
+async fn invalidate(control: &Arc<Control>, body: Incoming, limit: usize) -> Answer {
+    let asked: Asked = match read_json(body, limit).await {
+        Ok(asked) => asked,
+        Err(refused) => return refused,
+    };
+    let is_dry = asked.dry_run;
+    match control.invalidate(asked).await {
+        Ok(done) => ok(if is_dry { StatusCode::OK } else { StatusCode::CREATED }, &done),
+        Err(wrong) => refuse(wrong),
+    }
+}
+
+fn refuse(wrong: Wrong) -> Answer {
+    match wrong {
+        Wrong::Bad(why) => error(StatusCode::BAD_REQUEST, &why),
+        Wrong::Unknown(why) => error(StatusCode::NOT_FOUND, &why),
+        Wrong::NotWritten(why) => {
+            tracing::error!(why, "an invalidation could not be written down");
+            error(StatusCode::INSUFFICIENT_STORAGE, &format!("nothing was invalidated: the log could not be written: {why}"))
+        }
+    }
+}
+
+// An edge hands on what it accepted; it proves itself with the token that this node's configuration has for it.
+async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming, limit: usize) -> Answer {
+    let running = control.edge.running();
+    let claimed = parts.headers.get("foreshore-edge").and_then(|id| id.to_str().ok()).unwrap_or("");
+    let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
+    let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, edge.token.expose())) else {
+        return error(StatusCode::UNAUTHORIZED, "this edge is not trusted here");
+    };
+    let batch: Forwarded = match read_json(body, limit).await {
+        Ok(batch) => batch,
+        Err(refused) => return refused,
+    };
+    match control.take_from_edge(&edge.id, batch).await {
+        Ok(applied) => ok(StatusCode::OK, &json!({ "applied": applied })),
+        Err(wrong) => refuse(wrong),
+    }
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming, limit: usize) -> Result<T, Answer> {
+    let read = tokio::time::timeout(Duration::from_secs(30), Limited::new(body, limit).collect()).await;
+    let bytes = match read {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(_)) => return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {limit} octets, or broke off"))),
+        Err(_) => return Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    };
+    serde_json::from_slice(&bytes).map_err(|why| error(StatusCode::BAD_REQUEST, &format!("the body is not as expected: {why}")))
+}
+
+/// Compares a bearer token in constant time.
+pub fn is_authorised(fields: &http::HeaderMap, token: &str) -> bool {
+    let given = fields.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let given = match given.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest,
+        _ => b"",
+    };
+    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok()
+}
+
+fn text(status: StatusCode, words: &str) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(words.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn ok(status: StatusCode, value: &impl Serialize) -> Answer {
+    let mut words = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".into());
+    words.push('\n');
+    let mut response = text(status, &words);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error(status: StatusCode, why: &str) -> Answer {
+    ok(status, &json!({ "error": why }))
+}

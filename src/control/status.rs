@@ -1,0 +1,86 @@
+//! What the edge says of itself: `/v1/status` for people, `/metrics` for Prometheus.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::Control;
+use crate::record::metrics::{family, single};
+use crate::semantics::time::format_rfc3339;
+
+impl Control {
+    /// The state of the edge as JSON.
+    pub fn status(&self) -> Value {
+        let running = self.edge.running();
+        let site = &running.site;
+        let store = self.edge.store.stats();
+        let now = self.edge.clock.now();
+        let certificates: Vec<Value> = site
+            .certificates
+            .iter()
+            .map(|c| json!({ "file": c.source, "names": c.names, "expires": format_rfc3339(c.not_after), "days_left": c.not_after.millis_since(now) / 86_400_000 }))
+            .collect();
+        let distributions: Vec<Value> =
+            site.distributions.iter().map(|d| json!({ "id": d.id, "behaviors": d.behaviors.iter().map(|b| b.pattern.as_str()).collect::<Vec<_>>() })).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "node": self.edge.node,
+            "started": format_rfc3339(self.started_at),
+            "uptime_seconds": now.millis_since(self.started_at) / 1000,
+            "draining": *self.draining.borrow(),
+            "config": self.config.display().to_string(),
+            "last_reload": *self.last_reload.lock(),
+            "remarks": site.remarks,
+            "distributions": distributions,
+            "certificates": certificates,
+            "store": { "bytes": store.bytes, "limit": store.limit, "objects": store.objects, "evictions": store.evictions },
+            "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
+            "connections": self.gauges.connections.load(Ordering::Relaxed),
+            "fills": self.edge.fills_now(),
+            "region": self.forwarder.states(),
+        })
+    }
+
+    /// All metrics as Prometheus text.
+    pub fn metrics(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        let running = self.edge.running();
+        running.counts.write(&mut out);
+        let store = self.edge.store.stats();
+        single(&mut out, "foreshore_store_bytes", "gauge", "Octets in the store's account, bookkeeping included.", store.bytes);
+        single(&mut out, "foreshore_store_limit_bytes", "gauge", "The most it may take.", store.limit);
+        single(&mut out, "foreshore_store_objects", "gauge", "Stored responses.", store.objects);
+        single(&mut out, "foreshore_store_evictions_total", "counter", "Responses evicted to make room.", store.evictions);
+        let tally = &self.edge.tally;
+        for (name, help, count) in [
+            ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
+            ("foreshore_fills_refused_total", "Fetches that found the limit of fills reached.", &tally.fills_refused),
+            ("foreshore_fills_broken_total", "Fetches whose body broke off.", &tally.fills_broken),
+            ("foreshore_followers_total", "Requests that waited for another's fetch.", &tally.followers),
+            ("foreshore_background_refreshes_total", "Refreshes behind a viewer's back.", &tally.background_refreshes),
+            ("foreshore_not_stored_full_total", "Responses passed through for want of room.", &tally.not_stored_full),
+            ("foreshore_parent_refused_total", "Answers of a parent that were older than our own log.", &tally.parent_refused),
+            ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
+            ("foreshore_connections_accepted_total", "Connections accepted.", &self.gauges.accepted),
+            ("foreshore_connection_limit_total", "Times that accepting waited at the limit.", &self.gauges.at_limit),
+            ("foreshore_tls_handshakes_failed_total", "TLS handshakes that failed or took too long.", &self.gauges.handshakes_failed),
+            ("foreshore_tls_resumed_total", "TLS sessions resumed.", &self.gauges.resumed),
+            ("foreshore_bad_requests_total", "Requests refused by the strict head check.", &self.gauges.bad_requests),
+            ("foreshore_viewer_timeouts_total", "Viewers that were too slow.", &self.gauges.timeouts),
+            ("foreshore_access_log_dropped_total", "Access log lines that found the queue full.", &self.access_log.dropped),
+        ] {
+            single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
+        }
+        single(&mut out, "foreshore_connections", "gauge", "Open viewer connections.", self.gauges.connections.load(Ordering::Relaxed) as u64);
+        single(&mut out, "foreshore_fills", "gauge", "Fetches under way.", self.edge.fills_now() as u64);
+        single(&mut out, "foreshore_collapses", "gauge", "Keys that requests are waiting for.", self.edge.collapses.len() as u64);
+        single(&mut out, "foreshore_invalidations_head", "gauge", "The last number of the invalidation log.", self.edge.invalidations.head().0);
+        single(&mut out, "foreshore_invalidation_entries", "gauge", "Invalidations held as separate entries.", self.edge.invalidations.len() as u64);
+        family(&mut out, "foreshore_certificate_expiry_seconds", "gauge", "When each certificate ends, seconds since the epoch.");
+        for certificate in &running.site.certificates {
+            let file = certificate.source.replace('\\', "\\\\").replace('"', "\\\"");
+            out.push_str(&format!("foreshore_certificate_expiry_seconds{{file=\"{file}\"}} {}\n", certificate.not_after.secs()));
+        }
+        out
+    }
+}

@@ -1,0 +1,56 @@
+//! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors, Proxy-Status.
+
+use http::HeaderMap;
+
+use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE, value};
+use crate::exchange::failure::FailureKind;
+use crate::exchange::verdict::{Outcome, Verdict};
+use crate::semantics::cache_status::{self, Handled};
+
+/// What is told.
+pub struct About<'a> {
+    pub verdict: Verdict,
+    /// `foreshore` or `cloudfront`.
+    pub name: &'a str,
+    /// Seconds of freshness left, negative when stale.
+    pub ttl: i64,
+    /// The status that came from upstream.
+    pub status: Option<u16>,
+    pub detail: Option<FailureKind>,
+}
+
+impl About<'_> {
+    /// Writes the fields into a map; Cache-Status joins what others upstream have said.
+    pub fn write(&self, fields: &mut HeaderMap) {
+        fields.insert(X_CACHE, value(format!("{} from {}", self.verdict.outcome.word(), self.name)));
+        let mut status = Vec::with_capacity(64);
+        cache_status::write(&mut status, self.handled(), self.detail.map(FailureKind::token));
+        fields.append(CACHE_STATUS, value(String::from_utf8(status).unwrap_or_default()));
+        if let Some(kind) = self.detail {
+            fields.append(PROXY_STATUS, value(format!("Foreshore; error={}", kind.token())));
+        }
+    }
+
+    /// The same as HTTP/1 lines, for the hit step. Allocates nothing beyond `out`.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"X-Cache: ");
+        out.extend_from_slice(self.verdict.outcome.word().as_bytes());
+        out.extend_from_slice(b" from ");
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(b"\r\nCache-Status: ");
+        cache_status::write(out, self.handled(), self.detail.map(FailureKind::token));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn handled(&self) -> Handled {
+        match self.verdict.reason.forward() {
+            None if self.verdict.outcome == Outcome::Hit || self.verdict.outcome == Outcome::RefreshHit => Handled::Hit { ttl: self.ttl },
+            forward => Handled::Forwarded {
+                why: forward.unwrap_or(cache_status::Forward::Bypass),
+                status: self.status,
+                stored: self.verdict.stored,
+                collapsed: self.verdict.collapsed,
+            },
+        }
+    }
+}

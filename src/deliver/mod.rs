@@ -1,0 +1,111 @@
+//! What this viewer sees of a response: 304, a range, the whole, or an error page, with our own fields.
+//!
+//! Pure. The hit step writes HTTP/1 bytes from `answer` and `about`; the full sentence makes a
+//! `ViewerResponse` from the same two.
+
+pub mod about;
+pub mod answer;
+pub mod page;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
+
+use crate::body::{Body, Multipart};
+use crate::exchange::request::RequestHead;
+use crate::exchange::response::{Reply, ViewerResponse};
+use crate::exchange::stored::Stored;
+use crate::exchange::verdict::{Outcome, Reason, Verdict};
+use crate::semantics::time::Timestamp;
+use about::About;
+use answer::Answer;
+
+/// The name and path by which this edge goes in fields of its own.
+pub const VIA: &str = "1.1 foreshore";
+
+/// Makes the answer to a viewer from a stored response.
+///
+/// `None` if the content can no longer be read from where the answer begins.
+pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdict, name: &str, now: Timestamp) -> Option<ViewerResponse> {
+    let answer = answer::answer(head, stored, now);
+    let mut fields = stored.head.to_map();
+    let is_head = *head.method == http::Method::HEAD;
+    let (status, body) = match &answer {
+        Answer::NotModified => {
+            answer::keep_for_304(&mut fields);
+            (304, Body::Empty)
+        }
+        Answer::Whole if is_head => {
+            set_length(&mut fields, stored.content.length());
+            (stored.status, Body::Empty)
+        }
+        Answer::Whole => (stored.status, Body::Stored(stored.content.read(None)?)),
+        Answer::Part(span) => {
+            let complete = stored.content.length()?;
+            fields.insert(CONTENT_RANGE, value(format!("bytes {}-{}/{complete}", span.start, span.end - 1)));
+            (206, Body::Stored(stored.content.read(Some(*span))?))
+        }
+        Answer::Parts(spans) => (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?))),
+        Answer::Unsatisfiable(complete) => {
+            fields.insert(CONTENT_RANGE, value(format!("bytes */{complete}")));
+            fields.remove(CONTENT_TYPE);
+            (416, Body::Empty)
+        }
+    };
+    let age = stored.age(now) / 1000;
+    // A first answer has no Age unless it was old when it came.
+    if age > 0 || verdict.outcome != Outcome::Miss {
+        fields.insert(AGE, age.into());
+    }
+    let remaining = stored.life.fresh as i64 / 1000 - age as i64;
+    About { verdict, name, ttl: remaining, status: Some(stored.status), detail: None }.write(&mut fields);
+    Some(ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None })
+}
+
+fn multipart(stored: &Arc<Stored>, spans: &[crate::semantics::ranges::Span], fields: &mut HeaderMap) -> Option<Multipart> {
+    let complete = stored.content.length()?;
+    // The boundary need not be random, only absent from the parts' heads; the content is length-delimited for us.
+    let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
+    let kind = fields.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/octet-stream").to_string();
+    let mut parts = Vec::with_capacity(spans.len());
+    for span in spans {
+        let head = format!("Content-Type: {kind}\r\nContent-Range: bytes {}-{}/{complete}\r\n", span.start, span.end - 1);
+        parts.push((stored.content.read(Some(*span))?, span.len(), head));
+    }
+    fields.insert(CONTENT_TYPE, value(format!("multipart/byteranges; boundary={boundary}")));
+    Some(Multipart::new(&boundary, parts))
+}
+
+/// Passes a reply on that is not kept.
+pub fn from_reply(head: &RequestHead<'_>, reply: Reply, verdict: Verdict, name: &str) -> ViewerResponse {
+    let mut fields = reply.fields;
+    let status = reply.status;
+    About { verdict, name, ttl: 0, status: Some(status), detail: None }.write(&mut fields);
+    let body = if *head.method == http::Method::HEAD { Body::Empty } else { reply.body };
+    let origin_millis = Some(reply.arrived_at.millis_since(reply.asked_at));
+    ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis }
+}
+
+fn set_length(fields: &mut HeaderMap, length: Option<u64>) {
+    if let Some(length) = length {
+        fields.insert(CONTENT_LENGTH, length.into());
+    }
+}
+
+/// A field value of visible ASCII that we wrote ourselves.
+pub fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A verdict for an answer that no cache had part in.
+pub const fn no_cache(outcome: Outcome, reason: Reason) -> Verdict {
+    Verdict { outcome, reason, collapsed: false, stored: false }
+}
+
+/// Field names of ours that http has no constant for.
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// RFC 9211.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// RFC 9209.
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -1,0 +1,51 @@
+//! What a viewer is told when there is no response to deliver: refusals and failures, in a few plain words.
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+
+use super::about::About;
+use super::{no_cache, value};
+use crate::body::Body;
+use crate::exchange::failure::Failure;
+use crate::exchange::refusal::Refusal;
+use crate::exchange::response::ViewerResponse;
+use crate::exchange::verdict::{Outcome, Reason};
+
+/// The answer to a viewer who may not.
+pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
+    let outcome = match refusal {
+        Refusal::RedirectToHttps { .. } => Outcome::Redirect,
+        _ => Outcome::Error,
+    };
+    let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, name, None);
+    if let Refusal::RedirectToHttps { location, .. } = refusal {
+        response.fields.insert(LOCATION, value(location.clone()));
+    }
+    response
+}
+
+/// The answer when nobody could be asked with success. The reason goes into fields and log, as a word.
+pub fn failure(failure: Failure, name: &str) -> ViewerResponse {
+    let status = failure.kind.status();
+    let sentence = match status {
+        502 => "The origin could not be reached or gave no valid answer.",
+        503 => "The edge or its origin is at its limit; try again shortly.",
+        504 => "The origin did not answer in time.",
+        400 => "The request broke off.",
+        _ => "The edge could not answer this request.",
+    };
+    let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, name, Some(&failure));
+    response.failure = Some(failure);
+    response
+}
+
+fn plain(status: u16, sentence: &str, outcome: Outcome, reason: Reason, name: &str, failure: Option<&Failure>) -> ViewerResponse {
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let verdict = no_cache(outcome, reason);
+    About { verdict, name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }.write(&mut fields);
+    let word = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    let body = Body::Bytes(format!("{status} {word}\n{sentence}\n").into());
+    ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None }
+}

@@ -1,0 +1,78 @@
+//! A behavior: the rules for the paths that a pattern matches.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use super::pattern::PathPattern;
+
+/// What a viewer may speak (CloudFront's viewer protocol policy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewerProtocol {
+    AllowAll,
+    HttpsOnly,
+    RedirectToHttps,
+}
+
+/// The methods a viewer may use: CloudFront's three sets, and any token for `rfc9111` in front of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    GetHead,
+    GetHeadOptions,
+    /// GET HEAD OPTIONS PUT POST PATCH DELETE.
+    Seven,
+    /// Every method but CONNECT and TRACE.
+    Any,
+}
+
+impl Methods {
+    /// Says whether a method is in the set.
+    pub fn allows(self, method: &Method) -> bool {
+        match *method {
+            Method::GET | Method::HEAD => true,
+            Method::OPTIONS => self != Self::GetHead,
+            Method::PUT | Method::POST | Method::PATCH | Method::DELETE => matches!(self, Self::Seven | Self::Any),
+            Method::CONNECT | Method::TRACE => false,
+            _ => self == Self::Any,
+        }
+    }
+}
+
+/// Who answers for a behavior: an index into its distribution's origins or groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Origin(usize),
+    Group(usize),
+}
+
+/// The rules for one path pattern.
+#[derive(Clone, Debug)]
+pub struct Behavior {
+    pub pattern: PathPattern,
+    pub target: Target,
+    pub cache: Arc<CachePolicy>,
+    pub origin_request: Arc<OriginRequestPolicy>,
+    pub viewer_protocol: ViewerProtocol,
+    pub methods: Methods,
+    /// Facts worked out once from the policies and origins above.
+    pub derived: Derived,
+    /// The behavior's place among all behaviors of the site, for counters.
+    pub ordinal: usize,
+}
+
+/// What follows from a behavior's policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// The viewer's Host reaches an origin, so it is in the key (shared/design/DECISIONS.md 3).
+    pub host_in_key: bool,
+    /// The viewer's scheme reaches an origin, so it is in the key.
+    pub scheme_in_key: bool,
+}
+
+impl Behavior {
+    /// Shorthand: the semantics in force.
+    pub fn semantics(&self) -> Semantics {
+        self.cache.semantics
+    }
+}

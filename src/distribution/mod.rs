@@ -1,0 +1,15 @@
+//! What the operator said, once it is known to make sense.
+//!
+//! Values only: validated, immutable, without a clock, a file or a socket behind them. `config` makes
+//! them, everybody else reads them.
+
+pub mod behavior;
+pub mod cache_policy;
+pub mod certificate;
+pub mod host;
+pub mod limits;
+pub mod origin;
+pub mod pattern;
+pub mod region;
+pub mod secret;
+pub mod site;

@@ -1,0 +1,54 @@
+//! The regional tier, as configured. Redis and memcached will join as further kinds.
+
+use std::time::Duration;
+
+use super::origin::OriginTls;
+use super::secret::Secret;
+
+/// What stands between this edge and the origins.
+#[derive(Clone, Debug)]
+pub enum Region {
+    Parents(Parents),
+}
+
+/// Other Foreshores, asked before an origin, each responsible for its share of the keys.
+#[derive(Clone, Debug)]
+pub struct Parents {
+    pub urls: Vec<ParentUrl>,
+    /// The admin listener of each, in the same order, for invalidations.
+    pub admins: Vec<AdminUrl>,
+    /// Who we say we are; a parent knows its edges by this name.
+    pub edge_id: String,
+    pub token: Secret<String>,
+    pub tls: OriginTls,
+    /// How long one parent may take to send a head before it is stepped over.
+    pub timeout: Duration,
+}
+
+/// Where a parent listens: for requests, and for invalidations on its admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentUrl {
+    pub host: String,
+    pub port: u16,
+}
+
+/// A parent's admin listener: https, or http on loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminUrl {
+    pub host: String,
+    pub port: u16,
+    pub is_tls: bool,
+}
+
+impl std::fmt::Display for ParentUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "https://{}:{}", self.host, self.port)
+    }
+}
+
+/// An edge that this node serves as a parent.
+#[derive(Clone, Debug)]
+pub struct TrustedEdge {
+    pub id: String,
+    pub token: Secret<String>,
+}

@@ -1,0 +1,180 @@
+//! One loaded configuration, whole: what `config` made and everybody else reads.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::behavior::{Behavior, Target};
+use super::certificate::Certificate;
+use super::host::HostTable;
+use super::limits::Limits;
+use super::origin::{Origin, OriginGroup};
+use super::region::{Region, TrustedEdge};
+use super::secret::Secret;
+
+/// A configuration that made sense. Never changes; a reload makes a new one.
+#[derive(Debug)]
+pub struct Site {
+    pub listen: Listen,
+    pub admin: Admin,
+    pub data: PathBuf,
+    pub store: StoreSettings,
+    pub certificates: Vec<Arc<Certificate>>,
+    pub tls_policy: TlsPolicy,
+    pub region: Option<Region>,
+    pub trusted_edges: Vec<TrustedEdge>,
+    pub limits: Limits,
+    pub log: LogSettings,
+    pub distributions: Vec<Arc<Distribution>>,
+    pub hosts: HostTable,
+    /// The files this came from, watched for changes: configuration, certificates, secrets.
+    pub files: Vec<PathBuf>,
+    /// Settings that are taken from another field's when absent, and other remarks for the operator.
+    pub remarks: Vec<String>,
+    /// Behaviors in all distributions together.
+    pub behaviors: usize,
+}
+
+/// Where viewers are listened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
+    pub proxy_protocol_from: Vec<Network>,
+    /// Networks whose X-Forwarded-For is kept and added to; from others it is replaced.
+    pub forwarded_for_from: Vec<Network>,
+    pub workers: usize,
+}
+
+/// A network in CIDR form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Reads `10.0.0.0/8`, `::1/128` or a plain address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().ok()?;
+        let widest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Some(widest), |p| p.parse().ok())?;
+        (prefix <= widest).then_some(Self { address, prefix })
+    }
+
+    /// Says whether an address lies inside; an IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let bits = |ip: IpAddr| match ip {
+            IpAddr::V4(v4) => (u128::from(u32::from(v4)) << 96, true),
+            IpAddr::V6(v6) => (u128::from(v6), false),
+        };
+        let ((ours, v4), (theirs, v4_too)) = (bits(self.address), bits(ip.to_canonical()));
+        v4 == v4_too && (self.prefix == 0 || (ours ^ theirs) >> (128 - u32::from(self.prefix)) == 0)
+    }
+}
+
+/// The operator's door.
+#[derive(Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// `None`: a token is made on first start and kept in the data folder.
+    pub token: Option<Secret<String>>,
+    pub transport: Transport,
+}
+
+/// What the admin listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Clear,
+    /// With the site's certificates.
+    Tls,
+}
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    pub memory: u64,
+    pub max_object: u64,
+}
+
+/// CloudFront's security policies that rustls can honour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// TLS 1.2 with ECDHE and AES-GCM or ChaCha20, and TLS 1.3.
+    Tls12_2021,
+    /// The same without ChaCha20 in TLS 1.2.
+    Tls12_2025,
+    /// TLS 1.3 alone.
+    Tls13_2025,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSettings {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+/// What is served under some host names.
+#[derive(Debug)]
+pub struct Distribution {
+    pub id: String,
+    pub hosts: Vec<String>,
+    pub default_root_object: Option<String>,
+    pub origins: Vec<Arc<Origin>>,
+    pub groups: Vec<OriginGroup>,
+    /// In the order of the file; the last one has the pattern `*`.
+    pub behaviors: Vec<Behavior>,
+    /// The response field that names an object's tags.
+    pub tag_header: http::HeaderName,
+    /// What X-Cache calls us: `foreshore`, or `cloudfront` for readers that look for it.
+    pub x_cache_name: String,
+}
+
+impl Distribution {
+    /// The first behavior whose pattern matches; the last one always does.
+    pub fn behavior(&self, path: &str) -> &Behavior {
+        let last = self.behaviors.len() - 1;
+        self.behaviors[..last].iter().find(|b| b.pattern.matches(path)).unwrap_or(&self.behaviors[last])
+    }
+
+    /// The origins a behavior may ask, in order, and the statuses that send a request on.
+    pub fn members(&self, target: Target) -> (&[usize], &[u16]) {
+        match target {
+            Target::Origin(at) => (std::slice::from_ref(&SMALL[at.min(SMALL.len() - 1)]), &[]),
+            Target::Group(at) => (&self.groups[at].members, &self.groups[at].failover),
+        }
+    }
+}
+
+// Lets a single origin be given as a slice of indexes like a group; `config` refuses more origins than this.
+static SMALL: [usize; ORIGINS_MAX] = {
+    let mut all = [0; ORIGINS_MAX];
+    let mut at = 0;
+    while at < ORIGINS_MAX {
+        all[at] = at;
+        at += 1;
+    }
+    all
+};
+
+/// The most origins a distribution may have (CloudFront's quota is 100).
+pub const ORIGINS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_what_they_say() {
+        let net = |text: &str| Network::parse(text).unwrap();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(net("10.0.0.0/8").contains(ip("10.255.0.1")) && !net("10.0.0.0/8").contains(ip("11.0.0.1")));
+        assert!(net("10.0.0.0/8").contains(ip("::ffff:10.1.1.1")));
+        assert!(net("::1").contains(ip("::1")) && !net("::1").contains(ip("::2")));
+        assert!(net("0.0.0.0/0").contains(ip("8.8.8.8")) && !net("0.0.0.0/0").contains(ip("::1")));
+        assert!(Network::parse("10.0.0.0/33").is_none() && Network::parse("x").is_none());
+    }
+}

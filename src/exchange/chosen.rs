@@ -1,0 +1,163 @@
+//! What of a request its policies choose: the parts that make the key, and the parts that reach the origin.
+//!
+//! Key and origin request are both written by these functions and by nothing else, so that what shapes an
+//! answer and what tells answers apart cannot drift (shared/spec/RELIABILITY.md §6, invariant 3).
+
+use http::HeaderName;
+
+use super::request::{Known, RequestHead};
+use crate::distribution::behavior::Behavior;
+use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
+use crate::semantics::lists::{members, trim};
+use crate::semantics::vary::weight;
+
+/// Appends `?` and the chosen query parameters, in the viewer's order and spelling.
+pub fn write_query(out: &mut Vec<u8>, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {
+    let Some(query) = query else { return };
+    if all {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+        return;
+    }
+    let mut mark = b'?';
+    for parameter in query.split('&').filter(|p| !p.is_empty()) {
+        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+        if chosen(name) {
+            out.push(mark);
+            out.extend_from_slice(parameter.as_bytes());
+            mark = b'&';
+        }
+    }
+}
+
+/// Appends path and query as the key holds them.
+pub fn write_keyed_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, query: Option<&str>) {
+    out.extend_from_slice(path.as_bytes());
+    let listed = &behavior.cache.key.query;
+    write_query(out, query, |name| listed.includes(name), *listed == Listed::All);
+}
+
+/// Appends path and query as the origin sees them: the key's, and what an origin request policy adds.
+pub fn write_origin_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, query: Option<&str>) {
+    out.extend_from_slice(path.as_bytes());
+    let (keyed, more) = (&behavior.cache.key.query, &behavior.origin_request.query);
+    let all = *keyed == Listed::All || *more == Listed::All;
+    write_query(out, query, |name| keyed.includes(name) || more.includes(name), all);
+}
+
+/// Appends the chosen cookies as one Cookie value; false if there are none.
+pub fn write_cookies(out: &mut Vec<u8>, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
+    let start = out.len();
+    let lines = head.known.get(Known::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
+    for pair in lines.flat_map(|line| line.split(|b| *b == b';')).map(trim).filter(|pair| !pair.is_empty()) {
+        let name = pair.split(|b| *b == b'=').next().unwrap_or(b"");
+        if std::str::from_utf8(name).is_ok_and(&chosen) {
+            if out.len() > start {
+                out.extend_from_slice(b"; ");
+            }
+            out.extend_from_slice(pair);
+        }
+    }
+    out.len() > start
+}
+
+/// The viewer's Accept-Encoding, reduced to the codings a policy tells apart, in CloudFront's order.
+///
+/// `br,gzip`, one of them, or nothing; zstd, an extra of ours, comes last.
+pub fn write_codings(out: &mut Vec<u8>, head: &RequestHead<'_>, enabled: Codings) {
+    let accepted = accepted_codings(head, enabled);
+    let start = out.len();
+    for (bit, name) in [(Codings::BR, "br"), (Codings::GZIP, "gzip"), (Codings::ZSTD, "zstd")] {
+        if accepted.has(bit) {
+            if out.len() > start {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
+/// The enabled codings that the viewer accepts.
+pub fn accepted_codings(head: &RequestHead<'_>, enabled: Codings) -> Codings {
+    let mut accepted = Codings::default();
+    if enabled.is_empty() || !head.known.has(Known::AcceptEncoding) {
+        return accepted;
+    }
+    for member in head.fields.get_all("accept-encoding").flat_map(members) {
+        let name = trim(member.split(|b| *b == b';').next().unwrap_or(b""));
+        let bit = match () {
+            () if name.eq_ignore_ascii_case(b"br") => Codings::BR,
+            () if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => Codings::GZIP,
+            () if name.eq_ignore_ascii_case(b"zstd") => Codings::ZSTD,
+            () => continue,
+        };
+        if enabled.has(bit) && weight(member) > 0 {
+            accepted = accepted.with(bit);
+        }
+    }
+    accepted
+}
+
+/// Says whether a field of the viewer's is part of the key, by name.
+pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
+    let key = &behavior.cache.key;
+    key.headers.contains(name)
+        || (*name == http::header::COOKIE && key.cookies == Listed::All)
+        || (*name == http::header::HOST && behavior.derived.host_in_key)
+        || (*name == http::header::ACCEPT_ENCODING && !behavior.cache.compress.is_empty())
+}
+
+/// Says whether a field of the viewer's reaches the origin on a request that may be kept.
+///
+/// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies name.
+/// Ranges and conditions never do: the store answers them.
+pub fn reaches_origin(behavior: &Behavior, name: &HeaderName) -> bool {
+    use http::header;
+    let own = [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+    if own.contains(name) {
+        return false;
+    }
+    match behavior.semantics() {
+        Semantics::Rfc9111 => *name != header::HOST || behavior.derived.host_in_key,
+        Semantics::CloudFront if *name == header::COOKIE => {
+            !behavior.cache.key.cookies.is_none() || !behavior.origin_request.cookies.is_none()
+        }
+        Semantics::CloudFront => is_keyed(behavior, name) || behavior.origin_request.headers.includes(name),
+    }
+}
+
+/// Says whether the request lets the origin see who asks, outside the key: a cookie or credentials.
+///
+/// Then CloudFront's "minimum TTL over private" would show one viewer another's content, and safety wins.
+pub fn shows_identity_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
+    let cookies_pass = behavior.semantics() == Semantics::Rfc9111 || behavior.origin_request.cookies != Listed::None;
+    let cookie = head.known.has(Known::Cookie) && behavior.cache.key.cookies != Listed::All && cookies_pass;
+    cookie || authorization_unkeyed(behavior, head)
+}
+
+/// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
+pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
+    let name = &http::header::AUTHORIZATION;
+    head.known.has(Known::Authorization) && reaches_origin(behavior, name) && !is_keyed(behavior, name)
+}
+
+/// The CloudFront-* fields that a policy may ask for and this edge can give.
+pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
+    match name {
+        "cloudfront-forwarded-proto" => Some(head.scheme.as_str().to_string()),
+        "cloudfront-viewer-address" => {
+            Some(format!("{}:{}", head.connection.peer.ip().to_canonical(), head.connection.peer.port()))
+        }
+        "cloudfront-viewer-http-version" => Some(head.version.number().to_string()),
+        _ => None,
+    }
+}
+
+/// The CloudFront-* names of an origin request policy and of the key's fields.
+pub fn added_names(behavior: &Behavior) -> impl Iterator<Item = &HeaderName> {
+    let more: &[HeaderName] = match &behavior.origin_request.headers {
+        ForwardHeaders::Only(names) | ForwardHeaders::AllViewerAnd(names) => names,
+        ForwardHeaders::None | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerExcept(_) => &[],
+    };
+    behavior.cache.key.headers.iter().chain(more).filter(|name| name.as_str().starts_with("cloudfront-"))
+}

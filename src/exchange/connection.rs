@@ -1,0 +1,70 @@
+//! What is known of a viewer's connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// How the viewer reached us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// A protocol version, as far as anything depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    Http10,
+    Http11,
+    Http2,
+}
+
+impl Version {
+    /// As Via names it (RFC 9110 §7.6.3).
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2.0",
+        }
+    }
+}
+
+/// One connection from a viewer.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The viewer; from the PROXY header where that is believed.
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub scheme: Scheme,
+    pub tls: Option<TlsFacts>,
+    /// Who is at the other end, as far as proven. Set by `flow` for a request that carries an edge's token.
+    pub asker: Asker,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    Viewer,
+    /// An edge that this node's configuration trusts.
+    Edge,
+}
+
+/// What the handshake settled.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// What the certificate that was shown stands for.
+    pub names: Arc<[String]>,
+    pub server_name: Option<String>,
+    pub version: &'static str,
+    pub cipher: &'static str,
+}

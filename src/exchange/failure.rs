@@ -1,0 +1,81 @@
+//! Failures: we or an origin could not. Each knows its status, its word for Proxy-Status, and whether it
+//! may be tried again elsewhere.
+
+/// What went wrong while asking for a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// For the log and the details of Proxy-Status; never a secret, never shown in a body.
+    pub detail: String,
+}
+
+/// The kinds, each one a Proxy-Status error (RFC 9209 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    DnsError,
+    ConnectionRefused,
+    ConnectTimeout,
+    /// The chain, the name or the dates of the origin's certificate do not hold.
+    CertificateError,
+    TlsError,
+    /// The connection ended before an answer came.
+    ConnectionTerminated,
+    ResponseTimeout,
+    /// The answer is not HTTP as we accept it.
+    ResponseMalformed,
+    /// Our own limits: connections to the origin, or memory.
+    ConnectionLimit,
+    /// A file could not be read.
+    Storage,
+    /// The request's own body broke off.
+    RequestBroken,
+    /// Nothing may be fetched (`only-if-cached`).
+    NotStored,
+    /// A bug of ours, survived.
+    Internal,
+}
+
+impl FailureKind {
+    /// The status the viewer sees.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::DnsError | Self::ConnectionRefused | Self::CertificateError | Self::TlsError => 502,
+            Self::ConnectionTerminated | Self::ResponseMalformed => 502,
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::NotStored => 504,
+            Self::ConnectionLimit => 503,
+            Self::Storage | Self::Internal => 500,
+            Self::RequestBroken => 400,
+        }
+    }
+
+    /// The token of Proxy-Status (RFC 9209 §2.3).
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::DnsError => "dns_error",
+            Self::ConnectionRefused => "connection_refused",
+            Self::ConnectTimeout => "connection_timeout",
+            Self::CertificateError => "tls_certificate_error",
+            Self::TlsError => "tls_protocol_error",
+            Self::ConnectionTerminated => "connection_terminated",
+            Self::ResponseTimeout => "http_response_timeout",
+            Self::ResponseMalformed => "http_protocol_error",
+            Self::ConnectionLimit => "connection_limit_reached",
+            Self::Storage => "proxy_internal_response",
+            Self::RequestBroken => "http_request_error",
+            Self::NotStored => "http_response_incomplete",
+            Self::Internal => "proxy_internal_error",
+        }
+    }
+
+    /// Says whether an origin group may ask its next member.
+    pub const fn fails_over(self) -> bool {
+        !matches!(self, Self::RequestBroken | Self::NotStored | Self::Internal)
+    }
+}
+
+impl Failure {
+    /// Makes a failure with a reason for the log.
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}

@@ -1,0 +1,11 @@
+//! The nouns: what travels, what is kept, how it can end. Verbs live in the rooms.
+
+pub mod chosen;
+pub mod connection;
+pub mod failure;
+pub mod key;
+pub mod refusal;
+pub mod request;
+pub mod response;
+pub mod stored;
+pub mod verdict;

@@ -1,0 +1,59 @@
+//! Refusals: the viewer may not. Made by `gate`, worded and given a status here, once.
+
+/// Why a viewer is turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No distribution answers for this host.
+    UnknownHost,
+    /// The Host is not one of the connection's certificate (RFC 9110 §7.4).
+    Misdirected,
+    HttpsOnly,
+    /// 301 for GET and HEAD, 307 for the others (CloudFront's viewer protocol policy).
+    RedirectToHttps { location: String, keeps_method: bool },
+    Method,
+    /// CloudFront answers a GET with a body with 403.
+    BodyOnGet,
+    /// The request has been through this node before (RFC 8586).
+    Loop,
+    /// Upgrade is not spoken.
+    Upgrade,
+    /// Trailing dots, empty segments that climb: a path that cannot be served safely.
+    BadPath,
+    /// A request body above the limit.
+    TooLarge,
+    Expectation,
+}
+
+impl Refusal {
+    /// The status the viewer sees.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet => 403,
+            Self::RedirectToHttps { keeps_method: false, .. } => 301,
+            Self::RedirectToHttps { keeps_method: true, .. } => 307,
+            Self::Misdirected => 421,
+            Self::Loop => 508,
+            Self::Upgrade => 501,
+            Self::BadPath => 400,
+            Self::TooLarge => 413,
+            Self::Expectation => 417,
+        }
+    }
+
+    /// One plain sentence, leaking nothing about what else is served here.
+    pub const fn sentence(&self) -> &'static str {
+        match self {
+            Self::UnknownHost => "This host is not served here.",
+            Self::Misdirected => "This connection's certificate does not cover the requested host.",
+            Self::HttpsOnly => "This resource is available over HTTPS only.",
+            Self::RedirectToHttps { .. } => "This resource has its place at an https URL.",
+            Self::Method => "This method is not allowed here.",
+            Self::BodyOnGet => "A GET or HEAD request must not carry a body here.",
+            Self::Loop => "This request has passed through this edge before.",
+            Self::Upgrade => "Protocol upgrades are not supported.",
+            Self::BadPath => "The request path cannot be served.",
+            Self::TooLarge => "The request body is larger than allowed.",
+            Self::Expectation => "The expectation cannot be met.",
+        }
+    }
+}

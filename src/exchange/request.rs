@@ -1,0 +1,222 @@
+//! A request as the decisions see it: borrowed, whatever protocol it came by.
+//!
+//! `RequestHead` is a view; both lanes make one, from HTTP/1 bytes or from a field map, and everything up
+//! to `lookup` works on it without owning anything. `ViewerRequest` is what outlives the read buffer.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method};
+
+use super::connection::{Connection, Scheme, Version};
+use super::key::LogNumber;
+use crate::semantics::time::Timestamp;
+
+/// The fields of a request, as lines of a read buffer or as a map.
+#[derive(Clone, Copy)]
+pub enum Fields<'r> {
+    Lines(&'r [httparse::Header<'r>]),
+    Map(&'r HeaderMap),
+}
+
+impl<'r> Fields<'r> {
+    /// All lines of one field, in order. The name is lower case.
+    pub fn get_all<'n>(self, name: &'n str) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
+        let (lines, map) = match self {
+            Fields::Lines(lines) => (lines, None),
+            Fields::Map(map) => (&[][..], Some(map.get_all(name))),
+        };
+        lines
+            .iter()
+            .filter(move |line| line.name.eq_ignore_ascii_case(name))
+            .map(|line| line.value)
+            .chain(map.into_iter().flatten().map(http::HeaderValue::as_bytes))
+    }
+
+    /// Every line in order.
+    pub fn iter(self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
+        let (lines, map) = match self {
+            Fields::Lines(lines) => (lines, None),
+            Fields::Map(map) => (&[][..], Some(map)),
+        };
+        let mapped = map.into_iter().flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        lines.iter().map(|line| (line.name, line.value)).chain(mapped)
+    }
+}
+
+/// Fields that decisions ask for, found in one pass over the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Known {
+    Host,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    Range,
+    IfRange,
+    IfNoneMatch,
+    IfModifiedSince,
+    IfMatch,
+    IfUnmodifiedSince,
+    Cookie,
+    Authorization,
+    AcceptEncoding,
+    CacheControl,
+    Expect,
+    Upgrade,
+    CdnLoop,
+    ForeshoreEdge,
+}
+
+const KNOWN: usize = Known::ForeshoreEdge as usize + 1;
+
+/// Where the known fields are; a repeated field counts as present and is marked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownFields<'r> {
+    first: [Option<&'r [u8]>; KNOWN],
+    repeated: u32,
+}
+
+impl<'r> KnownFields<'r> {
+    /// Looks through all fields once.
+    pub fn find(fields: Fields<'r>) -> Self {
+        let mut known = Self::default();
+        match fields {
+            Fields::Lines(lines) => lines.iter().for_each(|line| known.note(line.name, line.value)),
+            Fields::Map(map) => map.iter().for_each(|(name, value)| known.note(name.as_str(), value.as_bytes())),
+        }
+        known
+    }
+
+    fn note(&mut self, name: &str, value: &'r [u8]) {
+        if let Some(which) = classify(name) {
+            let slot = &mut self.first[which as usize];
+            if slot.is_some() {
+                self.repeated |= 1 << which as u32;
+            } else {
+                *slot = Some(value);
+            }
+        }
+    }
+
+    /// The first line of a field.
+    pub const fn get(&self, which: Known) -> Option<&'r [u8]> {
+        self.first[which as usize]
+    }
+
+    /// Says whether a field is there.
+    pub const fn has(&self, which: Known) -> bool {
+        self.first[which as usize].is_some()
+    }
+
+    /// Says whether a field came on more than one line.
+    pub const fn is_repeated(&self, which: Known) -> bool {
+        self.repeated & (1 << which as u32) != 0
+    }
+}
+
+// By length first: most fields of a browser's request are turned away by one comparison.
+fn classify(name: &str) -> Option<Known> {
+    let is = |known: &str, which: Known| name.eq_ignore_ascii_case(known).then_some(which);
+    match name.len() {
+        4 => is("host", Known::Host),
+        5 => is("range", Known::Range),
+        6 => is("cookie", Known::Cookie).or_else(|| is("expect", Known::Expect)),
+        7 => is("upgrade", Known::Upgrade),
+        8 => is("if-range", Known::IfRange).or_else(|| is("if-match", Known::IfMatch)).or_else(|| is("cdn-loop", Known::CdnLoop)),
+        10 => is("connection", Known::Connection),
+        13 => is("if-none-match", Known::IfNoneMatch)
+            .or_else(|| is("cache-control", Known::CacheControl))
+            .or_else(|| is("authorization", Known::Authorization)),
+        14 => is("content-length", Known::ContentLength).or_else(|| is("foreshore-edge", Known::ForeshoreEdge)),
+        15 => is("accept-encoding", Known::AcceptEncoding),
+        17 => is("transfer-encoding", Known::TransferEncoding).or_else(|| is("if-modified-since", Known::IfModifiedSince)),
+        19 => is("if-unmodified-since", Known::IfUnmodifiedSince),
+        _ => None,
+    }
+}
+
+/// A request head, borrowed.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'r> {
+    pub method: &'r Method,
+    pub version: Version,
+    pub scheme: Scheme,
+    /// Host and port as the viewer wrote them.
+    pub authority: &'r str,
+    /// The host alone.
+    pub host: &'r str,
+    /// The path as it came, percent-encoding and all.
+    pub path: &'r str,
+    pub query: Option<&'r str>,
+    pub fields: Fields<'r>,
+    pub known: KnownFields<'r>,
+    pub connection: &'r Connection,
+}
+
+/// Cuts a request target into path and query.
+pub fn split_target(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+/// A request that owns what it says. Its body travels beside it: many may share the head, one reads the body.
+pub struct ViewerRequest {
+    pub method: Method,
+    pub version: Version,
+    pub scheme: Scheme,
+    pub authority: String,
+    pub target: String,
+    pub fields: HeaderMap,
+    pub connection: Arc<Connection>,
+    pub arrived_at: Timestamp,
+    /// The invalidation log's head when the request arrived.
+    pub arrived_number: LogNumber,
+}
+
+impl ViewerRequest {
+    /// The view that decisions take.
+    pub fn head(&self) -> RequestHead<'_> {
+        let (path, query) = split_target(&self.target);
+        let fields = Fields::Map(&self.fields);
+        let host = crate::distribution::host::parse_authority(&self.authority).map_or("", |a| a.host);
+        RequestHead {
+            method: &self.method,
+            version: self.version,
+            scheme: self.scheme,
+            authority: &self.authority,
+            host,
+            path,
+            query,
+            fields,
+            known: KnownFields::find(fields),
+            connection: &self.connection,
+        }
+    }
+
+    /// Makes an owned copy of a borrowed head.
+    pub fn from_head(head: &RequestHead<'_>, connection: &Arc<Connection>, at: Timestamp, number: LogNumber) -> Self {
+        let mut fields = HeaderMap::with_capacity(16);
+        for (name, value) in head.fields.iter() {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), http::HeaderValue::from_bytes(value)) {
+                fields.append(name, value);
+            }
+        }
+        let target = match head.query {
+            Some(query) => format!("{}?{query}", head.path),
+            None => head.path.to_string(),
+        };
+        Self {
+            method: head.method.clone(),
+            version: head.version,
+            scheme: head.scheme,
+            authority: head.authority.to_string(),
+            target,
+            fields,
+            connection: Arc::clone(connection),
+            arrived_at: at,
+            arrived_number: number,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Responses: as an origin sent them, and as a viewer gets them.
+
+use http::HeaderMap;
+
+use super::failure::Failure;
+use super::verdict::Verdict;
+use crate::body::Body;
+use crate::semantics::time::Timestamp;
+
+/// What a hop sent back: a final head and a body on its way.
+pub struct Reply {
+    pub status: u16,
+    pub fields: HeaderMap,
+    pub body: Body,
+    pub asked_at: Timestamp,
+    pub arrived_at: Timestamp,
+    /// Who answered, for log and metrics.
+    pub from: ReplyFrom,
+}
+
+/// Where a reply came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyFrom {
+    Origin(String),
+    Parent(String),
+}
+
+/// What a viewer gets.
+pub struct ViewerResponse {
+    pub status: u16,
+    pub fields: HeaderMap,
+    pub body: Body,
+    pub verdict: Verdict,
+    /// What went wrong, for the log.
+    pub failure: Option<Failure>,
+    /// The behavior that answered, for the counters; `None` if none was reached.
+    pub behavior: Option<usize>,
+    /// Milliseconds the origin took until its head came, where one was asked.
+    pub origin_millis: Option<u64>,
+}

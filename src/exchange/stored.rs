@@ -1,0 +1,217 @@
+//! What is remembered of a response: everything a hit needs, computed when it was stored.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::key::{CacheKey, LogNumber};
+use super::request::Fields;
+use crate::body::Content;
+use crate::semantics::time::Timestamp;
+
+/// A response kept under a key.
+pub struct Stored {
+    pub key: CacheKey,
+    pub selector: Selector,
+    pub status: u16,
+    pub head: StoredHead,
+    /// The moment at which the response was of age zero.
+    pub born: Timestamp,
+    /// The Date it carries, or the moment of arrival.
+    pub date: Timestamp,
+    pub life: Life,
+    /// The log's head when the request that brought it began.
+    pub asked_at: LogNumber,
+    /// Hashes of its tags, for invalidations.
+    pub tags: Box<[u64]>,
+    pub content: Arc<Content>,
+    pub live: Live,
+}
+
+/// How long a response may be served, relative to `born`, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    pub fresh: u64,
+    /// Beyond `fresh`: served while a refresh runs.
+    pub stale_while_revalidate: u64,
+    /// Beyond `fresh`: served when the origin fails.
+    pub stale_if_error: u64,
+    pub reuse: Reuse,
+    /// What decided, for `explain` and the log.
+    pub rule: TtlRule,
+}
+
+/// Whether a stored response may be used without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    WhileFresh,
+    /// `no-cache`: only after validation.
+    AfterValidation,
+    /// `Vary: *` under CloudFront's rules: stored and fetched each time, without conditions.
+    Never,
+}
+
+/// What decided a lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtlRule {
+    Origin(crate::semantics::freshness::LifetimeSource),
+    /// The policy's default: the origin said nothing.
+    Default,
+    /// The policy's lower bound, over what the origin said.
+    Min,
+    /// The policy's upper bound, under what the origin said.
+    Max,
+    /// The error caching minimum TTL.
+    Error,
+    /// Kept only to be validated.
+    Zero,
+}
+
+/// The request fields that choose this variant, and what its request said for them (normalised).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector(pub Box<[(HeaderName, Option<Box<[u8]>>)]>);
+
+impl Selector {
+    /// Says whether a request chooses this variant; allocates nothing where a field is absent.
+    pub fn matches(&self, fields: Fields<'_>) -> bool {
+        let mut scratch = Vec::new();
+        self.0.iter().all(|(name, expected)| {
+            scratch.clear();
+            let found = crate::semantics::vary::normalise(name, fields.get_all(name.as_str()), &mut scratch);
+            match (found, expected) {
+                (None, None) => true,
+                (Some(()), Some(expected)) => scratch[..] == expected[..],
+                _ => false,
+            }
+        })
+    }
+}
+
+/// A head as HTTP/1 lines, `name: value CRLF` each, without Content-Length and hop-by-hop fields.
+#[derive(Clone, Debug)]
+pub struct StoredHead {
+    lines: Box<[u8]>,
+    etag: Option<(u32, u32)>,
+    last_modified: Option<(u32, u32)>,
+}
+
+impl StoredHead {
+    /// Serialises a field map. Names are written as people expect them in HTTP/1.
+    pub fn new(fields: &HeaderMap) -> Self {
+        let mut lines = Vec::with_capacity(fields.len() * 40);
+        let (mut etag, mut last_modified) = (None, None);
+        for (name, value) in fields {
+            write_name(&mut lines, name.as_str());
+            lines.extend_from_slice(b": ");
+            let start = lines.len() as u32;
+            lines.extend_from_slice(value.as_bytes());
+            let span = Some((start, lines.len() as u32));
+            lines.extend_from_slice(b"\r\n");
+            if *name == http::header::ETAG && etag.is_none() {
+                etag = span;
+            } else if *name == http::header::LAST_MODIFIED && last_modified.is_none() {
+                last_modified = span;
+            }
+        }
+        Self { lines: lines.into_boxed_slice(), etag, last_modified }
+    }
+
+    /// All lines, ready to be sent on HTTP/1.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// The entity tag as it came.
+    pub fn etag(&self) -> Option<&[u8]> {
+        self.etag.map(|(start, end)| &self.lines[start as usize..end as usize])
+    }
+
+    /// The modification date as it came.
+    pub fn last_modified(&self) -> Option<&[u8]> {
+        self.last_modified.map(|(start, end)| &self.lines[start as usize..end as usize])
+    }
+
+    /// Each line as name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.lines[..];
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest)?;
+            let line = &rest[..end - 1];
+            rest = &rest[end + 1..];
+            let colon = memchr::memchr(b':', line)?;
+            Some((&line[..colon], &line[colon + 2..]))
+        })
+    }
+
+    /// The fields as a map, for merging and for HTTP/2.
+    pub fn to_map(&self) -> HeaderMap {
+        let mut fields = HeaderMap::with_capacity(16);
+        for (name, value) in self.iter() {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                fields.append(name, value);
+            }
+        }
+        fields
+    }
+}
+
+/// Writes a lower-case field name the way HTTP/1 messages usually show it.
+pub fn write_name(out: &mut Vec<u8>, name: &str) {
+    match name {
+        "etag" => return out.extend_from_slice(b"ETag"),
+        "www-authenticate" => return out.extend_from_slice(b"WWW-Authenticate"),
+        "cdn-cache-control" => return out.extend_from_slice(b"CDN-Cache-Control"),
+        "content-md5" => return out.extend_from_slice(b"Content-MD5"),
+        _ => {}
+    }
+    let mut start = true;
+    for byte in name.bytes() {
+        out.push(if start { byte.to_ascii_uppercase() } else { byte });
+        start = byte == b'-';
+    }
+}
+
+/// The few facts that change while a response is kept; all are hints that may lag.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// The highest log number this response was found valid against.
+    pub checked: AtomicU64,
+    /// How often it was asked for of late, up to 3; eviction reads and lowers it.
+    pub uses: AtomicU8,
+    /// To be validated before its next use.
+    pub suspect: AtomicBool,
+    /// A background refresh is under way.
+    pub refreshing: AtomicBool,
+    /// Octets this response has in the store's account; 0 once it has left.
+    pub accounted: AtomicU64,
+    /// Milliseconds since the epoch until which it stands in for a failing origin without asking again.
+    pub stands_in_until: AtomicU64,
+}
+
+impl Live {
+    /// Notes a use. Most calls change nothing and write nothing.
+    pub fn used(&self) {
+        let uses = self.uses.load(Ordering::Relaxed);
+        if uses < 3 {
+            self.uses.store(uses + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Stored {
+    /// The age in milliseconds.
+    pub fn age(&self, now: Timestamp) -> u64 {
+        now.millis_since(self.born)
+    }
+
+    /// Octets it takes in memory, bookkeeping included, for a body of `body` octets.
+    pub fn weight(&self, body: u64) -> u64 {
+        let fixed = std::mem::size_of::<Self>() + std::mem::size_of::<Content>() + BOOKKEEPING;
+        let selector: usize = self.selector.0.iter().map(|(n, v)| 48 + n.as_str().len() + v.as_ref().map_or(0, |v| v.len())).sum();
+        (fixed + self.key.as_bytes().len() + self.head.lines.len() + selector + self.tags.len() * 8) as u64 + body
+    }
+}
+
+// The index slot, the eviction queue's place, and what the allocator adds to six allocations.
+const BOOKKEEPING: usize = 192;

@@ -1,0 +1,170 @@
+//! How a request went, and the reasons, as types: log, metrics, headers and `explain` all read these.
+
+use crate::semantics::cache_status::Forward;
+
+/// Why there was nothing to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissReason {
+    Absent,
+    /// Stored, but for other values of the fields that Vary names.
+    OtherVariant,
+    /// Asked for before an invalidation that covers it.
+    Invalidated,
+    /// Stored, but may never be reused (`Vary: *`).
+    NeverReused,
+}
+
+/// Why a request is not the cache's to answer or to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassReason {
+    /// Only GET and HEAD are answered from the store.
+    Method,
+    /// The policy's maximum TTL is zero.
+    CachingDisabled,
+    /// This key was uncacheable a moment ago.
+    Marked,
+    /// A HEAD with nothing stored goes forward as HEAD.
+    Head,
+    /// Too many fills or followers at once.
+    Crowded,
+    /// Followers waited long enough.
+    WaitedEnough,
+    /// A range that the store cannot answer and that is not worth the whole.
+    Range,
+}
+
+/// Why a stored response must be checked with the origin first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevalidateReason {
+    Expired,
+    /// `no-cache`: checked each time.
+    Always,
+    /// A soft invalidation.
+    Invalidated,
+}
+
+/// Why a response was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    NoStore,
+    Private,
+    /// Set-Cookie without explicit freshness, or with cookies outside the key.
+    SetCookie,
+    /// Answer to a request with Authorization, without leave to share it.
+    Authorization,
+    /// Neither freshness nor a validator.
+    NoFreshness,
+    VaryStar,
+    NotUnderstood,
+    /// The status is not one this policy keeps.
+    Status,
+    TooLarge,
+    StoreFull,
+    /// 206 to a request that is not kept in parts.
+    Partial,
+    CachingDisabled,
+}
+
+/// What the request came to, in CloudFront's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Hit,
+    /// Confirmed by the origin, or stale and served with leave.
+    RefreshHit,
+    Miss,
+    Error,
+    Redirect,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 5] = [Self::Hit, Self::RefreshHit, Self::Miss, Self::Error, Self::Redirect];
+
+    /// The word of X-Cache and of the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hit => "Hit",
+            Self::RefreshHit => "RefreshHit",
+            Self::Miss => "Miss",
+            Self::Error => "Error",
+            Self::Redirect => "Redirect",
+        }
+    }
+}
+
+/// The story of one request, finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub collapsed: bool,
+    pub stored: bool,
+}
+
+/// Why it ended as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Fresh,
+    /// Served stale while a refresh runs (RFC 5861 §3).
+    StaleWhileRevalidate,
+    /// Served stale because the origin failed (RFC 5861 §4).
+    StaleIfError,
+    Revalidated(RevalidateReason),
+    Replaced(RevalidateReason),
+    Miss(MissReason),
+    Pass(PassReason),
+    NotKept(NotKept),
+    Refused,
+    Failed,
+}
+
+impl Reason {
+    /// A short stable name for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::StaleWhileRevalidate => "stale-while-revalidate",
+            Self::StaleIfError => "stale-if-error",
+            Self::Revalidated(_) => "revalidated",
+            Self::Replaced(_) => "replaced",
+            Self::Miss(MissReason::Absent) => "absent",
+            Self::Miss(MissReason::OtherVariant) => "other-variant",
+            Self::Miss(MissReason::Invalidated) => "invalidated",
+            Self::Miss(MissReason::NeverReused) => "never-reused",
+            Self::Pass(PassReason::Method) => "method",
+            Self::Pass(PassReason::CachingDisabled) => "caching-disabled",
+            Self::Pass(PassReason::Marked) => "uncacheable-before",
+            Self::Pass(PassReason::Head) => "head",
+            Self::Pass(PassReason::Crowded) => "crowded",
+            Self::Pass(PassReason::WaitedEnough) => "waited-enough",
+            Self::Pass(PassReason::Range) => "range",
+            Self::NotKept(NotKept::NoStore) => "no-store",
+            Self::NotKept(NotKept::Private) => "private",
+            Self::NotKept(NotKept::SetCookie) => "set-cookie",
+            Self::NotKept(NotKept::Authorization) => "authorization",
+            Self::NotKept(NotKept::NoFreshness) => "no-freshness",
+            Self::NotKept(NotKept::VaryStar) => "vary-star",
+            Self::NotKept(NotKept::NotUnderstood) => "not-understood",
+            Self::NotKept(NotKept::Status) => "status",
+            Self::NotKept(NotKept::TooLarge) => "too-large",
+            Self::NotKept(NotKept::StoreFull) => "store-full",
+            Self::NotKept(NotKept::Partial) => "partial",
+            Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
+    pub const fn forward(self) -> Option<Forward> {
+        match self {
+            Self::Fresh | Self::StaleWhileRevalidate | Self::Refused => None,
+            Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
+            Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
+            Self::Miss(_) => Some(Forward::UriMiss),
+            Self::Pass(PassReason::Method | PassReason::Head) => Some(Forward::Method),
+            Self::Pass(PassReason::Range) => Some(Forward::Partial),
+            Self::Pass(_) => Some(Forward::Bypass),
+            Self::NotKept(_) | Self::Failed => Some(Forward::Miss),
+        }
+    }
+}

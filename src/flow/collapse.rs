@@ -1,0 +1,199 @@
+//! Collapses with waiting around them: a leader's ticket that must be landed, and a follower's wait.
+//!
+//! A ticket that is dropped lands as abandoned, and one of its followers leads next. The only `select!`
+//! of the sentences is the follower's timeout here; what it loses is a place in a queue.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
+use crate::exchange::failure::Failure;
+use crate::exchange::key::LogNumber;
+use crate::exchange::response::Reply;
+use crate::exchange::stored::Stored;
+use crate::exchange::verdict::NotKept;
+use crate::semantics::time::Timestamp;
+
+const SHARDS: usize = 32;
+
+/// How a fill ended, as everybody who waits sees it.
+#[derive(Clone)]
+pub enum FillEnd {
+    /// Kept; its body may still be growing.
+    Kept(Arc<Stored>),
+    /// Confirmed by a 304.
+    Freshened(Arc<Stored>),
+    /// The origin failed, the old one stands in.
+    StandsIn(Arc<Stored>),
+    /// Not to be shared. The leader has the reply itself.
+    Private(NotKept),
+    Failed(Failure),
+}
+
+type Outlook = watch::Receiver<Option<FillEnd>>;
+
+/// The table, cut into shards.
+pub struct CollapseTable {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: foldhash::quality::RandomState,
+}
+
+struct Shard {
+    table: Collapses,
+    outlooks: HashMap<CollapseId, Outlook>,
+}
+
+/// A request's part in a collapse.
+pub enum Part {
+    Lead(Ticket, Waiter),
+    Follow(Waiter),
+    Alone(AloneReason),
+}
+
+impl CollapseTable {
+    /// An empty table.
+    pub fn new(followers: usize, marks: usize) -> Self {
+        let shard = || Mutex::new(Shard { table: Collapses::new(followers, marks / SHARDS + 1), outlooks: HashMap::new() });
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: foldhash::quality::RandomState::default() }
+    }
+
+    fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
+        &self.shards[(self.hasher.hash_one(key) >> 40) as usize % SHARDS]
+    }
+
+    /// Joins the fetch for a key, or begins it.
+    pub fn join(self_: &Arc<crate::flow::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
+        let mut shard = self_.collapses.shard(key).lock();
+        match shard.table.join(key, arrived_at, now) {
+            Role::Alone(why) => Part::Alone(why),
+            Role::Follow(id) => match shard.outlooks.get(&id) {
+                Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None }),
+                None => Part::Alone(AloneReason::Crowded),
+            },
+            Role::Lead(id) => {
+                let (ticket, waiter) = Ticket::new(Some((Arc::clone(self_), key.into(), id)));
+                shard.outlooks.insert(id, waiter.outlook.clone());
+                Part::Lead(ticket, waiter)
+            }
+        }
+    }
+
+    fn land(&self, key: &[u8], id: CollapseId) {
+        let mut shard = self.shard(key).lock();
+        shard.table.land(key, id);
+        shard.outlooks.remove(&id);
+    }
+
+    /// See [`Collapses::mark`].
+    pub fn mark(&self, key: &[u8], until: Timestamp, now: Timestamp) {
+        self.shard(key).lock().table.mark(key, until, now);
+    }
+
+    /// See [`Collapses::unmark`].
+    pub fn unmark(&self, key: &[u8]) {
+        self.shard(key).lock().table.unmark(key);
+    }
+
+    /// Collapses under way.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().table.len()).sum()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A leader's duty: it is landed exactly once, by `land`, by `hand_over`, or by being dropped.
+pub struct Ticket {
+    outlook: watch::Sender<Option<FillEnd>>,
+    reply: Option<oneshot::Sender<Reply>>,
+    place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>,
+}
+
+/// A place in the wait for a fill.
+pub struct Waiter {
+    outlook: Outlook,
+    reply: Option<oneshot::Receiver<Reply>>,
+}
+
+/// What came of waiting.
+pub enum Waited {
+    End(FillEnd),
+    /// Not kept, and this is the request it was fetched for.
+    Yours(NotKept, Box<Reply>),
+    /// The leader vanished.
+    Abandoned,
+    TooLong,
+}
+
+impl Ticket {
+    fn new(place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
+        let (outlook, seen) = watch::channel(None);
+        let (reply, awaited) = oneshot::channel();
+        (Self { outlook, reply: Some(reply), place }, Waiter { outlook: seen, reply: Some(awaited) })
+    }
+
+    /// A ticket nobody else can wait on.
+    pub fn alone() -> (Self, Waiter) {
+        Self::new(None)
+    }
+
+    /// Tells everybody.
+    pub fn land(mut self, end: FillEnd) {
+        self.leave();
+        self.outlook.send_replace(Some(end));
+    }
+
+    /// Gives the reply to the leader's viewer, and tells the others to go alone. False if that viewer left.
+    pub fn hand_over(mut self, why: NotKept, reply: Reply) -> bool {
+        self.leave();
+        let taken = self.reply.take().is_some_and(|leader| leader.send(reply).is_ok());
+        self.outlook.send_replace(Some(FillEnd::Private(why)));
+        taken
+    }
+
+    // Out of the table first: whoever comes now looks into the store again.
+    fn leave(&mut self) {
+        if let Some((edge, key, id)) = self.place.take() {
+            edge.collapses.land(&key, id);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Waiter {
+    /// Waits for the end of the fill; a leader waits as long as its fill does.
+    pub async fn wait(mut self, patience: Option<Duration>) -> Waited {
+        let end = async {
+            let seen = self.outlook.wait_for(Option::is_some).await;
+            seen.ok().and_then(|end| end.clone())
+        };
+        let end = match patience {
+            None => end.await,
+            Some(patience) => match tokio::time::timeout(patience, end).await {
+                Ok(end) => end,
+                Err(_) => return Waited::TooLong,
+            },
+        };
+        match (end, self.reply) {
+            (None, _) => Waited::Abandoned,
+            (Some(FillEnd::Private(why)), Some(reply)) => match reply.await {
+                Ok(reply) => Waited::Yours(why, Box::new(reply)),
+                Err(_) => Waited::Abandoned,
+            },
+            (Some(end), _) => Waited::End(end),
+        }
+    }
+}

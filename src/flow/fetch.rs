@@ -1,0 +1,193 @@
+//! Getting a response by asking for it: once for everybody where that is allowed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::collapse::{CollapseTable, FillEnd, Part, Ticket, Waited, Waiter};
+use super::fill::Job;
+use super::serve::Errand;
+use super::{Core, Tally};
+use crate::body::Body;
+use crate::cache::ask::Asked;
+use crate::cache::lookup::{Lookup, worth};
+use crate::deliver;
+use crate::exchange::failure::{Failure, FailureKind};
+use crate::exchange::key::CacheKey;
+use crate::exchange::response::ViewerResponse;
+use crate::exchange::stored::Stored;
+use crate::exchange::verdict::{Outcome, PassReason, Reason, Verdict};
+use crate::origin::request::Asking;
+
+/// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.
+const JOINS_MAX: usize = 3;
+
+impl Core {
+    /// Fetches for the store, alone or together, and answers from what came.
+    pub(super) async fn fetch(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, reason: Reason) -> Result<ViewerResponse, Failure> {
+        let limits = &errand.running.site.limits;
+        for _ in 0..JOINS_MAX {
+            let now = self.edge.clock.now();
+            let together = self.collapse_key(asked);
+            match CollapseTable::join(&self.edge, &together, errand.request.arrived_number, now) {
+                Part::Lead(ticket, waiter) => {
+                    self.start_fill(errand, asked, asking.clone(), ticket, together);
+                    match self.as_leader(asked, waiter, reason).await {
+                        Some(done) => return done,
+                        None => continue,
+                    }
+                }
+                Part::Follow(waiter) => {
+                    Tally::add(&self.edge.tally.followers);
+                    match waiter.wait(Some(limits.follower_wait)).await {
+                        Waited::End(end) => match self.as_follower(asked, end, reason) {
+                            Some(done) => return done,
+                            // Kept for another variant: look again. Not to be shared: go alone.
+                            None if self.fits_nobody_else(asked) => continue,
+                            None => break,
+                        },
+                        Waited::Abandoned => continue,
+                        Waited::Yours(..) | Waited::TooLong => break,
+                    }
+                }
+                Part::Alone(_) => break,
+            }
+        }
+        self.fetch_alone(errand, asked, asking, reason).await
+    }
+
+    // Without waiting and without being waited for; what comes may still be kept.
+    async fn fetch_alone(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, reason: Reason) -> Result<ViewerResponse, Failure> {
+        let (ticket, waiter) = Ticket::alone();
+        self.start_fill(errand, asked, asking, ticket, self.collapse_key(asked));
+        match self.as_leader(asked, waiter, reason).await {
+            Some(done) => done,
+            None => self.relay(errand, asked, PassReason::Crowded, Body::Empty).await,
+        }
+    }
+
+    async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+        let name = &asked.routed.distribution.x_cache_name;
+        match waiter.wait(None).await {
+            Waited::Yours(why, reply) => {
+                let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
+                let verdict = Verdict { outcome, reason: Reason::NotKept(why), collapsed: false, stored: false };
+                Some(Ok(deliver::from_reply(asked.head(), *reply, verdict, name)))
+            }
+            Waited::End(end) => {
+                let (stored, verdict) = match end {
+                    FillEnd::Kept(stored) => {
+                        let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Miss };
+                        let reason = match reason {
+                            Reason::Revalidated(why) => Reason::Replaced(why),
+                            other => other,
+                        };
+                        (stored, Verdict { outcome, reason, collapsed: false, stored: true })
+                    }
+                    FillEnd::Freshened(stored) => (stored, Verdict { outcome: Outcome::RefreshHit, reason, collapsed: false, stored: true }),
+                    FillEnd::StandsIn(stored) => (stored, Verdict { outcome: Outcome::Hit, reason: Reason::StaleIfError, collapsed: false, stored: false }),
+                    FillEnd::Failed(failure) => return Some(Err(failure)),
+                    FillEnd::Private(_) => return None,
+                };
+                // A fill that outgrew the store may have let go of its start already, if nobody held it.
+                let now = self.edge.clock.now();
+                self.open(asked, &stored, verdict, now).ok().map(Ok)
+            }
+            Waited::Abandoned | Waited::TooLong => None,
+        }
+    }
+
+    fn as_follower(&self, asked: &Asked<'_>, end: FillEnd, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+        let now = self.edge.clock.now();
+        let (stored, outcome, reason) = match end {
+            // Nobody but the leader may have what is not fresh on arrival: it answered the leader's request.
+            FillEnd::Kept(stored) | FillEnd::Freshened(stored) if usable(&stored, asked, now) => {
+                let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Hit };
+                (stored, outcome, reason)
+            }
+            FillEnd::StandsIn(stored) if stored.selector.matches(asked.head().fields) => (stored, Outcome::Hit, Reason::StaleIfError),
+            FillEnd::Failed(failure) => return Some(Err(failure)),
+            FillEnd::Kept(_) | FillEnd::Freshened(_) | FillEnd::StandsIn(_) | FillEnd::Private(_) => return None,
+        };
+        let verdict = Verdict { outcome, reason, collapsed: true, stored: false };
+        self.open(asked, &stored, verdict, now).ok().map(Ok)
+    }
+
+    // Says whether what is stored under the key now fits other requests only.
+    fn fits_nobody_else(&self, asked: &Asked<'_>) -> bool {
+        let found = self.edge.store.find(asked.key);
+        !found.is_empty() && crate::cache::lookup::choose(asked.head().fields, &found).is_none()
+    }
+
+    /// Refreshes a stored response behind a viewer's back, once at a time.
+    pub(super) fn refresh_behind(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, stored: &Arc<Stored>) {
+        if stored.live.refreshing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let key = self.collapse_key(asked);
+        let now = self.edge.clock.now();
+        if let Part::Lead(ticket, _) = CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
+            Tally::add(&self.edge.tally.background_refreshes);
+            self.start_fill(errand, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key);
+        } else {
+            stored.live.refreshing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn start_fill(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, ticket: Ticket, together: Vec<u8>) {
+        let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
+            Tally::add(&self.edge.tally.fills_refused);
+            // Dropping the ticket tells everybody to look after themselves.
+            return;
+        };
+        let job = Job {
+            running: Arc::clone(&errand.running),
+            request: Arc::clone(&errand.request),
+            key: CacheKey::new(asked.key),
+            together,
+            asking,
+            ticket,
+            place,
+        };
+        let core = Arc::clone(self);
+        tokio::spawn(async move { core.fill(job).await });
+    }
+
+    // Variants known under the key do not wait for one another.
+    fn collapse_key(&self, asked: &Asked<'_>) -> Vec<u8> {
+        let mut key = asked.key.to_vec();
+        for stored in &self.edge.store.find(asked.key) {
+            for (name, _) in &stored.selector.0 {
+                key.push(0);
+                key.extend_from_slice(name.as_str().as_bytes());
+                key.push(b'=');
+                let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
+            }
+        }
+        key
+    }
+}
+
+fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {
+    stored.selector.matches(asked.head().fields) && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
+}
+
+/// A place among the fills under way, given back when dropped.
+pub(super) struct FillPlace(Arc<super::Edge>);
+
+impl FillPlace {
+    fn take(edge: &Arc<super::Edge>, most: usize) -> Option<Self> {
+        let taken = edge.fills.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1));
+        taken.is_ok().then(|| Self(Arc::clone(edge)))
+    }
+}
+
+impl Drop for FillPlace {
+    fn drop(&mut self) {
+        self.0.fills.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A failure that stands for a bug of ours.
+pub(super) fn internal(detail: &str) -> Failure {
+    Failure::new(FailureKind::Internal, detail)
+}

@@ -1,0 +1,312 @@
+//! The origin's sentence: brings one response home, decides what it is worth, and keeps it.
+//!
+//! Runs as a task of its own, so that a viewer who leaves takes nobody's answer along.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::collapse::{FillEnd, Ticket};
+use super::fetch::{FillPlace, internal};
+use super::serve::Errand;
+use super::{Core, Running, Tally};
+use crate::body::content::PIECE_OVERHEAD;
+use crate::body::{Body, BodyError, Content, Writer};
+use crate::cache::arrival::{Arrived, Keeping, on_arrival, strip_for_storage};
+use crate::cache::ask::{self, Asked};
+use crate::cache::invalidations::Validity;
+use crate::cache::lookup::may_stand_in;
+use crate::exchange::failure::Failure;
+use crate::exchange::key::{CacheKey, LogNumber};
+use crate::exchange::request::ViewerRequest;
+use crate::exchange::response::Reply;
+use crate::exchange::stored::{Live, Stored, StoredHead};
+use crate::exchange::verdict::NotKept;
+use crate::gate;
+use crate::origin::request::Asking;
+use crate::semantics::freshness::Exchanged;
+
+/// One fill, with everything it needs of its own.
+pub(super) struct Job {
+    pub running: Arc<Running>,
+    pub request: Arc<ViewerRequest>,
+    pub key: CacheKey,
+    /// The key under which others wait.
+    pub together: Vec<u8>,
+    pub asking: Asking,
+    pub ticket: Ticket,
+    pub place: FillPlace,
+}
+
+/// Clears a stored response's "being refreshed" however the fill ends.
+struct Refreshing(Option<Arc<Stored>>);
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        if let Some(stored) = &self.0 {
+            stored.live.refreshing.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Core {
+    /// Fetches once and lands the ticket whatever happens.
+    pub(super) async fn fill(self: Arc<Self>, job: Job) {
+        let Job { running, request, key, together, asking, ticket, place } = job;
+        let _place = place;
+        Tally::add(&self.edge.tally.fills);
+        let errand = Errand { running, request };
+        let head = errand.request.head();
+        // The same site and the same head: the route is the one it had.
+        let Ok(routed) = gate::route(&errand.running.site, &head) else {
+            return ticket.land(FillEnd::Failed(internal("a fill lost its route")));
+        };
+        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed) };
+        let old = match &asking {
+            Asking::Revalidate(stored) => Some(Arc::clone(stored)),
+            Asking::Fill | Asking::Pass => None,
+        };
+        let _refreshing = Refreshing(old.clone());
+        let came = self.ask_and_judge(&errand, &asked, asking).await;
+        let marks = Marks { core: &self, key: &together, asked: &asked, errand: &errand };
+        match came {
+            Came::Keep(keeping, reply, number) => {
+                self.keep(&marks, &key, old, Brought { keeping, reply, number }, ticket).await;
+            }
+            Came::Freshen(keeping, fields, number) => {
+                let Some(old) = old else { return ticket.land(FillEnd::Failed(internal("a confirmation of nothing"))) };
+                let fresh = self.freshen(&key, &old, *keeping, &fields, number);
+                marks.unmark_if_shareable(&fresh);
+                ticket.land(FillEnd::Freshened(fresh));
+            }
+            Came::Relay(why, reply) => {
+                marks.mark();
+                if let Some(old) = old {
+                    // What the origin no longer lets us keep, it no longer vouches for.
+                    self.edge.store.remove(&old);
+                }
+                ticket.hand_over(why, *reply);
+            }
+            Came::StandIn(stored) => {
+                let until = self.edge.clock.now().plus(routed.behavior.cache.error_ttl);
+                stored.live.stands_in_until.store(until.0, Ordering::Relaxed);
+                ticket.land(FillEnd::StandsIn(stored));
+            }
+            Came::Failed(failure) => ticket.land(FillEnd::Failed(failure)),
+        }
+    }
+
+    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking) -> Came {
+        // A 304 that confirms nothing, or comes too late, is followed by one plain request.
+        for _ in 0..2 {
+            // Before the request begins: whatever is invalidated from here on is newer than what we get.
+            let number = self.edge.invalidations.head();
+            let old = match &asking {
+                Asking::Revalidate(stored) => Some(Arc::clone(stored)),
+                Asking::Fill | Asking::Pass => None,
+            };
+            let reply = match self.ask_the_hops(errand, asked, &asking, Body::Empty).await {
+                Ok(reply) => reply,
+                Err(failure) => return self.on_failure(old, failure),
+            };
+            let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
+            match on_arrival(asked, old.as_ref(), reply.status, &reply.fields, when, &self.edge.invalidations) {
+                Arrived::Keep(keeping) => return Came::Keep(keeping, Box::new(reply), number),
+                Arrived::Freshen(keeping, fields) => {
+                    // A hard invalidation since the old response was fetched: its content may not live on.
+                    if old.as_ref().is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard) {
+                        return Came::Freshen(keeping, fields, number);
+                    }
+                }
+                Arrived::Relay(why) => return Came::Relay(why, Box::new(reply)),
+                Arrived::Reuse(stored) => return Came::StandIn(stored),
+                Arrived::AskAgain => {}
+            }
+            asking = Asking::Fill;
+        }
+        Came::Failed(internal("the origin confirms what was not asked about"))
+    }
+
+    fn on_failure(&self, old: Option<Arc<Stored>>, failure: Failure) -> Came {
+        let now = self.edge.clock.now();
+        tracing::warn!(kind = failure.kind.token(), detail = failure.detail, "fetching failed");
+        match old {
+            Some(stored) if may_stand_in(&stored, &self.edge.invalidations, now) => Came::StandIn(stored),
+            _ => Came::Failed(failure),
+        }
+    }
+
+    async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, ticket: Ticket) {
+        let Brought { keeping, mut reply, number } = brought;
+        let max = marks.errand.running.site.store.max_object;
+        let length = reply.body.length();
+        if length.is_some_and(|len| len > max) {
+            marks.mark();
+            ticket.hand_over(NotKept::TooLarge, *reply);
+            return;
+        }
+        let mut body = std::mem::take(&mut reply.body);
+        let mut fields = reply.fields.clone();
+        strip_for_storage(marks.asked, &mut fields);
+        let (content, writer) = match body {
+            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
+            Body::Bytes(bytes) => {
+                // Its own allocation: the account must hold.
+                body = Body::Empty;
+                (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None)
+            }
+            Body::Stored(_) | Body::Multipart(_) | Body::Wire(..) => {
+                let (content, writer) = Content::grow(length);
+                (content, Some(writer))
+            }
+        };
+        let stored = Arc::new(assemble(key, *keeping, reply.status, &fields, number, content));
+        let weight = stored.weight(if writer.is_none() { stored.content.length().unwrap_or(0) } else { 0 });
+        if self.edge.store.reserve(weight).is_err() {
+            Tally::add(&self.edge.tally.not_stored_full);
+            if writer.is_none() {
+                body = stored.content.whole().map_or(Body::Empty, |bytes| Body::Bytes(bytes.clone()));
+            }
+            reply.body = body;
+            ticket.hand_over(NotKept::StoreFull, *reply);
+            return;
+        }
+        stored.live.accounted.store(weight, Ordering::Relaxed);
+        // Whoever joined is reading before the first octet could be let go of.
+        let hold = writer.is_some().then(|| stored.content.read(None));
+        self.edge.store.insert(&stored);
+        if let Some(old) = old {
+            self.edge.store.remove(&old);
+        }
+        marks.unmark_if_shareable(&stored);
+        ticket.land(FillEnd::Kept(Arc::clone(&stored)));
+        if let Some(writer) = writer {
+            self.pump(marks.errand, &stored, body, writer, hold.flatten()).await;
+        }
+    }
+
+    // Streams a body into the store; one that outgrows it goes on as a window for those who read already.
+    async fn pump(&self, errand: &Errand, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
+        let limits = &errand.running.site.limits;
+        let max = errand.running.site.store.max_object;
+        let mut kept = true;
+        let mut hold = hold;
+        loop {
+            let piece = match body.piece().await {
+                None => break,
+                Some(Ok(piece)) => piece,
+                Some(Err(why)) => {
+                    self.edge.store.remove(stored);
+                    Tally::add(&self.edge.tally.fills_broken);
+                    return writer.break_off(why);
+                }
+            };
+            if kept {
+                let more = (piece.len() + PIECE_OVERHEAD) as u64;
+                let room = writer.len() + piece.len() as u64 <= max && self.edge.store.grow(stored, more).is_ok();
+                if !room {
+                    kept = false;
+                    self.edge.store.remove(stored);
+                    Tally::add(&self.edge.tally.not_stored_full);
+                    writer.open_window(limits.relay_window);
+                }
+            }
+            // Joined readers have had their turn by now; the front need not be held any longer.
+            hold = None;
+            if !kept && !wait_for_room(&mut writer, limits.stall).await {
+                return writer.break_off(BodyError::Abandoned);
+            }
+            writer.push(&piece);
+        }
+        drop(hold);
+        if writer.finish() {
+            if kept {
+                self.edge.store.settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
+            }
+        } else {
+            self.edge.store.remove(stored);
+            Tally::add(&self.edge.tally.fills_broken);
+        }
+    }
+
+    fn freshen(&self, key: &CacheKey, old: &Arc<Stored>, keeping: Keeping, fields: &http::HeaderMap, number: LogNumber) -> Arc<Stored> {
+        let content = Arc::clone(&old.content);
+        let mut fields = fields.clone();
+        fields.remove(http::header::AGE);
+        let fresh = Arc::new(assemble(key, keeping, old.status, &fields, number, content));
+        fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);
+        let weight = fresh.weight(fresh.content.length().unwrap_or(0));
+        // The old one leaves first, so that confirming a large response does not count it twice.
+        self.edge.store.remove(old);
+        if self.edge.store.reserve(weight).is_ok() {
+            fresh.live.accounted.store(weight, Ordering::Relaxed);
+            self.edge.store.insert(&fresh);
+        }
+        fresh
+    }
+}
+
+enum Came {
+    Keep(Box<Keeping>, Box<Reply>, LogNumber),
+    Freshen(Box<Keeping>, http::HeaderMap, LogNumber),
+    Relay(NotKept, Box<Reply>),
+    StandIn(Arc<Stored>),
+    Failed(Failure),
+}
+
+struct Brought {
+    keeping: Box<Keeping>,
+    reply: Box<Reply>,
+    number: LogNumber,
+}
+
+/// Remembers whether a key is worth waiting for.
+struct Marks<'a> {
+    core: &'a Arc<Core>,
+    key: &'a [u8],
+    asked: &'a Asked<'a>,
+    errand: &'a Errand,
+}
+
+impl Marks<'_> {
+    fn mark(&self) {
+        let now = self.core.edge.clock.now();
+        let until = now.plus(self.errand.running.site.limits.pass_mark_time);
+        self.core.edge.collapses.mark(self.key, until, now);
+    }
+
+    // What is stale on arrival answers one request only; the next ones must not queue for it.
+    fn unmark_if_shareable(&self, stored: &Arc<Stored>) {
+        let now = self.core.edge.clock.now();
+        match crate::cache::lookup::worth(stored, now) {
+            crate::cache::lookup::Lookup::Fresh(_) | crate::cache::lookup::Lookup::Stale(_) => self.core.edge.collapses.unmark(self.key),
+            _ => self.mark(),
+        }
+    }
+}
+
+fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::HeaderMap, number: LogNumber, content: Arc<Content>) -> Stored {
+    Stored {
+        key: key.clone(),
+        selector: keeping.selector,
+        status,
+        head: StoredHead::new(fields),
+        born: keeping.born,
+        date: keeping.date,
+        life: keeping.life,
+        asked_at: number,
+        tags: keeping.tags,
+        content,
+        live: Live::default(),
+    }
+}
+
+// False if nobody reads any more.
+async fn wait_for_room(writer: &mut Writer, stall: std::time::Duration) -> bool {
+    loop {
+        match tokio::time::timeout(stall, std::future::poll_fn(|cx| writer.poll_room(cx))).await {
+            Ok(crate::body::content::Room::Free) => return true,
+            Ok(crate::body::content::Room::Nobody) => return false,
+            Err(_) => writer.lose_slowest(),
+        }
+    }
+}

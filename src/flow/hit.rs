@@ -1,0 +1,145 @@
+//! The hit step: from a borrowed head to a stored answer, without waiting and without allocating.
+//!
+//! The same route, admit, key and lookup as the full sentence. It declines whatever is not plainly a fresh
+//! hit whose octets are all here; declining is always right.
+
+use std::sync::Arc;
+
+use super::{Edge, Running};
+use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::lookup::{Lookup, lookup};
+use crate::deliver::about::About;
+use crate::deliver::answer::{self, Answer};
+use crate::exchange::request::{Known, RequestHead};
+use crate::exchange::stored::Stored;
+use crate::exchange::verdict::{Outcome, Reason, Verdict};
+use crate::gate;
+use crate::semantics::ranges::Span;
+use crate::semantics::time::Timestamp;
+
+/// What a plain fresh hit is told as.
+pub const HIT: Verdict = Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false };
+
+/// An answer from the store.
+pub struct Hit<'s> {
+    pub stored: Arc<Stored>,
+    pub answer: Answer,
+    /// The octets to send; `None` for 304, 416 and HEAD.
+    pub span: Option<Span>,
+    pub behavior: usize,
+    pub distribution: &'s str,
+    pub pattern: &'s str,
+    name: &'s str,
+}
+
+/// Answers from the store, or declines. `scratch` holds the key.
+pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
+    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
+    if unusual.iter().any(|field| head.known.has(*field)) {
+        return None;
+    }
+    let site = &*running.site;
+    let routed = gate::route(site, head).ok()?;
+    gate::admit(&routed, &edge.node).ok()?;
+    let wants = ask::wants(&routed);
+    if !matches!(wants.method, Wanted::Get | Wanted::Head) {
+        return None;
+    }
+    ask::write_key(scratch, &routed);
+    let found = edge.store.find(scratch);
+    let asked = Asked { routed, key: scratch, wants };
+    let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else { return None };
+    if !stored.content.is_complete() {
+        return None;
+    }
+    let answer = answer::answer(head, stored, now);
+    let len = stored.content.length()?;
+    let span = match &answer {
+        Answer::Parts(_) => return None,
+        Answer::NotModified | Answer::Unsatisfiable(_) => None,
+        _ if wants.method == Wanted::Head => None,
+        Answer::Whole => Some(Span { start: 0, end: len }),
+        Answer::Part(span) => Some(*span),
+    };
+    stored.live.used();
+    let at = site.hosts.find(head.host)?;
+    let distribution = &site.distributions[at];
+    let behavior = distribution.behavior(asked.routed.path);
+    Some(Hit {
+        stored: Arc::clone(stored),
+        answer,
+        span,
+        behavior: behavior.ordinal,
+        distribution: &distribution.id,
+        pattern: behavior.pattern.as_str(),
+        name: &distribution.x_cache_name,
+    })
+}
+
+impl Hit<'_> {
+    /// The status it goes out with.
+    pub fn status(&self) -> u16 {
+        match self.answer {
+            Answer::Whole => self.stored.status,
+            Answer::NotModified => 304,
+            Answer::Part(_) | Answer::Parts(_) => 206,
+            Answer::Unsatisfiable(_) => 416,
+        }
+    }
+
+    /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are the caller's.
+    pub fn write_lines(&self, out: &mut Vec<u8>, now: Timestamp) {
+        let mut digits = itoa::Buffer::new();
+        match &self.answer {
+            Answer::NotModified => {
+                for (name, value) in self.stored.head.iter().filter(|(name, _)| answer::belongs_in_304(name)) {
+                    out.extend_from_slice(name);
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(value);
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+            Answer::Part(span) => {
+                out.extend_from_slice(self.stored.head.lines());
+                out.extend_from_slice(b"Content-Range: bytes ");
+                out.extend_from_slice(digits.format(span.start).as_bytes());
+                out.push(b'-');
+                out.extend_from_slice(digits.format(span.end - 1).as_bytes());
+                out.push(b'/');
+                out.extend_from_slice(digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            Answer::Unsatisfiable(len) => {
+                out.extend_from_slice(b"Content-Range: bytes */");
+                out.extend_from_slice(digits.format(*len).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            Answer::Whole | Answer::Parts(_) => out.extend_from_slice(self.stored.head.lines()),
+        }
+        match (&self.answer, self.span) {
+            (Answer::NotModified, _) => {}
+            (_, span) if self.stored.status != 204 => {
+                let len = span.map_or_else(|| self.length_without_body(), |span| span.len());
+                out.extend_from_slice(b"Content-Length: ");
+                out.extend_from_slice(digits.format(len).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => {}
+        }
+        let age = self.stored.age(now) / 1000;
+        out.extend_from_slice(b"Age: ");
+        out.extend_from_slice(digits.format(age).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
+        About { verdict: HIT, name: self.name, ttl, status: None, detail: None }.write_lines(out);
+    }
+
+    // HEAD says how long the GET would be; 416 has no body at all.
+    fn length_without_body(&self) -> u64 {
+        match &self.answer {
+            Answer::Unsatisfiable(_) => 0,
+            Answer::Part(span) => span.len(),
+            _ => self.stored.content.length().unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Walks the hops of a request: a parent where there is one, then the origin and its stand-ins.
+
+use std::sync::Arc;
+
+use super::Core;
+use super::serve::Errand;
+use crate::body::Body;
+use crate::cache::ask::Asked;
+use crate::exchange::connection::Asker;
+use crate::exchange::failure::Failure;
+use crate::exchange::response::Reply;
+use crate::origin::request::{Asking, Node, build};
+
+impl Core {
+    /// Asks hop after hop until one gives an answer that need not be asked for elsewhere.
+    pub(super) async fn ask_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
+        let node = self.node(errand);
+        // Requests that cannot be answered from a store go straight to the origin (CloudFront's regional caches).
+        if let Some(region) = &errand.running.region
+            && !matches!(asking, Asking::Pass)
+            && let Some(reply) = region.ask(self, asked, asking, node).await
+        {
+            return Ok(reply);
+        }
+        let distribution = asked.routed.distribution;
+        let (members, failover) = distribution.members(asked.routed.behavior.target);
+        // Only these may be asked of a second origin (CloudFront's origin groups), and a body is gone once sent.
+        let repeatable = matches!(*asked.head().method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS);
+        let mut body = body;
+        let mut last: Option<Result<Reply, Failure>> = None;
+        for at in members {
+            let origin = &distribution.origins[*at];
+            let mut request = build(asked, asking, origin, node);
+            request.body = std::mem::take(&mut body);
+            let came = self.upstream.ask(origin, request).await;
+            let moves_on = match &came {
+                Ok(reply) => failover.contains(&reply.status),
+                Err(failure) => failure.kind.fails_over() && members.len() > 1,
+            };
+            if !moves_on || !repeatable {
+                return came;
+            }
+            last = Some(came);
+        }
+        last.unwrap_or_else(|| Err(super::fetch::internal("a behavior without origins")))
+    }
+
+    /// What a request says of this node.
+    pub(super) fn node<'a>(&'a self, errand: &Errand) -> Node<'a> {
+        let peer = errand.request.connection.peer.ip();
+        let is_edge = errand.request.connection.asker == Asker::Edge;
+        let believed = is_edge || errand.running.site.listen.forwarded_for_from.iter().any(|network| network.contains(peer));
+        Node { id: &self.edge.node, keeps_forwarded_for: believed }
+    }
+}

@@ -1,0 +1,117 @@
+//! The hall: the two sentences, and what has happened so far.
+//!
+//! An `Edge` holds what every core shares: the running site, the store, the invalidations, the collapses.
+//! A `Core` is one thread's view of it, with the connections to origins that live on that thread.
+
+pub mod collapse;
+pub mod fetch;
+pub mod fill;
+pub mod hit;
+pub mod hops;
+pub mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::cache::invalidations::Invalidations;
+use crate::clock::Clock;
+use crate::distribution::site::Site;
+use crate::origin::Upstream;
+use crate::record::metrics::SiteCounts;
+use crate::region::{AppliedNumbers, Region};
+use crate::store::Memory;
+use collapse::CollapseTable;
+
+/// A site in force, and what hangs on it.
+pub struct Running {
+    pub site: Arc<Site>,
+    pub counts: Arc<SiteCounts>,
+    /// The regional tier's own state: which parents are down.
+    pub region: Option<Arc<Region>>,
+}
+
+/// What all cores share.
+pub struct Edge {
+    running: ArcSwap<Running>,
+    pub store: Memory,
+    pub invalidations: Invalidations,
+    pub collapses: CollapseTable,
+    pub clock: Clock,
+    /// This node's id, in CDN-Loop.
+    pub node: String,
+    fills: AtomicUsize,
+    pub tally: Tally,
+    /// How far the logs of trusted edges are in effect here.
+    pub applied: AppliedNumbers,
+}
+
+/// Events counted for all behaviors together.
+#[derive(Default)]
+pub struct Tally {
+    pub fills: AtomicU64,
+    pub fills_refused: AtomicU64,
+    pub fills_broken: AtomicU64,
+    pub followers: AtomicU64,
+    pub background_refreshes: AtomicU64,
+    pub not_stored_full: AtomicU64,
+    pub parent_refused: AtomicU64,
+    pub parent_failed: AtomicU64,
+}
+
+impl Tally {
+    /// Raises one of them.
+    pub fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Edge {
+    /// An edge that has seen nothing yet.
+    pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
+        let limits = &site.limits;
+        let counts = SiteCounts::for_site(&site, site.listen.workers, None);
+        let region = Region::for_site(&site, &node, None);
+        Arc::new(Self {
+            store: Memory::new(site.store.memory, limits.variants),
+            invalidations: Invalidations::new(limits.invalidations),
+            collapses: CollapseTable::new(limits.followers, limits.pass_marks),
+            clock,
+            node,
+            fills: AtomicUsize::new(0),
+            tally: Tally::default(),
+            applied: AppliedNumbers::default(),
+            running: ArcSwap::from_pointee(Running { site, counts, region }),
+        })
+    }
+
+    /// The site in force.
+    pub fn running(&self) -> Arc<Running> {
+        self.running.load_full()
+    }
+
+    /// The cell of the site in force, for a core's cached pointer.
+    pub const fn running_cell(&self) -> &ArcSwap<Running> {
+        &self.running
+    }
+
+    /// Puts another site in force. Exchanges under way keep the one they began with.
+    pub fn install(&self, site: Arc<Site>) {
+        let before = self.running.load_full();
+        let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
+        let region = Region::for_site(&site, &self.node, before.region.as_ref());
+        self.running.store(Arc::new(Running { site, counts, region }));
+    }
+
+    /// Fills under way.
+    pub fn fills_now(&self) -> usize {
+        self.fills.load(Ordering::Relaxed)
+    }
+}
+
+/// One core's view.
+pub struct Core {
+    pub edge: Arc<Edge>,
+    pub upstream: Arc<dyn Upstream>,
+}

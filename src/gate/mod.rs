@@ -1,0 +1,99 @@
+//! May this viewer ask? Host and path are routed first, then the checks run in the order that leaks least.
+//!
+//! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
+
+use http::Method;
+
+use crate::distribution::behavior::{Behavior, ViewerProtocol};
+use crate::distribution::certificate::covers;
+use crate::distribution::site::{Distribution, Site};
+use crate::exchange::connection::{Asker, Scheme, Version};
+use crate::exchange::refusal::Refusal;
+use crate::exchange::request::{Known, RequestHead};
+use std::sync::Arc;
+
+/// A request that has found its distribution and behavior.
+#[derive(Clone, Copy)]
+pub struct Routed<'r> {
+    pub head: &'r RequestHead<'r>,
+    pub distribution: &'r Arc<Distribution>,
+    pub behavior: &'r Behavior,
+    /// The viewer's path, or the default root object in the place of `/`.
+    pub path: &'r str,
+}
+
+/// Host to distribution, path to the first matching behavior (shared/spec/CLOUDFRONT.md §3).
+pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>) -> Result<Routed<'r>, Refusal> {
+    // An edge connects by this node's own name and asks for its viewers' hosts.
+    if let Some(tls) = &head.connection.tls
+        && head.connection.asker == Asker::Viewer
+        && !covers(&tls.names, head.host)
+    {
+        return Err(Refusal::Misdirected);
+    }
+    let at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
+    let distribution = &site.distributions[at];
+    let path = match &distribution.default_root_object {
+        Some(object) if head.path == "/" => object.as_str(),
+        _ => head.path,
+    };
+    Ok(Routed { head, distribution, behavior: distribution.behavior(path), path })
+}
+
+/// Says whether a routed request may go on.
+pub fn admit(routed: &Routed<'_>, node: &str) -> Result<(), Refusal> {
+    let head = routed.head;
+    if head.scheme == Scheme::Http {
+        check_protocol(routed)?;
+    }
+    if !routed.behavior.methods.allows(head.method) {
+        return Err(Refusal::Method);
+    }
+    if head.known.has(Known::Upgrade) && asks_to_upgrade(head) {
+        return Err(Refusal::Upgrade);
+    }
+    if has_body(head) && matches!(*head.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::BodyOnGet);
+    }
+    if head.known.has(Known::Expect) && !head.known.get(Known::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::Expectation);
+    }
+    if head.known.has(Known::CdnLoop) && head.fields.get_all("cdn-loop").any(|line| names_node(line, node)) {
+        return Err(Refusal::Loop);
+    }
+    Ok(())
+}
+
+fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {
+    let head = routed.head;
+    match routed.behavior.viewer_protocol {
+        ViewerProtocol::AllowAll => Ok(()),
+        ViewerProtocol::HttpsOnly => Err(Refusal::HttpsOnly),
+        ViewerProtocol::RedirectToHttps => {
+            let keeps_method = !matches!(*head.method, Method::GET | Method::HEAD);
+            if keeps_method && head.version == Version::Http10 {
+                return Err(Refusal::HttpsOnly);
+            }
+            let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
+            Err(Refusal::RedirectToHttps { location: format!("https://{}{}{query}", head.host, head.path), keeps_method })
+        }
+    }
+}
+
+fn has_body(head: &RequestHead<'_>) -> bool {
+    head.known.has(Known::TransferEncoding) || head.known.get(Known::ContentLength).is_some_and(|len| len.iter().any(|b| *b != b'0'))
+}
+
+// A client that offers HTTP/2 over clear text (h2c) goes on in HTTP/1.1; one that wants another protocol is told.
+fn asks_to_upgrade(head: &RequestHead<'_>) -> bool {
+    let listed = head.fields.get_all("connection").flat_map(crate::semantics::lists::members).any(|m| m.eq_ignore_ascii_case(b"upgrade"));
+    listed && !head.fields.get_all("upgrade").flat_map(crate::semantics::lists::members).all(|m| m.eq_ignore_ascii_case(b"h2c"))
+}
+
+// RFC 8586 §2: a list of cdn-ids with parameters. Only our own id ends the request.
+fn names_node(line: &[u8], node: &str) -> bool {
+    crate::semantics::lists::members(line).any(|member| {
+        let id = crate::semantics::lists::trim(member.split(|b| *b == b';').next().unwrap_or(b""));
+        id.strip_prefix(b"foreshore-") == Some(node.as_bytes())
+    })
+}

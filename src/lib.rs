@@ -1,0 +1,17 @@
+pub mod body;
+pub mod cache;
+pub mod distribution;
+pub mod exchange;
+pub mod gate;
+pub mod semantics;
+pub mod store;
+pub mod deliver;
+pub mod origin;
+pub mod clock;
+pub mod flow;
+pub mod record;
+pub mod region;
+pub mod listen;
+pub mod config;
+pub mod control;
+pub mod cli;

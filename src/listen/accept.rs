@@ -1,0 +1,178 @@
+//! Accepting connections: limits, the PROXY header, the TLS handshake, and then HTTP/1 or HTTP/2.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::tls::ServerTls;
+use super::{Gauges, Worker, h1, h2, proxy_protocol};
+use crate::exchange::connection::{Asker, Connection, Scheme, TlsFacts};
+
+/// What a listening socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    Http,
+    Https,
+}
+
+/// One address bound once per worker.
+pub struct Bound {
+    pub address: SocketAddr,
+    pub speaks: Speaks,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Bound {
+    /// Binds an address for a number of workers.
+    ///
+    /// A second process could share the port silently through SO_REUSEPORT; so the address is first bound
+    /// without it, which fails if anybody listens there.
+    pub fn bind(address: SocketAddr, speaks: Speaks, workers: usize) -> io::Result<Self> {
+        drop(socket(address, false)?);
+        let first = socket(address, true)?;
+        // Port 0 means any: the other workers must share the one that was given.
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..workers {
+            sockets.push(socket(address, true)?);
+        }
+        Ok(Self { address, speaks, sockets })
+    }
+
+    /// The socket of the next worker.
+    pub fn take(&mut self) -> Option<std::net::TcpListener> {
+        self.sockets.pop()
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// What every accepted connection is served with.
+#[derive(Clone)]
+pub struct Accepting {
+    pub worker: Arc<Worker>,
+    pub tls: Arc<ArcSwap<Option<ServerTls>>>,
+    /// Connections over all workers.
+    pub places: Arc<Semaphore>,
+}
+
+impl Accepting {
+    /// Accepts until the edge drains.
+    pub async fn run(self, listener: std::net::TcpListener, speaks: Speaks) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let mut draining = self.worker.draining.clone();
+        loop {
+            // At the limit, viewers wait in the kernel's queue.
+            if self.places.available_permits() == 0 {
+                Gauges::add(&self.worker.gauges.at_limit);
+            }
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return Ok(()) };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = draining.wait_for(|draining| *draining) => return Ok(()),
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    let this = self.clone();
+                    this.worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
+                    Gauges::add(&this.worker.gauges.accepted);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        let _count = Counted(Arc::clone(&this.worker));
+                        this.connection(tcp, peer, speaks).await;
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, or the viewer is gone already: neither is helped by trying at once.
+                    tracing::warn!(%error, "accepting failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, speaks: Speaks) {
+        let site = Arc::clone(&self.worker.core.edge.running_cell().load().site);
+        let Ok(local) = tcp.local_addr() else { return };
+        let _ = tcp.set_nodelay(true);
+        let (mut peer, mut local) = (peer, local);
+        if site.listen.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
+            match tokio::time::timeout(site.limits.handshake, proxy_protocol::read(&mut tcp)).await {
+                Ok(Ok(Some((source, target)))) => (peer, local) = (source, target),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "PROXY header refused"),
+                Err(_) => return Gauges::add(&self.worker.gauges.timeouts),
+            }
+        }
+        match speaks {
+            Speaks::Http => {
+                let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, asker: Asker::Viewer });
+                h1::serve(tcp, &self.worker, connection).await;
+            }
+            Speaks::Https => match tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local)).await {
+                Ok(Some((stream, facts))) => {
+                    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let connection = Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), asker: Asker::Viewer });
+                    if is_h2 {
+                        h2::serve(stream, &self.worker, connection).await;
+                    } else {
+                        h1::serve(stream, &self.worker, connection).await;
+                    }
+                }
+                Ok(None) => Gauges::add(&self.worker.gauges.handshakes_failed),
+                Err(_) => {
+                    Gauges::add(&self.worker.gauges.handshakes_failed);
+                    Gauges::add(&self.worker.gauges.timeouts);
+                }
+            },
+        }
+    }
+
+    async fn handshake(&self, tcp: TcpStream, local: SocketAddr) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsFacts)> {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
+        let (config, names) = {
+            let tls = self.tls.load();
+            let chosen = (**tls).as_ref()?.choose(&start.client_hello(), local.ip())?;
+            (Arc::clone(&chosen.config), Arc::clone(&chosen.names))
+        };
+        let stream = start.into_stream(config).await.ok()?;
+        let session = stream.get_ref().1;
+        if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+            Gauges::add(&self.worker.gauges.resumed);
+        }
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        };
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
+        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher };
+        Some((stream, facts))
+    }
+}
+
+struct Counted(Arc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.gauges.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

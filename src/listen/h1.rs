@@ -1,0 +1,426 @@
+//! One HTTP/1 connection: head, hit step, or the full sentence; then perhaps again.
+//!
+//! A connection is used again only if request and response were both whole, nobody asked to close, and the
+//! edge is not draining. That is decided in `Next::of` and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::h1_body::{Decoded, Decoder};
+use super::h1_head::{self, After, FIELDS_MAX, Framing, Head, NoHead};
+use super::h1_write::{self, SendEnd, Sent, To};
+use super::{Gauges, Worker};
+use crate::body::{Body, BodyError, Source};
+use crate::distribution::limits::Limits;
+use crate::exchange::connection::{Connection, Version};
+use crate::exchange::request::{RequestHead, ViewerRequest};
+use crate::exchange::response::ViewerResponse;
+use crate::flow::hit::{self, Hit};
+use crate::record::Record;
+use crate::semantics::time::Timestamp;
+
+/// Composed answers to pipelined requests are written at the latest at this size.
+const OUT_MAX: usize = 64 * 1024;
+/// Bodies up to here are copied beside their head, so that both leave in one write and one TLS record.
+const INLINE: usize = 16 * 1024;
+/// Octets read at a time.
+const READ: usize = 16 * 1024;
+
+struct Session<'w, S> {
+    io: S,
+    worker: &'w Arc<Worker>,
+    connection: Arc<Connection>,
+    limits: Limits,
+    buffer: BytesMut,
+    out: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// What comes after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Again,
+    Close,
+}
+
+impl Next {
+    /// The one place that says a connection may be used again.
+    fn of(after: After, request_read: bool, end: SendEnd, draining: bool) -> Self {
+        let whole = end == SendEnd::Whole && request_read;
+        if after == After::KeepAlive && whole && !draining { Self::Again } else { Self::Close }
+    }
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+    let limits = worker.core.edge.running().site.limits.clone();
+    let mut session =
+        Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::with_capacity(128) };
+    session.run().await;
+    session.close().await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
+    async fn run(&mut self) {
+        let mut draining = self.worker.draining.clone();
+        loop {
+            let Some(len) = self.next_head(&mut draining).await else { return };
+            let next = match self.on_head(len) {
+                Step::Answered(next) => next,
+                Step::Large(next, body) => {
+                    if self.send_large(body).await { next } else { Next::Close }
+                }
+                Step::Refused(status) => return self.refuse(status).await,
+                Step::Full(request, framing, after) => self.exchange(*request, framing, after).await,
+            };
+            if next == Next::Close {
+                let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
+                return;
+            }
+            if self.out.len() > OUT_MAX && h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    // Waits for a whole head. Before its first octet the idle limit counts, after it one absolute deadline.
+    async fn next_head(&mut self, draining: &mut tokio::sync::watch::Receiver<bool>) -> Option<usize> {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            if !self.buffer.is_empty() {
+                match h1_head::find_end(&self.buffer, &self.limits) {
+                    Ok(len) => return Some(len),
+                    Err(NoHead::Refused(status)) => {
+                        self.refuse(status).await;
+                        return None;
+                    }
+                    Err(NoHead::Partial) => {}
+                }
+            }
+            // Answers composed so far go out before we wait.
+            h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.ok()?;
+            if self.buffer.is_empty() && *draining.borrow() {
+                return None;
+            }
+            let until = match deadline {
+                Some(until) => until,
+                None if self.buffer.is_empty() => Instant::now() + self.limits.idle,
+                None => *deadline.insert(Instant::now() + self.limits.head_time),
+            };
+            self.buffer.reserve(READ.min(self.limits.head_bytes));
+            let read = tokio::select! {
+                read = timeout_at(until, self.io.read_buf(&mut self.buffer)) => read,
+                // Only an idle connection is ended by a drain; nothing is lost with the read.
+                _ = draining.wait_for(|draining| *draining), if self.buffer.is_empty() => return None,
+            };
+            match read {
+                Ok(Ok(n)) if n > 0 => {}
+                Ok(_) => return None,
+                Err(_) => {
+                    Gauges::add(&self.worker.gauges.timeouts);
+                    if !self.buffer.is_empty() {
+                        self.refuse(408).await;
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    // The synchronous part: parse, try the hit step, or make an owned request of it.
+    fn on_head(&mut self, len: usize) -> Step {
+        let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut method = Method::GET;
+        let edge = &self.worker.core.edge;
+        let now = edge.clock.now();
+        let head = match h1_head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
+            Ok(head) => head,
+            Err(NoHead::Refused(status)) => return Step::Refused(status),
+            Err(NoHead::Partial) => return Step::Refused(400),
+        };
+        let running = edge.running_cell().load();
+        let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
+            Some(hit) => answer_hit(self.worker, &mut self.out, &head, &hit, now),
+            None => {
+                let number = edge.invalidations.head();
+                let request = ViewerRequest::from_head(&head.request, &self.connection, now, number);
+                Step::Full(Box::new(request), head.framing, head.after)
+            }
+        };
+        self.buffer.advance(len);
+        step
+    }
+
+    async fn send_large(&mut self, mut body: Body) -> bool {
+        let mut first = true;
+        while let Some(Ok(piece)) = body.piece().await {
+            let head: &[u8] = if first { &self.out } else { b"" };
+            if h1_write::write_parts(&mut self.io, [head, &piece, b""], self.limits.stall).await.is_err() {
+                return false;
+            }
+            first = false;
+        }
+        self.out.clear();
+        true
+    }
+
+    // The full sentence, the request's body beside it.
+    async fn exchange(&mut self, request: ViewerRequest, framing: Framing, after: After) -> Next {
+        let began = Instant::now();
+        let facts = Facts::of(&request);
+        let draining = self.worker.is_draining();
+        let after = if draining { After::Close } else { after };
+        let to = To { version: request.version, after, is_head: request.method == Method::HEAD, stall: self.limits.stall, now: request.arrived_at };
+        let expects = request.fields.contains_key(http::header::EXPECT) && request.version == Version::Http11;
+        let core = Arc::clone(&self.worker.core);
+        let (sent, read, mut response) = if framing == Framing::None {
+            let mut response = core.serve(request, Body::Empty).await;
+            let sent = h1_write::send(&mut self.io, &mut self.out, to, &mut response).await;
+            (sent, true, response)
+        } else {
+            self.exchange_with_body(core, request, framing, to, expects).await
+        };
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        facts.record(self.worker, &mut response, sent, micros);
+        Next::of(after, read, sent.end, draining)
+    }
+
+    async fn exchange_with_body(&mut self, core: Arc<crate::flow::Core>, request: ViewerRequest, framing: Framing, to: To, expects: bool) -> (Sent, bool, ViewerResponse) {
+        let (mut reading, mut writing) = tokio::io::split(&mut self.io);
+        let (tx, rx) = mpsc::channel(2);
+        let wanted = Arc::new(Notify::new());
+        let length = match framing {
+            Framing::Length(len) => Some(len),
+            Framing::Chunked | Framing::None => None,
+        };
+        let body = Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false }), length);
+        let out = &mut self.out;
+        let mut respond = std::pin::pin!(async {
+            let mut serving = std::pin::pin!(core.serve(request, body));
+            let mut response = if expects {
+                tokio::select! {
+                    response = &mut serving => response,
+                    // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
+                    () = wanted.notified() => {
+                        let _ = h1_write::write_parts(&mut writing, [b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""], to.stall).await;
+                        serving.await
+                    }
+                }
+            } else {
+                serving.await
+            };
+            let sent = h1_write::send(&mut writing, out, to, &mut response).await;
+            (sent, response)
+        });
+        let mut pump = std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), tx, &self.limits));
+        let mut read = None;
+        let (sent, response) = loop {
+            tokio::select! {
+                done = &mut respond => break done,
+                whole = &mut pump, if read.is_none() => read = Some(whole),
+            }
+        };
+        // A viewer that is about to send the rest gets a moment to do so; then the connection is closed.
+        let read = match read {
+            Some(whole) => whole,
+            None => timeout(Duration::from_millis(500), &mut pump).await.unwrap_or(false),
+        };
+        (sent, read, response)
+    }
+
+    async fn refuse(&mut self, status: u16) {
+        Gauges::add(&self.worker.gauges.bad_requests);
+        let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
+        let text = format!("{status} {reason}\n");
+        h1_write::write_status(&mut self.out, status);
+        let head = format!("Content-Type: text/plain\r\nContent-Length: {}\r\nX-Cache: Error from foreshore\r\nConnection: close\r\n\r\n{text}", text.len());
+        self.out.extend_from_slice(head.as_bytes());
+        let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
+    }
+
+    // Octets that the viewer still sends are read for a moment: a reset would destroy our last answer.
+    async fn close(&mut self) {
+        if timeout(Duration::from_secs(2), self.io.shutdown()).await.is_err() {
+            return;
+        }
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut left = 1usize << 20;
+        let mut waste = vec![0; 4096];
+        while let Ok(Ok(n)) = timeout_at(until, self.io.read(&mut waste)).await {
+            left = left.saturating_sub(n);
+            if n == 0 || left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+enum Step {
+    /// The answer is composed.
+    Answered(Next),
+    /// The head is composed; this body follows it.
+    Large(Next, Body),
+    Refused(u16),
+    Full(Box<ViewerRequest>, Framing, After),
+}
+
+fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>, now: Timestamp) -> Step {
+    let after = if worker.is_draining() { After::Close } else { head.after };
+    h1_write::write_status(out, hit.status());
+    hit.write_lines(out, now);
+    h1_write::write_end(out, head.request.version, after);
+    record_hit(worker, &head.request, hit, now);
+    let next = Next::of(after, true, SendEnd::Whole, false);
+    let Some(span) = hit.span else { return Step::Answered(next) };
+    match hit.stored.content.whole() {
+        Some(whole) if span.len() <= INLINE as u64 => {
+            let (start, end) = (span.start as usize, span.end as usize);
+            out.extend_from_slice(&whole[start..end]);
+            Step::Answered(next)
+        }
+        _ => match hit.stored.content.read(Some(span)) {
+            Some(reader) if !span.is_empty() => Step::Large(next, Body::Stored(reader)),
+            _ => Step::Answered(next),
+        },
+    }
+}
+
+/// Writes a hit down; its time is that of the step itself, so none is measured.
+pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: Timestamp) {
+    worker.record(&Record {
+        at: now,
+        peer: head.connection.peer,
+        method: head.method.as_str(),
+        scheme: head.scheme,
+        version: head.version,
+        host: head.host,
+        path: head.path,
+        query: head.query,
+        status: hit.status(),
+        bytes: hit.span.map_or(0, |span| span.len()),
+        micros: 0,
+        verdict: hit::HIT,
+        distribution: Some(hit.distribution),
+        behavior: Some(hit.pattern),
+        ordinal: Some(hit.behavior),
+        referer: head.fields.get_all("referer").next(),
+        user_agent: head.fields.get_all("user-agent").next(),
+        origin_millis: None,
+        failure: None,
+        aborted: false,
+    });
+}
+
+/// What of a request its record needs, after the request is gone.
+pub struct Facts {
+    at: Timestamp,
+    connection: Arc<Connection>,
+    method: Method,
+    scheme: crate::exchange::connection::Scheme,
+    version: Version,
+    authority: String,
+    target: String,
+    referer: Option<Vec<u8>>,
+    user_agent: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Copies them out.
+    pub fn of(request: &ViewerRequest) -> Self {
+        let field = |name: http::HeaderName| request.fields.get(name).map(|value| value.as_bytes().to_vec());
+        Self {
+            at: request.arrived_at,
+            connection: Arc::clone(&request.connection),
+            method: request.method.clone(),
+            scheme: request.scheme,
+            version: request.version,
+            authority: request.authority.clone(),
+            target: request.target.clone(),
+            referer: field(http::header::REFERER),
+            user_agent: field(http::header::USER_AGENT),
+        }
+    }
+
+    /// Writes the record of a response that was sent, or broke off.
+    pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, micros: u64) {
+        let site = Arc::clone(&worker.core.edge.running_cell().load().site);
+        let behavior = response.behavior.and_then(|at| {
+            site.distributions.iter().flat_map(|d| d.behaviors.iter().map(move |b| (d, b))).find(|(_, b)| b.ordinal == at)
+        });
+        let (path, query) = crate::exchange::request::split_target(&self.target);
+        worker.record(&Record {
+            at: self.at,
+            peer: self.connection.peer,
+            method: self.method.as_str(),
+            scheme: self.scheme,
+            version: self.version,
+            host: &self.authority,
+            path,
+            query,
+            status: response.status,
+            bytes: sent.bytes,
+            micros,
+            verdict: response.verdict,
+            distribution: behavior.map(|(d, _)| d.id.as_str()),
+            behavior: behavior.map(|(_, b)| b.pattern.as_str()),
+            ordinal: response.behavior,
+            referer: self.referer.as_deref(),
+            user_agent: self.user_agent.as_deref(),
+            origin_millis: response.origin_millis,
+            failure: response.failure.as_ref(),
+            aborted: sent.end == SendEnd::Broken,
+        });
+    }
+}
+
+/// A request body as whoever serves the request reads it.
+struct ViewerBody {
+    pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
+    wanted: Arc<Notify>,
+    asked: bool,
+}
+
+impl Source for ViewerBody {
+    fn poll_piece(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Result<Bytes, BodyError>>> {
+        if !self.asked {
+            self.asked = true;
+            self.wanted.notify_one();
+        }
+        self.pieces.poll_recv(cx)
+    }
+}
+
+// Reads a request body from the connection and hands it on, at the reader's pace. True if it was read whole.
+async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decoder: Decoder, tx: mpsc::Sender<Result<Bytes, BodyError>>, limits: &Limits) -> bool {
+    let mut total = 0u64;
+    let broken = loop {
+        match decoder.decode(buffer) {
+            Decoded::Done => return true,
+            Decoded::Broken(why) => break why,
+            Decoded::Data(data) => {
+                total += data.len() as u64;
+                if total > limits.request_body {
+                    break BodyError::TooLarge;
+                }
+                // Nobody reads any more: what is left of the body is stepped over, within the caller's patience.
+                let _ = tx.send(Ok(data)).await;
+            }
+            Decoded::More => {
+                buffer.reserve(READ);
+                match timeout(limits.stall, io.read_buf(buffer)).await {
+                    Ok(Ok(n)) if n > 0 => {}
+                    Ok(_) => break BodyError::Truncated,
+                    Err(_) => break BodyError::Stalled,
+                }
+            }
+        }
+    };
+    let _ = tx.send(Err(broken)).await;
+    false
+}

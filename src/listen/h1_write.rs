@@ -1,0 +1,226 @@
+//! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a viewer.
+
+use std::io::{self, IoSlice};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::h1_head::After;
+use crate::body::BodyError;
+use crate::exchange::connection::Version;
+use crate::exchange::response::ViewerResponse;
+use crate::exchange::stored::write_name;
+use crate::semantics::hop_by_hop::is_hop_by_hop;
+use crate::semantics::time::{Timestamp, format_http_date};
+
+/// How sending went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Octets of body.
+    pub bytes: u64,
+    pub end: SendEnd,
+}
+
+/// Whether the connection may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendEnd {
+    Whole,
+    /// Whole, but the end was said by closing.
+    WholeByClose,
+    /// Broke off: the viewer must see that.
+    Broken,
+}
+
+/// Status line: the reason phrase is for people only.
+pub fn write_status(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown");
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Says what happens to the connection, where that is not the version's default, and ends the head.
+pub fn write_end(out: &mut Vec<u8>, version: Version, after: After) {
+    match (version, after) {
+        (_, After::Close) => out.extend_from_slice(b"Connection: close\r\n"),
+        (Version::Http10, After::KeepAlive) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (Version::Http11 | Version::Http2, After::KeepAlive) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+enum Delimited {
+    Length(u64),
+    Chunked,
+    Close,
+    NoBody,
+}
+
+/// Sends a response: head, then body piece by piece. `out` is a buffer to compose in.
+pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse) -> Sent {
+    let delimited = write_head(out, to, response);
+    let mut sent = Sent { bytes: 0, end: SendEnd::Whole };
+    if matches!(delimited, Delimited::NoBody) {
+        if flush_out(io, out, to.stall).await.is_err() {
+            sent.end = SendEnd::Broken;
+        }
+        return sent;
+    }
+    loop {
+        // What is composed goes out before we wait for more.
+        let next = futures_poll(&mut response.body);
+        let piece = match next {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => {
+                if flush_out(io, out, to.stall).await.is_err() {
+                    sent.end = SendEnd::Broken;
+                    return sent;
+                }
+                response.body.piece().await
+            }
+        };
+        match send_piece(io, out, to.stall, &delimited, piece).await {
+            Ok(Some(len)) => sent.bytes += len,
+            Ok(None) => break,
+            Err(()) => {
+                sent.end = SendEnd::Broken;
+                return sent;
+            }
+        }
+    }
+    if matches!(delimited, Delimited::Length(announced) if announced != sent.bytes) || flush_out(io, out, to.stall).await.is_err() {
+        sent.end = SendEnd::Broken;
+    } else if matches!(delimited, Delimited::Close) {
+        sent.end = SendEnd::WholeByClose;
+    }
+    sent
+}
+
+// One look without waiting; the waker is thrown away, because a pending body is polled again at once.
+fn futures_poll(body: &mut crate::body::Body) -> Poll<Option<Result<Bytes, BodyError>>> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    body.poll_piece(&mut cx)
+}
+
+/// Whom a response is written for.
+#[derive(Clone, Copy)]
+pub struct To {
+    pub version: Version,
+    pub after: After,
+    pub is_head: bool,
+    pub stall: Duration,
+    pub now: Timestamp,
+}
+
+fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited {
+    write_status(out, response.status);
+    let bodiless = to.is_head || response.status < 200 || matches!(response.status, 204 | 304);
+    let mut dated = false;
+    for (name, value) in &response.fields {
+        let is_length = *name == http::header::CONTENT_LENGTH;
+        // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
+        if is_hop_by_hop(name) || (is_length && !to.is_head) {
+            continue;
+        }
+        dated |= *name == http::header::DATE;
+        write_name(out, name.as_str());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !dated {
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(format_http_date(to.now).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let delimited = match response.body.length() {
+        _ if bodiless => Delimited::NoBody,
+        Some(len) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+            out.extend_from_slice(b"\r\n");
+            Delimited::Length(len)
+        }
+        None if to.version == Version::Http10 => Delimited::Close,
+        None => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            Delimited::Chunked
+        }
+    };
+    let after = if matches!(delimited, Delimited::Close) { After::Close } else { to.after };
+    write_end(out, to.version, after);
+    delimited
+}
+
+// Sends one piece or the end; `Err` means broken.
+async fn send_piece<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    out: &mut Vec<u8>,
+    stall: Duration,
+    delimited: &Delimited,
+    piece: Option<Result<Bytes, BodyError>>,
+) -> Result<Option<u64>, ()> {
+    match piece {
+        None => {
+            if matches!(delimited, Delimited::Chunked) {
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+            Ok(None)
+        }
+        Some(Err(_)) => {
+            // What came before goes out, and then the connection ends where a length or a last chunk was due.
+            let _ = flush_out(io, out, stall).await;
+            Err(())
+        }
+        Some(Ok(bytes)) => {
+            if matches!(delimited, Delimited::Chunked) {
+                use std::io::Write as _;
+                let _ = write!(out, "{:x}\r\n", bytes.len());
+            }
+            let tail: &[u8] = if matches!(delimited, Delimited::Chunked) { b"\r\n" } else { b"" };
+            write_parts(io, [&out[..], &bytes[..], tail], stall).await.map_err(drop)?;
+            out.clear();
+            Ok(Some(bytes.len() as u64))
+        }
+    }
+}
+
+/// Writes what is composed and empties it.
+pub async fn flush_out<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, stall: Duration) -> io::Result<()> {
+    if !out.is_empty() {
+        write_parts(io, [&out[..], b"", b""], stall).await?;
+        out.clear();
+    }
+    Ok(())
+}
+
+/// Writes three parts in as few calls as possible; waits at most `stall` for each bit of progress.
+pub async fn write_parts<W: AsyncWrite + Unpin>(io: &mut W, mut parts: [&[u8]; 3], stall: Duration) -> io::Result<()> {
+    loop {
+        if parts.iter().all(|part| part.is_empty()) {
+            break;
+        }
+        let slices = parts.map(IoSlice::new);
+        let mut write = std::pin::pin!(io.write_vectored(&slices));
+        // The timer is made only if the viewer is not ready at once.
+        let first = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
+        let mut wrote = match first {
+            Poll::Ready(wrote) => wrote?,
+            Poll::Pending => tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)??,
+        };
+        if wrote == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for part in &mut parts {
+            let take = wrote.min(part.len());
+            *part = &part[take..];
+            wrote -= take;
+        }
+    }
+    // TLS buffers: what is written is not on its way until it is flushed.
+    tokio::time::timeout(stall, io.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
+}

@@ -1,0 +1,77 @@
+//! Bytes become requests: sockets, PROXY headers, TLS and SNI, HTTP/1 and HTTP/2.
+//!
+//! HTTP/1 to viewers is all ours: one head parser, one body decoder, one writer, one place that says a
+//! connection may be used again. HTTP/2 is hyper's. Both try the hit step before anything waits.
+
+pub mod accept;
+pub mod h1;
+pub mod h1_body;
+pub mod h1_head;
+pub mod h1_write;
+pub mod h2;
+pub mod proxy_protocol;
+pub mod sni;
+pub mod tickets;
+pub mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::flow::Core;
+use crate::record::Record;
+use crate::record::access_log::{LogBuffer, LogQueue};
+
+/// One core's part of the edge, as connections see it.
+pub struct Worker {
+    pub core: Arc<Core>,
+    pub index: usize,
+    log: Mutex<LogBuffer>,
+    pub gauges: Arc<Gauges>,
+    /// Turns true when the edge drains.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// Connections over all cores.
+#[derive(Default)]
+pub struct Gauges {
+    pub connections: AtomicUsize,
+    pub accepted: AtomicU64,
+    pub handshakes_failed: AtomicU64,
+    pub resumed: AtomicU64,
+    pub bad_requests: AtomicU64,
+    pub timeouts: AtomicU64,
+    pub at_limit: AtomicU64,
+}
+
+impl Gauges {
+    /// Raises a count.
+    pub fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// A worker in front of a core.
+    pub fn new(core: Arc<Core>, index: usize, queue: Arc<LogQueue>, gauges: Arc<Gauges>, draining: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { core, index, log: Mutex::new(LogBuffer::new(queue)), gauges, draining })
+    }
+
+    /// Writes a finished request down.
+    pub fn record(&self, record: &Record<'_>) {
+        self.core.edge.running_cell().load().counts.core(self.index).count(record);
+        self.log.lock().add(record);
+    }
+
+    /// Hands collected log lines on.
+    pub fn flush_log(&self) {
+        self.log.lock().flush();
+    }
+
+    /// Says whether the edge is on its way out.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}

@@ -1,0 +1,93 @@
+//! rustls server settings from a site: one per certificate, under CloudFront's security policy names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
+
+use super::sni::ByName;
+use super::tickets::Tickets;
+use crate::distribution::certificate::Certificate;
+use crate::distribution::site::{Site, TlsPolicy};
+
+/// What a handshake needs, replaced whole when certificates change.
+pub struct ServerTls {
+    table: ByName<Chosen>,
+}
+
+/// A certificate ready for handshakes.
+pub struct Chosen {
+    pub config: Arc<ServerConfig>,
+    pub names: Arc<[String]>,
+}
+
+impl ServerTls {
+    /// Prepares every certificate of a site.
+    pub fn new(site: &Site, tickets: &Arc<Tickets>) -> Result<Self, String> {
+        let prepare = |certificate: &Arc<Certificate>| {
+            let config = server_config(certificate, site.tls_policy, tickets)?;
+            let names = certificate.names.clone().into();
+            Ok((Arc::clone(certificate), Chosen { config, names }))
+        };
+        let all = site.certificates.iter().map(prepare).collect::<Result<Vec<_>, String>>()?;
+        Ok(Self { table: ByName::new(all) })
+    }
+
+    /// Settings with the default certificate and HTTP/1.1 alone, for the admin listener.
+    pub fn default_config(&self) -> Option<Arc<ServerConfig>> {
+        let (_, chosen) = self.table.first()?;
+        let mut config = ServerConfig::clone(&chosen.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Some(Arc::new(config))
+    }
+
+    /// Chooses by what the viewer's hello says.
+    pub fn choose(&self, hello: &ClientHello<'_>, local: IpAddr) -> Option<&Chosen> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        self.table.choose(name.as_deref(), hello.signature_schemes(), local).map(|(_, chosen)| chosen)
+    }
+}
+
+fn server_config(certificate: &Certificate, policy: TlsPolicy, tickets: &Arc<Tickets>) -> Result<Arc<ServerConfig>, String> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| allows(policy, suite));
+    let key = certified_key(certificate, &provider)?;
+    let versions: &[&rustls::SupportedProtocolVersion] = match policy {
+        TlsPolicy::Tls13_2025 => &[&rustls::version::TLS13],
+        TlsPolicy::Tls12_2021 | TlsPolicy::Tls12_2025 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = Arc::clone(tickets) as Arc<dyn rustls::server::ProducesTickets>;
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+fn allows(policy: TlsPolicy, suite: &SupportedCipherSuite) -> bool {
+    let chacha12 = matches!(
+        suite.suite(),
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+    );
+    match policy {
+        TlsPolicy::Tls12_2021 => true,
+        TlsPolicy::Tls12_2025 => !chacha12,
+        TlsPolicy::Tls13_2025 => suite.tls13().is_some(),
+    }
+}
+
+/// Puts chain and key together; the error says why they cannot be used.
+pub fn certified_key(certificate: &Certificate, provider: &rustls::crypto::CryptoProvider) -> Result<CertifiedKey, String> {
+    let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let key = PrivateKeyDer::try_from(certificate.key.expose().clone()).map_err(String::from)?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "the key does not fit the certificate".to_string(),
+        other => format!("certificate and key cannot be used: {other}"),
+    })
+}

@@ -1,0 +1,132 @@
+//! A connection to an origin: its name resolved with the TTLs that DNS gives, TCP, and TLS where asked for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::tls;
+use crate::exchange::failure::{Failure, FailureKind};
+
+/// A stream to an origin, in clear text or encrypted.
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Where to connect.
+#[derive(Clone)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    /// TLS settings and the name to check, if it is to be TLS.
+    pub tls: Option<(Arc<ClientConfig>, String)>,
+}
+
+/// Names to addresses, honouring TTLs; one per core.
+#[derive(Default)]
+pub struct Resolver {
+    inner: OnceLock<Option<TokioResolver>>,
+}
+
+impl Resolver {
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let resolver = self.inner.get_or_init(|| {
+            let built = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
+            built.inspect_err(|error| tracing::warn!(%error, "no usable resolver configuration; names go through the C library, without TTLs")).ok()
+        });
+        let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
+        let found: Vec<SocketAddr> = match resolver {
+            Some(resolver) => {
+                let answer = resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
+                answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()
+            }
+            None => tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?.collect(),
+        };
+        if found.is_empty() { Err(failed("no address".into())) } else { Ok(found) }
+    }
+
+    /// Connects within `patience`, trying each address in turn.
+    pub async fn connect(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
+        match tokio::time::timeout(patience, self.attempt(place, patience)).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::new(FailureKind::ConnectTimeout, format!("{}:{} did not answer in {patience:?}", place.host, place.port))),
+        }
+    }
+
+    async fn attempt(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
+        let addresses = self.addresses(&place.host, place.port).await?;
+        // A dead first address must leave time for the others.
+        let share = patience / u32::try_from(addresses.len().min(4)).unwrap_or(1);
+        let mut last = io::Error::other("no address");
+        for address in addresses {
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return encrypt(tcp, place).await,
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer")),
+            }
+        }
+        let kind = if last.kind() == io::ErrorKind::TimedOut { FailureKind::ConnectTimeout } else { FailureKind::ConnectionRefused };
+        Err(Failure::new(kind, format!("{}:{}: {last}", place.host, place.port)))
+    }
+}
+
+async fn encrypt(tcp: TcpStream, place: &Place) -> Result<Stream, Failure> {
+    let _ = tcp.set_nodelay(true);
+    let Some((config, name)) = &place.tls else { return Ok(Stream::Plain(tcp)) };
+    let name = tls::server_name(name)?;
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls::failure(&error))?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

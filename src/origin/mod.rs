@@ -1,0 +1,37 @@
+//! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a directory.
+
+pub mod client;
+pub mod connect;
+pub mod directory;
+pub mod request;
+pub mod tls;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::distribution::origin::{Origin, OriginKind};
+use crate::exchange::failure::Failure;
+use crate::exchange::response::Reply;
+use request::OriginRequest;
+
+/// The one seam between the sentences and the world upstream. Tests script it.
+pub trait Upstream: Send + Sync {
+    /// Asks one origin once; retries on stale connections are its own affair.
+    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, request: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
+}
+
+/// The real world: pooled connections of one core, and directories.
+pub struct Live {
+    pub client: client::Client,
+}
+
+impl Upstream for Live {
+    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, request: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            match &origin.kind {
+                OriginKind::Http(http) => self.client.ask(origin, http, request).await,
+                OriginKind::Directory(root) => directory::fetch(root, &origin.id, request, self.client.clock()).await,
+            }
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! What an origin is asked: built from the request, the policies and the reason for asking. Pure.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::Method;
+
+use crate::body::Body;
+use crate::cache::ask::Asked;
+use crate::deliver::{VIA, value};
+use crate::distribution::cache_policy::{Listed, Semantics};
+use crate::distribution::origin::{HostRule, Origin, OriginKind};
+use crate::exchange::chosen;
+use crate::exchange::stored::{Reuse, Stored};
+use crate::semantics::hop_by_hop;
+
+/// Why an origin is asked.
+#[derive(Clone)]
+pub enum Asking {
+    /// For the store: the whole response, without the viewer's conditions and ranges.
+    Fill,
+    /// Whether a stored response still holds.
+    Revalidate(Arc<Stored>),
+    /// For one viewer, as it asked.
+    Pass,
+}
+
+/// A request on its way to an origin.
+pub struct OriginRequest {
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    pub fields: HeaderMap,
+    pub body: Body,
+}
+
+/// Facts of this node that go into requests.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    pub id: &'a str,
+    /// Whether the viewer's own X-Forwarded-For is believed.
+    pub keeps_forwarded_for: bool,
+}
+
+/// Builds the request to an origin, body excepted.
+pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>) -> OriginRequest {
+    let (head, behavior) = (asked.head(), asked.routed.behavior);
+    let mut target = Vec::with_capacity(origin.path.len() + head.path.len() + 32);
+    target.extend_from_slice(origin.path.as_bytes());
+    chosen::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
+    let mut fields = match behavior.semantics() {
+        Semantics::Rfc9111 => every_field(asked),
+        Semantics::CloudFront => chosen_fields(asked),
+    };
+    match asking {
+        Asking::Pass => pass_fields(asked, &mut fields),
+        Asking::Fill => {}
+        Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
+    }
+    set_host(asked, origin, &mut fields);
+    trace_fields(asked, node, &mut fields);
+    for (name, secret) in &origin.headers {
+        fields.insert(name.clone(), secret.expose().clone());
+    }
+    let method = match asking {
+        Asking::Pass => head.method.clone(),
+        Asking::Fill | Asking::Revalidate(_) => Method::GET,
+    };
+    OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty }
+}
+
+// Everything end-to-end; what a fill must not ask for is taken out.
+fn every_field(asked: &Asked<'_>) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(16);
+    for (name, value) in asked.head().fields.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            fields.append(name, value);
+        }
+    }
+    hop_by_hop::strip(&mut fields);
+    for name in [crate::region::EDGE, crate::region::EDGE_TOKEN] {
+        fields.remove(name);
+    }
+    for name in [
+        header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE,
+    ] {
+        fields.remove(name);
+    }
+    fields
+}
+
+// What the policies name, and CloudFront's own additions.
+fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
+    let (head, behavior) = (asked.head(), asked.routed.behavior);
+    let mut all = every_field(asked);
+    let mut fields = HeaderMap::with_capacity(12);
+    let names: Vec<HeaderName> = all.keys().filter(|name| chosen::reaches_origin(behavior, name)).cloned().collect();
+    for name in names.into_iter().filter(|name| !matches!(*name, header::COOKIE | header::ACCEPT_ENCODING)) {
+        all.get_all(&name).into_iter().for_each(|value| {
+            fields.append(name.clone(), value.clone());
+        });
+    }
+    let mut cookies = Vec::new();
+    let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
+    if (*keyed != Listed::None || *more != Listed::None)
+        && chosen::write_cookies(&mut cookies, head, |name| keyed.includes(name) || more.includes(name))
+        && let Ok(value) = HeaderValue::from_bytes(&cookies)
+    {
+        fields.insert(header::COOKIE, value);
+    }
+    if behavior.cache.compress.is_empty() {
+        if chosen::reaches_origin(behavior, &header::ACCEPT_ENCODING) {
+            all.remove(header::ACCEPT_ENCODING).into_iter().for_each(|v| drop(fields.insert(header::ACCEPT_ENCODING, v)));
+        }
+    } else {
+        let mut codings = Vec::new();
+        chosen::write_codings(&mut codings, head, behavior.cache.compress);
+        let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
+        fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
+    }
+    for name in chosen::added_names(behavior) {
+        if let Some(text) = chosen::added_field(head, name.as_str()) {
+            fields.insert(name.clone(), value(text));
+        }
+    }
+    if !fields.contains_key(header::USER_AGENT) {
+        let agent = if asked.routed.distribution.x_cache_name == "cloudfront" { "Amazon CloudFront" } else { "Foreshore" };
+        fields.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    }
+    fields
+}
+
+// A request for one viewer alone keeps its conditions, its range, and what describes its body.
+fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    let kept = [
+        header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE,
+        header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION,
+    ];
+    for name in kept {
+        if fields.contains_key(&name) {
+            continue;
+        }
+        for line in asked.head().fields.get_all(name.as_str()) {
+            if let Ok(value) = HeaderValue::from_bytes(line) {
+                fields.append(name.clone(), value);
+            }
+        }
+    }
+}
+
+// The stored validators and no others: a 304 must speak of our copy (shared/spec/CACHING.md §7.8).
+fn condition_fields(stored: &Stored, fields: &mut HeaderMap) {
+    if stored.life.reuse == Reuse::Never {
+        return;
+    }
+    if let Some(Ok(etag)) = stored.head.etag().map(HeaderValue::from_bytes) {
+        fields.insert(header::IF_NONE_MATCH, etag);
+    }
+    if let Some(Ok(modified)) = stored.head.last_modified().map(HeaderValue::from_bytes) {
+        fields.insert(header::IF_MODIFIED_SINCE, modified);
+    }
+}
+
+fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
+    let OriginKind::Http(http) = &origin.kind else { return };
+    let own = || {
+        let usual = if http.tls.is_some() { 443 } else { 80 };
+        if http.port == usual { http.host.clone() } else { format!("{}:{}", http.host, http.port) }
+    };
+    let viewer = || asked.head().authority.to_ascii_lowercase();
+    let host = match &http.host_rule {
+        HostRule::Fixed(name) => name.clone(),
+        HostRule::Viewer => viewer(),
+        HostRule::Origin if chosen::is_keyed(asked.routed.behavior, &header::HOST) => viewer(),
+        HostRule::Origin => own(),
+    };
+    fields.insert(header::HOST, value(host));
+}
+
+// Via, CDN-Loop and X-Forwarded-For: the way a request has come.
+fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
+    let head = asked.head();
+    for (name, ours) in [("via", format!("{} foreshore", head.version.number())), ("cdn-loop", format!("foreshore-{}", node.id))] {
+        let theirs: Vec<&[u8]> = head.fields.get_all(name).collect();
+        fields.insert(HeaderName::from_static(name), joined(&theirs, ours));
+    }
+    let theirs: Vec<&[u8]> = if node.keeps_forwarded_for { head.fields.get_all("x-forwarded-for").collect() } else { Vec::new() };
+    let address = head.connection.peer.ip().to_canonical().to_string();
+    fields.insert(HeaderName::from_static("x-forwarded-for"), joined(&theirs, address));
+}
+
+fn joined(lines: &[&[u8]], ours: String) -> HeaderValue {
+    let mut all = lines.join(&b", "[..]);
+    if !all.is_empty() {
+        all.extend_from_slice(b", ");
+    }
+    all.extend_from_slice(ours.as_bytes());
+    HeaderValue::from_bytes(&all).unwrap_or_else(|_| value(ours))
+}
+
+/// Makes an origin's head ours: hop-by-hop fields go, Via says where it has been.
+pub fn receive(fields: &mut HeaderMap) {
+    hop_by_hop::strip(fields);
+    fields.append(header::VIA, HeaderValue::from_static(VIA));
+}

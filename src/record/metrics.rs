@@ -1,0 +1,158 @@
+//! Counters, one set per core and behavior, and their text for Prometheus.
+//!
+//! Each counter has one writer, its core; a scrape adds the cores up.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Record;
+use crate::distribution::site::Site;
+use crate::exchange::verdict::Outcome;
+
+/// Upper bounds of the origin latency buckets, milliseconds.
+const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
+
+/// A number only one core writes.
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    fn add(&self, more: u64) {
+        // One writer: no read-modify-write instruction is needed.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one core counted for one behavior.
+#[derive(Default)]
+struct BehaviorCounts {
+    outcomes: [Count; 5],
+    statuses: [Count; 5],
+    bytes: Count,
+    aborted: Count,
+    latency: [Count; BUCKETS.len() + 1],
+    latency_sum: Count,
+}
+
+/// The counters of one core for one site.
+pub struct CoreCounts {
+    behaviors: Box<[BehaviorCounts]>,
+    /// Requests that found no behavior.
+    unrouted: BehaviorCounts,
+}
+
+impl CoreCounts {
+    /// Counts a finished request.
+    pub fn count(&self, record: &Record<'_>) {
+        let counts = record.ordinal.and_then(|at| self.behaviors.get(at)).unwrap_or(&self.unrouted);
+        counts.outcomes[record.verdict.outcome as usize].add(1);
+        counts.statuses[usize::from(record.status / 100).clamp(1, 5) - 1].add(1);
+        counts.bytes.add(record.bytes);
+        counts.aborted.add(u64::from(record.aborted));
+        if let Some(millis) = record.origin_millis {
+            let at = BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len());
+            counts.latency[at].add(1);
+            counts.latency_sum.add(millis);
+        }
+    }
+}
+
+/// The counters of all cores for one site; a reload with the same behaviors keeps them.
+pub struct SiteCounts {
+    names: Vec<(String, String)>,
+    cores: Vec<Arc<CoreCounts>>,
+}
+
+impl SiteCounts {
+    /// Counters for a site, or the ones of before if nothing was renamed.
+    pub fn for_site(site: &Site, cores: usize, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let names: Vec<(String, String)> = site
+            .distributions
+            .iter()
+            .flat_map(|d| d.behaviors.iter().map(|b| (d.id.clone(), b.pattern.as_str().to_string())))
+            .collect();
+        if let Some(before) = before
+            && before.names == names
+        {
+            return Arc::clone(before);
+        }
+        let core = || {
+            let behaviors = names.iter().map(|_| BehaviorCounts::default()).collect();
+            Arc::new(CoreCounts { behaviors, unrouted: BehaviorCounts::default() })
+        };
+        Arc::new(Self { cores: (0..cores.max(1)).map(|_| core()).collect(), names })
+    }
+
+    /// One core's counters.
+    pub fn core(&self, at: usize) -> &Arc<CoreCounts> {
+        &self.cores[at % self.cores.len()]
+    }
+
+    /// Writes everything as Prometheus text.
+    pub fn write(&self, out: &mut String) {
+        let labels: Vec<String> = self
+            .names
+            .iter()
+            .map(|(distribution, behavior)| format!("distribution=\"{}\",behavior=\"{}\"", escape(distribution), escape(behavior)))
+            .chain([r#"distribution="",behavior="""#.to_string()])
+            .collect();
+        let sum = |at: usize, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
+            self.cores.iter().map(|core| pick(core.behaviors.get(at).unwrap_or(&core.unrouted))).sum()
+        };
+        family(out, "foreshore_requests_total", "counter", "Requests answered, by outcome.");
+        for (at, label) in labels.iter().enumerate() {
+            for outcome in Outcome::ALL {
+                let n = sum(at, &|counts| counts.outcomes[outcome as usize].get());
+                let _ = writeln!(out, "foreshore_requests_total{{{label},outcome=\"{}\"}} {n}", outcome.word().to_ascii_lowercase());
+            }
+        }
+        family(out, "foreshore_responses_total", "counter", "Responses by class of status.");
+        for (at, label) in labels.iter().enumerate() {
+            for class in 1..=5usize {
+                let n = sum(at, &|counts| counts.statuses[class - 1].get());
+                let _ = writeln!(out, "foreshore_responses_total{{{label},class=\"{class}xx\"}} {n}");
+            }
+        }
+        family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
+        for (at, label) in labels.iter().enumerate() {
+            let _ = writeln!(out, "foreshore_body_bytes_total{{{label}}} {}", sum(at, &|counts| counts.bytes.get()));
+        }
+        family(out, "foreshore_aborted_total", "counter", "Answers that broke off before their end.");
+        for (at, label) in labels.iter().enumerate() {
+            let _ = writeln!(out, "foreshore_aborted_total{{{label}}} {}", sum(at, &|counts| counts.aborted.get()));
+        }
+        family(out, "foreshore_origin_seconds", "histogram", "Time until an origin's head arrived.");
+        for (at, label) in labels.iter().enumerate() {
+            let mut below = 0;
+            for (bucket, bound) in BUCKETS.iter().enumerate() {
+                below += sum(at, &|counts| counts.latency[bucket].get());
+                let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"{}\"}} {below}", *bound as f64 / 1000.0);
+            }
+            below += sum(at, &|counts| counts.latency[BUCKETS.len()].get());
+            let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"+Inf\"}} {below}");
+            let total = sum(at, &|counts| counts.latency_sum.get());
+            let _ = writeln!(out, "foreshore_origin_seconds_sum{{{label}}} {}", total as f64 / 1000.0);
+            let _ = writeln!(out, "foreshore_origin_seconds_count{{{label}}} {below}");
+        }
+    }
+}
+
+/// Writes a family's head.
+pub fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Writes a family of one number.
+pub fn single(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    family(out, name, kind, help);
+    let _ = writeln!(out, "{name} {value}");
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

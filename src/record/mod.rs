@@ -1,0 +1,41 @@
+//! What happened: one record a request, turned into an access-log line and into counters.
+//!
+//! Nothing here is read by a decision. The hot path writes a line into its core's buffer and raises its
+//! core's counters; a thread of its own writes files.
+
+pub mod access_log;
+pub mod metrics;
+
+use std::net::SocketAddr;
+
+use crate::exchange::connection::{Scheme, Version};
+use crate::exchange::failure::Failure;
+use crate::exchange::verdict::Verdict;
+use crate::semantics::time::Timestamp;
+
+/// One finished request.
+pub struct Record<'r> {
+    pub at: Timestamp,
+    pub peer: SocketAddr,
+    pub method: &'r str,
+    pub scheme: Scheme,
+    pub version: Version,
+    pub host: &'r str,
+    pub path: &'r str,
+    pub query: Option<&'r str>,
+    pub status: u16,
+    /// Octets of body sent.
+    pub bytes: u64,
+    pub micros: u64,
+    pub verdict: Verdict,
+    pub distribution: Option<&'r str>,
+    /// The behavior's pattern.
+    pub behavior: Option<&'r str>,
+    pub ordinal: Option<usize>,
+    pub referer: Option<&'r [u8]>,
+    pub user_agent: Option<&'r [u8]>,
+    pub origin_millis: Option<u64>,
+    pub failure: Option<&'r Failure>,
+    /// The answer broke off before its end.
+    pub aborted: bool,
+}

@@ -1,0 +1,185 @@
+//! The regional tier: who is asked before an origin.
+//!
+//! Today: parents, which are other Foreshores. Redis and memcached will be further kinds behind the same
+//! question (`Region::ask`) and the same right to be stepped over.
+
+pub mod forward;
+pub mod health;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::cache::ask::Asked;
+use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
+use crate::distribution::region::{Parents, Region as Configured};
+use crate::distribution::secret::Secret;
+use crate::distribution::site::Site;
+use crate::exchange::connection::Asker;
+use crate::exchange::key::LogNumber;
+use crate::exchange::request::RequestHead;
+use crate::exchange::response::{Reply, ReplyFrom};
+use crate::flow::{Core, Tally};
+use crate::origin::request::{Asking, Node, build};
+use health::Health;
+
+/// The edge that asks, and the log its numbers are of: `edge-id/log-id`.
+pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
+/// The secret that goes with it.
+pub const EDGE_TOKEN: HeaderName = HeaderName::from_static("foreshore-edge-token");
+/// A parent's answer: the highest number of the edge's log that was in effect when it was asked.
+pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
+
+/// The tier of one running site.
+pub struct Region {
+    parents: Vec<Parent>,
+}
+
+struct Parent {
+    name: String,
+    origin: Arc<Origin>,
+    health: Health,
+}
+
+impl Region {
+    /// The tier that a site asks for. What is known of parents that stay is kept.
+    pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        let Some(Configured::Parents(configured)) = &site.region else { return None };
+        let parents = configured
+            .urls
+            .iter()
+            .map(|url| {
+                let name = url.to_string();
+                let known = before.and_then(|region| region.parents.iter().find(|parent| parent.name == name));
+                Parent { origin: Arc::new(as_origin(configured, url, node)), health: known.map(|p| p.health.clone()).unwrap_or_default(), name }
+            })
+            .collect();
+        Some(Arc::new(Self { parents }))
+    }
+
+    /// Asks the parent responsible for this key, or the next; `None` means that the origin is to be asked.
+    pub async fn ask(&self, core: &Arc<Core>, asked: &Asked<'_>, asking: &Asking, node: Node<'_>) -> Option<Reply> {
+        // A parent would take its own scheme for the viewer's.
+        if asked.routed.behavior.derived.scheme_in_key || asked.head().connection.asker == Asker::Edge {
+            return None;
+        }
+        let edge = &core.edge;
+        let head = edge.invalidations.head();
+        for at in ranked(asked.key, self.parents.iter().map(|parent| parent.name.as_str())).into_iter().take(2) {
+            let parent = &self.parents[at];
+            if !parent.health.may_ask(edge.clock.now()) {
+                continue;
+            }
+            let request = build(asked, asking, &parent.origin, node);
+            match core.upstream.ask(&parent.origin, request).await {
+                Ok(mut reply) => {
+                    parent.health.answered();
+                    if !is_new_enough(&mut reply, head) {
+                        Tally::add(&edge.tally.parent_refused);
+                        tracing::info!(parent = parent.name, head = head.0, "a parent has not applied our invalidations yet; the origin is asked");
+                        return None;
+                    }
+                    // Its own failure to reach the origin is no answer.
+                    if reply.status >= 500 && reply.fields.contains_key(crate::deliver::PROXY_STATUS) {
+                        return None;
+                    }
+                    reply.from = ReplyFrom::Parent(parent.name.clone());
+                    return Some(reply);
+                }
+                Err(failure) => {
+                    Tally::add(&edge.tally.parent_failed);
+                    parent.health.failed(edge.clock.now());
+                    tracing::warn!(parent = parent.name, kind = failure.kind.token(), detail = failure.detail, "a parent was stepped over");
+                }
+            }
+        }
+        None
+    }
+}
+
+// An answer without a number comes from somebody who does not know us: it proves nothing.
+fn is_new_enough(reply: &mut Reply, head: LogNumber) -> bool {
+    let applied = reply.fields.remove(APPLIED);
+    let number = applied.and_then(|value| crate::semantics::lists::parse_digits(value.as_bytes()));
+    number.is_some_and(|number| number >= head.0)
+}
+
+/// Parents in the order of their right to a key: highest random weight first. Taking one away moves only
+/// the keys it had.
+pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize> {
+    use std::hash::{BuildHasher, Hasher};
+    let weigh = |name: &str| {
+        // Fixed seed: every edge must come to the same order.
+        let mut hasher = foldhash::quality::FixedState::with_seed(0x464f_5245).build_hasher();
+        hasher.write(name.as_bytes());
+        hasher.write(key);
+        hasher.finish()
+    };
+    let mut order: Vec<(u64, usize)> = names.enumerate().map(|(at, name)| (weigh(name), at)).collect();
+    order.sort_unstable_by(|a, b| b.cmp(a));
+    order.into_iter().map(|(_, at)| at).collect()
+}
+
+fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl, node: &str) -> Origin {
+    let secret = |text: &str| Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")));
+    let http = HttpOrigin { host: url.host.clone(), port: url.port, tls: Some(configured.tls.clone()), host_rule: HostRule::Viewer };
+    Origin {
+        id: url.to_string(),
+        kind: OriginKind::Http(http),
+        path: String::new(),
+        headers: vec![(EDGE, secret(&format!("{}/{node}", configured.edge_id))), (EDGE_TOKEN, secret(configured.token.expose()))],
+        timeouts: Timeouts { connect: configured.timeout, response: configured.timeout, idle: Duration::from_secs(30) },
+        attempts: 1,
+        connections: 512,
+    }
+}
+
+/// Says whether a request comes from an edge that this node trusts, and which log its numbers are of.
+pub fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
+    let claimed = std::str::from_utf8(head.fields.get_all(EDGE.as_str()).next()?).ok()?;
+    let token = head.fields.get_all(EDGE_TOKEN.as_str()).next()?;
+    let id = claimed.split_once('/')?.0;
+    let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
+    aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes()).ok()?;
+    Some(claimed.to_string())
+}
+
+/// How far each edge's log has been applied here.
+#[derive(Default)]
+pub struct AppliedNumbers {
+    edges: parking_lot::RwLock<std::collections::HashMap<String, Arc<AtomicU64>>>,
+}
+
+impl AppliedNumbers {
+    /// The highest number applied of an edge's log.
+    pub fn of(&self, edge: &str) -> LogNumber {
+        LogNumber(self.edges.read().get(edge).map_or(0, |number| number.load(Ordering::Acquire)))
+    }
+
+    /// Notes that a number is in effect, and everything before it.
+    pub fn note(&self, edge: &str, number: u64) {
+        self.edges.write().entry(edge.to_string()).or_default().fetch_max(number, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_spread_over_parents_and_stay_when_one_goes() {
+        let names = ["https://a:1", "https://b:1", "https://c:1"];
+        let mut counts = [0; 3];
+        for key in 0..3000u32 {
+            let order = ranked(&key.to_le_bytes(), names.iter().copied());
+            counts[order[0]] += 1;
+            if order[0] != 2 {
+                let without: Vec<usize> = ranked(&key.to_le_bytes(), names[..2].iter().copied());
+                assert_eq!(without[0], order[0], "a key moved though its parent stayed");
+            }
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,82 @@
+//! What a 304 may change in a stored head (RFC 9111 §3.2, §4.3.4).
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName};
+
+use super::validators::{EntityTag, Strength};
+
+/// Whether a 304 confirms the stored response it was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirms {
+    Yes,
+    /// Its strong tag is another one: it speaks of something we do not have.
+    No,
+}
+
+/// Compares a 304's tag with the stored one; a 304 without a tag confirms what it was asked about.
+pub fn confirms(stored: &HeaderMap, fresh: &HeaderMap) -> Confirms {
+    let (Some(new), Some(old)) = (fresh.get(ETAG), stored.get(ETAG)) else { return Confirms::Yes };
+    let (new, old) = (EntityTag::parse(new.as_bytes()), EntityTag::parse(old.as_bytes()));
+    let agrees = if new.strength == Strength::Strong && old.strength == Strength::Strong {
+        new.matches_strongly(&old)
+    } else {
+        new.matches_weakly(&old)
+    };
+    if agrees { Confirms::Yes } else { Confirms::No }
+}
+
+/// Replaces in `stored` every field that `fresh` carries, keeps the rest. Hop-by-hop fields must be gone.
+///
+/// Fields that describe the stored bytes stay: the 304 has none to describe.
+pub fn update(stored: &mut HeaderMap, fresh: &HeaderMap) {
+    let names: Vec<&HeaderName> = fresh.keys().filter(|name| !describes_the_body(name)).collect();
+    for name in names {
+        stored.remove(name);
+        for value in fresh.get_all(name) {
+            stored.append(name.clone(), value.clone());
+        }
+    }
+    // An Age that the 304 does not repeat was said of the old answer.
+    if !fresh.contains_key(http::header::AGE) {
+        stored.remove(http::header::AGE);
+    }
+}
+
+fn describes_the_body(name: &HeaderName) -> bool {
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(*name, value.parse().unwrap());
+        }
+        fields
+    }
+
+    #[test]
+    fn caching_8_1_a_304_replaces_what_it_carries() {
+        let mut stored = head(&[("a", "1"), ("a", "2"), ("b", "3"), ("content-length", "10"), ("content-type", "text/a")]);
+        let fresh = head(&[("a", "9"), ("new", "x"), ("content-length", "0"), ("content-type", "text/b")]);
+        update(&mut stored, &fresh);
+        let once = stored.clone();
+        update(&mut stored, &fresh);
+        assert_eq!(stored, once, "freshening twice is freshening once");
+        assert_eq!(stored.get_all("a").iter().count(), 1);
+        assert_eq!(stored["b"], "3");
+        assert_eq!(stored["new"], "x");
+        assert_eq!(stored["content-length"], "10");
+        assert_eq!(stored["content-type"], "text/a");
+    }
+
+    #[test]
+    fn caching_8_2_another_strong_tag_does_not_confirm() {
+        let stored = head(&[("etag", "\"a\"")]);
+        assert_eq!(confirms(&stored, &head(&[("etag", "\"b\"")])), Confirms::No);
+        assert_eq!(confirms(&stored, &head(&[("etag", "W/\"a\"")])), Confirms::Yes);
+        assert_eq!(confirms(&stored, &head(&[])), Confirms::Yes);
+    }
+}

@@ -1,0 +1,111 @@
+//! Which request fields choose among the responses stored under one key (RFC 9111 §4.1).
+//!
+//! A selector is computed once, when a response is stored: the names that count and what the request
+//! said for them, normalised. Comparing a request against it allocates nothing for fields that are plain.
+
+use http::{HeaderMap, HeaderName};
+
+use super::lists::members;
+
+/// What the Vary field of a response names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// These fields, lower case, each once, in order of appearance.
+    Names(Vec<HeaderName>),
+    /// `*` among the members: no request ever matches (RFC 9111 §4.1).
+    Star,
+}
+
+/// Reads all Vary lines. A member that is no field name can match nothing, so it counts as `*`.
+pub fn parse(fields: &HeaderMap) -> Vary {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for member in fields.get_all(http::header::VARY).into_iter().flat_map(|line| members(line.as_bytes())) {
+        if member == b"*" {
+            return Vary::Star;
+        }
+        match HeaderName::from_bytes(member) {
+            Ok(name) if !names.contains(&name) => names.push(name),
+            Ok(_) => {}
+            Err(_) => return Vary::Star,
+        }
+    }
+    Vary::Names(names)
+}
+
+/// Appends the normal form of a request field to `out`; absent fields give `None` (RFC 9111 §4.1).
+///
+/// Lines are joined with a comma, white space around commas goes. Language ranges also lose case and
+/// order within the same weight, which changes nothing they mean (RFC 9110 §12.5.4).
+pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, out: &mut Vec<u8>) -> Option<()> {
+    let lines: smallvec::SmallVec<[&[u8]; 4]> = lines.collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let mut parts: smallvec::SmallVec<[&[u8]; 8]> = lines.iter().flat_map(|line| members(line)).collect();
+    if *name == http::header::ACCEPT_LANGUAGE {
+        parts.sort_by_key(|part| (std::cmp::Reverse(weight(part)), part.to_ascii_lowercase()));
+    }
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        if *name == http::header::ACCEPT_LANGUAGE {
+            out.extend(part.iter().filter(|b| !matches!(b, b' ' | b'\t')).map(u8::to_ascii_lowercase));
+        } else {
+            out.extend_from_slice(part);
+        }
+    }
+    Some(())
+}
+
+/// The weight of a member in thousandths; 1000 where none is given (RFC 9110 §12.4.2).
+pub fn weight(member: &[u8]) -> u32 {
+    let q = member.split(|b| *b == b';').skip(1).map(super::lists::trim).find_map(|parameter| {
+        parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))
+    });
+    let Some(text) = q else { return 1000 };
+    let mut parts = text.splitn(2, |b| *b == b'.');
+    let whole = parts.next().and_then(super::lists::parse_digits).unwrap_or(1);
+    let fraction = parts.next().unwrap_or(b"");
+    let thousandths = fraction.iter().chain(b"000").take(3).fold(0u32, |sum, b| sum * 10 + u32::from(b.wrapping_sub(b'0')).min(9));
+    if whole >= 1 { 1000 } else { thousandths }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE};
+
+    fn vary(lines: &[&str]) -> Vary {
+        let mut fields = HeaderMap::new();
+        for line in lines {
+            fields.append(http::header::VARY, line.parse().unwrap());
+        }
+        parse(&fields)
+    }
+
+    fn normal(name: &HeaderName, lines: &[&str]) -> Option<String> {
+        let mut out = Vec::new();
+        normalise(name, lines.iter().map(|l| l.as_bytes()), &mut out)?;
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn caching_6_2_star_anywhere() {
+        for lines in [&["*"][..], &["a, *"], &["", "*"], &[", *"], &["a", "b,*"], &["a b"]] {
+            assert_eq!(vary(lines), Vary::Star, "{lines:?}");
+        }
+        assert_eq!(vary(&["A, b", "a"]), Vary::Names(vec![HeaderName::from_static("a"), HeaderName::from_static("b")]));
+        assert_eq!(vary(&[]), Vary::Names(vec![]));
+    }
+
+    #[test]
+    fn caching_6_3_normalised_before_comparing() {
+        assert_eq!(normal(&ACCEPT_ENCODING, &["gzip ,  br", "zstd"]), normal(&ACCEPT_ENCODING, &["gzip,br,zstd"]));
+        assert_eq!(normal(&ACCEPT_LANGUAGE, &["EN, de"]), normal(&ACCEPT_LANGUAGE, &["de,en"]));
+        assert_eq!(normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]), normal(&ACCEPT_LANGUAGE, &["en, de;q=0.5"]));
+        assert_ne!(normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]), normal(&ACCEPT_LANGUAGE, &["de, en;q=0.5"]));
+        assert_eq!(normal(&ACCEPT_LANGUAGE, &[]), None);
+        assert_eq!(normal(&ACCEPT_LANGUAGE, &[""]), Some(String::new()));
+    }
+}

@@ -1,0 +1,334 @@
+//! The durable log of invalidations: each gets the next number, and is on disk before anybody is told.
+//!
+//! A file of records, `length crc32 json`, after a magic line. A torn tail (a crash in mid-write) is cut
+//! off at the next start: it was never acknowledged. The file is reached through a small seam, so that tests
+//! can lose what was not synced.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::invalidations::{Matcher, Severity};
+use crate::exchange::key::LogNumber;
+
+const MAGIC: &[u8] = b"foreshore invalidations 1\n";
+/// Records kept for being shown; older ones are still in effect.
+const SHOWN: usize = 10_000;
+/// At the next start, a log longer than this is rewritten without what no longer matters.
+const COMPACT_AT: u64 = 64 << 20;
+
+/// One accepted invalidation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub number: u64,
+    pub id: String,
+    pub distribution: String,
+    pub matchers: Vec<Matcher>,
+    pub severity: Severity,
+    /// Milliseconds since the epoch; for people, decides nothing.
+    pub at: u64,
+    /// Whose it was, where an edge passed it on: the edge's id and its number there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<(String, u64)>,
+}
+
+/// What the log needs of a file.
+pub trait LogFile: Send {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to a length.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    fn read_all(&mut self) -> io::Result<Vec<u8>>;
+}
+
+impl LogFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        self.seek(SeekFrom::Start(len)).map(drop)
+    }
+    fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.seek(SeekFrom::Start(0))?;
+        self.read_to_end(&mut all)?;
+        Ok(all)
+    }
+}
+
+/// The log, open.
+pub struct Log {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    file: Box<dyn LogFile>,
+    len: u64,
+    last: u64,
+    shown: VecDeque<Record>,
+    /// Set when a failed write could not be taken back: nothing more is accepted.
+    broken: bool,
+}
+
+impl Log {
+    /// Opens or creates the log in `folder`, and gives back every record in order.
+    pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
+        let path = folder.join("invalidations.log");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let (log, records) = Self::over(Box::new(file))?;
+        if log.inner.lock().len > COMPACT_AT {
+            return Self::compact(folder, &path, records);
+        }
+        // The name itself must survive a crash too.
+        File::open(folder)?.sync_all()?;
+        Ok((log, records))
+    }
+
+    /// Opens a log over any file.
+    pub fn over(mut file: Box<dyn LogFile>) -> io::Result<(Self, Vec<Record>)> {
+        let bytes = file.read_all()?;
+        let (records, good) = read_records(&bytes)?;
+        file.truncate(good as u64)?;
+        if good == 0 {
+            file.append(MAGIC)?;
+        }
+        file.sync()?;
+        let last = records.last().map_or(0, |record| record.number);
+        let shown = records.iter().rev().take(SHOWN).rev().cloned().collect();
+        let len = good.max(MAGIC.len()) as u64;
+        Ok((Self { inner: Mutex::new(Inner { file, len, last, shown, broken: false }) }, records))
+    }
+
+    // Writes the last records of a long log, and one per distribution that stands for all before them.
+    fn compact(folder: &Path, path: &Path, mut records: Vec<Record>) -> io::Result<(Self, Vec<Record>)> {
+        let kept = records.split_off(records.len().saturating_sub(SHOWN));
+        let mut folded: Vec<Record> = Vec::new();
+        for old in records {
+            let everything = Record { matchers: vec![Matcher::Prefix("/".into())], severity: Severity::Hard, from: None, ..old };
+            folded.retain(|known| known.distribution != everything.distribution);
+            folded.push(everything);
+        }
+        folded.extend(kept);
+        let mut bytes = MAGIC.to_vec();
+        folded.iter().try_for_each(|record| encode(record, &mut bytes))?;
+        let fresh = path.with_extension("new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        File::open(folder)?.sync_all()?;
+        Self::over(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+    }
+
+    /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody else can
+    /// take one, so that numbers take effect in order. An error means that nothing happened.
+    pub fn accept(&self, mut record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+        let mut inner = self.inner.lock();
+        if inner.broken {
+            return Err(io::Error::other("the invalidation log could not be written before; restart after mending the disk"));
+        }
+        record.number = inner.last + 1;
+        let mut bytes = Vec::with_capacity(256);
+        encode(&record, &mut bytes)?;
+        let written = inner.file.append(&bytes).and_then(|()| inner.file.sync());
+        if let Err(error) = written {
+            let len = inner.len;
+            inner.broken = inner.file.truncate(len).and_then(|()| inner.file.sync()).is_err();
+            return Err(error);
+        }
+        inner.len += bytes.len() as u64;
+        inner.last = record.number;
+        inner.shown.push_back(record.clone());
+        if inner.shown.len() > SHOWN {
+            inner.shown.pop_front();
+        }
+        apply(&record);
+        Ok(record)
+    }
+
+    /// The last number given.
+    pub fn last(&self) -> LogNumber {
+        LogNumber(self.inner.lock().last)
+    }
+
+    /// The newest records first, at most `most`.
+    pub fn newest(&self, most: usize) -> Vec<Record> {
+        self.inner.lock().shown.iter().rev().take(most).cloned().collect()
+    }
+
+    /// One record by its id.
+    pub fn find(&self, id: &str) -> Option<Record> {
+        self.inner.lock().shown.iter().rfind(|record| record.id == id).cloned()
+    }
+
+    /// Records after a number, oldest first, at most `most`. `None` if some of them are no longer shown.
+    pub fn after(&self, number: LogNumber, most: usize) -> Option<Vec<Record>> {
+        let inner = self.inner.lock();
+        let first = inner.shown.front().map_or(inner.last + 1, |record| record.number);
+        if number.0 + 1 < first {
+            return None;
+        }
+        Some(inner.shown.iter().filter(|record| record.number > number.0).take(most).cloned().collect())
+    }
+}
+
+fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
+    let json = serde_json::to_vec(record)?;
+    let len = u32::try_from(json.len()).map_err(io::Error::other)?;
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&crc32(&json).to_le_bytes());
+    out.extend_from_slice(&json);
+    Ok(())
+}
+
+// All whole records, and how far they reach.
+fn read_records(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
+    if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
+        return Ok((Vec::new(), 0));
+    }
+    if !bytes.starts_with(MAGIC) {
+        return Err(io::Error::other("this is no invalidation log of Foreshore"));
+    }
+    let mut records: Vec<Record> = Vec::new();
+    let mut at = MAGIC.len();
+    while let Some((record, next)) = read_record(bytes, at) {
+        // Numbers rise; anything else is not ours to guess at.
+        if records.last().is_some_and(|last| last.number >= record.number) {
+            return Err(io::Error::other(format!("the invalidation log is out of order at octet {at}")));
+        }
+        records.push(record);
+        at = next;
+    }
+    Ok((records, at))
+}
+
+fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
+    let head = bytes.get(at..at + 8)?;
+    let len = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
+    let json = bytes.get(at + 8..at.checked_add(8)?.checked_add(len)?)?;
+    if crc32(json) != u32::from_le_bytes(head[4..].try_into().ok()?) {
+        return None;
+    }
+    Some((serde_json::from_slice(json).ok()?, at + 8 + len))
+}
+
+/// CRC-32 as in ISO 3309, bit by bit: records are few and short.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn record(path: &str) -> Record {
+        let matchers = vec![Matcher::Path(path.into())];
+        Record { number: 0, id: path.into(), distribution: "E".into(), matchers, severity: Severity::Hard, at: 0, from: None }
+    }
+
+    /// A disk that keeps only what was synced when the power goes, and tears what was not.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<Platter>>);
+
+    #[derive(Default)]
+    struct Platter {
+        synced: Vec<u8>,
+        cached: Vec<u8>,
+        fail: bool,
+    }
+
+    impl LogFile for Disk {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let mut platter = self.0.lock();
+            let half = if platter.fail { bytes.len() / 2 } else { bytes.len() };
+            platter.cached.extend_from_slice(&bytes[..half]);
+            if platter.fail { Err(io::Error::other("disk full")) } else { Ok(()) }
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            let mut platter = self.0.lock();
+            platter.synced = platter.cached.clone();
+            Ok(())
+        }
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.0.lock().cached.truncate(len as usize);
+            Ok(())
+        }
+        fn read_all(&mut self) -> io::Result<Vec<u8>> {
+            Ok(self.0.lock().cached.clone())
+        }
+    }
+
+    impl Disk {
+        fn power_off(&self, torn: usize) {
+            let mut platter = self.0.lock();
+            let keep = (platter.synced.len() + torn).min(platter.cached.len()).max(platter.synced.len().min(platter.cached.len()));
+            platter.cached.truncate(keep);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_acknowledged_survives(steps in proptest::collection::vec((0u8..4, 0usize..80), 1..40)) {
+            let disk = Disk::default();
+            let mut acknowledged: Vec<u64> = Vec::new();
+            let (mut log, _) = Log::over(Box::new(disk.clone())).unwrap();
+            for (step, torn) in steps {
+                match step {
+                    0 | 1 => acknowledged.push(log.accept(record(&format!("/{torn}")), |_| ()).unwrap().number),
+                    2 => {
+                        disk.0.lock().fail = true;
+                        prop_assert!(log.accept(record("/lost"), |_| ()).is_err());
+                        disk.0.lock().fail = false;
+                    }
+                    _ => {
+                        // Power fails in mid-write: octets that were never synced may be there in part.
+                        disk.0.lock().cached.extend_from_slice(&[7; 40]);
+                        disk.power_off(torn);
+                        let (again, records) = Log::over(Box::new(disk.clone())).unwrap();
+                        let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
+                        prop_assert_eq!(&numbers, &acknowledged);
+                        log = again;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_files_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_records(&bytes);
+            let mut ours = MAGIC.to_vec();
+            ours.extend_from_slice(&bytes);
+            let _ = read_records(&ours);
+        }
+    }
+
+    #[test]
+    fn a_log_on_a_real_file_comes_back_and_compacts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, none) = Log::open(folder.path()).unwrap();
+        assert!(none.is_empty());
+        for at in 0..5 {
+            assert_eq!(log.accept(record(&format!("/{at}")), |_| ()).unwrap().number, at + 1);
+        }
+        drop(log);
+        let (log, records) = Log::open(folder.path()).unwrap();
+        assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
+        assert_eq!(log.after(LogNumber(3), 10).unwrap().len(), 2);
+        let path = folder.path().join("invalidations.log");
+        let (log, records) = Log::compact(folder.path(), &path, records).unwrap();
+        assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+}

@@ -1,0 +1,319 @@
+//! Responses in memory: a sharded index, and an account in octets that is never exceeded.
+//!
+//! A hit takes a shard's lock for reading, for the time of one comparison. Fills reserve octets before they
+//! have them; when nobody can be evicted the reservation fails and the response is passed through.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
+
+use super::eviction::{Eviction, Resident};
+use crate::exchange::key::CacheKey;
+use crate::exchange::stored::Stored;
+
+/// All variants found under a key.
+pub type Found = SmallVec<[Arc<Stored>; 2]>;
+
+const SHARDS: usize = 64;
+
+/// The store.
+pub struct Memory {
+    shards: Box<[RwLock<HashTable<Slot>>]>,
+    hasher: foldhash::quality::RandomState,
+    eviction: Mutex<Eviction<Handle>>,
+    used: AtomicU64,
+    objects: AtomicU64,
+    evictions: AtomicU64,
+    limit: u64,
+    variants_max: usize,
+}
+
+struct Slot {
+    hash: u64,
+    key: CacheKey,
+    variants: SmallVec<[Arc<Stored>; 1]>,
+}
+
+struct Handle {
+    stored: Weak<Stored>,
+    hash: u64,
+}
+
+impl Resident for Handle {
+    fn weight(&self) -> u64 {
+        self.stored.upgrade().map_or(0, |stored| stored.live.accounted.load(Ordering::Relaxed))
+    }
+    fn uses(&self) -> u8 {
+        self.stored.upgrade().map_or(0, |stored| stored.live.uses.load(Ordering::Relaxed))
+    }
+    fn set_uses(&self, uses: u8) {
+        if let Some(stored) = self.stored.upgrade() {
+            stored.live.uses.store(uses, Ordering::Relaxed);
+        }
+    }
+    fn key_hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// There is no room and nobody to evict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What the store holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub bytes: u64,
+    pub limit: u64,
+    pub objects: u64,
+    pub evictions: u64,
+}
+
+impl Memory {
+    /// A store of at most `limit` octets, bookkeeping included.
+    pub fn new(limit: u64, variants_max: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher: foldhash::quality::RandomState::default(),
+            eviction: Mutex::new(Eviction::new(limit)),
+            used: AtomicU64::new(0),
+            objects: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+            limit,
+            variants_max,
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<Slot>> {
+        // The table uses the low and the highest bits; take ours from the middle.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    /// All variants under a key.
+    pub fn find(&self, key: &[u8]) -> Found {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash).read();
+        match shard.find(hash, |slot| slot.key.as_bytes() == key) {
+            Some(slot) => slot.variants.iter().cloned().collect(),
+            None => Found::new(),
+        }
+    }
+
+    /// Takes octets into the account, evicting as needed.
+    pub fn reserve(&self, octets: u64) -> Result<(), Full> {
+        if octets > self.limit {
+            return Err(Full);
+        }
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            if used.saturating_add(octets) <= self.limit {
+                if self.used.compare_exchange_weak(used, used + octets, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return Ok(());
+                }
+                continue;
+            }
+            // Not held over the removal: that takes a shard's lock.
+            let victim = self.eviction.lock().evict();
+            let Some(stored) = victim.ok_or(Full)?.stored.upgrade() else { continue };
+            if self.remove(&stored) {
+                self.evictions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Gives octets back.
+    pub fn release(&self, octets: u64) {
+        self.used.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// Puts in a response whose octets are reserved and noted in `live.accounted`.
+    ///
+    /// It takes the place of the variant with the same selector, and of the oldest if there are too many.
+    pub fn insert(&self, stored: &Arc<Stored>) {
+        let key = stored.key.as_bytes();
+        let hash = self.hasher.hash_one(key);
+        let mut replaced: SmallVec<[Arc<Stored>; 2]> = SmallVec::new();
+        {
+            let mut shard = self.shard(hash).write();
+            let entry = shard.entry(hash, |slot| slot.key.as_bytes() == key, |slot| slot.hash);
+            let slot = entry.or_insert_with(|| Slot { hash, key: stored.key.clone(), variants: SmallVec::new() }).into_mut();
+            if let Some(at) = slot.variants.iter().position(|old| old.selector == stored.selector) {
+                replaced.push(std::mem::replace(&mut slot.variants[at], Arc::clone(stored)));
+            } else {
+                slot.variants.push(Arc::clone(stored));
+                if slot.variants.len() > self.variants_max {
+                    replaced.push(slot.variants.remove(0));
+                }
+            }
+        }
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        replaced.iter().for_each(|old| self.settle(old));
+        let mut eviction = self.eviction.lock();
+        eviction.admit(Handle { stored: Arc::downgrade(stored), hash });
+        // Replacement leaves dead handles behind; they must not pile up while there is room.
+        if eviction.len() as u64 > 64 + 2 * self.objects.load(Ordering::Relaxed) {
+            eviction.sweep();
+        }
+    }
+
+    /// Takes out exactly this response; false if it was not there any more.
+    pub fn remove(&self, stored: &Arc<Stored>) -> bool {
+        let key = stored.key.as_bytes();
+        let hash = self.hasher.hash_one(key);
+        let removed = {
+            let mut shard = self.shard(hash).write();
+            match shard.find_entry(hash, |slot| slot.key.as_bytes() == key) {
+                Ok(mut entry) => {
+                    let variants = &mut entry.get_mut().variants;
+                    let at = variants.iter().position(|known| Arc::ptr_eq(known, stored));
+                    at.inspect(|at| drop(variants.remove(*at)));
+                    if variants.is_empty() {
+                        entry.remove();
+                    }
+                    at.is_some()
+                }
+                Err(_) => false,
+            }
+        };
+        if removed {
+            self.settle(stored);
+        }
+        removed
+    }
+
+    // Gives back what a response had in the account, once.
+    fn settle(&self, stored: &Stored) {
+        self.release(stored.live.accounted.swap(0, Ordering::Relaxed));
+        self.objects.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Adds to what a growing response has in the account. False if it has left the store already.
+    pub fn grow(&self, stored: &Stored, octets: u64) -> Result<bool, Full> {
+        self.reserve(octets)?;
+        let accounted = &stored.live.accounted;
+        let noted = accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now > 0).then_some(now + octets));
+        if noted.is_err() {
+            self.release(octets);
+        }
+        Ok(noted.is_ok())
+    }
+
+    /// Sets what a response has in the account to its exact weight, which is no more than it has.
+    pub fn settle_to(&self, stored: &Stored, exact: u64) {
+        let lowered = stored.live.accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now > exact).then_some(exact));
+        if let Ok(before) = lowered {
+            self.release(before - exact);
+        }
+    }
+
+    /// Shows every response to `see`, shard by shard; no lock is held across shards.
+    pub fn visit(&self, mut see: impl FnMut(&Arc<Stored>)) {
+        for shard in &self.shards {
+            let shard = shard.read();
+            shard.iter().flat_map(|slot| &slot.variants).for_each(&mut see);
+        }
+    }
+
+    /// What the store holds now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes: self.used.load(Ordering::Relaxed),
+            limit: self.limit,
+            objects: self.objects.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Content;
+    use crate::exchange::key::LogNumber;
+    use crate::exchange::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
+    use crate::semantics::time::Timestamp;
+
+    fn stored(key: &str, body: usize) -> Arc<Stored> {
+        let life = Life { fresh: 1000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default };
+        let stored = Stored {
+            key: CacheKey::new(key.as_bytes()),
+            selector: Selector::default(),
+            status: 200,
+            head: StoredHead::new(&http::HeaderMap::new()),
+            born: Timestamp(0),
+            date: Timestamp(0),
+            life,
+            asked_at: LogNumber(0),
+            tags: Box::default(),
+            content: Content::complete(vec![0; body].into()),
+            live: Live::default(),
+        };
+        stored.live.accounted.store(stored.weight(body as u64), Ordering::Relaxed);
+        Arc::new(stored)
+    }
+
+    fn put(store: &Memory, key: &str, body: usize) -> Result<Arc<Stored>, Full> {
+        let stored = stored(key, body);
+        store.reserve(stored.live.accounted.load(Ordering::Relaxed))?;
+        store.insert(&stored);
+        Ok(stored)
+    }
+
+    #[test]
+    fn the_account_is_exact_and_never_exceeded() {
+        let store = Memory::new(100_000, 4);
+        for at in 0..1000 {
+            put(&store, &format!("key{at}"), at % 3000).unwrap();
+            assert!(store.stats().bytes <= 100_000);
+        }
+        let mut sum = 0;
+        let mut count = 0;
+        store.visit(|stored| {
+            sum += stored.live.accounted.load(Ordering::Relaxed);
+            count += 1;
+        });
+        assert_eq!((sum, count), (store.stats().bytes, store.stats().objects));
+        assert!(store.stats().evictions > 0);
+        assert_eq!(put(&store, "too large", 200_000).err(), Some(Full));
+    }
+
+    #[test]
+    fn replacing_and_removing_settle_once() {
+        let store = Memory::new(100_000, 4);
+        let first = put(&store, "a", 10).unwrap();
+        let second = put(&store, "a", 20).unwrap();
+        assert_eq!(store.find(b"a").len(), 1);
+        assert!(!store.remove(&first));
+        assert!(store.remove(&second) && !store.remove(&second));
+        assert_eq!(store.stats(), Stats { limit: 100_000, ..Stats::default() });
+        assert!(store.find(b"a").is_empty());
+    }
+
+    #[test]
+    fn many_threads_leave_a_true_account() {
+        let store = Memory::new(200_000, 4);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let store = &store;
+                scope.spawn(move || {
+                    for at in 0..2000 {
+                        let _ = put(store, &format!("key{}", (at * 7 + thread) % 300), at % 2000);
+                        if let Some(one) = store.find(format!("key{}", at % 300).as_bytes()).first() {
+                            one.live.used();
+                            if at % 5 == 0 {
+                                store.remove(one);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let mut sum = 0;
+        store.visit(|stored| sum += stored.live.accounted.load(Ordering::Relaxed));
+        assert_eq!(sum, store.stats().bytes);
+    }
+}
