@@ -36,7 +36,7 @@ pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchang
     let initial_age = freshness::initial_age(fields, when);
     let (fresh, rule, reuse) = match policy.semantics {
         Semantics::CloudFront if status >= 400 => error_lifetime(policy, status, &cc, explicit, initial_age)?,
-        Semantics::CloudFront => cloudfront_lifetime(policy, &cc, explicit, initial_age),
+        Semantics::CloudFront => cloudfront_lifetime(policy, &cc, explicit, initial_age, seen),
         Semantics::Rfc9111 => rfc9111_lifetime(policy, status, fields, &cc, explicit, when, initial_age)?,
     };
     let life = windows(policy, status, &cc, Life { fresh, stale_while_revalidate: 0, stale_if_error: 0, reuse, rule });
@@ -52,10 +52,7 @@ fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheC
         }
         cc.unset(Directive::NoStore);
     }
-    // CloudFront keeps even these for the minimum TTL; with the viewer's identity outside the key that
-    // would show one viewer's content to another (shared/design/DECISIONS.md 1).
-    let lifted = policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity;
-    if !lifted {
+    if !lifts(policy, seen) {
         if cc.has(Directive::NoStore) {
             return Err(NotKept::NoStore);
         }
@@ -73,6 +70,12 @@ fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheC
     Ok(())
 }
 
+// CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity outside the key
+// that would show one viewer's content to another: then it does not (shared/design/DECISIONS.md 1).
+fn lifts(policy: &CachePolicy, seen: Circumstances) -> bool {
+    policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
+}
+
 type Decided = (u64, TtlRule, Reuse);
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -80,11 +83,11 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 // The table of CLOUDFRONT.md §4.
-fn cloudfront_lifetime(policy: &CachePolicy, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64) -> Decided {
+fn cloudfront_lifetime(policy: &CachePolicy, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64, seen: Circumstances) -> Decided {
     let min = millis(policy.ttl.min());
     let forbidden = [Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
     if forbidden {
-        if min > 0 {
+        if lifts(policy, seen) {
             return (min.saturating_add(initial_age), TtlRule::Min, Reuse::WhileFresh);
         }
         return (0, TtlRule::Zero, Reuse::AfterValidation);

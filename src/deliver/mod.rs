@@ -48,8 +48,11 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         }
         Answer::Parts(spans) => (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?))),
         Answer::Unsatisfiable(complete) => {
+            // It says nothing of the content but its length.
+            let kept = [http::header::DATE, http::header::VIA].map(|name| (fields.remove(&name), name));
+            fields.clear();
+            kept.into_iter().for_each(|(value, name)| drop(value.map(|value| fields.insert(name, value))));
             fields.insert(CONTENT_RANGE, value(format!("bytes */{complete}")));
-            fields.remove(CONTENT_TYPE);
             (416, Body::Empty)
         }
     };

@@ -32,7 +32,12 @@ impl PathPattern {
             return Err(format!("the character {c:?} is not allowed in a path pattern; allowed are A-Z a-z 0-9 _-.*$/~\"'@:+& and ?"));
         }
         // A leading slash has no effect, on either side.
-        let bare = text.strip_prefix('/').unwrap_or(text);
+        let mut bare = text.strip_prefix('/').unwrap_or(text).to_string();
+        // To a glob engine `**` is a word of its own; to CloudFront it is `*` twice, which is `*`.
+        while bare.contains("**") {
+            bare = bare.replace("**", "*");
+        }
+        let bare = bare.as_str();
         let plain = |t: &str| !t.contains(['*', '?']);
         let form = match (bare.strip_prefix('*'), bare.strip_suffix('*')) {
             _ if bare == "*" => Form::Any,

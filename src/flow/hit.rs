@@ -24,7 +24,7 @@ pub const HIT: Verdict = Verdict { outcome: Outcome::Hit, reason: Reason::Fresh,
 pub struct Hit<'s> {
     pub stored: Arc<Stored>,
     pub answer: Answer,
-    /// The octets to send; `None` for 304, 416 and HEAD.
+    /// The octets to send; `None` for 304 and HEAD.
     pub span: Option<Span>,
     pub behavior: usize,
     pub distribution: &'s str,
@@ -55,8 +55,8 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
     let answer = answer::answer(head, stored, now);
     let len = stored.content.length()?;
     let span = match &answer {
-        Answer::Parts(_) => return None,
-        Answer::NotModified | Answer::Unsatisfiable(_) => None,
+        Answer::Parts(_) | Answer::Unsatisfiable(_) => return None,
+        Answer::NotModified => None,
         _ if wants.method == Wanted::Head => None,
         Answer::Whole => Some(Span { start: 0, end: len }),
         Answer::Part(span) => Some(*span),
@@ -109,12 +109,7 @@ impl Hit<'_> {
                 out.extend_from_slice(digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Unsatisfiable(len) => {
-                out.extend_from_slice(b"Content-Range: bytes */");
-                out.extend_from_slice(digits.format(*len).as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-            Answer::Whole | Answer::Parts(_) => out.extend_from_slice(self.stored.head.lines()),
+            Answer::Whole | Answer::Parts(_) | Answer::Unsatisfiable(_) => out.extend_from_slice(self.stored.head.lines()),
         }
         match (&self.answer, self.span) {
             (Answer::NotModified, _) => {}
@@ -134,10 +129,9 @@ impl Hit<'_> {
         About { verdict: HIT, name: self.name, ttl, status: None, detail: None }.write_lines(out);
     }
 
-    // HEAD says how long the GET would be; 416 has no body at all.
+    // HEAD says how long the GET would be.
     fn length_without_body(&self) -> u64 {
         match &self.answer {
-            Answer::Unsatisfiable(_) => 0,
             Answer::Part(span) => span.len(),
             _ => self.stored.content.length().unwrap_or(0),
         }

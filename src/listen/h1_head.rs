@@ -85,7 +85,7 @@ pub fn read<'b>(
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
         Ok(_) => return Err(refused(400)),
         Err(httparse::Error::TooManyHeaders) => return Err(refused(431)),
-        Err(httparse::Error::Version) => return Err(refused(505)),
+        Err(httparse::Error::Version) => return Err(refused(if names_a_version(head) { 505 } else { 400 })),
         Err(_) => return Err(refused(400)),
     }
     let version = match request.version {
@@ -119,6 +119,14 @@ pub fn read<'b>(
     let fields = Fields::Lines(fields);
     let request = RequestHead { method, version, scheme, authority, host, path, query, fields, known, connection };
     Ok(Head { request, framing, after, len })
+}
+
+// Two spaces and a well-formed version: a request line, but not of a protocol that is spoken here.
+fn names_a_version(head: &[u8]) -> bool {
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+    let version = line.rsplit(|b| *b == b' ').next().unwrap_or(b"");
+    let spaces = memchr::memchr_iter(b' ', line).count();
+    spaces == 2 && version.len() == 8 && version.starts_with(b"HTTP/") && version[5].is_ascii_digit() && version[7].is_ascii_digit()
 }
 
 // RFC 9112 §3.2: exactly one Host in HTTP/1.1; an absolute-form target must agree with it.

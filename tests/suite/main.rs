@@ -1,0 +1,15 @@
+//! Foreshore put to the proof, in one test program so that it links once.
+//!
+//! `scenes` runs the policy on virtual time; everything else starts the real binary and talks to it over
+//! real sockets, with origins of its own that stall, reset, truncate and lie.
+
+mod config;
+mod control;
+mod crash;
+mod laws;
+mod parent;
+mod readme;
+mod scenes;
+mod support;
+mod tools;
+mod wire;

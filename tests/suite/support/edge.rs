@@ -1,0 +1,212 @@
+//! The real binary as a process of its own, on free ports, with a folder of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::viewer::{Seen, Viewer, request};
+
+/// A running edge. Killed when dropped.
+pub struct Edge {
+    child: Child,
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    pub folder: Arc<tempfile::TempDir>,
+    pub log: Arc<Mutex<String>>,
+}
+
+/// The configuration most tests start from: clear text, one distribution for every host, one origin.
+pub fn plain(origin: SocketAddr, more: &str) -> String {
+    format!(
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"access.log\"\n\
+         {more}\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{origin}\"\n\
+         timeouts = {{ connect = \"1s\", response = \"3s\" }}\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n"
+    )
+}
+
+impl Edge {
+    /// Starts an edge in front of an origin, with more settings before the distribution.
+    pub fn before(origin: SocketAddr, more: &str) -> Self {
+        Self::start(&plain(origin, more))
+    }
+
+    /// Starts an edge with a configuration.
+    pub fn start(config: &str) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+        Self::start_in(folder)
+    }
+
+    /// Starts an edge on a folder that holds `edge.toml` already.
+    pub fn start_in(folder: Arc<tempfile::TempDir>) -> Self {
+        Self::try_start_in(folder).unwrap_or_else(|log| panic!("the edge did not start:\n{log}"))
+    }
+
+    /// The same; the log if it does not start.
+    pub fn try_start_in(folder: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_foreshore"))
+            .args(["run", "--quiet", "--config"])
+            .arg(folder.path().join("edge.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let (mut http, mut https, mut admin) = (None, None, None);
+        let mut line = String::new();
+        while admin.is_none() {
+            line.clear();
+            if lines.read_line(&mut line).unwrap_or(0) == 0 {
+                let _ = child.wait();
+                return Err(log.lock().unwrap().clone());
+            }
+            log.lock().unwrap().push_str(&line);
+            let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).and_then(|a| a.parse().ok());
+            match address {
+                Some(address) if line.contains("admin listener") => admin = Some(address),
+                Some(address) if line.contains("speaks=\"https\"") => https = Some(address),
+                Some(address) if line.contains("speaks=\"http\"") => http = http.or(Some(address)),
+                _ => {}
+            }
+        }
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).unwrap_or(0) > 0 {
+                sink.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        let http = http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        Ok(Self { child, http, https, admin: admin.unwrap(), folder, log })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A fresh connection in clear text.
+    pub fn viewer(&self) -> Viewer {
+        Viewer::connect(self.http)
+    }
+
+    /// One GET over a connection of its own.
+    pub fn get(&self, path: &str) -> Seen {
+        self.viewer().get(path, &[])
+    }
+
+    /// One GET with fields.
+    pub fn get_with(&self, path: &str, fields: &[&str]) -> Seen {
+        self.viewer().get(path, fields)
+    }
+
+    /// Any method without a body.
+    pub fn ask(&self, method: &str, path: &str, fields: &[&str]) -> Seen {
+        let mut viewer = self.viewer();
+        viewer.send(&request(method, path, fields));
+        viewer.read(method).expect("an answer")
+    }
+
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.path().join("data/admin-token")).unwrap().trim().to_string()
+    }
+
+    /// A call to the admin listener; status and body.
+    pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.admin_with(method, path, body, &format!("Authorization: Bearer {}\r\n", self.token()))
+    }
+
+    /// The same with other credentials.
+    pub fn admin_with(&self, method: &str, path: &str, body: &str, fields: &str) -> (u16, String) {
+        let mut tcp = TcpStream::connect(self.admin).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len());
+        tcp.write_all(head.as_bytes()).unwrap();
+        let mut all = String::new();
+        let _ = tcp.read_to_string(&mut all);
+        let status = all.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        (status, all.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+    }
+
+    /// Invalidates paths (or `#tags`) and gives back the answer.
+    pub fn purge(&self, items: &[&str]) -> serde_json::Value {
+        let (paths, tags): (Vec<&str>, Vec<&str>) = items.iter().partition(|item| !item.starts_with('#'));
+        let body = serde_json::json!({ "paths": paths, "tags": tags }).to_string();
+        let (status, answer) = self.admin("POST", "/v1/invalidations", &body);
+        assert_eq!(status, 201, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// One number of `/metrics`, summed over its labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.admin("GET", "/metrics", "");
+        text.lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Resident memory in KiB, and its highest so far.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let field = |name: &str| {
+            status.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// kill -9, and the folder for another start.
+    pub fn kill(mut self) -> Arc<tempfile::TempDir> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        Arc::clone(&self.folder)
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> bool {
+        let status = self.child.wait().unwrap();
+        status.success()
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the binary with arguments; exit code, standard output, standard error.
+pub fn command(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_foreshore")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap();
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+/// Certificates for names under a CA of the folder's own: CA, chain and key.
+pub fn certificates(folder: &Path, names: &[&str]) -> (PathBuf, PathBuf, PathBuf) {
+    let mut args = vec!["certs", "dev", "--out", "tls"];
+    args.extend_from_slice(names);
+    let (code, _, err) = command(folder, &args);
+    assert_eq!(code, 0, "{err}");
+    let stem = names[0].replace('*', "_").replace(':', "-");
+    (folder.join("tls/ca.pem"), folder.join(format!("tls/{stem}.pem")), folder.join(format!("tls/{stem}.key")))
+}

@@ -1,0 +1,416 @@
+//! Real sockets: the edge as viewers and origins see it.
+
+use std::time::{Duration, Instant};
+
+use super::support::edge::{certificates, plain};
+use super::support::origin::{after, answer, fresh, raw};
+use super::support::viewer::request;
+use super::support::{Edge, Origin, Say, Viewer, eventually};
+
+#[test]
+fn a_hit_does_not_ask_the_origin() {
+    let origin = Origin::start(|_| fresh(b"hello"));
+    let edge = Edge::before(origin.address, "");
+    let first = edge.get("/a");
+    assert_eq!((first.status, first.text(), first.cache()), (200, "hello".into(), "Miss".into()));
+    let mut viewer = edge.viewer();
+    for _ in 0..3 {
+        let hit = viewer.get("/a", &[]);
+        assert_eq!((hit.text(), hit.cache(), hit.field("via")), ("hello".into(), "Hit".into(), Some("1.1 foreshore".into())));
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let edge = Edge::before(origin.address, "");
+    edge.get("/1");
+    let mut viewer = edge.viewer();
+    let all: Vec<u8> = ["/1", "/2", "/1", "/3"].iter().flat_map(|path| request("GET", path, &[])).collect();
+    viewer.send(&all);
+    for path in ["/1", "/2", "/1", "/3"] {
+        assert_eq!(viewer.read("GET").unwrap().text(), path);
+    }
+}
+
+#[test]
+fn heads_that_smuggle_are_refused_and_the_connection_closed() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = Edge::before(origin.address, "");
+    for head in [
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+        "GET / HTTP/1.1\nHost: h\n\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
+    ] {
+        let mut viewer = edge.viewer();
+        viewer.send(head.as_bytes());
+        viewer.send(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(viewer.read("GET").unwrap().status, 400, "{head:?}");
+        assert!(viewer.is_closed(), "{head:?}");
+    }
+    let mut viewer = edge.viewer();
+    viewer.send(format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(9000)).as_bytes());
+    assert_eq!(viewer.read("GET").unwrap().status, 414);
+    let mut viewer = edge.viewer();
+    viewer.send(format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(21_000)).as_bytes());
+    assert_eq!(viewer.read("GET").unwrap().status, 431);
+    assert_eq!(origin.count(), 0);
+    assert!(edge.metric("foreshore_bad_requests_total") >= 7.0);
+}
+
+// CVE-2025-4366: what is left of a body is never the next request.
+#[test]
+fn an_unread_body_is_never_a_request() {
+    let origin = Origin::start(|_| fresh(b"cached"));
+    let edge = Edge::before(origin.address, "");
+    edge.get("/a");
+    let body = "GET /evil HTTP/1.1\r\nHost: h.test\r\n\r\n";
+    let mut viewer = edge.viewer();
+    viewer.send(format!("GET /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    assert_eq!(viewer.read("GET").unwrap().status, 403, "a GET with a body");
+    viewer.send(&request("GET", "/a", &[]));
+    if let Some(next) = viewer.read("GET") {
+        assert_eq!(next.text(), "cached");
+    }
+    assert!(origin.seen().iter().all(|asked| asked.target != "/evil"));
+}
+
+#[test]
+fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/short" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this"),
+        "/chunks" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+        "/reset" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly".to_vec()), Say::Wait(Duration::from_millis(50)), Say::Reset],
+        "/bad" => raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde"),
+        "/junk" => raw(b"this is not HTTP\r\n\r\n"),
+        "/none" => vec![Say::Close],
+        _ => fresh(b"fine"),
+    });
+    let edge = Edge::before(origin.address, "");
+    for path in ["/short", "/chunks", "/reset"] {
+        for _ in 0..2 {
+            let seen = edge.get(path);
+            assert!(!seen.whole || seen.status >= 500, "{path}: {seen:?}");
+            assert_ne!(seen.cache(), "Hit", "{path}");
+        }
+        assert_eq!(origin.seen().iter().filter(|asked| asked.target == path).count(), 2, "{path}");
+    }
+    for path in ["/bad", "/junk", "/none"] {
+        let seen = edge.get(path);
+        assert_eq!(seen.status, 502, "{path}");
+        assert!(seen.field("proxy-status").is_some_and(|v| v.starts_with("Foreshore; error=")), "{path}");
+    }
+    assert_eq!(edge.get("/ok").text(), "fine");
+}
+
+#[test]
+fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
+    let origin = Origin::start(|asked| if asked.target == "/slow" { after(20_000, fresh(b"late")) } else { fresh(b"x") });
+    let edge = Edge::before(origin.address, "");
+    let began = Instant::now();
+    assert_eq!(edge.get("/slow").status, 504);
+    assert!(began.elapsed() < Duration::from_secs(6));
+    drop(edge);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let edge = Edge::before(nobody, "");
+    let refused = edge.get("/a");
+    assert_eq!((refused.status, refused.cache()), (502, "Error".into()));
+    assert!(refused.field("cache-status").is_some_and(|v| v.contains("detail=connection_refused")));
+    eventually("the reason is in the log", || edge.log().contains("connection_refused"));
+}
+
+#[test]
+fn bodies_stream_both_ways_without_growing_memory() {
+    let size = 300usize << 20;
+    let origin = Origin::start(move |asked| {
+        if asked.method == "POST" {
+            return answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes());
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {size}\r\n\r\n");
+        let mut steps = vec![Say::Bytes(head.into_bytes())];
+        steps.extend((0..size >> 20).map(|_| Say::Bytes(vec![b'x'; 1 << 20])));
+        steps
+    });
+    let edge = Edge::start(&plain(origin.address, "[store]\nmemory = \"64MiB\"").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"));
+    edge.get("/warm?no");
+    let (before, _) = edge.memory();
+    let mut viewer = edge.viewer();
+    let out = std::process::Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{size_download}"]).arg(format!("http://{}/big", edge.http)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), size.to_string());
+    let upload = 100usize << 20;
+    viewer.send(format!("POST /up HTTP/1.1\r\nHost: h.test\r\nContent-Length: {upload}\r\n\r\n").as_bytes());
+    for _ in 0..upload >> 20 {
+        viewer.send(&vec![b'y'; 1 << 20]);
+    }
+    assert_eq!(viewer.read("POST").unwrap().text(), upload.to_string());
+    let (_, highest) = edge.memory();
+    assert!(highest - before < 60 << 10, "memory grew from {before} to {highest} KiB");
+}
+
+// Fixed by shared/spec: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
+#[test]
+fn a_thousand_viewers_and_one_request() {
+    let body: Vec<u8> = (0..10usize << 20).map(|at| (at % 251) as u8).collect();
+    let copy = body.clone();
+    let origin = Origin::start(move |_| after(1000, fresh(&copy)));
+    let edge = Edge::before(origin.address, "");
+    let (before, _) = edge.memory();
+    let address = edge.http;
+    let began = Instant::now();
+    // Each connection is open and has asked before the origin answers.
+    let viewers: Vec<Viewer> = (0..1000)
+        .map(|_| {
+            let mut viewer = Viewer::connect(address);
+            viewer.send(&request("GET", "/big", &[]));
+            viewer
+        })
+        .collect();
+    assert!(began.elapsed() < Duration::from_millis(900), "the machine is too slow for this test to mean anything");
+    let queue = std::sync::Mutex::new(viewers);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let Some(mut viewer) = queue.lock().unwrap().pop() else { return };
+                    let seen = viewer.read("GET").unwrap();
+                    assert!(seen.whole && seen.status == 200 && seen.body == body);
+                }
+            });
+        }
+    });
+    assert_eq!(origin.count(), 1);
+    let (_, highest) = edge.memory();
+    assert!(highest - before < 150 << 10, "memory grew from {before} to {highest} KiB");
+    assert!(edge.metric("foreshore_followers_total") >= 990.0);
+}
+
+#[test]
+fn a_leader_who_leaves_takes_nobody_along() {
+    let origin = Origin::start(|_| after(700, fresh(b"kept")));
+    let edge = Edge::before(origin.address, "");
+    let mut leader = edge.viewer();
+    leader.send(&request("GET", "/a", &[]));
+    eventually("the origin is asked", || origin.count() == 1);
+    let mut follower = edge.viewer();
+    follower.send(&request("GET", "/a", &[]));
+    drop(leader);
+    assert_eq!(follower.read("GET").unwrap().text(), "kept");
+    assert_eq!((origin.count(), edge.get("/a").cache()), (1, "Hit".into()));
+}
+
+#[test]
+fn hundred_continue_is_sent_when_the_body_is_wanted() {
+    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
+    let edge = Edge::start(&plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"));
+    let mut viewer = edge.viewer();
+    viewer.send(b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert!(viewer.more(), "100 Continue comes before the body is sent");
+    viewer.send(b"hello");
+    assert_eq!(viewer.read("POST").unwrap().text(), "5");
+    // Chunked, with an extension and a trailer, on the same connection.
+    viewer.send(b"POST /b HTTP/1.1\r\nHost: h.test\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: 1\r\n\r\n");
+    let second = viewer.read("POST").unwrap();
+    assert_eq!(second.status, 200);
+    assert!(origin.seen().last().unwrap().field("t").is_none(), "trailers stop here");
+}
+
+fn https_edge(origin: &Origin, names: &[&str], more: &str) -> (Edge, std::path::PathBuf) {
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, chain, key) = certificates(folder.path(), names);
+    let certificate = format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n{more}");
+    let config = plain(origin.address, &certificate).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    (Edge::start_in(folder), ca)
+}
+
+#[test]
+fn tls_by_sni_and_misdirected_requests() {
+    let origin = Origin::start(|_| fresh(b"secret"));
+    let (edge, ca) = https_edge(&origin, &["h.test", "*.wild.test"], "");
+    let https = edge.https.unwrap();
+    let mut viewer = Viewer::connect_tls(https, "h.test", &ca).unwrap();
+    assert_eq!(viewer.get("/a", &[]).text(), "secret");
+    assert_eq!(viewer.get("/a", &["Host: other.test"]).status, 421);
+    assert_eq!(viewer.get("/a", &["Host: a.wild.test"]).status, 200, "the same certificate covers it");
+    assert!(Viewer::connect_tls(https, "a.wild.test", &ca).is_ok());
+    assert!(Viewer::connect_tls(https, "a.b.wild.test", &ca).is_err(), "a certificate's wildcard is one label");
+}
+
+#[test]
+fn http2_by_alpn_with_curl_and_nghttp() {
+    let origin = Origin::start(|asked| if asked.method == "POST" { answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()) } else { fresh(&vec![b'z'; 300_000]) });
+    let (edge, ca) = https_edge(&origin, &["localhost", "127.0.0.1"], "");
+    let url = format!("https://localhost:{}/a", edge.https.unwrap().port());
+    let curl = |args: &[&str]| {
+        let out = std::process::Command::new("curl").args(["-s", "--http2", "--cacert"]).arg(&ca).args(args).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}", &url]), "2 200 300000");
+    assert!(curl(&["-I", &url]).contains("x-cache: Hit from foreshore"));
+    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-r", "10-19", &url]), "206 10");
+    let out = std::process::Command::new("nghttp").args(["-nv", "-m", "5", &url]).output();
+    if let Ok(out) = out {
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(text.matches(":status: 200").count() >= 5, "{text}");
+    }
+}
+
+#[test]
+fn certificates_reload_when_their_files_change() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let (edge, ca) = https_edge(&origin, &["h.test"], "");
+    let https = edge.https.unwrap();
+    assert!(Viewer::connect_tls(https, "new.test", &ca).is_err());
+    // The same files, other names.
+    certificates(edge.path(), &["new.test"]);
+    for end in ["pem", "key"] {
+        std::fs::copy(edge.path().join(format!("tls/new.test.{end}")), edge.path().join(format!("tls/h.test.{end}"))).unwrap();
+    }
+    eventually("the new certificate is shown", || Viewer::connect_tls(https, "new.test", &ca).is_ok());
+}
+
+fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rustls::ServerConfig> {
+    use rustls::pki_types::pem::PemObject;
+    let chain = rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem"))).unwrap().map(|c| c.unwrap()).collect();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.join(format!("tls/{name}.key"))).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    std::sync::Arc::new(config.with_single_cert(chain, key).unwrap())
+}
+
+#[test]
+fn an_origin_must_prove_who_it_is() {
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, ..) = certificates(folder.path(), &["origin.test", "localhost"]);
+    certificates(folder.path(), &["other.test"]);
+    let good = Origin::start_tls(server_config(folder.path(), "origin.test"), |_| fresh(b"proven"));
+    let wrong = Origin::start_tls(server_config(folder.path(), "other.test"), |_| fresh(b"wrong name"));
+    let edge_for = |port: u16, tls: &str| {
+        let config = plain("127.0.0.1:1".parse().unwrap(), "").replace("http://127.0.0.1:1", &format!("https://localhost:{port}")).replace("timeouts", &format!("tls = {tls}\ntimeouts"));
+        let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+        Edge::start_in(folder)
+    };
+    let given = format!("{{ ca = {ca:?} }}");
+    let edge = edge_for(good.address.port(), &given);
+    assert_eq!(edge.get("/a").text(), "proven");
+    for (port, tls, why) in [
+        (good.address.port(), "{ ca = \"system\" }".to_string(), "a CA nobody told us to trust"),
+        (wrong.address.port(), given.clone(), "a certificate for another name"),
+        (good.address.port(), format!("{{ ca = {ca:?}, server_name = \"third.test\" }}"), "not the name we were told to check"),
+    ] {
+        let edge = edge_for(port, &tls);
+        let seen = edge.get("/a");
+        assert_eq!(seen.status, 502, "{why}");
+        assert!(seen.field("proxy-status").is_some_and(|v| v.contains("tls_certificate_error")), "{why}: {}", seen.head);
+        eventually("the reason is in the log", || edge.log().contains("tls_certificate_error"));
+    }
+    assert_eq!(wrong.count(), 0);
+    let edge = edge_for(wrong.address.port(), &format!("{{ ca = {ca:?}, server_name = \"other.test\" }}"));
+    assert_eq!(edge.get("/a").text(), "wrong name", "the name to check can be said");
+}
+
+#[test]
+fn proxy_protocol_from_trusted_networks() {
+    let origin = Origin::start(|asked| fresh(asked.field("x-forwarded-for").unwrap_or_default().as_bytes()));
+    let config = plain(origin.address, "").replace("workers = 2\n", "workers = 2\nproxy_protocol_from = [\"127.0.0.0/8\"]\n");
+    let edge = Edge::start(&config);
+    let mut viewer = edge.viewer();
+    viewer.send(b"PROXY TCP4 198.51.100.9 192.0.2.1 1234 80\r\n");
+    assert_eq!(viewer.get("/v1", &[]).text(), "198.51.100.9");
+    let mut viewer = edge.viewer();
+    viewer.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x0a\xc0\x00\x02\x01\x10\x00\x00\x50");
+    assert_eq!(viewer.get("/v2", &[]).text(), "198.51.100.10");
+    let mut viewer = edge.viewer();
+    viewer.send(&request("GET", "/bare", &[]));
+    assert!(viewer.read("GET").is_none(), "without a header it is not heard");
+}
+
+#[test]
+fn unknown_hosts_learn_nothing_and_hosts_are_routed() {
+    let origin = Origin::start(|asked| fresh(asked.field("host").unwrap_or_default().as_bytes()));
+    let distribution = |id: &str, host: &str| {
+        format!("[[distribution]]\nid = \"{id}\"\nhosts = [\"{host}\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\nhost = \"{id}.origin\"\n", origin.address)
+    };
+    let config = format!(
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\", \"[::1]:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"off\"\n{}{}{}",
+        distribution("exact", "www.a.test"), distribution("wide", "*.a.test"), distribution("narrow", "*.b.a.test")
+    );
+    let edge = Edge::start(&config);
+    for (host, expected) in [("www.a.test", "exact.origin"), ("x.y.a.test", "wide.origin"), ("X.B.A.TEST", "narrow.origin"), ("x.a.test:8080", "wide.origin")] {
+        assert_eq!(edge.get_with("/", &[&format!("Host: {host}")]).text(), expected, "{host}");
+    }
+    let unknown = edge.get_with("/", &["Host: nobody.test"]);
+    assert_eq!((unknown.status, unknown.cache()), (403, "Error".into()));
+    assert!(!unknown.head.to_lowercase().contains("a.test") && !unknown.text().contains("a.test"));
+}
+
+#[test]
+fn groups_fail_over_on_statuses_and_connect_errors() {
+    let first = Origin::start(|asked| if asked.target == "/ok" { fresh(b"first") } else { answer(503, "", b"busy") });
+    let second = Origin::start(|_| fresh(b"second"));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"off\"\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
+         [[distribution.origin]]\nid = \"a\"\nurl = \"http://{}\"\n[[distribution.origin]]\nid = \"b\"\nurl = \"http://{}\"\n[[distribution.origin]]\nid = \"dead\"\nurl = \"http://{nobody}\"\n\
+         [[distribution.origin_group]]\nid = \"ab\"\nmembers = [\"a\", \"b\"]\nfailover = [503]\n[[distribution.origin_group]]\nid = \"db\"\nmembers = [\"dead\", \"b\"]\n\
+         [[distribution.behavior]]\npath = \"/dead/*\"\norigin = \"db\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"ab\"\n",
+        first.address, second.address
+    );
+    let edge = Edge::start(&config);
+    assert_eq!(edge.get("/ok").text(), "first");
+    assert_eq!(edge.get("/x").text(), "second");
+    assert_eq!(edge.get("/dead/x").text(), "second");
+    assert_eq!((first.count(), second.count()), (2, 2));
+}
+
+#[test]
+fn draining_finishes_what_is_in_hand() {
+    let origin = Origin::start(|_| after(800, fresh(b"in hand")));
+    let mut edge = Edge::before(origin.address, "");
+    let mut busy = edge.viewer();
+    let mut idle = edge.viewer();
+    idle.send(&request("GET", "/other?", &[]));
+    idle.read("GET").unwrap();
+    busy.send(&request("GET", "/a", &[]));
+    eventually("the origin is asked", || origin.count() == 2);
+    edge.signal(rustix::process::Signal::TERM);
+    assert!(idle.is_closed(), "idle connections end at once");
+    let seen = busy.read("GET").unwrap();
+    assert_eq!((seen.text(), seen.whole), ("in hand".into(), true));
+    assert!(edge.wait(), "the process ends by itself");
+    let log = std::fs::read_to_string(edge.path().join("access.log")).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
+}
+
+#[test]
+fn idle_and_slow_viewers_are_let_go() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = Edge::before(origin.address, "[limits]\nidle = \"300ms\"\nhead_time = \"500ms\"\nhandshake = \"500ms\"");
+    let mut idle = edge.viewer();
+    assert!(idle.is_closed());
+    let mut slow = edge.viewer();
+    slow.send(b"GET / HTTP/1.1\r\nHost:");
+    assert_eq!(slow.read("GET").unwrap().status, 408);
+    assert!(edge.metric("foreshore_viewer_timeouts_total") >= 2.0);
+}
+
+#[test]
+fn connections_to_the_origin_are_used_again_only_when_nothing_is_owed() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/extra" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".to_vec())],
+        _ => answer(200, "Cache-Control: no-store", b"fine"),
+    });
+    let edge = Edge::start(&plain(origin.address, "").replace("workers = 2", "workers = 1"));
+    for _ in 0..3 {
+        assert_eq!(edge.get("/a").text(), "fine");
+    }
+    assert_eq!(origin.open(), 1, "one connection served all three");
+    assert_eq!(edge.get("/extra").text(), "ok");
+    for _ in 0..3 {
+        assert_eq!(edge.get("/b").text(), "fine", "bytes after an answer are never an answer");
+    }
+}
