@@ -73,15 +73,8 @@ impl Content {
 
     /// A content that grows, and its writer.
     pub fn grow(announced: Option<u64>) -> (Arc<Self>, Writer) {
-        let growing = Growing {
-            block: BytesMut::new(),
-            pieces: Vec::new(),
-            len: 0,
-            announced,
-            readers: Vec::new(),
-            writer: None,
-            window: None,
-        };
+        let growing =
+            Growing { block: BytesMut::new(), pieces: Vec::new(), len: 0, announced, readers: Vec::new(), writer: None, window: None };
         let content = Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
         let writer = Writer { content: Arc::clone(&content), landed: false };
         (content, writer)
@@ -312,7 +305,8 @@ impl Writer {
             growing.wake_readers();
             return;
         }
-        let whole = end.map(|()| gather(std::mem::take(&mut growing.pieces)));
+        let exact = growing.announced.is_some();
+        let whole = end.map(|()| gather(std::mem::take(&mut growing.pieces), exact));
         let _ = self.content.end.set(whole);
         growing.wake_readers();
         *guard = None;
@@ -320,11 +314,12 @@ impl Writer {
 }
 
 // Small contents become one exact piece; large ones keep their blocks.
-fn gather(mut pieces: Vec<Piece>) -> Whole {
+// A single one is kept as it is only if its block was made to measure.
+fn gather(mut pieces: Vec<Piece>, exact: bool) -> Whole {
     let total: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     match pieces.len() {
         0 => Whole::One(Bytes::new()),
-        1 => Whole::One(pieces.swap_remove(0).bytes),
+        1 if exact => Whole::One(pieces.swap_remove(0).bytes),
         _ if total <= BLOCK => {
             let mut one = Vec::with_capacity(total);
             pieces.iter().for_each(|piece| one.extend_from_slice(&piece.bytes));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ask::Asked;
 use super::invalidations::{Invalidations, tag_hashes};
@@ -74,10 +74,15 @@ pub fn on_arrival(
 
 fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, when: Exchanged) -> Arrived {
     let mut merged = stored.head.to_map();
-    if merge::confirms(&merged, fields) == Confirms::No || stored.content.is_broken() {
+    // A content that still grows may yet break, or lose its front.
+    if merge::confirms(&merged, fields) == Confirms::No || !stored.content.is_complete() {
         return Arrived::AskAgain;
     }
     merge::update(&mut merged, fields);
+    if !fields.contains_key(http::header::DATE) {
+        // RFC 9110 §6.6.1: a recipient with a clock notes when it came; the old Date was said of the old answer.
+        merged.insert(http::header::DATE, crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)));
+    }
     match keeping(asked, stored.status, &merged, when) {
         Ok(keeping) => Arrived::Freshen(Box::new(keeping), merged),
         // It still answers this request, but must not be used again: a life of no length says so.
@@ -100,6 +105,7 @@ fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) 
     let seen = Circumstances {
         authorization: chosen::authorization_unkeyed(behavior, asked.head()),
         identity: chosen::shows_identity_unkeyed(behavior, asked.head()),
+        cookies: behavior.cache.key.cookies == Listed::None && behavior.origin_request.cookies != Listed::None,
     };
     let life = ttl::life(&behavior.cache, status, fields, when, seen)?;
     let selector = selector(asked, fields)?;
@@ -119,6 +125,10 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
         Vary::Names(names) => names,
     };
     let behavior = asked.routed.behavior;
+    // Of these the origin saw a value of our making, which is not in the key: no other request can be known to match.
+    if names.iter().any(|name| is_our_own(asked, name)) {
+        return Err(NotKept::VaryStar);
+    }
     let counts = |name: &HeaderName| chosen::reaches_origin(behavior, name) && !chosen::is_keyed(behavior, name);
     let chosen = names.into_iter().filter(counts).map(|name| {
         let mut value = Vec::new();
@@ -129,12 +139,25 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
     Ok(Selector(chosen.collect()))
 }
 
+fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {
+    let behavior = asked.routed.behavior;
+    let added = chosen::added_names(behavior).any(|added| added == name) && *name != "cloudfront-forwarded-proto";
+    *name == "x-forwarded-for" || (added && !chosen::is_keyed(behavior, name))
+}
+
 /// Takes out of a head what a shared store does not replay.
 pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let policy = &asked.routed.behavior.cache;
-    // DECISIONS 4: replayed only where cookies are in the key, or under the rules of RFC 9111.
-    if policy.semantics == Semantics::CloudFront && policy.key.cookies == Listed::None {
-        fields.remove(SET_COOKIE);
+    // DECISIONS 4: a cookie is replayed only where it is in the key, or under the rules of RFC 9111.
+    if policy.semantics == Semantics::CloudFront
+        && let http::header::Entry::Occupied(lines) = fields.entry(SET_COOKIE)
+    {
+        let (_, lines) = lines.remove_entry_mult();
+        let name = |line: &HeaderValue| line.to_str().ok().and_then(|line| line.split_once('=')).map(|(name, _)| name.trim().to_string());
+        let kept: Vec<HeaderValue> = lines.filter(|line| name(line).is_some_and(|name| policy.key.cookies.includes(&name))).collect();
+        kept.into_iter().for_each(|line| {
+            fields.append(SET_COOKIE, line);
+        });
     }
     for name in [http::header::AGE, http::header::CONTENT_LENGTH] {
         fields.remove(name);

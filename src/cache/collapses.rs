@@ -131,9 +131,8 @@ mod tests {
             LandNewest,
             Mark(usize),
         }
-        let steps = [
-            Step::Join(0, 0), Step::Join(0, 1), Step::Join(1, 0), Step::Join(1, 1), Step::LandOldest, Step::LandNewest, Step::Mark(0),
-        ];
+        let steps =
+            [Step::Join(0, 0), Step::Join(0, 1), Step::Join(1, 0), Step::Join(1, 1), Step::LandOldest, Step::LandNewest, Step::Mark(0)];
         let keys: [&[u8]; 2] = [b"a", b"b"];
         for world in 0..steps.len().pow(5) {
             let mut table = Collapses::new(1, 10);

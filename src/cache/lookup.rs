@@ -92,5 +92,11 @@ pub fn choose<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>]) -> Option<&'s Ar
 /// Says whether a stale response may stand in for a failing origin (RFC 5861 §4, RFC 9111 §4.2.4).
 pub fn may_stand_in(stored: &Stored, invalidations: &Invalidations, now: Timestamp) -> bool {
     let by_life = stored.age(now) < stored.life.fresh.saturating_add(stored.life.stale_if_error);
-    by_life && stored.life.reuse == Reuse::WhileFresh && invalidations.validity(stored) != Validity::Hard && !stored.content.is_broken()
+    let by_word = match invalidations.validity(stored) {
+        Validity::Valid => true,
+        // Stale by decree: then only with leave to be served stale.
+        Validity::Soft => stored.life.stale_if_error > 0,
+        Validity::Hard => false,
+    };
+    by_life && by_word && stored.life.reuse == Reuse::WhileFresh && !stored.content.is_broken()
 }

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
 
-use crate::distribution::cache_policy::{CachePolicy, Listed, Semantics};
+use crate::distribution::cache_policy::{CachePolicy, Semantics};
 use crate::exchange::stored::{Life, Reuse, TtlRule};
 use crate::exchange::verdict::NotKept;
 use crate::semantics::cache_control::{CacheControl, Directive};
@@ -19,6 +19,8 @@ pub struct Circumstances {
     pub authorization: bool,
     /// The origin could see who asks, outside the key.
     pub identity: bool,
+    /// Cookies reach the origin and are not in the key, whether this request had any or not.
+    pub cookies: bool,
 }
 
 /// Decides a lifetime, or says why the response is not kept.
@@ -64,7 +66,7 @@ fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheC
     if seen.authorization && !shared {
         return Err(NotKept::Authorization);
     }
-    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && seen.identity && policy.key.cookies == Listed::None {
+    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && seen.cookies {
         return Err(NotKept::SetCookie);
     }
     Ok(())
@@ -83,7 +85,13 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 // The table of CLOUDFRONT.md §4.
-fn cloudfront_lifetime(policy: &CachePolicy, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64, seen: Circumstances) -> Decided {
+fn cloudfront_lifetime(
+    policy: &CachePolicy,
+    cc: &CacheControl,
+    explicit: Option<Lifetime>,
+    initial_age: u64,
+    seen: Circumstances,
+) -> Decided {
     let min = millis(policy.ttl.min());
     let forbidden = [Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
     if forbidden {
@@ -109,7 +117,16 @@ fn bounded(policy: &CachePolicy, said: Lifetime, initial_age: u64) -> Decided {
 }
 
 // CLOUDFRONT.md §5: some errors always, some only with a lifetime, the others never.
-fn error_lifetime(policy: &CachePolicy, status: u16, cc: &CacheControl, explicit: Option<Lifetime>, initial_age: u64) -> Result<Decided, NotKept> {
+fn error_lifetime(
+    policy: &CachePolicy,
+    status: u16,
+    cc: &CacheControl,
+    explicit: Option<Lifetime>,
+    initial_age: u64,
+) -> Result<Decided, NotKept> {
+    // Any directive but a lifetime means the minimum.
+    let plain = ![Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
+    let explicit = explicit.filter(|_| plain);
     let said = match status {
         404 | 414 | 500 | 501 | 502 | 503 | 504 => explicit,
         400 | 403 | 405 | 412 | 415 if cc.max_age.is_some() || cc.s_maxage.is_some() => explicit,

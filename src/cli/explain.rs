@@ -101,7 +101,8 @@ pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
     };
     let behavior = routed.behavior;
     line("host", format!("{}  distribution {:?}", head.host, routed.distribution.id));
-    let passed: Vec<&str> = routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
+    let passed: Vec<&str> =
+        routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
     let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
     match gate::admit(&routed, "explain") {

@@ -53,7 +53,8 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
         Err(why) => return fail(&why),
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return fail("no runtime") };
-    let body = json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
+    let body =
+        json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
     let (status, answer) = match runtime.block_on(call(&address, &token, "POST", "/v1/invalidations", body.to_string())) {
         Ok(answered) => answered,
         Err(why) => return fail(&format!("{address}: {why}; is the edge running?")),
@@ -75,7 +76,8 @@ fn reach(args: &PurgeArgs) -> Result<(String, String), String> {
     let address = match &args.admin {
         Some(address) if token_file.is_some() => address.clone(),
         other => {
-            let loaded = config::load(&args.config.config, Clock::system().now(), Making::Pending).map_err(|report| report.render(false))?;
+            let loaded =
+                config::load(&args.config.config, Clock::system().now(), Making::Pending).map_err(|report| report.render(false))?;
             inline = loaded.site.admin.token.as_ref().map(|token| token.expose().clone());
             token_file.get_or_insert_with(|| loaded.site.data.join("admin-token"));
             other.clone().unwrap_or_else(|| loaded.site.admin.listen.to_string())
@@ -83,7 +85,9 @@ fn reach(args: &PurgeArgs) -> Result<(String, String), String> {
     };
     let token = match (inline, token_file) {
         (Some(token), _) => token,
-        (None, Some(path)) => std::fs::read_to_string(&path).map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?,
+        (None, Some(path)) => {
+            std::fs::read_to_string(&path).map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?
+        }
         (None, None) => return Err("no token".into()),
     };
     Ok((address, token.trim().to_string()))

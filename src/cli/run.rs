@@ -62,7 +62,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
             tracing::info!(certificate = %wanted.chain.display(), names = ?wanted.names, "made a development certificate");
         }
     }
-    let loaded = config::load(&args.config.config, clock.now(), Making::Done).map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
+    let loaded = config::load(&args.config.config, clock.now(), Making::Done)
+        .map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
     let site = loaded.site;
     // Held until the process ends: two edges on one data folder would number invalidations twice.
     let _lock = lock_folder(&site.data)?;
@@ -114,7 +115,8 @@ fn lock_folder(data: &Path) -> Result<File, String> {
     let failed = |error: std::io::Error| format!("the data folder {}: {error}", data.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(data.join("lock")).map_err(failed)?;
-    file.try_lock().map_err(|_| format!("another edge runs on the data folder {}; stop it, or set data to another folder", data.display()))?;
+    file.try_lock()
+        .map_err(|_| format!("another edge runs on the data folder {}; stop it, or set data to another folder", data.display()))?;
     Ok(file)
 }
 
@@ -138,11 +140,17 @@ fn keep_word(path: &Path, octets: usize) -> Result<String, String> {
 fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {
     let http = site.listen.http.iter().map(|address| (*address, Speaks::Http, "listen.http"));
     let https = site.listen.https.iter().map(|address| (*address, Speaks::Https, "listen.https"));
-    let bind = |(address, speaks, key)| Bound::bind(address, speaks, site.listen.workers).map_err(|error| format!("{key} {address}: {error}"));
+    let bind =
+        |(address, speaks, key)| Bound::bind(address, speaks, site.listen.workers).map_err(|error| format!("{key} {address}: {error}"));
     http.chain(https).map(bind).collect()
 }
 
-fn start_workers(control: &Arc<Control>, site: &Arc<Site>, bound: &mut [Bound], drained: &watch::Receiver<bool>) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+fn start_workers(
+    control: &Arc<Control>,
+    site: &Arc<Site>,
+    bound: &mut [Bound],
+    drained: &watch::Receiver<bool>,
+) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
     let places = Arc::new(Semaphore::new(site.limits.connections));
     let gates = Arc::new(Gates::default());
     let mut threads = Vec::new();
@@ -154,7 +162,7 @@ fn start_workers(control: &Arc<Control>, site: &Arc<Site>, bound: &mut [Bound], 
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build() else { return };
             runtime.block_on(async move {
                 let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
-                let core = Arc::new(Core { edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
+                let core = Arc::new(Core { index, edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
                 let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
                 for (socket, speaks) in sockets {
                     let accepting = Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&places) };
@@ -179,7 +187,8 @@ fn start_workers(control: &Arc<Control>, site: &Arc<Site>, bound: &mut [Bound], 
 // Serves the admin listener, watches files, obeys signals. Returns when the edge is to leave.
 async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Result<(), String> {
     let stream = |kind| signal(kind).map_err(|error| error.to_string());
-    let (mut hangup, mut terminate, mut interrupt) = (stream(SignalKind::hangup())?, stream(SignalKind::terminate())?, stream(SignalKind::interrupt())?);
+    let (mut hangup, mut terminate, mut interrupt) =
+        (stream(SignalKind::hangup())?, stream(SignalKind::terminate())?, stream(SignalKind::interrupt())?);
     tokio::spawn(server::serve(Arc::clone(&control), admin));
     tokio::spawn(Arc::clone(&control).watch_files());
     tokio::spawn(Forwarder::keep_up(Arc::clone(&control)));

@@ -39,7 +39,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
     let _ = main.strings("include");
-    let data = main.string("data").map_or_else(|| folder.join("../.foreshore"), |found| folder.join(found.value));
+    let data = main.string("data").map_or_else(|| super::at(&folder, "../.foreshore"), |found| super::at(&folder, found.value));
     let listen = listen(main);
     let admin = admin(main, &mut scope);
     let store = store(main);
@@ -87,12 +87,21 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     })
 }
 
-fn check_whole(roots: &[Table<'_>], listen: &Listen, certificates: &[crate::distribution::certificate::Certificate], distributions: &[compile_distribution::Made]) {
+fn check_whole(
+    roots: &[Table<'_>],
+    listen: &Listen,
+    certificates: &[crate::distribution::certificate::Certificate],
+    distributions: &[compile_distribution::Made],
+) {
     let main = &roots[0];
     if distributions.is_empty() && !roots.iter().any(|root| root.has("distribution")) && !main.has("distribution") {
         let known = main.span();
         if main.span().is_empty() || distributions.is_empty() {
-            main.problem(&(known.start..known.start), "there is no [[distribution]]", Some("a file needs at least one: id, hosts, an origin".into()));
+            main.problem(
+                &(known.start..known.start),
+                "there is no [[distribution]]",
+                Some("a file needs at least one: id, hosts, an origin".into()),
+            );
         }
     }
     if !listen.https.is_empty() && certificates.is_empty() {
@@ -130,7 +139,11 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
     for item in list.value {
         match item.value.parse::<SocketAddr>() {
             Ok(address) => all.push(address),
-            Err(_) => table.problem(&item.span, format!("{:?} is no address with a port", item.value), Some("such as \"0.0.0.0:443\" or \"[::]:443\"".into())),
+            Err(_) => table.problem(
+                &item.span,
+                format!("{:?} is no address with a port", item.value),
+                Some("such as \"0.0.0.0:443\" or \"[::]:443\"".into()),
+            ),
         }
     }
     all
@@ -142,7 +155,9 @@ fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network> {
     for item in list.value {
         match Network::parse(&item.value) {
             Some(network) => all.push(network),
-            None => table.problem(&item.span, format!("{:?} is no network", item.value), Some("such as \"10.0.0.0/8\" or \"::1/128\"".into())),
+            None => {
+                table.problem(&item.span, format!("{:?} is no network", item.value), Some("such as \"10.0.0.0/8\" or \"::1/128\"".into()))
+            }
         }
     }
     all
@@ -172,13 +187,18 @@ fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     let folder = scope.folder(table.source());
     let listen = table.parsed("listen", |text| text.parse::<SocketAddr>().map_err(|_| "this is no address with a port".to_string()));
     let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
-    let transport = table.word("transport", &[("clear", Transport::Clear), ("tls", Transport::Tls)]).map_or(Transport::Clear, |found| found.value);
+    let transport =
+        table.word("transport", &[("clear", Transport::Clear), ("tls", Transport::Tls)]).map_or(Transport::Clear, |found| found.value);
     let address = listen.as_ref().map_or(default, |found| found.value);
     if let Some(found) = &listen
         && !found.value.ip().is_loopback()
         && transport == Transport::Clear
     {
-        table.problem(&found.span, "the admin listener would take its token in clear text from the network", Some("listen on loopback, or set admin.transport = \"tls\"".into()));
+        table.problem(
+            &found.span,
+            "the admin listener would take its token in clear text from the network",
+            Some("listen on loopback, or set admin.transport = \"tls\"".into()),
+        );
     }
     table.finish();
     Admin { listen: address, token, transport }
@@ -192,7 +212,11 @@ fn store(main: &mut Table<'_>) -> StoreSettings {
     if let Some(found) = &max_object
         && found.value > memory
     {
-        table.problem(&found.span, "store.max_object lies above store.memory", Some("an object that fills the store would evict everything else".into()));
+        table.problem(
+            &found.span,
+            "store.max_object lies above store.memory",
+            Some("an object that fills the store would evict everything else".into()),
+        );
     }
     table.finish();
     StoreSettings { memory, max_object: max_object.map_or(memory / 8, |found| found.value) }
@@ -204,8 +228,12 @@ fn tls_policy(main: &mut Table<'_>) -> TlsPolicy {
         "TLSv1.2_2021" => Ok(TlsPolicy::Tls12_2021),
         "TLSv1.2_2025" => Ok(TlsPolicy::Tls12_2025),
         "TLSv1.3_2025" => Ok(TlsPolicy::Tls13_2025),
-        "SSLv3" | "TLSv1" | "TLSv1_2016" | "TLSv1.1_2016" => Err("this policy allows protocols older than TLS 1.2, which are broken and not spoken here; use TLSv1.2_2021".into()),
-        "TLSv1.2_2018" | "TLSv1.2_2019" => Err("this policy asks for CBC and RSA key exchange suites, which are not spoken here; use TLSv1.2_2021".into()),
+        "SSLv3" | "TLSv1" | "TLSv1_2016" | "TLSv1.1_2016" => {
+            Err("this policy allows protocols older than TLS 1.2, which are broken and not spoken here; use TLSv1.2_2021".into())
+        }
+        "TLSv1.2_2018" | "TLSv1.2_2019" => {
+            Err("this policy asks for CBC and RSA key exchange suites, which are not spoken here; use TLSv1.2_2021".into())
+        }
         _ => Err("not a CloudFront security policy; known: TLSv1.2_2021, TLSv1.2_2025, TLSv1.3_2025".into()),
     });
     table.finish();
@@ -237,7 +265,11 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         parent.finish();
     }
     if urls.is_empty() {
-        table.problem(&table.span(), "region.kind = \"parent\" without a usable [[region.parent]]", Some("add [[region.parent]] with url and admin".into()));
+        table.problem(
+            &table.span(),
+            "region.kind = \"parent\" without a usable [[region.parent]]",
+            Some("add [[region.parent]] with url and admin".into()),
+        );
     }
     let edge_id = table.string("edge_id");
     let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
@@ -353,7 +385,7 @@ fn log(main: &mut Table<'_>, folder: &Path) -> LogSettings {
     match access.map(|found| found.value).as_deref() {
         None | Some("stdout") => LogSettings::Stdout,
         Some("off") => LogSettings::Off,
-        Some(path) => LogSettings::File(folder.join(path)),
+        Some(path) => LogSettings::File(super::at(folder, path)),
     }
 }
 

@@ -38,10 +38,15 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     });
     let hosts = hosts(&mut table);
     let default_root_object = table.parsed("default_root_object", |name| {
-        if name.starts_with('/') || name.is_empty() { Err("a default root object is named without a slash in front, such as \"index.html\"".into()) } else { Ok(format!("/{name}")) }
+        if name.starts_with('/') || name.is_empty() {
+            Err("a default root object is named without a slash in front, such as \"index.html\"".into())
+        } else {
+            Ok(format!("/{name}"))
+        }
     });
     let tag_header = table.parsed("tag_header", |name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into()));
-    let x_cache_name = table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
+    let x_cache_name =
+        table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let behaviors = behaviors(&mut table, scope, &origins, &groups, ordinal);
@@ -116,7 +121,9 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let host_rule = table.parsed("host", |word| match word {
         "origin" => Ok(HostRule::Origin),
         "viewer" => Ok(HostRule::Viewer),
-        name => parse_authority(name).map(|_| HostRule::Fixed(name.to_string())).ok_or_else(|| "\"origin\", \"viewer\", or a host name".into()),
+        name => {
+            parse_authority(name).map(|_| HostRule::Fixed(name.to_string())).ok_or_else(|| "\"origin\", \"viewer\", or a host name".into())
+        }
     });
     let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
     if id.is_none() {
@@ -129,7 +136,11 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let (kind, path) = match origin_url(&url.value, &folder, host_rule.map_or(HostRule::Origin, |found| found.value), tls) {
         Ok(made) => made,
         Err(why) => {
-            table.problem(&url.span, format!("url = {:?}: {why}", url.value), Some("https://HOST[:PORT][/PATH], http://…, or file:FOLDER".into()));
+            table.problem(
+                &url.span,
+                format!("url = {:?}: {why}", url.value),
+                Some("https://HOST[:PORT][/PATH], http://…, or file:FOLDER".into()),
+            );
             return None;
         }
     };
@@ -138,7 +149,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
 
 fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginTls>) -> Result<(OriginKind, String), String> {
     if let Some(path) = url.strip_prefix("file:") {
-        let root = folder.join(path.trim_start_matches("//"));
+        let root = super::at(folder, path.trim_start_matches("//"));
         if !root.is_dir() {
             return Err(format!("{} is not a folder", root.display()));
         }
@@ -173,8 +184,10 @@ fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Opt
     let identity = match (chain, key) {
         (None, None) => None,
         (Some(chain), Some(key)) => {
-            scope.files.extend([folder.join(&chain.value), folder.join(&key.value)]);
-            read_identity(&folder.join(&chain.value), &folder.join(&key.value)).map_err(|why| table.problem(&chain.span, why, None)).ok()
+            scope.files.extend([super::at(folder, &chain.value), super::at(folder, &key.value)]);
+            read_identity(&super::at(folder, &chain.value), &super::at(folder, &key.value))
+                .map_err(|why| table.problem(&chain.span, why, None))
+                .ok()
         }
         _ => {
             table.problem(&table.span(), "a client certificate needs both chain and key", None);
@@ -195,7 +208,7 @@ pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     if ca.value == "system" {
         return Some(Roots::System);
     }
-    let path = folder.join(&ca.value);
+    let path = super::at(folder, &ca.value);
     files.push(path.clone());
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
     match all {
@@ -244,9 +257,28 @@ fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
         name,
-        "cache-control" | "connection" | "content-length" | "cookie" | "host" | "if-match" | "if-modified-since" | "if-none-match" | "if-range"
-            | "if-unmodified-since" | "max-forwards" | "pragma" | "proxy-authorization" | "proxy-connection" | "range" | "request-range" | "te"
-            | "trailer" | "transfer-encoding" | "upgrade" | "via" | "x-real-ip"
+        "cache-control"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "host"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "max-forwards"
+            | "pragma"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "range"
+            | "request-range"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "via"
+            | "x-real-ip"
     ) || name.starts_with("x-amz-")
         || name.starts_with("x-edge-")
 }
@@ -278,7 +310,9 @@ fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
                 None => unknown_origin(&one, &item, origins),
             }
         }
-        let failover = one.numbers("failover", 400, 599).map_or_else(|| vec![500, 502, 503, 504], |found| found.value.iter().map(|n| *n as u16).collect());
+        let failover = one
+            .numbers("failover", 400, 599)
+            .map_or_else(|| vec![500, 502, 503, 504], |found| found.value.iter().map(|n| *n as u16).collect());
         if members.len() < 2 {
             one.problem(&one.span(), "an origin group has at least two members that exist", None);
         }
@@ -293,11 +327,18 @@ fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
 
 fn unknown_origin(table: &Table<'_>, found: &Found<String>, origins: &Origins) {
     let known = || origins.iter().map(|(id, _)| id.as_str());
-    let help = nearest(&found.value, known()).map_or_else(|| format!("known: {}", known().collect::<Vec<_>>().join(", ")), |near| format!("did you mean {near:?}?"));
+    let help = nearest(&found.value, known())
+        .map_or_else(|| format!("known: {}", known().collect::<Vec<_>>().join(", ")), |near| format!("did you mean {near:?}?"));
     table.problem(&found.span, format!("there is no origin {:?}", found.value), Some(help));
 }
 
-fn behaviors(table: &mut Table<'_>, scope: &mut Scope<'_>, origins: &Origins, groups: &[OriginGroup], ordinal: &mut usize) -> Vec<Behavior> {
+fn behaviors(
+    table: &mut Table<'_>,
+    scope: &mut Scope<'_>,
+    origins: &Origins,
+    groups: &[OriginGroup],
+    ordinal: &mut usize,
+) -> Vec<Behavior> {
     let tables = table.tables("behavior");
     let count = tables.len();
     if count == 0 {
@@ -321,9 +362,17 @@ fn behaviors(table: &mut Table<'_>, scope: &mut Scope<'_>, origins: &Origins, gr
         if let Some(found) = &pattern {
             let is_any = found.value.as_str() == "*";
             if at + 1 == count && !is_any {
-                one.problem(&found.span, "the last behavior must have path = \"*\"", Some("CloudFront's default behavior: it takes what no other took".into()));
+                one.problem(
+                    &found.span,
+                    "the last behavior must have path = \"*\"",
+                    Some("CloudFront's default behavior: it takes what no other took".into()),
+                );
             } else if at + 1 < count && is_any {
-                one.problem(&found.span, "a behavior with path = \"*\" takes everything, so those after it are never reached", Some("put it last".into()));
+                one.problem(
+                    &found.span,
+                    "a behavior with path = \"*\" takes everything, so those after it are never reached",
+                    Some("put it last".into()),
+                );
             }
         } else if !one.has("path") {
             one.missing("path", "path = \"/img/*\"");
@@ -366,10 +415,19 @@ impl Default for Rules {
 }
 
 fn rules(table: &mut Table<'_>, scope: &Scope<'_>) -> Rules {
-    let protocols = [("allow-all", ViewerProtocol::AllowAll), ("https-only", ViewerProtocol::HttpsOnly), ("redirect-to-https", ViewerProtocol::RedirectToHttps)];
+    let protocols = [
+        ("allow-all", ViewerProtocol::AllowAll),
+        ("https-only", ViewerProtocol::HttpsOnly),
+        ("redirect-to-https", ViewerProtocol::RedirectToHttps),
+    ];
     let viewer_protocol = table.word("viewer_protocol", &protocols).map_or(ViewerProtocol::AllowAll, |found| found.value);
     let methods = methods(table);
-    Rules { cache: compile_policy::cache(table, scope), origin_request: compile_policy::origin_request(table, scope), viewer_protocol, methods }
+    Rules {
+        cache: compile_policy::cache(table, scope),
+        origin_request: compile_policy::origin_request(table, scope),
+        viewer_protocol,
+        methods,
+    }
 }
 
 fn methods(table: &mut Table<'_>) -> Methods {
@@ -396,7 +454,14 @@ fn methods(table: &mut Table<'_>) -> Methods {
     })
 }
 
-fn assemble(pattern: PathPattern, target: Target, rules: Rules, origins: &Origins, groups: &[OriginGroup], ordinal: &mut usize) -> Behavior {
+fn assemble(
+    pattern: PathPattern,
+    target: Target,
+    rules: Rules,
+    origins: &Origins,
+    groups: &[OriginGroup],
+    ordinal: &mut usize,
+) -> Behavior {
     let asked: Vec<&Origin> = match target {
         Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
         Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),

@@ -161,7 +161,11 @@ fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPol
             Ok(word) if word == "all" || word == "allViewer" => ForwardHeaders::AllViewer,
             Ok(word) if word == "none" => ForwardHeaders::None,
             Ok(word) => {
-                table.problem(&found.span, format!("headers = {word:?} is not known"), Some("\"none\", \"all\", or a list of names".into()));
+                table.problem(
+                    &found.span,
+                    format!("headers = {word:?} is not known"),
+                    Some("\"none\", \"all\", or a list of names".into()),
+                );
                 ForwardHeaders::None
             }
             Err(items) => ForwardHeaders::Only(header_names(&table, items)),

@@ -24,7 +24,7 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
         let (chain, key) = (table.string("chain"), table.string("key"));
         let make_for = table.strings("make_for");
         if let (Some(chain), Some(key)) = (chain, key) {
-            let (chain_path, key_path) = (folder.join(&chain.value), folder.join(&key.value));
+            let (chain_path, key_path) = (super::at(&folder, &chain.value), super::at(&folder, &key.value));
             scope.files.extend([chain_path.clone(), key_path.clone()]);
             let pending = make_for.is_some() && scope.making == Making::Pending && !chain_path.exists();
             if pending {
@@ -38,7 +38,11 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
                 }
             }
         } else {
-            table.problem(&table.span(), "a [[certificate]] needs chain and key", Some("chain = \"site.pem\" and key = \"site.key\"".into()));
+            table.problem(
+                &table.span(),
+                "a [[certificate]] needs chain and key",
+                Some("chain = \"site.pem\" and key = \"site.key\"".into()),
+            );
         }
         table.finish();
     }
@@ -66,7 +70,7 @@ pub fn wanted(collector: &Collector, at: usize, path: &Path, text: &str) -> Vec<
     for mut table in root.tables("certificate") {
         if let (Some(chain), Some(key), Some(names)) = (table.string("chain"), table.string("key"), table.strings("make_for")) {
             let names = names.value.into_iter().map(|name| name.value).collect();
-            all.push(WantedCertificate { chain: folder.join(chain.value), key: folder.join(key.value), names });
+            all.push(WantedCertificate { chain: super::at(&folder, chain.value), key: super::at(&folder, key.value), names });
         }
     }
     all

@@ -11,7 +11,7 @@ pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     let (file, env) = (table.string("file"), table.string("env"));
     let read = match (file, env) {
         (Some(file), None) => {
-            let path = folder.join(&file.value);
+            let path = super::at(folder, &file.value);
             files.push(path.clone());
             let text = std::fs::read_to_string(&path);
             text.map_err(|error| (file.span, format!("the secret file {} cannot be read: {error}", path.display())))

@@ -68,6 +68,22 @@ pub fn wanted_certificates(path: &Path) -> Vec<WantedCertificate> {
     texts.iter().enumerate().flat_map(|(at, (path, text))| compile_tls::wanted(&collector, at, path, text)).collect()
 }
 
+/// A path of a configuration file, relative to the file's folder, without detours: messages show it to people.
+fn at(folder: impl AsRef<Path>, name: impl AsRef<Path>) -> PathBuf {
+    let mut path = PathBuf::new();
+    for part in folder.as_ref().join(name).components() {
+        match part {
+            // `x/..` goes; a `..` at the start stays.
+            std::path::Component::ParentDir if path.file_name().is_some() => {
+                path.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => path.push(other),
+        }
+    }
+    path
+}
+
 type Text = (PathBuf, String);
 
 // The file itself and what it includes. Files that cannot be read are problems of their own.
@@ -103,7 +119,7 @@ fn included(path: &Path, text: &str) -> Vec<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut all = Vec::new();
     for pattern in list.iter().filter_map(|v| v.get_ref().as_str()) {
-        let whole = folder.join(pattern);
+        let whole = at(folder, pattern);
         let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or("").to_string();
         if !name.contains('*') {
             all.push(whole);

@@ -26,6 +26,9 @@ pub struct Found<T> {
     pub span: Range<usize>,
 }
 
+/// A key of the operator's choice with its string, or with the table it holds.
+pub type NamedValue<'c> = (Found<String>, Result<Found<String>, Table<'c>>);
+
 /// A table being read.
 pub struct Table<'c> {
     collector: &'c Collector,
@@ -209,7 +212,9 @@ impl<'c> Table<'c> {
         for item in items {
             let span = item.span();
             let number = match item.into_inner() {
-                DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (least..=most).contains(n)),
+                DeValue::Integer(number) => {
+                    u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (least..=most).contains(n))
+                }
                 _ => None,
             };
             match number {
@@ -271,7 +276,7 @@ impl<'c> Table<'c> {
     }
 
     /// Whatever keys there are with string or secret values: fields of an origin, for example.
-    pub fn rest(mut self) -> Vec<(Found<String>, Result<Found<String>, Table<'c>>)> {
+    pub fn rest(mut self) -> Vec<NamedValue<'c>> {
         self.collector.asked.borrow_mut().insert(self.full("NAME"));
         let entries = std::mem::take(&mut self.entries);
         let mut all = Vec::new();

@@ -68,16 +68,16 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
 }
 
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(control: Arc<Control>, stream: S) {
-            let service = hyper::service::service_fn(move |request| {
-                let control = Arc::clone(&control);
-                async move { Ok::<_, Infallible>(answer(&control, request).await) }
-            });
-            let _ = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(30))
-                .max_buf_size(64 * 1024)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+    let service = hyper::service::service_fn(move |request| {
+        let control = Arc::clone(&control);
+        async move { Ok::<_, Infallible>(answer(&control, request).await) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30))
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
@@ -123,7 +123,10 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
             Some(record) => ok(StatusCode::OK, &Listed::from(record)),
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
-        _ => error(StatusCode::NOT_FOUND, "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, POST /v1/reload"),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, POST /v1/reload",
+        ),
     }
 }
 

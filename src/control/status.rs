@@ -20,8 +20,11 @@ impl Control {
             .iter()
             .map(|c| json!({ "file": c.source, "names": c.names, "expires": format_rfc3339(c.not_after), "days_left": c.not_after.millis_since(now) / 86_400_000 }))
             .collect();
-        let distributions: Vec<Value> =
-            site.distributions.iter().map(|d| json!({ "id": d.id, "behaviors": d.behaviors.iter().map(|b| b.pattern.as_str()).collect::<Vec<_>>() })).collect();
+        let distributions: Vec<Value> = site
+            .distributions
+            .iter()
+            .map(|d| json!({ "id": d.id, "behaviors": d.behaviors.iter().map(|b| b.pattern.as_str()).collect::<Vec<_>>() }))
+            .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "node": self.edge.node,
@@ -71,11 +74,29 @@ impl Control {
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
         }
-        single(&mut out, "foreshore_connections", "gauge", "Open viewer connections.", self.gauges.connections.load(Ordering::Relaxed) as u64);
+        single(
+            &mut out,
+            "foreshore_connections",
+            "gauge",
+            "Open viewer connections.",
+            self.gauges.connections.load(Ordering::Relaxed) as u64,
+        );
         single(&mut out, "foreshore_fills", "gauge", "Fetches under way.", self.edge.fills_now() as u64);
         single(&mut out, "foreshore_collapses", "gauge", "Keys that requests are waiting for.", self.edge.collapses.len() as u64);
-        single(&mut out, "foreshore_invalidations_head", "gauge", "The last number of the invalidation log.", self.edge.invalidations.head().0);
-        single(&mut out, "foreshore_invalidation_entries", "gauge", "Invalidations held as separate entries.", self.edge.invalidations.len() as u64);
+        single(
+            &mut out,
+            "foreshore_invalidations_head",
+            "gauge",
+            "The last number of the invalidation log.",
+            self.edge.invalidations.head().0,
+        );
+        single(
+            &mut out,
+            "foreshore_invalidation_entries",
+            "gauge",
+            "Invalidations held as separate entries.",
+            self.edge.invalidations.len() as u64,
+        );
         family(&mut out, "foreshore_certificate_expiry_seconds", "gauge", "When each certificate ends, seconds since the epoch.");
         for certificate in &running.site.certificates {
             let file = certificate.source.replace('\\', "\\\\").replace('"', "\\\"");

@@ -1,7 +1,7 @@
 //! Which form of a stored response answers this request: 304, 206, 416 or the whole (RFC 9110 §13.2.2, §14.2).
 
-use http::header::{HeaderMap, HeaderName};
 use http::Method;
+use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use crate::exchange::request::{Known, RequestHead};

@@ -21,8 +21,7 @@ pub struct TtlBounds {
 
 impl TtlBounds {
     /// CloudFront's defaults: 0, a day, a year.
-    pub const CLOUDFRONT: Self =
-        Self { min: Duration::ZERO, default: Duration::from_secs(86_400), max: Duration::from_secs(31_536_000) };
+    pub const CLOUDFRONT: Self = Self { min: Duration::ZERO, default: Duration::from_secs(86_400), max: Duration::from_secs(31_536_000) };
     /// No reuse without a word from the origin.
     pub const RFC9111: Self = Self { min: Duration::ZERO, default: Duration::ZERO, max: Duration::from_secs(31_536_000) };
 
@@ -166,9 +165,7 @@ impl CachePolicy {
             "CachingOptimizedForUncompressedObjects" | "b2884449-e4de-46a7-ac36-70bc7f1ddd6d" => {
                 ("CachingOptimizedForUncompressedObjects", day, none(), Codings::default())
             }
-            "CachingDisabled" | "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => {
-                ("CachingDisabled", bounds(0, 0, 0), none(), Codings::default())
-            }
+            "CachingDisabled" | "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => ("CachingDisabled", bounds(0, 0, 0), none(), Codings::default()),
             "Elemental-MediaPackage" | "08627262-05a9-4f76-9ded-b50ca2e3a84f" => {
                 let query = ["aws.manifestfilter", "start", "end", "m"].map(String::from).to_vec();
                 let key = KeyParts { query: Listed::Only(query), headers: header(&["origin"]), cookies: Listed::None };
@@ -192,8 +189,13 @@ impl CachePolicy {
 
 /// The names of CloudFront's managed cache policies, for suggestions.
 pub const MANAGED_CACHE_POLICIES: [&str; 7] = [
-    "CachingOptimized", "CachingOptimizedForUncompressedObjects", "CachingDisabled", "Elemental-MediaPackage", "Amplify",
-    "UseOriginCacheControlHeaders", "UseOriginCacheControlHeaders-QueryStrings",
+    "CachingOptimized",
+    "CachingOptimizedForUncompressedObjects",
+    "CachingDisabled",
+    "Elemental-MediaPackage",
+    "Amplify",
+    "UseOriginCacheControlHeaders",
+    "UseOriginCacheControlHeaders-QueryStrings",
 ];
 
 /// Which of the viewer's fields an origin request policy passes on.
@@ -238,7 +240,11 @@ pub struct OriginRequestPolicy {
 
 /// The names of CloudFront's managed origin request policies, for suggestions.
 pub const MANAGED_ORIGIN_REQUEST_POLICIES: [&str; 6] = [
-    "AllViewer", "AllViewerExceptHostHeader", "AllViewerAndCloudFrontHeaders-2022-06", "CORS-CustomOrigin", "CORS-S3Origin",
+    "AllViewer",
+    "AllViewerExceptHostHeader",
+    "AllViewerAndCloudFrontHeaders-2022-06",
+    "CORS-CustomOrigin",
+    "CORS-S3Origin",
     "UserAgentRefererHeaders",
 ];
 
@@ -259,7 +265,14 @@ impl OriginRequestPolicy {
             }
             "AllViewerAndCloudFrontHeaders-2022-06" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => (
                 "AllViewerAndCloudFrontHeaders-2022-06",
-                (ForwardHeaders::AllViewerAnd(header(&["cloudfront-forwarded-proto", "cloudfront-viewer-address", "cloudfront-viewer-http-version"])), Listed::All),
+                (
+                    ForwardHeaders::AllViewerAnd(header(&[
+                        "cloudfront-forwarded-proto",
+                        "cloudfront-viewer-address",
+                        "cloudfront-viewer-http-version",
+                    ])),
+                    Listed::All,
+                ),
             ),
             "CORS-CustomOrigin" | "59781a5b-3903-41f3-afcb-af62929ccde1" => ("CORS-CustomOrigin", only(&["origin"])),
             "CORS-S3Origin" | "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => {

@@ -29,9 +29,8 @@ pub fn parse_authority(text: &str) -> Option<Authority<'_>> {
         let end = text.find(':').unwrap_or(text.len());
         (&text[..end], &text[end..])
     };
-    let is_name = |h: &str| {
-        !h.is_empty() && h.len() <= 253 && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-    };
+    let is_name =
+        |h: &str| !h.is_empty() && h.len() <= 253 && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
     if !host.starts_with('[') && !is_name(host) {
         return None;
     }

@@ -113,7 +113,8 @@ pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
 /// Ranges and conditions never do: the store answers them.
 pub fn reaches_origin(behavior: &Behavior, name: &HeaderName) -> bool {
     use http::header;
-    let own = [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+    let own =
+        [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
     if own.contains(name) {
         return false;
     }
@@ -126,13 +127,16 @@ pub fn reaches_origin(behavior: &Behavior, name: &HeaderName) -> bool {
     }
 }
 
-/// Says whether the request lets the origin see who asks, outside the key: a cookie or credentials.
+/// Says whether the request lets the origin see who asks, outside the key: by a cookie, credentials, a field or
+/// a parameter that an origin request policy adds.
 ///
 /// Then CloudFront's "minimum TTL over private" would show one viewer another's content, and safety wins.
 pub fn shows_identity_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
     let cookies_pass = behavior.semantics() == Semantics::Rfc9111 || behavior.origin_request.cookies != Listed::None;
     let cookie = head.known.has(Known::Cookie) && behavior.cache.key.cookies != Listed::All && cookies_pass;
-    cookie || authorization_unkeyed(behavior, head)
+    let more = &behavior.origin_request;
+    let added = more.headers != ForwardHeaders::None || (more.query != Listed::None && behavior.cache.key.query != Listed::All);
+    cookie || added || authorization_unkeyed(behavior, head)
 }
 
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
@@ -145,9 +149,7 @@ pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> boo
 pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
     match name {
         "cloudfront-forwarded-proto" => Some(head.scheme.as_str().to_string()),
-        "cloudfront-viewer-address" => {
-            Some(format!("{}:{}", head.connection.peer.ip().to_canonical(), head.connection.peer.port()))
-        }
+        "cloudfront-viewer-address" => Some(format!("{}:{}", head.connection.peer.ip().to_canonical(), head.connection.peer.port())),
         "cloudfront-viewer-http-version" => Some(head.version.number().to_string()),
         _ => None,
     }

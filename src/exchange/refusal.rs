@@ -9,7 +9,10 @@ pub enum Refusal {
     Misdirected,
     HttpsOnly,
     /// 301 for GET and HEAD, 307 for the others (CloudFront's viewer protocol policy).
-    RedirectToHttps { location: String, keeps_method: bool },
+    RedirectToHttps {
+        location: String,
+        keeps_method: bool,
+    },
     Method,
     /// CloudFront answers a GET with a body with 403.
     BodyOnGet,

@@ -70,7 +70,10 @@ pub enum TtlRule {
 
 /// The request fields that choose this variant, and what its request said for them (normalised).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector(pub Box<[(HeaderName, Option<Box<[u8]>>)]>);
+pub struct Selector(pub Box<[Selecting]>);
+
+/// A field that chooses, and what it said; `None` where it was absent.
+pub type Selecting = (HeaderName, Option<Box<[u8]>>);
 
 impl Selector {
     /// Says whether a request chooses this variant; allocates nothing where a field is absent.
@@ -183,6 +186,8 @@ pub struct Live {
     pub suspect: AtomicBool,
     /// A background refresh is under way.
     pub refreshing: AtomicBool,
+    /// It has left the small queue for the main one.
+    pub in_main: AtomicBool,
     /// Octets this response has in the store's account; 0 once it has left.
     pub accounted: AtomicU64,
     /// Milliseconds since the epoch until which it stands in for a failing origin without asking again.

@@ -23,7 +23,13 @@ const JOINS_MAX: usize = 3;
 
 impl Core {
     /// Fetches for the store, alone or together, and answers from what came.
-    pub(super) async fn fetch(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, reason: Reason) -> Result<ViewerResponse, Failure> {
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: Asking,
+        reason: Reason,
+    ) -> Result<ViewerResponse, Failure> {
         let limits = &errand.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
@@ -56,7 +62,13 @@ impl Core {
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
-    async fn fetch_alone(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, reason: Reason) -> Result<ViewerResponse, Failure> {
+    async fn fetch_alone(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: Asking,
+        reason: Reason,
+    ) -> Result<ViewerResponse, Failure> {
         let (ticket, waiter) = Ticket::alone();
         self.start_fill(errand, asked, asking, ticket, self.collapse_key(asked));
         match self.as_leader(asked, waiter, reason).await {
@@ -83,8 +95,12 @@ impl Core {
                         };
                         (stored, Verdict { outcome, reason, collapsed: false, stored: true })
                     }
-                    FillEnd::Freshened(stored) => (stored, Verdict { outcome: Outcome::RefreshHit, reason, collapsed: false, stored: true }),
-                    FillEnd::StandsIn(stored) => (stored, Verdict { outcome: Outcome::Hit, reason: Reason::StaleIfError, collapsed: false, stored: false }),
+                    FillEnd::Freshened(stored) => {
+                        (stored, Verdict { outcome: Outcome::RefreshHit, reason, collapsed: false, stored: true })
+                    }
+                    FillEnd::StandsIn(stored) => {
+                        (stored, Verdict { outcome: Outcome::Hit, reason: Reason::StaleIfError, collapsed: false, stored: false })
+                    }
                     FillEnd::Failed(failure) => return Some(Err(failure)),
                     FillEnd::Private(_) => return None,
                 };
@@ -127,17 +143,19 @@ impl Core {
         let now = self.edge.clock.now();
         if let Part::Lead(ticket, _) = CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
             Tally::add(&self.edge.tally.background_refreshes);
-            self.start_fill(errand, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key);
-        } else {
-            stored.live.refreshing.store(false, Ordering::Relaxed);
+            if self.start_fill(errand, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key) {
+                return;
+            }
         }
+        stored.live.refreshing.store(false, Ordering::Relaxed);
     }
 
-    fn start_fill(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, ticket: Ticket, together: Vec<u8>) {
+    // False if there are too many fills already.
+    fn start_fill(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, ticket: Ticket, together: Vec<u8>) -> bool {
         let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
             // Dropping the ticket tells everybody to look after themselves.
-            return;
+            return false;
         };
         let job = Job {
             running: Arc::clone(&errand.running),
@@ -150,6 +168,7 @@ impl Core {
         };
         let core = Arc::clone(self);
         tokio::spawn(async move { core.fill(job).await });
+        true
     }
 
     // Variants known under the key do not wait for one another.

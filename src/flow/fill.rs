@@ -72,7 +72,8 @@ impl Core {
             Came::Keep(keeping, reply, number) => {
                 self.keep(&marks, &key, old, Brought { keeping, reply, number }, ticket).await;
             }
-            Came::Freshen(keeping, fields, number) => {
+            Came::Freshen(keeping, mut fields, number) => {
+                strip_for_storage(&asked, &mut fields);
                 let Some(old) = old else { return ticket.land(FillEnd::Failed(internal("a confirmation of nothing"))) };
                 let fresh = self.freshen(&key, &old, *keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
@@ -202,16 +203,20 @@ impl Core {
             };
             if kept {
                 let more = (piece.len() + PIECE_OVERHEAD) as u64;
-                let room = writer.len() + piece.len() as u64 <= max && self.edge.store.grow(stored, more).is_ok();
+                // Evicted while it grew: from then on nothing of it is kept.
+                let room = writer.len() + piece.len() as u64 <= max && self.edge.store.grow(stored, more) == Ok(true);
                 if !room {
                     kept = false;
                     self.edge.store.remove(stored);
                     Tally::add(&self.edge.tally.not_stored_full);
+                    // Whoever waits for this fetch must hold its front before it can be let go of.
+                    wait_for_readers(&writer).await;
                     writer.open_window(limits.relay_window);
                 }
             }
-            // Joined readers have had their turn by now; the front need not be held any longer.
-            hold = None;
+            if !kept {
+                hold = None;
+            }
             if !kept && !wait_for_room(&mut writer, limits.stall).await {
                 return writer.break_off(BodyError::Abandoned);
             }
@@ -230,9 +235,7 @@ impl Core {
 
     fn freshen(&self, key: &CacheKey, old: &Arc<Stored>, keeping: Keeping, fields: &http::HeaderMap, number: LogNumber) -> Arc<Stored> {
         let content = Arc::clone(&old.content);
-        let mut fields = fields.clone();
-        fields.remove(http::header::AGE);
-        let fresh = Arc::new(assemble(key, keeping, old.status, &fields, number, content));
+        let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
         fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);
         let weight = fresh.weight(fresh.content.length().unwrap_or(0));
         // The old one leaves first, so that confirming a large response does not count it twice.
@@ -297,6 +300,16 @@ fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::Header
         tags: keeping.tags,
         content,
         live: Live::default(),
+    }
+}
+
+// Gives those who were just told of the answer a moment to begin reading; our own hold counts as one reader.
+async fn wait_for_readers(writer: &Writer) {
+    for _ in 0..200 {
+        if writer.readers() > 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
 

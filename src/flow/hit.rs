@@ -14,6 +14,7 @@ use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
 use crate::gate;
+use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -36,6 +37,9 @@ pub struct Hit<'s> {
 pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
     let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
     if unusual.iter().any(|field| head.known.has(*field)) {
+        return None;
+    }
+    if head.known.has(Known::Connection) && lists_more(head) {
         return None;
     }
     let site = &*running.site;
@@ -74,6 +78,12 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
         pattern: behavior.pattern.as_str(),
         name: &distribution.x_cache_name,
     })
+}
+
+// Connection names fields that are to be dropped first; that is the full sentence's work.
+fn lists_more(head: &RequestHead<'_>) -> bool {
+    let plain = |member: &[u8]| member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close");
+    !head.fields.get_all("connection").flat_map(members).all(plain)
 }
 
 impl Hit<'_> {

@@ -12,8 +12,22 @@ use crate::exchange::response::Reply;
 use crate::origin::request::{Asking, Node, build};
 
 impl Core {
-    /// Asks hop after hop until one gives an answer that need not be asked for elsewhere.
-    pub(super) async fn ask_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
+    /// Asks the hops and notes how long the answer took.
+    pub(super) async fn ask_the_hops(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: &Asking,
+        body: Body,
+    ) -> Result<Reply, Failure> {
+        let reply = self.walk_the_hops(errand, asked, asking, body).await?;
+        let millis = reply.arrived_at.millis_since(reply.asked_at);
+        errand.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
+        Ok(reply)
+    }
+
+    // Asks hop after hop until one gives an answer that need not be asked for elsewhere.
+    async fn walk_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
         let node = self.node(errand);
         // Requests that cannot be answered from a store go straight to the origin (CloudFront's regional caches).
         if let Some(region) = &errand.running.region

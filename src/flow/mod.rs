@@ -112,6 +112,8 @@ impl Edge {
 
 /// One core's view.
 pub struct Core {
+    /// Which one; its counters have no other writer.
+    pub index: usize,
     pub edge: Arc<Edge>,
     pub upstream: Arc<dyn Upstream>,
 }

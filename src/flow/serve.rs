@@ -15,10 +15,11 @@ use crate::exchange::key::LogNumber;
 use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{Outcome, PassReason, Reason, Verdict};
+use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::gate;
 use crate::origin::request::Asking;
 use crate::region;
+use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
 
 /// What the steps of one request share.
@@ -31,6 +32,8 @@ impl Core {
     /// Serves one request, whatever happens to it.
     pub async fn serve(self: &Arc<Self>, request: ViewerRequest, body: Body) -> ViewerResponse {
         let mut request = request;
+        // A field that dies here must not be in the key either: it would choose an answer it had no part in.
+        hop_by_hop::strip_listed(&mut request.fields);
         let running = self.edge.running();
         let from_edge = self.recognise_edge(&running, &mut request);
         let errand = Errand { running, request: Arc::new(request) };
@@ -69,14 +72,21 @@ impl Core {
         let log = region::trusted_edge(&running.site, &request.head())?;
         let connection = Connection { asker: Asker::Edge, ..Connection::clone(&request.connection) };
         request.connection = Arc::new(connection);
-        Some(self.edge.applied.of(&log))
+        let applied = self.edge.applied.of(&log);
+        // After `applied`: it must not join a fetch older than what we claim.
+        request.arrived_number = self.edge.invalidations.head();
+        Some(applied)
     }
 
     async fn travel(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {
         let now = errand.request.arrived_at;
         let found = self.edge.store.find(asked.key);
         match lookup(asked, &found, &self.edge.invalidations, now) {
-            Lookup::Fresh(stored) => self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now),
+            Lookup::Fresh(stored) => match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
+                // It outgrew the store between being found and being opened.
+                Err(_) => self.fetch(errand, asked, Asking::Fill, Reason::Miss(MissReason::Absent)).await,
+                opened => opened,
+            },
             Lookup::Stale(stored) => {
                 self.refresh_behind(errand, asked, stored);
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now)
@@ -84,7 +94,9 @@ impl Core {
             Lookup::Revalidate(stored, _) if self.stands_in(stored, now) => {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleIfError), now)
             }
-            Lookup::Revalidate(stored, why) => self.fetch(errand, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why)).await,
+            Lookup::Revalidate(stored, why) => {
+                self.fetch(errand, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why)).await
+            }
             Lookup::Miss(why) => self.fetch(errand, asked, Asking::Fill, Reason::Miss(why)).await,
             Lookup::Pass(why) => self.relay(errand, asked, why, body).await,
             Lookup::Unavailable => Err(Failure::new(FailureKind::NotStored, "only-if-cached, and nothing usable is stored")),
@@ -92,7 +104,13 @@ impl Core {
     }
 
     /// Makes the answer from a stored response.
-    pub(super) fn open(&self, asked: &Asked<'_>, stored: &Arc<Stored>, verdict: Verdict, now: Timestamp) -> Result<ViewerResponse, Failure> {
+    pub(super) fn open(
+        &self,
+        asked: &Asked<'_>,
+        stored: &Arc<Stored>,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<ViewerResponse, Failure> {
         stored.live.used();
         let name = &asked.routed.distribution.x_cache_name;
         deliver::from_stored(asked.head(), stored, verdict, name, now)
@@ -106,10 +124,22 @@ impl Core {
     }
 
     /// Fetches for this viewer alone; nothing is kept.
-    pub(super) async fn relay(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, why: PassReason, body: Body) -> Result<ViewerResponse, Failure> {
+    pub(super) async fn relay(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        why: PassReason,
+        body: Body,
+    ) -> Result<ViewerResponse, Failure> {
         let reply = self.ask_the_hops(errand, asked, &Asking::Pass, body).await?;
         let name = &asked.routed.distribution.x_cache_name;
         let status = reply.status;
+        if !asked.head().method.is_safe() && (200..400).contains(&status) {
+            // RFC 9111 §4.4. Other methods and the same URL under other key parts follow with the whole rule set.
+            for stored in &self.edge.store.find(asked.key) {
+                self.edge.store.remove(stored);
+            }
+        }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))
     }

@@ -81,17 +81,21 @@ impl Accepting {
         let listener = TcpListener::from_std(listener)?;
         let mut draining = self.worker.draining.clone();
         loop {
-            // At the limit, viewers wait in the kernel's queue.
-            if self.places.available_permits() == 0 {
-                Gauges::add(&self.worker.gauges.at_limit);
-            }
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return Ok(()) };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = draining.wait_for(|draining| *draining) => return Ok(()),
             };
             match accepted {
                 Ok((tcp, peer)) => {
+                    // At the limit, one viewer a listener waits here and the others in the kernel's queue.
+                    if self.places.available_permits() == 0 {
+                        Gauges::add(&self.worker.gauges.at_limit);
+                    }
+                    let place = tokio::select! {
+                        place = Arc::clone(&self.places).acquire_owned() => place,
+                        _ = draining.wait_for(|draining| *draining) => return Ok(()),
+                    };
+                    let Ok(place) = place else { return Ok(()) };
                     let this = self.clone();
                     this.worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
                     Gauges::add(&this.worker.gauges.accepted);

@@ -4,6 +4,7 @@
 //! edge is not draining. That is decided in `Next::of` and nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -40,6 +41,26 @@ struct Session<'w, S> {
     buffer: BytesMut,
     out: Vec<u8>,
     key: Vec<u8>,
+    /// An answer broke off: the connection must not end as if it had been whole.
+    cut: bool,
+}
+
+/// A connection that can be ended so that the other side sees it was not meant to end.
+pub trait Abort {
+    /// Makes the coming close a reset.
+    fn abort(&self);
+}
+
+impl Abort for tokio::net::TcpStream {
+    fn abort(&self) {
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Abort for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
+    fn abort(&self) {
+        self.get_ref().0.abort();
+    }
 }
 
 /// What comes after a request.
@@ -58,12 +79,16 @@ impl Next {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Abort + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
     let limits = worker.core.edge.running().site.limits.clone();
     let mut session =
-        Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::with_capacity(128) };
+        Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::with_capacity(128), cut: false };
     session.run().await;
-    session.close().await;
+    if session.cut {
+        session.io.abort();
+    } else {
+        session.close().await;
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
@@ -74,7 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             let next = match self.on_head(len) {
                 Step::Answered(next) => next,
                 Step::Large(next, body) => {
-                    if self.send_large(body).await { next } else { Next::Close }
+                    if self.send_large(body).await {
+                        next
+                    } else {
+                        Next::Close
+                    }
                 }
                 Step::Refused(status) => return self.refuse(status).await,
                 Step::Full(request, framing, after) => self.exchange(*request, framing, after).await,
@@ -157,26 +186,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         step
     }
 
+    // Sends a stored body behind its head; false if it could not be sent whole.
     async fn send_large(&mut self, mut body: Body) -> bool {
-        let mut first = true;
-        while let Some(Ok(piece)) = body.piece().await {
-            let head: &[u8] = if first { &self.out } else { b"" };
-            if h1_write::write_parts(&mut self.io, [head, &piece, b""], self.limits.stall).await.is_err() {
-                return false;
+        let mut whole = true;
+        while let Some(piece) = body.piece().await {
+            let Ok(piece) = piece else {
+                whole = false;
+                break;
+            };
+            let wrote = h1_write::write_parts(&mut self.io, [&self.out, &piece, b""], self.limits.stall).await;
+            self.out.clear();
+            if wrote.is_err() {
+                whole = false;
+                break;
             }
-            first = false;
         }
         self.out.clear();
-        true
+        self.cut |= !whole;
+        whole
     }
 
     // The full sentence, the request's body beside it.
     async fn exchange(&mut self, request: ViewerRequest, framing: Framing, after: After) -> Next {
+        // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
+        if h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+            return Next::Close;
+        }
         let began = Instant::now();
         let facts = Facts::of(&request);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
-        let to = To { version: request.version, after, is_head: request.method == Method::HEAD, stall: self.limits.stall, now: request.arrived_at };
+        let to = To {
+            version: request.version,
+            after,
+            is_head: request.method == Method::HEAD,
+            stall: self.limits.stall,
+            now: request.arrived_at,
+        };
         let expects = request.fields.contains_key(http::header::EXPECT) && request.version == Version::Http11;
         let core = Arc::clone(&self.worker.core);
         let (sent, read, mut response) = if framing == Framing::None {
@@ -188,10 +234,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         facts.record(self.worker, &mut response, sent, micros);
+        self.cut |= sent.end == SendEnd::Broken;
         Next::of(after, read, sent.end, draining)
     }
 
-    async fn exchange_with_body(&mut self, core: Arc<crate::flow::Core>, request: ViewerRequest, framing: Framing, to: To, expects: bool) -> (Sent, bool, ViewerResponse) {
+    async fn exchange_with_body(
+        &mut self,
+        core: Arc<crate::flow::Core>,
+        request: ViewerRequest,
+        framing: Framing,
+        to: To,
+        expects: bool,
+    ) -> (Sent, bool, ViewerResponse) {
         let (mut reading, mut writing) = tokio::io::split(&mut self.io);
         let (tx, rx) = mpsc::channel(2);
         let wanted = Arc::new(Notify::new());
@@ -199,13 +253,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Framing::Length(len) => Some(len),
             Framing::Chunked | Framing::None => None,
         };
-        let body = Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false }), length);
+        let whole = Arc::new(AtomicBool::new(false));
+        let body =
+            Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false, whole: Arc::clone(&whole) }), length);
         let out = &mut self.out;
         let mut respond = std::pin::pin!(async {
             let mut serving = std::pin::pin!(core.serve(request, body));
+            let mut to = to;
             let mut response = if expects {
                 tokio::select! {
-                    response = &mut serving => response,
+                    response = &mut serving => {
+                        // Nobody said "continue": the viewer may rightly skip the body, and then what comes next
+                        // is a request to it and a body to us. So nothing comes next.
+                        to.after = After::Close;
+                        response
+                    }
                     // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
                     () = wanted.notified() => {
                         let _ = h1_write::write_parts(&mut writing, [b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""], to.stall).await;
@@ -216,11 +278,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 serving.await
             };
             let sent = h1_write::send(&mut writing, out, to, &mut response).await;
-            (sent, response)
+            (sent, response, to.after)
         });
-        let mut pump = std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), tx, &self.limits));
+        let mut pump = std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole }, &self.limits));
         let mut read = None;
-        let (sent, response) = loop {
+        let (sent, response, after) = loop {
             tokio::select! {
                 done = &mut respond => break done,
                 whole = &mut pump, if read.is_none() => read = Some(whole),
@@ -229,9 +291,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         // A viewer that is about to send the rest gets a moment to do so; then the connection is closed.
         let read = match read {
             Some(whole) => whole,
+            None if after == After::Close => false,
             None => timeout(Duration::from_millis(500), &mut pump).await.unwrap_or(false),
         };
-        (sent, read, response)
+        (sent, read && after == After::KeepAlive, response)
     }
 
     async fn refuse(&mut self, status: u16) {
@@ -239,7 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
         let text = format!("{status} {reason}\n");
         h1_write::write_status(&mut self.out, status);
-        let head = format!("Content-Type: text/plain\r\nContent-Length: {}\r\nX-Cache: Error from foreshore\r\nConnection: close\r\n\r\n{text}", text.len());
+        let head = format!(
+            "Content-Type: text/plain\r\nContent-Length: {}\r\nX-Cache: Error from foreshore\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
         self.out.extend_from_slice(head.as_bytes());
         let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
     }
@@ -350,9 +416,9 @@ impl Facts {
     /// Writes the record of a response that was sent, or broke off.
     pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, micros: u64) {
         let site = Arc::clone(&worker.core.edge.running_cell().load().site);
-        let behavior = response.behavior.and_then(|at| {
-            site.distributions.iter().flat_map(|d| d.behaviors.iter().map(move |b| (d, b))).find(|(_, b)| b.ordinal == at)
-        });
+        let behavior = response
+            .behavior
+            .and_then(|at| site.distributions.iter().flat_map(|d| d.behaviors.iter().map(move |b| (d, b))).find(|(_, b)| b.ordinal == at));
         let (path, query) = crate::exchange::request::split_target(&self.target);
         worker.record(&Record {
             at: self.at,
@@ -384,6 +450,14 @@ struct ViewerBody {
     pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
     wanted: Arc<Notify>,
     asked: bool,
+    /// The body was read to its end; without this, the end of the pieces is not its end.
+    whole: Arc<AtomicBool>,
+}
+
+/// Where the pieces of a request body go.
+struct Pieces {
+    tx: mpsc::Sender<Result<Bytes, BodyError>>,
+    whole: Arc<AtomicBool>,
 }
 
 impl Source for ViewerBody {
@@ -392,16 +466,24 @@ impl Source for ViewerBody {
             self.asked = true;
             self.wanted.notify_one();
         }
-        self.pieces.poll_recv(cx)
+        let piece = std::task::ready!(self.pieces.poll_recv(cx));
+        if piece.is_none() && !self.whole.load(Ordering::Acquire) {
+            return std::task::Poll::Ready(Some(Err(BodyError::Truncated)));
+        }
+        std::task::Poll::Ready(piece)
     }
 }
 
 // Reads a request body from the connection and hands it on, at the reader's pace. True if it was read whole.
-async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decoder: Decoder, tx: mpsc::Sender<Result<Bytes, BodyError>>, limits: &Limits) -> bool {
+async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decoder: Decoder, pieces: Pieces, limits: &Limits) -> bool {
+    let Pieces { tx, whole } = pieces;
     let mut total = 0u64;
     let broken = loop {
         match decoder.decode(buffer) {
-            Decoded::Done => return true,
+            Decoded::Done => {
+                whole.store(true, Ordering::Release);
+                return true;
+            }
             Decoded::Broken(why) => break why,
             Decoded::Data(data) => {
                 total += data.len() as u64;

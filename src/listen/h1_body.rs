@@ -191,8 +191,19 @@ mod tests {
     #[test]
     fn bad_chunks_are_refused() {
         for bad in [
-            "0x2\r\nab\r\n", "2\nab\r\n", "2\r\nabc\r\n", "2\r\nab\n0\r\n\r\n", "-1\r\n", "\r\n", "2 3\r\nab\r\n", "fffffffffffffffff\r\n",
-            "2;a=\"\r\nab\r\n", "0\r\nbad trailer\r\n\r\n", "0\r\n\n", "2;a\rb\r\nab\r\n", " 2\r\nab\r\n",
+            "0x2\r\nab\r\n",
+            "2\nab\r\n",
+            "2\r\nabc\r\n",
+            "2\r\nab\n0\r\n\r\n",
+            "-1\r\n",
+            "\r\n",
+            "2 3\r\nab\r\n",
+            "fffffffffffffffff\r\n",
+            "2;a=\"\r\nab\r\n",
+            "0\r\nbad trailer\r\n\r\n",
+            "0\r\n\n",
+            "2;a\rb\r\nab\r\n",
+            " 2\r\nab\r\n",
         ] {
             assert!(matches!(decode(Framing::Chunked, bad.as_bytes(), 100).1, Decoded::Broken(_)), "{bad:?}");
         }

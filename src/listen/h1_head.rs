@@ -130,7 +130,12 @@ fn names_a_version(head: &[u8]) -> bool {
 }
 
 // RFC 9112 §3.2: exactly one Host in HTTP/1.1; an absolute-form target must agree with it.
-fn authority_and_target<'b>(target: &'b str, method: &Method, version: Version, known: &KnownFields<'b>) -> Result<(&'b str, &'b str), NoHead> {
+fn authority_and_target<'b>(
+    target: &'b str,
+    method: &Method,
+    version: Version,
+    known: &KnownFields<'b>,
+) -> Result<(&'b str, &'b str), NoHead> {
     let refused = NoHead::Refused(400);
     if !target.bytes().all(|b| (0x21..=0x7e).contains(&b)) || target.contains('#') || known.is_repeated(Known::Host) {
         return Err(refused);
@@ -255,11 +260,24 @@ mod tests {
     fn what_smuggles_is_refused() {
         let get = |fields: &str| refused(&format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"));
         for fields in [
-            "Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", "Host: h\r\nContent-Length: 1\r\nContent-Length: 1",
-            "Host: h\r\nContent-Length: 1, 1", "Host: h\r\nContent-Length: +1", "Host: h\r\nContent-Length: 0x1", "Host: h\r\nContent-Length:",
-            "Host: h\r\nContent-Length: 18446744073709551617", "Host: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-            "X: y", "Host: h\r\nHost: h", "Host: a b", "Host: u@h", "Host: h\r\nA : b", "Host: h\r\nA: b\r\n c", "Host: h\nA: b", "Host: h\r\nA: b\rc",
-            "Host: h\r\nA: \0", "Host: h\r\n: b",
+            "Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+            "Host: h\r\nContent-Length: 1\r\nContent-Length: 1",
+            "Host: h\r\nContent-Length: 1, 1",
+            "Host: h\r\nContent-Length: +1",
+            "Host: h\r\nContent-Length: 0x1",
+            "Host: h\r\nContent-Length:",
+            "Host: h\r\nContent-Length: 18446744073709551617",
+            "Host: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "X: y",
+            "Host: h\r\nHost: h",
+            "Host: a b",
+            "Host: u@h",
+            "Host: h\r\nA : b",
+            "Host: h\r\nA: b\r\n c",
+            "Host: h\nA: b",
+            "Host: h\r\nA: b\rc",
+            "Host: h\r\nA: \0",
+            "Host: h\r\n: b",
         ] {
             assert_eq!(get(fields), 400, "{fields:?}");
         }
@@ -270,8 +288,18 @@ mod tests {
             assert_eq!(refused(&format!("{line}\r\nHost: h\r\n\r\n")), 505, "{line}");
         }
         for line in [
-            "GET  / HTTP/1.1", "GET /a b HTTP/1.1", "GET /\u{e4} HTTP/1.1", "GET /a#b HTTP/1.1", "GET h HTTP/1.1", "GET http://other/ HTTP/1.1",
-            "GET /../a HTTP/1.1", "GET /a/%2e%2E/b HTTP/1.1", "GET /. HTTP/1.1", "G\tT / HTTP/1.1", "GET /", "* / HTTP/1.1 x",
+            "GET  / HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET /\u{e4} HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET h HTTP/1.1",
+            "GET http://other/ HTTP/1.1",
+            "GET /../a HTTP/1.1",
+            "GET /a/%2e%2E/b HTTP/1.1",
+            "GET /. HTTP/1.1",
+            "G\tT / HTTP/1.1",
+            "GET /",
+            "* / HTTP/1.1 x",
         ] {
             assert_eq!(refused(&format!("{line}\r\nHost: h\r\n\r\n")), 400, "{line}");
         }

@@ -182,8 +182,10 @@ async fn send_piece<W: AsyncWrite + Unpin>(
                 let _ = write!(out, "{:x}\r\n", bytes.len());
             }
             let tail: &[u8] = if matches!(delimited, Delimited::Chunked) { b"\r\n" } else { b"" };
-            write_parts(io, [&out[..], &bytes[..], tail], stall).await.map_err(drop)?;
+            // Emptied in any case: what is left of a broken write must never be sent again.
+            let wrote = write_parts(io, [&out[..], &bytes[..], tail], stall).await;
             out.clear();
+            wrote.map_err(drop)?;
             Ok(Some(bytes.len() as u64))
         }
     }
@@ -192,8 +194,9 @@ async fn send_piece<W: AsyncWrite + Unpin>(
 /// Writes what is composed and empties it.
 pub async fn flush_out<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, stall: Duration) -> io::Result<()> {
     if !out.is_empty() {
-        write_parts(io, [&out[..], b"", b""], stall).await?;
+        let wrote = write_parts(io, [&out[..], b"", b""], stall).await;
         out.clear();
+        wrote?;
     }
     Ok(())
 }

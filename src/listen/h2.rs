@@ -1,5 +1,6 @@
 //! HTTP/2 connections: hyper's framing, our limits, the hit step before anything waits.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant, interval};
 
@@ -25,6 +27,7 @@ use crate::exchange::connection::{Connection, Version};
 use crate::exchange::key::LogNumber;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
+use crate::exchange::verdict::{Outcome, Reason};
 use crate::flow::hit;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -37,12 +40,22 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 struct Activity {
     start: Instant,
     open: AtomicUsize,
+    /// Streams that wait for us, not we for the viewer.
+    waiting: AtomicUsize,
     last_millis: AtomicU64,
+    /// When each answer under way last moved.
+    sending: Mutex<HashMap<u64, Instant>>,
+    next: AtomicU64,
 }
 
 impl Activity {
     fn note(&self) {
         self.last_millis.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    // How long the answer that has not moved longest has been standing still.
+    fn stuck_for(&self) -> Duration {
+        self.sending.lock().values().map(Instant::elapsed).max().unwrap_or(Duration::ZERO)
     }
 
     fn quiet_for(&self) -> Duration {
@@ -53,7 +66,14 @@ impl Activity {
 /// Serves a connection until it ends.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
     let limits = worker.core.edge.running().site.limits.clone();
-    let activity = Arc::new(Activity { start: Instant::now(), open: AtomicUsize::new(0), last_millis: AtomicU64::new(0) });
+    let activity = Arc::new(Activity {
+        start: Instant::now(),
+        open: AtomicUsize::new(0),
+        waiting: AtomicUsize::new(0),
+        last_millis: AtomicU64::new(0),
+        sending: Mutex::default(),
+        next: AtomicU64::new(0),
+    });
     let service = {
         let (worker, connection, activity) = (Arc::clone(worker), Arc::clone(&connection), Arc::clone(&activity));
         hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -77,8 +97,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, wo
     let mut serving = std::pin::pin!(serving);
     let mut draining = worker.draining.clone();
     let mut leaving = false;
-    // A viewer that takes nothing for this long while answers wait is not coming back. Slow origins have
-    // their own, shorter, deadlines.
+    // A viewer that takes nothing of an answer for this long is not coming back. Streams that wait for an origin
+    // have that origin's deadlines.
     let dead = limits.stall * 2 + Duration::from_secs(5);
     let mut watch = interval(Duration::from_secs(5).min(limits.idle));
     loop {
@@ -93,7 +113,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, wo
                 if open == 0 && quiet >= limits.idle && !leaving {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
-                } else if quiet >= dead {
+                } else if activity.stuck_for() >= dead || (quiet >= dead && activity.waiting.load(Ordering::Relaxed) == 0) {
                     Gauges::add(&worker.gauges.timeouts);
                     return;
                 }
@@ -145,13 +165,20 @@ impl Stream {
         let began = Instant::now();
         let facts = Facts::of(&request);
         let is_head = request.method == http::Method::HEAD;
-        let body = if is_plain { Body::Empty } else { request_body(incoming, edge.running_cell().load().site.limits.request_body, Arc::clone(&self.activity)) };
-        let mut response = self.worker.core.serve(request, body).await;
-        let body = std::mem::take(&mut response.body);
-        let finish = Finish { facts, worker: Arc::clone(&self.worker), began, response, sent: 0, ended: false };
+        let body = if is_plain {
+            Body::Empty
+        } else {
+            request_body(incoming, edge.running_cell().load().site.limits.request_body, Arc::clone(&self.activity))
+        };
+        // Its record is written even if the viewer resets the stream while we wait.
+        let mut finish = Box::new(Finish { facts, worker: Arc::clone(&self.worker), began, response: gone(), sent: 0, ended: false });
+        let waiting = Waiting::begin(&self.activity);
+        finish.response = self.worker.core.serve(request, body).await;
+        drop(waiting);
+        let body = std::mem::take(&mut finish.response.body);
         let head = finish.response.status;
         let fields = finish.response.fields.clone();
-        respond(head, fields, body, is_head, now, Outgoing { body: Body::Empty, finish: Some(Box::new(finish)), open })
+        respond(head, fields, body, is_head, now, Outgoing::new(Some(finish), open))
     }
 
     // The same hit step as for HTTP/1, on a parsed head.
@@ -187,7 +214,7 @@ impl Stream {
             (Some(span), None) => Body::Stored(hit.stored.content.read(Some(span))?),
         };
         let is_head = parts.method == http::Method::HEAD && !matches!(hit.answer, Answer::NotModified);
-        let outgoing = Outgoing { body: Body::Empty, finish: None, open: open.again() };
+        let outgoing = Outgoing::new(None, open.again());
         Some(respond(hit.status(), fields, body, is_head, now, outgoing))
     }
 }
@@ -269,7 +296,9 @@ fn plain(status: u16, open: Open) -> Response<Outgoing> {
     let mut fields = HeaderMap::new();
     fields.insert(http::header::CONTENT_LENGTH, body.length().unwrap_or(0).into());
     fields.insert(crate::deliver::X_CACHE, http::HeaderValue::from_static("Error from foreshore"));
-    let mut response = Response::new(Outgoing { body, finish: None, open });
+    let mut outgoing = Outgoing::new(None, open);
+    outgoing.body = body;
+    let mut response = Response::new(outgoing);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     *response.headers_mut() = fields;
     response
@@ -298,6 +327,38 @@ struct Outgoing {
     body: Body,
     finish: Option<Box<Finish>>,
     open: Open,
+    number: u64,
+}
+
+impl Outgoing {
+    fn new(finish: Option<Box<Finish>>, open: Open) -> Self {
+        let number = open.0.next.fetch_add(1, Ordering::Relaxed);
+        open.0.sending.lock().insert(number, Instant::now());
+        Self { body: Body::Empty, finish, open, number }
+    }
+}
+
+/// Counts a stream that waits for an answer of ours.
+struct Waiting(Arc<Activity>);
+
+impl Waiting {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.note();
+    }
+}
+
+// What is written down of a request whose viewer left before there was an answer; 499 as the field has it.
+fn gone() -> ViewerResponse {
+    let verdict = crate::deliver::no_cache(Outcome::Error, Reason::Failed);
+    ViewerResponse { status: 499, fields: HeaderMap::new(), body: Body::Empty, verdict, failure: None, behavior: None, origin_millis: None }
 }
 
 struct Finish {
@@ -325,6 +386,7 @@ impl http_body::Body for Outgoing {
         let this = self.get_mut();
         let piece = ready!(this.body.poll_piece(cx));
         this.open.0.note();
+        this.open.0.sending.lock().insert(this.number, Instant::now());
         if let Some(finish) = &mut this.finish {
             match &piece {
                 Some(Ok(bytes)) => finish.sent += bytes.len() as u64,
@@ -346,6 +408,7 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
+        self.open.0.sending.lock().remove(&self.number);
         // hyper does not poll a body whose length says that it is over.
         if let Some(finish) = &mut self.finish
             && self.body.length() == Some(0)
@@ -372,6 +435,8 @@ impl Source for StreamBody {
             let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
             self.activity.note();
             return Poll::Ready(match frame {
+                // hyper tells a stream that was reset without an error as an end.
+                None if !self.incoming.is_end_stream() => Some(Err(BodyError::Truncated)),
                 None => None,
                 Some(Err(_)) => Some(Err(BodyError::Truncated)),
                 Some(Ok(frame)) => match frame.into_data() {

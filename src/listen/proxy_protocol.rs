@@ -103,7 +103,13 @@ mod tests {
         let said = parse_v1(b"PROXY TCP4 192.0.2.1 198.51.100.2 5000 443\r\n").unwrap().unwrap();
         assert_eq!(said, ("192.0.2.1:5000".parse().unwrap(), "198.51.100.2:443".parse().unwrap()));
         assert_eq!(parse_v1(b"PROXY UNKNOWN\r\n"), Some(None));
-        for bad in ["PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", "GET / HTTP/1.1\r\n"] {
+        for bad in [
+            "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n",
+            "GET / HTTP/1.1\r\n",
+        ] {
             assert_eq!(parse_v1(bad.as_bytes()), None, "{bad}");
         }
     }

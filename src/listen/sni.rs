@@ -78,7 +78,8 @@ mod tests {
 
     fn certificate(kind: KeyKind, names: &[&str]) -> (Arc<Certificate>, ()) {
         let names = names.iter().map(|name| (*name).to_string()).collect();
-        let certificate = Certificate { chain: vec![], key: Secret::new(vec![]), kind, names, not_after: Timestamp(0), source: String::new() };
+        let certificate =
+            Certificate { chain: vec![], key: Secret::new(vec![]), kind, names, not_after: Timestamp(0), source: String::new() };
         (Arc::new(certificate), ())
     }
 
@@ -91,7 +92,8 @@ mod tests {
             certificate(KeyKind::Rsa, &["*.example.com", "192.0.2.9"]),
         ];
         let table = ByName::new(all.into());
-        let (modern, old) = ([SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256], [SignatureScheme::RSA_PKCS1_SHA256]);
+        let (modern, old) =
+            ([SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256], [SignatureScheme::RSA_PKCS1_SHA256]);
         let local: IpAddr = "192.0.2.1".parse().unwrap();
         let chosen = |name, schemes: &[_], local| {
             let found = table.choose(name, schemes, local).unwrap();

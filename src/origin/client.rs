@@ -23,10 +23,10 @@ use super::connect::{Place, Resolver};
 use super::request::{OriginRequest, receive};
 use super::tls;
 use crate::body::{Body, BodyError, Source};
+use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::{Reply, ReplyFrom};
-use crate::clock::Clock;
 
 /// Connection counts of all origins, shared by the cores.
 #[derive(Default)]
@@ -63,10 +63,10 @@ struct Pool {
     idle: Mutex<Vec<Idle>>,
 }
 
+/// Holds no permit: a quiet core must not keep the others from connecting.
 struct Idle {
     sender: SendRequest<Body>,
     since: Instant,
-    permit: OwnedSemaphorePermit,
 }
 
 impl Client {
@@ -84,20 +84,32 @@ impl Client {
     pub async fn ask(&self, origin: &Arc<Origin>, http: &HttpOrigin, request: OriginRequest) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
         let asked_at = self.clock.now();
-        let mut request = into_http(request)?;
+        let sent_at = Arc::new(Mutex::new(Instant::now()));
+        let mut request = into_http(request, &sent_at)?;
+        // A request without a body and without consequences may be asked again if its connection died.
+        let again = is_repeatable(&request).then(|| copy_head(&request));
         // A connection from the pool may have been closed under our hands; then another is tried, as long as
         // the request was not sent. hyper gives such a request back.
+        let mut permit = self.permit(&pool).await?;
         loop {
             let Some(idle) = pool.take() else { break };
-            match self.send(&pool, idle.sender, idle.permit, request, asked_at).await {
+            match self.send(&pool, idle.sender, permit, request, &sent_at, asked_at).await {
                 Ok(reply) => return Ok(reply),
                 Err(Sent::NotAtAll(back)) => request = *back,
-                Err(Sent::Failed(failure)) => return Err(failure),
+                Err(Sent::Failed(failure)) => match again {
+                    // The origin closed it as we began to speak.
+                    Some(copy) if failure.kind == FailureKind::ConnectionTerminated => {
+                        request = copy;
+                        permit = self.permit(&pool).await?;
+                        break;
+                    }
+                    _ => return Err(failure),
+                },
             }
+            permit = self.permit(&pool).await?;
         }
-        let permit = self.permit(&pool).await?;
         let sender = self.connect(&pool).await?;
-        match self.send(&pool, sender, permit, request, asked_at).await {
+        match self.send(&pool, sender, permit, request, &sent_at, asked_at).await {
             Ok(reply) => Ok(reply),
             Err(Sent::NotAtAll(_)) => Err(Failure::new(FailureKind::ConnectionTerminated, "the origin closed a new connection at once")),
             Err(Sent::Failed(failure)) => Err(failure),
@@ -166,11 +178,21 @@ impl Client {
         mut sender: SendRequest<Body>,
         permit: OwnedSemaphorePermit,
         request: Request<Body>,
+        sent_at: &Mutex<Instant>,
         asked_at: crate::semantics::time::Timestamp,
     ) -> Result<Reply, Sent> {
         let patience = pool.origin.timeouts.response;
         let is_head = request.method() == http::Method::HEAD;
-        let answer = match tokio::time::timeout(patience, sender.try_send_request(request)).await {
+        let mut asking = std::pin::pin!(sender.try_send_request(request));
+        // Patience begins anew with each piece of a request body that leaves.
+        let came = loop {
+            let until = *sent_at.lock() + patience;
+            match tokio::time::timeout_at(until, &mut asking).await {
+                Err(_) if *sent_at.lock() + patience > Instant::now() => {}
+                came => break came,
+            }
+        };
+        let answer = match came {
             Ok(Ok(answer)) => answer,
             Ok(Err(mut error)) => {
                 return Err(match error.take_message() {
@@ -185,12 +207,14 @@ impl Client {
         };
         let arrived_at = self.clock.now();
         let (head, incoming) = answer.into_parts();
+        check_head(head.status, &head.headers)?;
         let mut fields = head.headers;
         receive(&mut fields);
         let status = head.status.as_u16();
         let length = incoming.size_hint().exact();
         let body = if is_head || length == Some(0) {
-            pool.give_back(sender, permit);
+            drop(permit);
+            pool.give_back(sender);
             Body::Empty
         } else {
             let wire = WireBody { incoming, idle: Some((Arc::clone(pool), sender, permit)), deadline: None, patience };
@@ -206,12 +230,64 @@ enum Sent {
     Failed(Failure),
 }
 
-fn into_http(request: OriginRequest) -> Result<Request<Body>, Failure> {
-    let mut built = Request::new(request.body);
+fn into_http(request: OriginRequest, sent_at: &Arc<Mutex<Instant>>) -> Result<Request<Body>, Failure> {
+    let length = request.body.length();
+    let body = match request.body {
+        Body::Wire(inner, _) => Body::Wire(Box::new(Stamped { inner, sent_at: Arc::clone(sent_at) }), length),
+        other => other,
+    };
+    *sent_at.lock() = Instant::now();
+    let mut built = Request::new(body);
     *built.method_mut() = request.method;
-    *built.uri_mut() = request.target.parse().map_err(|_| Failure::new(FailureKind::Internal, "the target is no URI"))?;
+    // A few visible characters that viewers do send are none of a URI's; they go escaped.
+    let uri = request.target.parse().or_else(|_| crate::cache::invalidations::canonical(request.target.as_bytes()).parse());
+    *built.uri_mut() = uri.map_err(|_| Failure::new(FailureKind::Internal, "the target is no URI"))?;
     *built.headers_mut() = request.fields;
     Ok(built)
+}
+
+fn is_repeatable(request: &Request<Body>) -> bool {
+    request.method().is_safe() && matches!(request.body(), Body::Empty)
+}
+
+fn copy_head(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+// What hyper lets pass and a proxy must not: two framings, a coding we do not undo, a switch nobody asked for.
+fn check_head(status: http::StatusCode, fields: &http::HeaderMap) -> Result<(), Sent> {
+    let codings: Vec<&[u8]> = fields.get_all(http::header::TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes).collect();
+    let lengths = fields.get_all(http::header::CONTENT_LENGTH).iter().count();
+    let chunked = codings.iter().any(|c| c.to_ascii_lowercase().windows(7).any(|w| w == b"chunked"));
+    let plain = codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked");
+    let wrong = if status.is_informational() {
+        "an interim status as the final one"
+    } else if lengths > 1 || (lengths > 0 && !codings.is_empty()) {
+        "more than one length"
+    } else if chunked && !plain {
+        "a transfer coding that is not exactly chunked"
+    } else {
+        return Ok(());
+    };
+    Err(Sent::Failed(Failure::new(FailureKind::ResponseMalformed, format!("the answer has {wrong}"))))
+}
+
+/// A request body that notes when its last piece left.
+struct Stamped {
+    inner: Box<dyn Source>,
+    sent_at: Arc<Mutex<Instant>>,
+}
+
+impl Source for Stamped {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let piece = ready!(self.inner.poll_piece(cx));
+        *self.sent_at.lock() = Instant::now();
+        Poll::Ready(piece)
+    }
 }
 
 fn send_failure(error: &hyper::Error) -> Failure {
@@ -245,14 +321,31 @@ impl Pool {
         None
     }
 
-    fn give_back(self: &Arc<Self>, sender: SendRequest<Body>, permit: OwnedSemaphorePermit) {
+    fn give_back(self: &Arc<Self>, sender: SendRequest<Body>) {
         if sender.is_closed() {
             return;
         }
         let mut idle = self.idle.lock();
         let patience = self.origin.timeouts.idle;
         idle.retain(|one| one.since.elapsed() < patience && !one.sender.is_closed());
-        idle.push(Idle { sender, since: Instant::now(), permit });
+        if idle.len() < self.origin.connections {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+        if idle.len() == 1 {
+            // A quiet pool closes its connections too.
+            let pool = Arc::downgrade(self);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(patience).await;
+                    let Some(pool) = pool.upgrade() else { return };
+                    let mut idle = pool.idle.lock();
+                    idle.retain(|one| one.since.elapsed() < patience && !one.sender.is_closed());
+                    if idle.is_empty() {
+                        return;
+                    }
+                }
+            });
+        }
     }
 }
 
@@ -279,7 +372,8 @@ impl Source for WireBody {
             return Poll::Ready(match frame {
                 None => {
                     if let Some((pool, sender, permit)) = self.idle.take() {
-                        pool.give_back(sender, permit);
+                        drop(permit);
+                        pool.give_back(sender);
                     }
                     None
                 }
@@ -290,7 +384,16 @@ impl Source for WireBody {
                 // Trailers are not passed on: no viewer asked for them (RFC 9110 §6.5.1).
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) if bytes.is_empty() => continue,
-                    Ok(bytes) => Some(Ok(bytes)),
+                    Ok(bytes) => {
+                        // Whoever knows the length does not ask for the end.
+                        if self.incoming.is_end_stream()
+                            && let Some((pool, sender, permit)) = self.idle.take()
+                        {
+                            drop(permit);
+                            pool.give_back(sender);
+                        }
+                        Some(Ok(bytes))
+                    }
                     Err(_) => continue,
                 },
             });

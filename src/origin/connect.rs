@@ -46,7 +46,11 @@ impl Resolver {
         }
         let resolver = self.inner.get_or_init(|| {
             let built = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
-            built.inspect_err(|error| tracing::warn!(%error, "no usable resolver configuration; names go through the C library, without TTLs")).ok()
+            built
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no usable resolver configuration; names go through the C library, without TTLs"),
+                )
+                .ok()
         });
         let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
         let found: Vec<SocketAddr> = match resolver {
@@ -63,7 +67,9 @@ impl Resolver {
     pub async fn connect(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
         match tokio::time::timeout(patience, self.attempt(place, patience)).await {
             Ok(done) => done,
-            Err(_) => Err(Failure::new(FailureKind::ConnectTimeout, format!("{}:{} did not answer in {patience:?}", place.host, place.port))),
+            Err(_) => {
+                Err(Failure::new(FailureKind::ConnectTimeout, format!("{}:{} did not answer in {patience:?}", place.host, place.port)))
+            }
         }
     }
 

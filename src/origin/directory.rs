@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use tokio::task::JoinHandle;
 
 use super::request::{OriginRequest, receive};
 use crate::body::{Body, BodyError, Source};
+use crate::clock::Clock;
 use crate::deliver::value;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::{Reply, ReplyFrom};
-use crate::clock::Clock;
 use crate::semantics::ranges::{self, Selection, Span};
 use crate::semantics::time::{Timestamp, format_http_date};
 use crate::semantics::validators::{self, Condition, Conditions};
@@ -96,7 +96,14 @@ fn open_beneath(root: &Path, relative: &Path) -> rustix::io::Result<File> {
     rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve).map(File::from)
 }
 
-fn file_answer(file: File, facts: &std::fs::Metadata, name: &Path, method: &Method, asked: &HeaderMap, now: Timestamp) -> Result<Answered, Failure> {
+fn file_answer(
+    file: File,
+    facts: &std::fs::Metadata,
+    name: &Path,
+    method: &Method,
+    asked: &HeaderMap,
+    now: Timestamp,
+) -> Result<Answered, Failure> {
     let len = facts.len();
     let modified = Timestamp::from_secs(u64::try_from(facts.mtime()).unwrap_or(0));
     let mut fields = HeaderMap::new();
@@ -112,7 +119,8 @@ fn file_answer(file: File, facts: &std::fs::Metadata, name: &Path, method: &Meth
     if validators::evaluate(&asks, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now) == Condition::NotModified {
         return Ok((304, fields, Body::Empty));
     }
-    let holds = field(&header::IF_RANGE).is_none_or(|c| validators::if_range_holds(c, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now));
+    let holds =
+        field(&header::IF_RANGE).is_none_or(|c| validators::if_range_holds(c, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now));
     let selection = match field(&header::RANGE) {
         Some(range) if holds && *method == Method::GET => ranges::select(&ranges::parse(range), len),
         _ => Selection::Whole,
@@ -186,11 +194,14 @@ fn content_type(name: &Path) -> &'static str {
     }
 }
 
+/// A read under way: it gives the file back with what it got.
+type Reading = JoinHandle<std::io::Result<(File, Vec<u8>)>>;
+
 /// A part of a file, read piece by piece on the blocking pool.
 struct FileBody {
     file: Option<File>,
     left: u64,
-    reading: Option<JoinHandle<std::io::Result<(File, Vec<u8>)>>>,
+    reading: Option<Reading>,
 }
 
 impl FileBody {
@@ -255,7 +266,8 @@ mod tests {
         assert_eq!(status(&root, "/inside"), 200);
         assert_eq!(status(&root, "/sub"), 301);
         assert_eq!(status(&root, "/sub/"), 404);
-        for out in ["/../secret", "/%2e%2e/secret", "/sub/../../secret", "/..%2fsecret", "/out", "/absolute", "/sub/%00", "/%5c..%5csecret"] {
+        for out in ["/../secret", "/%2e%2e/secret", "/sub/../../secret", "/..%2fsecret", "/out", "/absolute", "/sub/%00", "/%5c..%5csecret"]
+        {
             assert_eq!(status(&root, out), 404, "{out}");
         }
     }

@@ -17,7 +17,11 @@ use request::OriginRequest;
 /// The one seam between the sentences and the world upstream. Tests script it.
 pub trait Upstream: Send + Sync {
     /// Asks one origin once; retries on stale connections are its own affair.
-    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, request: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
+    fn ask<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        request: OriginRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
 }
 
 /// The real world: pooled connections of one core, and directories.
@@ -26,7 +30,11 @@ pub struct Live {
 }
 
 impl Upstream for Live {
-    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, request: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
+    fn ask<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        request: OriginRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
             match &origin.kind {
                 OriginKind::Http(http) => self.client.ask(origin, http, request).await,

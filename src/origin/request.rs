@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::Body;
 use crate::cache::ask::Asked;
@@ -52,6 +52,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         Semantics::Rfc9111 => every_field(asked),
         Semantics::CloudFront => chosen_fields(asked),
     };
+    set_codings(asked, &mut fields);
     match asking {
         Asking::Pass => pass_fields(asked, &mut fields),
         Asking::Fill => {}
@@ -82,8 +83,15 @@ fn every_field(asked: &Asked<'_>) -> HeaderMap {
         fields.remove(name);
     }
     for name in [
-        header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::EXPECT,
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
     ] {
         fields.remove(name);
     }
@@ -109,15 +117,8 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     {
         fields.insert(header::COOKIE, value);
     }
-    if behavior.cache.compress.is_empty() {
-        if chosen::reaches_origin(behavior, &header::ACCEPT_ENCODING) {
-            all.remove(header::ACCEPT_ENCODING).into_iter().for_each(|v| drop(fields.insert(header::ACCEPT_ENCODING, v)));
-        }
-    } else {
-        let mut codings = Vec::new();
-        chosen::write_codings(&mut codings, head, behavior.cache.compress);
-        let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
-        fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
+    if behavior.cache.compress.is_empty() && chosen::reaches_origin(behavior, &header::ACCEPT_ENCODING) {
+        all.remove(header::ACCEPT_ENCODING).into_iter().for_each(|v| drop(fields.insert(header::ACCEPT_ENCODING, v)));
     }
     for name in chosen::added_names(behavior) {
         if let Some(text) = chosen::added_field(head, name.as_str()) {
@@ -131,11 +132,31 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     fields
 }
 
+// Where codings are in the key, the origin sees them exactly as the key has them.
+fn set_codings(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    let enabled = asked.routed.behavior.cache.compress;
+    if enabled.is_empty() {
+        return;
+    }
+    let mut codings = Vec::new();
+    chosen::write_codings(&mut codings, asked.head(), enabled);
+    let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
+    fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
+}
+
 // A request for one viewer alone keeps its conditions, its range, and what describes its body.
 fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let kept = [
-        header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE,
-        header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION,
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_LOCATION,
     ];
     for name in kept {
         if fields.contains_key(&name) {

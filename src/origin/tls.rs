@@ -61,7 +61,8 @@ fn system_roots() -> &'static RootCertStore {
 /// The name that SNI and the certificate must have.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_string();
-    ServerName::try_from(bare).map_err(|_| Failure::new(FailureKind::CertificateError, format!("{host:?} is no name a certificate can have")))
+    ServerName::try_from(bare)
+        .map_err(|_| Failure::new(FailureKind::CertificateError, format!("{host:?} is no name a certificate can have")))
 }
 
 /// Puts a handshake error into our words.

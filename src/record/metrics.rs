@@ -54,11 +54,14 @@ impl CoreCounts {
         counts.statuses[usize::from(record.status / 100).clamp(1, 5) - 1].add(1);
         counts.bytes.add(record.bytes);
         counts.aborted.add(u64::from(record.aborted));
-        if let Some(millis) = record.origin_millis {
-            let at = BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len());
-            counts.latency[at].add(1);
-            counts.latency_sum.add(millis);
-        }
+    }
+
+    /// Counts an answer of an origin or a parent, by how long its head took.
+    pub fn count_origin(&self, behavior: usize, millis: u64) {
+        let counts = self.behaviors.get(behavior).unwrap_or(&self.unrouted);
+        let at = BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len());
+        counts.latency[at].add(1);
+        counts.latency_sum.add(millis);
     }
 }
 
@@ -71,11 +74,8 @@ pub struct SiteCounts {
 impl SiteCounts {
     /// Counters for a site, or the ones of before if nothing was renamed.
     pub fn for_site(site: &Site, cores: usize, before: Option<&Arc<Self>>) -> Arc<Self> {
-        let names: Vec<(String, String)> = site
-            .distributions
-            .iter()
-            .flat_map(|d| d.behaviors.iter().map(|b| (d.id.clone(), b.pattern.as_str().to_string())))
-            .collect();
+        let names: Vec<(String, String)> =
+            site.distributions.iter().flat_map(|d| d.behaviors.iter().map(|b| (d.id.clone(), b.pattern.as_str().to_string()))).collect();
         if let Some(before) = before
             && before.names == names
         {

@@ -105,11 +105,14 @@ impl Forwarder {
     /// Brings parents that are behind up to date, for as long as the process lives.
     pub async fn keep_up(control: Arc<Control>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut turn = 0u32;
         loop {
             tick.tick().await;
+            turn = turn.wrapping_add(1);
             let last = control.log.last();
             for receiver in control.forwarder.receivers(&control) {
-                if receiver.applied.load(Ordering::Relaxed) < last.0 {
+                // Now and then also one that seems to have all: it may have lost its log.
+                if receiver.applied.load(Ordering::Relaxed) < last.0 || turn.is_multiple_of(10) {
                     let sending = control.forwarder.bring_up(&control, &receiver, last);
                     let _ = tokio::time::timeout(Duration::from_secs(10), sending).await;
                 }
@@ -131,11 +134,38 @@ impl Forwarder {
             let after = receiver.applied.load(Ordering::Relaxed);
             let records = if told { batch(control, LogNumber(after)) } else { Vec::new() };
             match self.send(control, receiver, after, records).await {
+                Ok(applied) if applied > control.log.last().0 => return self.after_rollback(control, LogNumber(applied)).await,
                 Ok(applied) if told && applied <= after => return,
                 Ok(applied) => receiver.applied.store(applied, Ordering::Relaxed),
                 Err(why) => return tracing::warn!(parent = receiver.name, why, "a parent did not take our invalidations yet"),
             }
             told = true;
+        }
+    }
+
+    // A parent has more of our log than we have: the disk went back to an older state. What the lost records
+    // said is unknown, so everything is declared old, under numbers nobody has seen.
+    async fn after_rollback(&self, control: &Arc<Control>, applied: LogNumber) {
+        tracing::error!(
+            ours = control.log.last().0,
+            parent = applied.0,
+            "the invalidation log has lost records; everything is invalidated"
+        );
+        control.log.skip_to(applied);
+        let running = control.edge.running();
+        for distribution in &running.site.distributions {
+            let record = Record {
+                number: 0,
+                id: new_id(),
+                distribution: distribution.id.clone(),
+                matchers: vec![Matcher::Prefix("/".into())],
+                severity: Severity::Hard,
+                at: control.edge.clock.now().0,
+                from: None,
+            };
+            if let Err(why) = control.accept(record).await {
+                tracing::error!(?why, "not even that could be written down");
+            }
         }
     }
 
@@ -191,12 +221,22 @@ fn batch(control: &Control, after: LogNumber) -> Vec<ForwardedRecord> {
     if let Some(records) = control.log.after(after, BATCH) {
         return records
             .into_iter()
-            .map(|record| ForwardedRecord { number: record.number, distribution: record.distribution, matchers: record.matchers, severity: record.severity })
+            .map(|record| ForwardedRecord {
+                number: record.number,
+                distribution: record.distribution,
+                matchers: record.matchers,
+                severity: record.severity,
+            })
             .collect();
     }
     let number = control.log.last().0;
     let running = control.edge.running();
-    let everything = |id: &String| ForwardedRecord { number, distribution: id.clone(), matchers: vec![Matcher::Prefix("/".into())], severity: Severity::Hard };
+    let everything = |id: &String| ForwardedRecord {
+        number,
+        distribution: id.clone(),
+        matchers: vec![Matcher::Prefix("/".into())],
+        severity: Severity::Hard,
+    };
     running.site.distributions.iter().map(|distribution| everything(&distribution.id)).collect()
 }
 

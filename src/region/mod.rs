@@ -53,7 +53,11 @@ impl Region {
             .map(|url| {
                 let name = url.to_string();
                 let known = before.and_then(|region| region.parents.iter().find(|parent| parent.name == name));
-                Parent { origin: Arc::new(as_origin(configured, url, node)), health: known.map(|p| p.health.clone()).unwrap_or_default(), name }
+                Parent {
+                    origin: Arc::new(as_origin(configured, url, node)),
+                    health: known.map(|p| p.health.clone()).unwrap_or_default(),
+                    name,
+                }
             })
             .collect();
         Some(Arc::new(Self { parents }))
@@ -78,7 +82,11 @@ impl Region {
                     parent.health.answered();
                     if !is_new_enough(&mut reply, head) {
                         Tally::add(&edge.tally.parent_refused);
-                        tracing::info!(parent = parent.name, head = head.0, "a parent has not applied our invalidations yet; the origin is asked");
+                        tracing::info!(
+                            parent = parent.name,
+                            head = head.0,
+                            "a parent has not applied our invalidations yet; the origin is asked"
+                        );
                         return None;
                     }
                     // Its own failure to reach the origin is no answer.

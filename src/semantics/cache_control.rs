@@ -193,8 +193,17 @@ mod tests {
 
     #[test]
     fn caching_1_3_and_1_6_bad_numbers_are_zero_and_never_ignored() {
-        for bad in ["max-age=-5", "max-age='3600'", "max-age=a3600", "max-age=3600a", "max-age=3600.0",
-                    "max-age =3600", "max-age= 3600", "max-age", "max-age="] {
+        for bad in [
+            "max-age=-5",
+            "max-age='3600'",
+            "max-age=a3600",
+            "max-age=3600a",
+            "max-age=3600.0",
+            "max-age =3600",
+            "max-age= 3600",
+            "max-age",
+            "max-age=",
+        ] {
             assert_eq!(cc(bad).max_age, Some(0), "{bad}");
         }
         assert_eq!(cc(r#"max-age="3600""#).max_age, Some(3600));

@@ -19,7 +19,12 @@ pub fn parse_dictionary(text: &[u8]) -> Option<Vec<(String, BareItem)>> {
     cursor.skip_spaces();
     while !cursor.rest.is_empty() {
         let key = cursor.key()?;
-        let value = if cursor.eat(b'=') { cursor.item_or_inner_list()? } else { cursor.parameters()?; BareItem::Boolean(true) };
+        let value = if cursor.eat(b'=') {
+            cursor.item_or_inner_list()?
+        } else {
+            cursor.parameters()?;
+            BareItem::Boolean(true)
+        };
         match members.iter_mut().find(|(name, _)| *name == key) {
             Some(member) => member.1 = value,
             None => members.push((key, value)),

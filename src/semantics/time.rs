@@ -32,11 +32,9 @@ impl Timestamp {
     }
 }
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+const MONTHS: [&[u8; 3]; 12] = [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // the epoch was a Thursday
-const LONG_DAYS: [&[u8]; 7] =
-    [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
+const LONG_DAYS: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
 
 /// Reads an HTTP date; `now` decides the century of a two-digit year (RFC 9110 §5.6.7).
 ///
@@ -177,13 +175,7 @@ pub fn format_http_date(at: Timestamp) -> String {
 pub fn format_rfc3339(at: Timestamp) -> String {
     let (year, month, day) = civil(at.secs() / 86_400);
     let rest = at.secs() % 86_400;
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60,
-        at.0 % 1000
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", rest / 3600, rest / 60 % 60, rest % 60, at.0 % 1000)
 }
 
 #[cfg(test)]
@@ -219,12 +211,25 @@ mod tests {
     #[test]
     fn caching_3_3_everything_else_is_invalid() {
         for text in [
-            "", "0", "-1", "tomorrow",
-            "Thu, 01 Jan 2037 00:00:00 UTC", "Thu, 01 Jan 2037 00:00:00 AEST", "Thu, 01 Jan 2037 00:00:00 +0000",
-            "Thu, 01 Jan 37 00:00:00 GMT", "Thu 01 Jan 2037 00:00:00 GMT", "Thu,  01  Jan  2037  00:00:00  GMT",
-            "Thu, 01-Jan-2037 00:00:00 GMT", "Thu, 01 Jan 2037 00.00.00 GMT", "Thu, 01 Jan 2037 0:00:00 GMT",
-            "Thu, 32 Jan 2037 00:00:00 GMT", "Thu, 29 Feb 2037 00:00:00 GMT", "Thu, 01 Jan 2037 24:00:00 GMT",
-            "Thu, 01 Jan 2037 00:00:00 GMT ", "Thursday, 01-Jan-2037 00:00:00 GMT", "Thu, 01-Jan-37 00:00:00 GMT",
+            "",
+            "0",
+            "-1",
+            "tomorrow",
+            "Thu, 01 Jan 2037 00:00:00 UTC",
+            "Thu, 01 Jan 2037 00:00:00 AEST",
+            "Thu, 01 Jan 2037 00:00:00 +0000",
+            "Thu, 01 Jan 37 00:00:00 GMT",
+            "Thu 01 Jan 2037 00:00:00 GMT",
+            "Thu,  01  Jan  2037  00:00:00  GMT",
+            "Thu, 01-Jan-2037 00:00:00 GMT",
+            "Thu, 01 Jan 2037 00.00.00 GMT",
+            "Thu, 01 Jan 2037 0:00:00 GMT",
+            "Thu, 32 Jan 2037 00:00:00 GMT",
+            "Thu, 29 Feb 2037 00:00:00 GMT",
+            "Thu, 01 Jan 2037 24:00:00 GMT",
+            "Thu, 01 Jan 2037 00:00:00 GMT ",
+            "Thursday, 01-Jan-2037 00:00:00 GMT",
+            "Thu, 01-Jan-37 00:00:00 GMT",
         ] {
             assert_eq!(parse_http_date(text.as_bytes(), NOW), None, "{text}");
         }

@@ -60,9 +60,11 @@ pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, o
 
 /// The weight of a member in thousandths; 1000 where none is given (RFC 9110 §12.4.2).
 pub fn weight(member: &[u8]) -> u32 {
-    let q = member.split(|b| *b == b';').skip(1).map(super::lists::trim).find_map(|parameter| {
-        parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))
-    });
+    let q = member
+        .split(|b| *b == b';')
+        .skip(1)
+        .map(super::lists::trim)
+        .find_map(|parameter| parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q=")));
     let Some(text) = q else { return 1000 };
     let mut parts = text.splitn(2, |b| *b == b'.');
     let whole = parts.next().and_then(super::lists::parse_digits).unwrap_or(1);

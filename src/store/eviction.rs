@@ -15,6 +15,8 @@ pub trait Resident {
     fn uses(&self) -> u8;
     /// Lowers or clears the count.
     fn set_uses(&self, uses: u8);
+    /// It has moved from the small queue to the main one.
+    fn moved_to_main(&self) {}
     /// Identifies its key, so that a returning one is recognised.
     fn key_hash(&self) -> u64;
 }
@@ -46,11 +48,17 @@ impl<R: Resident> Eviction<R> {
     /// Takes in a response. One whose key was evicted a short while ago goes straight to the main queue.
     pub fn admit(&mut self, resident: R) {
         if self.ghost_set.remove(&resident.key_hash()) {
+            resident.moved_to_main();
             self.main.push_back(resident);
         } else {
             self.small_weight += resident.weight();
             self.small.push_back(resident);
         }
+    }
+
+    /// A member of the small queue has become heavier.
+    pub fn grew(&mut self, octets: u64) {
+        self.small_weight = self.small_weight.saturating_add(octets);
     }
 
     /// Takes out the one that leaves first; `None` if there is nobody.
@@ -73,6 +81,7 @@ impl<R: Resident> Eviction<R> {
                 }
                 if resident.uses() > 0 {
                     resident.set_uses(0);
+                    resident.moved_to_main();
                     self.main.push_back(resident);
                 } else {
                     self.remember(resident.key_hash());

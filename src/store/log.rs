@@ -154,6 +154,12 @@ impl Log {
         Ok(record)
     }
 
+    /// Numbers go on above `number`: somebody has seen that far of this log, though we no longer have it.
+    pub fn skip_to(&self, number: LogNumber) {
+        let mut inner = self.inner.lock();
+        inner.last = inner.last.max(number.0);
+    }
+
     /// The last number given.
     pub fn last(&self) -> LogNumber {
         LogNumber(self.inner.lock().last)
@@ -222,9 +228,9 @@ fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
 
 /// CRC-32 as in ISO 3309, bit by bit: records are few and short.
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
-    })
+    !bytes
+        .iter()
+        .fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 }))
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl Resident for Handle {
             stored.live.uses.store(uses, Ordering::Relaxed);
         }
     }
+    fn moved_to_main(&self) {
+        if let Some(stored) = self.stored.upgrade() {
+            stored.live.in_main.store(true, Ordering::Relaxed);
+        }
+    }
     fn key_hash(&self) -> u64 {
         self.hash
     }
@@ -132,7 +137,8 @@ impl Memory {
 
     /// Puts in a response whose octets are reserved and noted in `live.accounted`.
     ///
-    /// It takes the place of the variant with the same selector, and of the oldest if there are too many.
+    /// It takes the place of the variant with the same selector, and of the oldest if there are too many. One
+    /// that was asked for before what is here is not taken: a slow fetch must not bring back an old version.
     pub fn insert(&self, stored: &Arc<Stored>) {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
@@ -142,6 +148,11 @@ impl Memory {
             let entry = shard.entry(hash, |slot| slot.key.as_bytes() == key, |slot| slot.hash);
             let slot = entry.or_insert_with(|| Slot { hash, key: stored.key.clone(), variants: SmallVec::new() }).into_mut();
             if let Some(at) = slot.variants.iter().position(|old| old.selector == stored.selector) {
+                let here = &slot.variants[at];
+                if (here.asked_at, here.date) > (stored.asked_at, stored.date) && !here.content.is_broken() {
+                    self.release(stored.live.accounted.swap(0, Ordering::Relaxed));
+                    return;
+                }
                 replaced.push(std::mem::replace(&mut slot.variants[at], Arc::clone(stored)));
             } else {
                 slot.variants.push(Arc::clone(stored));
@@ -207,6 +218,10 @@ impl Memory {
         let lowered = stored.live.accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now > exact).then_some(exact));
         if let Ok(before) = lowered {
             self.release(before - exact);
+        }
+        // The queues took it in at the weight of its head alone.
+        if !stored.live.in_main.load(Ordering::Relaxed) {
+            self.eviction.lock().grew(exact.saturating_sub(stored.weight(0)));
         }
     }
 

@@ -1,1 +1,213 @@
+//! Configurations: every file of `config/` loads, the tour has every key, mistakes are reported all at once.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use foreshore::config::{self, Making};
+use foreshore::semantics::time::Timestamp;
+
+use super::support::edge::command;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn samples() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(root().join("config"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_sample_loads() {
+    assert!(samples().len() >= 3);
+    for path in samples() {
+        let (code, out, err) = command(&root(), &["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(code, 0, "{}\n{out}{err}", path.display());
+    }
+}
+
+// A key that the tour does not show, commented or not, is a key nobody will find.
+#[test]
+fn the_tour_shows_every_key() {
+    let tour = root().join("config/tour.toml");
+    let keys: BTreeSet<String> = config::known_keys(&tour, NOW);
+    assert!(keys.len() > 80, "{}", keys.len());
+    let text = std::fs::read_to_string(&tour).unwrap();
+    for key in keys {
+        let last = key.rsplit('.').next().unwrap();
+        if last == "NAME" {
+            continue;
+        }
+        let shown = text.lines().any(|line| {
+            let bare = line.trim_start_matches(['#', ' ']);
+            let named = |rest: &str| rest.starts_with(' ') || rest.starts_with('=') || rest.starts_with('.') || rest.starts_with(']');
+            bare.match_indices(last).any(|(at, _)| {
+                let before = bare[..at].chars().next_back();
+                before.is_none_or(|c| "[{ .,".contains(c)) && named(&bare[at + last.len()..])
+            })
+        });
+        assert!(shown, "{key} is not in config/tour.toml");
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.toml");
+    std::fs::write(&path, text).unwrap();
+    match config::load(&path, NOW, Making::Done) {
+        Ok(_) => Vec::new(),
+        Err(report) => report.lines().into_iter().map(|line| line.replace(&format!("{}/", folder.path().display()), "")).collect(),
+    }
+}
+
+#[test]
+fn all_mistakes_at_once_each_with_line_and_remedy() {
+    let text = r#"
+[lisen]
+http = ["127.0.0.1:80"]
+
+[listen]
+http = ["127.0.0.1"]
+workers = 0
+
+[tls]
+policy = "TLSv1_2016"
+
+[store]
+memory = "lots"
+
+[cache_policy.p]
+ttl = { min = "2d", max = "1d" }
+semantics = "cloudfrnt"
+
+[[distribution]]
+id = "E1"
+hosts = ["*.*.com", "a.test", "a.test"]
+default_root_object = "/index.html"
+
+[[distribution.origin]]
+id = "images"
+url = "ftp://x"
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+
+[[distribution.behavior]]
+path = "*"
+origin = "ap"
+cache_policy = "CachingOptimised"
+
+[[distribution.behavior]]
+path = "/[a]"
+origin = "app"
+methods = ["GET"]
+"#;
+    let found = problems(text);
+    for (line, words) in [
+        ("broken.toml:2:", "lisen is not a known key (did you mean \"listen\"?)"),
+        ("broken.toml:6:", "no address with a port"),
+        ("broken.toml:7:", "lies outside 1 to 256"),
+        ("broken.toml:10:", "older than TLS 1.2"),
+        ("broken.toml:13:", "a size is a number and a unit"),
+        ("broken.toml:16:", "lies above max"),
+        ("broken.toml:17:", "is not known (one of \"cloudfront\", \"rfc9111\")"),
+        ("broken.toml:21:", "plain domain name"),
+        ("broken.toml:21:", "belongs to distribution \"E1\" already"),
+        ("broken.toml:22:", "without a slash in front"),
+        ("broken.toml:26:", "not one of https, http, file"),
+        ("broken.toml:33:", "takes everything"),
+        ("broken.toml:34:", "there is no origin \"ap\" (did you mean \"app\"?)"),
+        ("broken.toml:35:", "did you mean \"CachingOptimized\"?"),
+        ("broken.toml:38:", "not allowed in a path pattern"),
+        ("broken.toml:40:", "not one of CloudFront's sets"),
+    ] {
+        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |args: &[&str]| {
+        let out = std::process::Command::new("openssl").current_dir(folder.path()).args(args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    let make = |name: &str, days: &str| {
+        let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            &key,
+            "-out",
+            &out,
+            "-days",
+            days,
+            "-subj",
+            "/CN=a.test",
+            "-addext",
+            "subjectAltName=DNS:a.test",
+        ]);
+    };
+    make("one", "30");
+    make("two", "30");
+    let now = foreshore::clock::Clock::system().now();
+    let load = |certificate: &str, now: Timestamp| {
+        let path = folder.path().join("edge.toml");
+        let text = format!(
+            "[listen]\nhttps = [\"127.0.0.1:1\"]\n[[certificate]]\n{certificate}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        config::load(&path, now, Making::Done).map(drop).map_err(|report| report.lines().join("\n"))
+    };
+    assert_eq!(load("chain = \"one.pem\"\nkey = \"one.key\"", now), Ok(()));
+    let said = load("chain = \"one.pem\"\nkey = \"two.key\"", now).unwrap_err();
+    assert!(said.contains("two.key") && said.contains("does not fit the certificate"), "{said}");
+    let later = Timestamp(now.0 + 40 * 86_400_000);
+    assert!(load("chain = \"one.pem\"\nkey = \"one.key\"", later).unwrap_err().contains("expired on"));
+    assert!(load("chain = \"none.pem\"\nkey = \"one.key\"", now).unwrap_err().contains("none.pem"));
+    assert!(load("chain = \"one.key\"\nkey = \"one.key\"", now).unwrap_err().contains("holds no certificate"));
+}
+
+#[test]
+fn check_and_explain_as_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.toml"), "[listen]\nhttp = [\"127.0.0.1:1\"]\nworker = 2\n").unwrap();
+    let (code, _, err) = command(folder.path(), &["check", "--config", "bad.toml"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("worker") && err.contains("did you mean \"workers\"?") && err.contains("bad.toml:3"), "{err}");
+    assert!(err.contains("2 problems; nothing was loaded"), "{err}");
+    assert_eq!(command(folder.path(), &["check", "--config", "absent.toml"]).0, 1);
+    let (code, out, err) = command(&root(), &["explain", "--config", "config/app.toml", "https://www.example.com/api/x?b=1", "-X", "POST"]);
+    assert_eq!(code, 0, "{err}");
+    for words in ["distribution \"EAPP\"", "behavior \"/api/*\"", "the policy's maximum TTL is zero", "POST /api/x?b=1"] {
+        assert!(out.contains(words), "{words}\n{out}");
+    }
+    let (_, out, _) = command(&root(), &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"]);
+    assert!(out.contains("refused") || out.contains("/../x"), "{out}");
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["explain", "--help"],
+        &["purge", "--help"],
+        &["certs", "dev", "--help"],
+        &["--version"],
+    ] {
+        let (code, out, _) = command(Path::new("/"), args);
+        assert!(code == 0 && !out.is_empty(), "{args:?}");
+    }
+}

@@ -44,7 +44,11 @@ struct Script {
 }
 
 impl Upstream for Script {
-    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, request: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
+    fn ask<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        request: OriginRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
             let asked_at = self.clock.now();
             self.seen.lock().unwrap().push(request.fields);
@@ -110,7 +114,7 @@ fn stage(policy: &str, behavior: &str) -> Stage {
     let site = config::load(&path, START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
     let edge = Edge::new(site, "scene".into(), clock.clone());
     let script = Arc::new(Script { clock, answers: Mutex::default(), seen: Mutex::default() });
-    let core = Arc::new(Core { edge: Arc::clone(&edge), upstream: Arc::clone(&script) as Arc<dyn Upstream> });
+    let core = Arc::new(Core { index: 0, edge: Arc::clone(&edge), upstream: Arc::clone(&script) as Arc<dyn Upstream> });
     Stage { edge, core, script, counted: 0, number: 0 }
 }
 
@@ -291,7 +295,8 @@ async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
         }
         return Ok(());
     }
-    let mut answer = Answer { fails: parts[0] == "fails", status: parts[0].parse().unwrap_or(0), fields: pairs(&parts[1..]), ..Answer::default() };
+    let mut answer =
+        Answer { fails: parts[0] == "fails", status: parts[0].parse().unwrap_or(0), fields: pairs(&parts[1..]), ..Answer::default() };
     answer.fields.retain(|(name, _)| !name.starts_with('"'));
     for part in &parts[1..] {
         if let Some(text) = quoted(part) {
@@ -337,7 +342,11 @@ async fn viewers(stage: &mut Stage, many: bool, rest: &str) -> Result<(), String
 #[test]
 fn every_scene_plays_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
-    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "scene")).collect();
+    let mut names: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "scene"))
+        .collect();
     names.sort();
     assert!(names.len() >= 20, "scenes are missing");
     let mut failed = Vec::new();

@@ -83,7 +83,11 @@ fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
         "/short" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this"),
         "/chunks" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
-        "/reset" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly".to_vec()), Say::Wait(Duration::from_millis(50)), Say::Reset],
+        "/reset" => vec![
+            Say::Bytes(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly".to_vec()),
+            Say::Wait(Duration::from_millis(50)),
+            Say::Reset,
+        ],
         "/bad" => raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde"),
         "/junk" => raw(b"this is not HTTP\r\n\r\n"),
         "/none" => vec![Say::Close],
@@ -134,11 +138,17 @@ fn bodies_stream_both_ways_without_growing_memory() {
         steps.extend((0..size >> 20).map(|_| Say::Bytes(vec![b'x'; 1 << 20])));
         steps
     });
-    let edge = Edge::start(&plain(origin.address, "[store]\nmemory = \"64MiB\"").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"));
+    let edge = Edge::start(
+        &plain(origin.address, "[store]\nmemory = \"64MiB\"").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"),
+    );
     edge.get("/warm?no");
     let (before, _) = edge.memory();
     let mut viewer = edge.viewer();
-    let out = std::process::Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{size_download}"]).arg(format!("http://{}/big", edge.http)).output().unwrap();
+    let out = std::process::Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{size_download}"])
+        .arg(format!("http://{}/big", edge.http))
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), size.to_string());
     let upload = 100usize << 20;
     viewer.send(format!("POST /up HTTP/1.1\r\nHost: h.test\r\nContent-Length: {upload}\r\n\r\n").as_bytes());
@@ -241,7 +251,13 @@ fn tls_by_sni_and_misdirected_requests() {
 
 #[test]
 fn http2_by_alpn_with_curl_and_nghttp() {
-    let origin = Origin::start(|asked| if asked.method == "POST" { answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()) } else { fresh(&vec![b'z'; 300_000]) });
+    let origin = Origin::start(|asked| {
+        if asked.method == "POST" {
+            answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
+        } else {
+            fresh(&vec![b'z'; 300_000])
+        }
+    });
     let (edge, ca) = https_edge(&origin, &["localhost", "127.0.0.1"], "");
     let url = format!("https://localhost:{}/a", edge.https.unwrap().port());
     let curl = |args: &[&str]| {
@@ -274,7 +290,8 @@ fn certificates_reload_when_their_files_change() {
 
 fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rustls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
-    let chain = rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem"))).unwrap().map(|c| c.unwrap()).collect();
+    let chain =
+        rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem"))).unwrap().map(|c| c.unwrap()).collect();
     let key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.join(format!("tls/{name}.key"))).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
@@ -289,7 +306,9 @@ fn an_origin_must_prove_who_it_is() {
     let good = Origin::start_tls(server_config(folder.path(), "origin.test"), |_| fresh(b"proven"));
     let wrong = Origin::start_tls(server_config(folder.path(), "other.test"), |_| fresh(b"wrong name"));
     let edge_for = |port: u16, tls: &str| {
-        let config = plain("127.0.0.1:1".parse().unwrap(), "").replace("http://127.0.0.1:1", &format!("https://localhost:{port}")).replace("timeouts", &format!("tls = {tls}\ntimeouts"));
+        let config = plain("127.0.0.1:1".parse().unwrap(), "")
+            .replace("http://127.0.0.1:1", &format!("https://localhost:{port}"))
+            .replace("timeouts", &format!("tls = {tls}\ntimeouts"));
         let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join("edge.toml"), config).unwrap();
         Edge::start_in(folder)
@@ -333,14 +352,21 @@ fn proxy_protocol_from_trusted_networks() {
 fn unknown_hosts_learn_nothing_and_hosts_are_routed() {
     let origin = Origin::start(|asked| fresh(asked.field("host").unwrap_or_default().as_bytes()));
     let distribution = |id: &str, host: &str| {
-        format!("[[distribution]]\nid = \"{id}\"\nhosts = [\"{host}\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\nhost = \"{id}.origin\"\n", origin.address)
+        format!(
+            "[[distribution]]\nid = \"{id}\"\nhosts = [\"{host}\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\nhost = \"{id}.origin\"\n",
+            origin.address
+        )
     };
     let config = format!(
         "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\", \"[::1]:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"off\"\n{}{}{}",
-        distribution("exact", "www.a.test"), distribution("wide", "*.a.test"), distribution("narrow", "*.b.a.test")
+        distribution("exact", "www.a.test"),
+        distribution("wide", "*.a.test"),
+        distribution("narrow", "*.b.a.test")
     );
     let edge = Edge::start(&config);
-    for (host, expected) in [("www.a.test", "exact.origin"), ("x.y.a.test", "wide.origin"), ("X.B.A.TEST", "narrow.origin"), ("x.a.test:8080", "wide.origin")] {
+    for (host, expected) in
+        [("www.a.test", "exact.origin"), ("x.y.a.test", "wide.origin"), ("X.B.A.TEST", "narrow.origin"), ("x.a.test:8080", "wide.origin")]
+    {
         assert_eq!(edge.get_with("/", &[&format!("Host: {host}")]).text(), expected, "{host}");
     }
     let unknown = edge.get_with("/", &["Host: nobody.test"]);
@@ -401,7 +427,10 @@ fn idle_and_slow_viewers_are_let_go() {
 #[test]
 fn connections_to_the_origin_are_used_again_only_when_nothing_is_owed() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
-        "/extra" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".to_vec())],
+        "/extra" => vec![Say::Bytes(
+            b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+                .to_vec(),
+        )],
         _ => answer(200, "Cache-Control: no-store", b"fine"),
     });
     let edge = Edge::start(&plain(origin.address, "").replace("workers = 2", "workers = 1"));

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::viewer::{Seen, Viewer, request};
+use super::viewer::{Seen, Viewer};
 
 /// A running edge. Killed when dropped.
 pub struct Edge {
@@ -110,13 +110,6 @@ impl Edge {
         self.viewer().get(path, fields)
     }
 
-    /// Any method without a body.
-    pub fn ask(&self, method: &str, path: &str, fields: &[&str]) -> Seen {
-        let mut viewer = self.viewer();
-        viewer.send(&request(method, path, fields));
-        viewer.read(method).expect("an answer")
-    }
-
     pub fn token(&self) -> String {
         std::fs::read_to_string(self.path().join("data/admin-token")).unwrap().trim().to_string()
     }
@@ -130,7 +123,8 @@ impl Edge {
     pub fn admin_with(&self, method: &str, path: &str, body: &str, fields: &str) -> (u16, String) {
         let mut tcp = TcpStream::connect(self.admin).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len());
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len());
         tcp.write_all(head.as_bytes()).unwrap();
         let mut all = String::new();
         let _ = tcp.read_to_string(&mut all);
@@ -160,7 +154,12 @@ impl Edge {
     pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let field = |name: &str| {
-            status.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
+            status
+                .lines()
+                .find(|line| line.starts_with(name))
+                .and_then(|line| line.split_whitespace().nth(1))
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0)
         };
         (field("VmRSS:"), field("VmHWM:"))
     }

@@ -5,8 +5,8 @@ pub mod origin;
 pub mod viewer;
 
 pub use edge::Edge;
-pub use origin::{Asked, Origin, Say};
-pub use viewer::{Seen, Viewer};
+pub use origin::{Origin, Say};
+pub use viewer::Viewer;
 
 use std::time::{Duration, Instant};
 
