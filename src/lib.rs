@@ -1,17 +1,32 @@
-pub mod body;
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// The rooms, in the order in which a request visits them.
+pub mod listen;
+
+pub mod gate;
+
 pub mod cache;
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod control;
+
+pub mod flow;
+
+pub mod store;
+
+pub mod region;
+
+pub mod origin;
+
 pub mod deliver;
+
+pub mod record;
+
+// What they stand on.
+pub mod body;
+pub mod clock;
 pub mod distribution;
 pub mod exchange;
-pub mod flow;
-pub mod gate;
-pub mod listen;
-pub mod origin;
-pub mod record;
-pub mod region;
 pub mod semantics;
-pub mod store;
+
+// The operator's side.
+pub mod cli;
+pub mod config;
+pub mod control;

@@ -32,6 +32,7 @@ pub fn failure(failure: Failure, name: &str) -> ViewerResponse {
         503 => "The edge or its origin is at its limit; try again shortly.",
         504 => "The origin did not answer in time.",
         400 => "The request broke off.",
+        413 => "The request body is larger than allowed.",
         _ => "The edge could not answer this request.",
     };
     let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, name, Some(&failure));

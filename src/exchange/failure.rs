@@ -29,6 +29,8 @@ pub enum FailureKind {
     Storage,
     /// The request's own body broke off.
     RequestBroken,
+    /// The request's own body is longer than allowed.
+    RequestTooLarge,
     /// Nothing may be fetched (`only-if-cached`).
     NotStored,
     /// A bug of ours, survived.
@@ -45,6 +47,7 @@ impl FailureKind {
             Self::ConnectionLimit => 503,
             Self::Storage | Self::Internal => 500,
             Self::RequestBroken => 400,
+            Self::RequestTooLarge => 413,
         }
     }
 
@@ -61,7 +64,7 @@ impl FailureKind {
             Self::ResponseMalformed => "http_protocol_error",
             Self::ConnectionLimit => "connection_limit_reached",
             Self::Storage => "proxy_internal_response",
-            Self::RequestBroken => "http_request_error",
+            Self::RequestBroken | Self::RequestTooLarge => "http_request_error",
             Self::NotStored => "http_response_incomplete",
             Self::Internal => "proxy_internal_error",
         }
@@ -69,7 +72,7 @@ impl FailureKind {
 
     /// Says whether an origin group may ask its next member.
     pub const fn fails_over(self) -> bool {
-        !matches!(self, Self::RequestBroken | Self::NotStored | Self::Internal)
+        !matches!(self, Self::RequestBroken | Self::RequestTooLarge | Self::NotStored | Self::Internal)
     }
 }
 

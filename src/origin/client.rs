@@ -293,13 +293,15 @@ impl Source for Stamped {
 fn send_failure(error: &hyper::Error) -> Failure {
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(error);
-    let mut ours = false;
+    let mut ours = None;
     while let Some(inner) = cause {
-        ours |= inner.is::<BodyError>();
+        ours = ours.or_else(|| inner.downcast_ref::<BodyError>().copied());
         words = format!("{words}: {inner}");
         cause = inner.source();
     }
-    let kind = if ours || error.is_user() {
+    let kind = if ours == Some(BodyError::TooLarge) {
+        FailureKind::RequestTooLarge
+    } else if ours.is_some() || error.is_user() {
         FailureKind::RequestBroken
     } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         FailureKind::ResponseMalformed

@@ -11,5 +11,6 @@ mod parent;
 mod readme;
 mod scenes;
 mod support;
+mod tidy;
 mod tools;
 mod wire;

@@ -1,1 +1,111 @@
+//! The README and what the first run prints, pasted line by line. Docs that lie are bugs.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The first run in a folder of its own, on free ports.
+struct FirstRun {
+    child: Child,
+    folder: tempfile::TempDir,
+    printed: Vec<String>,
+    ports: [(&'static str, u16); 3],
+}
+
+impl Drop for FirstRun {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn first_run() -> FirstRun {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    copy(&root.join("config"), &folder.path().join("config"));
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = [("8443", free()), ("8080", free()), ("9080", free())];
+    let file = folder.path().join("config/foreshore.toml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    for (usual, port) in ports {
+        text = text.replace(&format!(":{usual}"), &format!(":{port}"));
+    }
+    std::fs::write(&file, text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_foreshore"))
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut printed = Vec::new();
+    while printed.iter().filter(|line: &&String| line.starts_with("  curl")).count() < 6 {
+        printed.push(lines.next().expect("the edge prints six lines").unwrap());
+    }
+    // The access log follows on the same stream; it must not fill the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    FirstRun { child, folder, printed, ports }
+}
+
+fn paste(run: &FirstRun, line: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_foreshore")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let out =
+        Command::new("bash").arg("-c").arg(line).current_dir(run.folder.path()).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn what_the_first_run_prints_works_when_pasted() {
+    let run = first_run();
+    let lines: Vec<&String> = run.printed.iter().filter(|line| line.starts_with("  curl")).collect();
+    let expected: [&[&str]; 6] = [
+        &["200", "Miss from"],
+        &["200", "age: ", "Hit from"],
+        &["time,height_m", "2026-01-01T00:30,"],
+        &["304"],
+        &["\"Completed\""],
+        &["200", "Miss from"],
+    ];
+    for (line, expected) in lines.iter().zip(expected) {
+        let out = paste(&run, line);
+        for words in expected {
+            assert!(out.contains(words), "{line}\ngave {out}\nwithout {words:?}");
+        }
+    }
+}
+
+#[test]
+fn the_readmes_tour_gives_what_it_says() {
+    let run = first_run();
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let tour = readme.split("```sh tour\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the README has a tour");
+    let mut out = String::new();
+    let mut compared = 0;
+    for line in tour.lines() {
+        if let Some(expected) = line.strip_prefix("#> ") {
+            assert!(out.contains(expected), "expected {expected:?} in\n{out}");
+            compared += 1;
+            continue;
+        }
+        let mut command = line.to_string();
+        for (usual, port) in run.ports {
+            command = command.replace(&format!(":{usual}"), &format!(":{port}"));
+        }
+        out = paste(&run, &command);
+    }
+    assert!(compared >= 12, "the tour compares too little");
+}

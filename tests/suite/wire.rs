@@ -333,6 +333,49 @@ fn an_origin_must_prove_who_it_is() {
 }
 
 #[test]
+fn an_origin_may_ask_for_our_certificate() {
+    use rustls::pki_types::pem::PemObject;
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, ..) = certificates(folder.path(), &["localhost"]);
+    let (_, chain, key) = certificates(folder.path(), &["edge.test"]);
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(&ca).unwrap()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let own =
+        rustls::pki_types::CertificateDer::pem_file_iter(folder.path().join("tls/localhost.pem")).unwrap().map(|c| c.unwrap()).collect();
+    let own_key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.path().join("tls/localhost.key")).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_client_cert_verifier(verifier).with_single_cert(own, own_key).unwrap();
+    let origin = Origin::start_tls(std::sync::Arc::new(config), |_| fresh(b"known"));
+    let edge_with = |identity: &str| {
+        let config = plain("127.0.0.1:1".parse().unwrap(), "")
+            .replace("http://127.0.0.1:1", &format!("https://localhost:{}", origin.address.port()))
+            .replace("timeouts", &format!("tls = {{ ca = {ca:?}{identity} }}\ntimeouts"));
+        Edge::start(&config)
+    };
+    assert_eq!(edge_with(&format!(", chain = {chain:?}, key = {key:?}")).get("/a").text(), "known");
+    assert_eq!(edge_with("").get("/a").status, 502);
+    assert_eq!(edge_with(", min = \"1.3\"").get("/a").status, 502);
+}
+
+#[test]
+fn bodies_beyond_the_limit_are_refused() {
+    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
+    let config =
+        plain(origin.address, "[limits]\nrequest_body = \"1KiB\"").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
+    let edge = Edge::start(&config);
+    let mut viewer = edge.viewer();
+    viewer.send(b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 2000\r\n\r\n");
+    assert_eq!(viewer.read("POST").unwrap().status, 413);
+    assert_eq!(origin.count(), 0);
+    let mut viewer = edge.viewer();
+    viewer.send(b"POST /a HTTP/1.1\r\nHost: h.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    viewer.send(format!("800\r\n{}\r\n0\r\n\r\n", "x".repeat(2048)).as_bytes());
+    assert_eq!(viewer.read("POST").unwrap().status, 413);
+}
+
+#[test]
 fn proxy_protocol_from_trusted_networks() {
     let origin = Origin::start(|asked| fresh(asked.field("x-forwarded-for").unwrap_or_default().as_bytes()));
     let config = plain(origin.address, "").replace("workers = 2\n", "workers = 2\nproxy_protocol_from = [\"127.0.0.0/8\"]\n");
