@@ -54,11 +54,12 @@ impl Collapses {
         Self { flights: HashMap::default(), marks: HashMap::default(), next: 0, followers_max, marks_max }
     }
 
-    /// Gives a request its role. `arrived_at` is the log's head when the request arrived.
+    /// Gives a request its role. `arrived_at` is the log's head when the request arrived; `overtakes` says whether
+    /// anything since a number may cover what this key's fetch will bring.
     ///
-    /// Nobody who arrived after an invalidation follows a fetch begun before it: such a request leads a
+    /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a request leads a
     /// new fetch, which takes the old one's place (shared/design/DECISIONS.md 5).
-    pub fn join(&mut self, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Role {
+    pub fn join(&mut self, key: &[u8], arrived_at: LogNumber, now: Timestamp, overtakes: impl Fn(LogNumber) -> bool) -> Role {
         if let Some(until) = self.marks.get(key) {
             if now < *until {
                 return Role::Alone(AloneReason::Marked);
@@ -66,7 +67,7 @@ impl Collapses {
             self.marks.remove(key);
         }
         if let Some(flight) = self.flights.get_mut(key)
-            && arrived_at <= flight.asked_at
+            && (arrived_at <= flight.asked_at || !overtakes(flight.asked_at))
         {
             if flight.followers >= self.followers_max {
                 return Role::Alone(AloneReason::Crowded);
@@ -141,7 +142,7 @@ mod tests {
             let mut code = world;
             for _ in 0..5 {
                 match steps[code % steps.len()] {
-                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), NOW) {
+                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), NOW, |_| true) {
                         Role::Lead(id) => {
                             assert!(!marked[key]);
                             assert!(leads.iter().all(|(_, known, _)| *known != id), "an id is given once");
@@ -182,13 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn an_invalidation_of_something_else_parts_nobody() {
+        let mut table = Collapses::new(10, 2);
+        let Role::Lead(id) = table.join(b"a", LogNumber(0), NOW, |_| false) else { panic!("the first leads") };
+        assert_eq!(table.join(b"a", LogNumber(5), NOW, |since| since >= LogNumber(1)), Role::Follow(id));
+        assert!(matches!(table.join(b"a", LogNumber(5), NOW, |_| true), Role::Lead(_)));
+    }
+
+    #[test]
     fn marks_end_and_are_bounded() {
         let mut table = Collapses::new(10, 2);
         for key in [b"a", b"b", b"c"] {
             table.mark(key, Timestamp(2000), NOW);
         }
-        assert_eq!(table.join(b"a", LogNumber(0), NOW), Role::Alone(AloneReason::Marked));
-        assert!(matches!(table.join(b"c", LogNumber(0), NOW), Role::Lead(_)), "a third mark has no room");
-        assert!(matches!(table.join(b"a", LogNumber(0), Timestamp(2000)), Role::Lead(_)));
+        assert_eq!(table.join(b"a", LogNumber(0), NOW, |_| true), Role::Alone(AloneReason::Marked));
+        assert!(matches!(table.join(b"c", LogNumber(0), NOW, |_| true), Role::Lead(_)), "a third mark has no room");
+        assert!(matches!(table.join(b"a", LogNumber(0), Timestamp(2000), |_| true), Role::Lead(_)));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::exchange::key::LogNumber;
+use crate::exchange::key::{CacheKey, LogNumber};
 use crate::exchange::stored::Stored;
 
 /// What one invalidation names.
@@ -170,6 +170,8 @@ struct Entries {
     tags: HashMap<u64, Numbers, foldhash::fast::RandomState>,
     /// Everything up to here is old: what was folded together, and `/*`.
     everything: Numbers,
+    /// The highest number of any tag: whose response will carry it is not known before it comes.
+    any_tag: u64,
 }
 
 impl Entries {
@@ -194,7 +196,10 @@ impl Entries {
                 }
                 self.prefixes.entry(prefix.as_str().into()).or_default().raise(severity, number);
             }
-            Matcher::Tag(tag) => self.tags.entry(tag_hash(tag.as_bytes())).or_default().raise(severity, number),
+            Matcher::Tag(tag) => {
+                self.any_tag = self.any_tag.max(number);
+                self.tags.entry(tag_hash(tag.as_bytes())).or_default().raise(severity, number);
+            }
         }
     }
 
@@ -221,7 +226,7 @@ impl Entries {
         let all = self.paths.values().chain(self.prefixes.values()).chain(self.tags.values());
         let mut everything = self.everything;
         all.for_each(|numbers| everything.merge(*numbers));
-        *self = Self { everything, ..Self::default() };
+        *self = Self { everything, any_tag: self.any_tag, ..Self::default() };
     }
 }
 
@@ -277,6 +282,22 @@ impl Invalidations {
             stored.live.checked.fetch_max(head, Ordering::Relaxed);
             Validity::Valid
         }
+    }
+
+    /// Says whether anything after `since` may cover what a fetch for this key will bring.
+    pub fn overtakes(&self, key: &CacheKey, since: LogNumber) -> bool {
+        if self.head() <= since {
+            return false;
+        }
+        let all = self.entries.read();
+        let Some(entries) = all.get(key.distribution()) else { return false };
+        let found = entries.covering(&canonical(key.url()), &[]);
+        found.hard.max(found.soft).max(entries.any_tag) > since.0
+    }
+
+    /// Takes the next number without a log, where there is none (tests of the sentences).
+    pub fn next(&self) -> LogNumber {
+        LogNumber(self.head().0 + 1)
     }
 
     /// Entries held, over all distributions.

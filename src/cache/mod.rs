@@ -7,3 +7,4 @@ pub mod collapses;
 pub mod invalidations;
 pub mod lookup;
 pub mod ttl;
+pub mod written;

@@ -84,6 +84,7 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
         connection: Arc::new(connection),
         arrived_at: now,
         arrived_number: LogNumber(0),
+        interim: None,
     })
 }
 

@@ -86,8 +86,10 @@ fn start(args: &RunArgs) -> Result<(), String> {
         }
     }
     let (draining, drained) = watch::channel(false);
+    let log = Arc::new(log);
+    edge.keep_log(Arc::clone(&log));
     let control = Arc::new(Control {
-        log: Arc::new(log),
+        log,
         config: args.config.config.clone(),
         tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
         tickets,

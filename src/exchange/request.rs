@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::connection::{Connection, Scheme, Version};
 use super::key::LogNumber;
+use super::response::InterimSink;
 use crate::semantics::time::Timestamp;
 
 /// The fields of a request, as lines of a read buffer or as a map.
@@ -173,6 +174,8 @@ pub struct ViewerRequest {
     pub arrived_at: Timestamp,
     /// The invalidation log's head when the request arrived.
     pub arrived_number: LogNumber,
+    /// Where interim responses go, if the viewer can take them.
+    pub interim: Option<InterimSink>,
 }
 
 impl ViewerRequest {
@@ -217,6 +220,7 @@ impl ViewerRequest {
             connection: Arc::clone(connection),
             arrived_at: at,
             arrived_number: number,
+            interim: None,
         }
     }
 }

@@ -25,6 +25,12 @@ pub enum ReplyFrom {
     Parent(String),
 }
 
+/// An interim response of an origin (RFC 9110 §15.2): passed on as it comes, never stored.
+pub type Interim = (u16, HeaderMap);
+
+/// Where interim responses go; what finds nobody listening is dropped.
+pub type InterimSink = std::sync::Arc<dyn Fn(Interim) + Send + Sync>;
+
 /// What a viewer gets.
 pub struct ViewerResponse {
     pub status: u16,

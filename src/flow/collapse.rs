@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
 use crate::exchange::failure::Failure;
-use crate::exchange::key::LogNumber;
+use crate::exchange::key::{CacheKey, LogNumber};
 use crate::exchange::response::Reply;
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::NotKept;
@@ -69,7 +69,8 @@ impl CollapseTable {
     /// Joins the fetch for a key, or begins it.
     pub fn join(self_: &Arc<crate::flow::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
         let mut shard = self_.collapses.shard(key).lock();
-        match shard.table.join(key, arrived_at, now) {
+        let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
+        match shard.table.join(key, arrived_at, now, overtakes) {
             Role::Alone(why) => Part::Alone(why),
             Role::Follow(id) => match shard.outlooks.get(&id) {
                 Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None }),

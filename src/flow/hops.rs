@@ -46,6 +46,7 @@ impl Core {
             let origin = &distribution.origins[*at];
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
+            request.interim = errand.request.interim.clone();
             let came = self.upstream.ask(origin, request).await;
             let moves_on = match &came {
                 Ok(reply) => failover.contains(&reply.status),

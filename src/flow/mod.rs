@@ -10,18 +10,20 @@ pub mod hit;
 pub mod hops;
 pub mod serve;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use crate::cache::invalidations::Invalidations;
+use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
+use crate::exchange::key::LogNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::{AppliedNumbers, Region};
 use crate::store::Memory;
+use crate::store::log::{Log, Record};
 use collapse::CollapseTable;
 
 /// A site in force, and what hangs on it.
@@ -43,6 +45,9 @@ pub struct Edge {
     pub node: String,
     fills: AtomicUsize,
     pub tally: Tally,
+    log: OnceLock<Arc<Log>>,
+    /// Somebody should look at the log: there is something for the parents.
+    pub news: tokio::sync::Notify,
     /// How far the logs of trusted edges are in effect here.
     pub applied: AppliedNumbers,
 }
@@ -81,9 +86,39 @@ impl Edge {
             node,
             fills: AtomicUsize::new(0),
             tally: Tally::default(),
+            log: OnceLock::new(),
+            news: tokio::sync::Notify::new(),
             applied: AppliedNumbers::default(),
             running: ArcSwap::from_pointee(Running { site, counts, region }),
         })
+    }
+
+    /// Gives the edge the log that its invalidations are written to.
+    pub fn keep_log(&self, log: Arc<Log>) {
+        let _ = self.log.set(log);
+    }
+
+    /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.
+    pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
+        let (edge, log) = (Arc::clone(self), self.log.get().cloned());
+        let apply = move || {
+            let at = edge.clock.now().0;
+            let record = Record { number: 0, id: String::new(), distribution, matchers, severity: Severity::Hard, at, from: None };
+            let in_force = |record: &Record| {
+                edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
+            };
+            let noted = log.map(|log| log.note(record.clone(), in_force));
+            if !matches!(noted, Some(Ok(_))) {
+                // Without a log, or with a broken one, it still holds for as long as we live.
+                in_force(&Record { number: edge.invalidations.next().0, ..record });
+            }
+            edge.news.notify_one();
+        };
+        if self.log.get().is_some() {
+            let _ = tokio::task::spawn_blocking(apply).await;
+        } else {
+            apply();
+        }
     }
 
     /// The site in force.

@@ -8,6 +8,7 @@ use super::{Core, Running};
 use crate::body::Body;
 use crate::cache::ask::{self, Asked};
 use crate::cache::lookup::{Lookup, lookup, may_stand_in};
+use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::exchange::connection::{Asker, Connection};
 use crate::exchange::failure::{Failure, FailureKind};
@@ -134,11 +135,9 @@ impl Core {
         let reply = self.ask_the_hops(errand, asked, &Asking::Pass, body).await?;
         let name = &asked.routed.distribution.x_cache_name;
         let status = reply.status;
-        if !asked.head().method.is_safe() && (200..400).contains(&status) {
-            // RFC 9111 §4.4. Other methods and the same URL under other key parts follow with the whole rule set.
-            for stored in &self.edge.store.find(asked.key) {
-                self.edge.store.remove(stored);
-            }
+        let matchers = written::matchers(asked, status, &reply.fields);
+        if !matchers.is_empty() {
+            self.edge.written(asked.routed.distribution.id.clone(), matchers).await;
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))

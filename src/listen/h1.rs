@@ -21,7 +21,7 @@ use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::request::{RequestHead, ViewerRequest};
-use crate::exchange::response::ViewerResponse;
+use crate::exchange::response::{Interim, ViewerResponse};
 use crate::flow::hit::{self, Hit};
 use crate::record::Record;
 use crate::semantics::time::Timestamp;
@@ -225,12 +225,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         };
         let expects = request.fields.contains_key(http::header::EXPECT) && request.version == Version::Http11;
         let core = Arc::clone(&self.worker.core);
+        let mut request = request;
+        let mut interims = Interims::listen(&mut request);
         let (sent, read, mut response) = if framing == Framing::None {
-            let mut response = core.serve(request, Body::Empty).await;
+            let serving = core.serve(request, Body::Empty);
+            let mut response = interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await;
             let sent = h1_write::send(&mut self.io, &mut self.out, to, &mut response).await;
             (sent, true, response)
         } else {
-            self.exchange_with_body(core, request, framing, to, expects).await
+            self.exchange_with_body(core, request, framing, to, expects, interims).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         facts.record(self.worker, &mut response, sent, micros);
@@ -245,6 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         framing: Framing,
         to: To,
         expects: bool,
+        mut interims: Interims,
     ) -> (Sent, bool, ViewerResponse) {
         let (mut reading, mut writing) = tokio::io::split(&mut self.io);
         let (tx, rx) = mpsc::channel(2);
@@ -271,11 +275,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
                     () = wanted.notified() => {
                         let _ = h1_write::write_parts(&mut writing, [b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""], to.stall).await;
-                        serving.await
+                        interims.pass_on(&mut writing, out, to.stall, serving).await
                     }
                 }
             } else {
-                serving.await
+                interims.pass_on(&mut writing, out, to.stall, serving).await
             };
             let sent = h1_write::send(&mut writing, out, to, &mut response).await;
             (sent, response, to.after)
@@ -442,6 +446,50 @@ impl Facts {
             failure: response.failure.as_ref(),
             aborted: sent.end == SendEnd::Broken,
         });
+    }
+}
+
+/// Interim responses on their way to an HTTP/1.1 viewer.
+struct Interims(Option<mpsc::Receiver<Interim>>);
+
+/// More than this of them waiting is nobody's need.
+const INTERIMS: usize = 8;
+
+impl Interims {
+    // HTTP/1.0 knows none (RFC 9110 §15.2).
+    fn listen(request: &mut ViewerRequest) -> Self {
+        if request.version == Version::Http10 {
+            return Self(None);
+        }
+        let (tx, rx) = mpsc::channel(INTERIMS);
+        request.interim = Some(Arc::new(move |interim| drop(tx.try_send(interim))));
+        Self(Some(rx))
+    }
+
+    /// Writes each as it comes, until the final answer is there.
+    async fn pass_on<W: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut W,
+        out: &mut Vec<u8>,
+        stall: Duration,
+        serving: impl Future<Output = ViewerResponse>,
+    ) -> ViewerResponse {
+        let mut serving = std::pin::pin!(serving);
+        let Some(waiting) = &mut self.0 else { return serving.await };
+        let response = loop {
+            tokio::select! {
+                biased;
+                Some(interim) = waiting.recv() => {
+                    h1_write::write_interim(out, &interim);
+                    let _ = h1_write::flush_out(io, out, stall).await;
+                }
+                response = &mut serving => break response,
+            }
+        };
+        while let Ok(interim) = waiting.try_recv() {
+            h1_write::write_interim(out, &interim);
+        }
+        response
     }
 }
 

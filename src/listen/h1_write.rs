@@ -43,6 +43,18 @@ pub fn write_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes an interim response, whole.
+pub fn write_interim(out: &mut Vec<u8>, (status, fields): &(u16, http::HeaderMap)) {
+    write_status(out, *status);
+    for (name, value) in fields {
+        write_name(out, name.as_str());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Says what happens to the connection, where that is not the version's default, and ends the head.
 pub fn write_end(out: &mut Vec<u8>, version: Version, after: After) {
     match (version, after) {

@@ -161,6 +161,7 @@ impl Stream {
             connection: Arc::clone(&self.connection),
             arrived_at: now,
             arrived_number: number(edge),
+            interim: None,
         };
         let began = Instant::now();
         let facts = Facts::of(&request);

@@ -243,6 +243,17 @@ fn into_http(request: OriginRequest, sent_at: &Arc<Mutex<Instant>>) -> Result<Re
     let uri = request.target.parse().or_else(|_| crate::cache::invalidations::canonical(request.target.as_bytes()).parse());
     *built.uri_mut() = uri.map_err(|_| Failure::new(FailureKind::Internal, "the target is no URI"))?;
     *built.headers_mut() = request.fields;
+    if let Some(sink) = request.interim {
+        hyper::ext::on_informational(&mut built, move |interim| {
+            let status = interim.status().as_u16();
+            // 100 is between us and the origin, 101 nobody asked for.
+            if status > 101 {
+                let mut fields = interim.headers().clone();
+                crate::semantics::hop_by_hop::strip(&mut fields);
+                sink((status, fields));
+            }
+        });
+    }
     Ok(built)
 }
 
@@ -255,6 +266,7 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     copy
 }
 

@@ -11,6 +11,7 @@ use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{HostRule, Origin, OriginKind};
 use crate::exchange::chosen;
+use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
 use crate::semantics::hop_by_hop;
 
@@ -32,6 +33,8 @@ pub struct OriginRequest {
     pub target: String,
     pub fields: HeaderMap,
     pub body: Body,
+    /// Where interim responses go.
+    pub interim: Option<InterimSink>,
 }
 
 /// Facts of this node that go into requests.
@@ -67,7 +70,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         Asking::Pass => head.method.clone(),
         Asking::Fill | Asking::Revalidate(_) => Method::GET,
     };
-    OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty }
+    OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty, interim: None }
 }
 
 // Everything end-to-end; what a fill must not ask for is taken out.

@@ -107,7 +107,10 @@ impl Forwarder {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut turn = 0u32;
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = control.edge.news.notified() => {}
+            }
             turn = turn.wrapping_add(1);
             let last = control.log.last();
             for receiver in control.forwarder.receivers(&control) {

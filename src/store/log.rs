@@ -69,6 +69,12 @@ pub struct Log {
     inner: Mutex<Inner>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Synced {
+    Yes,
+    Later,
+}
+
 struct Inner {
     file: Box<dyn LogFile>,
     len: u64,
@@ -130,7 +136,17 @@ impl Log {
 
     /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody else can
     /// take one, so that numbers take effect in order. An error means that nothing happened.
-    pub fn accept(&self, mut record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+    pub fn accept(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+        self.write(record, Synced::Yes, apply)
+    }
+
+    /// The same without the sync, for what follows from a viewer's own write: it takes effect at once, and after a
+    /// power cut nothing that it covers is left in memory.
+    pub fn note(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+        self.write(record, Synced::Later, apply)
+    }
+
+    fn write(&self, mut record: Record, synced: Synced, apply: impl FnOnce(&Record)) -> io::Result<Record> {
         let mut inner = self.inner.lock();
         if inner.broken {
             return Err(io::Error::other("the invalidation log could not be written before; restart after mending the disk"));
@@ -138,7 +154,7 @@ impl Log {
         record.number = inner.last + 1;
         let mut bytes = Vec::with_capacity(256);
         encode(&record, &mut bytes)?;
-        let written = inner.file.append(&bytes).and_then(|()| inner.file.sync());
+        let written = inner.file.append(&bytes).and_then(|()| if synced == Synced::Yes { inner.file.sync() } else { Ok(()) });
         if let Err(error) = written {
             let len = inner.len;
             inner.broken = inner.file.truncate(len).and_then(|()| inner.file.sync()).is_err();
@@ -167,7 +183,8 @@ impl Log {
 
     /// The newest records first, at most `most`.
     pub fn newest(&self, most: usize) -> Vec<Record> {
-        self.inner.lock().shown.iter().rev().take(most).cloned().collect()
+        // Those without an id follow from viewers' writes; nobody asked for them by name.
+        self.inner.lock().shown.iter().rev().filter(|record| !record.id.is_empty()).take(most).cloned().collect()
     }
 
     /// One record by its id.

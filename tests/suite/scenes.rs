@@ -136,6 +136,7 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
         connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer }),
         arrived_at: now,
         arrived_number: number,
+        interim: None,
     }
 }
 

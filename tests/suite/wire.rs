@@ -227,6 +227,28 @@ fn hundred_continue_is_sent_when_the_body_is_wanted() {
     assert!(origin.seen().last().unwrap().field("t").is_none(), "trailers stop here");
 }
 
+#[test]
+fn interim_responses_pass_and_leave_no_trace() {
+    let origin = Origin::start(|_| {
+        let mut steps = vec![
+            Say::Bytes(b"HTTP/1.1 102 Processing\r\nX-Interim: a\r\n\r\n".to_vec()),
+            Say::Wait(Duration::from_millis(100)),
+            Say::Bytes(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n".to_vec()),
+        ];
+        steps.extend(fresh(b"final"));
+        steps
+    });
+    let edge = Edge::before(origin.address, "");
+    let mut viewer = edge.viewer();
+    viewer.send(&request("GET", "/a", &[]));
+    let all = viewer.read_all_heads();
+    assert_eq!(all.iter().map(|seen| seen.status).collect::<Vec<_>>(), [102, 103, 200]);
+    assert_eq!(all[1].field("link").as_deref(), Some("</s.css>; rel=preload"));
+    assert!(all[2].field("link").is_none() && all[2].field("x-interim").is_none());
+    let hit = edge.get("/a");
+    assert_eq!((hit.status, hit.cache(), hit.field("link")), (200, "Hit".into(), None));
+}
+
 fn https_edge(origin: &Origin, names: &[&str], more: &str) -> (Edge, std::path::PathBuf) {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), names);

@@ -87,6 +87,23 @@ impl Viewer {
         self.read("GET").expect("an answer")
     }
 
+    /// Reads interim responses and the final one.
+    pub fn read_all_heads(&mut self) -> Vec<Seen> {
+        let mut all = Vec::new();
+        loop {
+            while !self.buffer.windows(4).any(|w| w == b"\r\n\r\n") && self.more() {}
+            let end = self.buffer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+            let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            if status >= 200 {
+                all.extend(self.read("GET"));
+                return all;
+            }
+            self.buffer.drain(..end);
+            all.push(Seen { status, head, body: Vec::new(), whole: true, closed: false });
+        }
+    }
+
     /// Reads one response; `None` if the connection ended before a head.
     pub fn read(&mut self, method: &str) -> Option<Seen> {
         loop {

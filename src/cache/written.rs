@@ -1,0 +1,94 @@
+//! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111 §4.4).
+
+use http::HeaderMap;
+use http::header::{CONTENT_LOCATION, LOCATION};
+
+use super::ask::Asked;
+use super::invalidations::{Matcher, canonical};
+use crate::exchange::chosen;
+use crate::exchange::request::split_target;
+
+/// The invalidations that follow from an answer; none unless an unsafe method succeeded.
+///
+/// A method that is not known counts as unsafe; a failure changes nothing.
+pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
+    let head = asked.head();
+    if head.method.is_safe() || !(200..400).contains(&status) {
+        return Vec::new();
+    }
+    let mut all = vec![matcher(asked, asked.routed.path, head.query)];
+    for name in [LOCATION, CONTENT_LOCATION] {
+        let target = fields.get(&name).and_then(|value| value.to_str().ok()).and_then(|text| same_origin(asked, text));
+        if let Some(target) = target {
+            let (path, query) = split_target(&target);
+            let more = matcher(asked, path, query);
+            if !all.contains(&more) {
+                all.push(more);
+            }
+        }
+    }
+    all
+}
+
+// The URL as keys of its own behavior hold it.
+fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Matcher {
+    let behavior = asked.routed.distribution.behavior(path);
+    let mut url = Vec::new();
+    chosen::write_keyed_url(&mut url, behavior, path, query);
+    Matcher::Path(canonical(&url))
+}
+
+/// A reference resolved against the request's URL: path and query, if it stays with the same host.
+pub fn same_origin(asked: &Asked<'_>, reference: &str) -> Option<String> {
+    let head = asked.head();
+    let reference = reference.split('#').next().unwrap_or("");
+    let without_scheme = reference.strip_prefix("https:").or_else(|| reference.strip_prefix("http:")).unwrap_or(reference);
+    let local = match without_scheme.strip_prefix("//") {
+        Some(rest) => {
+            let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(cut);
+            if !authority.eq_ignore_ascii_case(head.authority) {
+                return None;
+            }
+            if path.starts_with('/') { path.to_string() } else { format!("/{path}") }
+        }
+        None if without_scheme.starts_with('/') => without_scheme.to_string(),
+        None if without_scheme.starts_with('?') => format!("{}{without_scheme}", asked.routed.path),
+        None if without_scheme.is_empty() => return None,
+        None => {
+            let folder = asked.routed.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{folder}/{without_scheme}")
+        }
+    };
+    Some(without_dots(&local))
+}
+
+// Dot segments resolved (RFC 3986 §5.2.4).
+fn without_dots(target: &str) -> String {
+    let (path, query) = split_target(target);
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    if matches!(path.rsplit('/').next(), Some("." | "..")) {
+        kept.push("");
+    }
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{query}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_resolved() {
+        for (target, expected) in [("/a/b/../c?x=..", "/a/c?x=.."), ("/a/./b", "/a/b"), ("/../a", "/a"), ("/a/..", "/"), ("/", "/")] {
+            assert_eq!(without_dots(target), expected, "{target}");
+        }
+    }
+}
