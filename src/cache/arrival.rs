@@ -11,9 +11,9 @@ use super::lookup::may_stand_in;
 use super::ttl::{self, Circumstances};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::exchange::chosen;
-use crate::exchange::stored::{Life, Selector, Stored};
+use crate::exchange::stored::{Life, Selector, Stored, TtlRule};
 use crate::exchange::verdict::NotKept;
-use crate::semantics::freshness::{Exchanged, date_value, initial_age};
+use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
 use crate::semantics::merge::{self, Confirms};
 use crate::semantics::time::Timestamp;
 use crate::semantics::vary::{self, Vary};
@@ -98,6 +98,56 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
             Arrived::Freshen(Box::new(keeping), merged)
         }
     }
+}
+
+/// What the answer to a HEAD says of a stored GET response (RFC 9111 §4.3.5).
+pub enum HeadNews {
+    /// It agrees: the stored response is as good as new.
+    Freshen(Box<Keeping>, HeaderMap),
+    /// It speaks of something else: the stored one is to be validated before its next use.
+    Differs,
+    Nothing,
+}
+
+/// Compares a HEAD's answer with what is stored.
+pub fn on_head(asked: &Asked<'_>, stored: &Arc<Stored>, status: u16, fields: &HeaderMap, when: Exchanged) -> HeadNews {
+    if status != 200 || stored.status != 200 || !stored.content.is_complete() {
+        return HeadNews::Nothing;
+    }
+    let agrees = |name: &HeaderName, ours: Option<&[u8]>| fields.get(name).is_none_or(|value| Some(value.as_bytes()) == ours);
+    let length = stored.content.length().map(|len| len.to_string());
+    let same = agrees(&http::header::ETAG, stored.head.etag())
+        && agrees(&http::header::LAST_MODIFIED, stored.head.last_modified())
+        && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes));
+    if !same {
+        return HeadNews::Differs;
+    }
+    // Without a validator nothing says that it is the same.
+    if stored.head.etag().is_none() && stored.head.last_modified().is_none() {
+        return HeadNews::Nothing;
+    }
+    match on_confirmation(asked, stored, fields, when) {
+        Arrived::Freshen(keeping, merged) => HeadNews::Freshen(keeping, merged),
+        Arrived::Keep(_) | Arrived::Relay(_) | Arrived::Reuse(_) | Arrived::AskAgain => HeadNews::Nothing,
+    }
+}
+
+/// Says whether the answer to a POST may be kept as the answer to a GET of the same URL (RFC 9110 §9.3.3): it says
+/// so itself, by Content-Location, and states how long it is fresh.
+pub fn keeping_of_post(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Option<Box<Keeping>> {
+    let head = asked.head();
+    let location = fields.get(http::header::CONTENT_LOCATION)?.to_str().ok()?;
+    let target = super::written::same_origin(asked, location)?;
+    let ours = match head.query {
+        Some(query) => format!("{}?{query}", asked.routed.path),
+        None => asked.routed.path.to_string(),
+    };
+    if *head.method != http::Method::POST || status != 200 || target != ours || asked.routed.behavior.cache.ttl.is_off() {
+        return None;
+    }
+    let keeping = keeping(asked, status, fields, when).ok()?;
+    let stated = matches!(keeping.life.rule, TtlRule::Origin(source) if source != LifetimeSource::Heuristic);
+    stated.then(|| Box::new(keeping))
 }
 
 fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Result<Keeping, NotKept> {

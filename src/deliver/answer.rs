@@ -23,7 +23,7 @@ pub enum Answer {
 
 /// Chooses the form. Conditions and ranges are looked at only for a stored 200.
 pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer {
-    if stored.status != 200 {
+    if stored.status != 200 || !matches!(*head.method, Method::GET | Method::HEAD) {
         return Answer::Whole;
     }
     let known = &head.known;

@@ -77,7 +77,7 @@ impl Core {
         }
     }
 
-    async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+    pub(super) async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
         let name = &asked.routed.distribution.x_cache_name;
         match waiter.wait(None).await {
             Waited::Yours(why, reply) => {

@@ -18,9 +18,9 @@ use crate::cache::lookup::may_stand_in;
 use crate::exchange::failure::Failure;
 use crate::exchange::key::{CacheKey, LogNumber};
 use crate::exchange::request::ViewerRequest;
-use crate::exchange::response::Reply;
+use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::{Live, Stored, StoredHead};
-use crate::exchange::verdict::NotKept;
+use crate::exchange::verdict::{NotKept, Reason};
 use crate::gate;
 use crate::origin::request::Asking;
 use crate::semantics::freshness::Exchanged;
@@ -185,6 +185,30 @@ impl Core {
         }
     }
 
+    /// Keeps a reply that came for one viewer, and answers that viewer from what is kept.
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        keeping: Box<Keeping>,
+        reply: Reply,
+        reason: Reason,
+    ) -> Result<ViewerResponse, Failure> {
+        // After the write it answered: what it brings is the new state.
+        let number = self.edge.invalidations.head();
+        let (ticket, waiter) = Ticket::alone();
+        let (core, key) = (Arc::clone(self), CacheKey::new(asked.key));
+        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::clone(&errand.request) };
+        tokio::spawn(async move {
+            let head = errand.request.head();
+            let Ok(routed) = gate::route(&errand.running.site, &head) else { return };
+            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed) };
+            let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, errand: &errand };
+            core.keep(&marks, &key, None, Brought { keeping, reply: Box::new(reply), number }, ticket).await;
+        });
+        self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer to a write was lost")))
+    }
+
     // Streams a body into the store; one that outgrows it goes on as a window for those who read already.
     async fn pump(&self, errand: &Errand, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
         let limits = &errand.running.site.limits;
@@ -233,7 +257,14 @@ impl Core {
         }
     }
 
-    fn freshen(&self, key: &CacheKey, old: &Arc<Stored>, keeping: Keeping, fields: &http::HeaderMap, number: LogNumber) -> Arc<Stored> {
+    pub(super) fn freshen(
+        &self,
+        key: &CacheKey,
+        old: &Arc<Stored>,
+        keeping: Keeping,
+        fields: &http::HeaderMap,
+        number: LogNumber,
+    ) -> Arc<Stored> {
         let content = Arc::clone(&old.content);
         let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
         fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);

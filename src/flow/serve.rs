@@ -6,20 +6,23 @@ use std::sync::Arc;
 
 use super::{Core, Running};
 use crate::body::Body;
-use crate::cache::ask::{self, Asked};
-use crate::cache::lookup::{Lookup, lookup, may_stand_in};
+use crate::cache::arrival::{self, HeadNews};
+use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::invalidations::Validity;
+use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::exchange::connection::{Asker, Connection};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::LogNumber;
 use crate::exchange::request::ViewerRequest;
-use crate::exchange::response::ViewerResponse;
+use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::gate;
 use crate::origin::request::Asking;
 use crate::region;
+use crate::semantics::freshness::Exchanged;
 use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
 
@@ -124,7 +127,7 @@ impl Core {
             && may_stand_in(stored, &self.edge.invalidations, now)
     }
 
-    /// Fetches for this viewer alone; nothing is kept.
+    /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may confirm.
     pub(super) async fn relay(
         self: &Arc<Self>,
         errand: &Errand,
@@ -132,15 +135,39 @@ impl Core {
         why: PassReason,
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
+        let number = self.edge.invalidations.head();
         let reply = self.ask_the_hops(errand, asked, &Asking::Pass, body).await?;
         let name = &asked.routed.distribution.x_cache_name;
         let status = reply.status;
+        let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = written::matchers(asked, status, &reply.fields);
         if !matchers.is_empty() {
             self.edge.written(asked.routed.distribution.id.clone(), matchers).await;
         }
+        if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
+            return self.adopt(errand, asked, keeping, reply, Reason::Pass(why)).await;
+        }
+        if asked.wants.method == Wanted::Head {
+            self.learn_from_head(asked, &reply, when, number);
+        }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))
+    }
+
+    fn learn_from_head(&self, asked: &Asked<'_>, reply: &Reply, when: Exchanged, number: LogNumber) {
+        let found = self.edge.store.find(asked.key);
+        let Some(stored) = choose(asked.head().fields, &found) else { return };
+        if self.edge.invalidations.validity(stored) != Validity::Valid {
+            return;
+        }
+        match arrival::on_head(asked, stored, reply.status, &reply.fields, when) {
+            HeadNews::Freshen(keeping, mut fields) => {
+                arrival::strip_for_storage(asked, &mut fields);
+                self.freshen(&stored.key, stored, *keeping, &fields, number);
+            }
+            HeadNews::Differs => stored.live.suspect.store(true, std::sync::atomic::Ordering::Relaxed),
+            HeadNews::Nothing => {}
+        }
     }
 }
 
