@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::{SET_COOKIE, VARY};
+use http::header::{CONTENT_ENCODING, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ask::Asked;
 use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
 use super::ttl::{self, Circumstances};
-use crate::distribution::cache_policy::{Listed, Semantics};
+use crate::distribution::cache_policy::{Codings, Listed, Semantics};
 use crate::exchange::chosen;
+use crate::exchange::connection::Version;
 use crate::exchange::stored::{Life, Selector, Stored, TtlRule};
 use crate::exchange::verdict::NotKept;
+use crate::semantics::coding::{self, Coding};
 use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
 use crate::semantics::merge::{self, Confirms};
 use crate::semantics::time::Timestamp;
@@ -33,6 +35,8 @@ pub enum Arrived {
 
 /// Everything `Stored` needs beside its content.
 pub struct Keeping {
+    /// To be applied on the way into the store.
+    pub coding: Option<Coding>,
     pub selector: Selector,
     pub born: Timestamp,
     pub date: Timestamp,
@@ -78,7 +82,13 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
     if merge::confirms(&merged, fields) == Confirms::No || !stored.content.is_complete() {
         return Arrived::AskAgain;
     }
+    let (was_weak, was_encoded) = (stored.head.etag().is_some_and(|tag| tag.starts_with(b"W/")), merged.contains_key(CONTENT_ENCODING));
     merge::update(&mut merged, fields);
+    if was_encoded && was_weak {
+        // The origin speaks of its own, unencoded response.
+        coding::weaken_tag(&mut merged);
+        coding::vary_on_coding(&mut merged);
+    }
     if !fields.contains_key(http::header::DATE) {
         // RFC 9110 §6.6.1: a recipient with a clock notes when it came; the old Date was said of the old answer.
         merged.insert(http::header::DATE, crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)));
@@ -89,6 +99,7 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
         Err(_) => {
             let life = Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
             let keeping = Keeping {
+                coding: None,
                 selector: stored.selector.clone(),
                 born: when.arrived_at,
                 date: date_value(&merged, when.arrived_at),
@@ -161,7 +172,17 @@ fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) 
     let selector = selector(asked, fields)?;
     let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
     let tags = tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).into_iter().map(http::HeaderValue::as_bytes));
-    Ok(Keeping { selector, born, date: date_value(fields, when.arrived_at), life, tags })
+    Ok(Keeping { coding: coding(asked, life), selector, born, date: date_value(fields, when.arrived_at), life, tags })
+}
+
+// The coding that this variant of the key is for. CloudFront prefers br to gzip; zstd, ours, stands between.
+fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
+    let enabled = asked.routed.behavior.cache.compress;
+    let accepted = chosen::accepted_codings(asked.head(), enabled);
+    let order = [(Codings::BR, Coding::Brotli), (Codings::ZSTD, Coding::Zstd), (Codings::GZIP, Coding::Gzip)];
+    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings (CLOUDFRONT.md §7).
+    let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
+    order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
 // shared/design/DECISIONS.md 2: a field that the origin did not receive cannot have shaped its answer; one

@@ -9,6 +9,7 @@ use super::collapse::{FillEnd, Ticket};
 use super::fetch::{FillPlace, internal};
 use super::serve::Errand;
 use super::{Core, Running, Tally};
+use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
 use crate::cache::arrival::{Arrived, Keeping, on_arrival, strip_for_storage};
@@ -23,6 +24,7 @@ use crate::exchange::stored::{Live, Stored, StoredHead};
 use crate::exchange::verdict::{NotKept, Reason};
 use crate::gate;
 use crate::origin::request::Asking;
+use crate::semantics::coding::{may_encode, note_coding};
 use crate::semantics::freshness::Exchanged;
 
 /// One fill, with everything it needs of its own.
@@ -139,7 +141,7 @@ impl Core {
     async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, ticket: Ticket) {
         let Brought { keeping, mut reply, number } = brought;
         let max = marks.errand.running.site.store.max_object;
-        let length = reply.body.length();
+        let mut length = reply.body.length();
         if length.is_some_and(|len| len > max) {
             marks.mark();
             ticket.hand_over(NotKept::TooLarge, *reply);
@@ -148,6 +150,16 @@ impl Core {
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
         strip_for_storage(marks.asked, &mut fields);
+        if let Some(coding) = keeping.coding.filter(|_| may_encode(reply.status, &fields, length)) {
+            match Compressed::new(body, coding) {
+                Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
+                Err(error) => return ticket.land(FillEnd::Failed(internal(&format!("an encoder could not be made: {error}")))),
+            }
+            note_coding(&mut fields, coding);
+            // A reply that finds no room is handed over as it would have been kept.
+            note_coding(&mut reply.fields, coding);
+            length = None;
+        }
         let (content, writer) = match body {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Bytes(bytes) => {

@@ -249,6 +249,45 @@ fn interim_responses_pass_and_leave_no_trace() {
     assert_eq!((hit.status, hit.cache(), hit.field("link")), (200, "Hit".into(), None));
 }
 
+#[test]
+fn text_is_encoded_once_and_each_coding_apart() {
+    let page = "a line of text that compresses well\n".repeat(200);
+    let body = page.clone();
+    let origin = Origin::start(move |asked| {
+        if asked.field("if-none-match").is_some() {
+            return answer(304, "ETag: \"v1\"\nCache-Control: max-age=60", b"");
+        }
+        answer(200, "Cache-Control: max-age=60\nContent-Type: text/html; charset=utf-8\nETag: \"v1\"", body.as_bytes())
+    });
+    let policy = "[cache_policy.c]\nttl = { min = \"0s\" }\ncompress = [\"br\", \"gzip\", \"zstd\"]\n";
+    let edge = Edge::start(&plain(origin.address, policy).replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"c\"\n"));
+    for (accepts, coding) in
+        [("gzip, deflate, br", Some("br")), ("gzip;q=1, br;q=0", Some("gzip")), ("zstd", Some("zstd")), ("identity", None)]
+    {
+        for cache in ["Miss", "Hit"] {
+            let seen = edge.get_with("/page", &[&format!("Accept-Encoding: {accepts}")]);
+            assert_eq!((seen.cache(), seen.field("content-encoding").as_deref()), (cache.into(), coding), "{accepts}");
+            if let Some(coding) = coding {
+                assert!(seen.whole && seen.body.len() < 500 && seen.field("vary").as_deref() == Some("Accept-Encoding"), "{}", seen.head);
+                assert_eq!(seen.field("etag").as_deref(), Some("W/\"v1\""), "{coding}");
+            } else {
+                assert_eq!(seen.text(), page);
+            }
+        }
+    }
+    assert_eq!(origin.count(), 4);
+    assert_eq!(origin.seen()[0].field("accept-encoding").as_deref(), Some("br,gzip"));
+    // A confirmation by the origin's own strong tag keeps ours weak.
+    edge.admin("POST", "/v1/invalidations", r#"{"paths":["/page"],"soft":true}"#);
+    let seen = edge.get_with("/page", &["Accept-Encoding: gzip, deflate, br"]);
+    assert_eq!(
+        (seen.cache(), seen.field("content-encoding").as_deref(), seen.field("etag").as_deref()),
+        ("RefreshHit".into(), Some("br"), Some("W/\"v1\""))
+    );
+    let out = std::process::Command::new("curl").args(["-s", "--compressed"]).arg(format!("http://{}/page", edge.http)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), page, "and curl reads it");
+}
+
 fn https_edge(origin: &Origin, names: &[&str], more: &str) -> (Edge, std::path::PathBuf) {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), names);
