@@ -166,6 +166,7 @@ fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) 
     let seen = Circumstances {
         authorization: chosen::authorization_unkeyed(behavior, asked.head()),
         identity: chosen::shows_identity_unkeyed(behavior, asked.head()),
+        error_ttl: asked.routed.distribution.error_response(behavior, status).and_then(|rule| rule.ttl),
         cookies: behavior.cache.key.cookies == Listed::None && behavior.origin_request.cookies != Listed::None,
     };
     let life = ttl::life(&behavior.cache, status, fields, when, seen)?;

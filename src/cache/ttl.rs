@@ -21,6 +21,8 @@ pub struct Circumstances {
     pub identity: bool,
     /// Cookies reach the origin and are not in the key, whether this request had any or not.
     pub cookies: bool,
+    /// The error caching minimum TTL of this status, where it is not the policy's.
+    pub error_ttl: Option<std::time::Duration>,
 }
 
 /// Decides a lifetime, or says why the response is not kept.
@@ -37,7 +39,7 @@ pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchang
     }
     let initial_age = freshness::initial_age(fields, when);
     let (fresh, rule, reuse) = match policy.semantics {
-        Semantics::CloudFront if status >= 400 => error_lifetime(policy, status, &cc, explicit, initial_age)?,
+        Semantics::CloudFront if status >= 400 => error_lifetime(policy, status, &cc, explicit, initial_age, seen)?,
         Semantics::CloudFront => cloudfront_lifetime(policy, &cc, explicit, initial_age, seen),
         Semantics::Rfc9111 => rfc9111_lifetime(policy, status, fields, &cc, explicit, when, initial_age)?,
     };
@@ -123,6 +125,7 @@ fn error_lifetime(
     cc: &CacheControl,
     explicit: Option<Lifetime>,
     initial_age: u64,
+    seen: Circumstances,
 ) -> Result<Decided, NotKept> {
     // Any directive but a lifetime means the minimum.
     let plain = ![Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
@@ -133,7 +136,7 @@ fn error_lifetime(
         _ => return Err(NotKept::Status),
     };
     let capped = said.map_or(0, |said| said.millis.min(millis(policy.ttl.max())));
-    let least = millis(policy.error_ttl).saturating_add(initial_age);
+    let least = millis(seen.error_ttl.unwrap_or(policy.error_ttl)).saturating_add(initial_age);
     match said {
         Some(said) if capped >= least => Ok((capped, TtlRule::Origin(said.source), Reuse::WhileFresh)),
         _ => Ok((least, TtlRule::Error, Reuse::WhileFresh)),

@@ -14,7 +14,9 @@ use super::compile_tls::read_identity;
 use super::credentials;
 use super::reader::{Found, Table};
 use super::report::nearest;
-use crate::distribution::behavior::{Behavior, Derived, Methods, Target, ViewerProtocol};
+use crate::distribution::behavior::{
+    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, Target, Unauthorised, ViewerProtocol,
+};
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::host::{HostPattern, parse_authority};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Timeouts, TlsVersion};
@@ -49,6 +51,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
+    let error_responses = error_responses(&mut table);
     let behaviors = behaviors(&mut table, scope, &origins, &groups, ordinal);
     if id.is_none() && !table.has("id") {
         table.missing("id", "id = \"EDEMO\"");
@@ -64,6 +67,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         origins: origins.into_iter().map(|(_, origin)| Arc::new(origin)).collect(),
         groups,
         behaviors,
+        error_responses,
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         x_cache_name: x_cache_name.into(),
     };
@@ -401,6 +405,8 @@ struct Rules {
     origin_request: Arc<OriginRequestPolicy>,
     viewer_protocol: ViewerProtocol,
     methods: Methods,
+    error_responses: Vec<ErrorResponse>,
+    client_invalidation: Option<ClientInvalidation>,
 }
 
 impl Default for Rules {
@@ -410,24 +416,89 @@ impl Default for Rules {
             origin_request: Arc::new(OriginRequestPolicy::nothing()),
             viewer_protocol: ViewerProtocol::AllowAll,
             methods: Methods::GetHead,
+            error_responses: Vec::new(),
+            client_invalidation: None,
         }
     }
 }
 
-fn rules(table: &mut Table<'_>, scope: &Scope<'_>) -> Rules {
+fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
     let protocols = [
         ("allow-all", ViewerProtocol::AllowAll),
         ("https-only", ViewerProtocol::HttpsOnly),
         ("redirect-to-https", ViewerProtocol::RedirectToHttps),
     ];
     let viewer_protocol = table.word("viewer_protocol", &protocols).map_or(ViewerProtocol::AllowAll, |found| found.value);
-    let methods = methods(table);
     Rules {
+        methods: methods(table),
         cache: compile_policy::cache(table, scope),
         origin_request: compile_policy::origin_request(table, scope),
         viewer_protocol,
-        methods,
+        error_responses: error_responses(table),
+        client_invalidation: client_invalidation(table, scope),
     }
+}
+
+// CloudFront's custom error responses, for a distribution or for a behavior.
+fn error_responses(table: &mut Table<'_>) -> Vec<ErrorResponse> {
+    let mut all: Vec<ErrorResponse> = Vec::new();
+    for mut one in table.tables("error_response") {
+        let span = one.span();
+        let status = one.number("status", 400, 599);
+        let page = one.string("page");
+        let respond_with = one.number("respond_with", 200, 599);
+        let ttl = one.duration("ttl").map(|found| found.value);
+        let known = |n: u64| MAPPABLE.iter().any(|m| u64::from(*m) == n);
+        if let Some(found) = &status
+            && !known(found.value)
+        {
+            one.problem(&found.span, format!("{} cannot be mapped", found.value), Some(format!("known: {MAPPABLE:?}")));
+        }
+        if let Some(found) = &respond_with
+            && found.value != 200
+            && !known(found.value)
+        {
+            one.problem(&found.span, format!("a page cannot go out with {}", found.value), Some(format!("200, or one of {MAPPABLE:?}")));
+        }
+        if let Some(found) = &page
+            && !found.value.starts_with('/')
+        {
+            one.problem(&found.span, "a page is a path of this distribution and begins with /", None);
+        }
+        if page.is_some() != respond_with.is_some() {
+            one.problem(&span, "page and respond_with come together or not at all", None);
+        }
+        match status {
+            Some(status) => {
+                let page = page.zip(respond_with).map(|(page, status)| (page.value, status.value as u16));
+                all.push(ErrorResponse { status: status.value as u16, page, ttl });
+            }
+            None if !one.has("status") => one.missing("status", "status = 404"),
+            None => {}
+        }
+        one.finish();
+    }
+    all
+}
+
+// The API Gateway cache's way of letting callers invalidate.
+fn client_invalidation(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<ClientInvalidation> {
+    let mut one = table.table("client_invalidation")?;
+    let folder = scope.folder(one.source());
+    let allow = one.word("allow", &[("token", true), ("anyone", false)]);
+    let token = one.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let strategies = [
+        ("FAIL_WITH_403", Unauthorised::FailWith403),
+        ("SUCCEED_WITH_RESPONSE_HEADER", Unauthorised::SucceedWithResponseHeader),
+        ("SUCCEED_WITHOUT_RESPONSE_HEADER", Unauthorised::SucceedWithoutResponseHeader),
+    ];
+    let unauthorised = one.word("unauthorised", &strategies).map_or(Unauthorised::SucceedWithResponseHeader, |found| found.value);
+    let wants_token = allow.is_none_or(|found| found.value);
+    if wants_token && token.is_none() {
+        one.missing("token", "token = { file = \"secrets/invalidate\" }");
+    }
+    one.finish();
+    (!wants_token || token.is_some()).then_some(ClientInvalidation { token: token.filter(|_| wants_token), unauthorised })
 }
 
 fn methods(table: &mut Table<'_>) -> Methods {
@@ -480,6 +551,8 @@ fn assemble(
         origin_request: rules.origin_request,
         viewer_protocol: rules.viewer_protocol,
         methods: rules.methods,
+        error_responses: rules.error_responses,
+        client_invalidation: rules.client_invalidation,
         derived,
         ordinal: *ordinal,
     };

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
+use super::secret::Secret;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,42 @@ pub struct Behavior {
     pub origin_request: Arc<OriginRequestPolicy>,
     pub viewer_protocol: ViewerProtocol,
     pub methods: Methods,
+    /// Over the distribution's own; an extension of ours, CloudFront has them per distribution only.
+    pub error_responses: Vec<ErrorResponse>,
+    pub client_invalidation: Option<ClientInvalidation>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of the site, for counters.
     pub ordinal: usize,
+}
+
+/// What a viewer sees in the place of an error (CloudFront's custom error response).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorResponse {
+    pub status: u16,
+    /// The page, a path of this distribution, and the status it goes out with.
+    pub page: Option<(String, u16)>,
+    /// The least time the error is kept, over the policy's.
+    pub ttl: Option<std::time::Duration>,
+}
+
+/// Statuses that may be mapped (shared/spec/CLOUDFRONT.md §5).
+pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
+/// Who may replace a stored response by asking with `Cache-Control: max-age=0` (the API Gateway cache).
+#[derive(Clone, Debug)]
+pub struct ClientInvalidation {
+    /// The bearer token that allows it; `None` for everybody.
+    pub token: Option<Secret<String>>,
+    pub unauthorised: Unauthorised,
+}
+
+/// What somebody gets who may not (the API Gateway's unauthorizedCacheControlHeaderStrategy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthorised {
+    FailWith403,
+    SucceedWithResponseHeader,
+    SucceedWithoutResponseHeader,
 }
 
 /// What follows from a behavior's policies.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::behavior::{Behavior, Target};
+use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::host::HostTable;
 use super::limits::Limits;
@@ -127,6 +127,7 @@ pub struct Distribution {
     pub groups: Vec<OriginGroup>,
     /// In the order of the file; the last one has the pattern `*`.
     pub behaviors: Vec<Behavior>,
+    pub error_responses: Vec<ErrorResponse>,
     /// The response field that names an object's tags.
     pub tag_header: http::HeaderName,
     /// What X-Cache calls us: `foreshore`, or `cloudfront` for readers that look for it.
@@ -138,6 +139,11 @@ impl Distribution {
     pub fn behavior(&self, path: &str) -> &Behavior {
         let last = self.behaviors.len() - 1;
         self.behaviors[..last].iter().find(|b| b.pattern.matches(path)).unwrap_or(&self.behaviors[last])
+    }
+
+    /// What a behavior's viewers see in the place of an error.
+    pub fn error_response<'d>(&'d self, behavior: &'d Behavior, status: u16) -> Option<&'d ErrorResponse> {
+        behavior.error_responses.iter().chain(&self.error_responses).find(|rule| rule.status == status)
     }
 
     /// The origins a behavior may ask, in order, and the statuses that send a request on.

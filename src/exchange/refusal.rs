@@ -25,13 +25,15 @@ pub enum Refusal {
     /// A request body above the limit.
     TooLarge,
     Expectation,
+    /// It asks to replace what is stored, and may not.
+    MayNotReplace,
 }
 
 impl Refusal {
     /// The status the viewer sees.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet => 403,
+            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet | Self::MayNotReplace => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::Misdirected => 421,
@@ -57,6 +59,7 @@ impl Refusal {
             Self::BadPath => "The request path cannot be served.",
             Self::TooLarge => "The request body is larger than allowed.",
             Self::Expectation => "The expectation cannot be met.",
+            Self::MayNotReplace => "This caller may not invalidate what is cached.",
         }
     }
 }

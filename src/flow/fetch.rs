@@ -62,7 +62,7 @@ impl Core {
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
-    async fn fetch_alone(
+    pub(super) async fn fetch_alone(
         self: &Arc<Self>,
         errand: &Errand,
         asked: &Asked<'_>,

@@ -49,11 +49,15 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {
         return None;
     }
+    if routed.behavior.client_invalidation.is_some() && head.known.has(Known::CacheControl) {
+        return None;
+    }
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
     let asked = Asked { routed, key: scratch, wants };
     let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else { return None };
-    if !stored.content.is_complete() {
+    let is_mapped = stored.status >= 400 && routed.distribution.error_response(routed.behavior, stored.status).is_some();
+    if !stored.content.is_complete() || is_mapped {
         return None;
     }
     let answer = answer::answer(head, stored, now);

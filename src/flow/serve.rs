@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use http::{Method, header};
+
 use super::{Core, Running};
 use crate::body::Body;
 use crate::cache::arrival::{self, HeadNews};
@@ -12,19 +14,24 @@ use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::written;
 use crate::deliver::{self, page};
+use crate::distribution::behavior::Unauthorised;
 use crate::exchange::connection::{Asker, Connection};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::LogNumber;
+use crate::exchange::refusal::Refusal;
 use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
-use crate::gate;
+use crate::gate::{self, Replaces};
 use crate::origin::request::Asking;
 use crate::region;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
+
+/// The API Gateway's words to a caller whose `max-age=0` was not heard.
+const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
 
 /// What the steps of one request share.
 pub(super) struct Errand {
@@ -51,15 +58,14 @@ impl Core {
         let mut key = Vec::with_capacity(128);
         let mut response = match gate::admit(&routed, &self.edge.node) {
             Err(refusal) => page::refusal(&refusal, name),
-            Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => {
-                page::refusal(&crate::exchange::refusal::Refusal::TooLarge, name)
-            }
+            Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
             Ok(()) => {
                 ask::write_key(&mut key, &routed);
                 let asked = Asked { routed, key: &key, wants: ask::wants(&routed) };
-                match self.travel(&errand, &asked, body).await {
-                    Ok(response) => response,
-                    Err(failure) => page::failure(failure, name),
+                let response = self.answer(&errand, &asked, body).await;
+                match self.error_page(&errand, &asked, response.status).await {
+                    Some(page) => page,
+                    None => response,
                 }
             }
         };
@@ -68,6 +74,70 @@ impl Core {
             response.fields.insert(region::APPLIED, applied.0.into());
         }
         response
+    }
+
+    // Asks, or replaces what is stored if the viewer may have that.
+    async fn answer(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
+        let name = &asked.routed.distribution.x_cache_name;
+        let replaces = gate::replaces(&asked.routed);
+        let came = match replaces {
+            Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, name),
+            // Alone: a fetch under way may have begun before the change that the caller knows of.
+            Replaces::Yes if asked.wants.method == Wanted::Get => {
+                self.fetch_alone(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
+            }
+            Replaces::No | Replaces::Yes | Replaces::MayNot(_) => self.travel(errand, asked, body).await,
+        };
+        let mut response = came.unwrap_or_else(|failure| page::failure(failure, name));
+        if replaces == Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) {
+            response.fields.append(http::header::WARNING, http::HeaderValue::from_static(NOT_ALLOWED));
+        }
+        response
+    }
+
+    // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
+    // origin. If the page cannot be had, the error itself is sent.
+    async fn error_page(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, status: u16) -> Option<ViewerResponse> {
+        let rule = asked.routed.distribution.error_response(asked.routed.behavior, status)?;
+        let (target, respond_with) = rule.page.as_ref()?;
+        let own = &errand.request;
+        let mut fields = own.fields.clone();
+        for name in [
+            header::RANGE,
+            header::IF_RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_TYPE,
+        ] {
+            fields.remove(name);
+        }
+        let method = if own.method == Method::HEAD { Method::HEAD } else { Method::GET };
+        let request = ViewerRequest {
+            method,
+            version: own.version,
+            scheme: own.scheme,
+            authority: own.authority.clone(),
+            target: target.clone(),
+            fields,
+            connection: Arc::clone(&own.connection),
+            arrived_at: own.arrived_at,
+            arrived_number: own.arrived_number,
+            interim: None,
+        };
+        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request) };
+        let head = errand.request.head();
+        let routed = gate::route(&errand.running.site, &head).ok()?;
+        let mut key = Vec::new();
+        ask::write_key(&mut key, &routed);
+        let page = Asked { routed, key: &key, wants: ask::wants(&routed) };
+        // Boxed: a page's own errors have no pages, but the compiler does not know that.
+        let mut response = Box::pin(self.travel(&errand, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
+        let name = &asked.routed.distribution.x_cache_name;
+        response.status = *respond_with;
+        response.verdict.outcome = Outcome::Error;
+        response.fields.insert(deliver::X_CACHE, deliver::value(format!("{} from {name}", Outcome::Error.word())));
+        Some(response)
     }
 
     // An edge that proves itself is told how far its log was in effect when it asked, never how far it is

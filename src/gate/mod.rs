@@ -4,12 +4,13 @@
 
 use http::Method;
 
-use crate::distribution::behavior::{Behavior, ViewerProtocol};
+use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Site};
 use crate::exchange::connection::{Asker, Scheme, Version};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
+use crate::semantics::cache_control::CacheControl;
 use std::sync::Arc;
 
 /// A request that has found its distribution and behavior.
@@ -62,6 +63,34 @@ pub fn admit(routed: &Routed<'_>, node: &str) -> Result<(), Refusal> {
         return Err(Refusal::Loop);
     }
     Ok(())
+}
+
+/// Whether a request is to replace what is stored (the API Gateway cache's `Cache-Control: max-age=0`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaces {
+    No,
+    Yes,
+    /// It asks to, and may not.
+    MayNot(Unauthorised),
+}
+
+/// Says whether a routed request asks to replace what is stored, and may.
+pub fn replaces(routed: &Routed<'_>) -> Replaces {
+    let Some(rule) = &routed.behavior.client_invalidation else { return Replaces::No };
+    let head = routed.head;
+    if !head.known.has(Known::CacheControl) || CacheControl::parse(head.fields.get_all("cache-control")).max_age != Some(0) {
+        return Replaces::No;
+    }
+    let allowed = rule.token.as_ref().is_none_or(|token| {
+        let expected = format!("Bearer {}", token.expose());
+        head.known.get(Known::Authorization).is_some_and(|given| constant_time_eq(given, expected.as_bytes()))
+    });
+    if allowed { Replaces::Yes } else { Replaces::MayNot(rule.unauthorised) }
+}
+
+/// Compares without telling by its time where two texts differ.
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
 fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const WHEN: Exchanged = Exchanged { asked_at: NOW, arrived_at: NOW };
-const OPEN: Circumstances = Circumstances { authorization: false, identity: false, cookies: false };
+const OPEN: Circumstances = Circumstances { authorization: false, identity: false, cookies: false, error_ttl: None };
 
 fn vectors(name: &str) -> serde_json::Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
@@ -83,7 +83,7 @@ fn ttl_small_worlds() {
                         let mut fields = HeaderMap::new();
                         fields.insert("cache-control", line.parse().unwrap());
                         fields.insert("etag", HeaderValue::from_static("\"v\""));
-                        let seen = Circumstances { authorization, identity: authorization, cookies: false };
+                        let seen = Circumstances { authorization, identity: authorization, cookies: false, error_ttl: None };
                         law_of_life(&line, &policy, ttl::life(&policy, 200, &fields, WHEN, seen), authorization);
                     }
                 }
@@ -242,7 +242,7 @@ proptest! {
         let options = http_cache_semantics::CacheOptions { immutable_min_time_to_live: Duration::ZERO, ..Default::default() };
         let theirs = http_cache_semantics::CachePolicy::new_options(&request, &response, at, options);
         let policy = CachePolicy { semantics: Semantics::Rfc9111, ttl: TtlBounds::RFC9111, ..CachePolicy::unnamed() };
-        let circumstances = Circumstances { authorization, identity: authorization, cookies: false };
+        let circumstances = Circumstances { authorization, identity: authorization, cookies: false, error_ttl: None };
         let ours = ttl::life(&policy, 200, response.headers(), WHEN, circumstances);
         let our_ttl = ours.map_or(0, |life| if life.reuse == Reuse::WhileFresh { (life.fresh).saturating_sub(age.unwrap_or(0) * 1000) } else { 0 });
         let their_ttl = if theirs.is_storable() { theirs.time_to_live(at).as_millis() as u64 } else { 0 };
