@@ -3,15 +3,18 @@
 //! A connection is used again only if request and response were both whole, nobody asked to close, and the
 //! edge is not draining. That is decided in `Next::of` and nowhere else.
 
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::h1_body::{Decoded, Decoder};
 use super::h1_head::{self, After, FIELDS_MAX, Framing, Head, NoHead};
@@ -32,6 +35,45 @@ const OUT_MAX: usize = 64 * 1024;
 const INLINE: usize = 16 * 1024;
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
+
+/// What a connection waits for beside octets. Made once: a timer or a place in a queue for each request would cost
+/// more than answering it from the store.
+struct Waits {
+    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Runs out at the latest when the wait does; until then it is left alone.
+    sleep: Pin<Box<Sleep>>,
+}
+
+enum Woke {
+    Read(std::io::Result<usize>),
+    TimedOut,
+    Drained,
+}
+
+impl Waits {
+    fn new(mut draining: tokio::sync::watch::Receiver<bool>, first: Duration) -> Self {
+        let drained = Box::pin(async move {
+            let _ = draining.wait_for(|draining| *draining).await;
+        });
+        Self { drained, sleep: Box::pin(tokio::time::sleep(first)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, until: Instant, is_idle: bool) -> Poll<Woke> {
+        if is_idle && self.drained.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Woke::Drained);
+        }
+        if self.sleep.deadline() > until {
+            self.sleep.as_mut().reset(until);
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= until {
+                return Poll::Ready(Woke::TimedOut);
+            }
+            self.sleep.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
 
 struct Session<'w, S> {
     io: S,
@@ -93,9 +135,9 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Abort + Unpin + Send>(io: S, work
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     async fn run(&mut self) {
-        let mut draining = self.worker.draining.clone();
+        let mut waits = Waits::new(self.worker.draining.clone(), self.limits.idle);
         loop {
-            let Some(len) = self.next_head(&mut draining).await else { return };
+            let Some(len) = self.next_head(&mut waits).await else { return };
             let next = match self.on_head(len) {
                 Step::Answered(next) => next,
                 Step::Large(next, body) => {
@@ -119,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     // Waits for a whole head. Before its first octet the idle limit counts, after it one absolute deadline.
-    async fn next_head(&mut self, draining: &mut tokio::sync::watch::Receiver<bool>) -> Option<usize> {
+    async fn next_head(&mut self, waits: &mut Waits) -> Option<usize> {
         let mut deadline: Option<Instant> = None;
         loop {
             if !self.buffer.is_empty() {
@@ -134,24 +176,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             // Answers composed so far go out before we wait.
             h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.ok()?;
-            if self.buffer.is_empty() && *draining.borrow() {
-                return None;
-            }
+            let is_idle = self.buffer.is_empty();
             let until = match deadline {
                 Some(until) => until,
-                None if self.buffer.is_empty() => Instant::now() + self.limits.idle,
+                None if is_idle => Instant::now() + self.limits.idle,
                 None => *deadline.insert(Instant::now() + self.limits.head_time),
             };
             self.buffer.reserve(READ.min(self.limits.head_bytes));
-            let read = tokio::select! {
-                read = timeout_at(until, self.io.read_buf(&mut self.buffer)) => read,
+            let mut read = std::pin::pin!(self.io.read_buf(&mut self.buffer));
+            let woke = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
+                Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
                 // Only an idle connection is ended by a drain; nothing is lost with the read.
-                _ = draining.wait_for(|draining| *draining), if self.buffer.is_empty() => return None,
-            };
-            match read {
-                Ok(Ok(n)) if n > 0 => {}
-                Ok(_) => return None,
-                Err(_) => {
+                Poll::Pending => waits.poll(cx, until, is_idle),
+            });
+            match woke.await {
+                Woke::Read(Ok(n)) if n > 0 => {}
+                Woke::Read(_) | Woke::Drained => return None,
+                Woke::TimedOut => {
                     Gauges::add(&self.worker.gauges.timeouts);
                     if !self.buffer.is_empty() {
                         self.refuse(408).await;
@@ -164,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     // The synchronous part: parse, try the hit step, or make an owned request of it.
     fn on_head(&mut self, len: usize) -> Step {
-        let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
@@ -509,16 +550,16 @@ struct Pieces {
 }
 
 impl Source for ViewerBody {
-    fn poll_piece(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if !self.asked {
             self.asked = true;
             self.wanted.notify_one();
         }
         let piece = std::task::ready!(self.pieces.poll_recv(cx));
         if piece.is_none() && !self.whole.load(Ordering::Acquire) {
-            return std::task::Poll::Ready(Some(Err(BodyError::Truncated)));
+            return Poll::Ready(Some(Err(BodyError::Truncated)));
         }
-        std::task::Poll::Ready(piece)
+        Poll::Ready(piece)
     }
 }
 

@@ -3,6 +3,8 @@
 //! What a proxy must not pass on is refused here: two lengths, bare CR or LF, a second Host, a coding that
 //! is not exactly `chunked`. There is one framing per message, decided in this file and nowhere else.
 
+use std::mem::MaybeUninit;
+
 use http::Method;
 
 use crate::distribution::host::parse_authority;
@@ -69,7 +71,7 @@ pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
 pub fn read<'b>(
     buffer: &'b [u8],
     len: usize,
-    lines: &'b mut [httparse::Header<'b>; FIELDS_MAX],
+    lines: &'b mut [MaybeUninit<httparse::Header<'b>>; FIELDS_MAX],
     method: &'b mut Method,
     connection: &'b Connection,
     limits: &Limits,
@@ -80,8 +82,8 @@ pub fn read<'b>(
     if memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) || memchr::memchr(0, head).is_some() {
         return Err(refused(400));
     }
-    let mut request = httparse::Request::new(lines);
-    match request.parse(head) {
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, lines) {
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
         Ok(_) => return Err(refused(400)),
         Err(httparse::Error::TooManyHeaders) => return Err(refused(431)),
@@ -231,7 +233,7 @@ mod tests {
     fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {
         let limits = Limits::default();
         let len = find_end(text, &limits)?;
-        let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let connection = connection();
         let head = read(text, len, &mut lines, &mut method, &connection, &limits)?;

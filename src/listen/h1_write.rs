@@ -237,5 +237,9 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(io: &mut W, mut parts: [&[u8]; 3
         }
     }
     // TLS buffers: what is written is not on its way until it is flushed.
-    tokio::time::timeout(stall, io.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
+    let mut flush = std::pin::pin!(io.flush());
+    match std::future::poll_fn(|cx| Poll::Ready(flush.as_mut().poll(cx))).await {
+        Poll::Ready(done) => done,
+        Poll::Pending => tokio::time::timeout(stall, flush).await.map_err(|_| io::ErrorKind::TimedOut)?,
+    }
 }
