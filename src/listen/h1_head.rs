@@ -179,10 +179,20 @@ pub fn is_safe_path(path: &str) -> bool {
     if !path.contains('.') && !path.contains("%2") {
         return true;
     }
-    path.split('/').all(|segment| {
-        let dots = segment.replace("%2e", ".").replace("%2E", ".");
-        dots != "." && dots != ".."
-    })
+    !path.split('/').any(|segment| dots(segment.as_bytes()).is_some_and(|dots| matches!(dots, 1 | 2)))
+}
+
+// How many dots a segment is, if it is nothing else.
+fn dots(mut segment: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !segment.is_empty() {
+        segment = match segment {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return None,
+        };
+        count += 1;
+    }
+    Some(count)
 }
 
 // RFC 9112 §6.1-6.3, with every ambiguity refused.

@@ -1,6 +1,7 @@
 //! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a viewer.
 
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -220,7 +221,12 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(io: &mut W, mut parts: [&[u8]; 3
             break;
         }
         let slices = parts.map(IoSlice::new);
-        let mut write = std::pin::pin!(io.write_vectored(&slices));
+        // One part is most often all there is, and a plain write is the cheaper call.
+        let single = (parts[1].is_empty() && parts[2].is_empty()).then_some(parts[0]);
+        let mut write = std::pin::pin!(std::future::poll_fn(|cx| match single {
+            Some(part) => Pin::new(&mut *io).poll_write(cx, part),
+            None => Pin::new(&mut *io).poll_write_vectored(cx, &slices),
+        }));
         // The timer is made only if the viewer is not ready at once.
         let first = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
         let mut wrote = match first {
