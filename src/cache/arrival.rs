@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, SET_COOKIE, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ask::Asked;
@@ -12,11 +12,12 @@ use super::ttl::{self, Circumstances};
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
 use crate::exchange::chosen;
 use crate::exchange::connection::Version;
-use crate::exchange::stored::{Life, Selector, Stored, TtlRule};
+use crate::exchange::stored::{Life, Part, Selector, Stored, TtlRule};
 use crate::exchange::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
 use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
 use crate::semantics::merge::{self, Confirms};
+use crate::semantics::ranges;
 use crate::semantics::time::Timestamp;
 use crate::semantics::vary::{self, Vary};
 
@@ -37,6 +38,7 @@ pub enum Arrived {
 pub struct Keeping {
     /// To be applied on the way into the store.
     pub coding: Option<Coding>,
+    pub part: Option<Part>,
     pub selector: Selector,
     pub born: Timestamp,
     pub date: Timestamp,
@@ -68,7 +70,13 @@ pub fn on_arrival(
     }
     match status {
         304 => Arrived::Relay(NotKept::Status),
-        206 => Arrived::Relay(NotKept::Partial),
+        206 => match part(asked, fields).and_then(|part| Some((part, keeping(asked, 200, fields, when).ok()?))) {
+            // Encoded or not, its octets are those of the origin's own whole.
+            Some((part, kept)) => Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept })),
+            None => Arrived::Relay(NotKept::Partial),
+        },
+        // The whole was sent where a part was asked for; it does not belong under the part's key.
+        200 if asked.slice.is_some() => Arrived::Relay(NotKept::Partial),
         _ => match keeping(asked, status, fields, when) {
             Ok(keeping) => Arrived::Keep(Box::new(keeping)),
             Err(why) => Arrived::Relay(why),
@@ -94,12 +102,13 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
         merged.insert(http::header::DATE, crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)));
     }
     match keeping(asked, stored.status, &merged, when) {
-        Ok(keeping) => Arrived::Freshen(Box::new(keeping), merged),
+        Ok(keeping) => Arrived::Freshen(Box::new(Keeping { part: stored.part, ..keeping }), merged),
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
             let life = Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
             let keeping = Keeping {
                 coding: None,
+                part: stored.part,
                 selector: stored.selector.clone(),
                 born: when.arrived_at,
                 date: date_value(&merged, when.arrived_at),
@@ -173,7 +182,16 @@ fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) 
     let selector = selector(asked, fields)?;
     let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
     let tags = tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).into_iter().map(http::HeaderValue::as_bytes));
-    Ok(Keeping { coding: coding(asked, life), selector, born, date: date_value(fields, when.arrived_at), life, tags })
+    Ok(Keeping { coding: coding(asked, life), part: None, selector, born, date: date_value(fields, when.arrived_at), life, tags })
+}
+
+// The part that was asked for, exactly, up to the end of the whole (RFC 9110 §15.3.7).
+fn part(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Part> {
+    let wanted = asked.slice?;
+    let came = ranges::parse_content_range(fields.get(CONTENT_RANGE)?.as_bytes())?;
+    let complete = came.complete?;
+    let exact = came.span.start == wanted.start && came.span.end == wanted.end.min(complete);
+    exact.then_some(Part { span: came.span, complete })
 }
 
 // The coding that this variant of the key is for. CloudFront prefers br to gzip; zstd, ours, stands between.

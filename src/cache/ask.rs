@@ -8,6 +8,7 @@ use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::verdict::PassReason;
 use crate::gate::Routed;
 use crate::semantics::cache_control::{CacheControl, Directive};
+use crate::semantics::ranges::Span;
 
 /// A request with its key.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub struct Asked<'r> {
     pub routed: Routed<'r>,
     pub key: &'r [u8],
     pub wants: Wants,
+    /// The part that is asked for, where a behavior keeps objects in slices.
+    pub slice: Option<Span>,
 }
 
 impl<'r> Asked<'r> {

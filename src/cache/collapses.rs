@@ -98,6 +98,11 @@ impl Collapses {
         }
     }
 
+    /// Says whether a key is marked.
+    pub fn is_marked(&self, key: &[u8], now: Timestamp) -> bool {
+        self.marks.get(key).is_some_and(|until| now < *until)
+    }
+
     /// Forgets a mark: the key brought something that could be kept.
     pub fn unmark(&mut self, key: &[u8]) {
         if !self.marks.is_empty() {

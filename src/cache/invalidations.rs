@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::exchange::key::{CacheKey, LogNumber};
+use crate::exchange::path;
 use crate::exchange::stored::Stored;
 
 /// What one invalidation names.
@@ -114,6 +115,9 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
 
 /// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in upper case.
 pub fn canonical(url: &[u8]) -> String {
+    // Escapes of plain characters are undone, as they are in the paths of keys.
+    let spelled = std::str::from_utf8(url).ok().filter(|url| path::has_needless_escape(url)).map(path::plain);
+    let url = spelled.as_deref().map_or(url, str::as_bytes);
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(url.len());
     let mut at = 0;

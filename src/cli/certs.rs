@@ -10,7 +10,9 @@ use clap::Subcommand;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use super::fail;
+use crate::clock::Clock;
 use crate::config::WantedCertificate;
+use crate::semantics::time::civil;
 
 #[derive(Subcommand)]
 pub(super) enum CertsCommand {
@@ -47,6 +49,9 @@ pub(super) fn make(wanted: &WantedCertificate) -> Result<(), String> {
     let issuer = authority(folder)?;
     let mut params = CertificateParams::new(wanted.names.clone()).map_err(|error| error.to_string())?;
     params.distinguished_name.push(DnType::CommonName, wanted.names.first().map_or("localhost", String::as_str));
+    // Longer than this, some clients refuse even what a private CA has signed.
+    let today = Clock::system().now().secs() / 86_400;
+    (params.not_before, params.not_after) = (date(today.saturating_sub(1)), date(today + 397));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
@@ -63,6 +68,7 @@ fn authority(folder: &Path) -> Result<Issuer<'static, KeyPair>, String> {
     params.distinguished_name.push(DnType::CommonName, "Foreshore development CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = (date(20_000), date(30_000)); // 2024 to 2052, so that it never depends on the day
     if certificate_path.exists() && key_path.exists() {
         let text = std::fs::read_to_string(&key_path).map_err(|error| format!("{}: {error}", key_path.display()))?;
         let key = KeyPair::from_pem(&text).map_err(|error| format!("{}: {error}", key_path.display()))?;
@@ -73,6 +79,11 @@ fn authority(folder: &Path) -> Result<Issuer<'static, KeyPair>, String> {
     write(&certificate_path, &certificate.pem(), 0o644)?;
     write(&key_path, &key.serialize_pem(), 0o600)?;
     Ok(Issuer::new(params, key))
+}
+
+fn date(days: u64) -> time::OffsetDateTime {
+    let (year, month, day) = civil(days);
+    rcgen::date_time_ymd(year as i32, month as u8, day as u8)
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {

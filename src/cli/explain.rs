@@ -17,7 +17,8 @@ use crate::distribution::region::Region;
 use crate::distribution::site::Site;
 use crate::exchange::connection::{Asker, Connection, Scheme, Version};
 use crate::exchange::key::{LogNumber, readable};
-use crate::exchange::request::ViewerRequest;
+use crate::exchange::path::is_safe_path;
+use crate::exchange::request::{ViewerRequest, split_target};
 use crate::exchange::verdict::PassReason;
 use crate::gate::{self, Routed};
 use crate::origin::request::{Asking, Node, build};
@@ -65,7 +66,13 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
     };
     let cut = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(cut);
+    // Clients keep a fragment to themselves.
+    let target = target.split('#').next().unwrap_or("");
     let target = if target.starts_with('/') { target.to_string() } else { format!("/{target}") };
+    let visible = target.bytes().all(|b| (0x21..=0x7e).contains(&b));
+    if !visible || !is_safe_path(split_target(&target).0) {
+        return Err(format!("refused: 400 {target:?} has dot segments, or characters that must be escaped"));
+    }
     let mut fields = HeaderMap::new();
     for line in &args.headers {
         let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
@@ -74,7 +81,7 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
     }
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, asker: Asker::Viewer };
-    Ok(ViewerRequest {
+    let mut request = ViewerRequest {
         method: Method::from_bytes(args.method.as_bytes()).map_err(|_| format!("{:?} is no method", args.method))?,
         version: Version::Http11,
         scheme,
@@ -85,7 +92,9 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
         arrived_at: now,
         arrived_number: LogNumber(0),
         interim: None,
-    })
+    };
+    request.spell_plainly();
+    Ok(request)
 }
 
 /// The story, station by station.
@@ -136,7 +145,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
     line("ask", hops(site, &routed, &asking));
     let (members, _) = routed.distribution.members(behavior.target);
     if let Some(first) = members.first() {
-        let asked = ask::Asked { routed, key: &key, wants };
+        let asked = ask::Asked { routed, key: &key, wants, slice: None };
         let built = build(&asked, &asking, &routed.distribution.origins[*first], Node { id: "NODE", keeps_forwarded_for: false });
         line("request", format!("{} {}", built.method, built.target));
         for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
@@ -150,7 +159,7 @@ fn keep(routed: &Routed<'_>) -> String {
     let (policy, ttl) = (&routed.behavior.cache, routed.behavior.cache.ttl);
     match policy.semantics {
         Semantics::CloudFront => format!(
-            "{} unless the origin says; never under {}, never over {}; errors at least {} (CLOUDFRONT.md §4)",
+            "{} unless the origin says; never under {}, never over {}; errors at least {} (CloudFront's table)",
             words(ttl.default()),
             words(ttl.min()),
             words(ttl.max()),

@@ -17,6 +17,7 @@ use super::{Level, RunArgs, certs, fail};
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::control::{Control, server};
+use crate::distribution::origin::OriginKind;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::exchange::key::LogNumber;
@@ -98,6 +99,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         token,
         draining,
         started_at: clock.now(),
+        started_with: Arc::clone(&site),
         last_reload: parking_lot::Mutex::new(None),
         forwarder: Forwarder::default(),
         edge,
@@ -229,6 +231,12 @@ async fn leave(control: &Control, patience: Duration) {
     tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
+// The lines to paste speak of the site that comes with the sources.
+fn is_demo(site: &Site) -> bool {
+    let origins = site.distributions.iter().take(1).flat_map(|distribution| &distribution.origins);
+    origins.take(1).any(|origin| matches!(&origin.kind, OriginKind::Directory(root) if root.join("tides.csv").exists()))
+}
+
 fn announce(args: &RunArgs, site: &Site, bound: &[Bound], admin: std::net::SocketAddr) {
     for one in bound {
         let speaks = if one.speaks == Speaks::Https { "https" } else { "http" };
@@ -240,14 +248,14 @@ fn announce(args: &RunArgs, site: &Site, bound: &[Bound], admin: std::net::Socke
     }
     let https = bound.iter().find(|one| one.speaks == Speaks::Https);
     let ca = site.certificates.first().map(|c| Path::new(&c.source).with_file_name("ca.pem")).filter(|path| path.exists());
-    let (Some(https), Some(ca), false) = (https, ca, args.quiet) else { return };
+    let (Some(https), Some(ca), true) = (https, ca, is_demo(site) && !args.quiet) else { return };
     let (ca, token) = (ca.display(), site.data.join("admin-token"));
     let url = format!("https://localhost:{}", https.address.port());
     println!(
         "\nForeshore serves {url} and has something to show. Paste line by line:\n\n  \
          curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Miss\n  \
          curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Hit, with Age\n  \
-         curl -s  --cacert {ca} -r 0-76 {url}/tides.csv                        # a range of a larger file\n  \
+         curl -s  --cacert {ca} -r 0-79 {url}/tides.csv                        # a range of a larger file\n  \
          curl -si --cacert {ca} -H 'If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT' {url}/ | head -1   # a 304\n  \
          curl -s  -H \"Authorization: Bearer $(cat {})\" -d '{{\"paths\":[\"/*\"]}}' http://{admin}/v1/invalidations\n  \
          curl -si --cacert {ca} {url}/ | grep -iE '^(HTTP|age|x-cache)'        # a Miss again\n",

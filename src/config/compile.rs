@@ -174,6 +174,9 @@ fn listen(main: &mut Table<'_>) -> Listen {
     let proxy_protocol_from = networks(&mut table, "proxy_protocol_from");
     let forwarded_for_from = networks(&mut table, "forwarded_for_from");
     let workers = table.number("workers", 1, 256).map_or(cores, |n| n.value as usize);
+    if let Some(twice) = http.iter().find(|address| address.port() != 0 && https.contains(address)) {
+        table.problem(&table.span(), format!("{twice} is in listen.http and in listen.https"), None);
+    }
     if http.is_empty() && https.is_empty() {
         table.problem(&table.span(), "nothing is listened on", Some("set listen.http, listen.https or both".into()));
     }

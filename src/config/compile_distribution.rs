@@ -167,7 +167,7 @@ fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginT
     let cut = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(cut);
     let authority = parse_authority(authority).ok_or("this is no host")?;
-    if path.contains(['?', '#', ' ']) || !crate::listen::h1_head::is_safe_path(path) {
+    if path.contains(['?', '#', ' ']) || !crate::exchange::path::is_safe_path(path) {
         return Err("an origin path is plain: no query, no dot segments".into());
     }
     let tls = match (is_https, tls) {
@@ -407,6 +407,7 @@ struct Rules {
     methods: Methods,
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
+    slice: Option<u64>,
 }
 
 impl Default for Rules {
@@ -418,6 +419,7 @@ impl Default for Rules {
             methods: Methods::GetHead,
             error_responses: Vec::new(),
             client_invalidation: None,
+            slice: None,
         }
     }
 }
@@ -436,7 +438,16 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         viewer_protocol,
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
+        slice: slice(table),
     }
+}
+
+fn slice(table: &mut Table<'_>) -> Option<u64> {
+    let found = table.size("slice")?;
+    if !(64 << 10..=64 << 20).contains(&found.value) {
+        table.problem(&found.span, "a slice has 64KiB to 64MiB", None);
+    }
+    Some(found.value)
 }
 
 // CloudFront's custom error responses, for a distribution or for a behavior.
@@ -553,6 +564,7 @@ fn assemble(
         methods: rules.methods,
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
+        slice: rules.slice,
         derived,
         ordinal: *ordinal,
     };

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::distribution::secret::Secret;
+use crate::distribution::site::Site;
 use crate::flow::Edge;
 use crate::listen::Gauges;
 use crate::listen::tickets::Tickets;
@@ -35,6 +36,8 @@ pub struct Control {
     pub token: Secret<String>,
     pub draining: watch::Sender<bool>,
     pub started_at: Timestamp,
+    /// The site the process began with: its sockets, store and folders are still those.
+    pub started_with: Arc<Site>,
     pub last_reload: Mutex<Option<Reloaded>>,
     pub forwarder: crate::region::forward::Forwarder,
 }

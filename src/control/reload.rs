@@ -20,7 +20,7 @@ impl Control {
             Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
                 Err(why) => outcome.problems.push(why),
                 Ok(tls) => {
-                    outcome.needs_restart = needs_restart(&self.edge.running().site, &loaded.site);
+                    outcome.needs_restart = needs_restart(&self.started_with, &loaded.site);
                     self.tls.store(Arc::new(Some(tls)));
                     self.access_log.retarget(&loaded.site.log);
                     self.edge.install(loaded.site);

@@ -84,9 +84,11 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     match (&parts.method, path) {
-        (&Method::GET, "/healthz") => return text(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") if *control.draining.borrow() => return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        (&Method::GET, "/readyz") => return text(StatusCode::OK, "ready\n"),
+        (&Method::GET | &Method::HEAD, "/healthz") => return text(StatusCode::OK, "ok\n"),
+        (&Method::GET | &Method::HEAD, "/readyz") if *control.draining.borrow() => {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        (&Method::GET | &Method::HEAD, "/readyz") => return text(StatusCode::OK, "ready\n"),
         _ => {}
     }
     let limit = control.edge.running().site.limits.admin_body;

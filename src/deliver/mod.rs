@@ -62,7 +62,13 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         fields.insert(AGE, age.into());
     }
     let remaining = stored.life.fresh as i64 / 1000 - age as i64;
-    About { verdict, name, ttl: remaining, status: Some(stored.status), detail: None }.write(&mut fields);
+    // What the next hop sent: nothing if it failed, 304 if it confirmed.
+    let upstream = match verdict.reason {
+        Reason::StaleIfError => None,
+        Reason::Revalidated(_) if verdict.outcome == Outcome::RefreshHit => Some(304),
+        _ => Some(stored.status),
+    };
+    About { verdict, name, ttl: remaining, status: upstream, detail: None }.write(&mut fields);
     Some(ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None })
 }
 

@@ -59,6 +59,8 @@ pub struct Behavior {
     /// Over the distribution's own; an extension of ours, CloudFront has them per distribution only.
     pub error_responses: Vec<ErrorResponse>,
     pub client_invalidation: Option<ClientInvalidation>,
+    /// Objects are fetched and kept in aligned parts of this many octets.
+    pub slice: Option<u64>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of the site, for counters.

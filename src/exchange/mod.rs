@@ -4,6 +4,7 @@ pub mod chosen;
 pub mod connection;
 pub mod failure;
 pub mod key;
+pub mod path;
 pub mod refusal;
 pub mod request;
 pub mod response;

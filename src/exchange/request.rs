@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::connection::{Connection, Scheme, Version};
 use super::key::LogNumber;
+use super::path;
 use super::response::InterimSink;
 use crate::semantics::time::Timestamp;
 
@@ -195,6 +196,15 @@ impl ViewerRequest {
             fields,
             known: KnownFields::find(fields),
             connection: &self.connection,
+        }
+    }
+
+    /// Gives the path its one form, for behavior, key and origin alike.
+    pub fn spell_plainly(&mut self) {
+        let (path, query) = split_target(&self.target);
+        if path::has_needless_escape(path) {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            self.target = format!("{}{query}", path::plain(path));
         }
     }
 

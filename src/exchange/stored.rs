@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::key::{CacheKey, LogNumber};
 use super::request::Fields;
 use crate::body::Content;
+use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
 /// A response kept under a key.
@@ -25,8 +26,17 @@ pub struct Stored {
     pub asked_at: LogNumber,
     /// Hashes of its tags, for invalidations.
     pub tags: Box<[u64]>,
+    /// Which part of a larger whole the content is, if it is one.
+    pub part: Option<Part>,
     pub content: Arc<Content>,
     pub live: Live,
+}
+
+/// A part of a whole: which octets, and how many there are in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub span: Span,
+    pub complete: u64,
 }
 
 /// How long a response may be served, relative to `born`, in milliseconds.
@@ -205,6 +215,11 @@ impl Live {
 }
 
 impl Stored {
+    /// Says whether it came no earlier than the request that is answered with it.
+    pub fn asked_now(&self, arrived_at: Timestamp) -> bool {
+        self.born >= arrived_at || self.date >= arrived_at
+    }
+
     /// The age in milliseconds.
     pub fn age(&self, now: Timestamp) -> u64 {
         now.millis_since(self.born)

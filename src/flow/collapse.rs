@@ -95,6 +95,11 @@ impl CollapseTable {
         self.shard(key).lock().table.mark(key, until, now);
     }
 
+    /// See [`Collapses::is_marked`].
+    pub fn is_marked(&self, key: &[u8], now: Timestamp) -> bool {
+        self.shard(key).lock().table.is_marked(key, now)
+    }
+
     /// See [`Collapses::unmark`].
     pub fn unmark(&self, key: &[u8]) {
         self.shard(key).lock().table.unmark(key);

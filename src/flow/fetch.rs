@@ -151,7 +151,14 @@ impl Core {
     }
 
     // False if there are too many fills already.
-    fn start_fill(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: Asking, ticket: Ticket, together: Vec<u8>) -> bool {
+    pub(super) fn start_fill(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: Asking,
+        ticket: Ticket,
+        together: Vec<u8>,
+    ) -> bool {
         let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
             // Dropping the ticket tells everybody to look after themselves.
@@ -165,6 +172,7 @@ impl Core {
             asking,
             ticket,
             place,
+            slice: asked.slice,
         };
         let core = Arc::clone(self);
         tokio::spawn(async move { core.fill(job).await });

@@ -26,6 +26,7 @@ use crate::gate;
 use crate::origin::request::Asking;
 use crate::semantics::coding::{may_encode, note_coding};
 use crate::semantics::freshness::Exchanged;
+use crate::semantics::ranges::Span;
 
 /// One fill, with everything it needs of its own.
 pub(super) struct Job {
@@ -37,6 +38,8 @@ pub(super) struct Job {
     pub asking: Asking,
     pub ticket: Ticket,
     pub place: FillPlace,
+    /// The part to ask for, if it is one.
+    pub slice: Option<Span>,
 }
 
 /// Clears a stored response's "being refreshed" however the fill ends.
@@ -53,7 +56,7 @@ impl Drop for Refreshing {
 impl Core {
     /// Fetches once and lands the ticket whatever happens.
     pub(super) async fn fill(self: Arc<Self>, job: Job) {
-        let Job { running, request, key, together, asking, ticket, place } = job;
+        let Job { running, request, key, together, asking, ticket, place, slice } = job;
         let _place = place;
         Tally::add(&self.edge.tally.fills);
         let errand = Errand { running, request };
@@ -62,7 +65,7 @@ impl Core {
         let Ok(routed) = gate::route(&errand.running.site, &head) else {
             return ticket.land(FillEnd::Failed(internal("a fill lost its route")));
         };
-        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed) };
+        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
         let old = match &asking {
             Asking::Revalidate(stored) => Some(Arc::clone(stored)),
             Asking::Fill | Asking::Pass => None,
@@ -150,6 +153,9 @@ impl Core {
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
         strip_for_storage(marks.asked, &mut fields);
+        if keeping.part.is_some() {
+            fields.remove(http::header::CONTENT_RANGE);
+        }
         if let Some(coding) = keeping.coding.filter(|_| may_encode(reply.status, &fields, length)) {
             match Compressed::new(body, coding) {
                 Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
@@ -214,7 +220,7 @@ impl Core {
         tokio::spawn(async move {
             let head = errand.request.head();
             let Ok(routed) = gate::route(&errand.running.site, &head) else { return };
-            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed) };
+            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
             let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, errand: &errand };
             core.keep(&marks, &key, None, Brought { keeping, reply: Box::new(reply), number }, ticket).await;
         });
@@ -341,6 +347,7 @@ fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::Header
         life: keeping.life,
         asked_at: number,
         tags: keeping.tags,
+        part: keeping.part,
         content,
         live: Live::default(),
     }

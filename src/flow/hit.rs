@@ -10,6 +10,7 @@ use crate::cache::ask::{self, Asked, Wanted};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::answer::{self, Answer};
+use crate::exchange::path::has_needless_escape;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
@@ -39,7 +40,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
     if unusual.iter().any(|field| head.known.has(*field)) {
         return None;
     }
-    if head.known.has(Known::Connection) && lists_more(head) {
+    if has_needless_escape(head.path) || head.known.has(Known::Connection) && lists_more(head) {
         return None;
     }
     let site = &*running.site;
@@ -54,7 +55,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
     }
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
-    let asked = Asked { routed, key: scratch, wants };
+    let asked = Asked { routed, key: scratch, wants, slice: None };
     let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else { return None };
     let is_mapped = stored.status >= 400 && routed.distribution.error_response(routed.behavior, stored.status).is_some();
     if !stored.content.is_complete() || is_mapped {

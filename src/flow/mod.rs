@@ -9,6 +9,7 @@ pub mod fill;
 pub mod hit;
 pub mod hops;
 pub mod serve;
+pub mod slices;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

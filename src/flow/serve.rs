@@ -43,6 +43,7 @@ impl Core {
     /// Serves one request, whatever happens to it.
     pub async fn serve(self: &Arc<Self>, request: ViewerRequest, body: Body) -> ViewerResponse {
         let mut request = request;
+        request.spell_plainly();
         // A field that dies here must not be in the key either: it would choose an answer it had no part in.
         hop_by_hop::strip_listed(&mut request.fields);
         let running = self.edge.running();
@@ -61,7 +62,7 @@ impl Core {
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
             Ok(()) => {
                 ask::write_key(&mut key, &routed);
-                let asked = Asked { routed, key: &key, wants: ask::wants(&routed) };
+                let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
                 let response = self.answer(&errand, &asked, body).await;
                 match self.error_page(&errand, &asked, response.status).await {
                     Some(page) => page,
@@ -86,13 +87,24 @@ impl Core {
             Replaces::Yes if asked.wants.method == Wanted::Get => {
                 self.fetch_alone(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
             }
-            Replaces::No | Replaces::Yes | Replaces::MayNot(_) => self.travel(errand, asked, body).await,
+            Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
+                Some(came) => came,
+                None => self.travel(errand, asked, body).await,
+            },
         };
         let mut response = came.unwrap_or_else(|failure| page::failure(failure, name));
         if replaces == Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) {
             response.fields.append(http::header::WARNING, http::HeaderValue::from_static(NOT_ALLOWED));
         }
         response
+    }
+
+    async fn try_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+        let size = asked.routed.behavior.slice?;
+        if asked.wants.method != Wanted::Get {
+            return None;
+        }
+        self.sliced(errand, asked, size).await
     }
 
     // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
@@ -130,7 +142,7 @@ impl Core {
         let routed = gate::route(&errand.running.site, &head).ok()?;
         let mut key = Vec::new();
         ask::write_key(&mut key, &routed);
-        let page = Asked { routed, key: &key, wants: ask::wants(&routed) };
+        let page = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
         let mut response = Box::pin(self.travel(&errand, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
         let name = &asked.routed.distribution.x_cache_name;

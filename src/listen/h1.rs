@@ -344,6 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     async fn refuse(&mut self, status: u16) {
         Gauges::add(&self.worker.gauges.bad_requests);
+        record_refused(self.worker, &self.connection, Version::Http11, status);
         let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
         let text = format!("{status} {reason}\n");
         h1_write::write_status(&mut self.out, status);
@@ -422,6 +423,32 @@ pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: T
         ordinal: Some(hit.behavior),
         referer: head.fields.get_all("referer").next(),
         user_agent: head.fields.get_all("user-agent").next(),
+        origin_millis: None,
+        failure: None,
+        aborted: false,
+    });
+}
+
+/// Writes down a request whose head was refused: nothing of it was believed, so nothing of it is repeated.
+pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, status: u16) {
+    worker.record(&Record {
+        at: worker.core.edge.clock.now(),
+        peer: connection.peer,
+        method: "-",
+        scheme: connection.scheme,
+        version,
+        host: "-",
+        path: "-",
+        query: None,
+        status,
+        bytes: 0,
+        micros: 0,
+        verdict: crate::deliver::no_cache(crate::exchange::verdict::Outcome::Error, crate::exchange::verdict::Reason::Refused),
+        distribution: None,
+        behavior: None,
+        ordinal: None,
+        referer: None,
+        user_agent: None,
         origin_millis: None,
         failure: None,
         aborted: false,

@@ -10,6 +10,7 @@ use http::Method;
 use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Scheme, Version};
+use crate::exchange::path::is_safe_path;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, split_target};
 use crate::semantics::lists::{members, parse_digits};
 
@@ -173,28 +174,6 @@ fn authority_and_target<'b>(
     }
 }
 
-/// Says whether a path has no dot segments, plain or encoded: an origin would resolve them after a behavior
-/// was chosen, and so answer from under another behavior's rules.
-pub fn is_safe_path(path: &str) -> bool {
-    if !path.contains('.') && !path.contains("%2") {
-        return true;
-    }
-    !path.split('/').any(|segment| dots(segment.as_bytes()).is_some_and(|dots| matches!(dots, 1 | 2)))
-}
-
-// How many dots a segment is, if it is nothing else.
-fn dots(mut segment: &[u8]) -> Option<usize> {
-    let mut count = 0;
-    while !segment.is_empty() {
-        segment = match segment {
-            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-            _ => return None,
-        };
-        count += 1;
-    }
-    Some(count)
-}
-
 // RFC 9112 §6.1-6.3, with every ambiguity refused.
 fn framing(version: Version, known: &KnownFields<'_>) -> Result<Framing, NoHead> {
     let refused = NoHead::Refused(400);
@@ -309,6 +288,9 @@ mod tests {
             "GET /../a HTTP/1.1",
             "GET /a/%2e%2E/b HTTP/1.1",
             "GET /. HTTP/1.1",
+            "GET /a/..%2fb HTTP/1.1",
+            "GET /a%2F%2e./b HTTP/1.1",
+            "GET /a/..%5Cb HTTP/1.1",
             "G\tT / HTTP/1.1",
             "GET /",
             "* / HTTP/1.1 x",

@@ -16,8 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant, interval};
 
-use super::h1::{Facts, record_hit};
-use super::h1_head::is_safe_path;
+use super::h1::{Facts, record_hit, record_refused};
 use super::h1_write::{SendEnd, Sent};
 use super::{Gauges, Worker};
 use crate::body::{Body, BodyError, Source};
@@ -25,6 +24,7 @@ use crate::deliver::answer::Answer;
 use crate::distribution::host::parse_authority;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::key::LogNumber;
+use crate::exchange::path::is_safe_path;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::verdict::{Outcome, Reason};
@@ -140,6 +140,7 @@ impl Stream {
             Ok(found) => found,
             Err(status) => {
                 Gauges::add(&self.worker.gauges.bad_requests);
+                record_refused(&self.worker, &self.connection, Version::Http2, status);
                 return plain(status, open);
             }
         };
@@ -421,11 +422,11 @@ impl Drop for Outgoing {
 
 fn request_body(incoming: Incoming, limit: u64, activity: Arc<Activity>) -> Body {
     let length = incoming.size_hint().exact();
-    Body::Wire(Box::new(StreamBody { incoming, left: limit, activity }), length)
+    Body::Wire(Box::new(StreamBody { incoming: Some(incoming), left: limit, activity }), length)
 }
 
 struct StreamBody {
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     left: u64,
     activity: Arc<Activity>,
 }
@@ -433,11 +434,12 @@ struct StreamBody {
 impl Source for StreamBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(Some(Err(BodyError::Abandoned))) };
+            let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
             self.activity.note();
             return Poll::Ready(match frame {
                 // hyper tells a stream that was reset without an error as an end.
-                None if !self.incoming.is_end_stream() => Some(Err(BodyError::Truncated)),
+                None if !incoming.is_end_stream() => Some(Err(BodyError::Truncated)),
                 None => None,
                 Some(Err(_)) => Some(Err(BodyError::Truncated)),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -453,5 +455,26 @@ impl Source for StreamBody {
                 },
             });
         }
+    }
+}
+
+/// Octets, and time, for which the rest of a body is read that nobody wants.
+const WASTE: u64 = 1 << 20;
+const WASTE_TIME: Duration = Duration::from_secs(2);
+
+impl Drop for StreamBody {
+    // Letting go of a body resets its stream, and common clients then throw the answer away that came before the
+    // reset. So what they still send is read for a moment.
+    fn drop(&mut self) {
+        let Some(mut incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(tokio::time::timeout(WASTE_TIME, async move {
+            let mut read = 0;
+            while read < WASTE
+                && let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+            {
+                read += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+        }));
     }
 }

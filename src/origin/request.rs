@@ -61,6 +61,10 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         Asking::Fill => {}
         Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
+    if let Some(span) = asked.slice {
+        let (name, value) = crate::flow::slices::range_field(span);
+        fields.insert(name, value);
+    }
     set_host(asked, origin, &mut fields);
     trace_fields(asked, node, &mut fields);
     for (name, secret) in &origin.headers {

@@ -115,7 +115,7 @@ impl Forwarder {
             let last = control.log.last();
             for receiver in control.forwarder.receivers(&control) {
                 // Now and then also one that seems to have all: it may have lost its log.
-                if receiver.applied.load(Ordering::Relaxed) < last.0 || turn.is_multiple_of(10) {
+                if receiver.applied.load(Ordering::Relaxed) < last.0 || turn % 10 == 1 {
                     let sending = control.forwarder.bring_up(&control, &receiver, last);
                     let _ = tokio::time::timeout(Duration::from_secs(10), sending).await;
                 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -88,7 +89,8 @@ impl Log {
     /// Opens or creates the log in `folder`, and gives back every record in order.
     pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
         let path = folder.join("invalidations.log");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        keep_damaged(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         let (log, records) = Self::over(Box::new(file))?;
         if log.inner.lock().len > COMPACT_AT {
             return Self::compact(folder, &path, records);
@@ -102,6 +104,14 @@ impl Log {
     pub fn over(mut file: Box<dyn LogFile>) -> io::Result<(Self, Vec<Record>)> {
         let bytes = file.read_all()?;
         let (records, good) = read_records(&bytes)?;
+        if is_damaged(&bytes, good) {
+            tracing::error!(
+                kept = records.len(),
+                octet = good,
+                lost = bytes.len() - good,
+                "the invalidation log is damaged; what follows is lost"
+            );
+        }
         file.truncate(good as u64)?;
         if good == 0 {
             file.append(MAGIC)?;
@@ -233,6 +243,27 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
     Ok((records, at))
 }
 
+// More than the torn end of a write that was never acknowledged: a whole record that does not hold.
+fn is_damaged(bytes: &[u8], good: usize) -> bool {
+    let Some(head) = bytes.get(good..good + 4) else { return false };
+    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    good >= MAGIC.len() && bytes.len() - good >= len.saturating_add(8)
+}
+
+// A damaged log is put aside before its end is cut off: it may be all that tells what happened.
+fn keep_damaged(path: &Path) -> io::Result<()> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let (_, good) = read_records(&bytes)?;
+    if is_damaged(&bytes, good) {
+        std::fs::copy(path, path.with_extension("damaged"))?;
+    }
+    Ok(())
+}
+
 fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     let head = bytes.get(at..at + 8)?;
     let len = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
@@ -335,6 +366,23 @@ mod tests {
             ours.extend_from_slice(&bytes);
             let _ = read_records(&ours);
         }
+    }
+
+    #[test]
+    fn a_damaged_log_is_kept_and_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(folder.path()).unwrap();
+        for at in 0..5 {
+            log.accept(record(&format!("/{at}")), |_| ()).unwrap();
+        }
+        drop(log);
+        let path = folder.path().join("invalidations.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let (_, records) = Log::open(folder.path()).unwrap();
+        assert!(records.is_empty());
+        assert_eq!(std::fs::read(folder.path().join("invalidations.damaged")).unwrap(), bytes);
     }
 
     #[test]

@@ -264,6 +264,7 @@ mod tests {
             life,
             asked_at: LogNumber(0),
             tags: Box::default(),
+            part: None,
             content: Content::complete(vec![0; body].into()),
             live: Live::default(),
         };

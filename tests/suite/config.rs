@@ -196,8 +196,10 @@ fn check_and_explain_as_commands() {
     for words in ["distribution \"EAPP\"", "behavior \"/api/*\"", "the policy's maximum TTL is zero", "POST /api/x?b=1"] {
         assert!(out.contains(words), "{words}\n{out}");
     }
-    let (_, out, _) = command(&root(), &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"]);
-    assert!(out.contains("refused") || out.contains("/../x"), "{out}");
+    let (code, _, err) = command(&root(), &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"]);
+    assert!(code == 1 && err.contains("refused: 400"), "{err}");
+    let (_, out, _) = command(&root(), &["explain", "--config", "config/app.toml", "https://localhost/%61pi/x"]);
+    assert!(out.contains("behavior \"/api/*\""), "an escape does not choose another behavior\n{out}");
     for args in [
         &["--help"][..],
         &["run", "--help"],

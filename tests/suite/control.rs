@@ -188,6 +188,23 @@ fn purge_as_a_command() {
 }
 
 #[test]
+fn purge_as_a_command_over_tls() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    super::support::edge::certificates(folder.path(), &["localhost", "127.0.0.1"]);
+    let more = "[[certificate]]\nchain = \"tls/localhost.pem\"\nkey = \"tls/localhost.key\"";
+    let config = plain(origin.address, more).replace("[admin]\n", "[admin]\ntransport = \"tls\"\n");
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let edge = Edge::start_in(folder);
+    let (admin, token) = (format!("https://{}", edge.admin), edge.path().join("data/admin-token"));
+    let token = token.to_str().unwrap();
+    let (code, out, err) = command(edge.path(), &["purge", "/*", "--admin", &admin, "--token-file", token, "--ca", "tls/ca.pem", "--wait"]);
+    assert!(code == 0 && out.contains("completed") && out.contains("in effect everywhere"), "{out}{err}");
+    let (code, _, err) = command(edge.path(), &["purge", "/*", "--admin", &admin, "--token-file", token]);
+    assert!(code == 1 && err.contains("certificate is not valid"), "{err}");
+}
+
+#[test]
 fn the_access_log_and_the_metrics_agree() {
     let origin = Origin::start(|asked| if asked.target == "/e" { answer(500, "", b"") } else { fresh(b"12345") });
     let edge = Edge::before(origin.address, "");

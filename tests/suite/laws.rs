@@ -121,6 +121,7 @@ fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<St
         life: Life { fresh, stale_while_revalidate: swr, stale_if_error: sie, reuse, rule: TtlRule::Default },
         asked_at: LogNumber(asked_at),
         tags: Box::default(),
+        part: None,
         content: Content::complete(bytes::Bytes::new()),
         live: Live::default(),
     })

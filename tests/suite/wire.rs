@@ -249,6 +249,61 @@ fn interim_responses_pass_and_leave_no_trace() {
     assert_eq!((hit.status, hit.cache(), hit.field("link")), (200, "Hit".into(), None));
 }
 
+// An origin that answers single ranges of a large body, and says which version it is.
+fn ranged(asked: &super::support::origin::Asked, body: &[u8], etag: &str) -> Vec<Say> {
+    let fields = format!("Cache-Control: max-age=60\nETag: \"{etag}\"\nAccept-Ranges: bytes");
+    let span = asked.field("range").and_then(|range| {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?.min(body.len() - 1)))
+    });
+    match span {
+        Some((first, last)) if first < body.len() => {
+            answer(206, &format!("{fields}\nContent-Range: bytes {first}-{last}/{}", body.len()), &body[first..=last])
+        }
+        Some(_) => answer(416, &format!("Content-Range: bytes */{}", body.len()), b""),
+        None => answer(200, &fields, body),
+    }
+}
+
+#[test]
+fn slices_cost_the_origin_only_what_is_touched_and_never_mix_versions() {
+    let body: Vec<u8> = (0..1_000_000usize).map(|at| (at * 31 % 251) as u8).collect();
+    let (copy, version) = (body.clone(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(1)));
+    let told = std::sync::Arc::clone(&version);
+    let origin = Origin::start(move |asked| {
+        let version = told.load(std::sync::atomic::Ordering::SeqCst);
+        let mut body = copy.clone();
+        body[0] = version as u8;
+        if asked.target == "/whole" { fresh(&body) } else { ranged(asked, &body, &format!("v{version}")) }
+    });
+    let edge = Edge::start(&plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n"));
+    let seen = edge.get_with("/big", &["Range: bytes=500000-500009"]);
+    assert_eq!((seen.status, &seen.body[..]), (206, &body[500_000..500_010]));
+    assert_eq!(seen.field("content-range").as_deref(), Some("bytes 500000-500009/1000000"));
+    assert_eq!(origin.seen()[0].field("range").as_deref(), Some("bytes=458752-524287"));
+    let seen = edge.get_with("/big", &["Range: bytes=520000-530000"]);
+    assert_eq!((&seen.body[..], origin.count()), (&body[520_000..530_001], 2), "one slice more");
+    assert_eq!(edge.get_with("/big", &["Range: bytes=500000-500009"]).cache(), "Hit");
+    let seen = edge.get_with("/big", &["Range: bytes=-5"]);
+    assert_eq!(&seen.body[..], &body[999_995..], "{}", seen.head);
+    let whole = edge.get("/big");
+    assert!(whole.status == 200 && whole.whole && whole.body[1..] == body[1..] && whole.body.len() == body.len());
+    assert_eq!(origin.count(), 16, "each of sixteen slices once");
+    assert_eq!(edge.get_with("/big", &["Range: bytes=1000000-"]).status, 416);
+    assert_eq!(edge.get_with("/big", &["If-None-Match: \"v1\""]).status, 304);
+    // An origin that knows no ranges is asked for the whole.
+    assert_eq!(edge.get_with("/whole", &["Range: bytes=1-3"]).body.len(), 1_000_000);
+    assert_eq!(edge.get_with("/whole", &["Range: bytes=1-3"]).body.len(), 3);
+    // Some slices are gone, and the object has changed meanwhile: the answer breaks off, and the next one is whole.
+    edge.purge(&["/big"]);
+    let _ = edge.get_with("/big", &["Range: bytes=0-9"]);
+    version.store(2, std::sync::atomic::Ordering::SeqCst);
+    let mixed = edge.get("/big");
+    assert!(!mixed.whole, "two versions in one answer");
+    let next = edge.get("/big");
+    assert!(next.whole && next.body[0] == 2, "{}", next.head);
+}
+
 #[test]
 fn text_is_encoded_once_and_each_coding_apart() {
     let page = "a line of text that compresses well\n".repeat(200);

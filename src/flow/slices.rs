@@ -1,0 +1,350 @@
+//! Large objects in slices: aligned pieces that are fetched, collapsed, stored and evicted on their own.
+//!
+//! A range costs the origin only the slices it touches. All slices of one answer must carry the same validator and
+//! the same total length; one that does not ends the answer, and both leave the store.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, HeaderMap, RANGE};
+
+use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
+use super::serve::{Errand, verdict};
+use super::{Core, fetch::internal};
+use crate::body::{Body, BodyError, Reader, Source};
+use crate::cache::ask::{self, Asked};
+use crate::cache::lookup::{Lookup, lookup};
+use crate::deliver::about::About;
+use crate::deliver::{self, answer};
+use crate::exchange::failure::Failure;
+use crate::exchange::key::CacheKey;
+use crate::exchange::request::Known;
+use crate::exchange::response::ViewerResponse;
+use crate::exchange::stored::{Part, Stored};
+use crate::exchange::verdict::{Outcome, Reason};
+use crate::gate;
+use crate::origin::request::Asking;
+use crate::semantics::ranges::{self, RangeSpec, Selection, Span};
+use crate::semantics::time::Timestamp;
+use crate::semantics::validators::{self, Condition, Conditions};
+
+/// How many joins a slice may take before its request goes alone.
+const JOINS_MAX: usize = 3;
+
+/// What asking for a slice gave.
+enum Came {
+    Slice(Arc<Stored>),
+    /// Something else than a part: an error, a redirect, the whole object. It answers the viewer as it is.
+    Other(Box<ViewerResponse>),
+}
+
+/// What all slices of one answer have in common.
+#[derive(Clone, PartialEq, Eq)]
+struct Likeness {
+    etag: Option<Vec<u8>>,
+    last_modified: Option<Vec<u8>>,
+    complete: u64,
+}
+
+impl Likeness {
+    fn of(stored: &Stored, part: Part) -> Self {
+        let own = |text: Option<&[u8]>| text.map(<[u8]>::to_vec);
+        Self { etag: own(stored.head.etag()), last_modified: own(stored.head.last_modified()), complete: part.complete }
+    }
+}
+
+impl Core {
+    /// Answers a GET from slices of `size` octets. `None` if this object cannot be had in slices.
+    pub(super) async fn sliced(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, size: u64) -> Option<Result<ViewerResponse, Failure>> {
+        if self.edge.collapses.is_marked(&unsliced(asked.key), self.edge.clock.now()) {
+            return None;
+        }
+        let head = asked.head();
+        let wants = match head.known.get(Known::Range) {
+            Some(field) if !head.known.is_repeated(Known::Range) => ranges::parse(field),
+            _ => ranges::Asked::Whole,
+        };
+        let from = match &wants {
+            ranges::Asked::One(RangeSpec::Closed(start, _) | RangeSpec::From(start)) => start / size,
+            _ => 0,
+        };
+        let came = match self.slice(errand, asked, from, size).await {
+            Ok(came) => came,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let first = match came {
+            Came::Slice(stored) => stored,
+            Came::Other(response) if from > 0 && response.status == 416 => return Some(Ok(*response)),
+            Came::Other(response) => {
+                if response.status == 200 {
+                    self.mark_unsliced(errand, asked);
+                }
+                return Some(Ok(*response));
+            }
+        };
+        let part = first.part?;
+        // Nothing would tell two versions apart.
+        let is_strong = first.head.etag().is_some_and(|tag| tag.starts_with(b"\"")) || first.head.last_modified().is_some();
+        if !is_strong && part.complete > size {
+            self.mark_unsliced(errand, asked);
+            self.edge.store.remove(&first);
+            return None;
+        }
+        Some(self.from_slices(errand, asked, size, &wants, &first, part))
+    }
+
+    fn mark_unsliced(&self, errand: &Errand, asked: &Asked<'_>) {
+        let now = self.edge.clock.now();
+        self.edge.collapses.mark(&unsliced(asked.key), now.plus(errand.running.site.limits.pass_mark_time), now);
+    }
+
+    fn from_slices(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        size: u64,
+        wants: &ranges::Asked,
+        first: &Arc<Stored>,
+        part: Part,
+    ) -> Result<ViewerResponse, Failure> {
+        let (head, now) = (asked.head(), errand.request.arrived_at);
+        let mut fields = first.head.to_map();
+        let (status, span) = match form(asked, wants, first, part, now) {
+            None => {
+                answer::keep_for_304(&mut fields);
+                (304, None)
+            }
+            Some(Selection::Part(span)) => {
+                fields.insert(CONTENT_RANGE, deliver::value(format!("bytes {}-{}/{}", span.start, span.end - 1, part.complete)));
+                (206, Some(span))
+            }
+            Some(Selection::Unsatisfiable) => {
+                fields = HeaderMap::new();
+                fields.insert(CONTENT_RANGE, deliver::value(format!("bytes */{}", part.complete)));
+                (416, None)
+            }
+            Some(Selection::Whole | Selection::Parts(_)) => (200, Some(Span { start: 0, end: part.complete })),
+        };
+        let body = match span.filter(|span| !span.is_empty()) {
+            Some(span) => {
+                let body = SliceBody {
+                    core: Arc::clone(self),
+                    errand: Errand { running: Arc::clone(&errand.running), request: Arc::clone(&errand.request) },
+                    key: CacheKey::new(asked.key),
+                    size,
+                    at: span.start,
+                    end: span.end,
+                    like: Likeness::of(first, part),
+                    known: Some(Arc::clone(first)),
+                    reader: None,
+                    coming: None,
+                };
+                Body::Wire(Box::new(body), Some(span.len()))
+            }
+            None => Body::Empty,
+        };
+        let outcome = if first.asked_now(now) { Outcome::Miss } else { Outcome::Hit };
+        let told = verdict(
+            outcome,
+            if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(crate::exchange::verdict::MissReason::Absent) },
+        );
+        let age = first.age(now) / 1000;
+        fields.insert(http::header::AGE, age.into());
+        let ttl = first.life.fresh as i64 / 1000 - age as i64;
+        About { verdict: told, name: &asked.routed.distribution.x_cache_name, ttl, status: Some(206), detail: None }.write(&mut fields);
+        if *head.method == http::Method::HEAD {
+            fields.insert(http::header::CONTENT_LENGTH, span.map_or(0, |span| span.len()).into());
+            return Ok(ViewerResponse {
+                status,
+                fields,
+                body: Body::Empty,
+                verdict: told,
+                failure: None,
+                behavior: None,
+                origin_millis: None,
+            });
+        }
+        Ok(ViewerResponse { status, fields, body, verdict: told, failure: None, behavior: None, origin_millis: None })
+    }
+
+    // One slice: from the store, or fetched once for everybody.
+    async fn slice(self: &Arc<Self>, errand: &Errand, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
+        let key = slice_key(base.key, index);
+        let span = Span { start: index * size, end: (index + 1) * size };
+        let asked = Asked { key: &key, slice: Some(span), ..*base };
+        let limits = &errand.running.site.limits;
+        for _ in 0..JOINS_MAX {
+            let now = self.edge.clock.now();
+            let found = self.edge.store.find(&key);
+            let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
+                Lookup::Fresh(stored) | Lookup::Stale(stored) => {
+                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                }
+                Lookup::Revalidate(stored, _) => Asking::Revalidate(Arc::clone(stored)),
+                Lookup::Miss(_) | Lookup::Pass(_) | Lookup::Unavailable => Asking::Fill,
+            };
+            let waited = match CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
+                Role::Lead(ticket, waiter) => {
+                    self.start_fill(errand, &asked, asking, ticket, key.clone());
+                    waiter.wait(None).await
+                }
+                Role::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
+                Role::Alone(_) => {
+                    let (ticket, waiter) = Ticket::alone();
+                    self.start_fill(errand, &asked, asking, ticket, key.clone());
+                    waiter.wait(None).await
+                }
+            };
+            match waited {
+                Waited::End(FillEnd::Kept(stored)) => {
+                    return self.told(
+                        &asked,
+                        &stored,
+                        verdict(Outcome::Miss, Reason::Miss(crate::exchange::verdict::MissReason::Absent)),
+                        now,
+                    );
+                }
+                Waited::End(FillEnd::Freshened(stored) | FillEnd::StandsIn(stored)) => {
+                    return self.told(&asked, &stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                }
+                Waited::End(FillEnd::Failed(failure)) => return Err(failure),
+                Waited::Yours(why, reply) => {
+                    let name = &asked.routed.distribution.x_cache_name;
+                    let told = verdict(if reply.status >= 400 { Outcome::Error } else { Outcome::Miss }, Reason::NotKept(why));
+                    return Ok(Came::Other(Box::new(deliver::from_reply(asked.head(), *reply, told, name))));
+                }
+                Waited::End(FillEnd::Private(_)) | Waited::Abandoned | Waited::TooLong => {}
+            }
+        }
+        Err(internal("a slice could not be had"))
+    }
+
+    // A stored response under a slice's key: a slice, or what the origin said instead of one.
+    fn told(
+        &self,
+        asked: &Asked<'_>,
+        stored: &Arc<Stored>,
+        told: crate::exchange::verdict::Verdict,
+        now: Timestamp,
+    ) -> Result<Came, Failure> {
+        if stored.part.is_some() {
+            stored.live.used();
+            return Ok(Came::Slice(Arc::clone(stored)));
+        }
+        self.open(asked, stored, told, now).map(|response| Came::Other(Box::new(response)))
+    }
+
+    // The same for a body that is being sent: it owns everything it asks with.
+    async fn slice_for(self: Arc<Self>, errand: Errand, key: CacheKey, index: u64, size: u64) -> Result<Arc<Stored>, BodyError> {
+        let head = errand.request.head();
+        let Ok(routed) = gate::route(&errand.running.site, &head) else { return Err(BodyError::Abandoned) };
+        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
+        match self.slice(&errand, &asked, index, size).await {
+            Ok(Came::Slice(stored)) => Ok(stored),
+            Ok(Came::Other(_)) | Err(_) => Err(BodyError::Truncated),
+        }
+    }
+}
+
+fn slice_key(key: &[u8], index: u64) -> Vec<u8> {
+    [key, b"\0slice=", index.to_string().as_bytes()].concat()
+}
+
+// Marks an object that its origin does not give in parts.
+fn unsliced(key: &[u8]) -> Vec<u8> {
+    [key, b"\0unsliced"].concat()
+}
+
+// `None` for 304.
+fn form(asked: &Asked<'_>, wants: &ranges::Asked, first: &Stored, part: Part, now: Timestamp) -> Option<Selection> {
+    let known = &asked.head().known;
+    let asks = Conditions { if_none_match: known.get(Known::IfNoneMatch), if_modified_since: known.get(Known::IfModifiedSince) };
+    let (etag, modified) = (first.head.etag(), first.head.last_modified());
+    if validators::evaluate(&asks, etag, modified, now) == Condition::NotModified {
+        return None;
+    }
+    let holds = known.get(Known::IfRange).is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
+    Some(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
+}
+
+/// Says which octets a request for a slice names.
+pub(crate) fn range_field(span: Span) -> (http::HeaderName, http::HeaderValue) {
+    (RANGE, deliver::value(format!("bytes={}-{}", span.start, span.end - 1)))
+}
+
+type Coming = Pin<Box<dyn Future<Output = Result<Arc<Stored>, BodyError>> + Send>>;
+
+/// An answer put together from slices, one after the other.
+struct SliceBody {
+    core: Arc<Core>,
+    errand: Errand,
+    key: CacheKey,
+    size: u64,
+    at: u64,
+    end: u64,
+    like: Likeness,
+    /// The slice that was looked at for the head; most often the first that is needed.
+    known: Option<Arc<Stored>>,
+    reader: Option<Reader>,
+    coming: Option<Coming>,
+}
+
+impl SliceBody {
+    fn read(&mut self, stored: &Arc<Stored>) -> Result<(), BodyError> {
+        let part = stored.part.ok_or(BodyError::Truncated)?;
+        if Likeness::of(stored, part) != self.like || self.at < part.span.start || self.at >= part.span.end {
+            // Another version: neither it nor what we began with may be mixed with anything again.
+            self.core.edge.store.remove(stored);
+            for old in &self.core.edge.store.find(&slice_key(self.key.as_bytes(), self.at.saturating_sub(1) / self.size)) {
+                self.core.edge.store.remove(old);
+            }
+            return Err(BodyError::Truncated);
+        }
+        let span = Span { start: self.at - part.span.start, end: self.end.min(part.span.end) - part.span.start };
+        self.reader = stored.content.read(Some(span));
+        self.reader.is_some().then_some(()).ok_or(BodyError::Overrun)
+    }
+}
+
+impl Source for SliceBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                match ready!(reader.poll_piece(cx)) {
+                    Some(Ok(piece)) => {
+                        self.at += piece.len() as u64;
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                    Some(Err(why)) => return Poll::Ready(Some(Err(why))),
+                    None => self.reader = None,
+                }
+            }
+            if self.at >= self.end {
+                return Poll::Ready(None);
+            }
+            let index = self.at / self.size;
+            let fits = self.known.take().filter(|stored| stored.part.is_some_and(|part| part.span.start / self.size == index));
+            let stored = match (fits, &mut self.coming) {
+                (Some(stored), _) => stored,
+                (None, Some(coming)) => {
+                    let came = ready!(coming.as_mut().poll(cx));
+                    self.coming = None;
+                    match came {
+                        Ok(stored) => stored,
+                        Err(why) => return Poll::Ready(Some(Err(why))),
+                    }
+                }
+                (None, None) => {
+                    let errand = Errand { running: Arc::clone(&self.errand.running), request: Arc::clone(&self.errand.request) };
+                    self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(errand, self.key.clone(), index, self.size)));
+                    continue;
+                }
+            };
+            if let Err(why) = self.read(&stored) {
+                return Poll::Ready(Some(Err(why)));
+            }
+        }
+    }
+}
