@@ -41,6 +41,7 @@ pub struct Keeping {
     pub part: Option<Part>,
     pub selector: Selector,
     pub born: Timestamp,
+    pub came_aged: bool,
     pub date: Timestamp,
     pub life: Life,
     pub tags: Box<[u64]>,
@@ -111,6 +112,7 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
                 part: stored.part,
                 selector: stored.selector.clone(),
                 born: when.arrived_at,
+                came_aged: false,
                 date: date_value(&merged, when.arrived_at),
                 life: Life { reuse: crate::exchange::stored::Reuse::AfterValidation, ..life },
                 tags: stored.tags.clone(),
@@ -182,7 +184,16 @@ fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) 
     let selector = selector(asked, fields)?;
     let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
     let tags = tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).into_iter().map(http::HeaderValue::as_bytes));
-    Ok(Keeping { coding: coding(asked, life), part: None, selector, born, date: date_value(fields, when.arrived_at), life, tags })
+    Ok(Keeping {
+        coding: coding(asked, life),
+        part: None,
+        selector,
+        born,
+        came_aged: fields.contains_key(http::header::AGE),
+        date: date_value(fields, when.arrived_at),
+        life,
+        tags,
+    })
 }
 
 // The part that was asked for, exactly, up to the end of the whole (RFC 9110 §15.3.7).

@@ -1,11 +1,13 @@
 //! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111 §4.4).
 
-use http::HeaderMap;
 use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method};
 
 use super::ask::Asked;
 use super::invalidations::{Matcher, canonical};
+use crate::distribution::host::parse_authority;
 use crate::exchange::chosen;
+use crate::exchange::connection::Scheme;
 use crate::exchange::request::split_target;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
@@ -13,7 +15,7 @@ use crate::exchange::request::split_target;
 /// A method that is not known counts as unsafe; a failure changes nothing.
 pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
     let head = asked.head();
-    if head.method.is_safe() || !(200..400).contains(&status) {
+    if is_safe(head.method) || !(200..400).contains(&status) {
         return Vec::new();
     }
     let mut all = vec![matcher(asked, asked.routed.path, head.query)];
@@ -30,6 +32,18 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
     all
 }
 
+// Those that the method registry calls safe and http does not know.
+fn is_safe(method: &Method) -> bool {
+    method.is_safe() || matches!(method.as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" | "PRI")
+}
+
+// Host and port of an authority, the port being the scheme's own where none is named.
+fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
+    let usual = if scheme == Scheme::Https { 443 } else { 80 };
+    let found = parse_authority(authority)?;
+    Some((found.host.to_ascii_lowercase(), found.port.unwrap_or(usual)))
+}
+
 // The URL as keys of its own behavior hold it.
 fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Matcher {
     let behavior = asked.routed.distribution.behavior(path);
@@ -42,12 +56,16 @@ fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Matcher {
 pub fn same_origin(asked: &Asked<'_>, reference: &str) -> Option<String> {
     let head = asked.head();
     let reference = reference.split('#').next().unwrap_or("");
-    let without_scheme = reference.strip_prefix("https:").or_else(|| reference.strip_prefix("http:")).unwrap_or(reference);
+    let (scheme, without_scheme) = match (reference.strip_prefix("https:"), reference.strip_prefix("http:")) {
+        (Some(rest), _) => (Scheme::Https, rest),
+        (_, Some(rest)) => (Scheme::Http, rest),
+        _ => (head.scheme, reference),
+    };
     let local = match without_scheme.strip_prefix("//") {
         Some(rest) => {
             let cut = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, path) = rest.split_at(cut);
-            if !authority.eq_ignore_ascii_case(head.authority) {
+            if place(authority, scheme) != place(head.authority, head.scheme) {
                 return None;
             }
             if path.starts_with('/') { path.to_string() } else { format!("/{path}") }

@@ -57,8 +57,9 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         }
     };
     let age = stored.age(now) / 1000;
-    // A first answer has no Age unless it was old when it came.
-    if age > 0 || verdict.outcome != Outcome::Miss {
+    // A first answer has no Age unless it came with one.
+    let is_first = verdict.stored && matches!(verdict.outcome, Outcome::Miss | Outcome::Error);
+    if !is_first || stored.came_aged {
         fields.insert(AGE, age.into());
     }
     let remaining = stored.life.fresh as i64 / 1000 - age as i64;

@@ -19,6 +19,8 @@ pub struct Stored {
     pub head: StoredHead,
     /// The moment at which the response was of age zero.
     pub born: Timestamp,
+    /// It had an Age when it came: even its first answer tells it.
+    pub came_aged: bool,
     /// The Date it carries, or the moment of arrival.
     pub date: Timestamp,
     pub life: Life,

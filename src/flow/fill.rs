@@ -27,6 +27,7 @@ use crate::origin::request::Asking;
 use crate::semantics::coding::{may_encode, note_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
+use crate::semantics::time::format_http_date;
 
 /// One fill, with everything it needs of its own.
 pub(super) struct Job {
@@ -153,6 +154,8 @@ impl Core {
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
         strip_for_storage(marks.asked, &mut fields);
+        // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
+        fields.entry(http::header::DATE).or_insert_with(|| crate::deliver::value(format_http_date(reply.arrived_at)));
         if keeping.part.is_some() {
             fields.remove(http::header::CONTENT_RANGE);
         }
@@ -343,6 +346,7 @@ fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::Header
         status,
         head: StoredHead::new(fields),
         born: keeping.born,
+        came_aged: keeping.came_aged,
         date: keeping.date,
         life: keeping.life,
         asked_at: number,

@@ -274,7 +274,9 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
 fn check_head(status: http::StatusCode, fields: &http::HeaderMap) -> Result<(), Sent> {
     let codings: Vec<&[u8]> = fields.get_all(http::header::TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes).collect();
     let lengths = fields.get_all(http::header::CONTENT_LENGTH).iter().count();
-    let chunked = codings.iter().any(|c| c.to_ascii_lowercase().windows(7).any(|w| w == b"chunked"));
+    // Only a last chunked delimits; anything else is read until the connection closes (RFC 9112 §6.3).
+    let last = codings.last().and_then(|line| crate::semantics::lists::members(line).last());
+    let chunked = last.is_some_and(|coding| coding.to_ascii_lowercase().starts_with(b"chunked"));
     let plain = codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked");
     let wrong = if status.is_informational() {
         "an interim status as the final one"

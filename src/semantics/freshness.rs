@@ -69,10 +69,11 @@ pub fn date_value(fields: &HeaderMap, arrived_at: Timestamp) -> Timestamp {
 pub fn initial_age(fields: &HeaderMap, when: Exchanged) -> u64 {
     let apparent = when.arrived_at.millis_since(date_value(fields, when.arrived_at));
     let delay = when.arrived_at.millis_since(when.asked_at);
-    let corrected = age_value(fields).map_or(0, |age| age.saturating_mul(1000)).saturating_add(delay);
+    // An absent Age counts as zero; the time the answer took counts in any case.
+    let corrected = age_value(fields).unwrap_or(0).saturating_mul(1000).saturating_add(delay);
     // A second of apparent age is the granularity of Date, not age.
     let apparent = if apparent < 1000 { 0 } else { apparent };
-    apparent.max(if age_value(fields).is_some() { corrected } else { 0 })
+    apparent.max(corrected)
 }
 
 /// The explicit lifetime a response states, first match wins (RFC 9111 §4.2.1, RFC 9213 §2.2).
@@ -186,6 +187,7 @@ mod tests {
         assert_eq!(initial_age(&head(&[("date", &date(-30))]), when), 30_000);
         let slow = Exchanged { asked_at: AT, arrived_at: Timestamp(AT.0 + 5000) };
         assert_eq!(initial_age(&head(&[("age", "10"), ("date", &date(5))]), slow), 15_000);
+        assert_eq!(initial_age(&head(&[("date", &date(5))]), slow), 5000);
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub fn split_outside_quotes(line: &[u8], separator: u8) -> impl Iterator<Item = 
         let mut at = 0;
         while at < whole.len() {
             match whole[at] {
-                b'"' => quoted = !quoted,
+                // A quote that is never closed is an ordinary byte: it must not hide the members behind it.
+                b'"' if quoted || memchr::memchr(b'"', &whole[at + 1..]).is_some() => quoted = !quoted,
                 b'\\' if quoted => at += 1,
                 b if b == separator && !quoted => {
                     rest = Some(&whole[at + 1..]);
@@ -80,6 +81,11 @@ mod tests {
     fn caching_1_1_commas_in_quotes_do_not_separate() {
         assert_eq!(all(r#"a="x, y", b"#), [r#"a="x, y""#, "b"]);
         assert_eq!(all(r#"a="x\", y", b"#), [r#"a="x\", y""#, "b"]);
+    }
+
+    #[test]
+    fn an_unclosed_quote_hides_nothing() {
+        assert_eq!(all(r#"max-age=3600, ext="a, no-store"#), ["max-age=3600", "ext=\"a", "no-store"]);
     }
 
     #[test]

@@ -143,10 +143,13 @@ impl Cursor<'_> {
         }
     }
 
-    // RFC 9651 allows fifteen digits; RFC 9213 §2.2 values above that occur in the wild and mean "very long".
     fn number(&mut self) -> Option<BareItem> {
         let negative = self.eat(b'-');
         let digits = self.take_while(|b| b.is_ascii_digit());
+        // RFC 9651 §4.2.4: fifteen digits at most.
+        if digits.len() > 15 {
+            return None;
+        }
         let value = super::lists::parse_digits(digits)?;
         if self.eat(b'.') {
             return (!self.take_while(|b| b.is_ascii_digit()).is_empty()).then_some(BareItem::Other);

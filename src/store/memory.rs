@@ -260,6 +260,7 @@ mod tests {
             status: 200,
             head: StoredHead::new(&http::HeaderMap::new()),
             born: Timestamp(0),
+            came_aged: false,
             date: Timestamp(0),
             life,
             asked_at: LogNumber(0),

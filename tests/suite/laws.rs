@@ -117,6 +117,7 @@ fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<St
         status: 200,
         head: StoredHead::new(&HeaderMap::new()),
         born: NOW,
+        came_aged: false,
         date: NOW,
         life: Life { fresh, stale_while_revalidate: swr, stale_if_error: sie, reuse, rule: TtlRule::Default },
         asked_at: LogNumber(asked_at),
