@@ -39,6 +39,8 @@ pub fn has_needless_escape(path: &str) -> bool {
 }
 
 /// The path with unreserved characters spelled plainly, which changes nothing it means (RFC 3986 §6.2.2.2).
+///
+/// A percent sign that begins no escape is escaped itself: undoing the next one must not make it the start of another.
 pub fn plain(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(path.len());
@@ -49,6 +51,10 @@ pub fn plain(path: &str) -> String {
                 out.push(character as char);
                 at += 3;
             }
+            None if bytes[at] == b'%' && !is_escape(bytes, at) => {
+                out.push_str("%25");
+                at += 1;
+            }
             None => {
                 out.push(bytes[at] as char);
                 at += 1;
@@ -58,7 +64,13 @@ pub fn plain(path: &str) -> String {
     out
 }
 
-fn needless(bytes: &[u8], at: usize) -> Option<u8> {
+/// Says whether a percent sign at `at` begins an escape.
+pub fn is_escape(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// The unreserved character that an escape at `at` spells, if it does.
+pub fn needless(bytes: &[u8], at: usize) -> Option<u8> {
     let [b'%', high, low] = bytes.get(at..at + 3)? else { return None };
     let digit = |b: &u8| (*b as char).to_digit(16);
     let byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
@@ -72,6 +84,7 @@ mod tests {
     #[test]
     fn escapes_of_plain_characters_are_undone_and_no_others() {
         assert_eq!(plain("/%61pi/%7Euser/%2Fx/%c3%a4"), "/api/~user/%2Fx/%c3%a4");
+        assert_eq!(plain("/%%34%31"), "/%2541", "nothing new comes into being");
         assert!(has_needless_escape("/%61") && !has_needless_escape("/%2f%zz%") && !has_needless_escape("/a"));
     }
 
