@@ -1,16 +1,12 @@
 //! An edge and its parents: one fetch for the region, honest ages, invalidations on both.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::support::edge::{certificates, plain};
 use super::support::origin::{answer, fresh};
-use super::support::{Edge, Origin, eventually};
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use super::support::{Edge, Origin, eventually, free_port};
 
 fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u16, u16)) -> Edge {
     let (_, chain, key) = certificates(folder.path(), &["localhost"]);

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::support::free_port;
+
 /// The first run in a folder of its own, on free ports.
 struct FirstRun {
     child: Child,
@@ -35,8 +37,7 @@ fn first_run() -> FirstRun {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
     copy(&root.join("config"), &folder.path().join("config"));
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let ports = [("8443", free()), ("8080", free()), ("9080", free())];
+    let ports = [("8443", free_port()), ("8080", free_port()), ("9080", free_port())];
     let file = folder.path().join("config/foreshore.toml");
     let mut text = std::fs::read_to_string(&file).unwrap();
     for (usual, port) in ports {

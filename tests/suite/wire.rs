@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::support::edge::{certificates, plain};
 use super::support::origin::{after, answer, fresh, raw};
 use super::support::viewer::request;
-use super::support::{Edge, Origin, Say, Viewer, eventually};
+use super::support::{Edge, Origin, Say, Viewer, eventually, free_port};
 
 #[test]
 fn a_hit_does_not_ask_the_origin() {
@@ -118,7 +118,7 @@ fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
     assert_eq!(edge.get("/slow").status, 504);
     assert!(began.elapsed() < Duration::from_secs(6));
     drop(edge);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let edge = Edge::before(nobody, "");
     let refused = edge.get("/a");
     assert_eq!((refused.status, refused.cache()), (502, "Error".into()));
@@ -538,7 +538,7 @@ fn unknown_hosts_learn_nothing_and_hosts_are_routed() {
 fn groups_fail_over_on_statuses_and_connect_errors() {
     let first = Origin::start(|asked| if asked.target == "/ok" { fresh(b"first") } else { answer(503, "", b"busy") });
     let second = Origin::start(|_| fresh(b"second"));
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = format!(
         "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"off\"\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
          [[distribution.origin]]\nid = \"a\"\nurl = \"http://{}\"\n[[distribution.origin]]\nid = \"b\"\nurl = \"http://{}\"\n[[distribution.origin]]\nid = \"dead\"\nurl = \"http://{nobody}\"\n\

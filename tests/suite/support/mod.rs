@@ -10,6 +10,18 @@ pub use viewer::Viewer;
 
 use std::time::{Duration, Instant};
 
+/// A port that nobody listens on and that the system gives to nobody's outgoing connection: below its range for those.
+pub fn free_port() -> u16 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 18_000 + ((std::process::id() * 37 + step) % 14_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Tries until it holds. Only for what the outside world does in its own time; never to make time pass.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(15);
