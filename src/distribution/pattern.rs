@@ -92,6 +92,12 @@ mod tests {
         }
     }
 
+    // To a glob engine `**/` would match nothing at all.
+    #[test]
+    fn two_stars_are_one() {
+        assert!(PathPattern::parse("**/").unwrap().matches("/a/") && !PathPattern::parse("**/").unwrap().matches("/"));
+    }
+
     proptest! {
         #[test]
         fn every_form_means_the_same_as_the_definition(pattern in "/?[ab*?/.]{1,8}", path in "/[ab/.]{0,8}") {
