@@ -1,7 +1,8 @@
 //! Bytes become requests: sockets, PROXY headers, TLS and SNI, HTTP/1 and HTTP/2.
 //!
 //! HTTP/1 to viewers is all ours: one head parser, one body decoder, one writer, one place that says a
-//! connection may be used again. HTTP/2 is hyper's. Both try the hit step before anything waits.
+//! connection may be used again. So is HTTP/2, one poll for all a connection does. Both try the hit step before anything
+//! waits.
 
 pub mod accept;
 pub mod h1;
@@ -9,6 +10,7 @@ pub mod h1_body;
 pub mod h1_head;
 pub mod h1_write;
 pub mod h2;
+pub mod hpack;
 pub mod proxy_protocol;
 pub mod sni;
 pub mod tickets;

@@ -6,6 +6,7 @@
 mod config;
 mod control;
 mod crash;
+mod http2;
 mod laws;
 mod parent;
 mod readme;

@@ -1,6 +1,7 @@
 //! What tests stand on: a scripted origin, the real edge as a process, a viewer that sees every byte.
 
 pub mod edge;
+pub mod frames;
 pub mod origin;
 pub mod viewer;
 

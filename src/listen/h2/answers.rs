@@ -1,0 +1,237 @@
+//! Answers become frames: a hit at once, others in turns.
+
+use super::*;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
+    pub(super) fn begin_block(&mut self, status: u16) -> usize {
+        let start = frame::begin_block(&mut self.out);
+        if !self.has_encoded {
+            self.has_encoded = true;
+            self.out.push(encode::NO_TABLE);
+        }
+        encode::status(&mut self.out, status);
+        start
+    }
+
+    // Head and body of a hit, framed at once if the windows take them.
+    pub(super) fn answer_hit(&mut self, id: u32, lines: &[u8], hit: &Hit<'_>) {
+        let start = self.begin_block(hit.status());
+        encode_lines(&mut self.out, lines);
+        let len = hit.span.map_or(0, |span| span.len());
+        if len == 0 {
+            frame::end_block(&mut self.out, start, id, flag::END_STREAM);
+            return self.answered_whole();
+        }
+        frame::end_block(&mut self.out, start, id, 0);
+        let span = hit.span.unwrap_or(crate::semantics::ranges::Span { start: 0, end: 0 });
+        let whole = hit.stored.content.whole();
+        if let Some(whole) = &whole
+            && len <= INLINE
+            && len as i64 <= self.window.min(self.peer.window)
+        {
+            let body = &whole[span.start as usize..span.end as usize];
+            frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, body);
+            self.window -= len as i64;
+            return self.answered_whole();
+        }
+        let (body, piece) = match whole {
+            Some(whole) => (Body::Empty, whole.slice(span.start as usize..span.end as usize)),
+            None => match hit.stored.content.read(Some(span)) {
+                Some(reader) => (Body::Stored(reader), Bytes::new()),
+                None => return self.reset_stream(id, Code::Internal),
+            },
+        };
+        let shared = Shared::new(id, Arc::clone(&self.ready));
+        let stream = self.new_stream(shared, Phase::Sending(Sending { body, piece, left: Some(len) }));
+        self.add(id, stream);
+    }
+
+    pub(super) fn answered_whole(&mut self) {
+        self.resets = self.resets.saturating_sub(1);
+        self.idle_since = self.read_at;
+    }
+
+    // A stream has something to do: its future, what it has to say before the answer, its window.
+    pub(super) fn work_on(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let mut news = stream.shared.news();
+        stream.owed -= news.taken.min(stream.owed);
+        stream.credit += news.taken;
+        self.credit += news.taken;
+        let mut answer = None;
+        match &mut stream.phase {
+            Phase::Serving(serving) => {
+                let mut cx = Context::from_waker(&stream.waker);
+                if let Poll::Ready(response) = serving.as_mut().poll(&mut cx) {
+                    answer = Some(response);
+                }
+                // It may have said something, or asked for the body, in this very poll.
+                let more = stream.shared.news();
+                news.interims.extend(more.interims);
+                news.is_wanted |= more.is_wanted;
+                stream.owed -= more.taken.min(stream.owed);
+                stream.credit += more.taken;
+                self.credit += more.taken;
+            }
+            Phase::Sending(_) if !stream.is_sendable => {
+                stream.is_sendable = true;
+                self.sendable.push_back(id);
+            }
+            Phase::Sending(_) | Phase::Answered => {}
+        }
+        if stream.expects && news.is_wanted && answer.is_none() {
+            stream.expects = false;
+            if stream.got == 0 {
+                let start = self.begin_block(100);
+                frame::end_block(&mut self.out, start, id, 0);
+            }
+        }
+        for (status, fields) in news.interims {
+            let start = self.begin_block(status);
+            for (name, value) in fields.iter().filter(|(name, _)| !is_hop_by_hop(name)) {
+                encode::field(&mut self.out, name.as_str().as_bytes(), value.as_bytes());
+            }
+            frame::end_block(&mut self.out, start, id, 0);
+        }
+        if let Some(response) = answer {
+            self.answer(id, response);
+        }
+        self.give_window(id);
+    }
+
+    // The head of an answer; its body follows in turns.
+    pub(super) fn answer(&mut self, id: u32, mut response: ViewerResponse) {
+        let Some(is_head) = self.streams.get(&id).map(|stream| stream.is_head) else { return };
+        let now = self.worker.core.edge.clock.now();
+        let body = std::mem::take(&mut response.body);
+        let status = response.status;
+        let bodiless = is_head || status < 200 || matches!(status, 204 | 304);
+        let length = if bodiless { Some(0) } else { body.length() };
+        let start = self.begin_block(status);
+        encode_fields(&mut self.out, &response, is_head, now);
+        if !bodiless && let Some(len) = length {
+            encode::field(&mut self.out, b"content-length", itoa::Buffer::new().format(len).as_bytes());
+        }
+        let has_ended = length == Some(0);
+        frame::end_block(&mut self.out, start, id, if has_ended { flag::END_STREAM } else { 0 });
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if let Some(finish) = &mut stream.finish {
+            finish.response = response;
+        }
+        stream.phase = Phase::Sending(Sending { body, piece: Bytes::new(), left: length });
+        if has_ended {
+            return self.ended(id);
+        }
+        stream.is_sendable = true;
+        self.sendable.push_back(id);
+    }
+
+    // Frames of bodies, one stream after the other, until much is composed.
+    pub(super) fn send_bodies(&mut self) {
+        let mut sent = false;
+        while self.out.len() - self.written < OUT_MAX && self.window > 0 {
+            let Some(id) = self.sendable.pop_front() else { break };
+            sent |= self.send_frame(id);
+        }
+        if sent {
+            self.idle_frames = 0;
+        }
+        if self.window > 0 || self.sendable.is_empty() {
+            self.blocked_since = None;
+        } else if self.blocked_since.is_none() {
+            self.blocked_since = Some(Instant::now());
+        }
+    }
+
+    // One frame of one body. True if octets left.
+    pub(super) fn send_frame(&mut self, id: u32) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        stream.is_sendable = false;
+        let Phase::Sending(sending) = &mut stream.phase else { return false };
+        if sending.piece.is_empty() {
+            let mut cx = Context::from_waker(&stream.waker);
+            match sending.body.poll_piece(&mut cx) {
+                Poll::Pending => {
+                    stream.blocked_since = None;
+                    return false;
+                }
+                Poll::Ready(Some(Ok(piece))) => sending.piece = piece,
+                Poll::Ready(None) if sending.left.is_none_or(|left| left == 0) => {
+                    frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, &[]);
+                    self.ended(id);
+                    return false;
+                }
+                Poll::Ready(_) => {
+                    self.reset_stream(id, Code::Internal);
+                    return false;
+                }
+            }
+        }
+        let takes = stream.window.min(self.window).clamp(0, frame::FRAME_MAX as i64) as usize;
+        let len = takes.min(sending.piece.len());
+        if len == 0 {
+            stream.blocked_since.get_or_insert_with(Instant::now);
+            return false;
+        }
+        let data = sending.piece.split_to(len);
+        sending.left = sending.left.map(|left| left.saturating_sub(len as u64));
+        let is_last = sending.left == Some(0);
+        frame::write(&mut self.out, kind::DATA, if is_last { flag::END_STREAM } else { 0 }, id, &data);
+        stream.window -= len as i64;
+        self.window -= len as i64;
+        stream.blocked_since = None;
+        if let Some(finish) = &mut stream.finish {
+            finish.sent += len as u64;
+        }
+        if is_last {
+            self.ended(id);
+        } else {
+            stream.is_sendable = true;
+            self.sendable.push_back(id);
+        }
+        true
+    }
+
+    // The answer is framed to its end.
+    pub(super) fn ended(&mut self, id: u32) {
+        self.answered_whole();
+        self.idle_since = Instant::now();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if let Some(mut finish) = stream.finish.take() {
+            finish.ended = true;
+        }
+        if stream.viewer_done {
+            self.remove(id);
+        } else {
+            stream.phase = Phase::Answered;
+            stream.answered_at = Some(Instant::now());
+        }
+    }
+}
+
+// Lines of HTTP/1, as the hit step writes them, as fields of HTTP/2.
+fn encode_lines(out: &mut Vec<u8>, lines: &[u8]) {
+    let mut rest = lines;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let line = &rest[..end.saturating_sub(1)];
+        if let Some(colon) = memchr::memchr(b':', line) {
+            encode::field(out, &line[..colon], line.get(colon + 2..).unwrap_or(b""));
+        }
+        rest = &rest[end + 1..];
+    }
+}
+
+fn encode_fields(out: &mut Vec<u8>, response: &ViewerResponse, is_head: bool, now: Timestamp) {
+    let mut is_dated = false;
+    for (name, value) in &response.fields {
+        // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
+        if is_hop_by_hop(name) || (*name == http::header::CONTENT_LENGTH && !is_head) {
+            continue;
+        }
+        is_dated |= *name == http::header::DATE;
+        encode::field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    if !is_dated {
+        encode::field(out, b"date", format_http_date(now).as_bytes());
+    }
+}

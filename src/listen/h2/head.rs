@@ -1,0 +1,290 @@
+//! The strict check of an HTTP/2 request head (RFC 9113 §8), and the only reading of it there is.
+
+use http::Method;
+use smallvec::SmallVec;
+
+use crate::distribution::host::parse_authority;
+use crate::distribution::limits::Limits;
+use crate::exchange::connection::{Connection, Version};
+use crate::exchange::path::is_safe_path;
+use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, split_target};
+use crate::listen::hpack::decode::FieldList;
+use crate::semantics::lists::parse_digits;
+
+/// Lines of a head; a browser's fit on the stack.
+pub type Lines<'b> = SmallVec<[httparse::Header<'b>; 32]>;
+
+/// Why there is no head to act upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHead {
+    /// Not a request at all: the stream is reset (§8.1.1).
+    Malformed,
+    /// Understood and refused with this status.
+    Refused(u16),
+}
+
+/// What a header block says, before it is a request.
+#[derive(Default)]
+pub struct Parts<'b> {
+    method: Option<&'b str>,
+    path: Option<&'b str>,
+    authority: Option<&'b str>,
+    has_scheme: bool,
+    host: Option<&'b [u8]>,
+    lines: Lines<'b>,
+}
+
+impl<'b> Parts<'b> {
+    /// Sorts a block's fields. `cookies` takes the one cookie that several lines are (§8.2.3).
+    pub fn read(list: &'b FieldList, cookies: &'b mut Vec<u8>) -> Result<Self, NoHead> {
+        let mut parts = Self::default();
+        let mut crumbs = 0;
+        for (name, value) in list.iter() {
+            check_value(value)?;
+            if let [b':', pseudo @ ..] = name {
+                // All of them come first, and none twice (§8.3).
+                if !parts.lines.is_empty() || parts.host.is_some() || crumbs > 0 {
+                    return Err(NoHead::Malformed);
+                }
+                parts.pseudo(pseudo, value)?;
+                continue;
+            }
+            check_name(name, value)?;
+            if name == b"host" {
+                if parts.host.replace(value).is_some() {
+                    return Err(NoHead::Refused(400));
+                }
+            } else if name == b"cookie" {
+                cookies.extend_from_slice(if crumbs > 0 { b"; " } else { b"" });
+                cookies.extend_from_slice(value);
+                crumbs += 1;
+            } else {
+                parts.lines.push(httparse::Header { name: text(name)?, value });
+            }
+        }
+        if crumbs > 0 {
+            parts.lines.push(httparse::Header { name: "cookie", value: cookies });
+        }
+        Ok(parts)
+    }
+
+    fn pseudo(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), NoHead> {
+        let value = text(value)?;
+        let slot = match name {
+            b"method" => &mut self.method,
+            b"path" => &mut self.path,
+            b"authority" => &mut self.authority,
+            // How the viewer reached us is known better than it can say.
+            b"scheme" if !self.has_scheme && !value.is_empty() => {
+                self.has_scheme = true;
+                return Ok(());
+            }
+            _ => return Err(NoHead::Malformed),
+        };
+        if slot.replace(value).is_some() { Err(NoHead::Malformed) } else { Ok(()) }
+    }
+
+    /// The request's method, if it has one that can be named.
+    pub fn method(&self) -> Result<Method, NoHead> {
+        let name = self.method.ok_or(NoHead::Malformed)?;
+        Method::from_bytes(name.as_bytes()).map_err(|_| NoHead::Malformed)
+    }
+
+    /// The request, checked (§8.3.1).
+    pub fn request<'r>(&'r self, method: &'r Method, connection: &'r Connection, limits: &Limits) -> Result<RequestHead<'r>, NoHead> {
+        let refused = NoHead::Refused;
+        if *method == Method::CONNECT {
+            return Err(refused(405));
+        }
+        let (Some(target), true) = (self.path, self.has_scheme) else { return Err(NoHead::Malformed) };
+        let authority = match (self.authority, self.host) {
+            (Some(authority), Some(host)) if !authority.as_bytes().eq_ignore_ascii_case(host) => return Err(refused(400)),
+            (Some(authority), _) => authority,
+            (None, Some(host)) => std::str::from_utf8(host).map_err(|_| refused(400))?,
+            (None, None) => return Err(refused(400)),
+        };
+        let host = parse_authority(authority).ok_or(refused(400))?.host;
+        if self.lines.len() > limits.fields {
+            return Err(refused(431));
+        }
+        let target = if target == "*" && *method == Method::OPTIONS { "/*" } else { target };
+        if target.len() > limits.url_bytes {
+            return Err(refused(414));
+        }
+        if target.is_empty() {
+            return Err(NoHead::Malformed);
+        }
+        let is_visible = target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#');
+        let (path, query) = split_target(target);
+        if !target.starts_with('/') || !is_visible || !is_safe_path(path) {
+            return Err(refused(400));
+        }
+        let fields = Fields::Lines(&self.lines);
+        let known = KnownFields::find(fields);
+        Ok(RequestHead {
+            method,
+            version: Version::Http2,
+            scheme: connection.scheme,
+            authority,
+            host,
+            path,
+            query,
+            fields,
+            known,
+            connection,
+        })
+    }
+}
+
+/// The announced length of a body (§8.1.1), checked.
+pub fn content_length(head: &RequestHead<'_>) -> Result<Option<u64>, NoHead> {
+    match head.known.get(Known::ContentLength) {
+        None => Ok(None),
+        Some(digits) if head.known.is_repeated(Known::ContentLength) || digits.len() > 19 => Err(NoHead::Malformed),
+        Some(digits) => parse_digits(digits).map(Some).ok_or(NoHead::Malformed),
+    }
+}
+
+/// Says whether a block may stand behind a body (§8.1): no pseudo field, nothing malformed.
+pub fn are_trailers(list: &FieldList) -> bool {
+    list.iter().all(|(name, value)| check_name(name, value).and_then(|()| check_value(value)).is_ok())
+}
+
+fn text(octets: &[u8]) -> Result<&str, NoHead> {
+    std::str::from_utf8(octets).map_err(|_| NoHead::Malformed)
+}
+
+// §8.2.1 and §8.2.2: lower-case tokens, and nothing that belongs to one connection of HTTP/1.
+fn check_name(name: &[u8], value: &[u8]) -> Result<(), NoHead> {
+    let is_token = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~');
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(NoHead::Malformed);
+    }
+    let is_connections = match name.len() {
+        2 => name == b"te" && !value.eq_ignore_ascii_case(b"trailers"),
+        7 => name == b"upgrade",
+        10 => name == b"connection" || name == b"keep-alive",
+        16 => name == b"proxy-connection",
+        17 => name == b"transfer-encoding",
+        _ => false,
+    };
+    if is_connections { Err(NoHead::Malformed) } else { Ok(()) }
+}
+
+fn check_value(value: &[u8]) -> Result<(), NoHead> {
+    let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    // Controls would be line ends elsewhere; HTAB may stand within.
+    let is_bad = |b: &u8| (*b < 0x20 && *b != b'\t') || *b == 0x7f;
+    if is_space(value.first()) || is_space(value.last()) || value.iter().any(is_bad) { Err(NoHead::Malformed) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::connection::{Asker, Scheme};
+    use crate::listen::hpack::decode::Decoder;
+
+    fn list(fields: &[(&str, &str)]) -> FieldList {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            // Written as it is, unlike our encoder, which lowers names.
+            block.extend([0x40, name.len() as u8]);
+            block.extend_from_slice(name.as_bytes());
+            block.push(value.len() as u8);
+            block.extend_from_slice(value.as_bytes());
+        }
+        let mut list = FieldList::default();
+        list.clear(1 << 16);
+        Decoder::new(4096).decode(&block, &mut list).unwrap();
+        list
+    }
+
+    fn read(fields: &[(&str, &str)]) -> Result<String, NoHead> {
+        let at = "127.0.0.1:1".parse().unwrap();
+        let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, asker: Asker::Viewer };
+        let (list, mut cookies) = (list(fields), Vec::new());
+        let parts = Parts::read(&list, &mut cookies)?;
+        let method = parts.method()?;
+        let head = parts.request(&method, &connection, &Limits::default())?;
+        let length = content_length(&head)?;
+        let lines: Vec<_> = head.fields.iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value))).collect();
+        Ok(format!("{} {} {:?} {} {:?} [{}]", head.method, head.path, head.query, head.host, length, lines.join(",")))
+    }
+
+    const PLAIN: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/x?y")];
+
+    fn with(more: &[(&str, &str)]) -> Result<String, NoHead> {
+        read(&[&PLAIN, more].concat())
+    }
+
+    #[test]
+    fn rfc9113_8_3_1_a_request() {
+        assert_eq!(with(&[]).unwrap(), r#"GET /x Some("y") a.test None []"#);
+        assert_eq!(
+            with(&[("content-length", "5"), ("te", "trailers")]).unwrap(),
+            r#"GET /x Some("y") a.test Some(5) [content-length=5,te=trailers]"#
+        );
+        assert_eq!(with(&[("host", "A.test")]).unwrap(), r#"GET /x Some("y") a.test None []"#);
+        assert_eq!(with(&[("host", "b.test")]), Err(NoHead::Refused(400)));
+    }
+
+    #[test]
+    fn rfc9113_8_2_3_cookies_are_one() {
+        assert_eq!(
+            with(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]).unwrap(),
+            r#"GET /x Some("y") a.test None [x=y,cookie=a=1; b=2]"#
+        );
+    }
+
+    #[test]
+    fn rfc9113_8_2_malformed_fields() {
+        let bad = [
+            ("Upper", "x"),
+            ("", "x"),
+            ("a b", "x"),
+            ("a:b", "x"),
+            ("x", "a\r\nb"),
+            ("x", "a\0"),
+            ("x", " a"),
+            ("x", "a "),
+            ("x", "a\tb\u{7f}"),
+            ("connection", "close"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "x"),
+            ("te", "gzip"),
+            (":method", "GET"),
+            (":status", "200"),
+            ("content-length", "1x"),
+            ("content-length", "+1"),
+        ];
+        for (name, value) in bad {
+            assert_eq!(with(&[(name, value)]), Err(NoHead::Malformed), "{name:?}: {value:?}");
+        }
+        assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Err(NoHead::Malformed));
+        assert!(with(&[("x", "a\tb")]).is_ok());
+    }
+
+    #[test]
+    fn rfc9113_8_3_pseudo_fields() {
+        for missing in [0, 1, 3] {
+            let mut fields = PLAIN.to_vec();
+            fields.remove(missing);
+            assert_eq!(read(&fields), Err(NoHead::Malformed), "without {}", PLAIN[missing].0);
+        }
+        assert_eq!(read(&[PLAIN[0], PLAIN[1], PLAIN[3]]), Err(NoHead::Refused(400)), "no authority and no Host");
+        assert!(read(&[PLAIN[0], PLAIN[1], PLAIN[3], ("host", "a.test")]).is_ok());
+        for twice in PLAIN {
+            assert_eq!(read(&[&PLAIN[..], &[twice]].concat()), Err(NoHead::Malformed));
+        }
+        assert_eq!(read(&[PLAIN[0], ("x", "y"), PLAIN[1], PLAIN[2], PLAIN[3]]), Err(NoHead::Malformed), "behind a field");
+        let path = |path| read(&[PLAIN[0], PLAIN[1], PLAIN[2], (":path", path)]);
+        assert_eq!(path(""), Err(NoHead::Malformed));
+        for refused in ["x", "http://a.test/", "/a b", "/a/../b", "/a#b", "*", "/\u{e9}"] {
+            assert_eq!(path(refused), Err(NoHead::Refused(400)), "{refused}");
+        }
+        assert_eq!(read(&[(":method", "CONNECT"), (":authority", "a.test:443")]), Err(NoHead::Refused(405)));
+        assert!(read(&[(":method", "OPTIONS"), PLAIN[1], PLAIN[2], (":path", "*")]).is_ok());
+    }
+}

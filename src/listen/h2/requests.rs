@@ -1,0 +1,172 @@
+//! Header blocks become hits or streams (RFC 9113 §8.1).
+
+use super::*;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
+    pub(super) fn on_headers(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
+        if head.stream.is_multiple_of(2) {
+            return Err(Fatal(Code::Protocol, "HEADERS on a stream that is not a client's"));
+        }
+        let (piece, depends) = frame::header_piece(head, payload).map_err(|code| Fatal(code, "a HEADERS frame out of shape"))?;
+        if depends == Some(head.stream) {
+            return Err(Fatal(Code::Protocol, "a stream that depends on itself"));
+        }
+        let ends_stream = head.has(flag::END_STREAM);
+        if head.has(flag::END_HEADERS) {
+            return self.on_block(head.stream, ends_stream, piece);
+        }
+        self.block = Some(Block { stream: head.stream, ends_stream, octets: piece.to_vec(), since: self.read_at });
+        self.look_soon();
+        Ok(())
+    }
+
+    pub(super) fn on_continuation(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
+        let Some(block) = &mut self.block else { return Err(Fatal(Code::Protocol, "CONTINUATION of nothing")) };
+        block.octets.extend_from_slice(payload);
+        // Coded octets are fewer than what they say, mostly; a block far beyond the limit is an attack.
+        if block.octets.len() > self.limits.head_bytes + frame::FRAME_MAX || payload.is_empty() && !head.has(flag::END_HEADERS) {
+            return Err(Fatal(Code::EnhanceYourCalm, "a header block without end"));
+        }
+        if head.has(flag::END_HEADERS)
+            && let Some(block) = self.block.take()
+        {
+            return self.on_block(block.stream, block.ends_stream, &block.octets);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_block(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fatal> {
+        self.scratch.list.clear(self.limits.head_bytes);
+        self.decoder.decode(block, &mut self.scratch.list).map_err(|bad| Fatal(Code::Compression, bad.0))?;
+        if let Some(stream) = self.streams.get(&id) {
+            return match stream.viewer_done {
+                true => self.break_stream(id, Code::StreamClosed),
+                false if !ends_stream || !head::are_trailers(&self.scratch.list) => self.break_stream(id, Code::Protocol),
+                false if stream.announced.is_some_and(|announced| announced != stream.got) => self.break_stream(id, Code::Protocol),
+                false => {
+                    self.viewer_ended(id);
+                    Ok(())
+                }
+            };
+        }
+        if id <= self.last {
+            return if self.reset.contains(&id) { Ok(()) } else { Err(Fatal(Code::StreamClosed, "HEADERS on a closed stream")) };
+        }
+        if let Leaving::Last(_) = self.leaving {
+            return Ok(());
+        }
+        self.last = id;
+        self.idle_frames = 0;
+        if self.streams.len() >= self.limits.streams as usize {
+            Gauges::add(&self.worker.gauges.at_limit);
+            return self.break_stream(id, Code::RefusedStream);
+        }
+        self.on_request(id, ends_stream)
+    }
+
+    // The hit step, or a stream for the full sentence.
+    pub(super) fn on_request(&mut self, id: u32, ends_stream: bool) -> Result<(), Fatal> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let begun = self.begin(id, ends_stream, &mut scratch);
+        scratch.cookies.clear();
+        self.scratch = scratch;
+        match begun {
+            Ok(()) => Ok(()),
+            Err(NoHead::Malformed) => {
+                self.note_refused(400);
+                self.break_stream(id, Code::Protocol)
+            }
+            Err(NoHead::Refused(status)) => {
+                self.note_refused(status);
+                self.answer_refused(id, ends_stream, status);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn begin(&mut self, id: u32, ends_stream: bool, scratch: &mut Scratch) -> Result<(), NoHead> {
+        if scratch.list.is_over_limit() {
+            return Err(NoHead::Refused(431));
+        }
+        let Scratch { list, cookies, key, lines } = scratch;
+        let connection = Arc::clone(&self.connection);
+        let parts = Parts::read(list, cookies)?;
+        let method = parts.method()?;
+        let head = parts.request(&method, &connection, &self.limits)?;
+        let announced = head::content_length(&head)?;
+        if ends_stream && announced.is_some_and(|len| len > 0) {
+            return Err(NoHead::Malformed);
+        }
+        let edge = &self.worker.core.edge;
+        let now = edge.clock.now();
+        if ends_stream {
+            let running = edge.running_cell().load();
+            if let Some(hit) = hit::hit(edge, &running, &head, key, now) {
+                record_hit(self.worker, &head, &hit, now);
+                lines.clear();
+                hit.write_lines(lines, now);
+                self.answer_hit(id, lines, &hit);
+                return Ok(());
+            }
+        }
+        let expects = head.known.has(Known::Expect);
+        let mut request = ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head());
+        let shared = Shared::new(id, Arc::clone(&self.ready));
+        let sink = Arc::clone(&shared);
+        request.interim = Some(Arc::new(move |interim| sink.interim(interim)));
+        let body = match ends_stream {
+            true => Body::Empty,
+            false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
+        };
+        let finish = Finish::new(Facts::of(&request), self.worker);
+        let is_head = request.method == http::Method::HEAD;
+        let core = Arc::clone(&self.worker.core);
+        let serving = Box::pin(async move { core.serve(request, body).await });
+        let mut stream = self.new_stream(shared, Phase::Serving(serving));
+        stream.viewer_done = ends_stream;
+        stream.announced = announced;
+        stream.expects = expects && !ends_stream;
+        stream.is_head = is_head;
+        stream.finish = Some(finish);
+        self.add(id, stream);
+        Ok(())
+    }
+
+    pub(super) fn new_stream(&self, shared: Arc<Shared>, phase: Phase) -> Stream {
+        Stream::new(shared, phase, self.peer.window, i64::from(STREAM_WINDOW))
+    }
+
+    // Takes a stream up and has it worked on in this very poll.
+    pub(super) fn add(&mut self, id: u32, stream: Stream) {
+        stream.shared.queue();
+        self.streams.insert(id, stream);
+        self.look_soon();
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        self.credit += stream.owed;
+        self.idle_since = Instant::now();
+        Some(stream)
+    }
+
+    pub(super) fn note_refused(&self, status: u16) {
+        Gauges::add(&self.worker.gauges.bad_requests);
+        record_refused(self.worker, &self.connection, Version::Http2, status);
+    }
+
+    pub(super) fn answer_refused(&mut self, id: u32, ends_stream: bool, status: u16) {
+        let word = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
+        let text = Bytes::from(format!("{status} {word}\n"));
+        let start = self.begin_block(status);
+        encode::field(&mut self.out, b"content-type", b"text/plain");
+        encode::field(&mut self.out, b"content-length", itoa::Buffer::new().format(text.len()).as_bytes());
+        encode::field(&mut self.out, b"x-cache", b"Error from foreshore");
+        frame::end_block(&mut self.out, start, id, 0);
+        let shared = Shared::new(id, Arc::clone(&self.ready));
+        let sending = Sending { left: Some(text.len() as u64), body: Body::Empty, piece: text };
+        let mut stream = self.new_stream(shared, Phase::Sending(sending));
+        stream.viewer_done = ends_stream;
+        self.add(id, stream);
+    }
+}

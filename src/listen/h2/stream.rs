@@ -1,0 +1,302 @@
+//! One HTTP/2 stream: what its connection holds of it, and the body of its request on the way to whoever reads it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+
+use crate::body::{Body, BodyError, Source};
+use crate::exchange::response::{Interim, ViewerResponse};
+use crate::exchange::verdict::{Outcome, Reason};
+use crate::listen::Worker;
+use crate::listen::h1::Facts;
+use crate::listen::h1_write::{SendEnd, Sent};
+
+/// More than this of them waiting is nobody's need.
+const INTERIMS: usize = 8;
+
+/// The streams of a connection that have something to do.
+#[derive(Default)]
+pub struct Ready {
+    queue: Mutex<VecDeque<u32>>,
+    connection: Mutex<Option<Waker>>,
+}
+
+impl Ready {
+    /// Whom to wake when a stream has something to do.
+    pub fn register(&self, waker: &Waker) {
+        let mut slot = self.connection.lock();
+        match &mut *slot {
+            Some(known) if known.will_wake(waker) => {}
+            slot => *slot = Some(waker.clone()),
+        }
+    }
+
+    /// The next stream.
+    pub fn pop(&self) -> Option<u32> {
+        self.queue.lock().pop_front()
+    }
+}
+
+/// What a stream shares with those who work for it.
+pub struct Shared {
+    id: u32,
+    ready: Arc<Ready>,
+    is_queued: AtomicBool,
+    incoming: Mutex<Incoming>,
+}
+
+#[derive(Default)]
+struct Incoming {
+    pieces: VecDeque<Bytes>,
+    /// How the body ended; its pieces come first.
+    end: Option<Result<(), BodyError>>,
+    reader: Option<Waker>,
+    /// Since when the reader waits for more.
+    waits_since: Option<Instant>,
+    /// Somebody has asked for the body, once.
+    is_wanted: bool,
+    is_dropped: bool,
+    /// Octets read and not yet given back to the viewer as window.
+    taken: usize,
+    interims: VecDeque<Interim>,
+}
+
+/// What a stream's helpers have done since the last look.
+pub struct News {
+    pub interims: VecDeque<Interim>,
+    pub taken: usize,
+    pub is_wanted: bool,
+}
+
+impl Shared {
+    /// Of a new stream.
+    pub fn new(id: u32, ready: Arc<Ready>) -> Arc<Self> {
+        Arc::new(Self { id, ready, is_queued: AtomicBool::new(false), incoming: Mutex::default() })
+    }
+
+    /// Looks at what happened; from here on the next event wakes the connection again.
+    pub fn news(&self) -> News {
+        self.is_queued.store(false, Ordering::Release);
+        let mut incoming = self.incoming.lock();
+        News { interims: std::mem::take(&mut incoming.interims), taken: std::mem::take(&mut incoming.taken), is_wanted: incoming.is_wanted }
+    }
+
+    /// Adds a piece that the viewer sent; false if nobody will read it.
+    pub fn push(&self, piece: Bytes) -> bool {
+        let mut incoming = self.incoming.lock();
+        if incoming.is_dropped || incoming.end.is_some() {
+            return false;
+        }
+        incoming.pieces.push_back(piece);
+        incoming.wake();
+        true
+    }
+
+    /// Ends the body; the first end counts.
+    pub fn end(&self, how: Result<(), BodyError>) {
+        let mut incoming = self.incoming.lock();
+        if incoming.end.is_none() {
+            incoming.end = Some(how);
+            incoming.wake();
+        }
+    }
+
+    /// Since when the reader of the body waits for the viewer.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.incoming.lock().waits_since
+    }
+
+    /// Takes an interim response on its way to the viewer.
+    pub fn interim(self: &Arc<Self>, interim: Interim) {
+        let mut incoming = self.incoming.lock();
+        if incoming.interims.len() < INTERIMS {
+            incoming.interims.push_back(interim);
+            drop(incoming);
+            self.queue();
+        }
+    }
+
+    /// Puts the stream among those that have something to do.
+    pub fn queue(&self) {
+        if !self.is_queued.swap(true, Ordering::AcqRel) {
+            self.ready.queue.lock().push_back(self.id);
+            let waker = self.ready.connection.lock().clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Incoming {
+    fn wake(&mut self) {
+        self.waits_since = None;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.queue();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue();
+    }
+}
+
+/// The body of a stream's request, as whoever serves it reads it.
+pub struct StreamBody(pub Arc<Shared>);
+
+impl Source for StreamBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut incoming = self.0.incoming.lock();
+        let is_first = !std::mem::replace(&mut incoming.is_wanted, true);
+        let polled = match (incoming.pieces.pop_front(), incoming.end) {
+            (Some(piece), _) => {
+                incoming.taken += piece.len();
+                Poll::Ready(Some(Ok(piece)))
+            }
+            (None, Some(Ok(()))) => Poll::Ready(None),
+            (None, Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            (None, None) => {
+                incoming.reader = Some(cx.waker().clone());
+                incoming.waits_since.get_or_insert_with(Instant::now);
+                Poll::Pending
+            }
+        };
+        let has_news = is_first || incoming.taken > 0;
+        drop(incoming);
+        if has_news {
+            self.0.queue();
+        }
+        polled
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        let mut incoming = self.0.incoming.lock();
+        incoming.is_dropped = true;
+        let unread: usize = incoming.pieces.drain(..).map(|piece| piece.len()).sum();
+        incoming.taken += unread;
+        drop(incoming);
+        self.0.queue();
+    }
+}
+
+/// What a stream is doing.
+pub enum Phase {
+    Serving(Pin<Box<dyn Future<Output = ViewerResponse> + Send>>),
+    Sending(Sending),
+    /// Answered, while the viewer has not ended its request.
+    Answered,
+}
+
+/// A body on its way to the viewer.
+pub struct Sending {
+    pub body: Body,
+    /// Taken from the body, not yet framed.
+    pub piece: Bytes,
+    /// Octets still to be framed, if they are known.
+    pub left: Option<u64>,
+}
+
+/// A stream, as its connection holds it.
+pub struct Stream {
+    pub shared: Arc<Shared>,
+    pub waker: Waker,
+    pub phase: Phase,
+    pub is_head: bool,
+    /// Octets the viewer takes now.
+    pub window: i64,
+    /// It is in the queue of those that have octets to send.
+    pub is_sendable: bool,
+    /// Since when only the viewer's window keeps it from sending.
+    pub blocked_since: Option<Instant>,
+    /// Octets the viewer may still send.
+    pub receive: i64,
+    /// Octets received and not yet given back to the connection's window.
+    pub owed: usize,
+    /// Octets taken and not yet given back to the stream's window.
+    pub credit: usize,
+    pub viewer_done: bool,
+    pub got: u64,
+    pub announced: Option<u64>,
+    /// It waits for `100 Continue`.
+    pub expects: bool,
+    pub answered_at: Option<Instant>,
+    pub finish: Option<Box<Finish>>,
+}
+
+impl Stream {
+    /// A stream that has just begun.
+    pub fn new(shared: Arc<Shared>, phase: Phase, window: i64, receive: i64) -> Self {
+        Self {
+            waker: Waker::from(Arc::clone(&shared)),
+            shared,
+            phase,
+            is_head: false,
+            window,
+            is_sendable: false,
+            blocked_since: None,
+            receive,
+            owed: 0,
+            credit: 0,
+            viewer_done: true,
+            got: 0,
+            announced: None,
+            expects: false,
+            answered_at: None,
+            finish: None,
+        }
+    }
+}
+
+/// A request's record, written when its stream ends, however it ends.
+pub struct Finish {
+    pub facts: Facts,
+    pub worker: Arc<Worker>,
+    pub began: Instant,
+    pub response: ViewerResponse,
+    pub sent: u64,
+    pub ended: bool,
+}
+
+impl Finish {
+    /// Of a request that has no answer yet; if the viewer leaves before there is one, 499 is written down.
+    pub fn new(facts: Facts, worker: &Arc<Worker>) -> Box<Self> {
+        let verdict = crate::deliver::no_cache(Outcome::Error, Reason::Failed);
+        let response = ViewerResponse {
+            status: 499,
+            fields: http::HeaderMap::new(),
+            body: Body::Empty,
+            verdict,
+            failure: None,
+            behavior: None,
+            origin_millis: None,
+        };
+        Box::new(Self { facts, worker: Arc::clone(worker), began: Instant::now(), response, sent: 0, ended: false })
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let end = if self.ended { SendEnd::Whole } else { SendEnd::Broken };
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.facts.record(&self.worker, &mut self.response, Sent { bytes: self.sent, end }, micros);
+    }
+}
+
+/// Octets, and time, for which the rest of a body is read that nobody wants: common clients throw an answer away that
+/// is followed by a reset while they still send.
+pub const WASTE: u64 = 1 << 20;
+pub const WASTE_TIME: Duration = Duration::from_secs(2);
