@@ -246,6 +246,30 @@ fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {
     *name == "x-forwarded-for" || (added && !chosen::is_keyed(behavior, name))
 }
 
+/// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads Accept-Encoding,
+/// Cookie, and the fields that the policies let through (shared/spec/CLOUDFRONT.md §4).
+pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    let behavior = asked.routed.behavior;
+    if behavior.semantics() != Semantics::CloudFront || !fields.contains_key(VARY) {
+        return;
+    }
+    // A star stays: it says that nothing at all may be taken for granted.
+    let Vary::Names(names) = vary::parse(fields) else { return };
+    let shown = |name: &&HeaderName| {
+        matches!(**name, http::header::ACCEPT_ENCODING | http::header::COOKIE)
+            || chosen::reaches_origin(behavior, name)
+            || chosen::is_keyed(behavior, name)
+            || is_our_own(asked, name)
+    };
+    let kept: Vec<&str> = names.iter().filter(shown).map(HeaderName::as_str).collect();
+    if kept.len() < names.len() {
+        fields.remove(VARY);
+        if !kept.is_empty() {
+            fields.insert(VARY, crate::deliver::value(kept.join(", ")));
+        }
+    }
+}
+
 /// Takes out of a head what a shared store does not replay.
 pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let policy = &asked.routed.behavior.cache;

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::exchange::chosen;
 use crate::exchange::request::{Known, RequestHead};
@@ -39,6 +40,8 @@ pub struct Wants {
 pub enum Wanted {
     Get,
     Head,
+    /// A POST that its behavior takes for a query.
+    Post,
     /// Not the cache's.
     Pass(PassReason),
 }
@@ -58,6 +61,7 @@ pub fn wants(routed: &Routed<'_>) -> Wants {
         _ if policy.ttl.is_off() => Wanted::Pass(PassReason::CachingDisabled),
         Method::GET => Wanted::Get,
         Method::HEAD => Wanted::Head,
+        Method::POST if routed.behavior.cache_post.is_some() => Wanted::Post,
         _ => Wanted::Pass(PassReason::Method),
     };
     let stored_only = policy.semantics == Semantics::Rfc9111
@@ -96,6 +100,22 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     if !behavior.cache.compress.is_empty() {
         out.extend_from_slice(b"\0coding=");
         chosen::write_codings(out, head, behavior.cache.compress);
+    }
+}
+
+/// Adds to a key what tells POSTs apart: method, Content-Type, the fields that the behavior names, and the body's
+/// SHA-256 where it is keyed.
+pub fn write_post_key(out: &mut Vec<u8>, routed: &Routed<'_>, post: &PostCaching, content: &[u8]) {
+    out.extend_from_slice(b"\0method=POST");
+    for name in std::iter::once(&http::header::CONTENT_TYPE).chain(&post.headers) {
+        write_field(out, routed.head, name);
+    }
+    if post.body == PostBody::Keyed {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+        out.extend_from_slice(b"\0body=");
+        for byte in digest.as_ref() {
+            out.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+        }
     }
 }
 

@@ -12,10 +12,12 @@ use crate::exchange::request::split_target;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///
-/// A method that is not known counts as unsafe; a failure changes nothing.
+/// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not; a failure changes
+/// nothing.
 pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
     let head = asked.head();
-    if is_safe(head.method) || !(200..400).contains(&status) {
+    let is_query = *head.method == Method::POST && asked.routed.behavior.cache_post.is_some();
+    if is_query || is_safe(head.method) || !(200..400).contains(&status) {
         return Vec::new();
     }
     let mut all = vec![matcher(asked, asked.routed.path, head.query)];

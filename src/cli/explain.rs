@@ -8,7 +8,9 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{ConfigArgs, fail};
-use crate::cache::ask::{self, Wanted};
+use crate::cache::arrival::{Arrived, Keeping, on_arrival};
+use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::distribution::cache_policy::Semantics;
@@ -19,9 +21,12 @@ use crate::exchange::connection::{Asker, Connection, Scheme, Version};
 use crate::exchange::key::{LogNumber, readable};
 use crate::exchange::path::is_safe_path;
 use crate::exchange::request::{ViewerRequest, split_target};
+use crate::exchange::stored::Reuse;
 use crate::exchange::verdict::PassReason;
 use crate::gate::{self, Routed};
 use crate::origin::request::{Asking, Node, build};
+use crate::semantics::freshness::Exchanged;
+use crate::semantics::time::{Timestamp, format_http_date};
 
 #[derive(Args)]
 pub(super) struct ExplainArgs {
@@ -35,6 +40,12 @@ pub(super) struct ExplainArgs {
     /// The request's method.
     #[arg(short = 'X', long, default_value = "GET")]
     method: String,
+    /// The status of an answer of the origin's: what would become of it is told too.
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..=599))]
+    status: Option<u16>,
+    /// A field of that answer, `Name: value`; may be given several times. Without --status it is a 200.
+    #[arg(short = 'A', long = "answer", value_name = "FIELD")]
+    answer: Vec<String>,
     /// The viewer's address.
     #[arg(long, default_value = "192.0.2.1")]
     from: std::net::IpAddr,
@@ -49,16 +60,39 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match request(args, now) {
-        Ok(request) => {
-            print!("{}", story(&site, &request));
+    let asked = request(args, now).and_then(|request| Ok((request, answer(args, now)?)));
+    match asked {
+        Ok((request, answer)) => {
+            print!("{}", story(&site, &request, answer.as_ref()));
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why),
     }
 }
 
-fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result<ViewerRequest, String> {
+/// An answer of the origin's, as far as its head.
+type Answer = (u16, HeaderMap);
+
+fn answer(args: &ExplainArgs, now: Timestamp) -> Result<Option<Answer>, String> {
+    if args.status.is_none() && args.answer.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = fields(&args.answer)?;
+    fields.entry(http::header::DATE).or_insert_with(|| crate::deliver::value(format_http_date(now)));
+    Ok(Some((args.status.unwrap_or(200), fields)))
+}
+
+fn fields(lines: &[String]) -> Result<HeaderMap, String> {
+    let mut fields = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| format!("{line:?}: {error}"))?;
+        fields.append(name, HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?);
+    }
+    Ok(fields)
+}
+
+fn request(args: &ExplainArgs, now: Timestamp) -> Result<ViewerRequest, String> {
     let (scheme, rest) = match args.url.split_once("://") {
         Some(("https", rest)) => (Scheme::Https, rest),
         Some(("http", rest)) => (Scheme::Http, rest),
@@ -73,12 +107,7 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
     if !visible || !is_safe_path(split_target(&target).0) {
         return Err(format!("refused: 400 {target:?} has dot segments, or characters that must be escaped"));
     }
-    let mut fields = HeaderMap::new();
-    for line in &args.headers {
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| format!("{line:?}: {error}"))?;
-        fields.append(name, HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?);
-    }
+    let fields = fields(&args.headers)?;
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, asker: Asker::Viewer };
     let mut request = ViewerRequest {
@@ -98,7 +127,7 @@ fn request(args: &ExplainArgs, now: crate::semantics::time::Timestamp) -> Result
 }
 
 /// The story, station by station.
-pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
+pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer>) -> String {
     let head = request.head();
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
@@ -130,11 +159,19 @@ pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
     let asking = match wants.method {
         Wanted::Pass(why) => {
             let words = match why {
-                PassReason::CachingDisabled => "the policy's maximum TTL is zero",
-                _ => "only GET and HEAD are answered from the store",
+                PassReason::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
+                _ => "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so",
             };
             line("cache", format!("not asked: {words}"));
             Asking::Pass
+        }
+        Wanted::Post => {
+            if let Some(post) = &behavior.cache_post {
+                ask::write_post_key(&mut key, &routed, post, b"");
+            }
+            line("key", format!("{} (the digest is an empty body's)", readable(&key)));
+            line("keep", keep(&routed));
+            Asking::Fill
         }
         Wanted::Get | Wanted::Head => {
             line("key", readable(&key));
@@ -145,14 +182,59 @@ pub(super) fn story(site: &Site, request: &ViewerRequest) -> String {
     line("ask", hops(site, &routed, &asking));
     let (members, _) = routed.distribution.members(behavior.target);
     if let Some(first) = members.first() {
-        let asked = ask::Asked { routed, key: &key, wants, slice: None };
+        let asked = Asked { routed, key: &key, wants, slice: None };
         let built = build(&asked, &asking, &routed.distribution.origins[*first], Node { id: "NODE", keeps_forwarded_for: false });
         line("request", format!("{} {}", built.method, built.target));
         for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
             line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         }
     }
+    if let Some(answer) = answer {
+        let asked = Asked { routed, key: &key, wants, slice: None };
+        for words in arrived(&asked, answer, request.arrived_at) {
+            out.push_str(&format!("{:<10}{words}\n", "answer"));
+        }
+    }
     out
+}
+
+// What an answer would be worth, by the function that judges answers.
+fn arrived(asked: &Asked<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<String> {
+    if let Wanted::Pass(_) = asked.wants.method {
+        return vec![format!("{status}  goes to this viewer alone: the cache was not asked")];
+    }
+    let when = Exchanged { asked_at: now, arrived_at: now };
+    match on_arrival(asked, None, *status, fields, when, &Invalidations::new(1)) {
+        Arrived::Keep(keeping) => kept(*status, &keeping, now),
+        Arrived::Relay(why) => vec![format!("{status}  not kept: {}", why.cites())],
+        Arrived::Freshen(..) | Arrived::Reuse(_) | Arrived::AskAgain => vec![format!("{status}  confirms nothing that is stored")],
+    }
+}
+
+fn kept(status: u16, keeping: &Keeping, now: Timestamp) -> Vec<String> {
+    let life = &keeping.life;
+    let left = life.fresh.saturating_sub(now.millis_since(keeping.born));
+    let secs = |millis: u64| words(std::time::Duration::from_secs(millis / 1000));
+    let mut lines = vec![match life.reuse {
+        Reuse::WhileFresh if left == 0 => format!("{status}  kept, stale on arrival: {}", life.rule.cites()),
+        Reuse::WhileFresh => format!("{status}  kept, fresh for {}: {}", secs(left), life.rule.cites()),
+        Reuse::AfterValidation => format!("{status}  kept, and validated before each use: no-cache (RFC 9111 §5.2.2.4)"),
+        Reuse::Never => format!("{status}  kept, and fetched each time: Vary: * (CloudFront's rule)"),
+    }];
+    if life.stale_while_revalidate > 0 {
+        lines.push(format!("then served stale for {} while it is refreshed (RFC 5861 §3)", secs(life.stale_while_revalidate)));
+    }
+    if life.stale_if_error > 0 {
+        lines.push(format!("then served stale for {} while the origin fails (RFC 5861 §4, RFC 9111 §4.2.4)", secs(life.stale_if_error)));
+    }
+    if !keeping.selector.0.is_empty() {
+        let names: Vec<&str> = keeping.selector.0.iter().map(|(name, _)| name.as_str()).collect();
+        lines.push(format!("one variant for each value of {} (RFC 9111 §4.1)", names.join(", ")));
+    }
+    if let Some(coding) = keeping.coding {
+        lines.push(format!("compressed with {} when stored, if type and size are CloudFront's", coding.name()));
+    }
+    lines
 }
 
 fn keep(routed: &Routed<'_>) -> String {

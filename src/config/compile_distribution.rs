@@ -15,7 +15,7 @@ use super::credentials;
 use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::behavior::{
-    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, Target, Unauthorised, ViewerProtocol,
+    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::host::{HostPattern, parse_authority};
@@ -407,6 +407,7 @@ struct Rules {
     methods: Methods,
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
+    cache_post: Option<PostCaching>,
     slice: Option<u64>,
 }
 
@@ -419,6 +420,7 @@ impl Default for Rules {
             methods: Methods::GetHead,
             error_responses: Vec::new(),
             client_invalidation: None,
+            cache_post: None,
             slice: None,
         }
     }
@@ -431,13 +433,15 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         ("redirect-to-https", ViewerProtocol::RedirectToHttps),
     ];
     let viewer_protocol = table.word("viewer_protocol", &protocols).map_or(ViewerProtocol::AllowAll, |found| found.value);
+    let methods = methods(table);
     Rules {
-        methods: methods(table),
+        methods,
         cache: compile_policy::cache(table, scope),
         origin_request: compile_policy::origin_request(table, scope),
         viewer_protocol,
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
+        cache_post: cache_post(table, methods),
         slice: slice(table),
     }
 }
@@ -448,6 +452,25 @@ fn slice(table: &mut Table<'_>) -> Option<u64> {
         table.problem(&found.span, "a slice has 64KiB to 64MiB", None);
     }
     Some(found.value)
+}
+
+// Answers to POST in the store, where a behavior says that a POST is a query.
+fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
+    let mut one = table.table("cache_post")?;
+    let span = one.span();
+    let body = one.word("body", &[("keyed", PostBody::Keyed), ("ignored", PostBody::Ignored)]).map_or(PostBody::Keyed, |found| found.value);
+    let headers = one.strings("headers").map(|found| compile_policy::header_names(&one, found.value)).unwrap_or_default();
+    let max_body = one.size("max_body");
+    if let Some(found) = &max_body
+        && !(1..=16 << 20).contains(&found.value)
+    {
+        one.problem(&found.span, "a body in a key has 1B to 16MiB", None);
+    }
+    if !methods.allows(&http::Method::POST) {
+        one.problem(&span, "this behavior does not allow POST", Some("methods = \"all\"".to_string()));
+    }
+    one.finish();
+    Some(PostCaching { body, headers, max_body: max_body.map_or(64 << 10, |found| found.value) })
 }
 
 // CloudFront's custom error responses, for a distribution or for a behavior.
@@ -564,6 +587,7 @@ fn assemble(
         methods: rules.methods,
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
+        cache_post: rules.cache_post,
         slice: rules.slice,
         derived,
         ordinal: *ordinal,

@@ -126,7 +126,7 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
     KeyParts { query, headers, cookies }
 }
 
-fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<HeaderName> {
+pub(super) fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<HeaderName> {
     let mut all = Vec::new();
     for item in items {
         match HeaderName::from_bytes(item.value.as_bytes()) {

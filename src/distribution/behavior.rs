@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
@@ -59,6 +59,8 @@ pub struct Behavior {
     /// Over the distribution's own; an extension of ours, CloudFront has them per distribution only.
     pub error_responses: Vec<ErrorResponse>,
     pub client_invalidation: Option<ClientInvalidation>,
+    /// Answers to POST are kept too (a query in the form of a POST).
+    pub cache_post: Option<PostCaching>,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
     /// Facts worked out once from the policies and origins above.
@@ -86,6 +88,25 @@ pub struct ClientInvalidation {
     /// The bearer token that allows it; `None` for everybody.
     pub token: Option<Secret<String>>,
     pub unauthorised: Unauthorised,
+}
+
+/// How answers to POST are kept: the API Gateway cache's method-level override, and what stands in their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostCaching {
+    pub body: PostBody,
+    /// Fields that are in the key of a POST beside the policy's, and so reach the origin.
+    pub headers: Vec<HeaderName>,
+    /// A POST with a longer body is passed through.
+    pub max_body: u64,
+}
+
+/// What a POST's body is to its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostBody {
+    /// Its digest is a part of it.
+    Keyed,
+    /// As the API Gateway has it: two bodies, one answer.
+    Ignored,
 }
 
 /// What somebody gets who may not (the API Gateway's unauthorizedCacheControlHeaderStrategy).

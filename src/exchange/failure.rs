@@ -38,6 +38,23 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    pub const ALL: [Self; 14] = [
+        Self::DnsError,
+        Self::ConnectionRefused,
+        Self::ConnectTimeout,
+        Self::CertificateError,
+        Self::TlsError,
+        Self::ConnectionTerminated,
+        Self::ResponseTimeout,
+        Self::ResponseMalformed,
+        Self::ConnectionLimit,
+        Self::Storage,
+        Self::RequestBroken,
+        Self::RequestTooLarge,
+        Self::NotStored,
+        Self::Internal,
+    ];
+
     /// The status the viewer sees.
     pub const fn status(self) -> u16 {
         match self {
@@ -80,5 +97,20 @@ impl Failure {
     /// Makes a failure with a reason for the log.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::structured::parse_dictionary;
+
+    #[test]
+    fn caching_15_every_token_is_one() {
+        for kind in FailureKind::ALL {
+            let member = format!("a=Foreshore; detail={}", kind.token());
+            assert!(parse_dictionary(member.as_bytes()).is_some(), "{member}");
+            assert!((400..600).contains(&kind.status()));
+        }
     }
 }

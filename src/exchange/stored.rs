@@ -80,6 +80,25 @@ pub enum TtlRule {
     Zero,
 }
 
+impl TtlRule {
+    /// The rule in words, and where it stands.
+    pub const fn cites(self) -> &'static str {
+        use crate::semantics::freshness::LifetimeSource as Said;
+        match self {
+            Self::Origin(Said::Targeted) => "the origin's CDN-Cache-Control (RFC 9213 §2.2)",
+            Self::Origin(Said::SMaxAge) => "the origin's s-maxage (RFC 9111 §5.2.2.10)",
+            Self::Origin(Said::MaxAge) => "the origin's max-age (RFC 9111 §5.2.2.1)",
+            Self::Origin(Said::Expires) => "the origin's Expires, counted from its Date (RFC 9111 §5.3)",
+            Self::Origin(Said::Heuristic) => "a tenth of Date minus Last-Modified (RFC 9111 §4.2.2)",
+            Self::Default => "the policy's default TTL: the origin says nothing (CloudFront's TTL table)",
+            Self::Min => "the policy's minimum TTL, over what the origin says (CloudFront's TTL table)",
+            Self::Max => "the policy's maximum TTL, under what the origin says (CloudFront's TTL table)",
+            Self::Error => "the error caching minimum TTL (CloudFront's error caching)",
+            Self::Zero => "kept to be validated before each use (RFC 9111 §5.2.2.4)",
+        }
+    }
+}
+
 /// The request fields that choose this variant, and what its request said for them (normalised).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(pub Box<[Selecting]>);

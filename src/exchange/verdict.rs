@@ -31,6 +31,8 @@ pub enum PassReason {
     WaitedEnough,
     /// A range that the store cannot answer and that is not worth the whole.
     Range,
+    /// A POST whose body is too long to be a part of a key.
+    Body,
 }
 
 /// Why a stored response must be checked with the origin first.
@@ -63,6 +65,26 @@ pub enum NotKept {
     /// 206 to a request that is not kept in parts.
     Partial,
     CachingDisabled,
+}
+
+impl NotKept {
+    /// The rule in words, and where it stands.
+    pub const fn cites(self) -> &'static str {
+        match self {
+            Self::NoStore => "no-store (RFC 9111 §5.2.2.5)",
+            Self::Private => "private (RFC 9111 §5.2.2.7)",
+            Self::SetCookie => "Set-Cookie without explicit freshness, or with cookies outside the key (a rule of this edge)",
+            Self::Authorization => "the request carried Authorization, and nothing gives leave to share the answer (RFC 9111 §3.5)",
+            Self::NoFreshness => "neither a lifetime nor a validator (RFC 9111 §3, §4.2.2)",
+            Self::VaryStar => "Vary: * or a Vary on what no other request can be known to share (RFC 9111 §4.1)",
+            Self::NotUnderstood => "must-understand with a status that is not understood (RFC 9111 §5.2.2.3)",
+            Self::Status => "a status that is kept only with max-age or s-maxage, or never (CloudFront's error caching)",
+            Self::TooLarge => "larger than store.max_object",
+            Self::StoreFull => "the store has no room that may be taken",
+            Self::Partial => "a part of something whose whole was asked for (RFC 9111 §3.3)",
+            Self::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
+        }
+    }
 }
 
 /// What the request came to, in CloudFront's words.
@@ -137,6 +159,7 @@ impl Reason {
             Self::Pass(PassReason::Crowded) => "crowded",
             Self::Pass(PassReason::WaitedEnough) => "waited-enough",
             Self::Pass(PassReason::Range) => "range",
+            Self::Pass(PassReason::Body) => "request-body",
             Self::NotKept(NotKept::NoStore) => "no-store",
             Self::NotKept(NotKept::Private) => "private",
             Self::NotKept(NotKept::SetCookie) => "set-cookie",

@@ -7,7 +7,6 @@ use super::collapse::{CollapseTable, FillEnd, Part, Ticket, Waited, Waiter};
 use super::fill::Job;
 use super::serve::Errand;
 use super::{Core, Tally};
-use crate::body::Body;
 use crate::cache::ask::Asked;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
@@ -73,7 +72,7 @@ impl Core {
         self.start_fill(errand, asked, asking, ticket, self.collapse_key(asked));
         match self.as_leader(asked, waiter, reason).await {
             Some(done) => done,
-            None => self.relay(errand, asked, PassReason::Crowded, Body::Empty).await,
+            None => self.relay(errand, asked, PassReason::Crowded, errand.body()).await,
         }
     }
 
@@ -164,16 +163,7 @@ impl Core {
             // Dropping the ticket tells everybody to look after themselves.
             return false;
         };
-        let job = Job {
-            running: Arc::clone(&errand.running),
-            request: Arc::clone(&errand.request),
-            key: CacheKey::new(asked.key),
-            together,
-            asking,
-            ticket,
-            place,
-            slice: asked.slice,
-        };
+        let job = Job { errand: errand.again(), key: CacheKey::new(asked.key), together, asking, ticket, place, slice: asked.slice };
         let core = Arc::clone(self);
         tokio::spawn(async move { core.fill(job).await });
         true

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::collapse::{FillEnd, Ticket};
 use super::fetch::{FillPlace, internal};
 use super::serve::Errand;
-use super::{Core, Running, Tally};
+use super::{Core, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
@@ -18,7 +18,6 @@ use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
 use crate::exchange::failure::Failure;
 use crate::exchange::key::{CacheKey, LogNumber};
-use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::{Live, Stored, StoredHead};
 use crate::exchange::verdict::{NotKept, Reason};
@@ -31,8 +30,7 @@ use crate::semantics::time::format_http_date;
 
 /// One fill, with everything it needs of its own.
 pub(super) struct Job {
-    pub running: Arc<Running>,
-    pub request: Arc<ViewerRequest>,
+    pub errand: Errand,
     pub key: CacheKey,
     /// The key under which others wait.
     pub together: Vec<u8>,
@@ -57,10 +55,9 @@ impl Drop for Refreshing {
 impl Core {
     /// Fetches once and lands the ticket whatever happens.
     pub(super) async fn fill(self: Arc<Self>, job: Job) {
-        let Job { running, request, key, together, asking, ticket, place, slice } = job;
+        let Job { errand, key, together, asking, ticket, place, slice } = job;
         let _place = place;
         Tally::add(&self.edge.tally.fills);
-        let errand = Errand { running, request };
         let head = errand.request.head();
         // The same site and the same head: the route is the one it had.
         let Ok(routed) = gate::route(&errand.running.site, &head) else {
@@ -111,7 +108,7 @@ impl Core {
                 Asking::Revalidate(stored) => Some(Arc::clone(stored)),
                 Asking::Fill | Asking::Pass => None,
             };
-            let reply = match self.ask_the_hops(errand, asked, &asking, Body::Empty).await {
+            let reply = match self.ask_the_hops(errand, asked, &asking, errand.body()).await {
                 Ok(reply) => reply,
                 Err(failure) => return self.on_failure(old, failure),
             };
@@ -219,7 +216,7 @@ impl Core {
         let number = self.edge.invalidations.head();
         let (ticket, waiter) = Ticket::alone();
         let (core, key) = (Arc::clone(self), CacheKey::new(asked.key));
-        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::clone(&errand.request) };
+        let errand = errand.again();
         tokio::spawn(async move {
             let head = errand.request.head();
             let Ok(routed) = gate::route(&errand.running.site, &head) else { return };

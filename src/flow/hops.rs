@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Core;
 use super::serve::Errand;
 use crate::body::Body;
-use crate::cache::ask::Asked;
+use crate::cache::arrival::show_vary;
+use crate::cache::ask::{Asked, Wanted};
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::Failure;
 use crate::exchange::response::Reply;
@@ -20,7 +21,8 @@ impl Core {
         asking: &Asking,
         body: Body,
     ) -> Result<Reply, Failure> {
-        let reply = self.walk_the_hops(errand, asked, asking, body).await?;
+        let mut reply = self.walk_the_hops(errand, asked, asking, body).await?;
+        show_vary(asked, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
         errand.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
         Ok(reply)
@@ -32,6 +34,7 @@ impl Core {
         // Requests that cannot be answered from a store go straight to the origin (CloudFront's regional caches).
         if let Some(region) = &errand.running.region
             && !matches!(asking, Asking::Pass)
+            && asked.wants.method != Wanted::Post
             && let Some(reply) = region.ask(self, asked, asking, node).await
         {
             return Ok(reply);

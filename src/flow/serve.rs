@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, header};
 
 use super::{Core, Running};
-use crate::body::Body;
+use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
 use crate::cache::ask::{self, Asked, Wanted};
 use crate::cache::invalidations::Validity;
@@ -37,6 +38,20 @@ const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the ca
 pub(super) struct Errand {
     pub running: Arc<Running>,
     pub request: Arc<ViewerRequest>,
+    /// The body of a POST that may be answered from the store, whole.
+    pub content: Option<Bytes>,
+}
+
+impl Errand {
+    /// The same errand for somebody else to run.
+    pub fn again(&self) -> Self {
+        Self { running: Arc::clone(&self.running), request: Arc::clone(&self.request), content: self.content.clone() }
+    }
+
+    /// What is sent along with a request for the store.
+    pub fn body(&self) -> Body {
+        self.content.clone().map_or(Body::Empty, Body::Bytes)
+    }
 }
 
 impl Core {
@@ -48,7 +63,7 @@ impl Core {
         hop_by_hop::strip_listed(&mut request.fields);
         let running = self.edge.running();
         let from_edge = self.recognise_edge(&running, &mut request);
-        let errand = Errand { running, request: Arc::new(request) };
+        let mut errand = Errand { running, request: Arc::new(request), content: None };
         let head = errand.request.head();
         let site = &*errand.running.site;
         let routed = match gate::route(site, &head) {
@@ -62,7 +77,22 @@ impl Core {
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
             Ok(()) => {
                 ask::write_key(&mut key, &routed);
-                let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
+                let mut wants = ask::wants(&routed);
+                let mut body = body;
+                if let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) {
+                    match collect::collect(body, post.max_body).await {
+                        Ok(content) => {
+                            ask::write_post_key(&mut key, &routed, post, &content);
+                            errand.content = Some(content);
+                            body = Body::Empty;
+                        }
+                        Err(rest) => {
+                            wants.method = Wanted::Pass(PassReason::Body);
+                            body = rest;
+                        }
+                    }
+                }
+                let asked = Asked { routed, key: &key, wants, slice: None };
                 let response = self.answer(&errand, &asked, body).await;
                 match self.error_page(&errand, &asked, response.status).await {
                     Some(page) => page,
@@ -84,7 +114,7 @@ impl Core {
         let came = match replaces {
             Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, name),
             // Alone: a fetch under way may have begun before the change that the caller knows of.
-            Replaces::Yes if asked.wants.method == Wanted::Get => {
+            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => {
                 self.fetch_alone(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
             }
             Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
@@ -137,7 +167,7 @@ impl Core {
             arrived_number: own.arrived_number,
             interim: None,
         };
-        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request) };
+        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request), content: None };
         let head = errand.request.head();
         let routed = gate::route(&errand.running.site, &head).ok()?;
         let mut key = Vec::new();

@@ -86,8 +86,7 @@ impl Core {
         };
         let part = first.part?;
         // Nothing would tell two versions apart.
-        let is_strong = first.head.etag().is_some_and(|tag| tag.starts_with(b"\"")) || first.head.last_modified().is_some();
-        if !is_strong && part.complete > size {
+        if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
             self.mark_unsliced(errand, asked);
             self.edge.store.remove(&first);
             return None;
@@ -131,7 +130,7 @@ impl Core {
             Some(span) => {
                 let body = SliceBody {
                     core: Arc::clone(self),
-                    errand: Errand { running: Arc::clone(&errand.running), request: Arc::clone(&errand.request) },
+                    errand: errand.again(),
                     key: CacheKey::new(asked.key),
                     size,
                     at: span.start,
@@ -337,7 +336,7 @@ impl Source for SliceBody {
                     }
                 }
                 (None, None) => {
-                    let errand = Errand { running: Arc::clone(&self.errand.running), request: Arc::clone(&self.errand.request) };
+                    let errand = self.errand.again();
                     self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(errand, self.key.clone(), index, self.size)));
                     continue;
                 }

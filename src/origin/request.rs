@@ -6,7 +6,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::Body;
-use crate::cache::ask::Asked;
+use crate::cache::ask::{Asked, Wanted};
 use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{HostRule, Origin, OriginKind};
@@ -58,6 +58,8 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     set_codings(asked, &mut fields);
     match asking {
         Asking::Pass => pass_fields(asked, &mut fields),
+        // A condition on a POST would be one on doing it, not on its answer.
+        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => post_fields(asked, &mut fields),
         Asking::Fill => {}
         Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
@@ -72,6 +74,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     }
     let method = match asking {
         Asking::Pass => head.method.clone(),
+        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => Method::POST,
         Asking::Fill | Asking::Revalidate(_) => Method::GET,
     };
     OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty, interim: None }
@@ -151,22 +154,26 @@ fn set_codings(asked: &Asked<'_>, fields: &mut HeaderMap) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
 }
 
+/// What describes a body.
+const CONTENT: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
+
+// A POST that is kept says what its body is, and what its behavior keys.
+fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
+    copy_fields(asked, CONTENT.iter().chain(keyed), fields);
+}
+
 // A request for one viewer alone keeps its conditions, its range, and what describes its body.
 fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
-    let kept = [
-        header::RANGE,
-        header::IF_RANGE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LANGUAGE,
-        header::CONTENT_LOCATION,
-    ];
-    for name in kept {
-        if fields.contains_key(&name) {
+    let conditions =
+        [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+    let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
+    copy_fields(asked, conditions.iter().chain(&CONTENT).chain(keyed), fields);
+}
+
+fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName>, fields: &mut HeaderMap) {
+    for name in names {
+        if fields.contains_key(name) {
             continue;
         }
         for line in asked.head().fields.get_all(name.as_str()) {

@@ -73,3 +73,43 @@ pub fn write(out: &mut Vec<u8>, handled: Handled, detail: Option<&str>) {
         out.extend_from_slice(detail.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::structured::parse_dictionary;
+
+    const ALL: [Forward; 8] = [
+        Forward::Bypass,
+        Forward::Method,
+        Forward::UriMiss,
+        Forward::VaryMiss,
+        Forward::Miss,
+        Forward::Request,
+        Forward::Stale,
+        Forward::Partial,
+    ];
+
+    fn written(handled: Handled, detail: Option<&str>) -> String {
+        let mut out = Vec::new();
+        write(&mut out, handled, detail);
+        // A member of a List is what stands behind the key of a Dictionary (RFC 9651 §4.2.1.1).
+        assert!(parse_dictionary(&[b"a=", &out[..]].concat()).is_some(), "{}", String::from_utf8_lossy(&out));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn caching_15_every_member_is_a_structured_field() {
+        for ttl in [i64::from(i32::MIN), -1, 0, 1, 999_999_999_999] {
+            assert_eq!(written(Handled::Hit { ttl }, None), format!("Foreshore; hit; ttl={ttl}"));
+        }
+        for why in ALL {
+            for (status, stored, collapsed) in [(None, false, false), (Some(200), true, false), (Some(599), true, true)] {
+                for detail in [None, Some("connection_refused")] {
+                    let text = written(Handled::Forwarded { why, status, stored, collapsed }, detail);
+                    assert!(text.starts_with(&format!("Foreshore; fwd={}", why.token())) && !text.contains("hit"));
+                }
+            }
+        }
+    }
+}

@@ -128,12 +128,17 @@ impl Cursor<'_> {
             }
             b':' => {
                 self.eat(b':');
-                self.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
-                self.eat(b':').then_some(BareItem::Other)
+                self.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+                let padding = self.take_while(|b| b == b'=').len();
+                (self.eat(b':') && padding <= 2).then_some(BareItem::Other)
             }
             b'@' => {
                 self.eat(b'@');
-                self.number().map(|_| BareItem::Other)
+                matches!(self.number()?, BareItem::Integer(_)).then_some(BareItem::Other)
+            }
+            b'%' => {
+                self.eat(b'%');
+                self.display_string()
             }
             first if first.is_ascii_alphabetic() || first == b'*' => {
                 self.take_while(|b| super::lists::is_token_byte(b) || matches!(b, b':' | b'/'));
@@ -150,9 +155,12 @@ impl Cursor<'_> {
         if digits.len() > 15 {
             return None;
         }
+        let digits_before = digits.len();
         let value = super::lists::parse_digits(digits)?;
         if self.eat(b'.') {
-            return (!self.take_while(|b| b.is_ascii_digit()).is_empty()).then_some(BareItem::Other);
+            // Twelve digits before the point, one to three behind it.
+            let (whole, fraction) = (digits_before, self.take_while(|b| b.is_ascii_digit()).len());
+            return (whole <= 12 && (1..=3).contains(&fraction)).then_some(BareItem::Other);
         }
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         Some(BareItem::Integer(if negative { -value } else { value }))
@@ -180,9 +188,194 @@ impl Cursor<'_> {
     }
 }
 
+impl Cursor<'_> {
+    // RFC 9651 §4.2.10: printable ASCII, and octets of UTF-8 as two lower-case hexadecimal digits.
+    fn display_string(&mut self) -> Option<BareItem> {
+        if !self.eat(b'"') {
+            return None;
+        }
+        let mut octets = Vec::new();
+        loop {
+            let byte = self.peek()?;
+            self.rest = &self.rest[1..];
+            match byte {
+                b'"' => return std::str::from_utf8(&octets).ok().map(|_| BareItem::Other),
+                b'%' => {
+                    let (pair, rest) = self.rest.split_at_checked(2)?;
+                    if pair.iter().any(u8::is_ascii_uppercase) {
+                        return None;
+                    }
+                    octets.push(u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| !p.starts_with('+'))?, 16).ok()?);
+                    self.rest = rest;
+                }
+                0x20..=0x7e => octets.push(byte),
+                _ => return None,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rfc9651_grammar_case_by_case() {
+        let good = [
+            "",
+            " ",
+            "a",
+            "a=1",
+            "a=1 ",
+            "  a=1",
+            "a=1,b=2",
+            "a=1 ,\t b=2",
+            "*a=1",
+            "a_-.*9=1",
+            "a;x",
+            "a;x=1; y=?0;*z=tok",
+            "a=?1;x",
+            "a=-1",
+            "a=0",
+            "a=-0",
+            "a=00",
+            "a=123456789012345",
+            "a=-123456789012345",
+            "a=1.5",
+            "a=-0.123",
+            "a=123456789012.123",
+            "a=\"\"",
+            "a=\"x y\"",
+            "a=\"\\\"\\\\\"",
+            "a=tok",
+            "a=*tok",
+            "a=t:o/k!#$%&'*+-.^_`|~9",
+            "a=::",
+            "a=:aGk=:",
+            "a=:aGk:",
+            "a=@0",
+            "a=@-1659578233",
+            "a=()",
+            "a=( )",
+            "a=(1)",
+            "a=( 1  2 )",
+            "a=(1;x \"y\";z=2);q",
+            "a=%\"\"",
+            "a=%\"f%c3%bc\"",
+            "a=(),b",
+        ];
+        for text in good {
+            assert!(parse_dictionary(text.as_bytes()).is_some(), "{text:?} is a dictionary");
+        }
+        let bad = [
+            ",",
+            "a,",
+            "a, ",
+            ",a",
+            "a,,b",
+            "\ta",
+            "A=1",
+            "1=1",
+            "-a=1",
+            "a=",
+            "a= 1",
+            "a =1",
+            "a=1;",
+            "a; x=",
+            "a;X",
+            "a;1=2",
+            "a=1 b",
+            "a=1;x =2",
+            "a=-",
+            "a=--1",
+            "a=+1",
+            "a=1234567890123456",
+            "a=1.",
+            "a=.1",
+            "a=1.1234",
+            "a=1234567890123.1",
+            "a=1.-2",
+            "a=1e3",
+            "a=\"",
+            "a=\"x",
+            "a=\"\\x\"",
+            "a=\"\\",
+            "a=\"\x7f\"",
+            "a=\"\u{e9}\"",
+            "a='x'",
+            "a=:",
+            "a=:a",
+            "a=:a b:",
+            "a=:a===:",
+            "a=:=a:",
+            "a=?",
+            "a=?2",
+            "a=?true",
+            "a=@",
+            "a=@1.5",
+            "a=@x",
+            "a=(",
+            "a=(1",
+            "a=(1\t2)",
+            "a=(1,2)",
+            "a=(\"x\"\"y\")",
+            "a=)",
+            "a=(())",
+            "a=%",
+            "a=%x",
+            "a=%\"",
+            "a=%\"%C3%BC\"",
+            "a=%\"%c3\"",
+            "a=%\"%\"",
+            "a=%\"%+1\"",
+            "a=\u{e9}",
+            "a=!x",
+            "\u{e9}",
+        ];
+        for text in bad {
+            assert_eq!(parse_dictionary(text.as_bytes()), None, "{text:?} is none");
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_value_stays() {
+        let read = parse_dictionary(b"a=1, b=2, a=?0, b").unwrap();
+        assert_eq!(read, [("a".into(), BareItem::Boolean(false)), ("b".into(), BareItem::Boolean(true))]);
+    }
+
+    fn bare() -> impl Strategy<Value = (String, BareItem)> {
+        prop_oneof![
+            (-999_999_999_999_999i64..=999_999_999_999_999).prop_map(|n| (n.to_string(), BareItem::Integer(n))),
+            any::<bool>().prop_map(|b| (format!("?{}", u8::from(b)), BareItem::Boolean(b))),
+            "[a-zA-Z*][a-zA-Z0-9:/!#$%&'*+.^_`|~-]{0,10}".prop_map(|token| (token, BareItem::Other)),
+            "[ !#-\\[\\]-~]{0,10}".prop_map(|text| (format!("\"{text}\""), BareItem::Other)),
+            (0u64..1_000_000, 0u16..1000).prop_map(|(a, b)| (format!("{a}.{b}"), BareItem::Other)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_by_the_grammar_is_read(
+            members in proptest::collection::vec(("[a-z*][a-z0-9_.*-]{0,6}", bare(), proptest::collection::vec(("[a-z]{1,4}", bare()), 0..3)), 0..6),
+        ) {
+            let mut expected: Vec<(String, BareItem)> = Vec::new();
+            let text: Vec<String> = members.iter().map(|(key, (written, item), parameters)| {
+                match expected.iter_mut().find(|(known, _)| known == key) {
+                    Some(known) => known.1 = item.clone(),
+                    None => expected.push((key.clone(), item.clone())),
+                }
+                let parameters: String = parameters.iter().map(|(name, (written, _))| format!("; {name}={written}")).collect();
+                format!("{key}={written}{parameters}")
+            }).collect();
+            prop_assert_eq!(parse_dictionary(text.join(", ").as_bytes()), Some(expected));
+        }
+
+        #[test]
+        fn arbitrary_octets_never_panic(text in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = parse_dictionary(&text);
+        }
+    }
 
     #[test]
     fn dictionaries_are_read_and_bad_ones_refused_whole() {

@@ -99,6 +99,12 @@ pub fn if_range_holds(if_range: &[u8], etag: Option<&[u8]>, last_modified: Optio
     ours == text && parse_http_date(ours, date).is_some_and(|modified| modified.0.saturating_add(1000) <= date.0)
 }
 
+/// Says whether parts may be put together by these validators (RFC 9110 §15.3.7.3, RFC 9111 §3.4): they must be strong.
+pub fn can_combine(etag: Option<&[u8]>, last_modified: Option<&[u8]>, date: Timestamp) -> bool {
+    let own = etag.or(last_modified);
+    own.is_some_and(|validator| if_range_holds(validator, etag, last_modified, date))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

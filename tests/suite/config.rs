@@ -198,6 +198,18 @@ fn check_and_explain_as_commands() {
     }
     let (code, _, err) = command(&root(), &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"]);
     assert!(code == 1 && err.contains("refused: 400"), "{err}");
+    for (answer, says) in [
+        ("Cache-Control: max-age=60", "fresh for 60 s: the origin's max-age (RFC 9111 §5.2.2.1)"),
+        ("Cache-Control: private", "not kept: private (RFC 9111 §5.2.2.7)"),
+        ("CDN-Cache-Control: max-age=5", "fresh for 5 s: the origin's CDN-Cache-Control (RFC 9213 §2.2)"),
+        ("X: y", "fresh for 1 d: the policy's default TTL"),
+    ] {
+        let (code, out, err) = command(&root(), &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "-A", answer]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains(says), "{answer}: {out}");
+    }
+    let (_, out, _) = command(&root(), &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "--status", "404"]);
+    assert!(out.contains("fresh for 10 s: the error caching minimum TTL"), "{out}");
     let (_, out, _) = command(&root(), &["explain", "--config", "config/app.toml", "https://localhost/%61pi/x"]);
     assert!(out.contains("behavior \"/api/*\""), "an escape does not choose another behavior\n{out}");
     for args in [

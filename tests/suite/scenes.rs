@@ -51,7 +51,13 @@ impl Upstream for Script {
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
             let asked_at = self.clock.now();
-            self.seen.lock().unwrap().push(request.fields);
+            let (mut fields, mut body, mut sent) = (request.fields, request.body, Vec::new());
+            while let Some(Ok(piece)) = body.piece().await {
+                sent.extend_from_slice(&piece);
+            }
+            fields.insert("scene-method", HeaderValue::try_from(request.method.as_str()).unwrap());
+            fields.insert("scene-body", HeaderValue::from_bytes(&sent).unwrap());
+            self.seen.lock().unwrap().push(fields);
             let answer = {
                 let mut answers = self.answers.lock().unwrap();
                 // The last answer is given for ever.
@@ -122,6 +128,7 @@ struct Question {
     method: Method,
     target: String,
     fields: HeaderMap,
+    body: String,
 }
 
 fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest {
@@ -153,7 +160,7 @@ async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
             (hit.status(), String::from_utf8(lines).unwrap(), hit.span.map_or(0, |span| span.len()))
         })
     };
-    let mut response = core.serve(request, Body::Empty).await;
+    let mut response = core.serve(request, if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) }).await;
     let length = response.body.length();
     let mut body = Vec::new();
     let mut whole = true;
@@ -329,9 +336,10 @@ async fn viewers(stage: &mut Stage, many: bool, rest: &str) -> Result<(), String
     let parts: Vec<&str> = asks.split('|').map(str::trim).collect();
     let (method, target) = parts[0].split_once(' ').ok_or("METHOD /path")?;
     let fields = fields_of(&pairs(&parts[1..]), stage.edge.clock.now());
+    let body = parts.iter().find_map(|part| quoted(part)).unwrap_or_default();
     let mut tasks = Vec::new();
     for _ in 0..count {
-        let question = Question { method: method.parse().unwrap(), target: target.into(), fields: fields.clone() };
+        let question = Question { method: method.parse().unwrap(), target: target.into(), fields: fields.clone(), body: body.clone() };
         tasks.push(tokio::spawn(one_viewer(Arc::clone(&stage.core), question)));
     }
     for task in tasks {
