@@ -54,12 +54,20 @@ impl Collapses {
         Self { flights: HashMap::default(), marks: HashMap::default(), next: 0, followers_max, marks_max }
     }
 
-    /// Gives a request its role. `arrived_at` is the log's head when the request arrived; `overtakes` says whether
-    /// anything since a number may cover what this key's fetch will bring.
+    /// Gives a request its role. `arrived_at` is the log's head when the request arrived, `head` what it is now, and so
+    /// the least that a fetch begun now will know of; `overtakes` says whether anything since a number may cover what
+    /// this key's fetch will bring.
     ///
     /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a request leads a
     /// new fetch, which takes the old one's place (shared/design/DECISIONS.md 5).
-    pub fn join(&mut self, key: &[u8], arrived_at: LogNumber, now: Timestamp, overtakes: impl Fn(LogNumber) -> bool) -> Role {
+    pub fn join(
+        &mut self,
+        key: &[u8],
+        arrived_at: LogNumber,
+        head: LogNumber,
+        now: Timestamp,
+        overtakes: impl Fn(LogNumber) -> bool,
+    ) -> Role {
         if let Some(until) = self.marks.get(key) {
             if now < *until {
                 return Role::Alone(AloneReason::Marked);
@@ -77,8 +85,18 @@ impl Collapses {
         }
         self.next += 1;
         let id = CollapseId(self.next);
-        self.flights.insert(key.into(), Flight { id, asked_at: arrived_at, followers: 0 });
+        self.flights.insert(key.into(), Flight { id, asked_at: head, followers: 0 });
         Role::Lead(id)
+    }
+
+    /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by now may follow it.
+    /// False if a newer fetch of the key has taken its place.
+    pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: LogNumber) -> bool {
+        match self.flights.get_mut(key).filter(|flight| flight.id == id) {
+            Some(flight) => flight.asked_at = flight.asked_at.max(head),
+            None => return false,
+        }
+        true
     }
 
     /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that alone.
@@ -147,7 +165,7 @@ mod tests {
             let mut code = world;
             for _ in 0..5 {
                 match steps[code % steps.len()] {
-                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), NOW, |_| true) {
+                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), LogNumber(number), NOW, |_| true) {
                         Role::Lead(id) => {
                             assert!(!marked[key]);
                             assert!(leads.iter().all(|(_, known, _)| *known != id), "an id is given once");
@@ -190,9 +208,23 @@ mod tests {
     #[test]
     fn an_invalidation_of_something_else_parts_nobody() {
         let mut table = Collapses::new(10, 2);
-        let Role::Lead(id) = table.join(b"a", LogNumber(0), NOW, |_| false) else { panic!("the first leads") };
-        assert_eq!(table.join(b"a", LogNumber(5), NOW, |since| since >= LogNumber(1)), Role::Follow(id));
-        assert!(matches!(table.join(b"a", LogNumber(5), NOW, |_| true), Role::Lead(_)));
+        let Role::Lead(id) = table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| false) else { panic!("the first leads") };
+        assert_eq!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |since| since >= LogNumber(1)), Role::Follow(id));
+        assert!(matches!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Lead(_)));
+    }
+
+    #[test]
+    fn a_late_leader_is_as_good_as_a_fetch_of_its_own() {
+        let mut table = Collapses::new(10, 2);
+        // It arrived before an invalidation and leads after it: whoever arrived after it may follow.
+        let Role::Lead(id) = table.join(b"a", LogNumber(3), LogNumber(4), NOW, |_| true) else { panic!("the first leads") };
+        assert_eq!(table.join(b"a", LogNumber(4), LogNumber(4), NOW, |_| true), Role::Follow(id));
+        assert!(matches!(table.join(b"b", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Lead(_)));
+        // Begun again after the next one, it serves those too; a fetch that was replaced does not speak for the new one.
+        assert!(table.began_again(b"a", id, LogNumber(5)));
+        assert_eq!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Follow(id));
+        assert!(!table.began_again(b"a", CollapseId(id.0 + 100), LogNumber(9)));
+        assert!(matches!(table.join(b"a", LogNumber(6), LogNumber(6), NOW, |_| true), Role::Lead(_)));
     }
 
     #[test]
@@ -201,8 +233,8 @@ mod tests {
         for key in [b"a", b"b", b"c"] {
             table.mark(key, Timestamp(2000), NOW);
         }
-        assert_eq!(table.join(b"a", LogNumber(0), NOW, |_| true), Role::Alone(AloneReason::Marked));
-        assert!(matches!(table.join(b"c", LogNumber(0), NOW, |_| true), Role::Lead(_)), "a third mark has no room");
-        assert!(matches!(table.join(b"a", LogNumber(0), Timestamp(2000), |_| true), Role::Lead(_)));
+        assert_eq!(table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Alone(AloneReason::Marked));
+        assert!(matches!(table.join(b"c", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Lead(_)), "a third mark has no room");
+        assert!(matches!(table.join(b"a", LogNumber(0), LogNumber(0), Timestamp(2000), |_| true), Role::Lead(_)));
     }
 }

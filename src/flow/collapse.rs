@@ -70,7 +70,7 @@ impl CollapseTable {
     pub fn join(self_: &Arc<crate::flow::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
         let mut shard = self_.collapses.shard(key).lock();
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
-        match shard.table.join(key, arrived_at, now, overtakes) {
+        match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Part::Alone(why),
             Role::Follow(id) => match shard.outlooks.get(&id) {
                 Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None }),
@@ -163,6 +163,11 @@ impl Ticket {
         let taken = self.reply.take().is_some_and(|leader| leader.send(reply).is_ok());
         self.outlook.send_replace(Some(FillEnd::Private(why)));
         taken
+    }
+
+    /// The fetch begins, or begins again because an invalidation came. False if a newer one has taken its place.
+    pub fn began_again(&self, head: LogNumber) -> bool {
+        self.place.as_ref().is_none_or(|(edge, key, id)| edge.collapses.shard(key).lock().table.began_again(key, *id, head))
     }
 
     // Out of the table first: whoever comes now looks into the store again.

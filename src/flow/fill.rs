@@ -69,7 +69,7 @@ impl Core {
             Asking::Fill | Asking::Pass => None,
         };
         let _refreshing = Refreshing(old.clone());
-        let came = self.ask_and_judge(&errand, &asked, asking).await;
+        let came = self.ask_and_judge(&errand, &asked, asking, &ticket).await;
         let marks = Marks { core: &self, key: &together, asked: &asked, errand: &errand };
         match came {
             Came::Keep(keeping, reply, number) => {
@@ -96,14 +96,21 @@ impl Core {
                 ticket.land(FillEnd::StandsIn(stored));
             }
             Came::Failed(failure) => ticket.land(FillEnd::Failed(failure)),
+            // Whoever waits here looks again, and finds the newer fetch.
+            Came::Superseded => drop(ticket),
         }
     }
 
-    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking) -> Came {
+    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking, ticket: &Ticket) -> Came {
         // A 304 that confirms nothing, or comes too late, is followed by one plain request.
+        let mut is_again = false;
         for _ in 0..2 {
             // Before the request begins: whatever is invalidated from here on is newer than what we get.
             let number = self.edge.invalidations.head();
+            if !ticket.began_again(number) && is_again {
+                return Came::Superseded;
+            }
+            is_again = true;
             let old = match &asking {
                 Asking::Revalidate(stored) => Some(Arc::clone(stored)),
                 Asking::Fill | Asking::Pass => None,
@@ -303,6 +310,8 @@ enum Came {
     Relay(NotKept, Box<Reply>),
     StandIn(Arc<Stored>),
     Failed(Failure),
+    /// A newer fetch of the same key has taken this one's place.
+    Superseded,
 }
 
 struct Brought {

@@ -11,6 +11,7 @@ mod laws;
 mod parent;
 mod readme;
 mod scenes;
+mod storm;
 mod support;
 mod tidy;
 mod tools;
