@@ -79,6 +79,15 @@ impl Body {
         }
     }
 
+    /// The same body, broken if it has not this length.
+    #[must_use]
+    pub fn held_to(self, length: u64) -> Self {
+        match self {
+            Self::Wire(source, None) => Self::Wire(source, Some(length)),
+            other => other,
+        }
+    }
+
     /// The next piece, never empty; `None` is the true end.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {

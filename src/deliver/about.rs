@@ -45,6 +45,7 @@ impl About<'_> {
     fn handled(&self) -> Handled {
         match self.verdict.reason.forward() {
             None if self.verdict.outcome == Outcome::Hit || self.verdict.outcome == Outcome::RefreshHit => Handled::Hit { ttl: self.ttl },
+            None => Handled::Neither,
             forward => Handled::Forwarded {
                 why: forward.unwrap_or(cache_status::Forward::Bypass),
                 status: self.status,

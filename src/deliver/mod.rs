@@ -77,6 +77,7 @@ fn multipart(stored: &Arc<Stored>, spans: &[crate::semantics::ranges::Span], fie
     let complete = stored.content.length()?;
     // The boundary need not be random, only absent from the parts' heads; the content is length-delimited for us.
     let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
+    fields.remove(CONTENT_RANGE);
     let kind = fields.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/octet-stream").to_string();
     let mut parts = Vec::with_capacity(spans.len());
     for span in spans {

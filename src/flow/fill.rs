@@ -150,6 +150,18 @@ impl Core {
         let Brought { keeping, mut reply, number } = brought;
         let max = marks.errand.running.site.store.max_object;
         let mut length = reply.body.length();
+        if let Some(part) = keeping.part {
+            if length.is_some_and(|len| len != part.span.len()) {
+                marks.mark();
+                ticket.hand_over(NotKept::Partial, *reply);
+                return;
+            }
+            // What comes without a length is held to what its Content-Range says.
+            if length.is_none() {
+                length = Some(part.span.len());
+                reply.body = reply.body.held_to(part.span.len());
+            }
+        }
         if length.is_some_and(|len| len > max) {
             marks.mark();
             ticket.hand_over(NotKept::TooLarge, *reply);

@@ -65,6 +65,8 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
     let len = stored.content.length()?;
     let span = match &answer {
         Answer::Parts(_) | Answer::Unsatisfiable(_) => return None,
+        // It would stand beside the one of the range; the full sentence takes it out.
+        Answer::Part(_) if stored.head.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-range")) => return None,
         Answer::NotModified => None,
         _ if wants.method == Wanted::Head => None,
         Answer::Whole => Some(Span { start: 0, end: len }),

@@ -248,7 +248,14 @@ impl Core {
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
-        let reply = self.ask_the_hops(errand, asked, &Asking::Pass, body).await?;
+        let came = self.ask_the_hops(errand, asked, &Asking::Pass, body).await;
+        if asked.wants.method == Wanted::Head
+            && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
+            && let Some(stored) = self.stand_in_for_head(asked)
+        {
+            return self.open(asked, &stored, verdict(Outcome::Hit, Reason::StaleIfError), self.edge.clock.now());
+        }
+        let reply = came?;
         let name = &asked.routed.distribution.x_cache_name;
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
@@ -264,6 +271,13 @@ impl Core {
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))
+    }
+
+    // What a GET would be answered with while the origin fails.
+    fn stand_in_for_head(&self, asked: &Asked<'_>) -> Option<Arc<Stored>> {
+        let found = self.edge.store.find(asked.key);
+        let stored = choose(asked.head().fields, &found)?;
+        may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now()).then(|| Arc::clone(stored))
     }
 
     fn learn_from_head(&self, asked: &Asked<'_>, reply: &Reply, when: Exchanged, number: LogNumber) {

@@ -5,6 +5,8 @@
 pub enum Handled {
     /// Answered from the store; the remaining lifetime in seconds, negative when stale.
     Hit { ttl: i64 },
+    /// Neither: the answer is this cache's own.
+    Neither,
     /// Went forward.
     Forwarded { why: Forward, status: Option<u16>, stored: bool, collapsed: bool },
 }
@@ -53,6 +55,7 @@ pub fn write(out: &mut Vec<u8>, handled: Handled, detail: Option<&str>) {
             out.extend_from_slice(b"; hit; ttl=");
             out.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
         }
+        Handled::Neither => {}
         Handled::Forwarded { why, status, stored, collapsed } => {
             out.extend_from_slice(b"; fwd=");
             out.extend_from_slice(why.token().as_bytes());

@@ -380,3 +380,144 @@ fn viewers_that_say_nothing_do_not_stay() {
     let answer = upload.answer(1);
     assert!(matches!(answer.statuses()[0].as_str(), "408" | "400" | "504" | "502"), "{:?}", answer.statuses());
 }
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_viewer_that_stops_reading_costs_nothing() {
+    let origin = Origin::start(|_| fresh(&vec![b'x'; 16 << 20]));
+    let (edge, ca) = edge_with(&origin, "");
+    let wide = [(4, 0x7fff_ffff)];
+    assert_eq!(Frames::connect(edge.https.unwrap(), &ca, &wide).get_with_window(1, "/a", 32 << 20).body.len(), 16 << 20);
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &wide);
+    viewer.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
+    viewer.send(&get(1, "/a"));
+    std::thread::sleep(Duration::from_millis(1_500));
+    let before = cpu_ticks(edge.pid());
+    std::thread::sleep(Duration::from_secs(2));
+    let spent = cpu_ticks(edge.pid()) - before;
+    assert!(spent < 20, "{spent} ticks of 10 ms in 2 s");
+    assert_eq!(viewer.answer(1).body.len(), 16 << 20, "and it may go on");
+}
+
+#[test]
+fn requests_that_wait_for_room_are_not_slow_requests() {
+    let origin = Origin::start(|_| fresh(&vec![b'x'; 15_000]));
+    let (edge, ca) = edge_with(&origin, "[limits]\nhead_time = \"1s\"\n");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 0x7fff_ffff)]);
+    viewer.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
+    viewer.send(&get(1, "/a"));
+    assert!(viewer.answer(1).whole);
+    let many: Vec<u8> = (1..1_500).flat_map(|at| get(1 + 2 * at, "/a")).collect();
+    viewer.send(&many);
+    std::thread::sleep(Duration::from_secs(3));
+    for at in 1..1_500 {
+        assert!(viewer.answer(1 + 2 * at).whole, "{at}");
+    }
+}
+
+#[test]
+fn window_updates_that_were_paid_for_are_no_flood() {
+    let origin = Origin::start(|_| fresh(&vec![b'x'; 5 << 20]));
+    let (edge, ca) = edge_with(&origin, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 16 << 20)]);
+    assert_eq!(viewer.get_with_window(1, "/a", 16 << 20).body.len(), 5 << 20);
+    for _ in 0..5 << 20 >> 12 {
+        viewer.send(&frame(WINDOW_UPDATE, 0, 0, &4096u32.to_be_bytes()));
+    }
+    assert!(viewer.get_with_window(3, "/a", 1).whole);
+}
+
+#[test]
+fn an_end_needs_no_window() {
+    let origin = Origin::start(|_| {
+        let mut all = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n".to_vec();
+        all.extend(vec![b'x'; 65_535]);
+        all.extend(b"\r\n0\r\n\r\n");
+        vec![Say::Bytes(all)]
+    });
+    let (edge, ca) = edge_with(&origin, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 1 << 20)]);
+    let began = Instant::now();
+    let answer = viewer.get(1, "/a");
+    assert_eq!((answer.body.len(), answer.whole), (65_535, true));
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn frames_on_their_way_when_a_drain_ends_harm_nobody() {
+    let origin = Origin::start(|_| after(2_500, fresh(b"slow")));
+    let (edge, ca) = edge_with(&origin, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    viewer.send(&get(1, "/a"));
+    eventually("the origin is asked", || origin.count() == 1);
+    edge.signal(rustix::process::Signal::TERM);
+    for _ in 0..2 {
+        viewer.find(|f| f.kind == GOAWAY).unwrap();
+    }
+    viewer.send(&frame(HEADERS, END_HEADERS, 3, &block(&fields("POST", "/p", &[]))));
+    viewer.send(&frame(DATA, 0, 3, b"hello"));
+    viewer.send(&frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 9]));
+    assert_eq!(viewer.reset(3), 7, "REFUSED_STREAM: it may be asked elsewhere");
+    assert_eq!(viewer.answer(1).body, b"slow");
+}
+
+#[test]
+fn uploads_that_were_answered_early_harm_nobody() {
+    let origin = Origin::start(|_| fresh(b"hello"));
+    let (edge, ca) = edge_with(&origin, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let heads: Vec<u8> = (0..100).flat_map(|at| frame(HEADERS, END_HEADERS, 1 + 2 * at, &block(&fields("POST", "/../p", &[])))).collect();
+    viewer.send(&heads);
+    for at in 0..100 {
+        assert_eq!(viewer.answer(1 + 2 * at).statuses(), ["400"]);
+        assert_eq!(viewer.reset(1 + 2 * at), 0);
+    }
+    let late: Vec<u8> = (0..100).flat_map(|at| frame(DATA, 0, 1 + 2 * at, b"late")).collect();
+    viewer.send(&late);
+    assert_eq!(viewer.get(301, "/a").body, b"hello");
+}
+
+#[test]
+fn no_interim_follows_the_final_head() {
+    let origin = Origin::start(|asked| {
+        if asked.field("if-none-match").is_some() {
+            let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
+            return vec![Say::Bytes(interim), Say::Wait(Duration::from_secs(1)), Say::Close];
+        }
+        answer(200, "Cache-Control: max-age=1, stale-while-revalidate=60\r\nETag: \"a\"", &[b'x'; 50_000])
+    });
+    let (edge, ca) = edge_with(&origin, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 10)]);
+    viewer.send(&get(1, "/a"));
+    viewer.send(&frame(WINDOW_UPDATE, 0, 1, &60_000u32.to_be_bytes()));
+    assert!(viewer.answer(1).whole);
+    std::thread::sleep(Duration::from_millis(1_200));
+    viewer.send(&get(3, "/a"));
+    eventually("it is refreshed", || origin.count() == 2);
+    std::thread::sleep(Duration::from_millis(300));
+    viewer.send(&frame(WINDOW_UPDATE, 0, 0, &60_000u32.to_be_bytes()));
+    viewer.send(&frame(WINDOW_UPDATE, 0, 3, &60_000u32.to_be_bytes()));
+    let stale = viewer.answer(3);
+    assert_eq!((stale.statuses(), stale.body.len(), stale.whole), (vec!["200".to_string()], 50_000, true));
+}
+
+#[test]
+fn a_body_octet_by_octet_takes_no_more_memory_than_its_octets() {
+    let origin = Origin::start(|_| after(4_000, fresh(b"slow")));
+    let (edge, ca) = edge_with(&origin, "");
+    let before = edge.memory().0;
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    viewer.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[]))));
+    let octets: Vec<u8> = (0..1_000).flat_map(|_| frame(DATA, 0, 1, b"x")).collect();
+    for _ in 0..250 {
+        viewer.send(&octets);
+    }
+    viewer.send(&frame(PING, 0, 0, &[3; 8]));
+    viewer.find(|f| f.kind == PING && f.payload == [3; 8]).unwrap();
+    assert!(edge.memory().0 < before + 12 * 1024, "{} -> {}", before, edge.memory().0);
+}

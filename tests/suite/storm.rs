@@ -182,7 +182,7 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64) -> (u16, Res
     let mut key = Vec::new();
     if let Some(hit) = hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at) {
         let whole = hit.stored.content.whole().expect("a hit is whole");
-        return (hit.status(), Ok(String::from_utf8_lossy(&whole).into_owned()));
+        return (hit.status(), Ok(String::from_utf8_lossy(whole).into_owned()));
     }
     let mut response = core.serve(request, Body::Empty).await;
     let mut body = Vec::new();
@@ -272,8 +272,12 @@ async fn storm(seed: u64) -> Result<(u64, u64), String> {
     let zero = || PATHS.iter().map(|(path, _)| (*path, 0)).collect::<HashMap<_, _>>();
     let world = Arc::new(Mutex::new(World { published: zero(), acknowledged: zero(), purges: zero(), ..World::default() }));
     let edge = edge(&clock);
-    let origin =
-        Arc::new(Stormy { clock, world: Arc::clone(&world), dice: Mutex::new(Dice::new(seed, 2_000)), is_troubled: seed % 2 == 0 });
+    let origin = Arc::new(Stormy {
+        clock,
+        world: Arc::clone(&world),
+        dice: Mutex::new(Dice::new(seed, 2_000)),
+        is_troubled: seed.is_multiple_of(2),
+    });
     let core = Arc::new(Core { index: 0, edge, upstream: origin });
     let mut viewers = tokio::task::JoinSet::new();
     for id in 0..VIEWERS {

@@ -603,3 +603,69 @@ fn connections_to_the_origin_are_used_again_only_when_nothing_is_owed() {
         assert_eq!(edge.get("/b").text(), "fine", "bytes after an answer are never an answer");
     }
 }
+
+#[test]
+fn what_ends_with_the_connection_is_whole_and_kept() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/foo" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: foo\r\n\r\nto the end"),
+        _ => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nto the end"),
+    });
+    let edge = Edge::before(origin.address, "");
+    for path in ["/plain", "/foo"] {
+        for cache in ["Miss", "Hit"] {
+            let seen = edge.get(path);
+            assert_eq!((seen.text(), seen.whole, seen.cache()), ("to the end".into(), true, cache.into()), "{path}");
+            assert_ne!(seen.field("transfer-encoding").as_deref(), Some("foo"));
+        }
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn what_dies_at_a_hop_is_not_replayed_and_the_rest_is_in_order() {
+    let fields = "Cache-Control: max-age=60\nConnection: X-Hop, keep-alive\nX-Hop: 1\nKeep-Alive: timeout=5\nProxy-Authenticate: Basic\n\
+                  Proxy-Authentication-Info: x\nProxy-Connection: x\nTrailer: x\nUpgrade: x\nX-End: 1\nX-End: 2\nX-End: 3";
+    let origin = Origin::start(move |_| answer(200, fields, b"x"));
+    let edge = Edge::before(origin.address, "");
+    for cache in ["Miss", "Hit"] {
+        let seen = edge.get("/a");
+        assert_eq!(seen.cache(), cache);
+        for gone in ["x-hop", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-connection", "trailer", "upgrade"] {
+            assert!(seen.field(gone).is_none(), "{gone}: {}", seen.head);
+        }
+        let ends: Vec<&str> = seen.head.lines().filter_map(|line| line.strip_prefix("X-End: ")).collect();
+        assert_eq!(ends, ["1", "2", "3"]);
+    }
+}
+
+#[test]
+fn an_origin_that_says_nothing_any_more_is_stood_in_for() {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::start(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => answer(200, "Cache-Control: max-age=1", b"kept"),
+        _ => vec![Say::Close],
+    });
+    let edge = Edge::before(origin.address, "");
+    assert_eq!(edge.get("/a").text(), "kept");
+    std::thread::sleep(Duration::from_millis(1_200));
+    let stale = edge.get("/a");
+    assert_eq!((stale.status, stale.text(), stale.cache()), (200, "kept".into(), "Hit".into()));
+    assert!(origin.count() <= 3, "one retry at most, on a connection used before");
+}
+
+#[test]
+fn a_slice_that_is_not_what_it_says_is_not_kept() {
+    let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_good = std::sync::Arc::clone(&good);
+    let origin = Origin::start(move |_| {
+        let body: &[u8] = if is_good.load(std::sync::atomic::Ordering::Relaxed) { b"0123456789" } else { b"01234" };
+        answer(206, "Cache-Control: max-age=60\r\nETag: \"v\"\r\nContent-Range: bytes 0-9/10", body)
+    });
+    let config = plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n");
+    let edge = Edge::start(&config);
+    let bad = edge.get("/a");
+    assert!(bad.status != 200 || !bad.whole || bad.body.len() != 10, "{bad:?}");
+    good.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut answers = (0..3).map(|_| edge.get("/a"));
+    assert!(answers.any(|seen| seen.status == 200 && seen.whole && seen.text() == "0123456789"), "the bad one stays");
+}

@@ -32,6 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             let body = &whole[span.start as usize..span.end as usize];
             frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, body);
             self.window -= len as i64;
+            self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
             return self.answered_whole();
         }
         let (body, piece) = match whole {
@@ -76,8 +77,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Phase::Sending(_) if !stream.is_sendable => {
                 stream.is_sendable = true;
                 self.sendable.push_back(id);
+                // A refresh behind the viewer's back may still hear of some; behind the final head there are none.
+                news.interims.clear();
             }
-            Phase::Sending(_) | Phase::Answered => {}
+            Phase::Sending(_) | Phase::Answered => news.interims.clear(),
         }
         if stream.expects && news.is_wanted && answer.is_none() {
             stream.expects = false;
@@ -129,17 +132,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     // Frames of bodies, one stream after the other, until much is composed.
     pub(super) fn send_bodies(&mut self) {
         let mut sent = false;
-        while self.out.len() - self.written < OUT_MAX && self.window > 0 {
+        while self.has_room() && self.window > 0 {
             let Some(id) = self.sendable.pop_front() else { break };
             sent |= self.send_frame(id);
         }
         if sent {
             self.idle_frames = 0;
         }
+        if self.window <= 0 {
+            self.end_the_empty();
+        }
         if self.window > 0 || self.sendable.is_empty() {
             self.blocked_since = None;
         } else if self.blocked_since.is_none() {
             self.blocked_since = Some(Instant::now());
+        }
+    }
+
+    // An end needs no window.
+    fn end_the_empty(&mut self) {
+        for _ in 0..self.sendable.len() {
+            let Some(id) = self.sendable.pop_front() else { return };
+            let Some(stream) = self.streams.get(&id) else { continue };
+            match &stream.phase {
+                Phase::Sending(sending) if sending.piece.is_empty() && self.has_room() => {
+                    self.send_frame(id);
+                    // Not at its end: it waits for the connection's window, as the others do.
+                    if let Some(stream) = self.streams.get_mut(&id)
+                        && matches!(&stream.phase, Phase::Sending(sending) if !sending.piece.is_empty())
+                    {
+                        stream.is_sendable = true;
+                        self.sendable.push_back(id);
+                    }
+                }
+                _ => self.sendable.push_back(id),
+            }
         }
     }
 
@@ -179,6 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         frame::write(&mut self.out, kind::DATA, if is_last { flag::END_STREAM } else { 0 }, id, &data);
         stream.window -= len as i64;
         self.window -= len as i64;
+        self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
         stream.blocked_since = None;
         if let Some(finish) = &mut stream.finish {
             finish.sent += len as u64;

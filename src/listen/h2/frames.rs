@@ -19,17 +19,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 at = len;
             }
         }
-        while self.preface_read && self.out.len() - self.written < OUT_MAX {
-            let Some(head) = FrameHead::read(&input[at..]) else { break };
+        // Whole frames that wait for room are not what the viewer is slow with.
+        let mut is_partial = !self.preface_read;
+        while self.preface_read && self.has_room() {
+            let Some(head) = FrameHead::read(&input[at..]) else {
+                is_partial = at < input.len();
+                break;
+            };
             if head.len > frame::FRAME_MAX {
                 return Err(Fatal(Code::FrameSize, "a frame larger than we take"));
             }
             let start = at + frame::HEAD;
-            let Some(payload) = input.get(start..start + head.len) else { break };
+            let Some(payload) = input.get(start..start + head.len) else {
+                is_partial = true;
+                break;
+            };
             self.on_frame(head, payload)?;
             at = start + head.len;
         }
-        if at == input.len() {
+        if !is_partial {
             self.partial_since = None;
         } else if at > 0 || self.partial_since.is_none() {
             self.partial_since = Some(self.read_at);
@@ -52,12 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         {
             return Err(Fatal(Code::Protocol, "a frame within a header block"));
         }
-        let is_idle = !matches!(head.kind, kind::HEADERS | kind::CONTINUATION) && (head.kind != kind::DATA || payload.is_empty());
-        if is_idle {
-            self.idle_frames += 1;
-            if self.idle_frames > IDLE_FRAMES {
-                return Err(Fatal(Code::EnhanceYourCalm, "too many frames that ask for nothing"));
-            }
+        match head.kind {
+            kind::HEADERS | kind::CONTINUATION | kind::DATA => {}
+            kind::WINDOW_UPDATE if self.updates > 0 => self.updates -= 1,
+            _ => self.count_idle()?,
         }
         match head.kind {
             kind::DATA => self.on_data(head, payload),
@@ -75,6 +81,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             kind::WINDOW_UPDATE => self.on_window_update(head, payload),
             _ => Ok(()),
         }
+    }
+
+    fn count_idle(&mut self) -> Result<(), Fatal> {
+        self.idle_frames += 1;
+        if self.idle_frames > IDLE_FRAMES {
+            return Err(Fatal(Code::EnhanceYourCalm, "too many frames that ask for nothing"));
+        }
+        Ok(())
     }
 
     pub(super) fn on_priority(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
@@ -179,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     // Frames on a stream that never began (RFC 9113 §5.1).
     pub(super) fn refuse_idle(&self, id: u32) -> Result<(), Fatal> {
-        if id > self.last || id.is_multiple_of(2) { Err(Fatal(Code::Protocol, "a frame on an idle stream")) } else { Ok(()) }
+        if id > self.highest || id.is_multiple_of(2) { Err(Fatal(Code::Protocol, "a frame on an idle stream")) } else { Ok(()) }
     }
 
     pub(super) fn count_reset(&mut self) -> Result<(), Fatal> {
@@ -198,10 +212,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if let Some(stream) = self.remove(id) {
             stream.shared.end(Err(BodyError::Truncated));
         }
-        if self.reset.len() == 64 {
-            self.reset.pop_front();
+        if id <= self.highest {
+            if self.reset.len() >= 64 + 2 * self.limits.streams as usize {
+                self.reset.pop_front();
+            }
+            self.reset.push_back(id);
         }
-        self.reset.push_back(id);
     }
 
     pub(super) fn on_data(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
@@ -214,8 +230,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             return Err(Fatal(Code::FlowControl, "more than the connection's window"));
         }
         let data = frame::unpadded(head, payload).map_err(|code| Fatal(code, "padding longer than its frame"))?;
-        if data.is_empty() {
-            self.idle_frames += 1;
+        if data.is_empty() && !head.has(flag::END_STREAM) {
+            self.count_idle()?;
         } else {
             self.idle_frames = 0;
         }
@@ -241,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if stream.got > self.limits.request_body {
             stream.shared.end(Err(BodyError::TooLarge));
         }
-        let is_kept = !data.is_empty() && stream.shared.push(Bytes::copy_from_slice(data));
+        let is_kept = !data.is_empty() && stream.shared.push(data);
         let given_back = if is_kept { payload.len() - data.len() } else { payload.len() };
         stream.owed += payload.len() - given_back;
         self.credit += given_back;

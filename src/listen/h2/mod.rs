@@ -54,6 +54,8 @@ const READ: usize = 32 * 1024;
 const RESETS: u32 = 200;
 /// Frames without a request or an octet in them, between two that have some.
 const IDLE_FRAMES: u32 = 1_000;
+/// Window updates that a viewer may save up for.
+const UPDATES: u32 = 1 << 20;
 /// How long a peer may take to answer a PING.
 const PONG: Duration = Duration::from_secs(20);
 /// Between the word that a connection will end and its end, a round trip for requests that were on their way.
@@ -102,16 +104,21 @@ struct Session<'w, S> {
     streams: HashMap<u32, Stream>,
     sendable: VecDeque<u32>,
     ready: Arc<Ready>,
+    /// The last stream that is answered, and the last that was seen.
     last: u32,
+    highest: u32,
     /// Streams that were reset of late: frames sent before the viewer knew are not its fault.
     reset: VecDeque<u32>,
     resets: u32,
     idle_frames: u32,
+    /// Window updates that octets we sent have paid for.
+    updates: u32,
     leaving: Leaving,
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     sleep: Pin<Box<Sleep>>,
     idle_since: Instant,
     read_at: Instant,
+    wrote_at: Instant,
     /// Since when the viewer takes nothing of what is composed.
     unwritten_since: Option<Instant>,
     /// Since when part of a frame waits for its rest.
@@ -190,14 +197,17 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
             sendable: VecDeque::new(),
             ready: Arc::default(),
             last: 0,
+            highest: 0,
             reset: VecDeque::new(),
             resets: 0,
             idle_frames: 0,
+            updates: 0,
             leaving: Leaving::No,
             drained,
             sleep: Box::pin(tokio::time::sleep(first)),
             idle_since: now,
             read_at: now,
+            wrote_at: now,
             unwritten_since: None,
             partial_since: Some(now),
             blocked_since: None,
@@ -223,7 +233,8 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
             };
-            let has_more = has_room && had_much && (!self.input.is_empty() || !self.sendable.is_empty() && self.window > 0);
+            let can_send = !self.sendable.is_empty() && self.window > 0;
+            let has_more = has_room && had_much && (!self.input.is_empty() || can_send || !self.ready.is_empty());
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
                 Poll::Pending if !has_more => return Poll::Pending,
@@ -238,12 +249,19 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
             self.leave();
         }
         self.read_frames()?;
-        while let Some(id) = self.ready.pop() {
+        while self.has_room()
+            && let Some(id) = self.ready.pop()
+        {
             self.work_on(id);
         }
         self.send_bodies();
         self.give_back();
         Ok(())
+    }
+
+    // Little enough waits to be written that more may be composed.
+    fn has_room(&self) -> bool {
+        self.out.len() - self.written < OUT_MAX
     }
 
     fn is_over(&self) -> bool {
@@ -256,10 +274,18 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
         }
         while self.written < self.out.len() {
             match Pin::new(&mut self.io).poll_write(cx, &self.out[self.written..]) {
-                Poll::Pending => return self.blocked(),
+                Poll::Pending => {
+                    // What has left is let go of, or a viewer that always takes a little would make the rest grow.
+                    if self.written >= OUT_MAX / 2 {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return self.blocked();
+                }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(wrote)) => {
                     self.written += wrote;
+                    self.wrote_at = Instant::now();
                     self.unwritten_since = None;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -282,7 +308,7 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
 
     // Nothing more is read while much waits to be written.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.out.len() - self.written >= OUT_MAX {
+        if !self.has_room() {
             return Poll::Pending;
         }
         if self.input.capacity() - self.input.len() < READ / 2 {

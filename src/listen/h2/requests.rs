@@ -49,10 +49,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 }
             };
         }
-        if id <= self.last {
+        if id <= self.highest {
             return if self.reset.contains(&id) { Ok(()) } else { Err(Fatal(Code::StreamClosed, "HEADERS on a closed stream")) };
         }
+        self.highest = id;
         if let Leaving::Last(_) = self.leaving {
+            // On its way before the viewer heard of it: it may ask again elsewhere.
+            self.reset_stream(id, Code::RefusedStream);
             return Ok(());
         }
         self.last = id;

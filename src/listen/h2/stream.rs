@@ -20,6 +20,9 @@ use crate::listen::h1_write::{SendEnd, Sent};
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;
 
+/// Pieces of a request body below this are joined.
+const SMALL: usize = 4 * 1024;
+
 /// The streams of a connection that have something to do.
 #[derive(Default)]
 pub struct Ready {
@@ -35,6 +38,11 @@ impl Ready {
             Some(known) if known.will_wake(waker) => {}
             slot => *slot = Some(waker.clone()),
         }
+    }
+
+    /// Says whether no stream has anything to do.
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
     }
 
     /// The next stream.
@@ -54,6 +62,8 @@ pub struct Shared {
 #[derive(Default)]
 struct Incoming {
     pieces: VecDeque<Bytes>,
+    /// Small pieces behind those, joined: each octet might come in a frame of its own.
+    small: Vec<u8>,
     /// How the body ended; its pieces come first.
     end: Option<Result<(), BodyError>>,
     reader: Option<Waker>,
@@ -88,12 +98,20 @@ impl Shared {
     }
 
     /// Adds a piece that the viewer sent; false if nobody will read it.
-    pub fn push(&self, piece: Bytes) -> bool {
+    pub fn push(&self, piece: &[u8]) -> bool {
         let mut incoming = self.incoming.lock();
         if incoming.is_dropped || incoming.end.is_some() {
             return false;
         }
-        incoming.pieces.push_back(piece);
+        if piece.len() < SMALL {
+            incoming.small.extend_from_slice(piece);
+        }
+        if piece.len() >= SMALL || incoming.small.len() >= 4 * SMALL {
+            incoming.join();
+        }
+        if piece.len() >= SMALL {
+            incoming.pieces.push_back(Bytes::copy_from_slice(piece));
+        }
         incoming.wake();
         true
     }
@@ -135,6 +153,12 @@ impl Shared {
 }
 
 impl Incoming {
+    fn join(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push_back(Bytes::from(std::mem::take(&mut self.small)));
+        }
+    }
+
     fn wake(&mut self) {
         self.waits_since = None;
         if let Some(reader) = self.reader.take() {
@@ -160,6 +184,9 @@ impl Source for StreamBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut incoming = self.0.incoming.lock();
         let is_first = !std::mem::replace(&mut incoming.is_wanted, true);
+        if incoming.pieces.is_empty() {
+            incoming.join();
+        }
         let polled = match (incoming.pieces.pop_front(), incoming.end) {
             (Some(piece), _) => {
                 incoming.taken += piece.len();
@@ -186,6 +213,7 @@ impl Drop for StreamBody {
     fn drop(&mut self) {
         let mut incoming = self.0.incoming.lock();
         incoming.is_dropped = true;
+        incoming.join();
         let unread: usize = incoming.pieces.drain(..).map(|piece| piece.len()).sum();
         incoming.taken += unread;
         drop(incoming);
@@ -258,6 +286,13 @@ impl Stream {
             answered_at: None,
             finish: None,
         }
+    }
+}
+
+// However a stream ends, whoever reads its body must hear of it; the first end counts.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.shared.end(Err(BodyError::Truncated));
     }
 }
 

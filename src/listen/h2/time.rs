@@ -5,7 +5,7 @@ use super::*;
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     // Has the clock looked at soon enough for the shortest limit.
     pub(super) fn look_soon(&mut self) {
-        let soon = self.read_at + self.pace();
+        let soon = Instant::now() + self.pace();
         if self.sleep.deadline() > soon {
             self.sleep.as_mut().reset(soon);
         }
@@ -20,6 +20,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
         while self.sleep.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
+            // Ten a second are forgiven: a viewer that cancels often is not one that attacks.
+            self.resets = self.resets.saturating_sub((self.pace().as_millis() / 100) as u32);
             if self.is_stuck(now) {
                 Gauges::add(&self.worker.gauges.timeouts);
                 return true;
@@ -51,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             || older(self.block.as_ref().map(|block| block.since), head_time)
             || older(self.partial_since, if is_data { dead } else { head_time })
             || older(self.blocked_since, dead)
-            || older(self.ping_at, PONG)
+            || older(self.ping_at, PONG) && now - self.wrote_at >= PONG
     }
 
     pub(super) fn end_stuck_streams(&mut self, now: Instant) {
@@ -65,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             } else if older(stream.blocked_since, dead) {
                 Gauges::add(&self.worker.gauges.timeouts);
                 ended.push((*id, Code::Cancel));
-            } else if !stream.viewer_done && older(stream.shared.waits_since(), stall) {
+            } else if !stream.viewer_done && self.receive > frame::FRAME_MAX as i64 && older(stream.shared.waits_since(), stall) {
                 stream.shared.end(Err(BodyError::Stalled));
             }
         }
@@ -78,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         match self.leaving {
             Leaving::No if self.streams.is_empty() && now - self.idle_since >= self.limits.idle => self.leave(),
             Leaving::Said(at) if now - at >= LAST_CALL => self.last_call(),
-            _ if !self.streams.is_empty() && now - self.read_at >= self.limits.idle && self.ping_at.is_none() => {
+            _ if !self.streams.is_empty() && now - self.read_at.max(self.wrote_at) >= self.limits.idle && self.ping_at.is_none() => {
                 self.ping_at = Some(now);
                 frame::write(&mut self.out, kind::PING, 0, 0, b"are you?");
             }

@@ -76,6 +76,10 @@ impl Decoder {
                 let index = integer(&mut rest, 7)?;
                 let (name, value) = self.table.get(index)?;
                 let start = list.octets.len();
+                begun = true;
+                if list.is_over_limit() {
+                    continue;
+                }
                 list.octets.extend_from_slice(name);
                 list.octets.extend_from_slice(value);
                 list.seal(start, name.len());

@@ -218,6 +218,12 @@ impl Frames {
         answer
     }
 
+    /// The same with the connection's window opened first.
+    pub fn get_with_window(&mut self, stream: u32, path: &str, more: u32) -> Answer {
+        self.send(&frame(WINDOW_UPDATE, 0, 0, &more.to_be_bytes()));
+        self.get(stream, path)
+    }
+
     /// Asks with GET and reads the answer.
     pub fn get(&mut self, stream: u32, path: &str) -> Answer {
         self.send(&get(stream, path));
