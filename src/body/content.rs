@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::BodyError;
+use super::arena::{Arena, Extent, LARGE, Place as Lies};
 use crate::semantics::ranges::Span;
 
 /// Octets are copied into blocks of this size, so that what a content holds is what it accounts for.
@@ -29,6 +30,8 @@ pub struct Content {
 /// Octets that are all there.
 enum Whole {
     One(Bytes),
+    /// In one extent of the arena.
+    Lying(Bytes, Lies),
     Many(Box<[Piece]>),
 }
 
@@ -40,6 +43,8 @@ struct Piece {
 
 struct Growing {
     block: BytesMut,
+    /// Where a large body of known length goes, as long as that works.
+    extent: Option<Extent>,
     pieces: Vec<Piece>,
     len: u64,
     /// The length that framing announced.
@@ -71,10 +76,19 @@ impl Content {
         Arc::new(Self { end, growing: Mutex::new(None) })
     }
 
-    /// A content that grows, and its writer.
-    pub fn grow(announced: Option<u64>) -> (Arc<Self>, Writer) {
-        let growing =
-            Growing { block: BytesMut::new(), pieces: Vec::new(), len: 0, announced, readers: Vec::new(), writer: None, window: None };
+    /// A content that grows, and its writer. A large one of known length lies in the arena, if that has room.
+    pub fn grow(announced: Option<u64>, arena: Option<&Arc<Arena>>) -> (Arc<Self>, Writer) {
+        let extent = announced.filter(|len| *len >= LARGE).and_then(|len| arena?.take(len));
+        let growing = Growing {
+            block: BytesMut::new(),
+            extent,
+            pieces: Vec::new(),
+            len: 0,
+            announced,
+            readers: Vec::new(),
+            writer: None,
+            window: None,
+        };
         let content = Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
         let writer = Writer { content: Arc::clone(&content), landed: false };
         (content, writer)
@@ -83,7 +97,15 @@ impl Content {
     /// The octets, if they are all there in one piece.
     pub fn whole(&self) -> Option<&Bytes> {
         match self.end.get() {
-            Some(Ok(Whole::One(bytes))) => Some(bytes),
+            Some(Ok(Whole::One(bytes) | Whole::Lying(bytes, _))) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The octets and where they lie, if that is in the arena.
+    pub fn lying(&self) -> Option<(&Bytes, &Lies)> {
+        match self.end.get() {
+            Some(Ok(Whole::Lying(bytes, place))) => Some((bytes, place)),
             _ => None,
         }
     }
@@ -129,14 +151,14 @@ impl Content {
 impl Whole {
     fn len(&self) -> u64 {
         match self {
-            Self::One(bytes) => bytes.len() as u64,
+            Self::One(bytes) | Self::Lying(bytes, _) => bytes.len() as u64,
             Self::Many(pieces) => pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64),
         }
     }
 
     fn at(&self, at: u64) -> Option<Bytes> {
         match self {
-            Self::One(bytes) => usize::try_from(at).ok().filter(|at| *at < bytes.len()).map(|at| bytes.slice(at..)),
+            Self::One(bytes) | Self::Lying(bytes, _) => usize::try_from(at).ok().filter(|at| *at < bytes.len()).map(|at| bytes.slice(at..)),
             Self::Many(pieces) => piece_at(pieces, at),
         }
     }
@@ -193,6 +215,18 @@ impl Growing {
         }
     }
 
+    // `None` if it is to go elsewhere: what does not go in whole goes in not at all, nor does anything behind it.
+    fn write_to_extent(&mut self, data: &[u8]) -> Option<Bytes> {
+        if data.is_empty() {
+            return None;
+        }
+        let written = self.extent.as_mut()?.write(data);
+        if written.is_err() {
+            self.extent = None;
+        }
+        written.ok()
+    }
+
     fn backlog(&self) -> u64 {
         self.len - self.front()
     }
@@ -209,6 +243,11 @@ impl Writer {
     pub fn push(&mut self, mut data: &[u8]) {
         let mut guard = self.content.growing.lock();
         let Some(growing) = guard.as_deref_mut() else { return };
+        if let Some(bytes) = growing.write_to_extent(data) {
+            growing.pieces.push(Piece { start: growing.len, bytes });
+            growing.len += data.len() as u64;
+            data = &[];
+        }
         while !data.is_empty() {
             if growing.block.capacity() == 0 {
                 let left = growing.announced.map_or(BLOCK as u64, |all| all.saturating_sub(growing.len));
@@ -239,6 +278,8 @@ impl Writer {
     /// From now on nothing is kept: octets leave once the slowest reader has them.
     pub fn open_window(&mut self, size: usize) {
         if let Some(growing) = self.content.growing.lock().as_deref_mut() {
+            // What leaves at the front must not stay in a place for all of it.
+            growing.extent = None;
             growing.window = Some(size);
             growing.trim();
         }
@@ -306,7 +347,10 @@ impl Writer {
             return;
         }
         let exact = growing.announced.is_some();
-        let whole = end.map(|()| gather(std::mem::take(&mut growing.pieces), exact));
+        let whole = end.map(|()| match growing.extent.take().map(Extent::finish) {
+            Some((bytes, place)) if bytes.len() as u64 == growing.len => Whole::Lying(bytes, place),
+            _ => gather(std::mem::take(&mut growing.pieces), exact),
+        });
         let _ = self.content.end.set(whole);
         growing.wake_readers();
         *guard = None;
@@ -466,7 +510,7 @@ mod tests {
         fn every_reader_sees_the_same_octets(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..60), from in 0u64..4000, len in 1u64..4000) {
             run(async {
                 let all: Vec<u8> = pieces.concat();
-                let (content, mut writer) = Content::grow(None);
+                let (content, mut writer) = Content::grow(None, None);
                 let early = content.read(None).unwrap();
                 let follow = tokio::spawn(collect(early));
                 for piece in &pieces {
@@ -488,9 +532,55 @@ mod tests {
     }
 
     #[test]
+    fn a_large_body_lies_in_the_arena_while_it_grows_and_after() {
+        run(async {
+            let arena = Arena::new(1 << 20).unwrap();
+            let all: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
+            let (content, mut writer) = Content::grow(Some(100_000), Some(&arena));
+            let follow = tokio::spawn(collect(content.read(None).unwrap()));
+            for piece in all.chunks(7_000) {
+                writer.push(piece);
+                tokio::task::yield_now().await;
+            }
+            assert!(content.lying().is_none(), "not before it is whole");
+            assert!(writer.finish());
+            assert_eq!(follow.await.unwrap().unwrap(), all);
+            assert_eq!(content.lying().unwrap().0, &all);
+            assert_eq!(collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(), &all[5..70_000]);
+            drop(content);
+            assert_eq!(arena.free(), 1 << 20);
+        });
+    }
+
+    #[test]
+    fn a_body_that_is_longer_than_announced_breaks_and_the_arena_is_free_again() {
+        run(async {
+            let arena = Arena::new(1 << 20).unwrap();
+            let (content, mut writer) = Content::grow(Some(20_000), Some(&arena));
+            writer.push(&[1; 15_000]);
+            writer.push(&[2; 15_000]);
+            assert!(!writer.finish());
+            assert!(content.is_broken() && content.lying().is_none());
+            drop(content);
+            assert_eq!(arena.free(), 1 << 20);
+        });
+    }
+
+    #[test]
+    fn a_full_arena_is_no_obstacle() {
+        run(async {
+            let arena = Arena::new(16 * 1024).unwrap();
+            let (content, mut writer) = Content::grow(Some(20_000), Some(&arena));
+            writer.push(&[1; 20_000]);
+            assert!(writer.finish());
+            assert_eq!(collect(content.read(None).unwrap()).await.unwrap(), [1; 20_000]);
+        });
+    }
+
+    #[test]
     fn a_short_body_breaks_for_everybody() {
         run(async {
-            let (content, mut writer) = Content::grow(Some(10));
+            let (content, mut writer) = Content::grow(Some(10), None);
             let reader = content.read(None).unwrap();
             writer.push(b"12345");
             assert!(!writer.finish());
@@ -502,7 +592,7 @@ mod tests {
     #[test]
     fn a_dropped_writer_breaks_the_content() {
         run(async {
-            let (content, writer) = Content::grow(None);
+            let (content, writer) = Content::grow(None, None);
             drop(writer);
             assert_eq!(collect(content.read(None).unwrap()).await, Err(BodyError::Abandoned));
         });
@@ -511,7 +601,7 @@ mod tests {
     #[test]
     fn a_window_holds_no_more_than_its_size_and_ends_well() {
         run(async {
-            let (content, mut writer) = Content::grow(None);
+            let (content, mut writer) = Content::grow(None, None);
             writer.open_window(100_000);
             let reader = content.read(None).unwrap();
             let follow = tokio::spawn(collect(reader));
@@ -531,7 +621,7 @@ mod tests {
     #[test]
     fn a_window_without_readers_says_so_and_a_slow_reader_is_lost() {
         run(async {
-            let (content, mut writer) = Content::grow(None);
+            let (content, mut writer) = Content::grow(None, None);
             let slow = content.read(None).unwrap();
             writer.open_window(10);
             writer.push(&[1; 50]);

@@ -3,6 +3,7 @@
 //! One type, polled for pieces. It knows neither HTTP framing nor policy; whoever frames it asks for its
 //! exact length, and a body that ends early is an error, never an end.
 
+pub mod arena;
 pub mod collect;
 pub mod compress;
 pub mod content;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+pub use arena::Arena;
 pub use content::{Content, Reader, Writer};
 pub use multipart::Multipart;
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::key::{CacheKey, LogNumber};
 use super::request::Fields;
 use crate::body::Content;
+use crate::body::arena::{LARGE, PAGE};
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -248,9 +249,11 @@ impl Stored {
 
     /// Octets it takes in memory, bookkeeping included, for a body of `body` octets.
     pub fn weight(&self, body: u64) -> u64 {
+        // A large one takes whole pages.
+        let taken = if body >= LARGE { body.next_multiple_of(PAGE) } else { body };
         let fixed = std::mem::size_of::<Self>() + std::mem::size_of::<Content>() + BOOKKEEPING;
         let selector: usize = self.selector.0.iter().map(|(n, v)| 48 + n.as_str().len() + v.as_ref().map_or(0, |v| v.len())).sum();
-        (fixed + self.key.as_bytes().len() + self.head.lines.len() + selector + self.tags.len() * 8) as u64 + body
+        (fixed + self.key.as_bytes().len() + self.head.lines.len() + selector + self.tags.len() * 8) as u64 + taken
     }
 }
 

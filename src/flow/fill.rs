@@ -193,7 +193,7 @@ impl Core {
                 (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None)
             }
             Body::Stored(_) | Body::Multipart(_) | Body::Wire(..) => {
-                let (content, writer) = Content::grow(length);
+                let (content, writer) = Content::grow(length, self.edge.arena.as_ref());
                 (content, Some(writer))
             }
         };

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
@@ -39,6 +40,8 @@ pub struct Running {
 pub struct Edge {
     running: ArcSwap<Running>,
     pub store: Memory,
+    /// Where large bodies lie; `None` where the system gives no such memory.
+    pub arena: Option<Arc<Arena>>,
     pub invalidations: Invalidations,
     pub collapses: CollapseTable,
     pub clock: Clock,
@@ -81,6 +84,7 @@ impl Edge {
         let region = Region::for_site(&site, &node, None);
         Arc::new(Self {
             store: Memory::new(site.store.memory, limits.variants),
+            arena: arena(site.store.memory),
             invalidations: Invalidations::new(limits.invalidations),
             collapses: CollapseTable::new(limits.followers, limits.pass_marks),
             clock,
@@ -144,6 +148,12 @@ impl Edge {
     pub fn fills_now(&self) -> usize {
         self.fills.load(Ordering::Relaxed)
     }
+}
+
+// Twice the store's octets of address space, so that ranges of the right length are found; memory is taken for what is
+// written alone.
+fn arena(store: u64) -> Option<Arc<Arena>> {
+    Arena::new(store.saturating_mul(2)).inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap")).ok()
 }
 
 /// One core's view.

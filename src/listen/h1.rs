@@ -17,16 +17,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::h1_body::{Decoded, Decoder};
+use super::h1_file;
 use super::h1_head::{self, After, FIELDS_MAX, Framing, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To};
 use super::{Gauges, Worker};
+use crate::body::arena::LARGE;
 use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::request::{RequestHead, ViewerRequest};
 use crate::exchange::response::{Interim, ViewerResponse};
+use crate::exchange::stored::Stored;
 use crate::flow::hit::{self, Hit};
 use crate::record::Record;
+use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
 /// Composed answers to pipelined requests are written at the latest at this size.
@@ -87,21 +91,31 @@ struct Session<'w, S> {
     cut: bool,
 }
 
-/// A connection that can be ended so that the other side sees it was not meant to end.
-pub trait Abort {
-    /// Makes the coming close a reset.
+/// What a connection can do beside reading and writing.
+pub trait Socket {
+    /// Makes the coming close a reset: the other side sees that it was not meant to end.
     fn abort(&self);
+    /// The socket itself, where octets go out as they are.
+    fn plain(&self) -> Option<&tokio::net::TcpStream>;
 }
 
-impl Abort for tokio::net::TcpStream {
+impl Socket for tokio::net::TcpStream {
     fn abort(&self) {
         let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
+
+    fn plain(&self) -> Option<&tokio::net::TcpStream> {
+        Some(self)
+    }
 }
 
-impl Abort for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
+impl Socket for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
     fn abort(&self) {
         self.get_ref().0.abort();
+    }
+
+    fn plain(&self) -> Option<&tokio::net::TcpStream> {
+        None
     }
 }
 
@@ -121,7 +135,7 @@ impl Next {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Abort + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
     let limits = worker.core.edge.running().site.limits.clone();
     let mut session =
         Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::with_capacity(128), cut: false };
@@ -133,7 +147,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Abort + Unpin + Send>(io: S, work
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn run(&mut self) {
         let mut waits = Waits::new(self.worker.draining.clone(), self.limits.idle);
         loop {
@@ -142,6 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 Step::Answered(next) => next,
                 Step::Large(next, body) => {
                     if self.send_large(body).await {
+                        next
+                    } else {
+                        Next::Close
+                    }
+                }
+                Step::Lying(next, stored, span) => {
+                    if self.send_lying(&stored, span).await {
                         next
                     } else {
                         Next::Close
@@ -216,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         };
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
-            Some(hit) => answer_hit(self.worker, &mut self.out, &head, &hit, now),
+            Some(hit) => answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some()),
             None => {
                 let number = edge.invalidations.head();
                 let request = ViewerRequest::from_head(&head.request, &self.connection, now, number);
@@ -225,6 +246,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         };
         self.buffer.advance(len);
         step
+    }
+
+    // Has the kernel send a body from where it lies, behind its head; false if it could not be sent whole.
+    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span) -> bool {
+        let sent = match (self.io.plain(), stored.content.lying()) {
+            (Some(tcp), Some((_, place))) => {
+                let stall = self.limits.stall;
+                match h1_file::send_head(tcp, &self.out, stall).await {
+                    Ok(()) => h1_file::send_file(tcp, place, span, stall).await,
+                    Err(error) => Err(error),
+                }
+            }
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        self.out.clear();
+        self.cut |= sent.is_err();
+        sent.is_ok()
     }
 
     // Sends a stored body behind its head; false if it could not be sent whole.
@@ -378,11 +416,13 @@ enum Step {
     Answered(Next),
     /// The head is composed; this body follows it.
     Large(Next, Body),
+    /// The head is composed; the body lies where the kernel can take it from.
+    Lying(Next, Arc<Stored>, Span),
     Refused(u16),
     Full(Box<ViewerRequest>, Framing, After),
 }
 
-fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>, now: Timestamp) -> Step {
+fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>, now: Timestamp, is_plain: bool) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
     h1_write::write_status(out, hit.status());
     hit.write_lines(out, now);
@@ -390,6 +430,9 @@ fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>
     record_hit(worker, &head.request, hit, now);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
+    if is_plain && span.len() >= LARGE && hit.stored.content.lying().is_some() {
+        return Step::Lying(next, Arc::clone(&hit.stored), span);
+    }
     match hit.stored.content.whole() {
         Some(whole) if span.len() <= INLINE as u64 => {
             let (start, end) = (span.start as usize, span.end as usize);

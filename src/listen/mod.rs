@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod h1;
 pub mod h1_body;
+mod h1_file;
 pub mod h1_head;
 pub mod h1_write;
 pub mod h2;

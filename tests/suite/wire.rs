@@ -669,3 +669,28 @@ fn a_slice_that_is_not_what_it_says_is_not_kept() {
     let mut answers = (0..3).map(|_| edge.get("/a"));
     assert!(answers.any(|seen| seen.status == 200 && seen.whole && seen.text() == "0123456789"), "the bad one stays");
 }
+
+#[test]
+fn what_is_being_sent_is_never_written_over() {
+    // Each path's body is of its own octet; the store holds two of them, so each fill pushes another out.
+    let origin = Origin::start(|asked| fresh(&vec![asked.target.as_bytes()[1]; 8 << 20]));
+    let edge = Edge::before(origin.address, "[store]\nmemory = \"20MiB\"\nmax_object = \"10MiB\"\n");
+    assert_eq!(edge.get("/a").body.len(), 8 << 20);
+    let mut slow: Vec<Viewer> = (0..4).map(|_| edge.viewer()).collect();
+    for (at, viewer) in slow.iter_mut().enumerate() {
+        let range = format!("Range: bytes={}-", at * 100_000);
+        viewer.send(&request("GET", "/a", &[&range]));
+        assert!(viewer.more());
+    }
+    edge.purge(&["/*"]);
+    for path in ["/b", "/c", "/d", "/e", "/b", "/f"] {
+        let seen = edge.get(path);
+        assert!(seen.whole && seen.body.iter().all(|b| *b == path.as_bytes()[1]));
+    }
+    for (at, viewer) in slow.iter_mut().enumerate() {
+        let seen = viewer.read("GET").unwrap();
+        let wrong = seen.body.iter().position(|b| *b != b'a').map(|at| (at, seen.body[at]));
+        assert_eq!((seen.whole, seen.body.len(), wrong), (true, (8 << 20) - at * 100_000, None), "{at}");
+    }
+    assert!(edge.memory().1 < 120 * 1024, "{:?}", edge.memory());
+}
