@@ -46,6 +46,9 @@ struct Waits {
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Runs out at the latest when the wait does; until then it is left alone.
     sleep: Pin<Box<Sleep>>,
+    is_armed: bool,
+    /// Has changed once the edge drains.
+    seen: tokio::sync::watch::Receiver<bool>,
 }
 
 enum Woke {
@@ -56,10 +59,22 @@ enum Woke {
 
 impl Waits {
     fn new(mut draining: tokio::sync::watch::Receiver<bool>, first: Duration) -> Self {
+        let seen = draining.clone();
         let drained = Box::pin(async move {
             let _ = draining.wait_for(|draining| *draining).await;
         });
-        Self { drained, sleep: Box::pin(tokio::time::sleep(first)) }
+        Self { drained, sleep: Box::pin(tokio::time::sleep(first)), is_armed: false, seen }
+    }
+
+    // Looks at the clock only if it may have been the clock that woke us: a wait that has just begun cannot be over, and
+    // both are awake to our task since they were first polled.
+    fn begin(&mut self, until: Instant) -> bool {
+        // What ran out, or was said, while we were busy has woken us already and will not do so again.
+        let is_over = self.sleep.is_elapsed() || self.seen.has_changed().unwrap_or(true);
+        if is_over || self.sleep.deadline() > until {
+            return false;
+        }
+        std::mem::replace(&mut self.is_armed, true)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant, is_idle: bool) -> Poll<Woke> {
@@ -137,8 +152,7 @@ impl Next {
 /// Serves a connection until it ends.
 pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
     let limits = worker.core.edge.running().site.limits.clone();
-    let mut session =
-        Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::with_capacity(128), cut: false };
+    let mut session = Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
     session.run().await;
     if session.cut {
         session.io.abort();
@@ -203,12 +217,20 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 None if is_idle => Instant::now() + self.limits.idle,
                 None => *deadline.insert(Instant::now() + self.limits.head_time),
             };
-            self.buffer.reserve(READ.min(self.limits.head_bytes));
-            let mut read = std::pin::pin!(self.io.read_buf(&mut self.buffer));
-            let woke = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
-                Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
-                // Only an idle connection is ended by a drain; nothing is lost with the read.
-                Poll::Pending => waits.poll(cx, until, is_idle),
+            let mut is_fresh = is_idle && waits.begin(until);
+            let woke = std::future::poll_fn(|cx| {
+                self.take_buffers();
+                match std::pin::pin!(self.io.read_buf(&mut self.buffer)).poll(cx) {
+                    Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
+                    Poll::Pending => {
+                        self.give_back_buffers();
+                        if std::mem::take(&mut is_fresh) {
+                            return Poll::Pending;
+                        }
+                        // Only an idle connection is ended by a drain; nothing is lost with the read.
+                        waits.poll(cx, until, is_idle)
+                    }
+                }
             });
             match woke.await {
                 Woke::Read(Ok(n)) if n > 0 => {}
@@ -221,6 +243,22 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     return None;
                 }
             }
+        }
+    }
+
+    fn take_buffers(&mut self) {
+        if self.buffer.capacity() == 0 && self.out.capacity() == 0 {
+            let buffers = self.worker.buffers();
+            (self.buffer, self.out, self.key) = (buffers.read, buffers.out, buffers.key);
+        }
+        self.buffer.reserve(READ.min(self.limits.head_bytes));
+    }
+
+    // An idle connection holds no buffer.
+    fn give_back_buffers(&mut self) {
+        if self.buffer.is_empty() && self.out.is_empty() {
+            let (read, out, key) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.out), std::mem::take(&mut self.key));
+            self.worker.give_back(super::Buffers { read, out, key });
         }
     }
 

@@ -20,6 +20,7 @@ pub mod tls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -32,10 +33,25 @@ pub struct Worker {
     pub core: Arc<Core>,
     pub index: usize,
     log: Mutex<LogBuffer>,
+    /// Buffers between two requests: the few that are in use stay in the core's cache, and an idle connection has none.
+    spare: Mutex<Vec<Buffers>>,
     pub gauges: Arc<Gauges>,
     /// Turns true when the edge drains.
     pub draining: watch::Receiver<bool>,
 }
+
+/// What a connection reads into and composes in.
+#[derive(Default)]
+pub struct Buffers {
+    pub read: BytesMut,
+    pub out: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// Buffers that a core keeps for the next connection.
+const SPARE: usize = 8;
+/// Larger ones are not worth keeping.
+const SPARE_MAX: usize = 128 * 1024;
 
 /// Connections over all cores.
 #[derive(Default)]
@@ -59,7 +75,22 @@ impl Gauges {
 impl Worker {
     /// A worker in front of a core.
     pub fn new(core: Arc<Core>, index: usize, queue: Arc<LogQueue>, gauges: Arc<Gauges>, draining: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { core, index, log: Mutex::new(LogBuffer::new(queue)), gauges, draining })
+        Arc::new(Self { core, index, log: Mutex::new(LogBuffer::new(queue)), spare: Mutex::default(), gauges, draining })
+    }
+
+    /// Buffers to use until `give_back`.
+    pub fn buffers(&self) -> Buffers {
+        self.spare.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes emptied buffers for whoever needs some next.
+    pub fn give_back(&self, buffers: Buffers) {
+        if buffers.out.capacity() <= SPARE_MAX {
+            let mut spare = self.spare.lock();
+            if spare.len() < SPARE {
+                spare.push(buffers);
+            }
+        }
     }
 
     /// Writes a finished request down.

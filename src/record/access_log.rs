@@ -15,7 +15,7 @@ use crate::distribution::site::LogSettings;
 use crate::semantics::time::format_rfc3339;
 
 /// Lines go to the thread in batches of about this size.
-const BATCH: usize = 32 * 1024;
+const BATCH: usize = 128 * 1024;
 
 /// The queue to the writing thread, shared by the cores.
 pub struct LogQueue {

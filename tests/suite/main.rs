@@ -6,6 +6,8 @@
 mod config;
 mod control;
 mod crash;
+mod differential;
+mod hit_cost;
 mod http2;
 mod laws;
 mod parent;

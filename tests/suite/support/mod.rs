@@ -9,7 +9,13 @@ pub use edge::Edge;
 pub use origin::{Origin, Say};
 pub use viewer::Viewer;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foreshore::body::Content;
+use foreshore::exchange::key::{CacheKey, LogNumber};
+use foreshore::exchange::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::semantics::time::Timestamp;
 
 /// A port that nobody listens on and that the system gives to nobody's outgoing connection: below its range for those.
 pub fn free_port() -> u16 {
@@ -30,4 +36,29 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "{what} did not come to hold");
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// A response as it lies in the store, fresh for an hour.
+pub fn stored(key: &[u8], fields: &[(&'static str, &'static str)], body: &[u8], born: Timestamp) -> Arc<Stored> {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in fields {
+        map.append(*name, http::HeaderValue::from_static(value));
+    }
+    let stored = Stored {
+        key: CacheKey::new(key),
+        selector: Selector::default(),
+        status: 200,
+        head: StoredHead::new(&map),
+        born,
+        came_aged: false,
+        date: born,
+        life: Life { fresh: 3_600_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default },
+        asked_at: LogNumber(0),
+        tags: Box::default(),
+        part: None,
+        content: Content::complete(bytes::Bytes::copy_from_slice(body)),
+        live: Live::default(),
+    };
+    stored.live.accounted.store(stored.weight(body.len() as u64), std::sync::atomic::Ordering::Relaxed);
+    Arc::new(stored)
 }
