@@ -120,7 +120,7 @@ impl Accepting {
         let _ = tcp.set_nodelay(true);
         let (mut peer, mut local) = (peer, local);
         if site.listen.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
-            match tokio::time::timeout(site.limits.handshake, proxy_protocol::read(&mut tcp)).await {
+            match Box::pin(tokio::time::timeout(site.limits.handshake, proxy_protocol::read(&mut tcp))).await {
                 Ok(Ok(Some((source, target)))) => (peer, local) = (source, target),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return tracing::debug!(%peer, %error, "PROXY header refused"),
@@ -130,16 +130,17 @@ impl Accepting {
         match speaks {
             Speaks::Http => {
                 let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, asker: Asker::Viewer });
-                h1::serve(tcp, &self.worker, connection).await;
+                // Boxed each: a connection is to take the room of what it is, not of the largest it could be.
+                Box::pin(h1::serve(tcp, &self.worker, connection)).await;
             }
-            Speaks::Https => match tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local)).await {
+            Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local))).await {
                 Ok(Some((stream, facts))) => {
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let connection = Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), asker: Asker::Viewer });
                     if is_h2 {
-                        h2::serve(stream, &self.worker, connection).await;
+                        Box::pin(h2::serve(stream, &self.worker, connection)).await;
                     } else {
-                        h1::serve(stream, &self.worker, connection).await;
+                        Box::pin(h1::serve(stream, &self.worker, connection)).await;
                     }
                 }
                 Ok(None) => Gauges::add(&self.worker.gauges.handshakes_failed),

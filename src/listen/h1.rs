@@ -157,7 +157,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io:
     if session.cut {
         session.io.abort();
     } else {
-        session.close().await;
+        Box::pin(session.close()).await;
     }
 }
 
@@ -169,21 +169,21 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             let next = match self.on_head(len) {
                 Step::Answered(next) => next,
                 Step::Large(next, body) => {
-                    if self.send_large(body).await {
+                    if Box::pin(self.send_large(body)).await {
                         next
                     } else {
                         Next::Close
                     }
                 }
                 Step::Lying(next, stored, span) => {
-                    if self.send_lying(&stored, span).await {
+                    if Box::pin(self.send_lying(&stored, span)).await {
                         next
                     } else {
                         Next::Close
                     }
                 }
-                Step::Refused(status) => return self.refuse(status).await,
-                Step::Full(request, framing, after) => self.exchange(*request, framing, after).await,
+                Step::Refused(status) => return Box::pin(self.refuse(status)).await,
+                Step::Full(request, framing, after) => Box::pin(self.exchange(*request, framing, after)).await,
             };
             if next == Next::Close {
                 let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 match h1_head::find_end(&self.buffer, &self.limits) {
                     Ok(len) => return Some(len),
                     Err(NoHead::Refused(status)) => {
-                        self.refuse(status).await;
+                        Box::pin(self.refuse(status)).await;
                         return None;
                     }
                     Err(NoHead::Partial) => {}
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 Woke::TimedOut => {
                     Gauges::add(&self.worker.gauges.timeouts);
                     if !self.buffer.is_empty() {
-                        self.refuse(408).await;
+                        Box::pin(self.refuse(408)).await;
                     }
                     return None;
                 }
@@ -258,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     fn give_back_buffers(&mut self) {
         if self.buffer.is_empty() && self.out.is_empty() {
             let (read, out, key) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.out), std::mem::take(&mut self.key));
-            self.worker.give_back(super::Buffers { read, out, key });
+            self.worker.give_back(super::Buffers { read, out, key, ..super::Buffers::default() });
         }
     }
 

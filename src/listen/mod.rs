@@ -46,6 +46,10 @@ pub struct Buffers {
     pub read: BytesMut,
     pub out: Vec<u8>,
     pub key: Vec<u8>,
+    /// For HTTP/2: a block's fields, the cookie they make, a hit's lines.
+    pub list: hpack::decode::FieldList,
+    pub cookies: Vec<u8>,
+    pub lines: Vec<u8>,
 }
 
 /// Buffers that a core keeps for the next connection.

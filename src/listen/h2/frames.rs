@@ -7,7 +7,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if self.input.is_empty() {
             return Ok(());
         }
-        let input = std::mem::take(&mut self.input);
+        let mut input = std::mem::take(&mut self.input);
         let mut at = 0;
         if !self.preface_read {
             let len = input.len().min(frame::PREFACE.len());
@@ -43,8 +43,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.partial_since = Some(self.read_at);
             self.look_soon();
         }
+        input.advance(at);
         self.input = input;
-        self.input.drain(..at);
         Ok(())
     }
 

@@ -16,9 +16,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use hashbrown::HashMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Duration, Instant, Sleep, timeout, timeout_at};
@@ -27,9 +27,9 @@ use self::frame::{Code, FrameHead, PeerSettings, flag, kind};
 use self::head::{NoHead, Parts};
 use self::stream::{Finish, Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WASTE_TIME};
 use super::h1::{Facts, record_hit, record_refused};
-use super::hpack::decode::{Decoder, FieldList};
+use super::hpack::decode::Decoder;
 use super::hpack::encode;
-use super::{Gauges, Worker};
+use super::{Buffers, Gauges, Worker};
 use crate::body::{Body, BodyError};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
@@ -88,10 +88,10 @@ struct Session<'w, S> {
     worker: &'w Arc<Worker>,
     connection: Arc<Connection>,
     limits: Limits,
-    input: Vec<u8>,
+    input: BytesMut,
     out: Vec<u8>,
     written: usize,
-    scratch: Scratch,
+    scratch: Buffers,
     decoder: Decoder,
     has_encoded: bool,
     preface_read: bool,
@@ -126,15 +126,6 @@ struct Session<'w, S> {
     /// Since when the connection's window alone keeps streams from sending.
     blocked_since: Option<Instant>,
     ping_at: Option<Instant>,
-}
-
-/// Buffers that one request after the other uses.
-#[derive(Default)]
-struct Scratch {
-    list: FieldList,
-    cookies: Vec<u8>,
-    key: Vec<u8>,
-    lines: Vec<u8>,
 }
 
 enum End {
@@ -180,10 +171,10 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
             worker,
             connection,
             limits,
-            input: Vec::new(),
+            input: BytesMut::new(),
             out,
             written: 0,
-            scratch: Scratch::default(),
+            scratch: Buffers::default(),
             decoder: Decoder::new(TABLE),
             has_encoded: false,
             preface_read: false,
@@ -311,12 +302,35 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
         if !self.has_room() {
             return Poll::Pending;
         }
+        self.take_buffers();
         if self.input.capacity() - self.input.len() < READ / 2 {
             self.input.reserve(READ);
         }
-        let read = ready!(std::pin::pin!(self.io.read_buf(&mut self.input)).poll(cx));
+        let Poll::Ready(read) = std::pin::pin!(self.io.read_buf(&mut self.input)).poll(cx) else {
+            self.give_back_buffers();
+            return Poll::Pending;
+        };
         self.read_at = Instant::now();
         Poll::Ready(read)
+    }
+
+    fn take_buffers(&mut self) {
+        if self.input.capacity() == 0 {
+            self.scratch = self.worker.buffers();
+            std::mem::swap(&mut self.input, &mut self.scratch.read);
+            if self.out.capacity() == 0 {
+                std::mem::swap(&mut self.out, &mut self.scratch.out);
+            }
+        }
+    }
+
+    // A connection that waits for its viewer holds no buffer.
+    fn give_back_buffers(&mut self) {
+        if self.input.is_empty() && self.out.is_empty() {
+            let mut buffers = std::mem::take(&mut self.scratch);
+            (buffers.read, buffers.out) = (std::mem::take(&mut self.input), std::mem::take(&mut self.out));
+            self.worker.give_back(buffers);
+        }
     }
 
     // Says why, and ends. A peer that does not take it gets no second chance.

@@ -87,11 +87,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
     }
 
-    pub(super) fn begin(&mut self, id: u32, ends_stream: bool, scratch: &mut Scratch) -> Result<(), NoHead> {
+    pub(super) fn begin(&mut self, id: u32, ends_stream: bool, scratch: &mut Buffers) -> Result<(), NoHead> {
         if scratch.list.is_over_limit() {
             return Err(NoHead::Refused(431));
         }
-        let Scratch { list, cookies, key, lines } = scratch;
+        let Buffers { list, cookies, key, lines, .. } = scratch;
         let connection = Arc::clone(&self.connection);
         let parts = Parts::read(list, cookies)?;
         let method = parts.method()?;

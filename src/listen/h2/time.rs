@@ -30,11 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.look_at_idleness(now);
             let is_quiet = self.streams.is_empty() && self.partial_since.is_none() && self.block.is_none() && self.out.is_empty();
             let next = match self.leaving {
-                Leaving::No if is_quiet => {
-                    self.scratch = Scratch::default();
-                    (self.input, self.out) = (Vec::new(), Vec::new());
-                    (self.idle_since + self.limits.idle).max(now + Duration::from_millis(10))
-                }
+                Leaving::No if is_quiet => (self.idle_since + self.limits.idle).max(now + Duration::from_millis(10)),
                 _ => now + self.pace(),
             };
             self.sleep.as_mut().reset(next);
