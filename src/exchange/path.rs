@@ -6,7 +6,7 @@
 /// Says whether a path has no dot segments, plain or encoded, behind a plain or an encoded separator: an origin would
 /// resolve them after a behavior was chosen, and so answer from under another behavior's rules.
 pub fn is_safe_path(path: &str) -> bool {
-    if !path.contains('.') && !path.contains("%2") {
+    if !path.bytes().any(|b| b == b'.' || b == b'%') {
         return true;
     }
     let mut rest = path.as_bytes();
@@ -35,7 +35,7 @@ pub fn is_safe_path(path: &str) -> bool {
 
 /// Says whether a path spells an unreserved character as an escape (RFC 3986 §2.3).
 pub fn has_needless_escape(path: &str) -> bool {
-    path.contains('%') && (0..path.len()).any(|at| needless(path.as_bytes(), at).is_some())
+    path.bytes().any(|b| b == b'%') && (0..path.len()).any(|at| needless(path.as_bytes(), at).is_some())
 }
 
 /// The path with unreserved characters spelled plainly, which changes nothing it means (RFC 3986 §6.2.2.2).

@@ -35,7 +35,7 @@ pub struct Hit<'s> {
 }
 
 /// Answers from the store, or declines. `scratch` holds the key.
-pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
+pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
     let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
     if unusual.iter().any(|field| head.known.has(*field)) {
         return None;
@@ -73,17 +73,14 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &RequestHead<'_>, scratc
         Answer::Part(span) => Some(*span),
     };
     stored.live.used();
-    let at = site.hosts.find(head.host)?;
-    let distribution = &site.distributions[at];
-    let behavior = distribution.behavior(asked.routed.path);
     Some(Hit {
         stored: Arc::clone(stored),
         answer,
         span,
-        behavior: behavior.ordinal,
-        distribution: &distribution.id,
-        pattern: behavior.pattern.as_str(),
-        name: &distribution.x_cache_name,
+        behavior: routed.behavior.ordinal,
+        distribution: &routed.distribution.id,
+        pattern: routed.behavior.pattern.as_str(),
+        name: &routed.distribution.x_cache_name,
     })
 }
 

@@ -54,13 +54,22 @@ pub enum NoHead {
 pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     // An empty line before a request is skipped (RFC 9112 §2.2); more than one is not a request.
     let skipped = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
-    let end = memchr::memmem::find(&buffer[skipped..], b"\r\n\r\n").map(|at| skipped + at + 4);
-    let head = &buffer[..end.unwrap_or(buffer.len())];
-    for at in memchr::memchr_iter(b'\n', head) {
-        if at == 0 || head[at - 1] != b'\r' {
-            return Err(NoHead::Refused(400));
+    // One pass: a CR or LF that is not half of a line's end, and a NUL, may reach nobody.
+    let (mut line, mut end) = (skipped, None);
+    for at in memchr::memchr3_iter(b'\r', b'\n', 0, &buffer[skipped..]).map(|at| skipped + at) {
+        match buffer[at] {
+            b'\r' if buffer.get(at + 1).is_none_or(|next| *next == b'\n') => {}
+            b'\n' if at > skipped && buffer[at - 1] == b'\r' => {
+                if at == line + 1 {
+                    end = Some(at + 1);
+                    break;
+                }
+                line = at + 1;
+            }
+            _ => return Err(NoHead::Refused(400)),
         }
     }
+    let head = &buffer[..end.unwrap_or(buffer.len())];
     if head.len() - skipped > limits.head_bytes {
         let line = memchr::memchr(b'\r', &head[skipped..]).unwrap_or(head.len());
         return Err(NoHead::Refused(if line > limits.url_bytes { 414 } else { 431 }));
@@ -68,7 +77,7 @@ pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     end.ok_or(NoHead::Partial)
 }
 
-/// Reads and checks a head of `len` octets.
+/// Reads and checks a head of `len` octets, which `find_end` has found and looked through.
 pub fn read<'b>(
     buffer: &'b [u8],
     len: usize,
@@ -79,10 +88,6 @@ pub fn read<'b>(
 ) -> Result<Head<'b>, NoHead> {
     let refused = NoHead::Refused;
     let head = &buffer[..len];
-    // A CR that ends no line, a NUL: neither may reach anybody.
-    if memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) || memchr::memchr(0, head).is_some() {
-        return Err(refused(400));
-    }
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, lines) {
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
@@ -140,7 +145,7 @@ fn authority_and_target<'b>(
     known: &KnownFields<'b>,
 ) -> Result<(&'b str, &'b str), NoHead> {
     let refused = NoHead::Refused(400);
-    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b)) || target.contains('#') || known.is_repeated(Known::Host) {
+    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') || known.is_repeated(Known::Host) {
         return Err(refused);
     }
     let host = match known.get(Known::Host) {
