@@ -259,4 +259,59 @@ mod tests {
             let _ = CacheControl::parse_targeted([&bytes[..]]);
         }
     }
+
+    const WORDS: [(&str, Directive); 9] = [
+        ("no-store", Directive::NoStore),
+        ("no-cache", Directive::NoCache),
+        ("private", Directive::Private),
+        ("public", Directive::Public),
+        ("must-revalidate", Directive::MustRevalidate),
+        ("proxy-revalidate", Directive::ProxyRevalidate),
+        ("must-understand", Directive::MustUnderstand),
+        ("only-if-cached", Directive::OnlyIfCached),
+        ("immutable", Directive::Immutable),
+    ];
+
+    #[test]
+    fn each_word_is_read_as_itself_and_as_nothing_else() {
+        for (word, directive) in WORDS {
+            for text in [word.to_string(), word.to_ascii_uppercase(), format!("x, {word} ,y=1")] {
+                let read = CacheControl::parse([text.as_bytes()]);
+                for (_, other) in WORDS {
+                    assert_eq!(read.has(other), other == directive, "{text}: {other:?}");
+                }
+            }
+            let mut all = CacheControl::default();
+            WORDS.iter().for_each(|(_, each)| all.set(*each));
+            all.unset(directive);
+            for (_, other) in WORDS {
+                assert_eq!(all.has(other), other != directive, "without {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn caching_10_each_word_of_a_targeted_field() {
+        // `only-if-cached` is a request's word.
+        for (word, directive) in WORDS.into_iter().filter(|(word, _)| *word != "only-if-cached") {
+            for (text, is_set) in
+                [(word.to_string(), true), (format!("{word}=?1"), true), (format!("{word}=?0"), false), (format!("{word}=7"), true)]
+            {
+                let read = CacheControl::parse_targeted([text.as_bytes()]).unwrap();
+                for (_, other) in WORDS {
+                    assert_eq!(read.has(other), is_set && other == directive, "{text}: {other:?}");
+                }
+            }
+        }
+        let read = CacheControl::parse_targeted([&b"max-age=1, s-maxage=2, stale-while-revalidate=3"[..], b"stale-if-error=4"]).unwrap();
+        assert_eq!((read.max_age, read.s_maxage, read.stale_while_revalidate, read.stale_if_error), (Some(1), Some(2), Some(3), Some(4)));
+    }
+
+    #[test]
+    fn windows_are_read_apart() {
+        let swr = CacheControl::parse([&b"Stale-While-Revalidate=5"[..]]);
+        assert_eq!((swr.stale_while_revalidate, swr.stale_if_error, swr.max_age), (Some(5), None, None));
+        let sie = CacheControl::parse([&b"stale-if-error=6"[..]]);
+        assert_eq!((sie.stale_while_revalidate, sie.stale_if_error, sie.s_maxage), (None, Some(6), None));
+    }
 }

@@ -93,4 +93,19 @@ mod tests {
         assert_eq!(all(" , a ,, b\t,"), ["a", "b"]);
         assert_eq!(all(""), Vec::<String>::new());
     }
+
+    #[test]
+    fn tokens_are_of_their_octets_and_not_empty() {
+        assert!(is_token(b"a-b_c!#$%&'*+.^`|~09Z"));
+        for bad in [&b""[..], b"a b", b"a,b", b"a\"", b"\xe9", b"a/b", b"(", b"\x7f"] {
+            assert!(!is_token(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_means_something_within_quotes_only() {
+        let cut = |line: &str| split_outside_quotes(line.as_bytes(), b',').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(cut("a\\,b"), [b"a\\".to_vec(), b"b".to_vec()]);
+        assert_eq!(cut("\"a\\\",b\",c"), [b"\"a\\\",b\"".to_vec(), b"c".to_vec()]);
+    }
 }

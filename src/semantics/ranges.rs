@@ -202,4 +202,19 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_span_is_as_long_as_its_octets() {
+        assert_eq!([Span { start: 0, end: 10 }.len(), Span { start: 7, end: 8 }.len(), Span { start: 5, end: 5 }.len()], [10, 1, 0]);
+        assert!(Span { start: 5, end: 5 }.is_empty() && !Span { start: 5, end: 6 }.is_empty());
+    }
+
+    #[test]
+    fn caching_11_ranges_that_touch_do_not_overlap() {
+        assert!(matches!(select(&parse(b"bytes=0-4,5-9"), 100), Selection::Parts(_)));
+        assert!(matches!(select(&parse(b"bytes=0-5,5-9"), 100), Selection::Whole));
+        // Of two of which one is beyond the end, one is left, and that is a part.
+        assert_eq!(select(&parse(b"bytes=0-4,200-300"), 100), Selection::Part(Span { start: 0, end: 5 }));
+        assert_eq!(select(&parse(b"bytes=0-4"), 100), Selection::Part(Span { start: 0, end: 5 }));
+    }
 }

@@ -247,4 +247,70 @@ mod tests {
             let _ = parse_http_date(&bytes, NOW);
         }
     }
+
+    const FORMS: [&str; 4] =
+        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun Nov 26 08:49:37 1994"];
+
+    #[test]
+    fn caching_3_one_wrong_octet_anywhere_is_no_date() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        for form in FORMS {
+            assert!(parse_http_date(form.as_bytes(), now).is_some(), "{form}");
+            for at in 0..form.len() {
+                let mut text = form.as_bytes().to_vec();
+                text[at] = b'#';
+                assert_eq!(parse_http_date(&text, now), None, "{form} at {at}");
+            }
+            assert_eq!(parse_http_date(format!("{form} ").as_bytes(), now), None);
+            assert_eq!(parse_http_date(&form.as_bytes()[..form.len() - 1], now), None);
+        }
+    }
+
+    #[test]
+    fn caching_3_days_and_clocks_have_their_bounds() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let is_date = |day: u64, month: &str, year: u64, clock: &str| {
+            parse_http_date(format!("Sun, {day:02} {month} {year:04} {clock} GMT").as_bytes(), now).is_some()
+        };
+        let lengths = [
+            ("Jan", 31),
+            ("Mar", 31),
+            ("Apr", 30),
+            ("May", 31),
+            ("Jun", 30),
+            ("Jul", 31),
+            ("Aug", 31),
+            ("Sep", 30),
+            ("Oct", 31),
+            ("Nov", 30),
+            ("Dec", 31),
+        ];
+        for (month, longest) in lengths {
+            assert!(is_date(1, month, 2001, "00:00:00") && is_date(longest, month, 2001, "23:59:60"), "{month}");
+            assert!(!is_date(0, month, 2001, "00:00:00") && !is_date(longest + 1, month, 2001, "00:00:00"), "{month}");
+        }
+        for (year, longest) in [(1999, 28), (2000, 29), (2024, 29), (2023, 28), (2100, 28), (1972, 29)] {
+            assert!(is_date(longest, "Feb", year, "12:00:00") && !is_date(longest + 1, "Feb", year, "12:00:00"), "{year}");
+        }
+        for bad in ["24:00:00", "23:60:00", "23:59:61", "23-59:59", "23:59-59"] {
+            assert!(!is_date(1, "Jan", 2001, bad), "{bad}");
+        }
+        assert!(is_date(1, "Jan", 1970, "00:00:00") && !is_date(31, "Dec", 1969, "23:59:59"));
+    }
+
+    #[test]
+    fn caching_3_two_digits_of_a_year_are_at_most_fifty_years_ahead() {
+        // 2027: 77 is fifty ahead and stays, 78 is of the past century.
+        let now = Timestamp::from_secs(1_800_000_000);
+        let year =
+            |short: &str| civil(parse_http_date(format!("Friday, 01-Jan-{short} 00:00:00 GMT").as_bytes(), now).unwrap().secs() / 86_400).0;
+        assert_eq!([year("26"), year("77"), year("78"), year("99")], [2026, 2077, 1978, 1999]);
+    }
+
+    #[test]
+    fn moments_are_written_for_logs() {
+        assert_eq!(format_rfc3339(Timestamp(1_800_000_123_045)), "2027-01-15T08:02:03.045Z");
+        assert_eq!(format_rfc3339(Timestamp(951_868_799_999)), "2000-02-29T23:59:59.999Z");
+        assert_eq!(Timestamp(5).plus(std::time::Duration::from_millis(7)), Timestamp(12));
+    }
 }

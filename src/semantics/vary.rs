@@ -110,4 +110,26 @@ mod tests {
         assert_eq!(normal(&ACCEPT_LANGUAGE, &[]), None);
         assert_eq!(normal(&ACCEPT_LANGUAGE, &[""]), Some(String::new()));
     }
+
+    #[test]
+    fn weights_are_read_in_thousandths() {
+        for (member, thousandths) in [
+            ("de", 1000),
+            ("de;q=1", 1000),
+            ("de; q=0.5", 500),
+            ("de;Q=0.25", 250),
+            ("de;q=0.001", 1),
+            ("de;q=0", 0),
+            ("de;level=1;q=0.125", 125),
+            ("de;q=0.9999", 999),
+        ] {
+            assert_eq!(weight(member.as_bytes()), thousandths, "{member}");
+        }
+    }
+
+    #[test]
+    fn caching_6_3_the_order_of_weights_counts_and_their_spelling_does_not() {
+        assert_eq!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, b;q=0.8, a;q=0.2"]));
+        assert_ne!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, a;q=0.8, b;q=0.2"]));
+    }
 }
