@@ -46,6 +46,8 @@ impl About<'_> {
         match self.verdict.reason.forward() {
             None if self.verdict.outcome == Outcome::Hit || self.verdict.outcome == Outcome::RefreshHit => Handled::Hit { ttl: self.ttl },
             None => Handled::Neither,
+            // Nobody was asked: that is what the viewer wanted.
+            _ if self.detail == Some(FailureKind::NotStored) => Handled::Neither,
             forward => Handled::Forwarded {
                 why: forward.unwrap_or(cache_status::Forward::Bypass),
                 status: self.status,

@@ -65,7 +65,7 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
     let remaining = stored.life.fresh as i64 / 1000 - age as i64;
     // What the next hop sent: nothing if it failed, 304 if it confirmed.
     let upstream = match verdict.reason {
-        Reason::StaleIfError => None,
+        Reason::StaleIfError | Reason::StandsIn => None,
         Reason::Revalidated(_) if verdict.outcome == Outcome::RefreshHit => Some(304),
         _ => Some(stored.status),
     };

@@ -130,6 +130,8 @@ pub enum Reason {
     StaleWhileRevalidate,
     /// Served stale because the origin failed (RFC 5861 §4).
     StaleIfError,
+    /// The same without asking: the origin failed a moment ago.
+    StandsIn,
     Revalidated(RevalidateReason),
     Replaced(RevalidateReason),
     Miss(MissReason),
@@ -146,6 +148,7 @@ impl Reason {
             Self::Fresh => "fresh",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
+            Self::StandsIn => "stands-in",
             Self::Revalidated(_) => "revalidated",
             Self::Replaced(_) => "replaced",
             Self::Miss(MissReason::Absent) => "absent",
@@ -180,7 +183,7 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh | Self::StaleWhileRevalidate | Self::Refused => None,
+            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

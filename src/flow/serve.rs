@@ -208,7 +208,7 @@ impl Core {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now)
             }
             Lookup::Revalidate(stored, _) if self.stands_in(stored, now) => {
-                self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleIfError), now)
+                self.open(asked, stored, verdict(Outcome::Hit, Reason::StandsIn), now)
             }
             Lookup::Revalidate(stored, why) => {
                 self.fetch(errand, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why)).await

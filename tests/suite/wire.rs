@@ -694,3 +694,29 @@ fn what_is_being_sent_is_never_written_over() {
     }
     assert!(edge.memory().1 < 120 * 1024, "{:?}", edge.memory());
 }
+
+#[test]
+fn cache_status_says_forward_only_where_something_went_forward() {
+    let failing = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let fails = std::sync::Arc::clone(&failing);
+    let origin = Origin::start(move |_| match fails.load(std::sync::atomic::Ordering::Relaxed) {
+        true => vec![Say::Close],
+        false => answer(200, "Cache-Control: max-age=1", b"kept"),
+    });
+    let policy = "[cache_policy.p]\nsemantics = \"rfc9111\"\nttl = { error = \"10s\" }\n";
+    let edge = Edge::start(&plain(origin.address, policy).replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"p\"\n"));
+    let mut viewer = edge.viewer();
+    viewer.send(&request("POST", "/a", &["Content-Length: 0"]));
+    assert_eq!(viewer.read("POST").unwrap().field("cache-status").as_deref(), Some("Foreshore"), "refused");
+    let absent = edge.get_with("/b", &["Cache-Control: only-if-cached"]);
+    assert_eq!(absent.status, 504);
+    assert!(!absent.field("cache-status").unwrap().contains("fwd"), "{absent:?}");
+    assert_eq!(edge.get("/a").text(), "kept");
+    std::thread::sleep(Duration::from_millis(1_200));
+    failing.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(edge.get("/a").field("cache-status").unwrap().starts_with("Foreshore; fwd=stale"), "asked, and failed");
+    let asked = origin.count();
+    let told = edge.get("/a").field("cache-status").unwrap();
+    assert!(told.starts_with("Foreshore; hit; ttl="), "not asked: {told}");
+    assert_eq!(origin.count(), asked);
+}
