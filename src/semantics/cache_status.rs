@@ -115,4 +115,10 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn forward_tokens_are_those_of_the_registry() {
+        let tokens = ALL.map(Forward::token);
+        assert_eq!(tokens, ["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]);
+    }
 }

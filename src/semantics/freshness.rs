@@ -201,4 +201,14 @@ mod tests {
         let public = CacheControl::parse([&b"public"[..]]);
         assert!(heuristic_lifetime(599, &fields, &public, AT).is_some());
     }
+
+    #[test]
+    fn caching_4_6_statuses_that_are_understood() {
+        for status in [200, 203, 204, 301, 302, 304, 404, 410, 414, 501] {
+            assert!(is_understood(status), "{status}");
+        }
+        for status in [299, 418, 499, 599] {
+            assert!(!is_understood(status), "{status}");
+        }
+    }
 }

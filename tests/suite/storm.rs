@@ -160,11 +160,14 @@ fn edge(clock: &Clock) -> Arc<Edge> {
 }
 
 // One request, as a connection serves it: the hit step, or the full sentence.
-async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64) -> (u16, Result<String, ()>) {
+async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: bool) -> (u16, Result<String, ()>) {
     let at = "192.0.2.7:4000".parse().unwrap();
     let mut fields = HeaderMap::new();
     fields.insert(HeaderName::from_static("x-lang"), HeaderValue::try_from(lang).unwrap());
     fields.insert(HeaderName::from_static("x-viewer"), viewer.into());
+    if has_range {
+        fields.insert(http::header::RANGE, HeaderValue::from_static("bytes=1-3"));
+    }
     let edge = &core.edge;
     let request = ViewerRequest {
         method: Method::GET,
@@ -182,7 +185,9 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64) -> (u16, Res
     let mut key = Vec::new();
     if let Some(hit) = hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at) {
         let whole = hit.stored.content.whole().expect("a hit is whole");
-        return (hit.status(), Ok(String::from_utf8_lossy(whole).into_owned()));
+        let span = hit.span.expect("a GET has a body");
+        let sent = &whole[span.start as usize..span.end as usize];
+        return (hit.status(), Ok(String::from_utf8_lossy(sent).into_owned()));
     }
     let mut response = core.serve(request, Body::Empty).await;
     let mut body = Vec::new();
@@ -204,9 +209,16 @@ async fn viewer(core: Arc<Core>, world: Arc<Mutex<World>>, id: u64, seed: u64) -
         let (path, _) = PATHS[dice.roll(PATHS.len() as u64) as usize];
         let lang = ["de", "en"][dice.roll(2) as usize];
         let least = world.lock().unwrap().acknowledged[path];
-        let (status, body) = ask(&core, path, lang, id).await;
+        let has_range = dice.roll(4) == 0;
+        let (status, body) = ask(&core, path, lang, id, has_range).await;
         answers += 1;
         let Ok(body) = body else { continue };
+        if status == 206 {
+            if !has_range || body != path[1..4] {
+                return Err(format!("{path}: {body:?} for octets 1 to 3"));
+            }
+            continue;
+        }
         if status != 200 {
             if !matches!(status, 500..=504) {
                 return Err(format!("{path}: status {status}"));
