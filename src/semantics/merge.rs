@@ -79,4 +79,29 @@ mod tests {
         assert_eq!(confirms(&stored, &head(&[("etag", "W/\"a\"")])), Confirms::Yes);
         assert_eq!(confirms(&stored, &head(&[])), Confirms::Yes);
     }
+
+    #[test]
+    fn caching_8_1_strong_tags_are_compared_strongly_and_others_weakly() {
+        let head = |tag: &str| HeaderMap::from_iter([(ETAG, tag.parse().unwrap())]);
+        for (old, new, agrees) in [
+            ("\"a\"", "\"a\"", true),
+            ("\"a\"", "\"b\"", false),
+            ("W/\"a\"", "\"a\"", true),
+            ("\"a\"", "W/\"a\"", true),
+            ("W/\"a\"", "W/\"b\"", false),
+        ] {
+            assert_eq!(confirms(&head(old), &head(new)), if agrees { Confirms::Yes } else { Confirms::No }, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn caching_8_1_an_age_that_the_304_does_not_repeat_is_gone() {
+        let age = |value: &str| HeaderMap::from_iter([(http::header::AGE, value.parse().unwrap())]);
+        let mut stored = age("5");
+        update(&mut stored, &HeaderMap::new());
+        assert!(stored.is_empty());
+        let mut stored = age("5");
+        update(&mut stored, &age("7"));
+        assert_eq!(stored[http::header::AGE], "7");
+    }
 }

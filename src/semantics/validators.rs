@@ -161,4 +161,15 @@ mod tests {
         assert!(!if_range_holds(modified, None, Some(modified), Timestamp::from_secs(784_111_777)));
         assert!(!if_range_holds(b"Sun, 06 Nov 1994 08:49:38 GMT", None, Some(modified), date));
     }
+
+    #[test]
+    fn caching_11_4_parts_join_by_strong_validators_only() {
+        let date = parse_http_date(b"Sun, 06 Nov 1994 08:49:37 GMT", NOW).unwrap();
+        let (old, same) = (&b"Sun, 06 Nov 1994 08:49:36 GMT"[..], &b"Sun, 06 Nov 1994 08:49:37 GMT"[..]);
+        assert!(can_combine(Some(b"\"a\""), None, date));
+        assert!(can_combine(None, Some(old), date));
+        assert!(!can_combine(None, Some(same), date), "modified within the second it was sent");
+        assert!(!can_combine(Some(b"W/\"a\""), Some(old), date), "a weak tag speaks first");
+        assert!(!can_combine(None, None, date));
+    }
 }

@@ -132,4 +132,10 @@ mod tests {
         assert_eq!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, b;q=0.8, a;q=0.2"]));
         assert_ne!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, a;q=0.8, b;q=0.2"]));
     }
+
+    #[test]
+    fn members_stay_apart() {
+        assert_eq!(normal(&ACCEPT_ENCODING, &["gzip ,  br", "zstd"]).unwrap(), "gzip,br,zstd");
+        assert_ne!(normal(&ACCEPT_ENCODING, &["a,b"]), normal(&ACCEPT_ENCODING, &["ab"]));
+    }
 }
