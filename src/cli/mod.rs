@@ -32,8 +32,10 @@ enum Command {
     /// Report every mistake of a configuration at once, with line and remedy; exit 1 if there is any.
     Check(ConfigArgs),
     /// Tell what would happen to a request and why, without opening a socket.
-    #[command(after_help = "Example:\n  foreshore explain https://www.example.com/img/cat.png -H 'Accept-Encoding: br'\n\n\
-        It calls the very functions that serve requests: what it says is what would be done.")]
+    #[command(
+        after_help = "Examples:\n  foreshore explain https://www.example.com/img/cat.png -H 'Accept-Encoding: br'\n  foreshore explain https://www.example.com/me -A 'Cache-Control: private'\n\n\
+        It calls the very functions that serve requests: what it says is what would be done."
+    )]
     Explain(explain::ExplainArgs),
     /// Invalidate what a running edge has stored.
     #[command(after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \

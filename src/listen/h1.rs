@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout};
 
 use super::h1_body::{Decoded, Decoder};
 use super::h1_file;
@@ -157,7 +157,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io:
     if session.cut {
         session.io.abort();
     } else {
-        Box::pin(session.close()).await;
+        Box::pin(super::linger(&mut session.io)).await;
     }
 }
 
@@ -430,22 +430,6 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         );
         self.out.extend_from_slice(head.as_bytes());
         let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
-    }
-
-    // Octets that the viewer still sends are read for a moment: a reset would destroy our last answer.
-    async fn close(&mut self) {
-        if timeout(Duration::from_secs(2), self.io.shutdown()).await.is_err() {
-            return;
-        }
-        let until = Instant::now() + Duration::from_secs(1);
-        let mut left = 1usize << 20;
-        let mut waste = vec![0; 4096];
-        while let Ok(Ok(n)) = timeout_at(until, self.io.read(&mut waste)).await {
-            left = left.saturating_sub(n);
-            if n == 0 || left == 0 {
-                return;
-            }
-        }
     }
 }
 

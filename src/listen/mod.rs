@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::flow::Core;
 use crate::record::Record;
@@ -56,6 +58,21 @@ pub struct Buffers {
 const SPARE: usize = 8;
 /// Larger ones are not worth keeping.
 const SPARE_MAX: usize = 128 * 1024;
+
+/// Ends a connection. Octets that the viewer still sends are read for a moment: a reset would destroy our last words.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) {
+    if timeout(Duration::from_secs(2), io.shutdown()).await.is_err() {
+        return;
+    }
+    let until = Instant::now() + Duration::from_secs(1);
+    let (mut waste, mut left) = (vec![0; 4096], 1usize << 20);
+    while let Ok(Ok(n)) = timeout_at(until, io.read(&mut waste)).await {
+        left = left.saturating_sub(n);
+        if n == 0 || left == 0 {
+            return;
+        }
+    }
+}
 
 /// Connections over all cores.
 #[derive(Default)]

@@ -13,6 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
+use super::support::Dice;
+
 /// A request as somebody read it.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
@@ -36,34 +38,24 @@ const HEADS: [&str; 8] = [
 /// Octets that parsers trip over.
 const ODD: &[u8] = b"\r\n\t :;,\0\x0b\x7f\x80\xff0129aAfFxX/%?#\"=+-_[]@";
 
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
-    }
-}
-
 fn shaken(dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = HEADS[dice.roll(HEADS.len())].as_bytes().to_vec();
-    for _ in 0..dice.roll(4) {
-        let at = dice.roll(bytes.len());
-        match dice.roll(5) {
+    let mut roll = |sides: usize| dice.roll(sides as u64) as usize;
+    let mut bytes = HEADS[roll(HEADS.len())].as_bytes().to_vec();
+    for _ in 0..roll(4) {
+        let at = roll(bytes.len());
+        match roll(5) {
             0 => drop(bytes.remove(at)),
-            1 => bytes.insert(at, ODD[dice.roll(ODD.len())]),
-            2 => bytes[at] = ODD[dice.roll(ODD.len())],
+            1 => bytes.insert(at, ODD[roll(ODD.len())]),
+            2 => bytes[at] = ODD[roll(ODD.len())],
             3 => {
-                let to = (at + 1 + dice.roll(12)).min(bytes.len());
+                let to = (at + 1 + roll(12)).min(bytes.len());
                 let piece = bytes[at..to].to_vec();
                 bytes.splice(at..at, piece);
             }
             _ => {
                 // A line twice: two lengths, two hosts.
                 let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
-                let line = lines[dice.roll(lines.len())].to_vec();
+                let line = lines[roll(lines.len())].to_vec();
                 let place = lines[..1].concat().len();
                 bytes.splice(place..place, line);
             }
@@ -110,7 +102,7 @@ async fn hypers(bytes: &[u8]) -> Option<Read> {
 #[test]
 fn what_we_accept_hyper_reads_identically() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let mut dice = Dice::new(1, 1);
     let (mut accepted, mut compared) = (0, 0);
     for round in 0..12_000 {
         let bytes = shaken(&mut dice);

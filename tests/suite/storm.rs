@@ -23,6 +23,8 @@ use foreshore::origin::request::OriginRequest;
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::support::Dice;
+
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const VIEWERS: u64 = 24;
 const SECONDS: u64 = 60;
@@ -37,23 +39,6 @@ const PATHS: [(&str, &str); 7] = [
     ("/vary", "max-age=3"),
     ("/check", "no-cache"),
 ];
-
-struct Dice(u64);
-
-impl Dice {
-    // Never zero: nothing would ever follow it.
-    fn new(seed: u64, who: u64) -> Self {
-        Self((seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ who.wrapping_mul(0xbf58_476d_1ce4_e5b9)) | 1)
-    }
-
-    fn roll(&mut self, sides: u64) -> u64 {
-        // xorshift64*: small, seeded, good enough to shake with.
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-}
 
 #[derive(Default)]
 struct World {

@@ -31,8 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         {
             let body = &whole[span.start as usize..span.end as usize];
             frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, body);
-            self.window -= len as i64;
-            self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
+            self.spend(len as usize);
             return self.answered_whole();
         }
         let (body, piece) = match whole {
@@ -56,9 +55,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn work_on(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let mut news = stream.shared.news();
-        stream.owed -= news.taken.min(stream.owed);
-        stream.credit += news.taken;
-        self.credit += news.taken;
         let mut answer = None;
         match &mut stream.phase {
             Phase::Serving(serving) => {
@@ -70,9 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 let more = stream.shared.news();
                 news.interims.extend(more.interims);
                 news.is_wanted |= more.is_wanted;
-                stream.owed -= more.taken.min(stream.owed);
-                stream.credit += more.taken;
-                self.credit += more.taken;
+                news.taken += more.taken;
             }
             Phase::Sending(_) if !stream.is_sendable => {
                 stream.is_sendable = true;
@@ -82,6 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             Phase::Sending(_) | Phase::Answered => news.interims.clear(),
         }
+        stream.owed -= news.taken.min(stream.owed);
+        stream.credit += news.taken;
+        self.credit += news.taken;
         if stream.expects && news.is_wanted && answer.is_none() {
             stream.expects = false;
             if stream.got == 0 {
@@ -125,8 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if has_ended {
             return self.ended(id);
         }
-        stream.is_sendable = true;
-        self.sendable.push_back(id);
+        self.queue_to_send(id);
     }
 
     // Frames of bodies, one stream after the other, until much is composed.
@@ -158,15 +154,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 Phase::Sending(sending) if sending.piece.is_empty() && self.has_room() => {
                     self.send_frame(id);
                     // Not at its end: it waits for the connection's window, as the others do.
-                    if let Some(stream) = self.streams.get_mut(&id)
+                    if let Some(stream) = self.streams.get(&id)
                         && matches!(&stream.phase, Phase::Sending(sending) if !sending.piece.is_empty())
                     {
-                        stream.is_sendable = true;
-                        self.sendable.push_back(id);
+                        self.queue_to_send(id);
                     }
                 }
                 _ => self.sendable.push_back(id),
             }
+        }
+    }
+
+    // Octets that leave take from the connection's window, and pay for the updates that open it again.
+    fn spend(&mut self, len: usize) {
+        self.window -= len as i64;
+        self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
+    }
+
+    // Puts a stream among those with octets to send, once.
+    pub(super) fn queue_to_send(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.is_sendable) {
+            stream.is_sendable = true;
+            self.sendable.push_back(id);
         }
     }
 
@@ -205,17 +214,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let is_last = sending.left == Some(0);
         frame::write(&mut self.out, kind::DATA, if is_last { flag::END_STREAM } else { 0 }, id, &data);
         stream.window -= len as i64;
-        self.window -= len as i64;
-        self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
         stream.blocked_since = None;
         if let Some(finish) = &mut stream.finish {
             finish.sent += len as u64;
         }
+        self.spend(len);
         if is_last {
             self.ended(id);
         } else {
-            stream.is_sendable = true;
-            self.sendable.push_back(id);
+            self.queue_to_send(id);
         }
         true
     }

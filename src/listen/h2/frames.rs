@@ -166,9 +166,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if stream.window > frame::WINDOW_MAX {
             return self.break_stream(head.stream, Code::FlowControl);
         }
-        if stream.window > 0 && !stream.is_sendable && matches!(stream.phase, Phase::Sending(_)) {
-            stream.is_sendable = true;
-            self.sendable.push_back(head.stream);
+        if stream.window > 0 && matches!(stream.phase, Phase::Sending(_)) {
+            self.queue_to_send(head.stream);
         }
         Ok(())
     }

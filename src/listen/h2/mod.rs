@@ -20,8 +20,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hashbrown::HashMap;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Duration, Instant, Sleep, timeout, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Duration, Instant, Sleep};
 
 use self::frame::{Code, FrameHead, PeerSettings, flag, kind};
 use self::head::{NoHead, Parts};
@@ -141,7 +141,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc
     let end = std::future::poll_fn(|cx| session.poll(cx)).await;
     session.streams.clear();
     if matches!(end, End::Closed) {
-        session.close().await;
+        super::linger(&mut session.io).await;
     }
 }
 
@@ -342,21 +342,6 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
         match self.poll_write(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             _ => Poll::Ready(End::Lost),
-        }
-    }
-
-    // Octets that the viewer still sends are read for a moment: a reset would destroy our last words.
-    async fn close(&mut self) {
-        if timeout(Duration::from_secs(2), self.io.shutdown()).await.is_err() {
-            return;
-        }
-        let until = Instant::now() + Duration::from_secs(1);
-        let (mut waste, mut left) = (vec![0; 4096], 1usize << 20);
-        while let Ok(Ok(n)) = timeout_at(until, self.io.read(&mut waste)).await {
-            left = left.saturating_sub(n);
-            if n == 0 || left == 0 {
-                return;
-            }
         }
     }
 }

@@ -38,12 +38,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         false
     }
 
+    // A viewer that takes nothing for this long is not coming back. Streams that wait for an origin have that origin's
+    // deadlines.
+    fn dead(&self) -> Duration {
+        self.limits.stall * 2 + Duration::from_secs(5)
+    }
+
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        let (head_time, stall) = (self.limits.head_time, self.limits.stall);
-        let older = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now - since >= limit);
-        // A viewer that takes nothing for this long is not coming back. Streams that wait for an origin have that
-        // origin's deadlines.
-        let dead = stall * 2 + Duration::from_secs(5);
+        let (head_time, dead) = (self.limits.head_time, self.dead());
+        let older = |since, limit| is_older(now, since, limit);
         let is_data = FrameHead::read(&self.input).is_some_and(|head| head.kind == kind::DATA);
         older(self.unwritten_since, dead)
             || older(self.block.as_ref().map(|block| block.since), head_time)
@@ -53,9 +56,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     pub(super) fn end_stuck_streams(&mut self, now: Instant) {
-        let stall = self.limits.stall;
-        let dead = stall * 2 + Duration::from_secs(5);
-        let older = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now - since >= limit);
+        let (stall, dead) = (self.limits.stall, self.dead());
+        let older = |since, limit| is_older(now, since, limit);
         let mut ended = Vec::new();
         for (id, stream) in &self.streams {
             if older(stream.answered_at, WASTE_TIME) {
@@ -101,4 +103,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let payload = [last.to_be_bytes(), (code as u32).to_be_bytes()].concat();
         frame::write(&mut self.out, kind::GOAWAY, 0, 0, &payload);
     }
+}
+
+fn is_older(now: Instant, since: Option<Instant>, limit: Duration) -> bool {
+    since.is_some_and(|since| now - since >= limit)
 }

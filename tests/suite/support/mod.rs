@@ -38,6 +38,24 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Dice that fall the same way for the same seed.
+pub struct Dice(u64);
+
+impl Dice {
+    /// One of many seeds for one of many who throw. Never zero: nothing would ever follow it.
+    pub fn new(seed: u64, who: u64) -> Self {
+        Self((seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ who.wrapping_mul(0xbf58_476d_1ce4_e5b9)) | 1)
+    }
+
+    /// A number below `sides` (xorshift64*: small, good enough to shake with).
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
+    }
+}
+
 /// A response as it lies in the store, fresh for an hour.
 pub fn stored(key: &[u8], fields: &[(&'static str, &'static str)], body: &[u8], born: Timestamp) -> Arc<Stored> {
     let mut map = http::HeaderMap::new();
