@@ -13,6 +13,7 @@ pub mod h1_write;
 pub mod h2;
 pub mod hpack;
 pub mod proxy_protocol;
+mod recording;
 pub mod sni;
 pub mod tickets;
 pub mod tls;

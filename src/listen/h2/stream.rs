@@ -14,8 +14,8 @@ use crate::body::{Body, BodyError, Source};
 use crate::exchange::response::{Interim, ViewerResponse};
 use crate::exchange::verdict::{Outcome, Reason};
 use crate::listen::Worker;
-use crate::listen::h1::Facts;
 use crate::listen::h1_write::{SendEnd, Sent};
+use crate::listen::recording::Facts;
 
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;

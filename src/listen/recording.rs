@@ -1,0 +1,128 @@
+//! What a connection writes down of each request, whichever protocol it came by.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::Worker;
+use super::h1_write::{SendEnd, Sent};
+use crate::exchange::connection::{Connection, Version};
+use crate::exchange::request::{RequestHead, ViewerRequest};
+use crate::exchange::response::ViewerResponse;
+use crate::flow::hit::{self, Hit};
+use crate::record::Record;
+use crate::semantics::time::Timestamp;
+
+/// Writes a hit down; its time is that of the step itself, so none is measured.
+pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: Timestamp) {
+    worker.record(&Record {
+        at: now,
+        peer: head.connection.peer,
+        method: head.method.as_str(),
+        scheme: head.scheme,
+        version: head.version,
+        host: head.host,
+        path: head.path,
+        query: head.query,
+        status: hit.status(),
+        bytes: hit.span.map_or(0, |span| span.len()),
+        micros: 0,
+        verdict: hit::HIT,
+        distribution: Some(hit.distribution),
+        behavior: Some(hit.pattern),
+        ordinal: Some(hit.behavior),
+        referer: head.fields.get_all("referer").next(),
+        user_agent: head.fields.get_all("user-agent").next(),
+        origin_millis: None,
+        failure: None,
+        aborted: false,
+    });
+}
+
+/// Writes down a request whose head was refused: nothing of it was believed, so nothing of it is repeated.
+pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, status: u16) {
+    worker.record(&Record {
+        at: worker.core.edge.clock.now(),
+        peer: connection.peer,
+        method: "-",
+        scheme: connection.scheme,
+        version,
+        host: "-",
+        path: "-",
+        query: None,
+        status,
+        bytes: 0,
+        micros: 0,
+        verdict: crate::deliver::no_cache(crate::exchange::verdict::Outcome::Error, crate::exchange::verdict::Reason::Refused),
+        distribution: None,
+        behavior: None,
+        ordinal: None,
+        referer: None,
+        user_agent: None,
+        origin_millis: None,
+        failure: None,
+        aborted: false,
+    });
+}
+
+/// What of a request its record needs, after the request is gone.
+pub struct Facts {
+    at: Timestamp,
+    connection: Arc<Connection>,
+    method: Method,
+    scheme: crate::exchange::connection::Scheme,
+    version: Version,
+    authority: String,
+    target: String,
+    referer: Option<Vec<u8>>,
+    user_agent: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Copies them out.
+    pub fn of(request: &ViewerRequest) -> Self {
+        let field = |name: http::HeaderName| request.fields.get(name).map(|value| value.as_bytes().to_vec());
+        Self {
+            at: request.arrived_at,
+            connection: Arc::clone(&request.connection),
+            method: request.method.clone(),
+            scheme: request.scheme,
+            version: request.version,
+            authority: request.authority.clone(),
+            target: request.target.clone(),
+            referer: field(http::header::REFERER),
+            user_agent: field(http::header::USER_AGENT),
+        }
+    }
+
+    /// Writes the record of a response that was sent, or broke off.
+    pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, micros: u64) {
+        let site = Arc::clone(&worker.core.edge.running_cell().load().site);
+        let behavior = response
+            .behavior
+            .and_then(|at| site.distributions.iter().flat_map(|d| d.behaviors.iter().map(move |b| (d, b))).find(|(_, b)| b.ordinal == at));
+        let (path, query) = crate::exchange::request::split_target(&self.target);
+        worker.record(&Record {
+            at: self.at,
+            peer: self.connection.peer,
+            method: self.method.as_str(),
+            scheme: self.scheme,
+            version: self.version,
+            host: &self.authority,
+            path,
+            query,
+            status: response.status,
+            bytes: sent.bytes,
+            micros,
+            verdict: response.verdict,
+            distribution: behavior.map(|(d, _)| d.id.as_str()),
+            behavior: behavior.map(|(_, b)| b.pattern.as_str()),
+            ordinal: response.behavior,
+            referer: self.referer.as_deref(),
+            user_agent: self.user_agent.as_deref(),
+            origin_millis: response.origin_millis,
+            failure: response.failure.as_ref(),
+            aborted: sent.end == SendEnd::Broken,
+        });
+    }
+}
