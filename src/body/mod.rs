@@ -7,6 +7,7 @@ pub mod arena;
 pub mod collect;
 pub mod compress;
 pub mod content;
+pub mod framing;
 pub mod multipart;
 
 use std::pin::Pin;

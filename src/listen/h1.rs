@@ -16,13 +16,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::h1_body::{Decoded, Decoder};
 use super::h1_file;
-use super::h1_head::{self, After, FIELDS_MAX, Framing, Head, NoHead};
+use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To};
 use super::recording::{Facts, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
+use crate::body::framing::{Decoded, Decoder, Framing};
 use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
@@ -372,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let wanted = Arc::new(Notify::new());
         let length = match framing {
             Framing::Length(len) => Some(len),
-            Framing::Chunked | Framing::None => None,
+            Framing::Chunked | Framing::Close | Framing::None => None,
         };
         let whole = Arc::new(AtomicBool::new(false));
         let body =

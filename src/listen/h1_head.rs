@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use http::Method;
 
+use crate::body::framing::Framing;
 use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Scheme, Version};
@@ -16,14 +17,6 @@ use crate::semantics::lists::{members, parse_digits};
 
 /// Room for this many fields on the stack; the configured limit may be lower.
 pub const FIELDS_MAX: usize = 128;
-
-/// How a request's body is delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    None,
-    Length(u64),
-    Chunked,
-}
 
 /// Whether the viewer wants to go on using the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 
 pub mod accept;
 pub mod h1;
-pub mod h1_body;
 mod h1_file;
 pub mod h1_head;
 pub mod h1_write;

@@ -1,50 +1,27 @@
 //! HTTP/1.1 to origins: a pool per core and origin, limits over all cores, deadlines on everything.
 //!
-//! A connection goes back to the pool only when the whole answer was read and hyper still calls it ready;
-//! whatever else happened to it, it is closed.
+//! A connection goes back to the pool only when the whole answer was read, the whole request was sent, and neither
+//! side meant to close; whatever else happened to it, it is closed.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::answer_head::AnswerHead;
 use super::connect::{Place, Resolver};
+use super::pool::{Gates, Pool};
 use super::request::{OriginRequest, receive};
+use super::sending::Sending;
 use super::tls;
-use crate::body::{Body, BodyError, Source};
+use super::wire::{Leased, Lost, Patience, Wire, WireBody};
+use crate::body::Body;
+use crate::body::framing::Framing;
 use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::{Reply, ReplyFrom};
-
-/// Connection counts of all origins, shared by the cores.
-#[derive(Default)]
-pub struct Gates {
-    gates: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
-}
-
-impl Gates {
-    // The gate of an origin; a reload that changes its size makes a new one.
-    fn gate(&self, place: &str, size: usize) -> Arc<Semaphore> {
-        let mut gates = self.gates.lock();
-        let known = gates.entry(place.to_string()).or_insert_with(|| (size, Arc::new(Semaphore::new(size))));
-        if known.0 != size {
-            *known = (size, Arc::new(Semaphore::new(size)));
-        }
-        Arc::clone(&known.1)
-    }
-}
 
 /// The client of one core.
 pub struct Client {
@@ -53,20 +30,6 @@ pub struct Client {
     gates: Arc<Gates>,
     clock: Clock,
     head_bytes: usize,
-}
-
-/// Idle connections to one origin as one configuration knows it.
-struct Pool {
-    origin: Arc<Origin>,
-    place: Place,
-    gate: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
-}
-
-/// Holds no permit: a quiet core must not keep the others from connecting.
-struct Idle {
-    sender: SendRequest<Body>,
-    since: Instant,
 }
 
 impl Client {
@@ -84,36 +47,34 @@ impl Client {
     pub async fn ask(&self, origin: &Arc<Origin>, http: &HttpOrigin, request: OriginRequest) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
         let asked_at = self.clock.now();
-        let sent_at = Arc::new(Mutex::new(Instant::now()));
-        let mut request = into_http(request, &sent_at)?;
+        let permit = permit(&pool).await?;
+        let to_head = request.method == http::Method::HEAD;
         // A request without a body and without consequences may be asked again if its connection died.
-        let again = is_repeatable(&request).then(|| copy_head(&request));
-        // A connection from the pool may have been closed under our hands; then another is tried, as long as
-        // the request was not sent. hyper gives such a request back.
-        let mut permit = self.permit(&pool).await?;
-        loop {
-            let Some(idle) = pool.take() else { break };
-            match self.send(&pool, idle.sender, permit, request, &sent_at, asked_at).await {
-                Ok(reply) => return Ok(reply),
-                Err(Sent::NotAtAll(back)) => request = *back,
-                Err(Sent::Failed(failure)) => match again {
-                    // The origin closed it as we began to speak.
-                    Some(copy) if failure.kind == FailureKind::ConnectionTerminated => {
-                        request = copy;
-                        permit = self.permit(&pool).await?;
-                        break;
-                    }
-                    _ => return Err(failure),
-                },
+        let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
+        let interim = request.interim;
+        let mut sending = Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
+        let patience = Patience { response: origin.timeouts.response, head_bytes: self.head_bytes.max(8192) };
+        let (wire, head) = loop {
+            let (mut wire, is_used) = match pool.take() {
+                Some(wire) => (wire, true),
+                None => (self.connect(&pool).await?, false),
+            };
+            match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
+                Ok(head) => break (wire, head),
+                // A connection from the pool may be closed as we begin to speak: the request goes over another, if the
+                // origin has seen nothing of it, or if seeing it twice is as seeing it once (RFC 9110 §9.2.2).
+                Err(lost) if is_used && lost.is_silent && (is_repeatable || sending.is_untouched()) => sending.rewind(),
+                Err(Lost { failure, .. }) => {
+                    let detail = format!("origin {:?}: {}", origin.id, failure.detail);
+                    return Err(Failure { detail, ..failure });
+                }
             }
-            permit = self.permit(&pool).await?;
-        }
-        let sender = self.connect(&pool).await?;
-        match self.send(&pool, sender, permit, request, &sent_at, asked_at).await {
-            Ok(reply) => Ok(reply),
-            Err(Sent::NotAtAll(_)) => Err(Failure::new(FailureKind::ConnectionTerminated, "the origin closed a new connection at once")),
-            Err(Sent::Failed(failure)) => Err(failure),
-        }
+        };
+        let arrived_at = self.clock.now();
+        let leased = Leased { wire, pool, permit };
+        let (mut fields, status, body) = take_body(leased, head, sending);
+        receive(&mut fields);
+        Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin(origin.id.clone()) })
     }
 
     fn pool(&self, origin: &Arc<Origin>, http: &HttpOrigin) -> Result<Arc<Pool>, Failure> {
@@ -135,284 +96,69 @@ impl Client {
         };
         let place = Place { host: http.host.clone(), port: http.port, tls };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
-        let pool = Arc::new(Pool { origin: Arc::clone(origin), place, gate, idle: Mutex::default() });
+        let pool = Arc::new(Pool::new(Arc::clone(origin), place, gate));
         pools.insert(key, Arc::clone(&pool));
         Ok(pool)
     }
 
-    async fn permit(&self, pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
-        let waited = tokio::time::timeout(pool.origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
-        waited.ok().and_then(Result::ok).ok_or_else(|| {
-            let most = pool.origin.connections;
-            Failure::new(FailureKind::ConnectionLimit, format!("all {most} connections to origin {:?} are busy", pool.origin.id))
-        })
-    }
-
-    async fn connect(&self, pool: &Pool) -> Result<SendRequest<Body>, Failure> {
+    async fn connect(&self, pool: &Pool) -> Result<Wire, Failure> {
         let mut tried = 1;
-        let stream = loop {
+        loop {
             match self.resolver.connect(&pool.place, pool.origin.timeouts.connect).await {
-                Ok(stream) => break stream,
+                Ok(stream) => return Ok(Wire::new(stream)),
                 // A certificate does not get better by asking again.
                 Err(failure) if tried >= pool.origin.attempts || failure.kind == FailureKind::CertificateError => return Err(failure),
                 Err(failure) => tracing::debug!(origin = pool.origin.id, detail = failure.detail, "connecting failed, trying again"),
             }
             tried += 1;
-        };
-        let (sender, connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .max_buf_size(self.head_bytes.max(8192))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Failure::new(FailureKind::ConnectionTerminated, error.to_string()))?;
-        tokio::spawn(async move {
-            // Errors reach whoever waits for the answer; here they have nobody to tell.
-            let _ = connection.await;
-        });
-        Ok(sender)
-    }
-
-    async fn send(
-        &self,
-        pool: &Arc<Pool>,
-        mut sender: SendRequest<Body>,
-        permit: OwnedSemaphorePermit,
-        request: Request<Body>,
-        sent_at: &Mutex<Instant>,
-        asked_at: crate::semantics::time::Timestamp,
-    ) -> Result<Reply, Sent> {
-        let patience = pool.origin.timeouts.response;
-        let is_head = request.method() == http::Method::HEAD;
-        let mut asking = std::pin::pin!(sender.try_send_request(request));
-        // Patience begins anew with each piece of a request body that leaves.
-        let came = loop {
-            let until = *sent_at.lock() + patience;
-            match tokio::time::timeout_at(until, &mut asking).await {
-                Err(_) if *sent_at.lock() + patience > Instant::now() => {}
-                came => break came,
-            }
-        };
-        let answer = match came {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(mut error)) => {
-                return Err(match error.take_message() {
-                    Some(back) => Sent::NotAtAll(Box::new(back)),
-                    None => Sent::Failed(send_failure(error.error())),
-                });
-            }
-            Err(_) => {
-                let why = format!("origin {:?} sent no head in {patience:?}", pool.origin.id);
-                return Err(Sent::Failed(Failure::new(FailureKind::ResponseTimeout, why)));
-            }
-        };
-        let arrived_at = self.clock.now();
-        let (head, incoming) = answer.into_parts();
-        check_head(head.status, &head.headers)?;
-        let mut fields = head.headers;
-        receive(&mut fields);
-        let status = head.status.as_u16();
-        let length = incoming.size_hint().exact();
-        let body = if is_head || length == Some(0) {
-            drop(permit);
-            pool.give_back(sender);
-            Body::Empty
-        } else {
-            let wire = WireBody { incoming, idle: Some((Arc::clone(pool), sender, permit)), deadline: None, patience };
-            Body::Wire(Box::new(wire), length)
-        };
-        Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin(pool.origin.id.clone()) })
+        }
     }
 }
 
-enum Sent {
-    /// Not a byte of the request left; it may go over another connection.
-    NotAtAll(Box<Request<Body>>),
-    Failed(Failure),
+// A place among the connections in use; the timer is made only when there is something to wait for.
+async fn permit(pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
+    if let Ok(permit) = Arc::clone(&pool.gate).try_acquire_owned() {
+        return Ok(permit);
+    }
+    let waited = tokio::time::timeout(pool.origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
+    waited.ok().and_then(Result::ok).ok_or_else(|| {
+        let most = pool.origin.connections;
+        Failure::new(FailureKind::ConnectionLimit, format!("all {most} connections to origin {:?} are busy", pool.origin.id))
+    })
 }
 
-fn into_http(request: OriginRequest, sent_at: &Arc<Mutex<Instant>>) -> Result<Request<Body>, Failure> {
-    let length = request.body.length();
-    let body = match request.body {
-        Body::Wire(inner, _) => Body::Wire(Box::new(Stamped { inner, sent_at: Arc::clone(sent_at) }), length),
-        other => other,
+// Most answers are short and came with their head; then the connection is free again at once.
+fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (http::HeaderMap, u16, Body) {
+    let whole = match head.framing {
+        _ if !sending.is_done() => None,
+        Framing::None => Some(Body::Empty),
+        Framing::Length(len) => leased.wire.take_whole(len).map(Body::Bytes),
+        Framing::Chunked | Framing::Close => None,
     };
-    *sent_at.lock() = Instant::now();
-    let mut built = Request::new(body);
-    *built.method_mut() = request.method;
-    // A few visible characters that viewers do send are none of a URI's; they go escaped.
-    let uri = request.target.parse().or_else(|_| crate::cache::invalidations::canonical(request.target.as_bytes()).parse());
-    *built.uri_mut() = uri.map_err(|_| Failure::new(FailureKind::Internal, "the target is no URI"))?;
-    *built.headers_mut() = request.fields;
-    if let Some(sink) = request.interim {
-        hyper::ext::on_informational(&mut built, move |interim| {
-            let status = interim.status().as_u16();
-            // 100 is between us and the origin, 101 nobody asked for.
-            if status > 101 {
-                let mut fields = interim.headers().clone();
-                crate::semantics::hop_by_hop::strip(&mut fields);
-                sink((status, fields));
+    let body = match whole {
+        Some(body) => {
+            if head.keeps {
+                leased.give_back();
             }
-        });
-    }
-    Ok(built)
-}
-
-fn is_repeatable(request: &Request<Body>) -> bool {
-    request.method().is_safe() && matches!(request.body(), Body::Empty)
-}
-
-fn copy_head(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
-}
-
-// What hyper lets pass and a proxy must not: two framings, a coding we do not undo, a switch nobody asked for.
-fn check_head(status: http::StatusCode, fields: &http::HeaderMap) -> Result<(), Sent> {
-    let codings: Vec<&[u8]> = fields.get_all(http::header::TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes).collect();
-    let lengths = fields.get_all(http::header::CONTENT_LENGTH).iter().count();
-    // Only a last chunked delimits; anything else is read until the connection closes (RFC 9112 §6.3).
-    let last = codings.last().and_then(|line| crate::semantics::lists::members(line).last());
-    let chunked = last.is_some_and(|coding| coding.to_ascii_lowercase().starts_with(b"chunked"));
-    let plain = codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked");
-    let wrong = if status.is_informational() {
-        "an interim status as the final one"
-    } else if lengths > 1 || (lengths > 0 && !codings.is_empty()) {
-        "more than one length"
-    } else if chunked && !plain {
-        "a transfer coding that is not exactly chunked"
-    } else {
-        return Ok(());
-    };
-    Err(Sent::Failed(Failure::new(FailureKind::ResponseMalformed, format!("the answer has {wrong}"))))
-}
-
-/// A request body that notes when its last piece left.
-struct Stamped {
-    inner: Box<dyn Source>,
-    sent_at: Arc<Mutex<Instant>>,
-}
-
-impl Source for Stamped {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let piece = ready!(self.inner.poll_piece(cx));
-        *self.sent_at.lock() = Instant::now();
-        Poll::Ready(piece)
-    }
-}
-
-fn send_failure(error: &hyper::Error) -> Failure {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    let mut ours = None;
-    while let Some(inner) = cause {
-        ours = ours.or_else(|| inner.downcast_ref::<BodyError>().copied());
-        words = format!("{words}: {inner}");
-        cause = inner.source();
-    }
-    let kind = if ours == Some(BodyError::TooLarge) {
-        FailureKind::RequestTooLarge
-    } else if ours.is_some() || error.is_user() {
-        FailureKind::RequestBroken
-    } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
-        FailureKind::ResponseMalformed
-    } else {
-        FailureKind::ConnectionTerminated
-    };
-    Failure::new(kind, words)
-}
-
-impl Pool {
-    // The connection used last is the likeliest to be alive.
-    fn take(&self) -> Option<Idle> {
-        let mut idle = self.idle.lock();
-        while let Some(candidate) = idle.pop() {
-            if candidate.since.elapsed() < self.origin.timeouts.idle && candidate.sender.is_ready() {
-                return Some(candidate);
-            }
+            body
         }
-        None
-    }
-
-    fn give_back(self: &Arc<Self>, sender: SendRequest<Body>) {
-        if sender.is_closed() {
-            return;
-        }
-        let mut idle = self.idle.lock();
-        let patience = self.origin.timeouts.idle;
-        idle.retain(|one| one.since.elapsed() < patience && !one.sender.is_closed());
-        if idle.len() < self.origin.connections {
-            idle.push(Idle { sender, since: Instant::now() });
-        }
-        if idle.len() == 1 {
-            // A quiet pool closes its connections too.
-            let pool = Arc::downgrade(self);
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(patience).await;
-                    let Some(pool) = pool.upgrade() else { return };
-                    let mut idle = pool.idle.lock();
-                    idle.retain(|one| one.since.elapsed() < patience && !one.sender.is_closed());
-                    if idle.is_empty() {
-                        return;
-                    }
-                }
-            });
-        }
-    }
-}
-
-/// An answer's body from the wire; its connection goes back to the pool at the true end.
-struct WireBody {
-    incoming: Incoming,
-    idle: Option<(Arc<Pool>, SendRequest<Body>, OwnedSemaphorePermit)>,
-    deadline: Option<Pin<Box<Sleep>>>,
-    patience: Duration,
-}
-
-impl Source for WireBody {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        loop {
-            let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-                // The timer is made only when there is something to wait for.
-                let patience = self.patience;
-                let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                ready!(deadline.as_mut().poll(cx));
-                self.idle = None;
-                return Poll::Ready(Some(Err(BodyError::Stalled)));
+        None => {
+            let length = match head.framing {
+                Framing::None => Some(0),
+                Framing::Length(len) => Some(len),
+                Framing::Chunked | Framing::Close => None,
             };
-            self.deadline = None;
-            return Poll::Ready(match frame {
-                None => {
-                    if let Some((pool, sender, permit)) = self.idle.take() {
-                        drop(permit);
-                        pool.give_back(sender);
-                    }
-                    None
-                }
-                Some(Err(_)) => {
-                    self.idle = None;
-                    Some(Err(BodyError::Truncated))
-                }
-                // Trailers are not passed on: no viewer asked for them (RFC 9110 §6.5.1).
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) if bytes.is_empty() => continue,
-                    Ok(bytes) => {
-                        // Whoever knows the length does not ask for the end.
-                        if self.incoming.is_end_stream()
-                            && let Some((pool, sender, permit)) = self.idle.take()
-                        {
-                            drop(permit);
-                            pool.give_back(sender);
-                        }
-                        Some(Ok(bytes))
-                    }
-                    Err(_) => continue,
-                },
-            });
+            Body::Wire(Box::new(WireBody::new(leased, &head, sending)), length)
         }
+    };
+    (head.fields, head.status, body)
+}
+
+// A few visible characters that viewers do send are none of a URI's, and some origins refuse them; they go escaped.
+fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
+    if target.bytes().all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`')) {
+        target.into()
+    } else {
+        crate::cache::invalidations::canonical(target.as_bytes()).into()
     }
 }

@@ -1,10 +1,14 @@
 //! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a directory.
 
+pub mod answer_head;
 pub mod client;
 pub mod connect;
 pub mod directory;
+pub mod pool;
 pub mod request;
+pub mod sending;
 pub mod tls;
+pub mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;

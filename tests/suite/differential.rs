@@ -5,9 +5,10 @@
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 
+use foreshore::body::framing::Framing;
 use foreshore::distribution::limits::Limits;
 use foreshore::exchange::connection::{Asker, Connection, Scheme};
-use foreshore::listen::h1_head::{self, FIELDS_MAX, Framing};
+use foreshore::listen::h1_head::{self, FIELDS_MAX};
 use http::Method;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -128,6 +129,7 @@ fn what_we_accept_hyper_reads_identically() {
                 Framing::None => assert!(body.is_empty(), "round {round}: {:?}", shown()),
                 Framing::Length(len) => assert_eq!(body.len() as u64, len, "round {round}: {:?}", shown()),
                 Framing::Chunked => {}
+                Framing::Close => panic!("round {round}: {:?}", shown()),
             }
         }
     }

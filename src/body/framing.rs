@@ -1,16 +1,25 @@
-//! The body of an HTTP/1 request: a decoder that is strict about every chunk line (RFC 9112 §7.1).
+//! How an HTTP/1 message delimits its body, and a decoder that is strict about every chunk line (RFC 9112 §6, §7.1).
 //!
 //! Pure: octets go in, octets of the body and "done" come out. Chunk extensions and trailers are bounded,
-//! stepped over and never passed on.
+//! stepped over and never passed on. It knows neither requests nor responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::h1_head::Framing;
-use crate::body::BodyError;
+use super::BodyError;
 
 /// Longest chunk line and longest trailer section.
 const LINE_MAX: usize = 4096;
 const TRAILERS_MAX: usize = 8192;
+
+/// How a message's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    /// By the end of the connection; responses only.
+    Close,
+}
 
 /// Where a body is being read.
 #[derive(Debug)]
@@ -26,6 +35,7 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailers,
+    Close,
     Done,
 }
 
@@ -46,6 +56,7 @@ impl Decoder {
             Framing::None => State::Done,
             Framing::Length(len) => State::Length(len),
             Framing::Chunked => State::ChunkLine,
+            Framing::Close => State::Close,
         };
         Self { state, trailers: 0 }
     }
@@ -56,6 +67,7 @@ impl Decoder {
             match self.state {
                 State::Done => return Decoded::Done,
                 State::Length(0) => self.state = State::Done,
+                State::Close => return take(buffer, u64::MAX).map_or(Decoded::More, Decoded::Data),
                 State::Length(left) => match take(buffer, left) {
                     None => return Decoded::More,
                     Some(data) => {
@@ -102,6 +114,11 @@ impl Decoder {
                 },
             }
         }
+    }
+
+    /// True if the connection's end is the body's.
+    pub fn ends_by_close(&self) -> bool {
+        self.state == State::Close
     }
 
     /// True once the whole body was taken from the buffer.

@@ -1,0 +1,259 @@
+//! One connection to an origin and what was read from it: an exchange of heads, and the body behind the answer's.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+
+use super::answer_head::{self, AnswerHead};
+use super::connect::Stream;
+use super::pool::Pool;
+use super::sending::{NotSent, Sending};
+use crate::body::framing::{Decoded, Decoder};
+use crate::body::{BodyError, Source};
+use crate::exchange::failure::{Failure, FailureKind};
+use crate::exchange::response::InterimSink;
+
+/// Room for one read of a head, and of a body that is long.
+const READ: usize = 8 << 10;
+const READ_BODY: usize = 64 << 10;
+
+/// More interim responses than this to one request are nobody's need.
+const INTERIMS_MAX: usize = 32;
+
+/// A connection.
+pub struct Wire {
+    stream: Stream,
+    buffer: BytesMut,
+}
+
+/// An exchange that gave no answer.
+pub struct Lost {
+    pub failure: Failure,
+    /// Not an octet came back: the origin may not have begun.
+    pub is_silent: bool,
+}
+
+/// What one exchange is held to.
+pub struct Patience {
+    /// From the last octet sent to the last of the head.
+    pub response: Duration,
+    pub head_bytes: usize,
+}
+
+impl Wire {
+    /// A fresh connection.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// False if the other side closed it, or said something nobody asked for.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut octet = [0; 1];
+        let mut cx = Context::from_waker(Waker::noop());
+        self.buffer.is_empty() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut octet)).is_pending()
+    }
+
+    fn poll_fill(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(room);
+        pin!(self.stream.read_buf(&mut self.buffer)).poll(cx)
+    }
+
+    /// Sends a request and reads the head of its answer. The body may still be on its way when the answer comes.
+    pub async fn exchange(
+        &mut self,
+        sending: &mut Sending,
+        patience: &Patience,
+        to_head: bool,
+        interim: Option<&InterimSink>,
+    ) -> Result<AnswerHead, Lost> {
+        let mut timer = pin!(tokio::time::sleep(patience.response));
+        let (mut looked, mut interims, mut is_silent) = (0, 0, true);
+        // Sending that failed is no answer: the origin may have refused the body and said why.
+        let mut takes = true;
+        loop {
+            if let Some(len) = answer_head::find_end(&self.buffer, looked) {
+                looked = 0;
+                let head =
+                    answer_head::read(&self.buffer.split_to(len).freeze(), to_head).map_err(|why| Lost::malformed(why, is_silent))?;
+                match head.status {
+                    // 100 is between us and the origin.
+                    100 => {}
+                    101 => return Err(Lost::malformed("an interim status as the final one", is_silent)),
+                    102..200 => interim.into_iter().for_each(|sink| pass_on(sink, &head)),
+                    _ => return Ok(head),
+                }
+                interims += 1;
+                if interims > INTERIMS_MAX {
+                    return Err(Lost::malformed("too many interim answers", is_silent));
+                }
+                continue;
+            }
+            looked = self.buffer.len();
+            if looked > patience.head_bytes {
+                return Err(Lost::malformed("a head longer than `head_bytes`", is_silent));
+            }
+            let woke = std::future::poll_fn(|cx| {
+                if takes && !sending.is_done() {
+                    match sending.poll(&mut self.stream, cx) {
+                        Poll::Ready(Err(NotSent::Body(why))) => return Poll::Ready(Woke::BodyBroke(why)),
+                        Poll::Ready(Err(NotSent::Closed)) => takes = false,
+                        Poll::Ready(Ok(())) | Poll::Pending => {}
+                    }
+                    // Patience begins anew with each piece of a request body that leaves.
+                    if sending.take_moved() {
+                        timer.as_mut().reset(Instant::now() + patience.response);
+                    }
+                }
+                match self.poll_fill(READ, cx) {
+                    Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
+                    Poll::Pending => timer.as_mut().poll(cx).map(|()| Woke::TooLate),
+                }
+            });
+            match woke.await {
+                Woke::Read(Ok(n)) if n > 0 => is_silent = false,
+                Woke::Read(Ok(_)) => return Err(Lost::closed("the origin closed the connection", is_silent)),
+                Woke::Read(Err(error)) => return Err(Lost::closed(&error.to_string(), is_silent)),
+                Woke::BodyBroke(why) => {
+                    let kind = if why == BodyError::TooLarge { FailureKind::RequestTooLarge } else { FailureKind::RequestBroken };
+                    return Err(Lost { failure: Failure::new(kind, why.to_string()), is_silent: false });
+                }
+                Woke::TooLate => {
+                    let why = format!("no head in {:?}", patience.response);
+                    return Err(Lost { failure: Failure::new(FailureKind::ResponseTimeout, why), is_silent: false });
+                }
+            }
+        }
+    }
+
+    /// The whole body, if it came with the head.
+    pub fn take_whole(&mut self, length: u64) -> Option<Bytes> {
+        let length = usize::try_from(length).ok().filter(|len| *len <= self.buffer.len())?;
+        Some(self.buffer.split_to(length).freeze())
+    }
+}
+
+enum Woke {
+    Read(io::Result<usize>),
+    BodyBroke(BodyError),
+    TooLate,
+}
+
+impl Lost {
+    fn malformed(why: &str, is_silent: bool) -> Self {
+        Self { failure: Failure::new(FailureKind::ResponseMalformed, format!("the answer has {why}")), is_silent }
+    }
+
+    fn closed(why: &str, is_silent: bool) -> Self {
+        Self { failure: Failure::new(FailureKind::ConnectionTerminated, why), is_silent }
+    }
+}
+
+fn pass_on(sink: &InterimSink, head: &AnswerHead) {
+    let mut fields = head.fields.clone();
+    crate::semantics::hop_by_hop::strip(&mut fields);
+    sink((head.status, fields));
+}
+
+/// A connection that is in use, and the place it goes back to.
+pub struct Leased {
+    pub wire: Wire,
+    pub pool: Arc<Pool>,
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Leased {
+    /// Gives the connection back for the next request.
+    pub fn give_back(self) {
+        drop(self.permit);
+        self.pool.give_back(self.wire);
+    }
+}
+
+/// An answer's body from the wire; its connection goes back to the pool at the true end.
+pub struct WireBody {
+    leased: Option<Leased>,
+    decoder: Decoder,
+    /// The request's own body, where the origin began to answer before it had all of it.
+    sending: Option<Sending>,
+    keeps: bool,
+    deadline: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+}
+
+impl WireBody {
+    /// The body behind `head`.
+    pub fn new(leased: Leased, head: &AnswerHead, sending: Sending) -> Self {
+        let patience = leased.pool.origin.timeouts.response;
+        let sending = (!sending.is_done()).then_some(sending);
+        Self { leased: Some(leased), decoder: Decoder::new(head.framing), sending, keeps: head.keeps, deadline: None, patience }
+    }
+
+    fn end(&mut self) {
+        if let Some(leased) = self.leased.take()
+            && self.keeps
+            && self.sending.is_none()
+        {
+            leased.give_back();
+        }
+    }
+
+    fn break_off(&mut self, why: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.leased = None;
+        Poll::Ready(Some(Err(why)))
+    }
+
+    fn poll_sending(&mut self, cx: &mut Context<'_>) {
+        if let (Some(sending), Some(leased)) = (&mut self.sending, &mut self.leased)
+            && let Poll::Ready(sent) = sending.poll(&mut leased.wire.stream, cx)
+        {
+            self.keeps &= sent.is_ok();
+            self.sending = None;
+        }
+    }
+}
+
+impl Source for WireBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.poll_sending(cx);
+        loop {
+            let Some(leased) = &mut self.leased else { return Poll::Ready(None) };
+            match self.decoder.decode(&mut leased.wire.buffer) {
+                Decoded::Data(data) => {
+                    // Whoever knows the length does not ask for the end.
+                    if self.decoder.is_done() {
+                        self.end();
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Decoded::Done => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Decoded::Broken(_) => return self.break_off(BodyError::Truncated),
+                Decoded::More => {}
+            }
+            match leased.wire.poll_fill(READ_BODY, cx) {
+                Poll::Ready(Ok(0)) if self.decoder.ends_by_close() => {
+                    self.leased = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(n)) if n > 0 => self.deadline = None,
+                Poll::Ready(_) => return self.break_off(BodyError::Truncated),
+                Poll::Pending => {
+                    // The timer is made only when there is something to wait for.
+                    let patience = self.patience;
+                    let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    ready!(deadline.as_mut().poll(cx));
+                    return self.break_off(BodyError::Stalled);
+                }
+            }
+        }
+    }
+}
