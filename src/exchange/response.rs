@@ -29,7 +29,13 @@ pub enum ReplyFrom {
 pub type Interim = (u16, HeaderMap);
 
 /// Where interim responses go; what finds nobody listening is dropped.
-pub type InterimSink = std::sync::Arc<dyn Fn(Interim) + Send + Sync>;
+pub type InterimSink = std::sync::Arc<dyn TakesInterims>;
+
+/// Takes interim responses on their way to a viewer.
+pub trait TakesInterims: Send + Sync {
+    /// Never waits; what is too much is dropped.
+    fn take(&self, interim: Interim);
+}
 
 /// What a viewer gets.
 pub struct ViewerResponse {

@@ -12,9 +12,9 @@ use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::CacheKey;
-use crate::exchange::response::ViewerResponse;
+use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{Outcome, PassReason, Reason, Verdict};
+use crate::exchange::verdict::{NotKept, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::Asking;
 
 /// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.
@@ -61,7 +61,26 @@ impl Core {
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
-    pub(super) async fn fetch_alone(
+    async fn fetch_alone(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: Asking,
+        reason: Reason,
+    ) -> Result<ViewerResponse, Failure> {
+        let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
+            Tally::add(&self.edge.tally.fills_refused);
+            return self.relay(errand, asked, PassReason::Crowded, errand.body()).await;
+        };
+        let waiter = match self.fill_alone(errand, asked, asking, place, self.collapse_key(asked)).await {
+            Ok((why, reply)) => return Ok(not_kept(asked, why, *reply)),
+            Err(waiter) => waiter?,
+        };
+        self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer nobody else waits for was lost")))
+    }
+
+    // The same, but seen through to its end even if the viewer leaves: it asked for more than an answer.
+    pub(super) async fn replace(
         self: &Arc<Self>,
         errand: &Errand,
         asked: &Asked<'_>,
@@ -77,13 +96,8 @@ impl Core {
     }
 
     pub(super) async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
-        let name = &asked.routed.distribution.x_cache_name;
         match waiter.wait(None).await {
-            Waited::Yours(why, reply) => {
-                let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
-                let verdict = Verdict { outcome, reason: Reason::NotKept(why), collapsed: false, stored: false };
-                Some(Ok(deliver::from_reply(asked.head(), *reply, verdict, name)))
-            }
+            Waited::Yours(why, reply) => Some(Ok(not_kept(asked, why, *reply))),
             Waited::End(end) => {
                 let (stored, verdict) = match end {
                     FillEnd::Kept(stored) => {
@@ -182,6 +196,13 @@ impl Core {
         }
         key
     }
+}
+
+// What the leader's viewer gets of a reply that is for nobody else.
+fn not_kept(asked: &Asked<'_>, why: NotKept, reply: Reply) -> ViewerResponse {
+    let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
+    let verdict = Verdict { outcome, reason: Reason::NotKept(why), collapsed: false, stored: false };
+    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.x_cache_name)
 }
 
 fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::collapse::{FillEnd, Ticket};
+use super::collapse::{FillEnd, Ticket, Waiter};
 use super::fetch::{FillPlace, internal};
 use super::serve::Errand;
 use super::{Core, Tally};
@@ -69,16 +69,60 @@ impl Core {
             Asking::Fill | Asking::Pass => None,
         };
         let _refreshing = Refreshing(old.clone());
-        let came = self.ask_and_judge(&errand, &asked, asking, &ticket).await;
+        let came = self.ask_and_judge(&errand, &asked, asking, Some(&ticket)).await;
         let marks = Marks { core: &self, key: &together, asked: &asked, errand: &errand };
+        self.settle(&marks, &key, old, came, ticket).await;
+    }
+
+    /// Fetches for one viewer; the task ends with that viewer unless what came is to be kept.
+    pub(super) async fn fill_alone(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: Asking,
+        place: FillPlace,
+        together: Vec<u8>,
+    ) -> Result<(NotKept, Box<Reply>), Result<Waiter, Failure>> {
+        Tally::add(&self.edge.tally.fills);
+        let old = match &asking {
+            Asking::Revalidate(stored) => Some(Arc::clone(stored)),
+            Asking::Fill | Asking::Pass => None,
+        };
+        let refreshing = Refreshing(old.clone());
+        let came = match self.ask_and_judge(errand, asked, asking, None).await {
+            Came::Relay(why, reply) => {
+                Marks { core: self, key: &together, asked, errand }.mark();
+                if let Some(old) = old {
+                    self.edge.store.remove(&old);
+                }
+                return Ok((why, reply));
+            }
+            Came::Failed(failure) => return Err(Err(failure)),
+            came => came,
+        };
+        let (ticket, waiter) = Ticket::alone();
+        let (core, errand, key, slice) = (Arc::clone(self), errand.again(), CacheKey::new(asked.key), asked.slice);
+        tokio::spawn(async move {
+            let _held = (place, refreshing);
+            let head = errand.request.head();
+            let Ok(routed) = gate::route(&errand.running.site, &head) else { return };
+            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
+            let marks = Marks { core: &core, key: &together, asked: &asked, errand: &errand };
+            core.settle(&marks, &key, old, came, ticket).await;
+        });
+        Err(Ok(waiter))
+    }
+
+    async fn settle(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, came: Came, ticket: Ticket) {
+        let asked = marks.asked;
         match came {
             Came::Keep(keeping, reply, number) => {
-                self.keep(&marks, &key, old, Brought { keeping, reply, number }, ticket).await;
+                self.keep(marks, key, old, Brought { keeping, reply, number }, ticket).await;
             }
             Came::Freshen(keeping, mut fields, number) => {
-                strip_for_storage(&asked, &mut fields);
+                strip_for_storage(asked, &mut fields);
                 let Some(old) = old else { return ticket.land(FillEnd::Failed(internal("a confirmation of nothing"))) };
-                let fresh = self.freshen(&key, &old, *keeping, &fields, number);
+                let fresh = self.freshen(key, &old, *keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
                 ticket.land(FillEnd::Freshened(fresh));
             }
@@ -91,7 +135,7 @@ impl Core {
                 ticket.hand_over(why, *reply);
             }
             Came::StandIn(stored) => {
-                let until = self.edge.clock.now().plus(routed.behavior.cache.error_ttl);
+                let until = self.edge.clock.now().plus(asked.routed.behavior.cache.error_ttl);
                 stored.live.stands_in_until.store(until.0, Ordering::Relaxed);
                 ticket.land(FillEnd::StandsIn(stored));
             }
@@ -101,13 +145,13 @@ impl Core {
         }
     }
 
-    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking, ticket: &Ticket) -> Came {
+    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking, ticket: Option<&Ticket>) -> Came {
         // A 304 that confirms nothing, or comes too late, is followed by one plain request.
         let mut is_again = false;
         for _ in 0..2 {
             // Before the request begins: whatever is invalidated from here on is newer than what we get.
             let number = self.edge.invalidations.head();
-            if !ticket.began_again(number) && is_again {
+            if ticket.is_some_and(|ticket| !ticket.began_again(number)) && is_again {
                 return Came::Superseded;
             }
             is_again = true;

@@ -115,7 +115,7 @@ impl Core {
             Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, name),
             // Alone: a fetch under way may have begun before the change that the caller knows of.
             Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => {
-                self.fetch_alone(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
+                self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
             }
             Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
                 Some(came) => came,

@@ -3,11 +3,12 @@
 //! A connection is used again only if request and response were both whole, nobody asked to close, and the
 //! edge is not draining. That is decided in `Next::of` and nowhere else.
 
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -27,7 +28,7 @@ use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::request::ViewerRequest;
-use crate::exchange::response::{Interim, ViewerResponse};
+use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::flow::hit::{self, Hit};
 use crate::semantics::ranges::Span;
@@ -345,12 +346,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut request = request;
         let mut interims = Interims::listen(&mut request);
         let (sent, read, mut response) = if framing == Framing::None {
-            let serving = core.serve(request, Body::Empty);
+            let serving = std::pin::pin!(core.serve(request, Body::Empty));
             let mut response = interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await;
             let sent = h1_write::send(&mut self.io, &mut self.out, to, &mut response).await;
             (sent, true, response)
         } else {
-            self.exchange_with_body(core, request, framing, to, expects, interims).await
+            // Boxed: it is the larger by far, and every other request would carry its size about.
+            Box::pin(self.exchange_with_body(core, request, framing, to, expects, interims)).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         facts.record(self.worker, &mut response, sent, micros);
@@ -469,7 +471,23 @@ fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>
 }
 
 /// Interim responses on their way to an HTTP/1.1 viewer.
-struct Interims(Option<mpsc::Receiver<Interim>>);
+struct Interims(Option<Arc<Waiting>>);
+
+/// Those that came and were not sent yet, and who is to hear of more.
+#[derive(Default)]
+struct Waiting(parking_lot::Mutex<(VecDeque<Interim>, Option<Waker>)>);
+
+impl TakesInterims for Waiting {
+    fn take(&self, interim: Interim) {
+        let mut waiting = self.0.lock();
+        if waiting.0.len() < INTERIMS {
+            waiting.0.push_back(interim);
+            if let Some(waker) = waiting.1.take() {
+                waker.wake();
+            }
+        }
+    }
+}
 
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;
@@ -480,9 +498,9 @@ impl Interims {
         if request.version == Version::Http10 {
             return Self(None);
         }
-        let (tx, rx) = mpsc::channel(INTERIMS);
-        request.interim = Some(Arc::new(move |interim| drop(tx.try_send(interim))));
-        Self(Some(rx))
+        let waiting = Arc::<Waiting>::default();
+        request.interim = Some(Arc::<Waiting>::clone(&waiting));
+        Self(Some(waiting))
     }
 
     /// Writes each as it comes, until the final answer is there.
@@ -491,24 +509,29 @@ impl Interims {
         io: &mut W,
         out: &mut Vec<u8>,
         stall: Duration,
-        serving: impl Future<Output = ViewerResponse>,
+        mut serving: Pin<&mut impl Future<Output = ViewerResponse>>,
     ) -> ViewerResponse {
-        let mut serving = std::pin::pin!(serving);
-        let Some(waiting) = &mut self.0 else { return serving.await };
-        let response = loop {
-            tokio::select! {
-                biased;
-                Some(interim) = waiting.recv() => {
-                    h1_write::write_interim(out, &interim);
-                    let _ = h1_write::flush_out(io, out, stall).await;
+        let Some(waiting) = &self.0 else { return serving.await };
+        loop {
+            let response = std::future::poll_fn(|cx| {
+                let response = serving.as_mut().poll(cx);
+                let mut waiting = waiting.0.lock();
+                if response.is_pending() && waiting.0.is_empty() {
+                    waiting.1 = Some(cx.waker().clone());
+                    return Poll::Pending;
                 }
-                response = &mut serving => break response,
+                Poll::Ready(response)
+            });
+            let response = response.await;
+            let came = std::mem::take(&mut waiting.0.lock().0);
+            for interim in came {
+                h1_write::write_interim(out, &interim);
             }
-        };
-        while let Ok(interim) = waiting.try_recv() {
-            h1_write::write_interim(out, &interim);
+            if let Poll::Ready(response) = response {
+                return response;
+            }
+            let _ = h1_write::flush_out(io, out, stall).await;
         }
-        response
     }
 }
 

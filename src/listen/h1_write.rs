@@ -16,6 +16,9 @@ use crate::exchange::stored::write_name;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::time::{Timestamp, format_http_date};
 
+/// Pieces up to here are copied beside what is composed: cheaper than a call of their own.
+const SMALL: usize = 8 << 10;
+
 /// How sending went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -195,6 +198,12 @@ async fn send_piece<W: AsyncWrite + Unpin>(
                 let _ = write!(out, "{:x}\r\n", bytes.len());
             }
             let tail: &[u8] = if matches!(delimited, Delimited::Chunked) { b"\r\n" } else { b"" };
+            if out.len() + bytes.len() <= SMALL {
+                // One call for head and body; what is composed leaves before anybody waits.
+                out.extend_from_slice(&bytes);
+                out.extend_from_slice(tail);
+                return Ok(Some(bytes.len() as u64));
+            }
             // Emptied in any case: what is left of a broken write must never be sent again.
             let wrote = write_parts(io, [&out[..], &bytes[..], tail], stall).await;
             out.clear();

@@ -57,7 +57,8 @@ impl Client {
         let (wire, head) = loop {
             let (mut wire, is_used) = match pool.take() {
                 Some(wire) => (wire, true),
-                None => (self.connect(&pool).await?, false),
+                // Boxed: seldom needed, and large.
+                None => (Box::pin(self.connect(&pool)).await?, false),
             };
             match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
                 Ok(head) => break (wire, head),

@@ -158,7 +158,7 @@ impl Lost {
 fn pass_on(sink: &InterimSink, head: &AnswerHead) {
     let mut fields = head.fields.clone();
     crate::semantics::hop_by_hop::strip(&mut fields);
-    sink((head.status, fields));
+    sink.take((head.status, fields));
 }
 
 /// A connection that is in use, and the place it goes back to.

@@ -115,8 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let expects = head.known.has(Known::Expect);
         let mut request = ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head());
         let shared = Shared::new(id, Arc::clone(&self.ready));
-        let sink = Arc::clone(&shared);
-        request.interim = Some(Arc::new(move |interim| sink.interim(interim)));
+        request.interim = Some(Arc::<Shared>::clone(&shared));
         let body = match ends_stream {
             true => Body::Empty,
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),

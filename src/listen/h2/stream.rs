@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, BodyError, Source};
-use crate::exchange::response::{Interim, ViewerResponse};
+use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::exchange::verdict::{Outcome, Reason};
 use crate::listen::Worker;
 use crate::listen::h1_write::{SendEnd, Sent};
@@ -84,6 +84,17 @@ pub struct News {
     pub is_wanted: bool,
 }
 
+impl TakesInterims for Shared {
+    fn take(&self, interim: Interim) {
+        let mut incoming = self.incoming.lock();
+        if incoming.interims.len() < INTERIMS {
+            incoming.interims.push_back(interim);
+            drop(incoming);
+            self.queue();
+        }
+    }
+}
+
 impl Shared {
     /// Of a new stream.
     pub fn new(id: u32, ready: Arc<Ready>) -> Arc<Self> {
@@ -128,16 +139,6 @@ impl Shared {
     /// Since when the reader of the body waits for the viewer.
     pub fn waits_since(&self) -> Option<Instant> {
         self.incoming.lock().waits_since
-    }
-
-    /// Takes an interim response on its way to the viewer.
-    pub fn interim(self: &Arc<Self>, interim: Interim) {
-        let mut incoming = self.incoming.lock();
-        if incoming.interims.len() < INTERIMS {
-            incoming.interims.push_back(interim);
-            drop(incoming);
-            self.queue();
-        }
     }
 
     /// Puts the stream among those that have something to do.
