@@ -43,25 +43,26 @@ pub fn has_needless_escape(path: &str) -> bool {
 /// A percent sign that begins no escape is escaped itself: undoing the next one must not make it the start of another.
 pub fn plain(path: &str) -> String {
     let bytes = path.as_bytes();
-    let mut out = String::with_capacity(path.len());
+    let mut out = Vec::with_capacity(path.len());
     let mut at = 0;
     while at < bytes.len() {
         match needless(bytes, at) {
             Some(character) => {
-                out.push(character as char);
+                out.push(character);
                 at += 3;
             }
             None if bytes[at] == b'%' && !is_escape(bytes, at) => {
-                out.push_str("%25");
+                out.extend_from_slice(b"%25");
                 at += 1;
             }
             None => {
-                out.push(bytes[at] as char);
+                out.push(bytes[at]);
                 at += 1;
             }
         }
     }
-    out
+    // Only ASCII was put in for ASCII.
+    String::from_utf8(out).unwrap_or_else(|_| path.to_string())
 }
 
 /// Says whether a percent sign at `at` begins an escape.
@@ -85,6 +86,7 @@ mod tests {
     fn escapes_of_plain_characters_are_undone_and_no_others() {
         assert_eq!(plain("/%61pi/%7Euser/%2Fx/%c3%a4"), "/api/~user/%2Fx/%c3%a4");
         assert_eq!(plain("/%%34%31"), "/%2541", "nothing new comes into being");
+        assert_eq!(plain("/ä%61"), "/äa", "what is no ASCII stays what it is");
         assert!(has_needless_escape("/%61") && !has_needless_escape("/%2f%zz%") && !has_needless_escape("/a"));
     }
 

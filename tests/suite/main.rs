@@ -6,7 +6,8 @@
 mod config;
 mod control;
 mod crash;
-mod differential;
+mod fuzz;
+
 mod hit_cost;
 mod http2;
 mod laws;

@@ -1,0 +1,272 @@
+//! What must hold for any octets at all: plain functions that panic where it does not.
+//!
+//! `tests/suite/fuzz.rs` runs them over the corpus and over shaken copies of it, from fixed seeds, on every test run;
+//! `cargo fuzz` drives the same functions (`targets/`, see README.md here). They know nothing of either.
+
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use foreshore::body::framing::{Decoded, Decoder, Framing};
+use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
+use foreshore::distribution::limits::Limits;
+use foreshore::exchange::connection::{Asker, Connection, Scheme};
+use foreshore::exchange::path;
+use foreshore::listen::h1_head::{self, FIELDS_MAX, NoHead};
+use foreshore::listen::hpack::decode::{Decoder as Hpack, FieldList};
+use foreshore::origin::answer_head;
+use foreshore::semantics::time::Timestamp;
+use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What came of comparing two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// We refuse it, or wait for more: always right.
+    Refused,
+    /// We accept it, and the other reader will have none of it.
+    Alone,
+    Equal,
+}
+
+/// One message as somebody read it.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
+    line: Vec<String>,
+    fields: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+fn sorted(fields: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort();
+    fields
+}
+
+fn of_map(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    sorted(fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())))
+}
+
+/// Octets as HTTP/1 requests, pipelined: whatever we accept, hyper reads identically, body and next request included;
+/// and however the octets come split, the head ends at the same place or is refused.
+pub fn request_heads(data: &[u8]) -> Compared {
+    splits_agree(data);
+    let mine = our_requests(data);
+    if mine.is_empty() {
+        return Compared::Refused;
+    }
+    let theirs = hypers_requests(data);
+    if theirs.is_empty() {
+        return Compared::Alone;
+    }
+    for (mine, theirs) in mine.iter().zip(&theirs) {
+        assert_eq!(mine, theirs, "{:?}", String::from_utf8_lossy(data));
+    }
+    Compared::Equal
+}
+
+fn splits_agree(data: &[u8]) {
+    let limits = Limits::default();
+    let whole = h1_head::find_end(data, &limits);
+    for cut in (0..data.len()).step_by(1 + data.len() / 64) {
+        match (h1_head::find_end(&data[..cut], &limits), whole) {
+            (Err(NoHead::Partial), _) => {}
+            (Ok(len), Ok(whole)) => assert_eq!(len, whole),
+            (Err(NoHead::Refused(_)), Err(NoHead::Refused(_))) => {}
+            (early, whole) => panic!("{early:?} after {cut} octets, {whole:?} after all of {:?}", String::from_utf8_lossy(data)),
+        }
+    }
+}
+
+fn our_requests(data: &[u8]) -> Vec<Read> {
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer };
+    let limits = Limits::default();
+    let mut rest = BytesMut::from(data);
+    let mut read = Vec::new();
+    loop {
+        let Ok(len) = h1_head::find_end(&rest, &limits) else { return read };
+        let octets = rest.split_to(len);
+        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut method = Method::GET;
+        let Ok(head) = h1_head::read(&octets, len, &mut lines, &mut method, &connection, &limits) else { return read };
+        let request = &head.request;
+        let fields = sorted(request.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())));
+        let path = request.query.map_or(request.path.to_string(), |query| format!("{}?{query}", request.path));
+        let Some(body) = decoded(head.framing, &mut rest) else { return read };
+        read.push(Read { line: vec![request.method.to_string(), path], fields, body });
+        if head.after == h1_head::After::Close {
+            return read;
+        }
+    }
+}
+
+fn decoded(framing: Framing, rest: &mut BytesMut) -> Option<Vec<u8>> {
+    let mut decoder = Decoder::new(framing);
+    let mut body = Vec::new();
+    loop {
+        match decoder.decode(rest) {
+            Decoded::Data(data) => body.extend_from_slice(&data),
+            Decoded::Done => return Some(body),
+            Decoded::More if decoder.ends_by_close() => return Some(body),
+            Decoded::More | Decoded::Broken(_) => return None,
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn hypers_requests(data: &[u8]) -> Vec<Read> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let slot = Arc::clone(&seen);
+    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let slot = Arc::clone(&slot);
+        async move {
+            let (parts, body) = request.into_parts();
+            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_string();
+            // The asterisk form is a path to us.
+            let target = if target == "*" { "/*".to_string() } else { target };
+            if let Ok(body) = body.collect().await {
+                let line = vec![parts.method.to_string(), target];
+                let read = Read { line, fields: of_map(&parts.headers), body: body.to_bytes().to_vec() };
+                slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(read);
+            }
+            Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::new())))
+        }
+    });
+    runtime().block_on(async {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (mut answers, mut requests) = tokio::io::split(near);
+        let mut server = hyper::server::conn::http1::Builder::new();
+        let serving = server.half_close(true).pipeline_flush(true).serve_connection(TokioIo::new(far), service);
+        let _ = requests.write_all(data).await;
+        let _ = requests.shutdown().await;
+        let mut sink = Vec::new();
+        let _ = tokio::join!(serving, answers.read_to_end(&mut sink));
+    });
+    let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::mem::take(&mut *seen)
+}
+
+/// Octets as an origin's answer to a GET: whatever we accept, hyper reads identically, body included.
+pub fn response_head(data: &[u8]) -> Compared {
+    let Some(end) = answer_head::find_end(data, 0) else { return Compared::Refused };
+    for cut in (0..data.len()).step_by(1 + data.len() / 64) {
+        let split = answer_head::find_end(&data[..cut], 0).or_else(|| answer_head::find_end(data, cut));
+        assert_eq!(split, Some(end), "{:?}", String::from_utf8_lossy(data));
+    }
+    let mut rest = BytesMut::from(data);
+    let Ok(head) = answer_head::read(&rest.split_to(end).freeze(), false) else { return Compared::Refused };
+    // Interim answers are stepped over by us one by one; hyper shows the final one only.
+    if head.status < 200 {
+        return Compared::Refused;
+    }
+    let Some(body) = decoded(head.framing, &mut rest) else { return Compared::Refused };
+    let mine = Read { line: vec![head.status.to_string()], fields: of_map(&head.fields), body };
+    match hypers_answer(data) {
+        None => Compared::Alone,
+        Some(theirs) => {
+            assert_eq!(mine, theirs, "{:?}", String::from_utf8_lossy(data));
+            Compared::Equal
+        }
+    }
+}
+
+fn hypers_answer(data: &[u8]) -> Option<Read> {
+    runtime().block_on(async {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(near)).await.ok()?;
+        let asking = async move {
+            let request = hyper::Request::get("/").header("host", "h").body(Empty::<Bytes>::new()).ok()?;
+            let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
+            let body = body.collect().await.ok()?.to_bytes().to_vec();
+            Some(Read { line: vec![parts.status.as_u16().to_string()], fields: of_map(&parts.headers), body })
+        };
+        let answering = async {
+            // Only what answers a request is an answer.
+            let _ = far.read(&mut [0; 512]).await;
+            let _ = far.write_all(data).await;
+            let _ = far.shutdown().await;
+            far
+        };
+        let (answer, _, _) = tokio::join!(asking, connection, answering);
+        answer
+    })
+}
+
+/// Octets as a chunked body: however they come split, the same body and the same rest, or the same refusal.
+pub fn chunks(data: &[u8]) {
+    let Some((step, octets)) = data.split_first() else { return };
+    let decode = |step: usize| {
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let (mut buffer, mut body, mut fed) = (BytesMut::new(), Vec::new(), 0);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Decoded::Data(data) => body.extend_from_slice(&data),
+                Decoded::More if fed < octets.len() => {
+                    let to = (fed + step).min(octets.len());
+                    buffer.extend_from_slice(&octets[fed..to]);
+                    fed = to;
+                }
+                Decoded::More => return (body, None),
+                Decoded::Done => return (body, Some(octets.len() - fed + buffer.len())),
+                Decoded::Broken(_) => return (Vec::new(), Some(usize::MAX)),
+            }
+        }
+    };
+    assert_eq!(decode(octets.len().max(1)), decode(usize::from(*step).max(1)), "{octets:?}");
+}
+
+/// Octets as header blocks of one HTTP/2 connection, each behind a length: nothing but errors, and no more than the limit.
+pub fn header_blocks(data: &[u8]) {
+    let mut decoder = Hpack::new(4096);
+    let mut list = FieldList::default();
+    let mut rest = data;
+    while let Some((len, more)) = rest.split_first() {
+        let (block, more) = more.split_at(usize::from(*len).min(more.len()));
+        rest = more;
+        list.clear(2000);
+        if decoder.decode(block, &mut list).is_err() {
+            return;
+        }
+        assert!(list.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() <= 2000);
+    }
+}
+
+/// Octets as the value of every field we read, and text as paths, tags and items of invalidations.
+pub fn fields(data: &[u8]) {
+    let now = Timestamp(1_700_000_000_000);
+    let plain = cache_control::CacheControl::parse([data]);
+    let joined = cache_control::CacheControl::parse([data, &b""[..]]);
+    assert_eq!(format!("{plain:?}"), format!("{joined:?}"), "an empty line says nothing");
+    let _ = cache_control::CacheControl::parse_targeted([data]);
+    let _ = (time::parse_http_date(data, now), lists::parse_digits(data), structured::parse_dictionary(data));
+    let _ = (validators::EntityTag::parse(data), ranges::parse_content_range(data));
+    for member in lists::members(data) {
+        assert!(!member.is_empty());
+    }
+    for length in [0, 1, 100, u64::MAX >> 1] {
+        if let ranges::Selection::Part(span) = ranges::select(&ranges::parse(data), length) {
+            assert!(span.start < span.end && span.end <= length);
+        }
+    }
+    // A URL has one spelling, and spelling it again changes nothing.
+    let spelled = canonical(data);
+    assert_eq!(canonical(spelled.as_bytes()), spelled);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let plain = path::plain(text);
+        assert_eq!(path::plain(&plain), plain);
+        let _ = (path::is_safe_path(text), parse_tag(text));
+        if let Ok(Matcher::Path(exact)) = Matcher::parse(text) {
+            assert!(Matcher::Path(exact.clone()).covers(&exact, &[]));
+        }
+    }
+}
