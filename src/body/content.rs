@@ -5,14 +5,15 @@
 //! out too large to keep becomes a *window*: octets leave at the front once the slowest reader has them,
 //! and the writer waits for it. Nothing here knows HTTP or the store's accounts.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::BodyError;
 use super::arena::{Arena, Extent, LARGE, Place as Lies};
+use super::{BodyError, Source};
 use crate::semantics::ranges::Span;
 
 /// Octets are copied into blocks of this size, so that what a content holds is what it accounts for.
@@ -33,6 +34,17 @@ enum Whole {
     /// In one extent of the arena.
     Lying(Bytes, Lies),
     Many(Box<[Piece]>),
+    /// In a file, and read from there each time.
+    Filed(Arc<dyn InFile>),
+}
+
+/// A body that stays in a file while it is sent; its reads may wait for a disk, so somebody else does them.
+pub trait InFile: Send + Sync {
+    fn length(&self) -> u64;
+    /// Reads a part of it, which lies within its length.
+    fn open(self: Arc<Self>, span: Span) -> Box<dyn Source>;
+    /// Where it begins in a file, if the kernel may send this part from there as it is.
+    fn place(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)>;
 }
 
 #[derive(Clone)]
@@ -76,6 +88,13 @@ impl Content {
         Arc::new(Self { end, growing: Mutex::new(None) })
     }
 
+    /// A content that lies in a file.
+    pub fn filed(body: Arc<dyn InFile>) -> Arc<Self> {
+        let end = OnceLock::new();
+        let _ = end.set(Ok(Whole::Filed(body)));
+        Arc::new(Self { end, growing: Mutex::new(None) })
+    }
+
     /// A content that grows, and its writer. A large one of known length lies in the arena, if that has room.
     pub fn grow(announced: Option<u64>, arena: Option<&Arc<Arena>>) -> (Arc<Self>, Writer) {
         let extent = announced.filter(|len| *len >= LARGE).and_then(|len| arena?.take(len));
@@ -102,12 +121,19 @@ impl Content {
         }
     }
 
-    /// The octets and where they lie, if that is in the arena.
-    pub fn lying(&self) -> Option<(&Bytes, &Lies)> {
+    /// Where the octets begin in a file, if the kernel may send this part from there. Whoever holds the content holds
+    /// the place.
+    pub fn lying(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
-            Some(Ok(Whole::Lying(bytes, place))) => Some((bytes, place)),
+            Some(Ok(Whole::Lying(_, place))) => Some((place.arena.file().as_fd(), place.at)),
+            Some(Ok(Whole::Filed(body))) => body.place(span),
             _ => None,
         }
+    }
+
+    /// True if reading it may wait for a disk.
+    pub fn is_filed(&self) -> bool {
+        matches!(self.end.get(), Some(Ok(Whole::Filed(_))))
     }
 
     /// The exact length: of a complete content, or as announced for a growing one.
@@ -135,7 +161,12 @@ impl Content {
     /// Opens a reader on a part, or on everything; `None` if the front is gone already.
     pub fn read(self: &Arc<Self>, part: Option<Span>) -> Option<Reader> {
         let (at, end) = part.map_or((0, None), |span| (span.start, Some(span.end)));
-        let mut reader = Reader { content: Arc::clone(self), at, end, place: None };
+        let mut reader = Reader { content: Arc::clone(self), at, end, place: None, file: None };
+        if let Some(Ok(Whole::Filed(body))) = self.end.get() {
+            let span = Span { start: at, end: end.unwrap_or_else(|| body.length()).min(body.length()) };
+            reader.file = Some(Arc::clone(body).open(span));
+            return Some(reader);
+        }
         if self.end.get().is_none()
             && let Some(growing) = &mut *self.growing.lock()
         {
@@ -153,6 +184,7 @@ impl Whole {
         match self {
             Self::One(bytes) | Self::Lying(bytes, _) => bytes.len() as u64,
             Self::Many(pieces) => pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64),
+            Self::Filed(body) => body.length(),
         }
     }
 
@@ -160,6 +192,8 @@ impl Whole {
         match self {
             Self::One(bytes) | Self::Lying(bytes, _) => usize::try_from(at).ok().filter(|at| *at < bytes.len()).map(|at| bytes.slice(at..)),
             Self::Many(pieces) => piece_at(pieces, at),
+            // A reader of a file has it open.
+            Self::Filed(_) => None,
         }
     }
 }
@@ -410,6 +444,7 @@ pub struct Reader {
     at: u64,
     end: Option<u64>,
     place: Option<usize>,
+    file: Option<Box<dyn Source>>,
 }
 
 impl Reader {
@@ -422,6 +457,13 @@ impl Reader {
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.end.is_some_and(|end| self.at >= end) {
             return Poll::Ready(None);
+        }
+        if let Some(file) = &mut self.file {
+            let piece = std::task::ready!(file.poll_piece(cx));
+            if let Some(Ok(octets)) = &piece {
+                self.at += octets.len() as u64;
+            }
+            return Poll::Ready(piece);
         }
         let piece = match self.content.end.get() {
             Some(Ok(whole)) => whole.at(self.at),
@@ -542,10 +584,11 @@ mod tests {
                 writer.push(piece);
                 tokio::task::yield_now().await;
             }
-            assert!(content.lying().is_none(), "not before it is whole");
+            let all_of_it = Span { start: 0, end: 100_000 };
+            assert!(content.lying(all_of_it).is_none(), "not before it is whole");
             assert!(writer.finish());
             assert_eq!(follow.await.unwrap().unwrap(), all);
-            assert_eq!(content.lying().unwrap().0, &all);
+            assert!(content.lying(all_of_it).is_some() && content.whole().unwrap() == &all);
             assert_eq!(collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(), &all[5..70_000]);
             drop(content);
             assert_eq!(arena.free(), 1 << 20);
@@ -560,7 +603,7 @@ mod tests {
             writer.push(&[1; 15_000]);
             writer.push(&[2; 15_000]);
             assert!(!writer.finish());
-            assert!(content.is_broken() && content.lying().is_none());
+            assert!(content.is_broken() && content.lying(Span { start: 0, end: 1 }).is_none());
             drop(content);
             assert_eq!(arena.free(), 1 << 20);
         });

@@ -14,13 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Level, RunArgs, certs, fail};
+use crate::cache::invalidations::Validity;
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
-use crate::exchange::key::LogNumber;
+use crate::exchange::stored::Stored;
 use crate::flow::{Core, Edge};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::tickets::Tickets;
@@ -31,6 +32,9 @@ use crate::origin::client::Client;
 use crate::origin::pool::Gates;
 use crate::record::access_log::LogQueue;
 use crate::region::forward::Forwarder;
+use crate::store::disk::Disk;
+use crate::store::disk::files::Folder;
+use crate::store::disk::keeper::Keeper;
 use crate::store::log::Log;
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -82,7 +86,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
     let edge = Edge::new(Arc::clone(&site), node, clock.clone());
     for record in &records {
-        edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
+        edge.apply(record);
         if let Some((edge_log, number)) = &record.from {
             edge.applied.note(edge_log, *number);
         }
@@ -90,6 +94,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let (draining, drained) = watch::channel(false);
     let log = Arc::new(log);
     edge.keep_log(Arc::clone(&log));
+    let keeper = start_disk(&edge, &site, &log)?;
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),
@@ -110,10 +115,24 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
     runtime.block_on(leave(&control, site.limits.drain));
     control.access_log.flush();
+    // What waits is written, so that the next start finds it.
+    keeper.into_iter().for_each(Keeper::stop);
     // Workers end by themselves once their connections have; the process does not wait for stragglers.
     drop(workers);
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// The disk tier comes after the log: what the log makes old must not be served for a moment.
+fn start_disk(edge: &Arc<Edge>, site: &Site, log: &Log) -> Result<Option<Keeper>, String> {
+    let Some(settings) = &site.store.disk else { return Ok(None) };
+    let failed = |error: std::io::Error| format!("the disk store {}: {error}", settings.path.display());
+    let folder = Folder::open(&settings.path).map_err(failed)?;
+    let disk = Disk::open(Box::new(folder), settings.clone(), log.last()).map_err(failed)?;
+    edge.keep_disk(Arc::clone(&disk));
+    let judge = Arc::clone(edge);
+    let is_dead = move |stored: &Stored| judge.invalidations.validity(stored) == Validity::Hard;
+    Keeper::start(disk, Box::new(is_dead)).map(Some).map_err(failed)
 }
 
 fn lock_folder(data: &Path) -> Result<File, String> {

@@ -12,7 +12,7 @@ use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
-use crate::distribution::site::{Admin, Listen, LogSettings, Network, Site, StoreSettings, TlsPolicy, Transport};
+use crate::distribution::site::{Admin, DiskSettings, Listen, LogSettings, Network, Site, StoreSettings, TlsPolicy, Transport};
 use crate::semantics::time::Timestamp;
 
 /// What the steps share.
@@ -42,7 +42,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let data = main.string("data").map_or_else(|| super::at(&folder, "../.foreshore"), |found| super::at(&folder, found.value));
     let listen = listen(main);
     let admin = admin(main, &mut scope);
-    let store = store(main);
+    let store = store(main, &data, &mut scope);
     let tls_policy = tls_policy(main);
     let region = region(main, &mut scope);
     let trusted_edges = trusted_edges(main, &mut scope);
@@ -207,8 +207,8 @@ fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     Admin { listen: address, token, transport }
 }
 
-fn store(main: &mut Table<'_>) -> StoreSettings {
-    let usual = StoreSettings { memory: 256 << 20, max_object: 32 << 20 };
+fn store(main: &mut Table<'_>, data: &Path, scope: &mut Scope<'_>) -> StoreSettings {
+    let usual = StoreSettings { memory: 256 << 20, max_object: 32 << 20, disk: None };
     let Some(mut table) = main.table("store") else { return usual };
     let memory = table.size("memory").map_or(usual.memory, |found| found.value);
     let max_object = table.size("max_object");
@@ -221,8 +221,34 @@ fn store(main: &mut Table<'_>) -> StoreSettings {
             Some("an object that fills the store would evict everything else".into()),
         );
     }
+    let disk = table.table("disk").and_then(|disk| disk_tier(disk, data, scope));
     table.finish();
-    StoreSettings { memory, max_object: max_object.map_or(memory / 8, |found| found.value) }
+    StoreSettings { memory, max_object: max_object.map_or(memory / 8, |found| found.value), disk }
+}
+
+/// Less than this is no room for a disk tier.
+const DISK_MIN: u64 = 16 << 20;
+
+fn disk_tier(mut table: Table<'_>, data: &Path, scope: &mut Scope<'_>) -> Option<DiskSettings> {
+    let folder = scope.folder(table.source());
+    let path = table.string("path").map_or_else(|| data.join("store"), |found| super::at(&folder, found.value));
+    let size = table.size("size");
+    match &size {
+        None => table.missing("size", "10GiB"),
+        Some(found) if found.value < DISK_MIN => {
+            table.problem(&found.span, "store.disk.size is too small to be of use", Some("the least is \"16MiB\"".into()));
+        }
+        Some(_) => {}
+    }
+    let queue = table.size("queue").map_or(64 << 20, |found| found.value);
+    let scrub = table.size("scrub").map_or(8 << 20, |found| found.value);
+    let objects = table.number("objects", 1000, u64::from(u32::MAX)).map_or(10_000_000, |found| found.value);
+    let has_key = table.has("key");
+    let key = table.table("key").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    table.finish();
+    // Without its key nothing may be written: it would lie there in clear.
+    let size = size.filter(|found| found.value >= DISK_MIN)?.value;
+    (key.is_some() == has_key).then_some(DiskSettings { path, size, queue, scrub, objects, key })
 }
 
 fn tls_policy(main: &mut Table<'_>) -> TlsPolicy {

@@ -139,16 +139,19 @@ impl Control {
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let edge = &this.edge;
-            let apply = |record: &Record| {
-                edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
-            };
+            let apply = |record: &Record| edge.apply(record);
             let record = this.log.accept(record, apply).map_err(|error| Wrong::NotWritten(error.to_string()))?;
             let (covered, _) = this.covered(&record.distribution, &record.matchers, 0);
             Ok((record, covered))
         });
         let done = work.await.map_err(|error| Wrong::NotWritten(error.to_string()))??;
-        if done.0.severity == Severity::Hard && done.1 > 0 {
-            self.sweep();
+        if done.0.severity == Severity::Hard {
+            if let Some(disk) = self.edge.disk() {
+                disk.sweep_soon();
+            }
+            if done.1 > 0 {
+                self.sweep();
+            }
         }
         Ok(done)
     }
@@ -164,7 +167,7 @@ impl Control {
                 }
             });
             for stored in &dead {
-                this.edge.store.remove(stored);
+                this.edge.forget(stored);
             }
         });
     }

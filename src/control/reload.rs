@@ -81,6 +81,12 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
     differs(old.listen.workers != new.listen.workers, "listen.workers");
     differs(old.admin.listen != new.admin.listen, "admin.listen");
     differs(old.store.memory != new.store.memory, "store.memory");
+    let is_same_disk = match (&old.store.disk, &new.store.disk) {
+        (Some(old), Some(new)) => old.is_like(new),
+        (None, None) => true,
+        _ => false,
+    };
+    differs(!is_same_disk, "store.disk");
     differs(old.data != new.data, "data");
     differs(old.limits.connections != new.limits.connections, "limits.connections");
     differs(old.limits.invalidations != new.limits.invalidations, "limits.invalidations");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Control;
 use crate::record::metrics::{family, single};
 use crate::semantics::time::format_rfc3339;
+use crate::store::Disk;
 
 impl Control {
     /// The state of the edge as JSON.
@@ -37,6 +38,11 @@ impl Control {
             "distributions": distributions,
             "certificates": certificates,
             "store": { "bytes": store.bytes, "limit": store.limit, "objects": store.objects, "evictions": store.evictions },
+            "disk": self.edge.disk().map(|disk| {
+                let disk = disk.stats();
+                json!({ "bytes": disk.bytes, "limit": disk.limit, "objects": disk.objects, "segments": disk.segments,
+                        "waiting": disk.waiting, "loaded": disk.is_loaded, "writing": disk.is_writing })
+            }),
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
@@ -54,6 +60,9 @@ impl Control {
         single(&mut out, "foreshore_store_limit_bytes", "gauge", "The most it may take.", store.limit);
         single(&mut out, "foreshore_store_objects", "gauge", "Stored responses.", store.objects);
         single(&mut out, "foreshore_store_evictions_total", "counter", "Responses evicted to make room.", store.evictions);
+        if let Some(disk) = self.edge.disk() {
+            disk_metrics(disk, &mut out);
+        }
         let tally = &self.edge.tally;
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
@@ -103,5 +112,36 @@ impl Control {
             out.push_str(&format!("foreshore_certificate_expiry_seconds{{file=\"{file}\"}} {}\n", certificate.not_after.secs()));
         }
         out
+    }
+}
+
+fn disk_metrics(disk: &Disk, out: &mut String) {
+    let (stats, tally) = (disk.stats(), &disk.tally);
+    for (name, help, value) in [
+        ("foreshore_disk_bytes", "Octets of the disk store's files.", stats.bytes),
+        ("foreshore_disk_limit_bytes", "The most they may take.", stats.limit),
+        ("foreshore_disk_objects", "Responses on the disk.", stats.objects),
+        ("foreshore_disk_segments", "Files they lie in.", stats.segments),
+        ("foreshore_disk_index_bytes", "Octets of memory that the index of the disk store takes.", stats.index_bytes),
+        ("foreshore_disk_waiting_bytes", "Octets that wait to be written.", stats.waiting),
+        ("foreshore_disk_loaded", "1 once everything on the disk was found after a start.", u64::from(stats.is_loaded)),
+        ("foreshore_disk_writing", "0 while the disk is left alone because it failed.", u64::from(stats.is_writing)),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    for (name, help, count) in [
+        ("foreshore_disk_hits_total", "Responses brought back from the disk.", &tally.hits),
+        ("foreshore_disk_writes_total", "Responses written.", &tally.writes),
+        ("foreshore_disk_written_bytes_total", "Octets of them.", &tally.written_bytes),
+        ("foreshore_disk_moved_bytes_total", "Octets written again to keep what is used and to close gaps.", &tally.moved_bytes),
+        ("foreshore_disk_evictions_total", "Responses that left to make room.", &tally.evictions),
+        ("foreshore_disk_refused_total", "Responses not admitted: the queue was full, or the disk failed.", &tally.refused),
+        ("foreshore_disk_corrupt_total", "Responses dropped because they were not what was written.", &tally.corrupt),
+        ("foreshore_disk_read_errors_total", "Reads that failed.", &tally.read_errors),
+        ("foreshore_disk_write_errors_total", "Writes that failed.", &tally.write_errors),
+        ("foreshore_disk_slow_total", "Reads given up because they took too long.", &tally.slow),
+        ("foreshore_disk_scrubbed_bytes_total", "Octets read in the background to check them.", &tally.scrubbed_bytes),
+    ] {
+        single(out, name, "counter", help, count.load(Ordering::Relaxed));
     }
 }

@@ -92,10 +92,35 @@ pub enum Transport {
 }
 
 /// How much may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreSettings {
     pub memory: u64,
     pub max_object: u64,
+    pub disk: Option<DiskSettings>,
+}
+
+/// The disk tier behind the memory.
+#[derive(Clone, Debug)]
+pub struct DiskSettings {
+    pub path: PathBuf,
+    /// The most octets of files.
+    pub size: u64,
+    /// Octets of responses that wait to be written; beyond them none is admitted.
+    pub queue: u64,
+    /// Octets a second that are read in the background to check them; 0 for none.
+    pub scrub: u64,
+    /// The most responses.
+    pub objects: u64,
+    /// What it is encrypted under.
+    pub key: Option<Secret<String>>,
+}
+
+impl DiskSettings {
+    /// Says whether two of them can be told apart by anything but their secret.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.path.clone(), one.size, one.queue, one.scrub, one.objects, one.key.is_some());
+        of(self) == of(other)
+    }
 }
 
 /// CloudFront's security policies that rustls can honour.

@@ -152,6 +152,24 @@ impl StoredHead {
         Self { lines: lines.into_boxed_slice(), etag, last_modified }
     }
 
+    /// Takes lines as [`Self::lines`] gave them; `None` if they are not such.
+    pub fn from_lines(lines: &[u8]) -> Option<Self> {
+        let (mut etag, mut last_modified, mut at) = (None, None, 0);
+        while at < lines.len() {
+            let end = at + memchr::memchr(b'\n', &lines[at..])?;
+            let line = lines[at..end].strip_suffix(b"\r")?;
+            let colon = memchr::memchr(b':', line).filter(|colon| line.get(colon + 1) == Some(&b' '))?;
+            let span = Some(((at + colon + 2) as u32, (at + line.len()) as u32));
+            if line[..colon].eq_ignore_ascii_case(b"etag") {
+                etag = etag.or(span);
+            } else if line[..colon].eq_ignore_ascii_case(b"last-modified") {
+                last_modified = last_modified.or(span);
+            }
+            at = end + 1;
+        }
+        Some(Self { lines: lines.into(), etag, last_modified })
+    }
+
     /// All lines, ready to be sent on HTTP/1.
     pub fn lines(&self) -> &[u8] {
         &self.lines
@@ -222,6 +240,8 @@ pub struct Live {
     pub in_main: AtomicBool,
     /// Octets this response has in the store's account; 0 once it has left.
     pub accounted: AtomicU64,
+    /// It is on the disk too, or on its way there.
+    pub on_disk: AtomicBool,
     /// Milliseconds since the epoch until which it stands in for a failing origin without asking again.
     pub stands_in_until: AtomicU64,
 }

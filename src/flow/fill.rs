@@ -93,7 +93,7 @@ impl Core {
             Came::Relay(why, reply) => {
                 Marks { core: self, key: &together, asked, errand }.mark();
                 if let Some(old) = old {
-                    self.edge.store.remove(&old);
+                    self.edge.forget(&old);
                 }
                 return Ok((why, reply));
             }
@@ -130,7 +130,7 @@ impl Core {
                 marks.mark();
                 if let Some(old) = old {
                     // What the origin no longer lets us keep, it no longer vouches for.
-                    self.edge.store.remove(&old);
+                    self.edge.forget(&old);
                 }
                 ticket.hand_over(why, *reply);
             }
@@ -257,10 +257,18 @@ impl Core {
         let hold = writer.is_some().then(|| stored.content.read(None));
         self.edge.store.insert(&stored);
         if let Some(old) = old {
-            self.edge.store.remove(&old);
+            // On the disk the new one takes the old one's place, once it is whole.
+            if old.selector == stored.selector {
+                self.edge.store.remove(&old);
+            } else {
+                self.edge.forget(&old);
+            }
         }
         marks.unmark_if_shareable(&stored);
         ticket.land(FillEnd::Kept(Arc::clone(&stored)));
+        if writer.is_none() {
+            self.edge.offer(&stored);
+        }
         if let Some(writer) = writer {
             self.pump(marks.errand, &stored, body, writer, hold.flatten()).await;
         }
@@ -301,7 +309,7 @@ impl Core {
                 None => break,
                 Some(Ok(piece)) => piece,
                 Some(Err(why)) => {
-                    self.edge.store.remove(stored);
+                    self.edge.forget(stored);
                     Tally::add(&self.edge.tally.fills_broken);
                     return writer.break_off(why);
                 }
@@ -312,7 +320,7 @@ impl Core {
                 let room = writer.len() + piece.len() as u64 <= max && self.edge.store.grow(stored, more) == Ok(true);
                 if !room {
                     kept = false;
-                    self.edge.store.remove(stored);
+                    self.edge.forget(stored);
                     Tally::add(&self.edge.tally.not_stored_full);
                     // Whoever waits for this fetch must hold its front before it can be let go of.
                     wait_for_readers(&writer).await;
@@ -331,9 +339,10 @@ impl Core {
         if writer.finish() {
             if kept {
                 self.edge.store.settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
+                self.edge.offer(stored);
             }
         } else {
-            self.edge.store.remove(stored);
+            self.edge.forget(stored);
             Tally::add(&self.edge.tally.fills_broken);
         }
     }
@@ -349,13 +358,15 @@ impl Core {
         let content = Arc::clone(&old.content);
         let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
         fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);
-        let weight = fresh.weight(fresh.content.length().unwrap_or(0));
+        let body = if fresh.content.is_filed() { 0 } else { fresh.content.length().unwrap_or(0) };
+        let weight = fresh.weight(body);
         // The old one leaves first, so that confirming a large response does not count it twice.
         self.edge.store.remove(old);
         if self.edge.store.reserve(weight).is_ok() {
             fresh.live.accounted.store(weight, Ordering::Relaxed);
             self.edge.store.insert(&fresh);
         }
+        self.edge.offer(&fresh);
         fresh
     }
 }

@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod fill;
 pub mod hit;
 pub mod hops;
+pub mod recall;
 pub mod serve;
 pub mod slices;
 
@@ -24,8 +25,8 @@ use crate::exchange::key::LogNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::{AppliedNumbers, Region};
-use crate::store::Memory;
 use crate::store::log::{Log, Record};
+use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
 
 /// A site in force, and what hangs on it.
@@ -50,6 +51,8 @@ pub struct Edge {
     fills: AtomicUsize,
     pub tally: Tally,
     log: OnceLock<Arc<Log>>,
+    disk: OnceLock<Arc<Disk>>,
+    turns: recall::Turns,
     /// Somebody should look at the log: there is something for the parents.
     pub news: tokio::sync::Notify,
     /// How far the logs of trusted edges are in effect here.
@@ -92,6 +95,8 @@ impl Edge {
             fills: AtomicUsize::new(0),
             tally: Tally::default(),
             log: OnceLock::new(),
+            disk: OnceLock::new(),
+            turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
             applied: AppliedNumbers::default(),
             running: ArcSwap::from_pointee(Running { site, counts, region }),
@@ -103,16 +108,38 @@ impl Edge {
         let _ = self.log.set(log);
     }
 
+    /// Gives the edge a disk tier.
+    pub fn keep_disk(&self, disk: Arc<Disk>) {
+        let _ = self.disk.set(disk);
+    }
+
+    /// The disk tier, where there is one.
+    pub fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.get()
+    }
+
+    /// Makes an invalidation of the log take effect, in both tiers.
+    pub fn apply(&self, record: &Record) {
+        let number = LogNumber(record.number);
+        // Before it takes effect: a store that outlives the log must not be trusted.
+        if let Some(disk) = self.disk() {
+            disk.note_log(number);
+        }
+        self.invalidations.apply(&record.distribution, &record.matchers, record.severity, number);
+    }
+
     /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.
     pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
             let record = Record { number: 0, id: String::new(), distribution, matchers, severity: Severity::Hard, at, from: None };
-            let in_force = |record: &Record| {
-                edge.invalidations.apply(&record.distribution, &record.matchers, record.severity, LogNumber(record.number));
-            };
-            let noted = log.map(|log| log.note(record.clone(), in_force));
+            let in_force = |record: &Record| edge.apply(record);
+            // What lies on the disk must not come back after a power cut.
+            let noted = log.map(|log| match edge.disk() {
+                Some(_) => log.accept(record.clone(), in_force),
+                None => log.note(record.clone(), in_force),
+            });
             if !matches!(noted, Some(Ok(_))) {
                 // Without a log, or with a broken one, it still holds for as long as we live.
                 in_force(&Record { number: edge.invalidations.next().0, ..record });

@@ -196,7 +196,7 @@ impl Core {
 
     async fn travel(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {
         let now = errand.request.arrived_at;
-        let found = self.edge.store.find(asked.key);
+        let found = self.find(asked).await;
         match lookup(asked, &found, &self.edge.invalidations, now) {
             Lookup::Fresh(stored) => match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
                 // It outgrew the store between being found and being opened.

@@ -88,7 +88,7 @@ impl Core {
         // Nothing would tell two versions apart.
         if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
             self.mark_unsliced(errand, asked);
-            self.edge.store.remove(&first);
+            self.edge.forget(&first);
             return None;
         }
         Some(self.from_slices(errand, asked, size, &wants, &first, part))
@@ -176,7 +176,7 @@ impl Core {
         let limits = &errand.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
-            let found = self.edge.store.find(&key);
+            let found = self.find(&asked).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
                 Lookup::Fresh(stored) | Lookup::Stale(stored) => {
                     return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now);
@@ -295,9 +295,9 @@ impl SliceBody {
         let part = stored.part.ok_or(BodyError::Truncated)?;
         if Likeness::of(stored, part) != self.like || self.at < part.span.start || self.at >= part.span.end {
             // Another version: neither it nor what we began with may be mixed with anything again.
-            self.core.edge.store.remove(stored);
+            self.core.edge.forget(stored);
             for old in &self.core.edge.store.find(&slice_key(self.key.as_bytes(), self.at.saturating_sub(1) / self.size)) {
-                self.core.edge.store.remove(old);
+                self.core.edge.forget(old);
             }
             return Err(BodyError::Truncated);
         }

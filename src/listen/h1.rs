@@ -289,15 +289,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
 
     // Has the kernel send a body from where it lies, behind its head; false if it could not be sent whole.
     async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span) -> bool {
-        let sent = match (self.io.plain(), stored.content.lying()) {
-            (Some(tcp), Some((_, place))) => {
-                let stall = self.limits.stall;
-                match h1_file::send_head(tcp, &self.out, stall).await {
-                    Ok(()) => h1_file::send_file(tcp, place, span, stall).await,
-                    Err(error) => Err(error),
-                }
-            }
-            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        let stall = self.limits.stall;
+        let sent = match self.io.plain() {
+            Some(tcp) => match h1_file::send_head(tcp, &self.out, stall).await {
+                Ok(()) => h1_file::send_file(tcp, stored, span, stall).await,
+                Err(error) => Err(error),
+            },
+            None => Err(std::io::ErrorKind::Unsupported.into()),
         };
         self.out.clear();
         self.cut |= sent.is_err();
@@ -454,7 +452,7 @@ fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>
     record_hit(worker, &head.request, hit, now);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
-    if is_plain && span.len() >= LARGE && hit.stored.content.lying().is_some() {
+    if is_plain && span.len() >= LARGE && hit.stored.content.lying(span).is_some() {
         return Step::Lying(next, Arc::clone(&hit.stored), span);
     }
     match hit.stored.content.whole() {

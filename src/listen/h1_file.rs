@@ -1,6 +1,8 @@
 //! Bodies that the kernel sends by itself, from where they lie into a socket in clear text.
 
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::SendFlags;
@@ -8,11 +10,13 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::body::arena::Place;
+use crate::exchange::stored::Stored;
 use crate::semantics::ranges::Span;
 
 /// At most this much at a time, so that one fast viewer does not keep a core to itself.
 const TURN: u64 = 1 << 20;
+/// How far apart it is looked whether a file's octets are in memory.
+const LOOK: usize = 64 << 10;
 
 /// Sends a head and says that more follows, so that both can share a segment.
 pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Result<()> {
@@ -24,15 +28,25 @@ pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Res
     Ok(())
 }
 
-/// Sends a part of what lies at a place. Whoever calls holds the octets, so that the place stays theirs.
+/// Sends a part of a stored body from where it lies. Whoever calls holds the body, so that the place stays its own.
 ///
 /// TCP_CORK and TCP_NOTSENT_LOWAT were measured and cost more than they save (tests/bench/README.md).
-pub async fn send_file(tcp: &TcpStream, place: &Place, span: Span, stall: Duration) -> io::Result<()> {
-    let (mut at, end) = (place.at + span.start, place.at + span.end);
+pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall: Duration) -> io::Result<()> {
+    let (file, start) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
+    let may_wait = stored.content.is_filed();
+    let (mut at, end) = (start + span.start, start + span.end);
+    let mut warm = at;
     while at < end {
         let len = usize::try_from((end - at).min(TURN)).unwrap_or(usize::MAX);
+        if may_wait && at >= warm {
+            warm = at + len as u64;
+            if !is_at_hand(file, at, warm) {
+                read_ahead(stored, span, at..warm).await?;
+            }
+        }
         let mut offset = at;
-        let sent = when_writable(tcp, stall, || Ok(rustix::fs::sendfile(tcp, place.arena.file(), Some(&mut offset), len)?)).await?;
+        let len = if may_wait { len.min((warm - at) as usize) } else { len };
+        let sent = when_writable(tcp, stall, || Ok(rustix::fs::sendfile(tcp, file, Some(&mut offset), len)?)).await?;
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -42,6 +56,35 @@ pub async fn send_file(tcp: &TcpStream, place: &Place, span: Span, stall: Durati
         }
     }
     Ok(())
+}
+
+// Looks, without waiting, whether the kernel has these octets of a file in memory: a core must not wait for a disk. It looks
+// at one octet in each of its read-ahead windows, and at the last.
+fn is_at_hand(file: BorrowedFd<'_>, from: u64, to: u64) -> bool {
+    let mut octet = [0u8; 1];
+    let mut is_there = |at: u64| {
+        let buffers = &mut [io::IoSliceMut::new(&mut octet)];
+        matches!(rustix::io::preadv2(file, buffers, at, rustix::io::ReadWriteFlags::NOWAIT), Ok(1))
+    };
+    (from..to).step_by(LOOK).all(&mut is_there) && is_there(to - 1)
+}
+
+// Brings octets of a file into memory, on a thread that may wait.
+async fn read_ahead(stored: &Arc<Stored>, span: Span, octets: std::ops::Range<u64>) -> io::Result<()> {
+    let stored = Arc::clone(stored);
+    let reading = tokio::task::spawn_blocking(move || {
+        let (file, _) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
+        let mut buffer = vec![0; (octets.end - octets.start).min(TURN) as usize];
+        let mut at = octets.start;
+        while at < octets.end {
+            match rustix::io::pread(file, &mut buffer, at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => at += read as u64,
+            }
+        }
+        Ok(())
+    });
+    reading.await.map_err(io::Error::other)?
 }
 
 // Does it at once if the socket takes it, and waits for the viewer otherwise, for `stall` at most.

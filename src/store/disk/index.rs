@@ -1,0 +1,274 @@
+//! What lies where: one small entry for each response on the disk, and an account of each segment.
+//!
+//! Pure. It is told what was written, found, used and removed, and says what is dead; it opens no file.
+
+use std::collections::{HashMap, VecDeque};
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::record::{HEADER, Identity, Line, UNIT, Version};
+
+/// A record's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub identity: Identity,
+    pub segment: u32,
+    /// In units.
+    pub at: u32,
+    /// In units.
+    pub len: u32,
+    pub version: Version,
+    /// Uses of late, up to 3.
+    pub uses: u8,
+}
+
+/// One file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Octets of the file.
+    pub len: u64,
+    /// Octets of records in it that count.
+    pub live: u64,
+    pub entries: u32,
+    /// Tombstones in it: they are needed for as long as anything older may lie there.
+    pub tombstones: u32,
+    /// It holds one large record, and leaves with it.
+    pub is_single: bool,
+    /// Nothing is added to it any more.
+    pub is_sealed: bool,
+}
+
+impl Segment {
+    fn is_empty(&self) -> bool {
+        self.entries == 0 && self.tombstones == 0 && self.is_sealed
+    }
+}
+
+/// Most records looked at for one key: variants beyond this are not found.
+const SAME_KEY: usize = 64;
+
+/// The index.
+#[derive(Default)]
+pub struct Index {
+    entries: HashTable<Entry>,
+    pub segments: HashMap<u32, Segment>,
+    /// Segments, the next to leave first.
+    pub order: VecDeque<u32>,
+    /// What tombstones said, as long as older records may still be found.
+    gone: Option<HashMap<Identity, Version>>,
+    pub used: u64,
+}
+
+impl Index {
+    /// An index that is still being loaded.
+    pub fn loading() -> Self {
+        Self { gone: Some(HashMap::new()), ..Self::default() }
+    }
+
+    /// Everything was found.
+    pub fn loaded(&mut self) {
+        self.gone = None;
+    }
+
+    /// Says whether everything was found.
+    pub fn is_loaded(&self) -> bool {
+        self.gone.is_none()
+    }
+
+    /// Responses that count.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets of memory the entries take.
+    pub fn memory(&self) -> u64 {
+        (self.entries.capacity() * 8 / 7 * (std::mem::size_of::<Entry>() + 1)) as u64
+    }
+
+    /// Adds a segment behind all others.
+    pub fn open(&mut self, id: u32, segment: Segment) {
+        self.used += segment.len;
+        self.segments.insert(id, segment);
+        self.order.push_back(id);
+    }
+
+    /// A segment has become longer.
+    pub fn grew(&mut self, id: u32, octets: u64) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.len += octets;
+            self.used += octets;
+        }
+    }
+
+    /// A segment is gone; what lay in it must have left before.
+    pub fn close(&mut self, id: u32) {
+        if let Some(segment) = self.segments.remove(&id) {
+            self.used -= segment.len;
+        }
+        self.order.retain(|known| *known != id);
+    }
+
+    /// Notes a record that was written or found. Gives the segment that has nothing left because of it, if one has.
+    pub fn put(&mut self, segment: u32, line: &Line) -> Option<u32> {
+        let Line { identity, version, at, len, is_tombstone } = *line;
+        if is_tombstone && let Some(segment) = self.segments.get_mut(&segment) {
+            segment.tombstones += 1;
+        }
+        if let Some(gone) = &mut self.gone {
+            let known = gone.get(&identity).copied();
+            if is_tombstone {
+                gone.insert(identity, version.max(known.unwrap_or_default()));
+            } else if known.is_some_and(|known| known > version) {
+                return None;
+            }
+        }
+        let found = self.entries.find_entry(identity.key, |entry| entry.identity == identity);
+        let emptied = match found {
+            Ok(found) if found.get().version > version => return None,
+            // The same record, moved: the place that was noted last counts.
+            Ok(found) => {
+                let (old, _) = found.remove();
+                self.left(&old)
+            }
+            Err(_) => None,
+        };
+        if !is_tombstone && self.segments.contains_key(&segment) {
+            self.entries.insert_unique(identity.key, Entry { identity, segment, at, len, version, uses: 0 }, |entry| entry.identity.key);
+            if let Some(segment) = self.segments.get_mut(&segment) {
+                segment.live += u64::from(len) * UNIT;
+                segment.entries += 1;
+            }
+        }
+        emptied
+    }
+
+    /// Forgets what is known of an identity. Gives the segment that has nothing left, if one has.
+    pub fn forget(&mut self, identity: Identity) -> (bool, Option<u32>) {
+        match self.entries.find_entry(identity.key, |entry| entry.identity == identity) {
+            Ok(found) => {
+                let (old, _) = found.remove();
+                (true, self.left(&old))
+            }
+            Err(_) => (false, None),
+        }
+    }
+
+    /// Forgets exactly this entry, if it is still known as it was.
+    pub fn forget_entry(&mut self, old: &Entry) -> Option<u32> {
+        let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
+        let (old, _) = self.entries.find_entry(old.identity.key, is_it).ok()?.remove();
+        self.left(&old)
+    }
+
+    // Takes a record out of its segment's account.
+    fn left(&mut self, old: &Entry) -> Option<u32> {
+        let segment = self.segments.get_mut(&old.segment)?;
+        segment.live -= u64::from(old.len) * UNIT;
+        segment.entries -= 1;
+        // While there may be more in it than is known, it stays.
+        (segment.is_empty() && self.gone.is_none()).then_some(old.segment)
+    }
+
+    /// Sealed segments of which nothing counts.
+    pub fn empty(&self) -> Vec<u32> {
+        self.segments.iter().filter(|(_, segment)| segment.is_empty()).map(|(id, _)| *id).collect()
+    }
+
+    /// Says whether every other segment that holds many is younger.
+    pub fn is_oldest(&self, id: u32) -> bool {
+        self.segments.iter().all(|(other, segment)| *other >= id || segment.is_single)
+    }
+
+    /// Says whether writing what counts of a segment to the end gives room back.
+    pub fn is_sparse(&self, id: u32) -> bool {
+        self.segments.get(&id).is_some_and(|segment| {
+            let is_half_dead = segment.entries > 0 && (segment.live + u64::from(segment.tombstones) * HEADER as u64) * 2 < segment.len;
+            segment.is_sealed && !segment.is_single && (is_half_dead || (segment.entries == 0 && self.is_oldest(id)))
+        })
+    }
+
+    /// How many records there are of a key.
+    pub fn count(&self, key: u64) -> usize {
+        self.entries.iter_hash(key).filter(|entry| entry.identity.key == key).take(SAME_KEY).count()
+    }
+
+    /// Every record of a key; notes a use of each.
+    pub fn find(&mut self, key: u64) -> SmallVec<[Entry; 2]> {
+        let mut found = SmallVec::new();
+        for entry in self.entries.iter_hash_mut(key).filter(|entry| entry.identity.key == key).take(SAME_KEY) {
+            entry.uses = (entry.uses + 1).min(3);
+            found.push(*entry);
+        }
+        found
+    }
+
+    /// The entry that a line of a segment stands for, if that still counts.
+    pub fn at(&self, segment: u32, line: &Line) -> Option<Entry> {
+        let is_it = |entry: &Entry| entry.identity == line.identity && (entry.segment, entry.at) == (segment, line.at);
+        self.entries.find(line.identity.key, is_it).copied()
+    }
+
+    /// Clears the uses of an entry.
+    pub fn rest(&mut self, old: &Entry) {
+        let is_it = |entry: &Entry| entry.identity == old.identity;
+        if let Some(entry) = self.entries.find_mut(old.identity.key, is_it) {
+            entry.uses = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(key: u64, version: u64, at: u32, is_tombstone: bool) -> Line {
+        Line { identity: Identity { key, variant: 0 }, version: Version(version), at, len: 2, is_tombstone }
+    }
+
+    #[test]
+    fn an_entry_takes_less_than_a_hundred_octets() {
+        let mut index = Index::default();
+        index.open(1, Segment::default());
+        for at in 0..100_000u32 {
+            index.put(1, &line(u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15), 1, at, false));
+            assert!(at < 1000 || index.memory() / index.len() as u64 <= 100, "{at}: {}", index.memory() / index.len() as u64);
+        }
+    }
+
+    proptest! {
+        // Whatever the order in which records are found, the highest version of each identity is what counts.
+        #[test]
+        fn the_order_of_finding_does_not_matter(
+            records in proptest::collection::vec((0u64..4, 1u64..40, any::<bool>()), 0..30), seed in any::<u64>(),
+        ) {
+            let mut known = std::collections::HashMap::new();
+            for (at, (key, version, dead)) in records.iter().enumerate() {
+                // A version is a place, so no two records share one.
+                known.entry(*version).or_insert((at as u32, *key, *dead));
+            }
+            let mut lines: Vec<Line> = known.iter().map(|(version, (at, key, dead))| line(*key, *version, *at, *dead)).collect();
+            lines.sort_by_key(|line| (line.version.0.wrapping_mul(seed | 1)).rotate_left(17));
+            let mut index = Index::loading();
+            index.open(7, Segment { len: 5, ..Segment::default() });
+            for line in &lines {
+                index.put(7, line);
+            }
+            index.loaded();
+            let mut live = 0;
+            for key in 0..4 {
+                let highest = lines.iter().filter(|line| line.identity.key == key).max_by_key(|line| line.version);
+                let want = highest.filter(|line| !line.is_tombstone).map(|line| line.at);
+                prop_assert_eq!(index.find(key).first().map(|entry| entry.at), want);
+                live += u64::from(want.is_some());
+            }
+            prop_assert_eq!((index.len() as u64, index.segments[&7].live, u64::from(index.segments[&7].entries)), (live, live * 32, live));
+        }
+    }
+}

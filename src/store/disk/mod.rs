@@ -1,0 +1,476 @@
+//! The disk tier: what was stored, found again after a crash, and never in a viewer's way.
+//!
+//! Responses are appended to *segments*, files that are written once from front to back; a large one has a segment to
+//! itself. The segments are all there is: each ends in a footer that says what lies in it, and where there is none (a
+//! crash), its records are read one by one as far as they are whole. Of two records of one response the later counts.
+//! Space returns by removing whole segments, the oldest first; what was used of late moves on to the newest.
+//!
+//! Everything here blocks. Viewers never wait for a write: `offer` puts into a bounded queue, one thread empties it.
+
+pub mod body;
+pub mod files;
+pub mod index;
+pub mod keeper;
+pub mod load;
+pub mod record;
+pub mod seal;
+#[cfg(test)]
+mod tests;
+pub mod work;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
+
+use self::body::Filed;
+use self::files::{DiskFile, Files};
+use self::index::{Entry, Index, Segment};
+use self::record::{HEADER, Header, Identity, PIECE, UNIT};
+use self::seal::Seal;
+use self::work::Work;
+use crate::body::{Arena, Content};
+use crate::distribution::site::DiskSettings;
+use crate::exchange::key::LogNumber;
+use crate::exchange::stored::{Reuse, Stored};
+
+/// Bodies up to here are read whole when they are found; longer ones are read as they are sent.
+const WHOLE: u64 = 1 << 20;
+/// Records from here on have a segment to themselves.
+const SINGLE: u64 = 1 << 20;
+/// The most files held open.
+const OPEN_MAX: usize = 256;
+/// How long nothing is written after a write failed.
+const REST: Duration = Duration::from_secs(5);
+/// Most jobs that wait, whatever they weigh.
+const JOBS_MAX: usize = 65_536;
+
+/// Events and states, for metrics.
+#[derive(Default)]
+pub struct DiskTally {
+    pub hits: AtomicU64,
+    pub writes: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub moved_bytes: AtomicU64,
+    pub evictions: AtomicU64,
+    pub refused: AtomicU64,
+    pub corrupt: AtomicU64,
+    pub read_errors: AtomicU64,
+    pub write_errors: AtomicU64,
+    pub scrubbed_bytes: AtomicU64,
+    pub slow: AtomicU64,
+}
+
+/// What the disk tier holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    pub bytes: u64,
+    pub limit: u64,
+    pub objects: u64,
+    pub segments: u64,
+    pub index_bytes: u64,
+    pub waiting: u64,
+    pub is_loaded: bool,
+    pub is_writing: bool,
+}
+
+/// The disk tier.
+pub struct Disk {
+    files: Box<dyn Files>,
+    pub settings: DiskSettings,
+    seal: Option<Arc<Seal>>,
+    seed: [u8; 16],
+    pub(super) index: Mutex<Index>,
+    open: Mutex<HashMap<u32, Arc<dyn DiskFile>>>,
+    queue: Mutex<Queue>,
+    news: Condvar,
+    work: Mutex<Work>,
+    /// Segments of which nothing counts, to be removed after the next sync.
+    doomed: Mutex<Vec<u32>>,
+    /// Something was written or removed since the last sync.
+    is_dirty: AtomicBool,
+    /// Somebody invalidated something: dead responses are to be looked for.
+    sweep: AtomicBool,
+    /// How far the invalidation log was in effect, written over and over.
+    head: Mutex<Option<(Arc<dyn DiskFile>, u64)>>,
+    me: Weak<Self>,
+    /// Since when nothing is written, after an error.
+    resting: Mutex<Option<Instant>>,
+    ending: AtomicBool,
+    pub tally: DiskTally,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    octets: u64,
+}
+
+enum Job {
+    Put(Arc<Stored>, u64),
+    Gone(Identity),
+    /// Nothing of this segment counts any more.
+    Close(u32),
+}
+
+/// Something that lies on the disk, without its body.
+pub struct Seen {
+    pub header: Header,
+    pub stored: Stored,
+}
+
+impl Disk {
+    /// Opens a folder. What lies in it is found by [`Self::load`]. `log` is the last number of the invalidation log.
+    pub fn open(files: Box<dyn Files>, settings: DiskSettings, log: LogNumber) -> io::Result<Arc<Self>> {
+        let found = load::begin(&*files, settings.key.as_ref(), log)?;
+        let mut index = Index::loading();
+        for (id, len) in &found.segments {
+            index.open(*id, Segment { len: *len, is_sealed: true, ..Segment::default() });
+        }
+        let next = found.segments.last().map_or(1, |(id, _)| id + 1);
+        Ok(Arc::new_cyclic(|me| Self {
+            files,
+            seal: found.seal.map(Arc::new),
+            seed: found.seed,
+            index: Mutex::new(index),
+            open: Mutex::default(),
+            queue: Mutex::default(),
+            news: Condvar::new(),
+            work: Mutex::new(Work::new(next, segment_size(settings.size))),
+            doomed: Mutex::default(),
+            is_dirty: AtomicBool::new(false),
+            sweep: AtomicBool::new(false),
+            head: Mutex::new(Some((found.head, log.0))),
+            me: Weak::clone(me),
+            resting: Mutex::new(None),
+            ending: AtomicBool::new(false),
+            tally: DiskTally::default(),
+            settings,
+        }))
+    }
+
+    // Keyed, so that nobody outside can make two keys meet; stable, so that it is the same after a restart.
+    fn hash(&self, octets: &[&[u8]]) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.seed);
+        octets.iter().for_each(|part| context.update(part));
+        context.finish().as_ref().try_into().unwrap_or_default()
+    }
+
+    fn key_hash(&self, key: &[u8]) -> u64 {
+        u64::from_le_bytes(self.hash(&[b"k", key])[..8].try_into().unwrap_or_default())
+    }
+
+    fn identity(&self, stored: &Stored) -> Identity {
+        let mut selector = Vec::new();
+        for (name, value) in &stored.selector.0 {
+            selector.extend_from_slice(name.as_str().as_bytes());
+            selector.push(u8::from(value.is_some()));
+            selector.extend_from_slice(&(value.as_ref().map_or(0, |value| value.len()) as u64).to_le_bytes());
+            selector.extend_from_slice(value.as_deref().unwrap_or_default());
+        }
+        let variant = self.hash(&[b"v", stored.key.as_bytes(), &[0], &selector]);
+        Identity { key: self.key_hash(stored.key.as_bytes()), variant: u32::from_le_bytes(variant[..4].try_into().unwrap_or_default()) }
+    }
+
+    /// How many responses may lie there for a key.
+    pub fn count(&self, key: &[u8]) -> usize {
+        let hash = self.key_hash(key);
+        self.index.lock().count(hash)
+    }
+
+    /// Offers a whole response for being kept. Never waits; what is refused is forgotten, lest an older one come back.
+    pub fn offer(&self, stored: &Arc<Stored>) {
+        let identity = self.identity(stored);
+        let octets = stored.content.length().unwrap_or(0) + stored.head.lines().len() as u64 + 256;
+        let is_worth_it = is_worth_it(stored) && stored.content.is_complete() && octets <= self.largest();
+        // From here on what lay there before is old, written or not.
+        let was_there = self.drop_identity(identity);
+        let mut queue = self.queue.lock();
+        if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
+            stored.live.on_disk.store(true, Ordering::Relaxed);
+            queue.octets += octets;
+            queue.jobs.push_back(Job::Put(Arc::clone(stored), octets));
+            self.news.notify_one();
+            return;
+        }
+        // An older one that is found at the next start, or waits to be written, must not take its place.
+        let is_older_about = was_there || !queue.jobs.is_empty();
+        drop(queue);
+        if is_worth_it {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_older_about || !self.index.lock().is_loaded() {
+            self.say_gone(identity);
+        }
+    }
+
+    /// Forgets a response, now and after a restart.
+    pub fn forget(&self, stored: &Stored) {
+        let identity = self.identity(stored);
+        if self.drop_identity(identity) || stored.live.on_disk.load(Ordering::Relaxed) || !self.index.lock().is_loaded() {
+            self.say_gone(identity);
+        }
+    }
+
+    fn say_gone(&self, identity: Identity) {
+        let mut queue = self.queue.lock();
+        if queue.jobs.len() < JOBS_MAX {
+            queue.jobs.push_back(Job::Gone(identity));
+            self.news.notify_one();
+        }
+    }
+
+    fn drop_identity(&self, identity: Identity) -> bool {
+        let (was_there, emptied) = self.index.lock().forget(identity);
+        self.close_later(emptied);
+        was_there
+    }
+
+    // Removing a file may take long; whoever serves viewers leaves it to others.
+    fn close_later(&self, emptied: Option<u32>) {
+        if let Some(id) = emptied {
+            self.queue.lock().jobs.push_back(Job::Close(id));
+            self.news.notify_one();
+        }
+    }
+
+    fn drop_entry(&self, entry: &Entry) {
+        let emptied = self.index.lock().forget_entry(entry);
+        self.close_later(emptied);
+    }
+
+    // Removes a segment of which nothing counts any more. Whoever reads from it goes on reading.
+    fn close(&self, id: u32) {
+        self.open.lock().remove(&id);
+        if let Err(error) = self.files.remove(&name_of(id)) {
+            tracing::warn!(segment = id, %error, "a segment could not be removed");
+        }
+        self.index.lock().close(id);
+        self.is_dirty.store(true, Ordering::Relaxed);
+    }
+
+    fn file(&self, id: u32) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = self.open.lock().get(&id) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.files.open(&name_of(id))?;
+        let mut open = self.open.lock();
+        if open.len() >= OPEN_MAX {
+            // Those that nobody uses; they are opened again when they are asked for.
+            open.retain(|_, file| Arc::strong_count(file) > 1);
+        }
+        open.insert(id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Reads what lies there for a key. Blocks.
+    pub fn recall(&self, key: &[u8], arena: Option<&Arc<Arena>>) -> SmallVec<[Arc<Stored>; 2]> {
+        let found = self.index.lock().find(self.key_hash(key));
+        found.iter().filter_map(|entry| self.read(entry, key, arena)).collect()
+    }
+
+    // One record, checked; what is damaged is forgotten.
+    fn read(&self, entry: &Entry, key: &[u8], arena: Option<&Arc<Arena>>) -> Option<Arc<Stored>> {
+        match self.try_read(entry, arena) {
+            Ok(Some(stored)) => {
+                // Two keys may share a hash; they never share an answer.
+                (stored.key.as_bytes() == key).then(|| {
+                    self.tally.hits.fetch_add(1, Ordering::Relaxed);
+                    Arc::new(stored)
+                })
+            }
+            Ok(None) => {
+                self.is_bad(entry, &io::ErrorKind::InvalidData.into());
+                None
+            }
+            Err(error) => {
+                self.is_bad(entry, &error);
+                None
+            }
+        }
+    }
+
+    // Damaged, or not to be read: dropped, counted, and fetched again by whoever asks next.
+    fn is_bad(&self, entry: &Entry, error: &io::Error) {
+        if self.index.lock().segments.contains_key(&entry.segment) {
+            let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+            let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
+            count.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(segment = entry.segment, unit = entry.at, %error, "a stored response is damaged or cannot be read, and is dropped");
+        }
+        self.drop_entry(entry);
+    }
+
+    fn try_read(&self, entry: &Entry, arena: Option<&Arc<Arena>>) -> io::Result<Option<Stored>> {
+        let file = self.file(entry.segment)?;
+        let at = u64::from(entry.at) * UNIT;
+        let len = u64::from(entry.len) * UNIT;
+        // A short record in one call; of a long one the front.
+        let front = len.min(WHOLE + (64 << 10)) as usize;
+        let mut octets = vec![0; front.min(if len > WHOLE { 8 << 10 } else { front })];
+        file.read_at(&mut octets, at)?;
+        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
+        if header.octets() != len {
+            return Ok(None);
+        }
+        let whole = (header.body <= WHOLE).then(|| header.octets() as usize);
+        let want = whole.unwrap_or(header.body_at() as usize);
+        if octets.len() < want {
+            octets.resize(want, 0);
+            file.read_at(&mut octets, at)?;
+        }
+        let Some(meta) = self.open_meta(&header, &octets) else { return Ok(None) };
+        let content = if header.body == 0 {
+            Content::complete(Bytes::new())
+        } else if whole.is_some() {
+            match self.open_body(&header, &octets) {
+                Some(body) => content_of(&body, arena),
+                None => return Ok(None),
+            }
+        } else {
+            let mut table = vec![0; (header.pieces() * 4 + 4) as usize];
+            file.read_at(&mut table, at + header.table_at())?;
+            let Some(crcs) = record::decode_table(&table, header.pieces()) else { return Ok(None) };
+            let bad = body::Bad { disk: Weak::clone(&self.me), entry: *entry };
+            Content::filed(Arc::new(Filed::new(file, at, header, crcs, self.seal.clone(), bad)))
+        };
+        let stored = record::decode_meta(&meta, content);
+        if let Some(stored) = &stored {
+            stored.live.on_disk.store(true, Ordering::Relaxed);
+        }
+        Ok(stored)
+    }
+
+    fn open_meta(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
+        let octets = record.get(HEADER..HEADER + header.meta as usize)?;
+        if crc32fast::hash(octets) != header.meta_crc {
+            return None;
+        }
+        let mut meta = octets.to_vec();
+        match (&self.seal, header.is_sealed) {
+            (Some(seal), true) => seal.open(header, seal::META, &mut meta)?,
+            (_, false) => {}
+            (None, true) => return None,
+        }
+        Some(meta)
+    }
+
+    fn open_body(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
+        let crcs = record::decode_table(record.get(header.table_at() as usize..)?, header.pieces())?;
+        let mut body = Vec::with_capacity(header.body as usize);
+        let stored = record.get(header.body_at() as usize..header.table_at() as usize)?;
+        for (at, piece) in stored.chunks(PIECE + header.overhead() as usize).enumerate() {
+            body::open_piece(header, self.seal.as_deref(), at as u64, crcs[at], piece.to_vec())
+                .map(|piece| body.extend_from_slice(&piece))?;
+        }
+        Some(body)
+    }
+
+    /// The largest record there may be: several must fit.
+    fn largest(&self) -> u64 {
+        self.settings.size / 4
+    }
+
+    fn is_resting(&self) -> bool {
+        self.resting.lock().is_some_and(|since| since.elapsed() < REST)
+    }
+
+    /// What the tier holds now.
+    pub fn stats(&self) -> DiskStats {
+        let index = self.index.lock();
+        DiskStats {
+            bytes: index.used,
+            limit: self.settings.size,
+            objects: index.len() as u64,
+            segments: index.segments.len() as u64,
+            index_bytes: index.memory(),
+            waiting: self.queue.lock().octets,
+            is_loaded: index.is_loaded(),
+            is_writing: !self.is_resting(),
+        }
+    }
+
+    /// Shows everything that lies there, without bodies, segment by segment. Blocks, and takes as long as the disk does.
+    pub fn visit(&self, mut see: impl FnMut(&Seen)) {
+        let ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
+        for id in ids {
+            let lines = self.lines(id).unwrap_or_default();
+            for line in &lines {
+                let Some(entry) = self.index.lock().at(id, line) else { continue };
+                if let Ok(Some(seen)) = self.see(&entry) {
+                    see(&seen);
+                }
+            }
+        }
+    }
+
+    fn see(&self, entry: &Entry) -> io::Result<Option<Seen>> {
+        let file = self.file(entry.segment)?;
+        let at = u64::from(entry.at) * UNIT;
+        let mut octets = vec![0; (u64::from(entry.len) * UNIT).min(1024) as usize];
+        file.read_at(&mut octets, at)?;
+        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
+        if (octets.len() as u64) < header.body_at() {
+            octets.resize(header.body_at() as usize, 0);
+            file.read_at(&mut octets, at)?;
+        }
+        let stored = self.open_meta(&header, &octets).and_then(|meta| record::decode_meta(&meta, Content::complete(Bytes::new())));
+        Ok(stored.map(|stored| Seen { header, stored }))
+    }
+
+    /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing here may be served.
+    pub fn note_log(&self, number: LogNumber) {
+        let mut head = self.head.lock();
+        if let Some((file, known)) = &mut *head
+            && number.0 > *known
+        {
+            *known = number.0;
+            if let Err(error) = file.write_at(&load::encode_head(number), 0) {
+                tracing::warn!(%error, "the disk store cannot note how far the invalidation log reaches");
+            }
+        }
+    }
+
+    /// Something was invalidated: what is dead gives its room back, by and by.
+    pub fn sweep_soon(&self) {
+        self.sweep.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The name of a segment.
+fn name_of(id: u32) -> String {
+    format!("{id:08x}.seg")
+}
+
+/// Octets of a segment that holds many.
+fn segment_size(limit: u64) -> u64 {
+    (limit / 32).clamp(256 << 10, 64 << 20)
+}
+
+/// Says whether a response will be of use after it left the memory: not if it is old in a moment and cannot be confirmed.
+fn is_worth_it(stored: &Stored) -> bool {
+    let can_be_confirmed = stored.head.etag().is_some() || stored.head.last_modified().is_some();
+    match stored.life.reuse {
+        Reuse::WhileFresh => stored.life.fresh >= 1000 || can_be_confirmed,
+        Reuse::AfterValidation => can_be_confirmed,
+        Reuse::Never => false,
+    }
+}
+
+// A body that was read whole: large ones lie where the kernel can send them from.
+fn content_of(body: &[u8], arena: Option<&Arc<Arena>>) -> Arc<Content> {
+    if (body.len() as u64) < crate::body::arena::LARGE {
+        return Content::complete(Bytes::copy_from_slice(body));
+    }
+    let (content, mut writer) = Content::grow(Some(body.len() as u64), arena);
+    writer.push(body);
+    writer.finish();
+    content
+}

@@ -1,0 +1,384 @@
+//! Writing: records to the segment at the end, room by the one at the front. Under one lock, on threads that may block.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use super::files::DiskFile;
+use super::index::{Entry, Segment};
+use super::record::{self, HEADER, Header, Identity, Line, PIECE, UNIT, Version};
+use super::{Disk, SINGLE, name_of, seal};
+use crate::body::Content;
+use crate::exchange::stored::Stored;
+
+/// Octets of an evicted segment that may move on because they were used.
+const MOVED: u64 = 4 << 20;
+
+/// What a record may add to footers: a line, and the end of a segment sealed before it.
+const FOOTER: u64 = 128;
+
+/// The writing end.
+pub struct Work {
+    next: u32,
+    /// Octets of a segment that holds many.
+    size: u64,
+    active: Option<Active>,
+    /// Segments written to since then.
+    unsynced: Vec<Arc<dyn DiskFile>>,
+}
+
+/// The segment that is added to.
+struct Active {
+    id: u32,
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    lines: Vec<Line>,
+}
+
+// Where a record is written first; places rise.
+fn version(segment: u32, at: u64) -> Version {
+    Version((u64::from(segment) << 32) | (at / UNIT))
+}
+
+impl Work {
+    /// Nothing is open yet; segments are numbered from `next` on.
+    pub fn new(next: u32, size: u64) -> Self {
+        Self { next, size, active: None, unsynced: Vec::new() }
+    }
+}
+
+impl Disk {
+    /// Writes a response down.
+    pub(super) fn put(&self, stored: &Stored) -> io::Result<()> {
+        let identity = self.identity(stored);
+        let mut meta = record::encode_meta(stored);
+        let body = stored.content.length().unwrap_or(0);
+        let mut header = Header { is_sealed: self.seal.is_some(), body, ..Header::tombstone(identity, Version::default()) };
+        header.is_tombstone = false;
+        aws_lc_rs::rand::fill(&mut header.nonce).map_err(|_| io::Error::other("no randomness"))?;
+        header.meta = (meta.len() + header.overhead() as usize) as u32;
+        let mut work = self.work.lock();
+        let is_single = header.octets() >= SINGLE.min(work.size / 2);
+        let id = self.place_for(&mut work, header.octets(), is_single)?;
+        let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
+        let at = active.at;
+        header.version = version(id, at);
+        if let Some(seal) = &self.seal {
+            seal.seal(&header, seal::META, &mut meta).ok_or_else(|| io::Error::other("a record could not be sealed"))?;
+        }
+        header.meta_crc = crc32fast::hash(&meta);
+        let wrote = self.write_record(active, &header, &meta, &stored.content);
+        self.wrote(&mut work, &header, wrote)?;
+        self.tally.writes.fetch_add(1, Ordering::Relaxed);
+        self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
+        if is_single {
+            self.seal_active(&mut work)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down that nothing of an identity is kept.
+    pub(super) fn bury(&self, identity: Identity) -> io::Result<()> {
+        let mut work = self.work.lock();
+        let id = self.place_for(&mut work, HEADER as u64, false)?;
+        let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
+        let header = Header::tombstone(identity, version(id, active.at));
+        let wrote = active.file.write_at(&header.encode(), active.at);
+        self.wrote(&mut work, &header, wrote)
+    }
+
+    // Opens a segment with room for a record, and sees to it that the limit holds with it.
+    fn place_for(&self, work: &mut Work, octets: u64, is_single: bool) -> io::Result<u32> {
+        // What is written of it into the footer later counts from now on.
+        self.make_room(work, octets + FOOTER)?;
+        let is_full = |active: &Active| active.at + octets > work.size || (is_single && active.at > 0);
+        if work.active.as_ref().is_some_and(is_full) {
+            self.seal_active(work)?;
+        }
+        if work.active.is_none() {
+            let id = work.next;
+            let file = self.files.create(&name_of(id))?;
+            work.next += 1;
+            self.open.lock().insert(id, Arc::clone(&file));
+            self.index.lock().open(id, Segment { is_single, ..Segment::default() });
+            work.unsynced.push(Arc::clone(&file));
+            work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
+        }
+        Ok(work.active.as_ref().map_or(0, |active| active.id))
+    }
+
+    // Notes what was written, or leaves the segment alone from here on if it could not be.
+    fn wrote(&self, work: &mut Work, header: &Header, wrote: io::Result<()>) -> io::Result<()> {
+        self.is_dirty.store(true, Ordering::Relaxed);
+        let Some(active) = &mut work.active else { return wrote };
+        if let Err(error) = wrote {
+            // What stands behind the last whole record is cut off, or stepped over at the next start.
+            let _ = active.file.truncate(active.at);
+            let _ = self.seal_active(work);
+            return Err(error);
+        }
+        let line = Line {
+            identity: header.identity,
+            version: header.version,
+            at: (active.at / UNIT) as u32,
+            len: (header.octets() / UNIT) as u32,
+            is_tombstone: header.is_tombstone,
+        };
+        active.lines.push(line);
+        active.at += header.octets();
+        let id = active.id;
+        let emptied = {
+            let mut index = self.index.lock();
+            index.grew(id, header.octets());
+            index.put(id, &line)
+        };
+        if let Some(emptied) = emptied {
+            self.doom(emptied);
+        }
+        Ok(())
+    }
+
+    fn write_record(&self, active: &Active, header: &Header, meta: &[u8], content: &Arc<Content>) -> io::Result<()> {
+        let mut out = Vec::with_capacity((header.octets() as usize).min(HEADER + meta.len() + 4 * PIECE));
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(meta);
+        let mut at = active.at;
+        let mut crcs = Vec::with_capacity(header.pieces() as usize);
+        let mut piece = Vec::with_capacity((header.body as usize).min(PIECE) + record::TAG);
+        let mut flush = |out: &mut Vec<u8>, piece: &mut Vec<u8>| -> io::Result<()> {
+            if let Some(seal) = &self.seal {
+                seal.seal(header, crcs.len() as u32, piece).ok_or_else(|| io::Error::other("a piece could not be sealed"))?;
+            }
+            crcs.push(crc32fast::hash(piece));
+            out.append(piece);
+            if out.len() >= 4 * PIECE {
+                active.file.write_at(out, at)?;
+                at += out.len() as u64;
+                out.clear();
+            }
+            Ok(())
+        };
+        let mut reader = content.read(None).ok_or_else(|| io::Error::other("the content is gone"))?;
+        let mut total = 0;
+        // It is whole, so nothing of it is waited for.
+        while let Poll::Ready(Some(octets)) = reader.poll_piece(&mut Context::from_waker(Waker::noop())) {
+            let octets = octets.map_err(io::Error::other)?;
+            total += octets.len() as u64;
+            let mut rest = &octets[..];
+            while !rest.is_empty() {
+                let take = rest.len().min(PIECE - piece.len());
+                piece.extend_from_slice(&rest[..take]);
+                rest = &rest[take..];
+                if piece.len() == PIECE {
+                    flush(&mut out, &mut piece)?;
+                }
+            }
+        }
+        if !piece.is_empty() {
+            flush(&mut out, &mut piece)?;
+        }
+        if total != header.body {
+            return Err(io::Error::other("the content is not as long as it says"));
+        }
+        if header.body > 0 {
+            out.extend_from_slice(&record::encode_table(&crcs));
+        }
+        let end = active.at + header.octets();
+        out.resize((end - at) as usize, 0);
+        active.file.write_at(&out, at)
+    }
+
+    // Ends a segment with its footer.
+    fn seal_active(&self, work: &mut Work) -> io::Result<()> {
+        let Some(active) = work.active.take() else { return Ok(()) };
+        let footer = record::encode_footer(&active.lines);
+        let wrote = active.file.write_at(&footer, active.at);
+        let mut index = self.index.lock();
+        if wrote.is_ok() {
+            index.grew(active.id, footer.len() as u64);
+        }
+        let is_empty = index.segments.get_mut(&active.id).is_some_and(|segment| {
+            segment.is_sealed = true;
+            segment.entries == 0 && segment.tombstones == 0
+        });
+        drop(index);
+        if is_empty {
+            self.doom(active.id);
+        }
+        wrote
+    }
+
+    // Says whether so many octets may be written, those of the footer to come counted.
+    fn fits(&self, work: &Work, octets: u64) -> bool {
+        let footer = work.active.as_ref().map_or(0, |active| record::footer_octets(active.lines.len()));
+        self.index.lock().used + footer + octets <= self.settings.size
+    }
+
+    // Removes segments from the front until so many octets have room.
+    fn make_room(&self, work: &mut Work, octets: u64) -> io::Result<()> {
+        loop {
+            let doomed = self.doomed.lock().clone();
+            let (objects, front) = {
+                let index = self.index.lock();
+                let active = work.active.as_ref().map(|active| active.id);
+                (index.len() as u64, index.order.iter().find(|id| Some(**id) != active && !doomed.contains(id)).copied())
+            };
+            if self.fits(work, octets) && objects < self.settings.objects {
+                return Ok(());
+            }
+            match front {
+                Some(front) => self.evict(work, front)?,
+                None if !doomed.is_empty() => self.sync_for_room(work)?,
+                // Only the active one is left.
+                None if work.active.is_some() => self.seal_active(work)?,
+                None => return Err(io::Error::other("the record is larger than the disk store")),
+            }
+        }
+    }
+
+    // The segment at the front leaves; what was used since it came there stays.
+    fn evict(&self, work: &mut Work, id: u32) -> io::Result<()> {
+        let lines = self.lines(id).unwrap_or_default();
+        let live: Vec<Entry> = {
+            let index = self.index.lock();
+            lines.iter().filter_map(|line| index.at(id, line)).collect()
+        };
+        let is_single = self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
+        if is_single && live.iter().any(|entry| entry.uses > 0) {
+            let mut index = self.index.lock();
+            live.iter().for_each(|entry| index.rest(entry));
+            index.order.retain(|known| *known != id);
+            index.order.push_back(id);
+            return Ok(());
+        }
+        let mut kept = Vec::new();
+        let mut budget = MOVED.min(work.size / 4);
+        for entry in live.iter().filter(|entry| entry.uses > 0 && !is_single) {
+            let len = u64::from(entry.len) * UNIT;
+            if len <= budget
+                && let Ok(octets) = self.raw(entry)
+            {
+                budget -= len;
+                kept.push((*entry, octets));
+            }
+        }
+        for entry in &live {
+            self.index.lock().forget_entry(entry);
+        }
+        self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
+        self.close(id);
+        for (entry, octets) in kept {
+            self.append_raw(work, &entry, &octets)?;
+        }
+        Ok(())
+    }
+
+    /// The octets of a record as they lie there.
+    pub(super) fn raw(&self, entry: &Entry) -> io::Result<Vec<u8>> {
+        let mut octets = vec![0; (u64::from(entry.len) * UNIT) as usize];
+        self.file(entry.segment)?.read_at(&mut octets, u64::from(entry.at) * UNIT)?;
+        Ok(octets)
+    }
+
+    // Puts a record down again somewhere else, as it is.
+    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
+        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
+        let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
+        if is_full {
+            self.seal_active(work)?;
+        }
+        if work.active.is_none() {
+            let id = work.next;
+            let file = self.files.create(&name_of(id))?;
+            work.next += 1;
+            self.open.lock().insert(id, Arc::clone(&file));
+            self.index.lock().open(id, Segment::default());
+            work.unsynced.push(Arc::clone(&file));
+            work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
+        }
+        let Some(active) = &work.active else { return Ok(()) };
+        let wrote = active.file.write_at(octets, active.at);
+        self.tally.moved_bytes.fetch_add(octets.len() as u64, Ordering::Relaxed);
+        self.wrote(work, &header, wrote)
+    }
+
+    /// Writes what still counts of a sparse segment to the end, and removes it.
+    pub(super) fn compact(&self, id: u32) -> io::Result<()> {
+        let lines = self.lines(id)?;
+        let mut work = self.work.lock();
+        // Tombstones stay as long as anything older might.
+        let is_oldest = self.index.lock().is_oldest(id);
+        for line in &lines {
+            let entry = self.index.lock().at(id, line);
+            match entry {
+                Some(entry) => {
+                    let fits = self.fits(&work, u64::from(entry.len) * UNIT + FOOTER);
+                    match self.raw(&entry) {
+                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets)?,
+                        _ => drop(self.index.lock().forget_entry(&entry)),
+                    }
+                }
+                None if line.is_tombstone && !is_oldest => {
+                    self.make_room(&mut work, HEADER as u64 + FOOTER)?;
+                    let stands_for =
+                        Entry { identity: line.identity, segment: id, at: line.at, len: line.len, version: line.version, uses: 0 };
+                    let octets = Header::tombstone(line.identity, line.version).encode();
+                    self.append_raw(&mut work, &stands_for, &octets)?;
+                }
+                None => {}
+            }
+        }
+        self.doom(id);
+        Ok(())
+    }
+
+    /// Makes everything written so far survive a power cut, and then removes what it replaced.
+    pub fn sync(&self) -> io::Result<()> {
+        let (files, was_dirty, doomed) = {
+            let mut work = self.work.lock();
+            let was_dirty = self.is_dirty.swap(false, Ordering::Relaxed);
+            let files = std::mem::take(&mut work.unsynced);
+            // The one that is added to will be written to again.
+            if let Some(active) = &work.active {
+                let file = Arc::clone(&active.file);
+                work.unsynced.push(file);
+            }
+            (files, was_dirty, std::mem::take(&mut *self.doomed.lock()))
+        };
+        let synced = if was_dirty { files.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync()) } else { Ok(()) };
+        if synced.is_err() {
+            self.is_dirty.store(true, Ordering::Relaxed);
+            self.doomed.lock().extend(doomed);
+            return synced;
+        }
+        doomed.into_iter().for_each(|id| self.close(id));
+        Ok(())
+    }
+
+    // Nothing of a segment counts any more, because of something that was written and may yet be lost: it is removed when
+    // that no longer can be. Else what came before it, and is dead because of it, would count again.
+    pub(super) fn doom(&self, id: u32) {
+        let is_known = self.index.lock().segments.contains_key(&id);
+        let mut doomed = self.doomed.lock();
+        if is_known && !doomed.contains(&id) {
+            doomed.push(id);
+            self.is_dirty.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // The same sync, by whoever needs the room of what is doomed at once.
+    fn sync_for_room(&self, work: &mut Work) -> io::Result<()> {
+        work.unsynced.iter().try_for_each(|file| file.sync())?;
+        self.files.sync()?;
+        let doomed = std::mem::take(&mut *self.doomed.lock());
+        doomed.into_iter().for_each(|id| self.close(id));
+        Ok(())
+    }
+
+    /// Ends the segment that is added to, and syncs: nothing is added to it after a restart.
+    pub fn finish(&self) -> io::Result<()> {
+        let sealed = self.seal_active(&mut self.work.lock());
+        self.sync().and(sealed)
+    }
+}
