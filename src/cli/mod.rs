@@ -2,9 +2,11 @@
 
 mod certs;
 mod check;
+mod door;
 mod explain;
 mod purge;
 mod run;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,9 @@ enum Command {
         foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
         not even by a fetch that is under way, and not after a crash.")]
     Purge(purge::PurgeArgs),
+    /// Look at the disk store: of a running edge with --admin, of its files otherwise.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -87,6 +92,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Purge(args)) => purge::purge(&args),
+        Some(Command::Store(command)) => store::store(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
     }
 }

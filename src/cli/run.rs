@@ -35,6 +35,7 @@ use crate::region::forward::Forwarder;
 use crate::store::disk::Disk;
 use crate::store::disk::files::Folder;
 use crate::store::disk::keeper::Keeper;
+use crate::store::disk::load::Doubt;
 use crate::store::log::Log;
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -128,7 +129,7 @@ fn start_disk(edge: &Arc<Edge>, site: &Site, log: &Log) -> Result<Option<Keeper>
     let Some(settings) = &site.store.disk else { return Ok(None) };
     let failed = |error: std::io::Error| format!("the disk store {}: {error}", settings.path.display());
     let folder = Folder::open(&settings.path).map_err(failed)?;
-    let disk = Disk::open(Box::new(folder), settings.clone(), log.last()).map_err(failed)?;
+    let disk = Disk::open(Box::new(folder), settings.clone(), log.last(), Doubt::BeginEmpty).map_err(failed)?;
     edge.keep_disk(Arc::clone(&disk));
     let judge = Arc::clone(edge);
     let is_dead = move |stored: &Stored| judge.invalidations.validity(stored) == Validity::Hard;

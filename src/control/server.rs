@@ -24,6 +24,7 @@ use super::invalidation::{Asked, Listed, Wrong};
 use crate::distribution::site::Transport;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
+use crate::store::disk::survey::Which;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -108,6 +109,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
             response
         }
         (&Method::GET, "/v1/status") => ok(StatusCode::OK, &control.status()),
+        (_, store) if store == "/v1/store" || store.starts_with("/v1/store/") => on_store(control, &parts.method, path, body, limit).await,
         (&Method::POST, "/v1/reload") => {
             let this = Arc::clone(control);
             match tokio::task::spawn_blocking(move || this.reload()).await {
@@ -127,8 +129,35 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
         },
         _ => error(
             StatusCode::NOT_FOUND,
-            "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, POST /v1/reload",
+            "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, GET /v1/store, POST /v1/store/list, POST /v1/store/verify, POST /v1/reload",
         ),
+    }
+}
+
+// What lies on the disk. Reading it may take long, so that is left to a thread that may wait.
+async fn on_store(control: &Arc<Control>, method: &Method, path: &str, body: Incoming, limit: usize) -> Answer {
+    let Some(disk) = control.edge.disk().cloned() else {
+        return error(StatusCode::NOT_FOUND, "there is no disk store; see [store.disk] in the configuration");
+    };
+    let failed = || error(StatusCode::INTERNAL_SERVER_ERROR, "looking at the disk store failed");
+    match (method, path) {
+        (&Method::GET, "/v1/store") => ok(StatusCode::OK, &disk.stats()),
+        (&Method::POST, "/v1/store/list") => {
+            let which: Which = match read_json(body, limit).await {
+                Ok(which) => which,
+                Err(refused) => return refused,
+            };
+            match tokio::task::spawn_blocking(move || disk.survey(&which)).await {
+                Ok(Ok(found)) => ok(StatusCode::OK, &found),
+                Ok(Err(why)) => error(StatusCode::BAD_REQUEST, &why),
+                Err(_) => failed(),
+            }
+        }
+        (&Method::POST, "/v1/store/verify") => match tokio::task::spawn_blocking(move || disk.verify()).await {
+            Ok(verified) => ok(StatusCode::OK, &verified),
+            Err(_) => failed(),
+        },
+        _ => error(StatusCode::NOT_FOUND, "no such call; known: GET /v1/store, POST /v1/store/list, POST /v1/store/verify"),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::exchange::key::LogNumber;
+use crate::exchange::stored::Stored;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::{AppliedNumbers, Region};
@@ -109,8 +110,22 @@ impl Edge {
     }
 
     /// Gives the edge a disk tier.
-    pub fn keep_disk(&self, disk: Arc<Disk>) {
+    pub fn keep_disk(self: &Arc<Self>, disk: Arc<Disk>) {
+        let edge = Arc::downgrade(self);
+        disk.ask_memory(Box::new(move |segment| edge.upgrade().map_or_else(Vec::new, |edge| edge.in_use(segment))));
         let _ = self.disk.set(disk);
+    }
+
+    // What of a segment on the disk is used, where the disk does not see it.
+    fn in_use(&self, segment: u32) -> Vec<(u32, Arc<Stored>)> {
+        let mut found = Vec::new();
+        self.store.visit(|stored| {
+            let place = stored.live.on_disk.load(Ordering::Relaxed);
+            if place >> 32 == u64::from(segment) && stored.live.uses.load(Ordering::Relaxed) > 0 {
+                found.push((place as u32, Arc::clone(stored)));
+            }
+        });
+        found
     }
 
     /// The disk tier, where there is one.

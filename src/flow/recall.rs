@@ -43,7 +43,7 @@ impl Core {
     pub(super) async fn find(&self, asked: &Asked<'_>) -> Found {
         let found = self.edge.store.find(asked.key);
         let Some(disk) = self.edge.disk() else { return found };
-        let here = found.iter().filter(|stored| stored.live.on_disk.load(Ordering::Relaxed)).count();
+        let here = found.iter().filter(|stored| stored.live.on_disk.load(Ordering::Relaxed) != 0).count();
         if choose(asked.head().fields, &found).is_some() || disk.count(asked.key) <= here {
             return found;
         }

@@ -6,6 +6,7 @@
 mod config;
 mod control;
 mod crash;
+mod disk;
 mod fuzz;
 
 mod hit_cost;

@@ -129,14 +129,17 @@ impl Disk {
             millis = began.elapsed().as_millis() as u64,
             "the disk store is loaded"
         );
-        let mut round: Vec<u32> = Vec::new();
+        let (mut round, mut debt): (Vec<u32>, u64) = (Vec::new(), 0);
         while !self.ending.load(Ordering::Relaxed) {
             std::thread::park_timeout(TICK);
             if self.sweep.swap(false, Ordering::Relaxed) {
                 self.sweep_dead(is_dead);
             }
-            if self.settings.scrub > 0 {
-                self.scrub_some(&mut round, self.settings.scrub / 10, is_dead);
+            // A segment is read in one go; the ticks after it make up for that.
+            let allowed = self.settings.scrub / 10;
+            debt = debt.saturating_sub(allowed);
+            if allowed > 0 && debt == 0 {
+                debt = self.scrub_next(&mut round, is_dead);
             }
         }
     }
@@ -165,22 +168,12 @@ impl Disk {
         }
     }
 
-    /// Checks about so many octets, from where it stopped last time.
-    pub fn scrub_some(&self, round: &mut Vec<u32>, octets: u64, is_dead: &IsDead) {
-        let mut left = octets;
-        while left > 0 {
-            let Some(id) = round.pop() else {
-                *round = self.index.lock().order.iter().copied().collect();
-                if round.is_empty() {
-                    return;
-                }
-                continue;
-            };
-            left = left.saturating_sub(self.scrub(id, is_dead).max(1));
-            if round.is_empty() {
-                return;
-            }
+    /// Checks the next segment of a round, and begins another round after the last; gives the octets it read.
+    pub fn scrub_next(&self, round: &mut Vec<u32>, is_dead: &IsDead) -> u64 {
+        if round.is_empty() {
+            *round = self.index.lock().order.iter().copied().collect();
         }
+        round.pop().map_or(0, |id| self.scrub(id, is_dead))
     }
 
     /// Checks every record of a segment; gives the octets it read.

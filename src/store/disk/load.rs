@@ -25,8 +25,16 @@ pub struct Found {
     pub head: Arc<dyn DiskFile>,
 }
 
+/// What to do with a folder that cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    BeginEmpty,
+    /// Leave it as it is, and say so.
+    Refuse,
+}
+
 /// Looks at a folder. What cannot be served from it any more is removed, with a word about why.
-pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber) -> io::Result<Found> {
+pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber, doubt: Doubt) -> io::Result<Found> {
     let listed = files.list()?;
     let len_of = |name: &str| listed.iter().find(|(known, _)| known == name).map(|(_, len)| *len);
     let text = len_of(ID).map(|len| read_whole(files, ID, len)).transpose()?;
@@ -58,6 +66,9 @@ pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber)
         }
     };
     if let Some(why) = why {
+        if doubt == Doubt::Refuse {
+            return Err(io::Error::other(why));
+        }
         tracing::warn!(why, "the disk store begins empty: what lies in it cannot be trusted any more");
         for (id, _) in segments.drain(..) {
             files.remove(&name_of(id))?;

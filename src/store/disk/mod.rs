@@ -14,6 +14,7 @@ pub mod keeper;
 pub mod load;
 pub mod record;
 pub mod seal;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 pub mod work;
@@ -21,17 +22,19 @@ pub mod work;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::body::Filed;
 use self::files::{DiskFile, Files};
 use self::index::{Entry, Index, Segment};
+use self::load::Doubt;
 use self::record::{HEADER, Header, Identity, PIECE, UNIT};
 use self::seal::Seal;
 use self::work::Work;
@@ -68,7 +71,7 @@ pub struct DiskTally {
 }
 
 /// What the disk tier holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskStats {
     pub bytes: u64,
     pub limit: u64,
@@ -100,6 +103,8 @@ pub struct Disk {
     /// How far the invalidation log was in effect, written over and over.
     head: Mutex<Option<(Arc<dyn DiskFile>, u64)>>,
     me: Weak<Self>,
+    /// What of a segment is in use in memory.
+    in_use: OnceLock<InUse>,
     /// Since when nothing is written, after an error.
     resting: Mutex<Option<Instant>>,
     ending: AtomicBool,
@@ -119,6 +124,9 @@ enum Job {
     Close(u32),
 }
 
+/// What of a segment is in use in memory: where in the segment, and the response.
+pub type InUse = Box<dyn Fn(u32) -> Vec<(u32, Arc<Stored>)> + Send + Sync>;
+
 /// Something that lies on the disk, without its body.
 pub struct Seen {
     pub header: Header,
@@ -127,8 +135,8 @@ pub struct Seen {
 
 impl Disk {
     /// Opens a folder. What lies in it is found by [`Self::load`]. `log` is the last number of the invalidation log.
-    pub fn open(files: Box<dyn Files>, settings: DiskSettings, log: LogNumber) -> io::Result<Arc<Self>> {
-        let found = load::begin(&*files, settings.key.as_ref(), log)?;
+    pub fn open(files: Box<dyn Files>, settings: DiskSettings, log: LogNumber, doubt: Doubt) -> io::Result<Arc<Self>> {
+        let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
         let mut index = Index::loading();
         for (id, len) in &found.segments {
             index.open(*id, Segment { len: *len, is_sealed: true, ..Segment::default() });
@@ -148,6 +156,7 @@ impl Disk {
             sweep: AtomicBool::new(false),
             head: Mutex::new(Some((found.head, log.0))),
             me: Weak::clone(me),
+            in_use: OnceLock::new(),
             resting: Mutex::new(None),
             ending: AtomicBool::new(false),
             tally: DiskTally::default(),
@@ -194,7 +203,7 @@ impl Disk {
         let was_there = self.drop_identity(identity);
         let mut queue = self.queue.lock();
         if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
-            stored.live.on_disk.store(true, Ordering::Relaxed);
+            stored.live.on_disk.store(ON_ITS_WAY, Ordering::Relaxed);
             queue.octets += octets;
             queue.jobs.push_back(Job::Put(Arc::clone(stored), octets));
             self.news.notify_one();
@@ -214,7 +223,7 @@ impl Disk {
     /// Forgets a response, now and after a restart.
     pub fn forget(&self, stored: &Stored) {
         let identity = self.identity(stored);
-        if self.drop_identity(identity) || stored.live.on_disk.load(Ordering::Relaxed) || !self.index.lock().is_loaded() {
+        if self.drop_identity(identity) || stored.live.on_disk.load(Ordering::Relaxed) != 0 || !self.index.lock().is_loaded() {
             self.say_gone(identity);
         }
     }
@@ -343,7 +352,7 @@ impl Disk {
         };
         let stored = record::decode_meta(&meta, content);
         if let Some(stored) = &stored {
-            stored.live.on_disk.store(true, Ordering::Relaxed);
+            stored.live.on_disk.store(place_of(entry.segment, entry.at), Ordering::Relaxed);
         }
         Ok(stored)
     }
@@ -398,14 +407,23 @@ impl Disk {
     }
 
     /// Shows everything that lies there, without bodies, segment by segment. Blocks, and takes as long as the disk does.
-    pub fn visit(&self, mut see: impl FnMut(&Seen)) {
+    pub fn visit(&self, mut see: impl FnMut(&Entry, &Seen)) {
+        self.each(|entry| {
+            if let Ok(Some(seen)) = self.see(entry) {
+                see(entry, &seen);
+            }
+        });
+    }
+
+    // Every entry, segment by segment.
+    fn each(&self, mut see: impl FnMut(&Entry)) {
         let ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
         for id in ids {
             let lines = self.lines(id).unwrap_or_default();
             for line in &lines {
-                let Some(entry) = self.index.lock().at(id, line) else { continue };
-                if let Ok(Some(seen)) = self.see(&entry) {
-                    see(&seen);
+                let known = self.index.lock().at(id, line);
+                if let Some(entry) = known {
+                    see(&entry);
                 }
             }
         }
@@ -425,6 +443,11 @@ impl Disk {
         Ok(stored.map(|stored| Seen { header, stored }))
     }
 
+    /// Tells it how to find out what is used in memory: who leads there is not looked for here, and would seem unused.
+    pub fn ask_memory(&self, in_use: InUse) {
+        let _ = self.in_use.set(in_use);
+    }
+
     /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing here may be served.
     pub fn note_log(&self, number: LogNumber) {
         let mut head = self.head.lock();
@@ -442,6 +465,15 @@ impl Disk {
     pub fn sweep_soon(&self) {
         self.sweep.store(true, Ordering::Relaxed);
     }
+}
+
+/// Waits to be written.
+const ON_ITS_WAY: u64 = 1;
+
+/// A record's place as a stored response remembers it.
+fn place_of(segment: u32, at: u32) -> u64 {
+    // Segments are numbered from 1, so that this is neither 0 nor 1.
+    (u64::from(segment) << 32) | u64::from(at)
 }
 
 /// The name of a segment.

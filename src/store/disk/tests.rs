@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::files::{DiskFile, Files};
 use super::keeper::IsDead;
+use super::load::Doubt;
 use super::{Disk, DiskSettings};
 use crate::body::Content;
 use crate::distribution::secret::Secret;
@@ -198,7 +199,7 @@ fn settings(size: u64, key: Option<&str>) -> DiskSettings {
 }
 
 fn opened(files: &Lying, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
-    let disk = Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log)).unwrap();
+    let disk = Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log), Doubt::BeginEmpty).unwrap();
     disk.load();
     disk
 }
@@ -410,10 +411,10 @@ fn the_scrub_finds_damage_before_a_viewer_does() {
     disk.finish().unwrap();
     let node = files.0.lock().names.iter().find(|(name, _)| name.ends_with(".seg")).map(|(_, node)| Arc::clone(node)).unwrap();
     node.lock().now[15_000] ^= 1;
-    disk.scrub_some(&mut Vec::new(), 1 << 30, &nothing_is_dead());
+    disk.scrub_next(&mut Vec::new(), &nothing_is_dead());
     assert_eq!((disk.tally.corrupt.load(Ordering::Relaxed), disk.stats().objects), (1, 19));
     // What may never be served again goes the same way, and its room with it.
-    disk.scrub_some(&mut Vec::new(), 1 << 30, &(Box::new(|_: &Stored| true) as IsDead));
+    disk.scrub_next(&mut Vec::new(), &(Box::new(|_: &Stored| true) as IsDead));
     disk.work_off();
     disk.sync().unwrap();
     assert_eq!((disk.stats().objects, disk.stats().bytes, files.octets()), (0, 0, 0));
@@ -484,7 +485,7 @@ fn a_queue_that_is_full_refuses_and_nothing_older_comes_back() {
     let files = Lying::new();
     let mut few = settings(64 << 20, None);
     few.queue = 10_000;
-    let disk = Disk::open(Box::new(files.clone()), few, LogNumber(0)).unwrap();
+    let disk = Disk::open(Box::new(files.clone()), few, LogNumber(0), Doubt::BeginEmpty).unwrap();
     disk.load();
     disk.offer(&stored(1, 1, 5_000));
     disk.work_off();

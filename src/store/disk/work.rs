@@ -1,5 +1,6 @@
 //! Writing: records to the segment at the end, room by the one at the front. Under one lock, on threads that may block.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,6 +71,7 @@ impl Disk {
         header.meta_crc = crc32fast::hash(&meta);
         let wrote = self.write_record(active, &header, &meta, &stored.content);
         self.wrote(&mut work, &header, wrote)?;
+        stored.live.on_disk.store(super::place_of(id, (at / UNIT) as u32), Ordering::Relaxed);
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
         self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
         if is_single {
@@ -217,6 +219,8 @@ impl Disk {
 
     // Removes segments from the front until so many octets have room.
     fn make_room(&self, work: &mut Work, octets: u64) -> io::Result<()> {
+        // A large one that is used goes to the back once; if all of them are used, one of them leaves all the same.
+        let mut turns = self.index.lock().order.len();
         loop {
             let doomed = self.doomed.lock().clone();
             let (objects, front) = {
@@ -228,7 +232,10 @@ impl Disk {
                 return Ok(());
             }
             match front {
-                Some(front) => self.evict(work, front)?,
+                Some(front) => {
+                    self.evict(work, front, turns > 0)?;
+                    turns = turns.saturating_sub(1);
+                }
                 None if !doomed.is_empty() => self.sync_for_room(work)?,
                 // Only the active one is left.
                 None if work.active.is_some() => self.seal_active(work)?,
@@ -238,14 +245,16 @@ impl Disk {
     }
 
     // The segment at the front leaves; what was used since it came there stays.
-    fn evict(&self, work: &mut Work, id: u32) -> io::Result<()> {
+    fn evict(&self, work: &mut Work, id: u32, may_stay: bool) -> io::Result<()> {
         let lines = self.lines(id).unwrap_or_default();
         let live: Vec<Entry> = {
             let index = self.index.lock();
             lines.iter().filter_map(|line| index.at(id, line)).collect()
         };
         let is_single = self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
-        if is_single && live.iter().any(|entry| entry.uses > 0) {
+        let in_use: HashMap<u32, Arc<Stored>> = self.in_use.get().map(|ask| ask(id).into_iter().collect()).unwrap_or_default();
+        let is_used = |entry: &Entry| entry.uses > 0 || in_use.contains_key(&entry.at);
+        if is_single && may_stay && live.iter().any(is_used) {
             let mut index = self.index.lock();
             live.iter().for_each(|entry| index.rest(entry));
             index.order.retain(|known| *known != id);
@@ -254,7 +263,7 @@ impl Disk {
         }
         let mut kept = Vec::new();
         let mut budget = MOVED.min(work.size / 4);
-        for entry in live.iter().filter(|entry| entry.uses > 0 && !is_single) {
+        for entry in live.iter().filter(|entry| is_used(entry) && !is_single) {
             let len = u64::from(entry.len) * UNIT;
             if len <= budget
                 && let Ok(octets) = self.raw(entry)
@@ -269,7 +278,10 @@ impl Disk {
         self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
         self.close(id);
         for (entry, octets) in kept {
-            self.append_raw(work, &entry, &octets)?;
+            let place = self.append_raw(work, &entry, &octets)?;
+            if let Some(stored) = in_use.get(&entry.at) {
+                stored.live.on_disk.store(place, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -282,8 +294,8 @@ impl Disk {
     }
 
     // Puts a record down again somewhere else, as it is.
-    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
-        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
+    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<u64> {
+        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(0) };
         let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
@@ -297,10 +309,11 @@ impl Disk {
             work.unsynced.push(Arc::clone(&file));
             work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
         }
-        let Some(active) = &work.active else { return Ok(()) };
+        let Some(active) = &work.active else { return Ok(0) };
+        let place = super::place_of(active.id, (active.at / UNIT) as u32);
         let wrote = active.file.write_at(octets, active.at);
         self.tally.moved_bytes.fetch_add(octets.len() as u64, Ordering::Relaxed);
-        self.wrote(work, &header, wrote)
+        self.wrote(work, &header, wrote).map(|()| place)
     }
 
     /// Writes what still counts of a sparse segment to the end, and removes it.
@@ -308,6 +321,7 @@ impl Disk {
         let lines = self.lines(id)?;
         let mut work = self.work.lock();
         // Tombstones stay as long as anything older might.
+        let in_use: HashMap<u32, Arc<Stored>> = self.in_use.get().map(|ask| ask(id).into_iter().collect()).unwrap_or_default();
         let is_oldest = self.index.lock().is_oldest(id);
         for line in &lines {
             let entry = self.index.lock().at(id, line);
@@ -315,7 +329,12 @@ impl Disk {
                 Some(entry) => {
                     let fits = self.fits(&work, u64::from(entry.len) * UNIT + FOOTER);
                     match self.raw(&entry) {
-                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets)?,
+                        Ok(octets) if fits => {
+                            let place = self.append_raw(&mut work, &entry, &octets)?;
+                            if let Some(stored) = in_use.get(&entry.at) {
+                                stored.live.on_disk.store(place, Ordering::Relaxed);
+                            }
+                        }
                         _ => drop(self.index.lock().forget_entry(&entry)),
                     }
                 }

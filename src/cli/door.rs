@@ -1,0 +1,118 @@
+//! How commands reach a running edge: its admin listener, and the token that opens it.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::Args;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+
+use super::ConfigArgs;
+use crate::clock::Clock;
+use crate::config::{self, Making};
+use crate::distribution::host::parse_authority;
+use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+use crate::distribution::site::Transport;
+use crate::origin::connect::{Place, Resolver};
+use crate::origin::tls;
+
+#[derive(Args)]
+pub(super) struct DoorArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The admin listener, HOST:PORT or https://HOST:PORT; from the configuration if not given.
+    #[arg(long, value_name = "ADDRESS", env = "FORESHORE_ADMIN")]
+    pub admin: Option<String>,
+    /// A file that holds the bearer token; `admin-token` of the data folder if not given.
+    #[arg(long, value_name = "FILE", env = "FORESHORE_ADMIN_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// PEM file of the CA that signed an https admin listener's certificate; the system's roots if not given.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// How the admin listener is reached.
+pub(super) struct Door {
+    place: Place,
+    pub name: String,
+    token: String,
+}
+
+/// Where the edge listens and what opens its door.
+pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
+    let mut token_file = args.token_file.clone();
+    let mut ca = args.ca.clone();
+    let mut inline = None;
+    let address = match &args.admin {
+        Some(address) if token_file.is_some() => address.clone(),
+        other => {
+            let loaded =
+                config::load(&args.config.config, Clock::system().now(), Making::Pending).map_err(|report| report.render(false))?;
+            let site = loaded.site;
+            inline = site.admin.token.as_ref().map(|token| token.expose().clone());
+            token_file.get_or_insert_with(|| site.data.join("admin-token"));
+            // Certificates that we made ourselves lie beside their CA.
+            let own_ca = site.certificates.first().map(|c| Path::new(&c.source).with_file_name("ca.pem")).filter(|path| path.exists());
+            ca = ca.or(own_ca);
+            let scheme = if site.admin.transport == Transport::Tls { "https://" } else { "" };
+            other.clone().unwrap_or_else(|| format!("{scheme}{}", site.admin.listen))
+        }
+    };
+    let token = match (inline, token_file) {
+        (Some(token), _) => token,
+        (None, Some(path)) => {
+            std::fs::read_to_string(&path).map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?
+        }
+        (None, None) => return Err("no token".into()),
+    };
+    Ok(Door { place: place(&address, ca.as_deref())?, name: address, token: token.trim().to_string() })
+}
+
+fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
+    let (bare, is_tls) = match address.strip_prefix("https://") {
+        Some(bare) => (bare, true),
+        None => (address.strip_prefix("http://").unwrap_or(address), false),
+    };
+    let authority = parse_authority(bare.trim_end_matches('/')).ok_or_else(|| format!("{address:?} is no HOST:PORT"))?;
+    let host = authority.host.to_string();
+    let tls = if is_tls {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let roots = match ca {
+            None => Roots::System,
+            Some(path) => {
+                let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+                let all = all.map_err(|error| format!("{}: {error}", path.display()))?;
+                Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())
+            }
+        };
+        let settings = OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
+        Some((tls::client_config(&settings)?, host.clone()))
+    } else {
+        None
+    };
+    Ok(Place { host, port: authority.port.unwrap_or(9080), tls })
+}
+
+/// Calls the admin listener; status and JSON of the answer.
+pub(super) async fn call(door: &Door, method: &str, path: &str, body: String) -> Result<(u16, Value), String> {
+    let said = |error: &dyn std::error::Error| error.to_string();
+    let stream = Resolver::default().connect(&door.place, std::time::Duration::from_secs(10)).await.map_err(|failure| failure.detail)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", format!("{}:{}", door.place.host, door.place.port))
+        .header("authorization", format!("Bearer {}", door.token))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| said(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| said(&error))?;
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.map_err(|error| said(&error))?.to_bytes();
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+}
