@@ -13,6 +13,7 @@ mod hit_cost;
 mod http2;
 mod laws;
 mod parent;
+mod policies;
 mod readme;
 mod scenes;
 mod storm;
