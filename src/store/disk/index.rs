@@ -48,10 +48,13 @@ impl Segment {
 /// Most records looked at for one key: variants beyond this are not found.
 const SAME_KEY: usize = 64;
 
+/// Parts of the table.
+const PARTS: usize = 64;
+
 /// The index.
-#[derive(Default)]
 pub struct Index {
-    entries: HashTable<Entry>,
+    /// In parts, so that growing one of them takes no longer than a moment.
+    parts: [HashTable<Entry>; PARTS],
     pub segments: HashMap<u32, Segment>,
     /// Segments, the next to leave first.
     pub order: VecDeque<u32>,
@@ -60,10 +63,22 @@ pub struct Index {
     pub used: u64,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        let parts = std::array::from_fn(|_| HashTable::new());
+        Self { parts, segments: HashMap::new(), order: VecDeque::new(), gone: None, used: 0 }
+    }
+}
+
 impl Index {
     /// An index that is still being loaded.
     pub fn loading() -> Self {
         Self { gone: Some(HashMap::new()), ..Self::default() }
+    }
+
+    // The table's own bits are the lowest and the highest.
+    fn part(&mut self, key: u64) -> &mut HashTable<Entry> {
+        &mut self.parts[(key >> 40) as usize % PARTS]
     }
 
     /// Everything was found.
@@ -78,7 +93,7 @@ impl Index {
 
     /// Responses that count.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.parts.iter().map(HashTable::len).sum()
     }
 
     /// True if there are none.
@@ -88,7 +103,8 @@ impl Index {
 
     /// Octets of memory the entries take.
     pub fn memory(&self) -> u64 {
-        (self.entries.capacity() * 8 / 7 * (std::mem::size_of::<Entry>() + 1)) as u64
+        let places: usize = self.parts.iter().map(|part| part.capacity() * 8 / 7).sum();
+        (places * (std::mem::size_of::<Entry>() + 1)) as u64
     }
 
     /// Adds a segment behind all others.
@@ -128,7 +144,7 @@ impl Index {
                 return None;
             }
         }
-        let found = self.entries.find_entry(identity.key, |entry| entry.identity == identity);
+        let found = self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity);
         let emptied = match found {
             Ok(found) if found.get().version > version => return None,
             // The same record, moved: the place that was noted last counts.
@@ -139,7 +155,8 @@ impl Index {
             Err(_) => None,
         };
         if !is_tombstone && self.segments.contains_key(&segment) {
-            self.entries.insert_unique(identity.key, Entry { identity, segment, at, len, version, uses: 0 }, |entry| entry.identity.key);
+            let entry = Entry { identity, segment, at, len, version, uses: 0 };
+            self.part(identity.key).insert_unique(identity.key, entry, |entry| entry.identity.key);
             if let Some(segment) = self.segments.get_mut(&segment) {
                 segment.live += u64::from(len) * UNIT;
                 segment.entries += 1;
@@ -150,7 +167,7 @@ impl Index {
 
     /// Forgets what is known of an identity. Gives the segment that has nothing left, if one has.
     pub fn forget(&mut self, identity: Identity) -> (bool, Option<u32>) {
-        match self.entries.find_entry(identity.key, |entry| entry.identity == identity) {
+        match self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity) {
             Ok(found) => {
                 let (old, _) = found.remove();
                 (true, self.left(&old))
@@ -162,7 +179,7 @@ impl Index {
     /// Forgets exactly this entry, if it is still known as it was.
     pub fn forget_entry(&mut self, old: &Entry) -> Option<u32> {
         let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
-        let (old, _) = self.entries.find_entry(old.identity.key, is_it).ok()?.remove();
+        let (old, _) = self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
         self.left(&old)
     }
 
@@ -194,14 +211,14 @@ impl Index {
     }
 
     /// How many records there are of a key.
-    pub fn count(&self, key: u64) -> usize {
-        self.entries.iter_hash(key).filter(|entry| entry.identity.key == key).take(SAME_KEY).count()
+    pub fn count(&mut self, key: u64) -> usize {
+        self.part(key).iter_hash(key).filter(|entry| entry.identity.key == key).take(SAME_KEY).count()
     }
 
     /// Every record of a key; notes a use of each.
     pub fn find(&mut self, key: u64) -> SmallVec<[Entry; 2]> {
         let mut found = SmallVec::new();
-        for entry in self.entries.iter_hash_mut(key).filter(|entry| entry.identity.key == key).take(SAME_KEY) {
+        for entry in self.part(key).iter_hash_mut(key).filter(|entry| entry.identity.key == key).take(SAME_KEY) {
             entry.uses = (entry.uses + 1).min(3);
             found.push(*entry);
         }
@@ -209,15 +226,15 @@ impl Index {
     }
 
     /// The entry that a line of a segment stands for, if that still counts.
-    pub fn at(&self, segment: u32, line: &Line) -> Option<Entry> {
+    pub fn at(&mut self, segment: u32, line: &Line) -> Option<Entry> {
         let is_it = |entry: &Entry| entry.identity == line.identity && (entry.segment, entry.at) == (segment, line.at);
-        self.entries.find(line.identity.key, is_it).copied()
+        self.part(line.identity.key).find(line.identity.key, is_it).copied()
     }
 
     /// Clears the uses of an entry.
     pub fn rest(&mut self, old: &Entry) {
         let is_it = |entry: &Entry| entry.identity == old.identity;
-        if let Some(entry) = self.entries.find_mut(old.identity.key, is_it) {
+        if let Some(entry) = self.part(old.identity.key).find_mut(old.identity.key, is_it) {
             entry.uses = 0;
         }
     }

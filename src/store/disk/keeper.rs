@@ -53,7 +53,10 @@ impl Disk {
             if synced.elapsed() >= SYNC || is_ending {
                 synced = Instant::now();
                 let done = if is_ending && !did { self.finish() } else { self.sync() };
-                self.note_trouble(done);
+                // That nothing had to be synced says nothing of the disk.
+                if done.is_err() {
+                    self.note_trouble(done);
+                }
                 if is_ending && !did {
                     return;
                 }

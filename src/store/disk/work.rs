@@ -248,7 +248,7 @@ impl Disk {
     fn evict(&self, work: &mut Work, id: u32, may_stay: bool) -> io::Result<()> {
         let lines = self.lines(id).unwrap_or_default();
         let live: Vec<Entry> = {
-            let index = self.index.lock();
+            let mut index = self.index.lock();
             lines.iter().filter_map(|line| index.at(id, line)).collect()
         };
         let is_single = self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
