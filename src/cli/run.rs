@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
@@ -62,6 +63,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("main").build().map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
+    raise_descriptor_limit();
     let clock = Clock::system();
     for wanted in config::wanted_certificates(&args.config.config) {
         if !wanted.chain.exists() {
@@ -122,6 +124,16 @@ fn start(args: &RunArgs) -> Result<(), String> {
     drop(workers);
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 // The disk tier comes after the log: what the log makes old must not be served for a moment.

@@ -167,7 +167,8 @@ impl Control {
                 }
             });
             for stored in &dead {
-                this.edge.forget(stored);
+                // The disk looks for its own.
+                this.edge.store.remove(stored);
             }
         });
     }

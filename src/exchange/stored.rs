@@ -240,7 +240,7 @@ pub struct Live {
     pub in_main: AtomicBool,
     /// Octets this response has in the store's account; 0 once it has left.
     pub accounted: AtomicU64,
-    /// Where it lies on the disk, as the disk tier counts; 0 if it was never taken there.
+    /// Which version of it the disk has, as the disk tier counts; 0 if it was never taken there.
     pub on_disk: AtomicU64,
     /// Milliseconds since the epoch until which it stands in for a failing origin without asking again.
     pub stands_in_until: AtomicU64,

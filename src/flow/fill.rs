@@ -28,6 +28,9 @@ use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::format_http_date;
 
+/// What a response weighs in memory whose body stays in a file: that is held open for it.
+const FILED_WEIGHT: u64 = 256 << 10;
+
 /// One fill, with everything it needs of its own.
 pub(super) struct Job {
     pub errand: Errand,
@@ -255,7 +258,7 @@ impl Core {
         stored.live.accounted.store(weight, Ordering::Relaxed);
         // Whoever joined is reading before the first octet could be let go of.
         let hold = writer.is_some().then(|| stored.content.read(None));
-        self.edge.store.insert(&stored);
+        let is_newest = self.edge.store.insert(&stored);
         if let Some(old) = old {
             // On the disk the new one takes the old one's place, once it is whole.
             if old.selector == stored.selector {
@@ -266,7 +269,7 @@ impl Core {
         }
         marks.unmark_if_shareable(&stored);
         ticket.land(FillEnd::Kept(Arc::clone(&stored)));
-        if writer.is_none() {
+        if writer.is_none() && is_newest {
             self.edge.offer(&stored);
         }
         if let Some(writer) = writer {
@@ -358,13 +361,21 @@ impl Core {
         let content = Arc::clone(&old.content);
         let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
         fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);
-        let body = if fresh.content.is_filed() { 0 } else { fresh.content.length().unwrap_or(0) };
-        let weight = fresh.weight(body);
+        let is_filed = fresh.content.is_filed();
+        let weight = fresh.weight(if is_filed { FILED_WEIGHT } else { fresh.content.length().unwrap_or(0) });
         // The old one leaves first, so that confirming a large response does not count it twice.
         self.edge.store.remove(old);
         if self.edge.store.reserve(weight).is_ok() {
             fresh.live.accounted.store(weight, Ordering::Relaxed);
             self.edge.store.insert(&fresh);
+        }
+        if is_filed {
+            // Its body stays where it is, under the head it was written with: old by then, and confirmed again. Unless that head
+            // would outlive this one.
+            fresh.live.on_disk.store(old.live.on_disk.load(Ordering::Relaxed), Ordering::Relaxed);
+            if fresh.born.0 + fresh.life.fresh < old.born.0 + old.life.fresh {
+                self.edge.forget(old);
+            }
         }
         self.edge.offer(&fresh);
         fresh

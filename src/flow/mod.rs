@@ -12,6 +12,7 @@ pub mod recall;
 pub mod serve;
 pub mod slices;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +23,6 @@ use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::exchange::key::LogNumber;
-use crate::exchange::stored::Stored;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::{AppliedNumbers, Region};
@@ -112,17 +112,17 @@ impl Edge {
     /// Gives the edge a disk tier.
     pub fn keep_disk(self: &Arc<Self>, disk: Arc<Disk>) {
         let edge = Arc::downgrade(self);
-        disk.ask_memory(Box::new(move |segment| edge.upgrade().map_or_else(Vec::new, |edge| edge.in_use(segment))));
+        disk.ask_memory(Box::new(move |versions| edge.upgrade().map_or_else(HashSet::new, |edge| edge.in_use(versions))));
         let _ = self.disk.set(disk);
     }
 
-    // What of a segment on the disk is used, where the disk does not see it.
-    fn in_use(&self, segment: u32) -> Vec<(u32, Arc<Stored>)> {
-        let mut found = Vec::new();
+    // What of the disk's is used, where the disk does not see it.
+    fn in_use(&self, versions: &HashSet<u64>) -> HashSet<u64> {
+        let mut found = HashSet::new();
         self.store.visit(|stored| {
-            let place = stored.live.on_disk.load(Ordering::Relaxed);
-            if place >> 32 == u64::from(segment) && stored.live.uses.load(Ordering::Relaxed) > 0 {
-                found.push((place as u32, Arc::clone(stored)));
+            let version = stored.live.on_disk.load(Ordering::Relaxed);
+            if stored.live.uses.load(Ordering::Relaxed) > 0 && versions.contains(&version) {
+                found.insert(version);
             }
         });
         found

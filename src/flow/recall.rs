@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{Core, Edge, Tally};
 use crate::cache::ask::Asked;
@@ -17,23 +18,43 @@ use crate::store::memory::Found;
 /// A disk that is slower than this is slower than most origins.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The most reads from the disk at a time: if it hangs, no more threads than these hang with it, and the rest are misses.
+const READS: usize = 32;
+
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Whose turn it is to read what lies under a key.
-#[derive(Default)]
-pub struct Turns(Mutex<HashMap<Box<[u8]>, Turn>>);
+pub struct Turns {
+    of: Mutex<HashMap<Box<[u8]>, Turn>>,
+    reads: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { of: Mutex::default(), reads: Arc::new(Semaphore::new(READS)) }
+    }
+}
+
+/// A place in the wait for a key; the last one out takes it along, however he leaves.
+struct Place<'t> {
+    turns: &'t Turns,
+    key: &'t [u8],
+    turn: Option<Turn>,
+}
 
 impl Turns {
-    fn of(&self, key: &[u8]) -> Turn {
-        Arc::clone(self.0.lock().entry(key.into()).or_default())
+    fn enter<'t>(&'t self, key: &'t [u8]) -> Place<'t> {
+        let turn = Some(Arc::clone(self.of.lock().entry(key.into()).or_default()));
+        Place { turns: self, key, turn }
     }
+}
 
-    // The last one out takes the turn along.
-    fn leave(&self, key: &[u8], turn: Turn) {
-        let mut turns = self.0.lock();
-        drop(turn);
-        if turns.get(key).is_some_and(|turn| Arc::strong_count(turn) == 1) {
-            turns.remove(key);
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.turns.of.lock();
+        self.turn = None;
+        if turns.get(self.key).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            turns.remove(self.key);
         }
     }
 }
@@ -47,36 +68,43 @@ impl Core {
         if choose(asked.head().fields, &found).is_some() || disk.count(asked.key) <= here {
             return found;
         }
-        let turn = self.edge.turns.of(asked.key);
-        let held = turn.lock().await;
-        // Somebody may have brought it meanwhile.
-        let mut found = self.edge.store.find(asked.key);
-        if choose(asked.head().fields, &found).is_none() {
-            found = Edge::recall(&self.edge, asked.key, found).await;
+        match tokio::time::timeout(PATIENCE, self.edge.find_in_turn(asked)).await {
+            Ok(found) => found,
+            Err(_) => {
+                Tally::add(&disk.tally.slow);
+                found
+            }
         }
-        drop(held);
-        self.edge.turns.leave(asked.key, turn);
-        found
     }
 }
 
 impl Edge {
+    async fn find_in_turn(self: &Arc<Self>, asked: &Asked<'_>) -> Found {
+        let place = self.turns.enter(asked.key);
+        let _held = match &place.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        // Somebody may have brought it meanwhile.
+        let found = self.store.find(asked.key);
+        if choose(asked.head().fields, &found).is_some() {
+            return found;
+        }
+        self.recall(asked.key, found).await
+    }
+
     async fn recall(self: &Arc<Self>, key: &[u8], mut found: Found) -> Found {
+        let Ok(permit) = Arc::clone(&self.turns.reads).try_acquire_owned() else {
+            self.disk().into_iter().for_each(|disk| Tally::add(&disk.tally.slow));
+            return found;
+        };
         let (edge, owned) = (Arc::clone(self), key.to_vec());
         let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let disk = edge.disk()?;
             Some(disk.recall(&owned, edge.arena.as_ref()))
         });
-        let read = match tokio::time::timeout(PATIENCE, reading).await {
-            Ok(Ok(Some(read))) => read,
-            Ok(_) => return found,
-            Err(_) => {
-                if let Some(disk) = self.disk() {
-                    Tally::add(&disk.tally.slow);
-                }
-                return found;
-            }
-        };
+        let Ok(Some(read)) = reading.await else { return found };
         for stored in read {
             if self.invalidations.validity(&stored) == Validity::Hard {
                 self.forget(&stored);
@@ -88,10 +116,13 @@ impl Edge {
         found
     }
 
-    // Into memory, if there is room; it can be served from here in any case.
+    // Into memory, if there is room; it can be served from here in any case. What lies in a file stays there: held in memory
+    // it would hold the file too, and there may be many.
     fn remember(&self, stored: &Arc<Stored>) {
-        let body = if stored.content.is_filed() { 0 } else { stored.content.length().unwrap_or(0) };
-        let weight = stored.weight(body);
+        if stored.content.is_filed() {
+            return;
+        }
+        let weight = stored.weight(stored.content.length().unwrap_or(0));
         if self.store.reserve(weight).is_ok() {
             stored.live.accounted.store(weight, Ordering::Relaxed);
             self.store.insert(stored);

@@ -16,7 +16,9 @@ use crate::semantics::ranges::Span;
 /// At most this much at a time, so that one fast viewer does not keep a core to itself.
 const TURN: u64 = 1 << 20;
 /// How far apart it is looked whether a file's octets are in memory.
-const LOOK: usize = 64 << 10;
+const LOOK: usize = 16 << 10;
+/// How much is looked at, and then sent.
+const LOOKED: u64 = 256 << 10;
 
 /// Sends a head and says that more follows, so that both can share a segment.
 pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Result<()> {
@@ -35,17 +37,13 @@ pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall:
     let (file, start) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
     let may_wait = stored.content.is_filed();
     let (mut at, end) = (start + span.start, start + span.end);
-    let mut warm = at;
     while at < end {
-        let len = usize::try_from((end - at).min(TURN)).unwrap_or(usize::MAX);
-        if may_wait && at >= warm {
-            warm = at + len as u64;
-            if !is_at_hand(file, at, warm) {
-                read_ahead(stored, span, at..warm).await?;
-            }
+        let len = usize::try_from((end - at).min(if may_wait { LOOKED } else { TURN })).unwrap_or(usize::MAX);
+        // Looked at anew each time: while a slow viewer is waited for, memory is used for something else.
+        if may_wait && !is_at_hand(file, at, at + len as u64) {
+            read_ahead(stored, span, at..at + len as u64).await?;
         }
         let mut offset = at;
-        let len = if may_wait { len.min((warm - at) as usize) } else { len };
         let sent = when_writable(tcp, stall, || Ok(rustix::fs::sendfile(tcp, file, Some(&mut offset), len)?)).await?;
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -138,8 +138,8 @@ impl Memory {
     /// Puts in a response whose octets are reserved and noted in `live.accounted`.
     ///
     /// It takes the place of the variant with the same selector, and of the oldest if there are too many. One
-    /// that was asked for before what is here is not taken: a slow fetch must not bring back an old version.
-    pub fn insert(&self, stored: &Arc<Stored>) {
+    /// that was asked for before what is here is not taken (false): a slow fetch must not bring back an old version.
+    pub fn insert(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
         let mut replaced: SmallVec<[Arc<Stored>; 2]> = SmallVec::new();
@@ -151,7 +151,7 @@ impl Memory {
                 let here = &slot.variants[at];
                 if (here.asked_at, here.date) > (stored.asked_at, stored.date) && !here.content.is_broken() {
                     self.release(stored.live.accounted.swap(0, Ordering::Relaxed));
-                    return;
+                    return false;
                 }
                 replaced.push(std::mem::replace(&mut slot.variants[at], Arc::clone(stored)));
             } else {
@@ -169,6 +169,7 @@ impl Memory {
         if eviction.len() as u64 > 64 + 2 * self.objects.load(Ordering::Relaxed) {
             eviction.sweep();
         }
+        true
     }
 
     /// Takes out exactly this response; false if it was not there any more.

@@ -20,7 +20,7 @@ use crate::body::{BodyError, Source};
 use crate::semantics::ranges::Span;
 
 /// Pieces read in one go.
-const BATCH: u64 = 4;
+const BATCH: u64 = 2;
 
 /// Whom to tell that a body is damaged.
 pub struct Bad {
@@ -95,8 +95,8 @@ pub fn open_piece(header: &Header, seal: Option<&Seal>, piece: u64, crc: u32, mu
     }
     match (seal, header.is_sealed) {
         (Some(seal), true) => seal.open(header, piece as u32, &mut octets)?,
-        (_, false) => {}
-        (None, true) => return None,
+        (None, false) => {}
+        (None, true) | (Some(_), false) => return None,
     }
     Some(octets)
 }
@@ -107,7 +107,7 @@ impl InFile for Filed {
     }
 
     fn open(self: Arc<Self>, span: Span) -> Box<dyn Source> {
-        Box::new(Reading { at: span.start, end: span.end, body: self, ahead: None })
+        Box::new(Reading { at: span.start, end: span.end, body: self, coming: None })
     }
 
     fn place(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
@@ -122,29 +122,28 @@ struct Reading {
     body: Arc<Filed>,
     at: u64,
     end: u64,
-    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    coming: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl Reading {
-    // The next pieces are read while these are sent.
-    fn look_ahead(&mut self) {
-        if self.at < self.end && self.ahead.is_none() {
+    // Only once the last pieces were taken: a viewer that takes nothing must not make us hold more.
+    fn read_on(&mut self) {
+        if self.at < self.end && self.coming.is_none() {
             let (body, at, end) = (Arc::clone(&self.body), self.at, self.end);
-            self.ahead = Some(tokio::task::spawn_blocking(move || body.read_some(at, end)));
+            self.coming = Some(tokio::task::spawn_blocking(move || body.read_some(at, end)));
         }
     }
 }
 
 impl Source for Reading {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        self.look_ahead();
-        let Some(ahead) = &mut self.ahead else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(ahead).poll(cx));
-        self.ahead = None;
+        self.read_on();
+        let Some(coming) = &mut self.coming else { return Poll::Ready(None) };
+        let read = ready!(Pin::new(coming).poll(cx));
+        self.coming = None;
         match read {
             Ok(Ok(octets)) => {
                 self.at += octets.len() as u64;
-                self.look_ahead();
                 Poll::Ready(Some(Ok(octets)))
             }
             Ok(Err(error)) => {

@@ -140,7 +140,7 @@ impl Index {
             let known = gone.get(&identity).copied();
             if is_tombstone {
                 gone.insert(identity, version.max(known.unwrap_or_default()));
-            } else if known.is_some_and(|known| known > version) {
+            } else if known.is_some_and(|known| known >= version) {
                 return None;
             }
         }
@@ -170,14 +170,29 @@ impl Index {
         match self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity) {
             Ok(found) => {
                 let (old, _) = found.remove();
+                self.note_gone(&old);
                 (true, self.left(&old))
             }
             Err(_) => (false, None),
         }
     }
 
+    /// The record of an identity that counts.
+    pub fn get(&mut self, identity: Identity) -> Option<Entry> {
+        self.part(identity.key).find(identity.key, |entry| entry.identity == identity).copied()
+    }
+
+    // What is still to be found must not count again.
+    fn note_gone(&mut self, old: &Entry) {
+        if let Some(gone) = &mut self.gone {
+            let known = gone.entry(old.identity).or_default();
+            *known = old.version.max(*known);
+        }
+    }
+
     /// Forgets exactly this entry, if it is still known as it was.
     pub fn forget_entry(&mut self, old: &Entry) -> Option<u32> {
+        self.note_gone(old);
         let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
         let (old, _) = self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
         self.left(&old)
@@ -199,7 +214,7 @@ impl Index {
 
     /// Says whether every other segment that holds many is younger.
     pub fn is_oldest(&self, id: u32) -> bool {
-        self.segments.iter().all(|(other, segment)| *other >= id || segment.is_single)
+        self.is_loaded() && self.segments.iter().all(|(other, segment)| *other >= id || segment.is_single)
     }
 
     /// Says whether writing what counts of a segment to the end gives room back.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::record::{Header, PIECE, UNIT};
+use super::record::{Header, Identity, PIECE, UNIT};
 use super::{Disk, Job, index::Entry, record};
 use crate::exchange::stored::Stored;
 
@@ -22,25 +22,27 @@ pub type IsDead = Box<dyn Fn(&Stored) -> bool + Send>;
 /// The threads of a disk tier.
 pub struct Keeper {
     disk: Arc<Disk>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    writer: std::thread::JoinHandle<()>,
+    keeper: std::thread::JoinHandle<()>,
 }
 
 impl Keeper {
     /// Starts them.
     pub fn start(disk: Arc<Disk>, is_dead: IsDead) -> io::Result<Self> {
         let (writing, keeping) = (Arc::clone(&disk), Arc::clone(&disk));
-        let threads = vec![
-            std::thread::Builder::new().name("disk-write".into()).spawn(move || writing.write_until_told())?,
-            std::thread::Builder::new().name("disk-keep".into()).spawn(move || keeping.keep_until_told(&is_dead))?,
-        ];
-        Ok(Self { disk, threads })
+        let writer = std::thread::Builder::new().name("disk-write".into()).spawn(move || writing.write_until_told())?;
+        let keeper = std::thread::Builder::new().name("disk-keep".into()).spawn(move || keeping.keep_until_told(&is_dead))?;
+        Ok(Self { disk, writer, keeper })
     }
 
     /// Writes what waits, syncs, and ends.
     pub fn stop(self) {
+        // The keeper first: what it still writes is to be synced too.
         self.disk.ending.store(true, Ordering::Relaxed);
+        let _ = self.keeper.join();
+        self.disk.closing.store(true, Ordering::Relaxed);
         self.disk.news.notify_all();
-        self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        let _ = self.writer.join();
     }
 }
 
@@ -48,49 +50,44 @@ impl Disk {
     fn write_until_told(&self) {
         let mut synced = Instant::now();
         loop {
-            let is_ending = self.ending.load(Ordering::Relaxed);
-            let did = self.work_off();
-            if synced.elapsed() >= SYNC || is_ending {
+            let is_closing = self.closing.load(Ordering::Relaxed);
+            let did = self.work_some(SYNC.saturating_sub(synced.elapsed()));
+            if synced.elapsed() >= SYNC || is_closing {
                 synced = Instant::now();
-                let done = if is_ending && !did { self.finish() } else { self.sync() };
+                let done = if is_closing && !did { self.finish() } else { self.sync() };
                 // That nothing had to be synced says nothing of the disk.
                 if done.is_err() {
                     self.note_trouble(done);
                 }
-                if is_ending && !did {
+                if is_closing && !did {
                     return;
                 }
             }
             let mut queue = self.queue.lock();
-            if queue.jobs.is_empty() && !self.ending.load(Ordering::Relaxed) {
+            if queue.jobs.is_empty() && !self.closing.load(Ordering::Relaxed) {
                 self.news.wait_for(&mut queue, SYNC);
             }
         }
     }
 
-    /// Does what waits in the queue; false if there was nothing.
-    pub fn work_off(&self) -> bool {
-        let mut did = false;
-        loop {
-            // One at a time: what waits is found in the queue's account until it is written.
-            let Some(job) = self.queue.lock().jobs.pop_front() else { return did };
+    /// Does everything that waits in the queue.
+    pub fn work_off(&self) {
+        while self.work_some(Duration::MAX) {}
+    }
+
+    // Does what waits, for so long at most; false if there was nothing.
+    fn work_some(&self, patience: Duration) -> bool {
+        let (began, mut did) = (Instant::now(), false);
+        self.pay_debts();
+        while !did || began.elapsed() < patience {
+            let Some(job) = self.queue.lock().pop() else { return did };
             did = true;
             match job {
-                Job::Put(stored, octets) => {
-                    if self.is_resting() {
-                        self.tally.refused.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        let done = self.put(&stored);
-                        self.note_trouble(done);
-                    }
+                Job::Put(stored, identity, octets) => {
+                    self.try_put(&stored, identity);
                     self.queue.lock().octets -= octets;
                 }
-                Job::Gone(identity) => {
-                    if !self.is_resting() {
-                        let done = self.bury(identity);
-                        self.note_trouble(done);
-                    }
-                }
+                Job::Gone(identity) => self.try_bury(identity),
                 Job::Close(id) => {
                     let is_empty =
                         self.index.lock().segments.get(&id).is_some_and(|segment| segment.entries == 0 && segment.tombstones == 0);
@@ -98,6 +95,62 @@ impl Disk {
                         self.doom(id);
                     }
                 }
+            }
+        }
+        did
+    }
+
+    fn try_put(&self, stored: &Stored, identity: Identity) {
+        let is_resting = self.is_resting();
+        let is_written = !is_resting && {
+            let done = self.put(stored);
+            let is_written = done.is_ok();
+            self.note_trouble(done);
+            is_written
+        };
+        if is_resting {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        if !is_written {
+            // The older one that lies there is old all the same.
+            stored.live.on_disk.store(0, Ordering::Relaxed);
+            self.owe(identity);
+        } else if self.queue.lock().last.contains_key(&identity) {
+            // Something newer was said of it while it was written.
+            self.drop_identity(identity);
+        }
+    }
+
+    fn try_bury(&self, identity: Identity) {
+        if self.is_resting() {
+            return self.owe(identity);
+        }
+        let done = self.bury(identity);
+        if done.is_err() {
+            self.owe(identity);
+        }
+        self.note_trouble(done);
+    }
+
+    fn owe(&self, identity: Identity) {
+        let mut queue = self.queue.lock();
+        if queue.owed.len() < super::OWED_MAX {
+            queue.owed.insert(identity);
+        }
+    }
+
+    // Tombstones that could not be written before.
+    fn pay_debts(&self) {
+        while !self.is_resting() {
+            let first = {
+                let mut queue = self.queue.lock();
+                let first = queue.owed.iter().next().copied();
+                first.filter(|identity| queue.owed.remove(identity))
+            };
+            let Some(identity) = first else { return };
+            // What was written since is newer than what is owed.
+            if self.index.lock().get(identity).is_none() {
+                self.try_bury(identity);
             }
         }
     }
@@ -125,6 +178,10 @@ impl Disk {
     fn keep_until_told(&self, is_dead: &IsDead) {
         let began = Instant::now();
         self.load();
+        let done = self.shrink();
+        if done.is_err() {
+            self.note_trouble(done);
+        }
         let stats = self.stats();
         tracing::info!(
             objects = stats.objects,
@@ -157,7 +214,7 @@ impl Disk {
                 if let Ok(Some(seen)) = self.see(&entry)
                     && is_dead(&seen.stored)
                 {
-                    self.drop_entry(&entry);
+                    self.drop_dead(&entry);
                 }
                 looked += 1;
                 if looked % BREATH == 0 {
@@ -188,7 +245,7 @@ impl Disk {
                 return read;
             }
             match self.check(&entry) {
-                Ok(Some(stored)) if is_dead(&stored) => self.drop_entry(&entry),
+                Ok(Some(stored)) if is_dead(&stored) => self.drop_dead(&entry),
                 Ok(Some(_)) => {}
                 Ok(None) => self.is_bad(&entry, &io::ErrorKind::InvalidData.into()),
                 Err(error) => self.is_bad(&entry, &error),
@@ -222,6 +279,18 @@ impl Disk {
             }
         }
         Ok(Some(seen.stored))
+    }
+
+    // As `drop_entry`, with the tombstone written by this thread: there may be many of them.
+    fn drop_dead(&self, entry: &Entry) {
+        let (emptied, is_oldest) = {
+            let mut index = self.index.lock();
+            (index.forget_entry(entry), index.is_oldest(entry.segment))
+        };
+        if !is_oldest {
+            self.try_bury(entry.identity);
+        }
+        emptied.into_iter().for_each(|id| self.doom(id));
     }
 
     fn compact_if_sparse(&self, id: u32) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::files::{DiskFile, Files};
 use super::record::{self, FOOTER_END, HEADER, Header, Line, UNIT};
@@ -131,12 +132,27 @@ impl Disk {
     pub fn load(&self) {
         let mut ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
+        let mut unreadable = None;
         for id in ids {
-            // Evicted meanwhile, or nothing that can be read.
-            let lines = self.lines(id).unwrap_or_else(|error| {
-                tracing::warn!(segment = id, %error, "a segment could not be read");
-                Vec::new()
-            });
+            if self.ending.load(Ordering::Relaxed) {
+                // What is not known yet stays as it is.
+                return;
+            }
+            // What lies in a segment that cannot be read may be newer than anything in older ones: then they are not believed.
+            if unreadable.is_some() {
+                self.doom(id);
+                continue;
+            }
+            let lines = match self.lines(id).or_else(|_| self.lines(id)) {
+                Ok(lines) => lines,
+                Err(_) if !self.index.lock().segments.contains_key(&id) => continue,
+                Err(error) => {
+                    tracing::warn!(segment = id, %error, "a segment could not be read: it and all older ones are dropped");
+                    unreadable = Some(id);
+                    self.doom(id);
+                    continue;
+                }
+            };
             let mut index = self.index.lock();
             // Written since the start: it is known already.
             if !index.segments.get(&id).is_some_and(|segment| segment.is_sealed && segment.entries == 0) {

@@ -19,7 +19,7 @@ pub mod survey;
 mod tests;
 pub mod work;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -53,6 +53,10 @@ const OPEN_MAX: usize = 256;
 const REST: Duration = Duration::from_secs(5);
 /// Most jobs that wait, whatever they weigh.
 const JOBS_MAX: usize = 65_536;
+/// Most tombstones that may be owed; more than that many are not lost on a disk that works.
+const OWED_MAX: usize = 1 << 20;
+/// Large bodies whose checks are remembered, and whose files are open.
+const FILED_MAX: usize = 128;
 
 /// Events and states, for metrics.
 #[derive(Default)]
@@ -83,6 +87,9 @@ pub struct DiskStats {
     pub is_writing: bool,
 }
 
+/// Large bodies read of late, the latest at the back.
+type Recent = VecDeque<((u32, u32), Arc<Filed>)>;
+
 /// The disk tier.
 pub struct Disk {
     files: Box<dyn Files>,
@@ -96,6 +103,10 @@ pub struct Disk {
     work: Mutex<Work>,
     /// Segments of which nothing counts, to be removed after the next sync.
     doomed: Mutex<Vec<u32>>,
+    /// One sync at a time: what one of them removes, another may not have written yet.
+    syncing: Mutex<()>,
+    /// Large bodies that were read of late, by segment and unit.
+    filed: Mutex<Recent>,
     /// Something was written or removed since the last sync.
     is_dirty: AtomicBool,
     /// Somebody invalidated something: dead responses are to be looked for.
@@ -103,29 +114,66 @@ pub struct Disk {
     /// How far the invalidation log was in effect, written over and over.
     head: Mutex<Option<(Arc<dyn DiskFile>, u64)>>,
     me: Weak<Self>,
-    /// What of a segment is in use in memory.
+    /// Says what is in use in memory.
     in_use: OnceLock<InUse>,
     /// Since when nothing is written, after an error.
     resting: Mutex<Option<Instant>>,
+    /// The keeper is to end.
     ending: AtomicBool,
+    /// The writer is to end, once nothing waits.
+    closing: AtomicBool,
     pub tally: DiskTally,
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<(u64, Job)>,
     octets: u64,
+    /// The last job that speaks of an identity: those before it need not be done.
+    last: HashMap<Identity, u64>,
+    count: u64,
+    /// Tombstones that could not be written, or found no place in the queue. They are owed, however long it takes.
+    owed: HashSet<Identity>,
+}
+
+impl Queue {
+    fn push(&mut self, job: Job) {
+        self.count += 1;
+        if let Job::Put(_, identity, _) | Job::Gone(identity) = &job {
+            self.last.insert(*identity, self.count);
+        }
+        self.jobs.push_back((self.count, job));
+    }
+
+    /// The next job that is still worth doing.
+    fn pop(&mut self) -> Option<Job> {
+        while let Some((number, job)) = self.jobs.pop_front() {
+            if let Job::Put(_, identity, octets) = &job
+                && self.last.get(identity) != Some(&number)
+            {
+                self.octets -= octets;
+                continue;
+            }
+            if let Job::Put(_, identity, _) | Job::Gone(identity) = &job
+                && self.last.get(identity) == Some(&number)
+            {
+                self.last.remove(identity);
+            }
+            return Some(job);
+        }
+        None
+    }
 }
 
 enum Job {
-    Put(Arc<Stored>, u64),
+    Put(Arc<Stored>, Identity, u64),
     Gone(Identity),
     /// Nothing of this segment counts any more.
     Close(u32),
 }
 
-/// What of a segment is in use in memory: where in the segment, and the response.
-pub type InUse = Box<dyn Fn(u32) -> Vec<(u32, Arc<Stored>)> + Send + Sync>;
+/// Says which of these versions are in use in memory.
+pub type InUse = Box<dyn Fn(&HashSet<u64>) -> HashSet<u64> + Send + Sync>;
 
 /// Something that lies on the disk, without its body.
 pub struct Seen {
@@ -144,14 +192,16 @@ impl Disk {
         let next = found.segments.last().map_or(1, |(id, _)| id + 1);
         Ok(Arc::new_cyclic(|me| Self {
             files,
+            seed: found.seal.as_ref().map_or(found.seed, |seal| seal.hash_seed),
             seal: found.seal.map(Arc::new),
-            seed: found.seed,
             index: Mutex::new(index),
             open: Mutex::default(),
             queue: Mutex::default(),
             news: Condvar::new(),
             work: Mutex::new(Work::new(next, segment_size(settings.size))),
             doomed: Mutex::default(),
+            syncing: Mutex::default(),
+            filed: Mutex::default(),
             is_dirty: AtomicBool::new(false),
             sweep: AtomicBool::new(false),
             head: Mutex::new(Some((found.head, log.0))),
@@ -159,6 +209,7 @@ impl Disk {
             in_use: OnceLock::new(),
             resting: Mutex::new(None),
             ending: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             tally: DiskTally::default(),
             settings,
         }))
@@ -205,12 +256,12 @@ impl Disk {
         if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
             stored.live.on_disk.store(ON_ITS_WAY, Ordering::Relaxed);
             queue.octets += octets;
-            queue.jobs.push_back(Job::Put(Arc::clone(stored), octets));
+            queue.push(Job::Put(Arc::clone(stored), identity, octets));
             self.news.notify_one();
             return;
         }
         // An older one that is found at the next start, or waits to be written, must not take its place.
-        let is_older_about = was_there || !queue.jobs.is_empty();
+        let is_older_about = was_there || !queue.jobs.is_empty() || queue.octets > 0;
         drop(queue);
         if is_worth_it {
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
@@ -223,16 +274,30 @@ impl Disk {
     /// Forgets a response, now and after a restart.
     pub fn forget(&self, stored: &Stored) {
         let identity = self.identity(stored);
-        if self.drop_identity(identity) || stored.live.on_disk.load(Ordering::Relaxed) != 0 || !self.index.lock().is_loaded() {
-            self.say_gone(identity);
+        let version = stored.live.on_disk.load(Ordering::Relaxed);
+        let (known, is_loaded) = {
+            let mut index = self.index.lock();
+            (index.get(identity), index.is_loaded())
+        };
+        match known {
+            // Another one has taken its place.
+            Some(entry) if entry.version.0 != version => {}
+            Some(_) => {
+                self.drop_identity(identity);
+                self.say_gone(identity);
+            }
+            None if version != 0 || !is_loaded => self.say_gone(identity),
+            None => {}
         }
     }
 
     fn say_gone(&self, identity: Identity) {
         let mut queue = self.queue.lock();
         if queue.jobs.len() < JOBS_MAX {
-            queue.jobs.push_back(Job::Gone(identity));
+            queue.push(Job::Gone(identity));
             self.news.notify_one();
+        } else if queue.owed.len() < OWED_MAX {
+            queue.owed.insert(identity);
         }
     }
 
@@ -245,21 +310,34 @@ impl Disk {
     // Removing a file may take long; whoever serves viewers leaves it to others.
     fn close_later(&self, emptied: Option<u32>) {
         if let Some(id) = emptied {
-            self.queue.lock().jobs.push_back(Job::Close(id));
+            self.queue.lock().push(Job::Close(id));
             self.news.notify_one();
         }
     }
 
+    // With a tombstone, unless nothing older can lie anywhere: what it had replaced must not count again.
     fn drop_entry(&self, entry: &Entry) {
-        let emptied = self.index.lock().forget_entry(entry);
+        let (emptied, is_oldest) = {
+            let mut index = self.index.lock();
+            (index.forget_entry(entry), index.is_oldest(entry.segment))
+        };
+        if !is_oldest {
+            self.say_gone(entry.identity);
+        }
         self.close_later(emptied);
     }
 
     // Removes a segment of which nothing counts any more. Whoever reads from it goes on reading.
     fn close(&self, id: u32) {
         self.open.lock().remove(&id);
-        if let Err(error) = self.files.remove(&name_of(id)) {
+        self.filed.lock().retain(|((segment, _), _)| *segment != id);
+        if let Err(error) = self.files.remove(&name_of(id))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            // It still takes its room, and would be found again.
             tracing::warn!(segment = id, %error, "a segment could not be removed");
+            self.doomed.lock().push(id);
+            return;
         }
         self.index.lock().close(id);
         self.is_dirty.store(true, Ordering::Relaxed);
@@ -270,13 +348,25 @@ impl Disk {
             return Ok(Arc::clone(file));
         }
         let file = self.files.open(&name_of(id))?;
+        self.hold(id, &file);
+        // Removed meanwhile: it is not to be held open by us.
+        if !self.index.lock().segments.contains_key(&id) {
+            self.open.lock().remove(&id);
+        }
+        Ok(file)
+    }
+
+    // Holds a file open for the next one who reads from it. There are never more than so many; whoever uses one of those that
+    // are let go of holds it himself.
+    fn hold(&self, id: u32, file: &Arc<dyn DiskFile>) {
         let mut open = self.open.lock();
         if open.len() >= OPEN_MAX {
-            // Those that nobody uses; they are opened again when they are asked for.
             open.retain(|_, file| Arc::strong_count(file) > 1);
         }
-        open.insert(id, Arc::clone(&file));
-        Ok(file)
+        if open.len() >= OPEN_MAX {
+            open.clear();
+        }
+        open.insert(id, Arc::clone(file));
     }
 
     /// Reads what lies there for a key. Blocks.
@@ -344,17 +434,36 @@ impl Disk {
                 None => return Ok(None),
             }
         } else {
-            let mut table = vec![0; (header.pieces() * 4 + 4) as usize];
-            file.read_at(&mut table, at + header.table_at())?;
-            let Some(crcs) = record::decode_table(&table, header.pieces()) else { return Ok(None) };
-            let bad = body::Bad { disk: Weak::clone(&self.me), entry: *entry };
-            Content::filed(Arc::new(Filed::new(file, at, header, crcs, self.seal.clone(), bad)))
+            match self.filed(entry, file, &header)? {
+                Some(body) => Content::filed(body),
+                None => return Ok(None),
+            }
         };
         let stored = record::decode_meta(&meta, content);
         if let Some(stored) = &stored {
-            stored.live.on_disk.store(place_of(entry.segment, entry.at), Ordering::Relaxed);
+            stored.live.on_disk.store(entry.version.0, Ordering::Relaxed);
         }
         Ok(stored)
+    }
+
+    // A large body: the one that others read from, if there are any, so that what they checked is known.
+    fn filed(&self, entry: &Entry, file: Arc<dyn DiskFile>, header: &Header) -> io::Result<Option<Arc<Filed>>> {
+        let place = (entry.segment, entry.at);
+        if let Some((_, body)) = self.filed.lock().iter().find(|(known, _)| *known == place) {
+            return Ok(Some(Arc::clone(body)));
+        }
+        let at = u64::from(entry.at) * UNIT;
+        let mut table = vec![0; (header.pieces() * 4 + 4) as usize];
+        file.read_at(&mut table, at + header.table_at())?;
+        let Some(crcs) = record::decode_table(&table, header.pieces()) else { return Ok(None) };
+        let bad = body::Bad { disk: Weak::clone(&self.me), entry: *entry };
+        let body = Arc::new(Filed::new(file, at, *header, crcs, self.seal.clone(), bad));
+        let mut filed = self.filed.lock();
+        if filed.len() >= FILED_MAX {
+            filed.pop_front();
+        }
+        filed.push_back((place, Arc::clone(&body)));
+        Ok(Some(body))
     }
 
     fn open_meta(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
@@ -365,8 +474,9 @@ impl Disk {
         let mut meta = octets.to_vec();
         match (&self.seal, header.is_sealed) {
             (Some(seal), true) => seal.open(header, seal::META, &mut meta)?,
-            (_, false) => {}
-            (None, true) => return None,
+            (None, false) => {}
+            // Nobody but us writes under a key, and nothing else counts there.
+            (None, true) | (Some(_), false) => return None,
         }
         Some(meta)
     }
@@ -467,14 +577,8 @@ impl Disk {
     }
 }
 
-/// Waits to be written.
+/// Stands for a version in what waits to be written; versions are larger.
 const ON_ITS_WAY: u64 = 1;
-
-/// A record's place as a stored response remembers it.
-fn place_of(segment: u32, at: u32) -> u64 {
-    // Segments are numbered from 1, so that this is neither 0 nor 1.
-    (u64::from(segment) << 32) | u64::from(at)
-}
 
 /// The name of a segment.
 fn name_of(id: u32) -> String {

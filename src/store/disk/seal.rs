@@ -12,6 +12,8 @@ pub const META: u32 = u32::MAX;
 /// Seals and opens.
 pub struct Seal {
     key: LessSafeKey,
+    /// Keys the hashes of the index: without the secret nobody can try which URLs lie there.
+    pub hash_seed: [u8; 16],
     /// Says whether a folder was written under this key, and nothing about it.
     pub check: String,
 }
@@ -35,8 +37,9 @@ impl Seal {
             Some(out)
         };
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derive(b"foreshore store")?).ok()?);
+        let hash_seed = derive(b"foreshore hash")?[..16].try_into().ok()?;
         let check = derive(b"foreshore check")?[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Self { key, check })
+        Some(Self { key, hash_seed, check })
     }
 
     /// Seals a part in place and appends its tag.
@@ -60,10 +63,10 @@ fn nonce(header: &Header, part: u32) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-// A part of one record is none of another.
-fn about(header: &Header) -> [u8; 20] {
-    let mut out = [0; 20];
-    out.copy_from_slice(&header.encode()[8..28]);
+// A part of one record is none of another, and a record that is cut short is another.
+fn about(header: &Header) -> [u8; 36] {
+    let mut out = [0; 36];
+    out.copy_from_slice(&header.encode()[4..40]);
     out
 }
 

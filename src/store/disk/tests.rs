@@ -264,6 +264,8 @@ fn found(disk: &Disk, k: u64, lens: &HashMap<(u64, u64), usize>) -> Option<u64> 
 #[derive(Clone, Debug)]
 enum Step {
     Put(u64, usize),
+    /// The disk is full for as long as this one is written.
+    PutInVain(u64, usize),
     Forget(u64),
     Find(u64),
     Sync,
@@ -276,6 +278,7 @@ fn step() -> impl Strategy<Value = Step> {
     let len = prop_oneof![4 => 0usize..3000, 2 => 10_000usize..90_000, 1 => 200_000usize..400_000, 1 => 1_100_000usize..1_500_000];
     prop_oneof![
         12 => (0u64..12, len).prop_map(|(k, len)| Step::Put(k, len)),
+        2 => (0u64..12, 0usize..50_000).prop_map(|(k, len)| Step::PutInVain(k, len)),
         2 => (0u64..12).prop_map(Step::Forget),
         4 => (0u64..12).prop_map(Step::Find),
         3 => Just(Step::Sync),
@@ -313,19 +316,39 @@ proptest! {
         let mut newest: HashMap<u64, (u64, bool)> = HashMap::new();
         let mut synced: HashMap<u64, (u64, bool)> = HashMap::new();
         let mut floors: HashMap<u64, Floor> = HashMap::new();
+        let mut arcs: HashMap<u64, Arc<Stored>> = HashMap::new();
         let has_room = size > SIZE;
         for step in &steps {
             match step {
                 Step::Put(k, len) => {
                     n += 1;
                     lens.insert((*k, n), *len);
-                    disk.offer(&stored(*k, n, *len));
+                    let here = stored(*k, n, *len);
+                    disk.offer(&here);
                     disk.work_off();
+                    arcs.insert(*k, here);
                     newest.insert(*k, (n, true));
                 }
-                Step::Forget(k) => {
+                Step::PutInVain(k, len) => {
                     n += 1;
-                    disk.forget(&stored(*k, n, 0));
+                    lens.insert((*k, n), *len);
+                    files.fail(Fault::Full);
+                    let here = stored(*k, n, *len);
+                    disk.offer(&here);
+                    disk.work_off();
+                    files.fail(Fault::None);
+                    // As if it had rested.
+                    *disk.resting.lock() = None;
+                    disk.work_off();
+                    arcs.insert(*k, here);
+                    // Not written, and what was there is old all the same.
+                    newest.insert(*k, (n, false));
+                }
+                Step::Forget(k) => {
+                    let here = arcs.get(k).cloned().or_else(|| disk.recall(&name(*k), None).first().cloned());
+                    let Some(here) = here else { continue };
+                    n += 1;
+                    disk.forget(&here);
                     disk.work_off();
                     newest.insert(*k, (n, false));
                 }
@@ -372,6 +395,7 @@ proptest! {
                         }
                     }
                     newest.clear();
+                    arcs.clear();
                     synced.clear();
                 }
             }

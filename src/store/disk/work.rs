@@ -1,6 +1,5 @@
 //! Writing: records to the segment at the end, room by the one at the front. Under one lock, on threads that may block.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,8 +15,14 @@ use crate::exchange::stored::Stored;
 /// Octets of an evicted segment that may move on because they were used.
 const MOVED: u64 = 4 << 20;
 
+/// How many large ones that are used may be passed over for the room of one record.
+const TURNS: usize = 16;
+
 /// What a record may add to footers: a line, and the end of a segment sealed before it.
 const FOOTER: u64 = 128;
+
+/// Stands where uses do, for what is written again though the index does not know it.
+const MOVED_ANYWAY: u8 = u8::MAX;
 
 /// The writing end.
 pub struct Work {
@@ -57,6 +62,11 @@ impl Disk {
         let body = stored.content.length().unwrap_or(0);
         let mut header = Header { is_sealed: self.seal.is_some(), body, ..Header::tombstone(identity, Version::default()) };
         header.is_tombstone = false;
+        if meta.len() > record::META_MAX / 2 {
+            // Such a head is nobody's, and what is read back has a limit.
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         aws_lc_rs::rand::fill(&mut header.nonce).map_err(|_| io::Error::other("no randomness"))?;
         header.meta = (meta.len() + header.overhead() as usize) as u32;
         let mut work = self.work.lock();
@@ -71,7 +81,7 @@ impl Disk {
         header.meta_crc = crc32fast::hash(&meta);
         let wrote = self.write_record(active, &header, &meta, &stored.content);
         self.wrote(&mut work, &header, wrote)?;
-        stored.live.on_disk.store(super::place_of(id, (at / UNIT) as u32), Ordering::Relaxed);
+        stored.live.on_disk.store(header.version.0, Ordering::Relaxed);
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
         self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
         if is_single {
@@ -102,7 +112,7 @@ impl Disk {
             let id = work.next;
             let file = self.files.create(&name_of(id))?;
             work.next += 1;
-            self.open.lock().insert(id, Arc::clone(&file));
+            self.hold(id, &file);
             self.index.lock().open(id, Segment { is_single, ..Segment::default() });
             work.unsynced.push(Arc::clone(&file));
             work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
@@ -219,8 +229,8 @@ impl Disk {
 
     // Removes segments from the front until so many octets have room.
     fn make_room(&self, work: &mut Work, octets: u64) -> io::Result<()> {
-        // A large one that is used goes to the back once; if all of them are used, one of them leaves all the same.
-        let mut turns = self.index.lock().order.len();
+        // A large one that is used goes to the back; if all of them are used, one leaves all the same.
+        let mut turns = TURNS;
         loop {
             let doomed = self.doomed.lock().clone();
             let (objects, front) = {
@@ -231,12 +241,18 @@ impl Disk {
             if self.fits(work, octets) && objects < self.settings.objects {
                 return Ok(());
             }
+            // What is dead goes before what is live.
+            if !doomed.is_empty() {
+                self.sync_for_room(work)?;
+                if self.doomed.lock().len() < doomed.len() {
+                    continue;
+                }
+            }
             match front {
                 Some(front) => {
                     self.evict(work, front, turns > 0)?;
                     turns = turns.saturating_sub(1);
                 }
-                None if !doomed.is_empty() => self.sync_for_room(work)?,
                 // Only the active one is left.
                 None if work.active.is_some() => self.seal_active(work)?,
                 None => return Err(io::Error::other("the record is larger than the disk store")),
@@ -252,8 +268,9 @@ impl Disk {
             lines.iter().filter_map(|line| index.at(id, line)).collect()
         };
         let is_single = self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
-        let in_use: HashMap<u32, Arc<Stored>> = self.in_use.get().map(|ask| ask(id).into_iter().collect()).unwrap_or_default();
-        let is_used = |entry: &Entry| entry.uses > 0 || in_use.contains_key(&entry.at);
+        let versions = live.iter().map(|entry| entry.version.0).collect();
+        let in_use = self.in_use.get().map(|ask| ask(&versions)).unwrap_or_default();
+        let is_used = |entry: &Entry| entry.uses > 0 || in_use.contains(&entry.version.0);
         if is_single && may_stay && live.iter().any(is_used) {
             let mut index = self.index.lock();
             live.iter().for_each(|entry| index.rest(entry));
@@ -278,10 +295,7 @@ impl Disk {
         self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
         self.close(id);
         for (entry, octets) in kept {
-            let place = self.append_raw(work, &entry, &octets)?;
-            if let Some(stored) = in_use.get(&entry.at) {
-                stored.live.on_disk.store(place, Ordering::Relaxed);
-            }
+            self.append_raw(work, &Entry { uses: MOVED_ANYWAY, ..entry }, &octets)?;
         }
         Ok(())
     }
@@ -294,8 +308,8 @@ impl Disk {
     }
 
     // Puts a record down again somewhere else, as it is.
-    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<u64> {
-        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(0) };
+    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
+        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
         let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
@@ -304,16 +318,20 @@ impl Disk {
             let id = work.next;
             let file = self.files.create(&name_of(id))?;
             work.next += 1;
-            self.open.lock().insert(id, Arc::clone(&file));
+            self.hold(id, &file);
             self.index.lock().open(id, Segment::default());
             work.unsynced.push(Arc::clone(&file));
             work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
         }
-        let Some(active) = &work.active else { return Ok(0) };
-        let place = super::place_of(active.id, (active.at / UNIT) as u32);
+        let Some(active) = &work.active else { return Ok(()) };
+        // Forgotten while it was read: it is not to come back.
+        let is_wanted = entry.uses == MOVED_ANYWAY || self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version);
+        if !is_wanted {
+            return Ok(());
+        }
         let wrote = active.file.write_at(octets, active.at);
         self.tally.moved_bytes.fetch_add(octets.len() as u64, Ordering::Relaxed);
-        self.wrote(work, &header, wrote).map(|()| place)
+        self.wrote(work, &header, wrote)
     }
 
     /// Writes what still counts of a sparse segment to the end, and removes it.
@@ -321,7 +339,6 @@ impl Disk {
         let lines = self.lines(id)?;
         let mut work = self.work.lock();
         // Tombstones stay as long as anything older might.
-        let in_use: HashMap<u32, Arc<Stored>> = self.in_use.get().map(|ask| ask(id).into_iter().collect()).unwrap_or_default();
         let is_oldest = self.index.lock().is_oldest(id);
         for line in &lines {
             let entry = self.index.lock().at(id, line);
@@ -329,19 +346,21 @@ impl Disk {
                 Some(entry) => {
                     let fits = self.fits(&work, u64::from(entry.len) * UNIT + FOOTER);
                     match self.raw(&entry) {
-                        Ok(octets) if fits => {
-                            let place = self.append_raw(&mut work, &entry, &octets)?;
-                            if let Some(stored) = in_use.get(&entry.at) {
-                                stored.live.on_disk.store(place, Ordering::Relaxed);
-                            }
-                        }
-                        _ => drop(self.index.lock().forget_entry(&entry)),
+                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets)?,
+                        // No room, or not to be read now: it stays where it is.
+                        _ => return Ok(()),
                     }
                 }
                 None if line.is_tombstone && !is_oldest => {
                     self.make_room(&mut work, HEADER as u64 + FOOTER)?;
-                    let stands_for =
-                        Entry { identity: line.identity, segment: id, at: line.at, len: line.len, version: line.version, uses: 0 };
+                    let stands_for = Entry {
+                        identity: line.identity,
+                        segment: id,
+                        at: line.at,
+                        len: line.len,
+                        version: line.version,
+                        uses: MOVED_ANYWAY,
+                    };
                     let octets = Header::tombstone(line.identity, line.version).encode();
                     self.append_raw(&mut work, &stands_for, &octets)?;
                 }
@@ -354,25 +373,30 @@ impl Disk {
 
     /// Makes everything written so far survive a power cut, and then removes what it replaced.
     pub fn sync(&self) -> io::Result<()> {
-        let (files, was_dirty, doomed) = {
+        let _one = self.syncing.lock();
+        let (files, doomed) = {
             let mut work = self.work.lock();
-            let was_dirty = self.is_dirty.swap(false, Ordering::Relaxed);
-            let files = std::mem::take(&mut work.unsynced);
-            // The one that is added to will be written to again.
-            if let Some(active) = &work.active {
-                let file = Arc::clone(&active.file);
-                work.unsynced.push(file);
+            if !self.is_dirty.swap(false, Ordering::Relaxed) {
+                return Ok(());
             }
-            (files, was_dirty, std::mem::take(&mut *self.doomed.lock()))
+            // The one that is added to will be written to again.
+            let again = work.active.as_ref().map(|active| Arc::clone(&active.file));
+            let files = std::mem::replace(&mut work.unsynced, again.into_iter().collect());
+            (files, self.doomed.lock().clone())
         };
-        let synced = if was_dirty { files.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync()) } else { Ok(()) };
+        let synced = files.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync());
         if synced.is_err() {
+            self.work.lock().unsynced.extend(files);
             self.is_dirty.store(true, Ordering::Relaxed);
-            self.doomed.lock().extend(doomed);
             return synced;
         }
-        doomed.into_iter().for_each(|id| self.close(id));
+        self.remove_doomed(&doomed);
         Ok(())
+    }
+
+    fn remove_doomed(&self, synced: &[u32]) {
+        self.doomed.lock().retain(|id| !synced.contains(id));
+        synced.iter().for_each(|id| self.close(*id));
     }
 
     // Nothing of a segment counts any more, because of something that was written and may yet be lost: it is removed when
@@ -386,13 +410,20 @@ impl Disk {
         }
     }
 
-    // The same sync, by whoever needs the room of what is doomed at once.
+    // The same sync, by whoever needs the room of what is doomed at once, and holds the work.
     fn sync_for_room(&self, work: &mut Work) -> io::Result<()> {
+        // Another sync has taken its files and may not be done with them: what they replaced is its to remove.
+        let Some(_one) = self.syncing.try_lock() else { return Ok(()) };
+        let doomed = self.doomed.lock().clone();
         work.unsynced.iter().try_for_each(|file| file.sync())?;
         self.files.sync()?;
-        let doomed = std::mem::take(&mut *self.doomed.lock());
-        doomed.into_iter().for_each(|id| self.close(id));
+        self.remove_doomed(&doomed);
         Ok(())
+    }
+
+    /// Makes the limit hold, where it was lowered since the last time.
+    pub(super) fn shrink(&self) -> io::Result<()> {
+        self.make_room(&mut self.work.lock(), 0)
     }
 
     /// Ends the segment that is added to, and syncs: nothing is added to it after a restart.
