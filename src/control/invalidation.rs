@@ -1,6 +1,8 @@
 //! Invalidations as an operator asks for them: checked, written to the log, in effect, and then answered.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +108,10 @@ impl Control {
         let items: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
         let node = self.edge.node.clone();
         if asked.dry_run {
-            let (covered, responses) = self.covered(&distribution, &matchers, LISTED_MAX);
+            // Whatever lies on the disk is looked through too, by a thread that may wait for it.
+            let (this, about, shown) = (Arc::clone(self), distribution.clone(), matchers.clone());
+            let looking = tokio::task::spawn_blocking(move || this.covered(&about, &shown, LISTED_MAX));
+            let (covered, responses) = looking.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
             let scope = Scope { node, parents: Vec::new() };
             return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft: asked.soft, covered, responses, scope });
         }
@@ -200,18 +205,31 @@ impl Control {
             return (self.edge.store.stats().objects, Vec::new());
         }
         let (mut count, mut listed) = (0, Vec::new());
-        self.edge.store.visit(|stored: &Arc<Stored>| {
-            if stored.key.distribution() != distribution.as_bytes() {
-                return;
-            }
+        let is_covered = |stored: &Stored| {
             let url = canonical(stored.key.url());
-            if matchers.iter().any(|matcher| matcher.covers(&url, &stored.tags)) {
-                count += 1;
-                if listed.len() < list {
-                    listed.push(readable(stored.key.as_bytes()));
-                }
+            stored.key.distribution() == distribution.as_bytes() && matchers.iter().any(|matcher| matcher.covers(&url, &stored.tags))
+        };
+        let mut count_in = |stored: &Stored| {
+            count += 1;
+            if listed.len() < list {
+                listed.push(readable(stored.key.as_bytes()));
+            }
+        };
+        let mut in_both = HashSet::new();
+        self.edge.store.visit(|stored: &Arc<Stored>| {
+            if is_covered(stored) {
+                in_both.insert(stored.live.on_disk.load(Ordering::Relaxed));
+                count_in(stored);
             }
         });
+        // To look through the disk takes time; an invalidation does not wait for that to be in effect.
+        if let Some(disk) = self.edge.disk().filter(|_| list > 0) {
+            disk.visit(|entry, seen| {
+                if !in_both.contains(&entry.version.0) && is_covered(&seen.stored) {
+                    count_in(&seen.stored);
+                }
+            });
+        }
         listed.sort_unstable();
         (count, listed)
     }

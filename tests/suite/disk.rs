@@ -330,6 +330,8 @@ fn the_operator_sees_checks_and_removes() {
     assert!(code == 0 && out.contains("30 responses"), "{code} {out} {err}");
     let (code, out, err) = store(&["ls", "--prefix", "/p/1", "--admin", &admin]);
     assert!(code == 0 && out.lines().count() == 11 && out.contains("/p/19"), "{code} {out} {err}");
+    let (status, dry) = edge.admin("POST", "/v1/invalidations", "{\"paths\":[\"/p/1*\"],\"dry_run\":true}");
+    assert!(status == 200 && dry.contains("\"covered\": 11"), "each counts once, wherever it lies: {dry}");
     let (code, out, err) = store(&["verify", "--admin", &admin]);
     assert!(code == 0 && out.contains("30 whole, 0 damaged"), "{code} {out} {err}");
     let (code, _, err) = store(&["stat"]);

@@ -1,5 +1,6 @@
 //! Real sockets: the edge as viewers and origins see it.
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use super::support::edge::{certificates, plain};
@@ -650,6 +651,43 @@ fn an_origin_that_says_nothing_any_more_is_stood_in_for() {
     let stale = edge.get("/a");
     assert_eq!((stale.status, stale.text(), stale.cache()), (200, "kept".into(), "Hit".into()));
     assert!(origin.count() <= 3, "one retry at most, on a connection used before");
+}
+
+#[test]
+fn a_request_is_repeated_only_if_nothing_of_an_answer_came() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/half" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), Say::Close],
+        _ => answer(200, "Cache-Control: no-store", b"fine"),
+    });
+    let edge = Edge::start(&plain(origin.address, "").replace("workers = 2", "workers = 1"));
+    assert_eq!(edge.get("/a").text(), "fine");
+    // Over the connection that /a left: half a head came, so the origin has seen the request.
+    assert_eq!(edge.get("/half").status, 502);
+    let asked = origin.seen().iter().filter(|asked| asked.target == "/half").count();
+    assert_eq!((asked, edge.get("/b").text()), (1, "fine".into()));
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_was_sent_is_passed_on() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let refusing = std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let (mut head, mut octet) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && tcp.read(&mut octet).unwrap_or(0) == 1 {
+            head.push(octet[0]);
+        }
+        tcp.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!").unwrap();
+        // Not an octet of the body is read.
+        tcp
+    });
+    let edge = Edge::start(&(plain(address, "") + "methods = \"all\"\n"));
+    let mut viewer = edge.viewer();
+    viewer.send(b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n");
+    viewer.send(&[b'x'; 100_000]);
+    let seen = viewer.read("POST").unwrap();
+    assert_eq!((seen.status, seen.text()), (413, "no!".into()));
+    drop(refusing.join().unwrap());
 }
 
 #[test]
