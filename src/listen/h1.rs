@@ -38,6 +38,9 @@ use crate::semantics::time::Timestamp;
 const OUT_MAX: usize = 64 * 1024;
 /// Bodies up to here are copied beside their head, so that both leave in one write and one TLS record.
 const INLINE: usize = 16 * 1024;
+/// From here on a body in memory is copied into the socket: sendfile of so much costs anything between half and double
+/// (tests/bench/README.md).
+const COPIED: u64 = 512 * 1024;
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
 
@@ -452,7 +455,8 @@ fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>
     record_hit(worker, &head.request, hit, now);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
-    if is_plain && span.len() >= LARGE && hit.stored.content.lying(span).is_some() {
+    let is_sent = (LARGE..COPIED).contains(&span.len()) || hit.stored.content.is_filed();
+    if is_plain && is_sent && hit.stored.content.lying(span).is_some() {
         return Step::Lying(next, Arc::clone(&hit.stored), span);
     }
     match hit.stored.content.whole() {

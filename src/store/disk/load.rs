@@ -14,6 +14,8 @@ use crate::exchange::key::LogNumber;
 const ID: &str = "store.id";
 const HEAD: &str = "log-head";
 const MAGIC: &str = "foreshore store 1";
+/// Lines of a footer that are taken into the index under one lock.
+const LINES: usize = 1000;
 /// What stands where a store has no key.
 const NO_KEY: &str = "none";
 
@@ -161,8 +163,13 @@ impl Disk {
             if let Some(segment) = index.segments.get_mut(&id) {
                 segment.is_single = lines.len() == 1 && segment.len >= SINGLE;
             }
-            for line in &lines {
-                index.put(id, line);
+            drop(index);
+            // A few at a time: viewers ask the index too.
+            for some in lines.chunks(LINES) {
+                let mut index = self.index.lock();
+                for line in some {
+                    index.put(id, line);
+                }
             }
         }
         let empty = {
