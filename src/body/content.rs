@@ -28,11 +28,15 @@ pub struct Content {
     growing: Mutex<Option<Box<Growing>>>,
 }
 
-/// Octets that are all there.
+/// Bodies up to here are kept as they are, without what it takes to share them: who reads one gets a copy.
+const SMALL: usize = 4096;
+
+/// Octets that are all there. There are as many of these as of stored responses, so it is kept small.
 enum Whole {
-    One(Bytes),
+    Small(Box<[u8]>),
+    One(Box<Bytes>),
     /// In one extent of the arena.
-    Lying(Bytes, Lies),
+    Lying(Box<(Bytes, Lies)>),
     Many(Box<[Piece]>),
     /// In a file, and read from there each time.
     Filed(Arc<dyn InFile>),
@@ -82,16 +86,18 @@ pub enum Room {
 
 impl Content {
     /// A content that is all there from the start.
-    pub fn complete(bytes: Bytes) -> Arc<Self> {
-        let end = OnceLock::new();
-        let _ = end.set(Ok(Whole::One(bytes)));
-        Arc::new(Self { end, growing: Mutex::new(None) })
+    pub fn complete(octets: &[u8]) -> Arc<Self> {
+        Self::ended(Whole::copied(octets))
     }
 
     /// A content that lies in a file.
     pub fn filed(body: Arc<dyn InFile>) -> Arc<Self> {
+        Self::ended(Whole::Filed(body))
+    }
+
+    fn ended(whole: Whole) -> Arc<Self> {
         let end = OnceLock::new();
-        let _ = end.set(Ok(Whole::Filed(body)));
+        let _ = end.set(Ok(whole));
         Arc::new(Self { end, growing: Mutex::new(None) })
     }
 
@@ -114,9 +120,22 @@ impl Content {
     }
 
     /// The octets, if they are all there in one piece.
-    pub fn whole(&self) -> Option<&Bytes> {
+    pub fn whole(&self) -> Option<&[u8]> {
         match self.end.get() {
-            Some(Ok(Whole::One(bytes) | Whole::Lying(bytes, _))) => Some(bytes),
+            Some(Ok(Whole::Small(octets))) => Some(octets),
+            Some(Ok(Whole::One(bytes))) => Some(bytes),
+            Some(Ok(Whole::Lying(lying))) => Some(&lying.0),
+            _ => None,
+        }
+    }
+
+    /// A part of them, shared or copied, if they are all there in one piece.
+    pub fn part(&self, span: Span) -> Option<Bytes> {
+        let (start, end) = (usize::try_from(span.start).ok()?, usize::try_from(span.end).ok()?);
+        match self.end.get() {
+            Some(Ok(Whole::Small(octets))) => octets.get(start..end).map(Bytes::copy_from_slice),
+            Some(Ok(Whole::One(bytes))) => Some(bytes.slice(start..end)),
+            Some(Ok(Whole::Lying(lying))) => Some(lying.0.slice(start..end)),
             _ => None,
         }
     }
@@ -125,7 +144,7 @@ impl Content {
     /// the place.
     pub fn lying(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
-            Some(Ok(Whole::Lying(_, place))) => Some((place.arena.file().as_fd(), place.at)),
+            Some(Ok(Whole::Lying(lying))) => Some((lying.1.arena.file().as_fd(), lying.1.at)),
             Some(Ok(Whole::Filed(body))) => body.place(span),
             _ => None,
         }
@@ -180,9 +199,18 @@ impl Content {
 }
 
 impl Whole {
+    fn copied(octets: &[u8]) -> Self {
+        match octets.len() {
+            ..=SMALL => Self::Small(octets.into()),
+            _ => Self::One(Box::new(Bytes::copy_from_slice(octets))),
+        }
+    }
+
     fn len(&self) -> u64 {
         match self {
-            Self::One(bytes) | Self::Lying(bytes, _) => bytes.len() as u64,
+            Self::Small(octets) => octets.len() as u64,
+            Self::One(bytes) => bytes.len() as u64,
+            Self::Lying(lying) => lying.0.len() as u64,
             Self::Many(pieces) => pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64),
             Self::Filed(body) => body.length(),
         }
@@ -190,12 +218,19 @@ impl Whole {
 
     fn at(&self, at: u64) -> Option<Bytes> {
         match self {
-            Self::One(bytes) | Self::Lying(bytes, _) => usize::try_from(at).ok().filter(|at| *at < bytes.len()).map(|at| bytes.slice(at..)),
+            Self::Small(octets) => rest(octets, at).map(|at| Bytes::copy_from_slice(&octets[at..])),
+            Self::One(bytes) => rest(bytes, at).map(|at| bytes.slice(at..)),
+            Self::Lying(lying) => rest(&lying.0, at).map(|at| lying.0.slice(at..)),
             Self::Many(pieces) => piece_at(pieces, at),
             // A reader of a file has it open.
             Self::Filed(_) => None,
         }
     }
+}
+
+// A position, if there is anything from it on.
+fn rest(octets: &[u8], at: u64) -> Option<usize> {
+    usize::try_from(at).ok().filter(|at| *at < octets.len())
 }
 
 fn piece_at(pieces: &[Piece], at: u64) -> Option<Bytes> {
@@ -382,7 +417,7 @@ impl Writer {
         }
         let exact = growing.announced.is_some();
         let whole = end.map(|()| match growing.extent.take().map(Extent::finish) {
-            Some((bytes, place)) if bytes.len() as u64 == growing.len => Whole::Lying(bytes, place),
+            Some(lying) if lying.0.len() as u64 == growing.len => Whole::Lying(Box::new(lying)),
             _ => gather(std::mem::take(&mut growing.pieces), exact),
         });
         let _ = self.content.end.set(whole);
@@ -396,12 +431,13 @@ impl Writer {
 fn gather(mut pieces: Vec<Piece>, exact: bool) -> Whole {
     let total: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     match pieces.len() {
-        0 => Whole::One(Bytes::new()),
-        1 if exact => Whole::One(pieces.swap_remove(0).bytes),
+        0 => Whole::Small(Box::default()),
+        1 if total <= SMALL => Whole::copied(&pieces[0].bytes),
+        1 if exact => Whole::One(Box::new(pieces.swap_remove(0).bytes)),
         _ if total <= BLOCK => {
             let mut one = Vec::with_capacity(total);
             pieces.iter().for_each(|piece| one.extend_from_slice(&piece.bytes));
-            Whole::One(one.into())
+            if total <= SMALL { Whole::Small(one.into()) } else { Whole::One(Box::new(one.into())) }
         }
         count if total / count < BLOCK / 4 => {
             let mut blocks: Vec<Piece> = Vec::with_capacity(total / BLOCK + 1);
@@ -588,7 +624,7 @@ mod tests {
             assert!(content.lying(all_of_it).is_none(), "not before it is whole");
             assert!(writer.finish());
             assert_eq!(follow.await.unwrap().unwrap(), all);
-            assert!(content.lying(all_of_it).is_some() && content.whole().unwrap() == &all);
+            assert!(content.lying(all_of_it).is_some() && content.whole().unwrap() == all);
             assert_eq!(collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(), &all[5..70_000]);
             drop(content);
             assert_eq!(arena.free(), 1 << 20);

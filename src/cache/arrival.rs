@@ -103,13 +103,13 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
         merged.insert(http::header::DATE, crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)));
     }
     match keeping(asked, stored.status, &merged, when) {
-        Ok(keeping) => Arrived::Freshen(Box::new(Keeping { part: stored.part, ..keeping }), merged),
+        Ok(keeping) => Arrived::Freshen(Box::new(Keeping { part: stored.part(), ..keeping }), merged),
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
             let life = Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
             let keeping = Keeping {
                 coding: None,
-                part: stored.part,
+                part: stored.part(),
                 selector: stored.selector.clone(),
                 born: when.arrived_at,
                 came_aged: false,

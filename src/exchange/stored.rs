@@ -30,7 +30,7 @@ pub struct Stored {
     /// Hashes of its tags, for invalidations.
     pub tags: Box<[u64]>,
     /// Which part of a larger whole the content is, if it is one.
-    pub part: Option<Part>,
+    pub part: Option<Box<Part>>,
     pub content: Arc<Content>,
     pub live: Live,
 }
@@ -127,26 +127,33 @@ impl Selector {
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     lines: Box<[u8]>,
-    etag: Option<(u32, u32)>,
-    last_modified: Option<(u32, u32)>,
+    etag: Place,
+    last_modified: Place,
 }
+
+/// Where a value lies among the lines, from and to; `NOWHERE` where there is none. A head has a limit far below 4 GiB.
+type Place = [u32; 2];
+
+const NOWHERE: Place = [u32::MAX; 2];
 
 impl StoredHead {
     /// Serialises a field map. Names are written as people expect them in HTTP/1.
     pub fn new(fields: &HeaderMap) -> Self {
-        let mut lines = Vec::with_capacity(fields.len() * 40);
-        let (mut etag, mut last_modified) = (None, None);
+        // To measure: what is given back of a larger piece stays with it.
+        let len = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut lines = Vec::with_capacity(len);
+        let (mut etag, mut last_modified) = (NOWHERE, NOWHERE);
         for (name, value) in fields {
             write_name(&mut lines, name.as_str());
             lines.extend_from_slice(b": ");
             let start = lines.len() as u32;
             lines.extend_from_slice(value.as_bytes());
-            let span = Some((start, lines.len() as u32));
+            let place = [start, lines.len() as u32];
             lines.extend_from_slice(b"\r\n");
-            if *name == http::header::ETAG && etag.is_none() {
-                etag = span;
-            } else if *name == http::header::LAST_MODIFIED && last_modified.is_none() {
-                last_modified = span;
+            if *name == http::header::ETAG && etag == NOWHERE {
+                etag = place;
+            } else if *name == http::header::LAST_MODIFIED && last_modified == NOWHERE {
+                last_modified = place;
             }
         }
         Self { lines: lines.into_boxed_slice(), etag, last_modified }
@@ -154,16 +161,16 @@ impl StoredHead {
 
     /// Takes lines as [`Self::lines`] gave them; `None` if they are not such.
     pub fn from_lines(lines: &[u8]) -> Option<Self> {
-        let (mut etag, mut last_modified, mut at) = (None, None, 0);
+        let (mut etag, mut last_modified, mut at) = (NOWHERE, NOWHERE, 0);
         while at < lines.len() {
             let end = at + memchr::memchr(b'\n', &lines[at..])?;
             let line = lines[at..end].strip_suffix(b"\r")?;
             let colon = memchr::memchr(b':', line).filter(|colon| line.get(colon + 1) == Some(&b' '))?;
-            let span = Some(((at + colon + 2) as u32, (at + line.len()) as u32));
-            if line[..colon].eq_ignore_ascii_case(b"etag") {
-                etag = etag.or(span);
-            } else if line[..colon].eq_ignore_ascii_case(b"last-modified") {
-                last_modified = last_modified.or(span);
+            let place = [(at + colon + 2) as u32, (at + line.len()) as u32];
+            if etag == NOWHERE && line[..colon].eq_ignore_ascii_case(b"etag") {
+                etag = place;
+            } else if last_modified == NOWHERE && line[..colon].eq_ignore_ascii_case(b"last-modified") {
+                last_modified = place;
             }
             at = end + 1;
         }
@@ -177,12 +184,16 @@ impl StoredHead {
 
     /// The entity tag as it came.
     pub fn etag(&self) -> Option<&[u8]> {
-        self.etag.map(|(start, end)| &self.lines[start as usize..end as usize])
+        self.at(self.etag)
     }
 
     /// The modification date as it came.
     pub fn last_modified(&self) -> Option<&[u8]> {
-        self.last_modified.map(|(start, end)| &self.lines[start as usize..end as usize])
+        self.at(self.last_modified)
+    }
+
+    fn at(&self, [start, end]: Place) -> Option<&[u8]> {
+        (start != u32::MAX).then(|| &self.lines[start as usize..end as usize])
     }
 
     /// Each line as name and value.
@@ -260,6 +271,11 @@ impl Stored {
     /// Says whether it came no earlier than the request that is answered with it.
     pub fn asked_now(&self, arrived_at: Timestamp) -> bool {
         self.born >= arrived_at || self.date >= arrived_at
+    }
+
+    /// Which part of a larger whole the content is, if it is one.
+    pub fn part(&self) -> Option<Part> {
+        self.part.as_deref().copied()
     }
 
     /// The age in milliseconds.

@@ -233,11 +233,11 @@ impl Core {
             length = None;
         }
         let (content, writer) = match body {
-            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
+            Body::Empty => (Content::complete(b""), None),
             Body::Bytes(bytes) => {
                 // Its own allocation: the account must hold.
                 body = Body::Empty;
-                (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None)
+                (Content::complete(&bytes), None)
             }
             Body::Stored(_) | Body::Multipart(_) | Body::Wire(..) => {
                 let (content, writer) = Content::grow(length, self.edge.arena.as_ref());
@@ -249,7 +249,7 @@ impl Core {
         if self.edge.store.reserve(weight).is_err() {
             Tally::add(&self.edge.tally.not_stored_full);
             if writer.is_none() {
-                body = stored.content.whole().map_or(Body::Empty, |bytes| Body::Bytes(bytes.clone()));
+                body = stored.content.whole().map_or(Body::Empty, |octets| Body::Bytes(octets.to_vec().into()));
             }
             reply.body = body;
             ticket.hand_over(NotKept::StoreFull, *reply);
@@ -435,7 +435,7 @@ fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::Header
         life: keeping.life,
         asked_at: number,
         tags: keeping.tags,
-        part: keeping.part,
+        part: keeping.part.map(Box::new),
         content,
         live: Live::default(),
     }

@@ -84,7 +84,7 @@ impl Core {
                 return Some(Ok(*response));
             }
         };
-        let part = first.part?;
+        let part = first.part()?;
         // Nothing would tell two versions apart.
         if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
             self.mark_unsliced(errand, asked);
@@ -292,7 +292,7 @@ struct SliceBody {
 
 impl SliceBody {
     fn read(&mut self, stored: &Arc<Stored>) -> Result<(), BodyError> {
-        let part = stored.part.ok_or(BodyError::Truncated)?;
+        let part = stored.part().ok_or(BodyError::Truncated)?;
         if Likeness::of(stored, part) != self.like || self.at < part.span.start || self.at >= part.span.end {
             // Another version: neither it nor what we began with may be mixed with anything again.
             self.core.edge.forget(stored);
@@ -324,7 +324,7 @@ impl Source for SliceBody {
                 return Poll::Ready(None);
             }
             let index = self.at / self.size;
-            let fits = self.known.take().filter(|stored| stored.part.is_some_and(|part| part.span.start / self.size == index));
+            let fits = self.known.take().filter(|stored| stored.part().is_some_and(|part| part.span.start / self.size == index));
             let stored = match (fits, &mut self.coming) {
                 (Some(stored), _) => stored,
                 (None, Some(coming)) => {

@@ -12,7 +12,6 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use super::eviction::{Eviction, Resident};
-use crate::exchange::key::CacheKey;
 use crate::exchange::stored::Stored;
 
 /// All variants found under a key.
@@ -32,10 +31,16 @@ pub struct Memory {
     variants_max: usize,
 }
 
+/// One variant; a key has as many slots as variants, in no order.
 struct Slot {
     hash: u64,
-    key: CacheKey,
-    variants: SmallVec<[Arc<Stored>; 1]>,
+    stored: Arc<Stored>,
+}
+
+impl Slot {
+    fn is_of(&self, hash: u64, key: &[u8]) -> bool {
+        self.hash == hash && self.stored.key.as_bytes() == key
+    }
 }
 
 struct Handle {
@@ -102,10 +107,7 @@ impl Memory {
     pub fn find(&self, key: &[u8]) -> Found {
         let hash = self.hasher.hash_one(key);
         let shard = self.shard(hash).read();
-        match shard.find(hash, |slot| slot.key.as_bytes() == key) {
-            Some(slot) => slot.variants.iter().cloned().collect(),
-            None => Found::new(),
-        }
+        shard.iter_hash(hash).filter(|slot| slot.is_of(hash, key)).map(|slot| Arc::clone(&slot.stored)).collect()
     }
 
     /// Takes octets into the account, evicting as needed.
@@ -142,25 +144,26 @@ impl Memory {
     pub fn insert(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
-        let mut replaced: SmallVec<[Arc<Stored>; 2]> = SmallVec::new();
-        {
+        let replaced = {
             let mut shard = self.shard(hash).write();
-            let entry = shard.entry(hash, |slot| slot.key.as_bytes() == key, |slot| slot.hash);
-            let slot = entry.or_insert_with(|| Slot { hash, key: stored.key.clone(), variants: SmallVec::new() }).into_mut();
-            if let Some(at) = slot.variants.iter().position(|old| old.selector == stored.selector) {
-                let here = &slot.variants[at];
+            let same = |slot: &Slot| slot.is_of(hash, key) && slot.stored.selector == stored.selector;
+            if let Some(slot) = shard.find_mut(hash, same) {
+                let here = &slot.stored;
                 if (here.asked_at, here.date) > (stored.asked_at, stored.date) && !here.content.is_broken() {
                     self.release(stored.live.accounted.swap(0, Ordering::Relaxed));
                     return false;
                 }
-                replaced.push(std::mem::replace(&mut slot.variants[at], Arc::clone(stored)));
+                Some(std::mem::replace(&mut slot.stored, Arc::clone(stored)))
             } else {
-                slot.variants.push(Arc::clone(stored));
-                if slot.variants.len() > self.variants_max {
-                    replaced.push(slot.variants.remove(0));
+                let variants = || shard.iter_hash(hash).filter(|slot| slot.is_of(hash, key)).map(|slot| &slot.stored);
+                let oldest = if variants().count() < self.variants_max { None } else { variants().min_by_key(|old| old.born).cloned() };
+                if let Some(oldest) = &oldest {
+                    take(&mut shard, hash, oldest);
                 }
+                shard.insert_unique(hash, Slot { hash, stored: Arc::clone(stored) }, |slot| slot.hash);
+                oldest
             }
-        }
+        };
         self.objects.fetch_add(1, Ordering::Relaxed);
         replaced.iter().for_each(|old| self.settle(old));
         let mut eviction = self.eviction.lock();
@@ -174,23 +177,8 @@ impl Memory {
 
     /// Takes out exactly this response; false if it was not there any more.
     pub fn remove(&self, stored: &Arc<Stored>) -> bool {
-        let key = stored.key.as_bytes();
-        let hash = self.hasher.hash_one(key);
-        let removed = {
-            let mut shard = self.shard(hash).write();
-            match shard.find_entry(hash, |slot| slot.key.as_bytes() == key) {
-                Ok(mut entry) => {
-                    let variants = &mut entry.get_mut().variants;
-                    let at = variants.iter().position(|known| Arc::ptr_eq(known, stored));
-                    at.inspect(|at| drop(variants.remove(*at)));
-                    if variants.is_empty() {
-                        entry.remove();
-                    }
-                    at.is_some()
-                }
-                Err(_) => false,
-            }
-        };
+        let hash = self.hasher.hash_one(stored.key.as_bytes());
+        let removed = take(&mut self.shard(hash).write(), hash, stored);
         if removed {
             self.settle(stored);
         }
@@ -230,7 +218,7 @@ impl Memory {
     pub fn visit(&self, mut see: impl FnMut(&Arc<Stored>)) {
         for shard in &self.shards {
             let shard = shard.read();
-            shard.iter().flat_map(|slot| &slot.variants).for_each(&mut see);
+            shard.iter().map(|slot| &slot.stored).for_each(&mut see);
         }
     }
 
@@ -245,8 +233,14 @@ impl Memory {
     }
 }
 
+// Takes out exactly this response; false if it is not there.
+fn take(shard: &mut HashTable<Slot>, hash: u64, stored: &Arc<Stored>) -> bool {
+    shard.find_entry(hash, |slot| Arc::ptr_eq(&slot.stored, stored)).map(|entry| entry.remove()).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::exchange::key::CacheKey;
     use super::*;
     use crate::body::Content;
     use crate::exchange::key::LogNumber;
@@ -267,7 +261,7 @@ mod tests {
             asked_at: LogNumber(0),
             tags: Box::default(),
             part: None,
-            content: Content::complete(vec![0; body].into()),
+            content: Content::complete(&vec![0; body]),
             live: Live::default(),
         };
         stored.live.accounted.store(stored.weight(body as u64), Ordering::Relaxed);

@@ -117,7 +117,7 @@ fn stored(key: &[u8]) -> Arc<Stored> {
         asked_at: LogNumber(0),
         tags: Box::default(),
         part: None,
-        content: Content::complete(vec![b'x'; 1024].into()),
+        content: Content::complete(&[b'x'; 1024]),
         live: Live::default(),
     };
     stored.live.accounted.store(stored.weight(1024), std::sync::atomic::Ordering::Relaxed);

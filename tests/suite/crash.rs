@@ -1,10 +1,9 @@
 //! kill -9 in the middle of invalidations: none that was acknowledged is lost.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::support::edge::try_purge;
 use super::support::origin::fresh;
 use super::support::{Edge, Origin};
 
@@ -23,7 +22,7 @@ fn no_acknowledged_invalidation_is_lost() {
                 std::thread::spawn(move || {
                     let mut done = Vec::new();
                     for at in 0..10_000 {
-                        match post(admin, &token, &format!("/r{round}/t{thread}/{at}")) {
+                        match try_purge(admin, &token, &format!("/r{round}/t{thread}/{at}")) {
                             Some(one) => done.push(one),
                             None => break,
                         }
@@ -49,20 +48,4 @@ fn no_acknowledged_invalidation_is_lost() {
         let (status, said) = edge.admin("GET", &format!("/v1/invalidations/{id}"), "");
         assert!(status == 200 && said.contains(&format!("\"number\": {number}")), "{id}: {status} {said}");
     }
-}
-
-// The id and number of an acknowledged invalidation; nothing if the edge is gone.
-fn post(admin: std::net::SocketAddr, token: &str, path: &str) -> Option<(String, u64)> {
-    let mut tcp = TcpStream::connect(admin).ok()?;
-    tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let body = format!("{{\"paths\":[\"{path}\"]}}");
-    let head = format!(
-        "POST /v1/invalidations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    tcp.write_all(head.as_bytes()).ok()?;
-    let mut all = String::new();
-    tcp.read_to_string(&mut all).ok()?;
-    let answer: serde_json::Value = serde_json::from_str(all.split_once("\r\n\r\n")?.1).ok()?;
-    Some((answer["id"].as_str()?.to_string(), answer["number"].as_u64()?))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::support::edge::command;
+use super::support::edge::{command, try_purge};
 use super::support::origin::{answer, fresh};
 use super::support::{Dice, Edge, Origin, eventually};
 
@@ -218,20 +218,6 @@ fn try_get(address: SocketAddr, path: &str, len: usize) -> Option<(u64, bool, bo
     }
     let version = head.lines().find_map(|line| line.strip_prefix("X-Version: "))?.parse().ok()?;
     Some((version, all[at..] == body(path, version, len), head.contains("X-Cache: Hit")))
-}
-
-fn try_purge(admin: SocketAddr, token: &str, path: &str) -> Option<()> {
-    let mut tcp = TcpStream::connect_timeout(&admin, Duration::from_secs(2)).ok()?;
-    tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let text = format!("{{\"paths\":[\"{path}\"]}}");
-    let head = format!(
-        "POST /v1/invalidations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    );
-    tcp.write_all(head.as_bytes()).ok()?;
-    let mut all = String::new();
-    tcp.read_to_string(&mut all).ok()?;
-    all.starts_with("HTTP/1.1 201").then_some(())
 }
 
 const ROUNDS: u64 = 100;

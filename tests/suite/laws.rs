@@ -123,7 +123,7 @@ fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<St
         asked_at: LogNumber(asked_at),
         tags: Box::default(),
         part: None,
-        content: Content::complete(bytes::Bytes::new()),
+        content: Content::complete(b""),
         live: Live::default(),
     })
 }

@@ -34,8 +34,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.spend(len as usize);
             return self.answered_whole();
         }
-        let (body, piece) = match whole {
-            Some(whole) => (Body::Empty, whole.slice(span.start as usize..span.end as usize)),
+        let (body, piece) = match hit.stored.content.part(span) {
+            Some(piece) => (Body::Empty, piece),
             None => match hit.stored.content.read(Some(span)) {
                 Some(reader) => (Body::Stored(reader), Bytes::new()),
                 None => return self.reset_stream(id, Code::Internal),

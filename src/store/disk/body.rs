@@ -14,7 +14,7 @@ use super::Disk;
 use super::files::DiskFile;
 use super::index::Entry;
 use super::record::{Header, PIECE};
-use super::seal::Seal;
+use super::seal::{self, Seal};
 use crate::body::content::InFile;
 use crate::body::{BodyError, Source};
 use crate::semantics::ranges::Span;
@@ -59,7 +59,7 @@ impl Filed {
         let mut octets = vec![0; (clear + self.header.overhead()) as usize];
         self.file.read_at(&mut octets, self.at + self.header.body_at() + piece * stride)?;
         let crc = self.crcs.get(piece as usize).copied().unwrap_or(0);
-        let clear = open_piece(&self.header, self.seal.as_deref(), piece, crc, octets);
+        let clear = seal::open_part(&self.header, self.seal.as_deref(), piece as u32, crc, octets);
         let clear = clear.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a piece is not what was written"))?;
         self.checked[(piece / 64) as usize].fetch_or(1 << (piece % 64), Ordering::Relaxed);
         Ok(clear)
@@ -86,19 +86,6 @@ impl Filed {
         let cut = (end - start).min(octets.len() as u64) as usize;
         Ok(Bytes::from(octets).slice((at - start) as usize..cut))
     }
-}
-
-/// Checks a piece and takes its encryption off; `None` if it is not what was written.
-pub fn open_piece(header: &Header, seal: Option<&Seal>, piece: u64, crc: u32, mut octets: Vec<u8>) -> Option<Vec<u8>> {
-    if crc32fast::hash(&octets) != crc {
-        return None;
-    }
-    match (seal, header.is_sealed) {
-        (Some(seal), true) => seal.open(header, piece as u32, &mut octets)?,
-        (None, false) => {}
-        (None, true) | (Some(_), false) => return None,
-    }
-    Some(octets)
 }
 
 impl InFile for Filed {

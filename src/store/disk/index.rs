@@ -40,7 +40,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn is_empty(&self) -> bool {
+    /// Nothing in it counts any more, and nothing will.
+    pub fn is_empty(&self) -> bool {
         self.entries == 0 && self.tombstones == 0 && self.is_sealed
     }
 }
@@ -196,6 +197,11 @@ impl Index {
         let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
         let (old, _) = self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
         self.left(&old)
+    }
+
+    /// The same, and says whether nothing older can lie anywhere; else a tombstone has to say that it is gone.
+    pub fn forget_for_good(&mut self, old: &Entry) -> (Option<u32>, bool) {
+        (self.forget_entry(old), self.is_oldest(old.segment))
     }
 
     // Takes a record out of its segment's account.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::index::{Entry, Segment};
 use super::record::{Header, Identity, PIECE, UNIT};
-use super::{Disk, Job, index::Entry, record};
+use super::{Disk, Job};
 use crate::exchange::stored::Stored;
 
 /// How often what was written is made to survive a power cut.
@@ -89,8 +90,7 @@ impl Disk {
                 }
                 Job::Gone(identity) => self.try_bury(identity),
                 Job::Close(id) => {
-                    let is_empty =
-                        self.index.lock().segments.get(&id).is_some_and(|segment| segment.entries == 0 && segment.tombstones == 0);
+                    let is_empty = self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
                     if is_empty {
                         self.doom(id);
                     }
@@ -263,9 +263,7 @@ impl Disk {
         let Header { body, .. } = seen.header;
         if body > 0 {
             let (file, at) = (self.file(entry.segment)?, u64::from(entry.at) * UNIT);
-            let mut table = vec![0; (seen.header.pieces() * 4 + 4) as usize];
-            file.read_at(&mut table, at + seen.header.table_at())?;
-            let Some(crcs) = record::decode_table(&table, seen.header.pieces()) else { return Ok(None) };
+            let Some(crcs) = super::read::table(&*file, at, &seen.header)? else { return Ok(None) };
             let stride = PIECE as u64 + seen.header.overhead();
             let end = at + seen.header.table_at();
             let mut piece = vec![0; stride as usize];
@@ -283,11 +281,8 @@ impl Disk {
 
     // As `drop_entry`, with the tombstone written by this thread: there may be many of them.
     fn drop_dead(&self, entry: &Entry) {
-        let (emptied, is_oldest) = {
-            let mut index = self.index.lock();
-            (index.forget_entry(entry), index.is_oldest(entry.segment))
-        };
-        if !is_oldest {
+        let (emptied, is_last) = self.index.lock().forget_for_good(entry);
+        if !is_last {
             self.try_bury(entry.identity);
         }
         emptied.into_iter().for_each(|id| self.doom(id));

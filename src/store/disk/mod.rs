@@ -12,6 +12,8 @@ pub mod files;
 pub mod index;
 pub mod keeper;
 pub mod load;
+mod queue;
+mod read;
 pub mod record;
 pub mod seal;
 pub mod survey;
@@ -26,25 +28,21 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use self::body::Filed;
 use self::files::{DiskFile, Files};
 use self::index::{Entry, Index, Segment};
 use self::load::Doubt;
-use self::record::{HEADER, Header, Identity, PIECE, UNIT};
+use self::queue::{Job, Queue};
+use self::record::{Header, Identity};
 use self::seal::Seal;
 use self::work::Work;
-use crate::body::{Arena, Content};
 use crate::distribution::site::DiskSettings;
 use crate::exchange::key::LogNumber;
 use crate::exchange::stored::{Reuse, Stored};
 
-/// Bodies up to here are read whole when they are found; longer ones are read as they are sent.
-const WHOLE: u64 = 1 << 20;
 /// Records from here on have a segment to themselves.
 const SINGLE: u64 = 1 << 20;
 /// The most files held open.
@@ -55,8 +53,6 @@ const REST: Duration = Duration::from_secs(5);
 const JOBS_MAX: usize = 65_536;
 /// Most tombstones that may be owed; more than that many are not lost on a disk that works.
 const OWED_MAX: usize = 1 << 20;
-/// Large bodies whose checks are remembered, and whose files are open.
-const FILED_MAX: usize = 128;
 
 /// Events and states, for metrics.
 #[derive(Default)]
@@ -123,53 +119,6 @@ pub struct Disk {
     /// The writer is to end, once nothing waits.
     closing: AtomicBool,
     pub tally: DiskTally,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<(u64, Job)>,
-    octets: u64,
-    /// The last job that speaks of an identity: those before it need not be done.
-    last: HashMap<Identity, u64>,
-    count: u64,
-    /// Tombstones that could not be written, or found no place in the queue. They are owed, however long it takes.
-    owed: HashSet<Identity>,
-}
-
-impl Queue {
-    fn push(&mut self, job: Job) {
-        self.count += 1;
-        if let Job::Put(_, identity, _) | Job::Gone(identity) = &job {
-            self.last.insert(*identity, self.count);
-        }
-        self.jobs.push_back((self.count, job));
-    }
-
-    /// The next job that is still worth doing.
-    fn pop(&mut self) -> Option<Job> {
-        while let Some((number, job)) = self.jobs.pop_front() {
-            if let Job::Put(_, identity, octets) = &job
-                && self.last.get(identity) != Some(&number)
-            {
-                self.octets -= octets;
-                continue;
-            }
-            if let Job::Put(_, identity, _) | Job::Gone(identity) = &job
-                && self.last.get(identity) == Some(&number)
-            {
-                self.last.remove(identity);
-            }
-            return Some(job);
-        }
-        None
-    }
-}
-
-enum Job {
-    Put(Arc<Stored>, Identity, u64),
-    Gone(Identity),
-    /// Nothing of this segment counts any more.
-    Close(u32),
 }
 
 /// Says which of these versions are in use in memory.
@@ -317,11 +266,8 @@ impl Disk {
 
     // With a tombstone, unless nothing older can lie anywhere: what it had replaced must not count again.
     fn drop_entry(&self, entry: &Entry) {
-        let (emptied, is_oldest) = {
-            let mut index = self.index.lock();
-            (index.forget_entry(entry), index.is_oldest(entry.segment))
-        };
-        if !is_oldest {
+        let (emptied, is_last) = self.index.lock().forget_for_good(entry);
+        if !is_last {
             self.say_gone(entry.identity);
         }
         self.close_later(emptied);
@@ -367,129 +313,6 @@ impl Disk {
             open.clear();
         }
         open.insert(id, Arc::clone(file));
-    }
-
-    /// Reads what lies there for a key. Blocks.
-    pub fn recall(&self, key: &[u8], arena: Option<&Arc<Arena>>) -> SmallVec<[Arc<Stored>; 2]> {
-        let found = self.index.lock().find(self.key_hash(key));
-        found.iter().filter_map(|entry| self.read(entry, key, arena)).collect()
-    }
-
-    // One record, checked; what is damaged is forgotten.
-    fn read(&self, entry: &Entry, key: &[u8], arena: Option<&Arc<Arena>>) -> Option<Arc<Stored>> {
-        match self.try_read(entry, arena) {
-            Ok(Some(stored)) => {
-                // Two keys may share a hash; they never share an answer.
-                (stored.key.as_bytes() == key).then(|| {
-                    self.tally.hits.fetch_add(1, Ordering::Relaxed);
-                    Arc::new(stored)
-                })
-            }
-            Ok(None) => {
-                self.is_bad(entry, &io::ErrorKind::InvalidData.into());
-                None
-            }
-            Err(error) => {
-                self.is_bad(entry, &error);
-                None
-            }
-        }
-    }
-
-    // Damaged, or not to be read: dropped, counted, and fetched again by whoever asks next.
-    fn is_bad(&self, entry: &Entry, error: &io::Error) {
-        if self.index.lock().segments.contains_key(&entry.segment) {
-            let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
-            let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
-            count.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(segment = entry.segment, unit = entry.at, %error, "a stored response is damaged or cannot be read, and is dropped");
-        }
-        self.drop_entry(entry);
-    }
-
-    fn try_read(&self, entry: &Entry, arena: Option<&Arc<Arena>>) -> io::Result<Option<Stored>> {
-        let file = self.file(entry.segment)?;
-        let at = u64::from(entry.at) * UNIT;
-        let len = u64::from(entry.len) * UNIT;
-        // A short record in one call; of a long one the front.
-        let front = len.min(WHOLE + (64 << 10)) as usize;
-        let mut octets = vec![0; front.min(if len > WHOLE { 8 << 10 } else { front })];
-        file.read_at(&mut octets, at)?;
-        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
-        if header.octets() != len {
-            return Ok(None);
-        }
-        let whole = (header.body <= WHOLE).then(|| header.octets() as usize);
-        let want = whole.unwrap_or(header.body_at() as usize);
-        if octets.len() < want {
-            octets.resize(want, 0);
-            file.read_at(&mut octets, at)?;
-        }
-        let Some(meta) = self.open_meta(&header, &octets) else { return Ok(None) };
-        let content = if header.body == 0 {
-            Content::complete(Bytes::new())
-        } else if whole.is_some() {
-            match self.open_body(&header, &octets) {
-                Some(body) => content_of(&body, arena),
-                None => return Ok(None),
-            }
-        } else {
-            match self.filed(entry, file, &header)? {
-                Some(body) => Content::filed(body),
-                None => return Ok(None),
-            }
-        };
-        let stored = record::decode_meta(&meta, content);
-        if let Some(stored) = &stored {
-            stored.live.on_disk.store(entry.version.0, Ordering::Relaxed);
-        }
-        Ok(stored)
-    }
-
-    // A large body: the one that others read from, if there are any, so that what they checked is known.
-    fn filed(&self, entry: &Entry, file: Arc<dyn DiskFile>, header: &Header) -> io::Result<Option<Arc<Filed>>> {
-        let place = (entry.segment, entry.at);
-        if let Some((_, body)) = self.filed.lock().iter().find(|(known, _)| *known == place) {
-            return Ok(Some(Arc::clone(body)));
-        }
-        let at = u64::from(entry.at) * UNIT;
-        let mut table = vec![0; (header.pieces() * 4 + 4) as usize];
-        file.read_at(&mut table, at + header.table_at())?;
-        let Some(crcs) = record::decode_table(&table, header.pieces()) else { return Ok(None) };
-        let bad = body::Bad { disk: Weak::clone(&self.me), entry: *entry };
-        let body = Arc::new(Filed::new(file, at, *header, crcs, self.seal.clone(), bad));
-        let mut filed = self.filed.lock();
-        if filed.len() >= FILED_MAX {
-            filed.pop_front();
-        }
-        filed.push_back((place, Arc::clone(&body)));
-        Ok(Some(body))
-    }
-
-    fn open_meta(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
-        let octets = record.get(HEADER..HEADER + header.meta as usize)?;
-        if crc32fast::hash(octets) != header.meta_crc {
-            return None;
-        }
-        let mut meta = octets.to_vec();
-        match (&self.seal, header.is_sealed) {
-            (Some(seal), true) => seal.open(header, seal::META, &mut meta)?,
-            (None, false) => {}
-            // Nobody but us writes under a key, and nothing else counts there.
-            (None, true) | (Some(_), false) => return None,
-        }
-        Some(meta)
-    }
-
-    fn open_body(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
-        let crcs = record::decode_table(record.get(header.table_at() as usize..)?, header.pieces())?;
-        let mut body = Vec::with_capacity(header.body as usize);
-        let stored = record.get(header.body_at() as usize..header.table_at() as usize)?;
-        for (at, piece) in stored.chunks(PIECE + header.overhead() as usize).enumerate() {
-            body::open_piece(header, self.seal.as_deref(), at as u64, crcs[at], piece.to_vec())
-                .map(|piece| body.extend_from_slice(&piece))?;
-        }
-        Some(body)
     }
 
     /// The largest record there may be: several must fit.
@@ -539,20 +362,6 @@ impl Disk {
         }
     }
 
-    fn see(&self, entry: &Entry) -> io::Result<Option<Seen>> {
-        let file = self.file(entry.segment)?;
-        let at = u64::from(entry.at) * UNIT;
-        let mut octets = vec![0; (u64::from(entry.len) * UNIT).min(1024) as usize];
-        file.read_at(&mut octets, at)?;
-        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
-        if (octets.len() as u64) < header.body_at() {
-            octets.resize(header.body_at() as usize, 0);
-            file.read_at(&mut octets, at)?;
-        }
-        let stored = self.open_meta(&header, &octets).and_then(|meta| record::decode_meta(&meta, Content::complete(Bytes::new())));
-        Ok(stored.map(|stored| Seen { header, stored }))
-    }
-
     /// Tells it how to find out what is used in memory: who leads there is not looked for here, and would seem unused.
     pub fn ask_memory(&self, in_use: InUse) {
         let _ = self.in_use.set(in_use);
@@ -598,15 +407,4 @@ fn is_worth_it(stored: &Stored) -> bool {
         Reuse::AfterValidation => can_be_confirmed,
         Reuse::Never => false,
     }
-}
-
-// A body that was read whole: large ones lie where the kernel can send them from.
-fn content_of(body: &[u8], arena: Option<&Arc<Arena>>) -> Arc<Content> {
-    if (body.len() as u64) < crate::body::arena::LARGE {
-        return Content::complete(Bytes::copy_from_slice(body));
-    }
-    let (content, mut writer) = Content::grow(Some(body.len() as u64), arena);
-    writer.push(body);
-    writer.finish();
-    content
 }

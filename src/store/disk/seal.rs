@@ -56,6 +56,20 @@ impl Seal {
     }
 }
 
+/// Checks a part of a record and takes its encryption off; `None` if it is not what was written.
+pub fn open_part(header: &Header, seal: Option<&Seal>, part: u32, crc: u32, mut octets: Vec<u8>) -> Option<Vec<u8>> {
+    if crc32fast::hash(&octets) != crc {
+        return None;
+    }
+    match (seal, header.is_sealed) {
+        (Some(seal), true) => seal.open(header, part, &mut octets)?,
+        (None, false) => {}
+        // Nobody but us writes under a key, and nothing else counts there.
+        (None, true) | (Some(_), false) => return None,
+    }
+    Some(octets)
+}
+
 // The record's own random octets, and the part.
 fn nonce(header: &Header, part: u32) -> Nonce {
     let mut nonce = header.nonce;

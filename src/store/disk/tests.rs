@@ -6,7 +6,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
@@ -228,7 +227,7 @@ fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
         asked_at: LogNumber(n),
         tags: Box::default(),
         part: None,
-        content: Content::complete(Bytes::from(body(k, n, len))),
+        content: Content::complete(&body(k, n, len)),
         live: Live::default(),
     })
 }

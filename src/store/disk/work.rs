@@ -21,8 +21,14 @@ const TURNS: usize = 16;
 /// What a record may add to footers: a line, and the end of a segment sealed before it.
 const FOOTER: u64 = 128;
 
-/// Stands where uses do, for what is written again though the index does not know it.
-const MOVED_ANYWAY: u8 = u8::MAX;
+/// What is written again somewhere else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// As long as the index knows it.
+    IfKnown,
+    /// Though the index does not know it: it was taken out for that, or is a tombstone.
+    Anyway,
+}
 
 /// The writing end.
 pub struct Work {
@@ -108,16 +114,23 @@ impl Disk {
         if work.active.as_ref().is_some_and(is_full) {
             self.seal_active(work)?;
         }
-        if work.active.is_none() {
-            let id = work.next;
-            let file = self.files.create(&name_of(id))?;
-            work.next += 1;
-            self.hold(id, &file);
-            self.index.lock().open(id, Segment { is_single, ..Segment::default() });
-            work.unsynced.push(Arc::clone(&file));
-            work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
+        self.segment(work, is_single).map(|active| active.id)
+    }
+
+    // The segment that is added to; a new one, if there is none.
+    fn segment<'w>(&self, work: &'w mut Work, is_single: bool) -> io::Result<&'w mut Active> {
+        match &mut work.active {
+            Some(active) => Ok(active),
+            none => {
+                let id = work.next;
+                let file = self.files.create(&name_of(id))?;
+                work.next += 1;
+                self.hold(id, &file);
+                self.index.lock().open(id, Segment { is_single, ..Segment::default() });
+                work.unsynced.push(Arc::clone(&file));
+                Ok(none.insert(Active { id, file, at: 0, lines: Vec::new() }))
+            }
         }
-        Ok(work.active.as_ref().map_or(0, |active| active.id))
     }
 
     // Notes what was written, or leaves the segment alone from here on if it could not be.
@@ -212,7 +225,7 @@ impl Disk {
         }
         let is_empty = index.segments.get_mut(&active.id).is_some_and(|segment| {
             segment.is_sealed = true;
-            segment.entries == 0 && segment.tombstones == 0
+            segment.is_empty()
         });
         drop(index);
         if is_empty {
@@ -295,7 +308,7 @@ impl Disk {
         self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
         self.close(id);
         for (entry, octets) in kept {
-            self.append_raw(work, &Entry { uses: MOVED_ANYWAY, ..entry }, &octets)?;
+            self.append_raw(work, &entry, &octets, Moved::Anyway)?;
         }
         Ok(())
     }
@@ -308,25 +321,16 @@ impl Disk {
     }
 
     // Puts a record down again somewhere else, as it is.
-    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
+    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8], moved: Moved) -> io::Result<()> {
         let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
         let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
         }
-        if work.active.is_none() {
-            let id = work.next;
-            let file = self.files.create(&name_of(id))?;
-            work.next += 1;
-            self.hold(id, &file);
-            self.index.lock().open(id, Segment::default());
-            work.unsynced.push(Arc::clone(&file));
-            work.active = Some(Active { id, file, at: 0, lines: Vec::new() });
-        }
-        let Some(active) = &work.active else { return Ok(()) };
+        let active = self.segment(work, false)?;
         // Forgotten while it was read: it is not to come back.
-        let is_wanted = entry.uses == MOVED_ANYWAY || self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version);
-        if !is_wanted {
+        let is_known = || self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version);
+        if moved == Moved::IfKnown && !is_known() {
             return Ok(());
         }
         let wrote = active.file.write_at(octets, active.at);
@@ -346,23 +350,17 @@ impl Disk {
                 Some(entry) => {
                     let fits = self.fits(&work, u64::from(entry.len) * UNIT + FOOTER);
                     match self.raw(&entry) {
-                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets)?,
+                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets, Moved::IfKnown)?,
                         // No room, or not to be read now: it stays where it is.
                         _ => return Ok(()),
                     }
                 }
                 None if line.is_tombstone && !is_oldest => {
                     self.make_room(&mut work, HEADER as u64 + FOOTER)?;
-                    let stands_for = Entry {
-                        identity: line.identity,
-                        segment: id,
-                        at: line.at,
-                        len: line.len,
-                        version: line.version,
-                        uses: MOVED_ANYWAY,
-                    };
+                    let stands_for =
+                        Entry { identity: line.identity, segment: id, at: line.at, len: line.len, version: line.version, uses: 0 };
                     let octets = Header::tombstone(line.identity, line.version).encode();
-                    self.append_raw(&mut work, &stands_for, &octets)?;
+                    self.append_raw(&mut work, &stands_for, &octets, Moved::Anyway)?;
                 }
                 None => {}
             }

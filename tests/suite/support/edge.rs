@@ -209,3 +209,19 @@ pub fn certificates(folder: &Path, names: &[&str]) -> (PathBuf, PathBuf, PathBuf
     let stem = names[0].replace('*', "_").replace(':', "-");
     (folder.join("tls/ca.pem"), folder.join(format!("tls/{stem}.pem")), folder.join(format!("tls/{stem}.key")))
 }
+
+/// One purge that may fail, for edges that are killed meanwhile: the id and number it was acknowledged with.
+pub fn try_purge(admin: SocketAddr, token: &str, path: &str) -> Option<(String, u64)> {
+    let mut tcp = TcpStream::connect_timeout(&admin, Duration::from_secs(2)).ok()?;
+    tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let body = format!("{{\"paths\":[\"{path}\"]}}");
+    let head = format!(
+        "POST /v1/invalidations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tcp.write_all(head.as_bytes()).ok()?;
+    let mut all = String::new();
+    tcp.read_to_string(&mut all).ok()?;
+    let answer: serde_json::Value = serde_json::from_str(all.split_once("\r\n\r\n")?.1).ok()?;
+    Some((answer["id"].as_str()?.to_string(), answer["number"].as_u64()?))
+}

@@ -74,7 +74,7 @@ pub fn stored(key: &[u8], fields: &[(&'static str, &'static str)], body: &[u8], 
         asked_at: LogNumber(0),
         tags: Box::default(),
         part: None,
-        content: Content::complete(bytes::Bytes::copy_from_slice(body)),
+        content: Content::complete(body),
         live: Live::default(),
     };
     stored.live.accounted.store(stored.weight(body.len() as u64), std::sync::atomic::Ordering::Relaxed);
