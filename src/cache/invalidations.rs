@@ -301,6 +301,14 @@ impl Invalidations {
         found.hard.max(found.soft).max(entries.any_tag) > since.0
     }
 
+    /// The highest hard and soft numbers that cover a response of this URL and tag, for tests.
+    #[cfg(test)]
+    pub fn numbers(&self, distribution: &str, url: &str, tag: &[u8]) -> (u64, u64) {
+        let found =
+            self.entries.read().get(distribution.as_bytes()).map(|entries| entries.covering(url, &[tag_hash(tag)])).unwrap_or_default();
+        (found.hard, found.soft)
+    }
+
     /// Takes the next number without a log, where there is none (tests of the sentences).
     pub fn next(&self) -> LogNumber {
         LogNumber(self.head().0 + 1)

@@ -22,7 +22,7 @@ pub struct About<'a> {
 impl About<'_> {
     /// Writes the fields into a map; Cache-Status joins what others upstream have said.
     pub fn write(&self, fields: &mut HeaderMap) {
-        fields.insert(X_CACHE, value(format!("{} from {}", self.verdict.outcome.word(), self.name)));
+        fields.insert(X_CACHE, value([self.verdict.outcome.word(), " from ", self.name].concat()));
         let mut status = Vec::with_capacity(64);
         cache_status::write(&mut status, self.handled(), self.detail.map(FailureKind::token));
         fields.append(CACHE_STATUS, value(String::from_utf8(status).unwrap_or_default()));

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::connection::{Connection, Scheme, Version};
 use super::key::LogNumber;
@@ -42,6 +43,30 @@ impl<'r> Fields<'r> {
         };
         let mapped = map.into_iter().flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         lines.iter().map(|line| (line.name, line.value)).chain(mapped)
+    }
+
+    /// The same as a map of their own. All values lie in one piece of memory: a piece for each would cost more than copying.
+    fn to_map(self) -> HeaderMap {
+        let len = self.iter().map(|(_, value)| value.len()).sum();
+        let mut values = BytesMut::with_capacity(len);
+        self.iter().for_each(|(_, value)| values.extend_from_slice(value));
+        let mut values = values.freeze();
+        let mut fields = HeaderMap::with_capacity(16);
+        for (name, value) in self.iter() {
+            let value = values.split_to(value.len());
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(value)) {
+                fields.append(name, value);
+            }
+        }
+        fields
+    }
+
+    /// Shows every field as names and values of a map; those of a map cost nothing.
+    pub fn for_each(self, mut see: impl FnMut(&HeaderName, &HeaderValue)) {
+        match self {
+            Fields::Map(map) => map.iter().for_each(|(name, value)| see(name, value)),
+            Fields::Lines(_) => self.to_map().iter().for_each(|(name, value)| see(name, value)),
+        }
     }
 }
 
@@ -210,12 +235,7 @@ impl ViewerRequest {
 
     /// Makes an owned copy of a borrowed head.
     pub fn from_head(head: &RequestHead<'_>, connection: &Arc<Connection>, at: Timestamp, number: LogNumber) -> Self {
-        let mut fields = HeaderMap::with_capacity(16);
-        for (name, value) in head.fields.iter() {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), http::HeaderValue::from_bytes(value)) {
-                fields.append(name, value);
-            }
-        }
+        let fields = head.fields.to_map();
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.to_string(),

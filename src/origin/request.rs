@@ -52,7 +52,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     target.extend_from_slice(origin.path.as_bytes());
     chosen::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
     let mut fields = match behavior.semantics() {
-        Semantics::Rfc9111 => every_field(asked),
+        Semantics::Rfc9111 => end_to_end(asked, |_| true),
         Semantics::CloudFront => chosen_fields(asked),
     };
     set_codings(asked, &mut fields);
@@ -80,45 +80,40 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty, interim: None }
 }
 
-// Everything end-to-end; what a fill must not ask for is taken out.
-fn every_field(asked: &Asked<'_>) -> HeaderMap {
+/// What the rest of a request says anew, or what only a request for one viewer may say.
+const OWN: [HeaderName; 9] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+// Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection lists has left the request
+// before.
+fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(16);
-    for (name, value) in asked.head().fields.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-            fields.append(name, value);
+    asked.head().fields.for_each(|name, value| {
+        let is_ours = OWN.contains(name) || [crate::region::EDGE, crate::region::EDGE_TOKEN].contains(name);
+        if !is_ours && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
+            fields.append(name.clone(), value.clone());
         }
-    }
-    hop_by_hop::strip(&mut fields);
-    for name in [crate::region::EDGE, crate::region::EDGE_TOKEN] {
-        fields.remove(name);
-    }
-    for name in [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::EXPECT,
-        header::RANGE,
-        header::IF_RANGE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-    ] {
-        fields.remove(name);
-    }
+    });
     fields
 }
 
 // What the policies name, and CloudFront's own additions.
 fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     let (head, behavior) = (asked.head(), asked.routed.behavior);
-    let mut all = every_field(asked);
-    let mut fields = HeaderMap::with_capacity(12);
-    let names: Vec<HeaderName> = all.keys().filter(|name| chosen::reaches_origin(behavior, name)).cloned().collect();
-    for name in names.into_iter().filter(|name| !matches!(*name, header::COOKIE | header::ACCEPT_ENCODING)) {
-        all.get_all(&name).into_iter().for_each(|value| {
-            fields.append(name.clone(), value.clone());
-        });
-    }
+    // Codings are said as the key has them, where it has them.
+    let has_codings = !behavior.cache.compress.is_empty();
+    let mut fields = end_to_end(asked, |name| {
+        *name != header::COOKIE && !(has_codings && *name == header::ACCEPT_ENCODING) && chosen::reaches_origin(behavior, name)
+    });
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
     if (*keyed != Listed::None || *more != Listed::None)
@@ -126,9 +121,6 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);
-    }
-    if behavior.cache.compress.is_empty() && chosen::reaches_origin(behavior, &header::ACCEPT_ENCODING) {
-        all.remove(header::ACCEPT_ENCODING).into_iter().for_each(|v| drop(fields.insert(header::ACCEPT_ENCODING, v)));
     }
     for name in chosen::added_names(behavior) {
         if let Some(text) = chosen::added_field(head, name.as_str()) {
@@ -216,19 +208,25 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.
 fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
     let head = asked.head();
-    for (name, ours) in [("via", format!("{} foreshore", head.version.number())), ("cdn-loop", format!("foreshore-{}", node.id))] {
-        let theirs: Vec<&[u8]> = head.fields.get_all(name).collect();
-        fields.insert(HeaderName::from_static(name), joined(&theirs, ours));
+    let ours = [
+        ("via", [head.version.number(), " foreshore"].concat()),
+        ("cdn-loop", ["foreshore-", node.id].concat()),
+        ("x-forwarded-for", head.connection.peer.ip().to_canonical().to_string()),
+    ];
+    for (name, ours) in ours {
+        let is_believed = name != "x-forwarded-for" || node.keeps_forwarded_for;
+        fields.insert(HeaderName::from_static(name), joined(head.fields.get_all(name).filter(|_| is_believed), ours));
     }
-    let theirs: Vec<&[u8]> = if node.keeps_forwarded_for { head.fields.get_all("x-forwarded-for").collect() } else { Vec::new() };
-    let address = head.connection.peer.ip().to_canonical().to_string();
-    fields.insert(HeaderName::from_static("x-forwarded-for"), joined(&theirs, address));
 }
 
-fn joined(lines: &[&[u8]], ours: String) -> HeaderValue {
-    let mut all = lines.join(&b", "[..]);
-    if !all.is_empty() {
+fn joined<'l>(lines: impl Iterator<Item = &'l [u8]>, ours: String) -> HeaderValue {
+    let mut all = Vec::new();
+    for line in lines {
+        all.extend_from_slice(line);
         all.extend_from_slice(b", ");
+    }
+    if all.is_empty() {
+        return value(ours);
     }
     all.extend_from_slice(ours.as_bytes());
     HeaderValue::from_bytes(&all).unwrap_or_else(|_| value(ours))

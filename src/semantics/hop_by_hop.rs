@@ -15,6 +15,9 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Connection may not name fields whose loss would change what the message means to us or to a cache
 /// further on (an attacker would list Host, Authorization or Cache-Control); such names are left alone.
 pub fn strip_listed(fields: &mut HeaderMap) {
+    if !fields.contains_key(CONNECTION) {
+        return;
+    }
     let listed: Vec<HeaderName> = fields
         .get_all(CONNECTION)
         .into_iter()

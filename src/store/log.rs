@@ -4,12 +4,14 @@
 //! off at the next start: it was never acknowledged. The file is reached through a small seam, so that tests
 //! can lose what was not synced.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crc32fast::hash as crc32;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,9 @@ use crate::exchange::key::LogNumber;
 const MAGIC: &[u8] = b"foreshore invalidations 1\n";
 /// Records kept for being shown; older ones are still in effect.
 const SHOWN: usize = 10_000;
-/// At the next start, a log longer than this is rewritten without what no longer matters.
+/// Records kept as they are when a log is rewritten, for being shown.
+const VERBATIM: usize = 1000;
+/// A log longer than this is rewritten without what no longer matters, and again when it has doubled.
 const COMPACT_AT: u64 = 64 << 20;
 
 /// One accepted invalidation.
@@ -67,7 +71,9 @@ impl LogFile for File {
 
 /// The log, open.
 pub struct Log {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
+    /// Where it lies, if it is a file that can be rewritten.
+    path: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +89,8 @@ struct Inner {
     shown: VecDeque<Record>,
     /// Set when a failed write could not be taken back: nothing more is accepted.
     broken: bool,
+    /// From this length on it is rewritten.
+    compact_at: u64,
 }
 
 impl Log {
@@ -92,12 +100,9 @@ impl Log {
         keep_damaged(&path)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         let (log, records) = Self::over(Box::new(file))?;
-        if log.inner.lock().len > COMPACT_AT {
-            return Self::compact(folder, &path, records);
-        }
         // The name itself must survive a crash too.
         File::open(folder)?.sync_all()?;
-        Ok((log, records))
+        Ok((Self { path: Some(path), ..log }, records))
     }
 
     /// Opens a log over any file.
@@ -120,28 +125,51 @@ impl Log {
         let last = records.last().map_or(0, |record| record.number);
         let shown = records.iter().rev().take(SHOWN).rev().cloned().collect();
         let len = good.max(MAGIC.len()) as u64;
-        Ok((Self { inner: Mutex::new(Inner { file, len, last, shown, broken: false }) }, records))
+        let inner = Inner { file, len, last, shown, broken: false, compact_at: COMPACT_AT };
+        Ok((Self { inner: Arc::new(Mutex::new(inner)), path: None }, records))
     }
 
-    // Writes the last records of a long log, and one per distribution that stands for all before them.
-    fn compact(folder: &Path, path: &Path, mut records: Vec<Record>) -> io::Result<(Self, Vec<Record>)> {
-        let kept = records.split_off(records.len().saturating_sub(SHOWN));
-        let mut folded: Vec<Record> = Vec::new();
-        for old in records {
-            let everything = Record { matchers: vec![Matcher::Prefix("/".into())], severity: Severity::Hard, from: None, ..old };
-            folded.retain(|known| known.distribution != everything.distribution);
-            folded.push(everything);
-        }
-        folded.extend(kept);
-        let mut bytes = MAGIC.to_vec();
-        folded.iter().try_for_each(|record| encode(record, &mut bytes))?;
+    // Rewrites the file without what no longer matters, while records are taken; only the end of it holds them up.
+    fn compact(path: &Path, inner: &Mutex<Inner>) -> io::Result<()> {
+        let until = inner.lock().len;
+        let mut bytes = Vec::new();
+        File::open(path)?.take(until).read_to_end(&mut bytes)?;
+        let mut out = MAGIC.to_vec();
+        compacted(read_records(&bytes)?.0).iter().try_for_each(|record| encode(record, &mut out))?;
         let fresh = path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&bytes)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&out)?;
+        file.sync_data()?;
+        let mut inner = inner.lock();
+        let mut rest = Vec::new();
+        let mut old = File::open(path)?;
+        old.seek(SeekFrom::Start(until))?;
+        old.take(inner.len - until).read_to_end(&mut rest)?;
+        file.write_all(&rest)?;
         file.sync_all()?;
         std::fs::rename(&fresh, path)?;
-        File::open(folder)?.sync_all()?;
-        Self::over(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        inner.len = (out.len() + rest.len()) as u64;
+        inner.file = Box::new(file);
+        Ok(())
+    }
+
+    // Has a long log compacted by a thread of its own, once at a time.
+    fn compact_if_long(&self, inner: &mut Inner) {
+        let Some(path) = self.path.clone().filter(|_| inner.len > inner.compact_at) else { return };
+        inner.compact_at = u64::MAX;
+        let shared = Arc::clone(&self.inner);
+        let work = move || {
+            let done = Self::compact(&path, &shared);
+            if let Err(error) = done {
+                tracing::warn!(%error, "the invalidation log could not be compacted; it goes on as it is");
+            }
+            let mut inner = shared.lock();
+            inner.compact_at = COMPACT_AT.max(inner.len * 2);
+        };
+        if std::thread::Builder::new().name("log-compact".into()).spawn(work).is_err() {
+            inner.compact_at = COMPACT_AT.max(inner.len * 2);
+        }
     }
 
     /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody else can
@@ -177,6 +205,7 @@ impl Log {
             inner.shown.pop_front();
         }
         apply(&record);
+        self.compact_if_long(&mut inner);
         Ok(record)
     }
 
@@ -274,11 +303,36 @@ fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     Some((serde_json::from_slice(json).ok()?, at + 8 + len))
 }
 
-/// CRC-32 as in ISO 3309, bit by bit: records are few and short.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes
-        .iter()
-        .fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 }))
+/// What of these records still matters: of each matcher the latest of its severity, and nothing that a later `/*` covers.
+///
+/// The last thousand stay as they are: people look them up.
+fn compacted(mut records: Vec<Record>) -> Vec<Record> {
+    let kept = records.split_off(records.len().saturating_sub(VERBATIM));
+    let mut said = HashSet::new();
+    kept.iter().rev().for_each(|record| drop(news(record, &mut said)));
+    let mut old: Vec<Record> = Vec::new();
+    for record in records.into_iter().rev() {
+        let matchers = news(&record, &mut said);
+        if !matchers.is_empty() {
+            old.push(Record { matchers, ..record });
+        }
+    }
+    old.reverse();
+    old.extend(kept);
+    old
+}
+
+// What a record says that none after it has said; a hard one says a soft one too.
+fn news(record: &Record, said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Matcher> {
+    let everything = Matcher::Prefix("/".into());
+    let key = |severity, matcher: &Matcher| (record.distribution.clone(), severity, matcher.clone());
+    let is_known = |said: &HashSet<_>, matcher: &Matcher| {
+        said.contains(&key(Severity::Hard, matcher)) || (record.severity == Severity::Soft && said.contains(&key(Severity::Soft, matcher)))
+    };
+    let is_over = is_known(said, &everything);
+    let news: Vec<Matcher> = record.matchers.iter().filter(|matcher| !is_over && !is_known(said, matcher)).cloned().collect();
+    said.extend(news.iter().map(|matcher| key(record.severity, matcher)));
+    news
 }
 
 #[cfg(test)]
@@ -397,9 +451,68 @@ mod tests {
         let (log, records) = Log::open(folder.path()).unwrap();
         assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
         assert_eq!(log.after(LogNumber(3), 10).unwrap().len(), 2);
-        let path = folder.path().join("invalidations.log");
-        let (log, records) = Log::compact(folder.path(), &path, records).unwrap();
-        assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_long_log_is_rewritten_while_it_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("invalidations.log");
+        let (log, _) = Log::open(folder.path()).unwrap();
+        let same = |_| log.accept(record("/again"), |_| ()).map(drop);
+        (0..VERBATIM * 3).try_for_each(same).unwrap();
+        let before = std::fs::metadata(&path).unwrap().len();
+        log.inner.lock().compact_at = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..500).try_for_each(same).unwrap());
+        });
+        while log.inner.lock().compact_at == u64::MAX {
+            std::thread::yield_now();
+        }
+        assert!(std::fs::metadata(&path).unwrap().len() < before);
+        log.accept(record("/last"), |_| ()).unwrap();
+        let numbers = |records: &[Record]| records.iter().map(|record| record.number).collect::<Vec<_>>();
+        let last = log.last().0;
+        drop(log);
+        let (_, records) = Log::open(folder.path()).unwrap();
+        assert_eq!(last, VERBATIM as u64 * 3 + 501);
+        assert!(numbers(&records).ends_with(&(last - VERBATIM as u64 + 500..=last).collect::<Vec<_>>()), "{:?}", records.len());
+    }
+
+    proptest! {
+        // Compacted or not, the table says the same of everything.
+        #[test]
+        fn what_is_left_out_says_nothing(
+            items in proptest::collection::vec(("(/[ab]{0,2}\\*?|#[xy])", any::<bool>(), "[DE]"), 1..60), verbatim in 0usize..3,
+        ) {
+            let all: Vec<Record> = items.iter().enumerate().map(|(at, (item, is_hard, distribution))| Record {
+                number: at as u64 + 1,
+                distribution: distribution.clone(),
+                matchers: vec![Matcher::parse(item).unwrap()],
+                severity: if *is_hard { Severity::Hard } else { Severity::Soft },
+                ..record("/")
+            }).collect();
+            // As if there had been enough of them for the oldest to be looked at.
+            let padding = (0..VERBATIM - verbatim).map(|at| Record {
+                number: (all.len() + at + 1) as u64, distribution: "other".into(), ..record("/x")
+            });
+            let long: Vec<Record> = all.iter().cloned().chain(padding).collect();
+            let table = |records: &[Record]| {
+                let table = crate::cache::invalidations::Invalidations::new(1000);
+                records.iter().for_each(|r| table.apply(&r.distribution, &r.matchers, r.severity, LogNumber(r.number)));
+                table
+            };
+            let (before, after) = (table(&long), table(&compacted(long.clone())));
+            for distribution in ["D", "E"] {
+                for url in ["/", "/a", "/b", "/ab", "/ba", "/aab"] {
+                    for tag in [&b"x"[..], b"y", b"z"] {
+                        let seen = |table: &crate::cache::invalidations::Invalidations| table.numbers(distribution, url, tag);
+                        let (before, after) = (seen(&before), seen(&after));
+                        // A soft one below a hard one decides nothing.
+                        prop_assert!(before.0 == after.0 && (before.1 == after.1 || before.1.max(after.1) <= before.0));
+                    }
+                }
+            }
+        }
     }
 }

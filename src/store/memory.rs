@@ -240,9 +240,9 @@ fn take(shard: &mut HashTable<Slot>, hash: u64, stored: &Arc<Stored>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::exchange::key::CacheKey;
     use super::*;
     use crate::body::Content;
+    use crate::exchange::key::CacheKey;
     use crate::exchange::key::LogNumber;
     use crate::exchange::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
     use crate::semantics::time::Timestamp;
