@@ -18,7 +18,7 @@ pub mod record;
 pub mod seal;
 pub mod survey;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod work;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -53,12 +53,12 @@ struct World {
 
 /// A folder in memory.
 #[derive(Clone)]
-struct Lying(Arc<Mutex<World>>);
+pub struct Lying(Arc<Mutex<World>>);
 
 struct Open(Lying, Node);
 
 impl Lying {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Arc::new(Mutex::new(World { names: BTreeMap::new(), changes: Vec::new(), fault: Fault::None })))
     }
 
@@ -197,22 +197,22 @@ fn settings(size: u64, key: Option<&str>) -> DiskSettings {
     DiskSettings { path: "/nowhere".into(), size, queue: 64 << 20, scrub: 0, objects: 1 << 20, key }
 }
 
-fn opened(files: &Lying, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
+pub fn opened(files: &Lying, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
     let disk = Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log), Doubt::BeginEmpty).unwrap();
     disk.load();
     disk
 }
 
 // What version `n` of key `k` says.
-fn body(k: u64, n: u64, len: usize) -> Vec<u8> {
+pub fn body(k: u64, n: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|at| (at.wrapping_mul(k + 31) ^ n.wrapping_mul(0x9e37)) as u8).collect()
 }
 
-fn name(k: u64) -> Vec<u8> {
+pub fn name(k: u64) -> Vec<u8> {
     format!("E\0/k{k}\0").into_bytes()
 }
 
-fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
+pub fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
     let mut fields = http::HeaderMap::new();
     fields.insert("x-version", n.into());
     Arc::new(Stored {
@@ -242,6 +242,12 @@ fn read(stored: &Stored) -> Result<Vec<u8>, crate::body::BodyError> {
         }
         Ok(all)
     })
+}
+
+// The version that a response says it is.
+pub fn found_version(stored: &Stored) -> u64 {
+    let (_, value) = stored.head.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"x-version")).unwrap();
+    std::str::from_utf8(value).unwrap().parse().unwrap()
 }
 
 // The version that lies there, every octet of it checked.
