@@ -25,6 +25,7 @@ pub mod clock;
 pub mod distribution;
 pub mod exchange;
 pub mod semantics;
+pub mod signature;
 
 // The operator's side.
 pub mod cli;

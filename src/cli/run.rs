@@ -111,6 +111,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         started_with: Arc::clone(&site),
         last_reload: parking_lot::Mutex::new(None),
         forwarder: Forwarder::default(),
+        batches: tokio::sync::Mutex::default(),
         edge,
     });
     let workers = start_workers(&control, &site, &mut bound, &drained)?;

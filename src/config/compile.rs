@@ -12,8 +12,11 @@ use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
-use crate::distribution::site::{Admin, DiskSettings, Listen, LogSettings, Network, Site, StoreSettings, TlsPolicy, Transport};
+use crate::distribution::site::{
+    AccessKey, Admin, DiskSettings, Listen, LogSettings, Network, Site, StoreSettings, TlsPolicy, Transport, Unsigned,
+};
 use crate::semantics::time::Timestamp;
+use crate::signature::sigv4::Credentials;
 
 /// What the steps share.
 pub struct Scope<'s> {
@@ -186,7 +189,8 @@ fn listen(main: &mut Table<'_>) -> Listen {
 
 fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     let default = SocketAddr::from(([127, 0, 0, 1], 9080));
-    let Some(mut table) = main.table("admin") else { return Admin { listen: default, token: None, transport: Transport::Clear } };
+    let usual = Admin { listen: default, token: None, transport: Transport::Clear, access_keys: Vec::new(), unsigned: Unsigned::Refused };
+    let Some(mut table) = main.table("admin") else { return usual };
     let folder = scope.folder(table.source());
     let listen = table.parsed("listen", |text| text.parse::<SocketAddr>().map_err(|_| "this is no address with a port".to_string()));
     let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
@@ -203,8 +207,54 @@ fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
             Some("listen on loopback, or set admin.transport = \"tls\"".into()),
         );
     }
+    let access_keys = access_keys(&mut table, &folder, scope);
+    let unsigned = table.word("unsigned", &[("refuse", Unsigned::Refused), ("allow", Unsigned::Allowed)]);
+    if let Some(found) = &unsigned
+        && found.value == Unsigned::Allowed
+        && !address.ip().is_loopback()
+    {
+        table.problem(
+            &found.span,
+            "whoever reaches this address could invalidate everything",
+            Some("listen on loopback to allow it".into()),
+        );
+    }
     table.finish();
-    Admin { listen: address, token, transport }
+    Admin { listen: address, token, transport, access_keys, unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value) }
+}
+
+/// The actions that a key may be allowed.
+const ACTIONS: [&str; 4] = ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation", "cloudfront:ListInvalidations", "cloudfront:*"];
+
+fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<AccessKey> {
+    let mut all: Vec<AccessKey> = Vec::new();
+    for mut table in admin.tables("access_key") {
+        let id = table.string("id");
+        let secret = table.table("secret").and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
+        let mut allow = Vec::new();
+        for item in table.strings("allow").map_or_else(Vec::new, |list| list.value) {
+            if !ACTIONS.contains(&item.value.as_str()) {
+                table.problem(&item.span, format!("{:?} is no action here", item.value), Some(format!("known: {}", ACTIONS.join(", "))));
+            }
+            allow.push(item.value);
+        }
+        if allow.is_empty() {
+            allow.push("cloudfront:*".into());
+        }
+        match (id, secret) {
+            (Some(id), Some(_)) if all.iter().any(|known| known.credentials.id == id.value) => {
+                table.problem(&id.span, format!("there are two access keys with the id {:?}", id.value), None);
+            }
+            (Some(id), Some(secret)) => {
+                all.push(AccessKey { credentials: Credentials { id: id.value, secret, session_token: None }, allow });
+            }
+            (None, _) => table.missing("id", "id = \"AKIDEXAMPLE\""),
+            (_, None) if !table.has("secret") => table.missing("secret", "secret = { env = \"FORESHORE_ADMIN_SECRET\" }"),
+            _ => {}
+        }
+        table.finish();
+    }
+    all
 }
 
 fn store(main: &mut Table<'_>, data: &Path, scope: &mut Scope<'_>) -> StoreSettings {

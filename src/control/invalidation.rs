@@ -15,7 +15,7 @@ use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::log::Record;
 
 /// Items of one request.
-const ITEMS_MAX: usize = 3000;
+pub const ITEMS_MAX: usize = 3000;
 /// Responses that a dry run lists.
 const LISTED_MAX: usize = 1000;
 
@@ -115,15 +115,7 @@ impl Control {
             let scope = Scope { node, parents: Vec::new() };
             return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft: asked.soft, covered, responses, scope });
         }
-        let record = Record {
-            number: 0,
-            id: new_id(),
-            distribution: distribution.clone(),
-            matchers,
-            severity,
-            at: self.edge.clock.now().0,
-            from: None,
-        };
+        let record = Record::new(new_id(), distribution.clone(), matchers, severity, self.edge.clock.now().0);
         let (record, covered) = self.accept(record).await?;
         let parents = self.forwarder.forward(self, LogNumber(record.number)).await;
         Ok(Done {

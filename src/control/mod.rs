@@ -2,6 +2,7 @@
 //!
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 
+pub mod cloudfront;
 pub mod invalidation;
 pub mod reload;
 pub mod server;
@@ -40,6 +41,8 @@ pub struct Control {
     pub started_with: Arc<Site>,
     pub last_reload: Mutex<Option<Reloaded>>,
     pub forwarder: crate::region::forward::Forwarder,
+    /// One batch of CloudFront's API at a time: said twice at once, it is still one.
+    pub batches: tokio::sync::Mutex<()>,
 }
 
 /// How the last reload went.

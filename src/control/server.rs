@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::Control;
 use super::invalidation::{Asked, Listed, Wrong};
+use super::{Control, cloudfront};
 use crate::distribution::site::Transport;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
@@ -96,6 +96,12 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     // Edges speak to their parents with a token of their own, good for this one call.
     if parts.method == Method::POST && path == "/v1/edge/invalidations" {
         return from_edge(control, &parts, body, limit).await;
+    }
+    if path.starts_with(cloudfront::PREFIX) {
+        return match read_body(body, limit).await {
+            Ok(body) => cloudfront::answer(control, &parts, body).await,
+            Err(refused) => refused,
+        };
     }
     if !is_authorised(&parts.headers, control.token.expose()) {
         let mut refused = error(StatusCode::UNAUTHORIZED, "a bearer token is needed; see admin-token in the data folder");
@@ -202,13 +208,17 @@ async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: I
     }
 }
 
-async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming, limit: usize) -> Result<T, Answer> {
+async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Answer> {
     let read = tokio::time::timeout(Duration::from_secs(30), Limited::new(body, limit).collect()).await;
-    let bytes = match read {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(_)) => return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {limit} octets, or broke off"))),
-        Err(_) => return Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-    };
+    match read {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {limit} octets, or broke off"))),
+        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    }
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming, limit: usize) -> Result<T, Answer> {
+    let bytes = read_body(body, limit).await?;
     serde_json::from_slice(&bytes).map_err(|why| error(StatusCode::BAD_REQUEST, &format!("the body is not as expected: {why}")))
 }
 

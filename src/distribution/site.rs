@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::secret::Secret;
+use crate::signature::sigv4::Credentials;
 
 /// A configuration that made sense. Never changes; a reload makes a new one.
 #[derive(Debug)]
@@ -81,6 +82,32 @@ pub struct Admin {
     /// `None`: a token is made on first start and kept in the data folder.
     pub token: Option<Secret<String>>,
     pub transport: Transport,
+    /// Who may call CloudFront's API, signed with Signature Version 4.
+    pub access_keys: Vec<AccessKey>,
+    pub unsigned: Unsigned,
+}
+
+/// A key that calls of CloudFront's API are signed with.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    pub credentials: Credentials,
+    /// Such as `cloudfront:CreateInvalidation`, or `cloudfront:*`.
+    pub allow: Vec<String>,
+}
+
+impl AccessKey {
+    /// Says whether it may.
+    pub fn allows(&self, action: &str) -> bool {
+        self.allow.iter().any(|known| known == "cloudfront:*" || known.strip_prefix("cloudfront:") == Some(action))
+    }
+}
+
+/// What becomes of calls of CloudFront's API that nobody has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    Refused,
+    /// `aws --no-sign-request` works; for machines that nobody else reaches.
+    Allowed,
 }
 
 /// What the admin listener speaks.

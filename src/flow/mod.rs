@@ -148,7 +148,7 @@ impl Edge {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
-            let record = Record { number: 0, id: String::new(), distribution, matchers, severity: Severity::Hard, at, from: None };
+            let record = Record::new(String::new(), distribution, matchers, Severity::Hard, at);
             let in_force = |record: &Record| edge.apply(record);
             // What lies on the disk must not come back after a power cut.
             let noted = log.map(|log| match edge.disk() {

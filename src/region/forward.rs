@@ -128,6 +128,11 @@ impl Forwarder {
         self.parents.lock().iter().map(|receiver| receiver.state(LogNumber(receiver.wanted.load(Ordering::Relaxed)))).collect()
     }
 
+    /// Says whether every parent has applied everything up to this number.
+    pub fn have_applied(&self, number: LogNumber) -> bool {
+        self.parents.lock().iter().all(|receiver| receiver.applied.load(Ordering::Relaxed) >= number.0)
+    }
+
     async fn bring_up(&self, control: &Arc<Control>, receiver: &Receiver, number: LogNumber) {
         receiver.wanted.fetch_max(number.0, Ordering::Relaxed);
         let _alone = receiver.busy.lock().await;
@@ -157,15 +162,8 @@ impl Forwarder {
         control.log.skip_to(applied);
         let running = control.edge.running();
         for distribution in &running.site.distributions {
-            let record = Record {
-                number: 0,
-                id: new_id(),
-                distribution: distribution.id.clone(),
-                matchers: vec![Matcher::Prefix("/".into())],
-                severity: Severity::Hard,
-                at: control.edge.clock.now().0,
-                from: None,
-            };
+            let everything = vec![Matcher::Prefix("/".into())];
+            let record = Record::new(new_id(), distribution.id.clone(), everything, Severity::Hard, control.edge.clock.now().0);
             if let Err(why) = control.accept(record).await {
                 tracing::error!(?why, "not even that could be written down");
             }
@@ -256,16 +254,9 @@ impl Control {
         numbers.dedup();
         for number in numbers.into_iter().filter(|number| *number > applied) {
             for one in batch.records.iter().filter(|record| record.number == number) {
-                let record = Record {
-                    number: 0,
-                    id: new_id(),
-                    distribution: one.distribution.clone(),
-                    matchers: one.matchers.clone(),
-                    severity: one.severity,
-                    at: self.edge.clock.now().0,
-                    from: Some((log.clone(), number)),
-                };
-                self.accept(record).await?;
+                let at = self.edge.clock.now().0;
+                let record = Record::new(new_id(), one.distribution.clone(), one.matchers.clone(), one.severity, at);
+                self.accept(Record { from: Some((log.clone(), number)), ..record }).await?;
             }
             self.edge.applied.note(&log, number);
         }

@@ -109,10 +109,18 @@ fn month(t: &[u8]) -> Option<u64> {
 }
 
 fn moment(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<Timestamp> {
-    if clock[2] != b':' || clock[5] != b':' || year < 1970 {
+    if clock[2] != b':' || clock[5] != b':' {
         return None;
     }
-    let (hour, minute, second) = (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?);
+    from_civil((year, month, day), (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?))
+}
+
+/// A moment from year, month and day, and from hour, minute and second, all in UTC; `None` if there is no such moment
+/// since the epoch.
+pub fn from_civil((year, month, day): (u64, u64, u64), (hour, minute, second): (u64, u64, u64)) -> Option<Timestamp> {
+    if year < 1970 {
+        return None;
+    }
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let longest = match month {
         2 if leap => 29,
@@ -121,7 +129,7 @@ fn moment(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<Timestamp> {
         _ => 31,
     };
     // A leap second (60) is legal and counts as the next second.
-    if day == 0 || day > longest || hour > 23 || minute > 59 || second > 60 {
+    if day == 0 || !(1..=12).contains(&month) || day > longest || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let days = days_from_civil(year, month, day);

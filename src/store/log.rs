@@ -39,6 +39,24 @@ pub struct Record {
     /// Whose it was, where an edge passed it on: the edge's id and its number there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<(String, u64)>,
+    /// How it was asked for through CloudFront's API, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+}
+
+/// CloudFront's InvalidationBatch, as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The caller's own name for it: said again, it is the same invalidation.
+    pub reference: String,
+    pub paths: Vec<String>,
+}
+
+impl Record {
+    /// A record that has no number yet.
+    pub fn new(id: String, distribution: String, matchers: Vec<Matcher>, severity: Severity, at: u64) -> Self {
+        Self { number: 0, id, distribution, matchers, severity, at, from: None, batch: None }
+    }
 }
 
 /// What the log needs of a file.
@@ -226,6 +244,13 @@ impl Log {
         self.inner.lock().shown.iter().rev().filter(|record| !record.id.is_empty()).take(most).cloned().collect()
     }
 
+    /// One that was asked for under a caller's own name.
+    pub fn find_reference(&self, distribution: &str, reference: &str) -> Option<Record> {
+        let is_it =
+            |record: &&Record| record.distribution == distribution && record.batch.as_ref().is_some_and(|b| b.reference == reference);
+        self.inner.lock().shown.iter().rfind(is_it).cloned()
+    }
+
     /// One record by its id.
     pub fn find(&self, id: &str) -> Option<Record> {
         self.inner.lock().shown.iter().rfind(|record| record.id == id).cloned()
@@ -343,7 +368,7 @@ mod tests {
 
     fn record(path: &str) -> Record {
         let matchers = vec![Matcher::Path(path.into())];
-        Record { number: 0, id: path.into(), distribution: "E".into(), matchers, severity: Severity::Hard, at: 0, from: None }
+        Record::new(path.into(), "E".into(), matchers, Severity::Hard, 0)
     }
 
     /// A disk that keeps only what was synced when the power goes, and tears what was not.

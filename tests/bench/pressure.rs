@@ -76,15 +76,7 @@ fn under_invalidations() {
     };
     let (mut written, mut synced) = (Vec::new(), Vec::new());
     for at in 0..100_000 {
-        let record = Record {
-            number: 0,
-            id: format!("I{at:013}"),
-            distribution: "E".into(),
-            matchers: vec![one(at)],
-            severity: Severity::Hard,
-            at: 0,
-            from: None,
-        };
+        let record = Record::new(format!("I{at:013}"), "E".into(), vec![one(at)], Severity::Hard, 0);
         let began = Instant::now();
         // Every hundredth with its sync, so that this ends.
         if at % 100 == 0 {

@@ -1,0 +1,242 @@
+//! CloudFront's invalidation API (2020-05-31, rest-xml), as the AWS tools speak it.
+//!
+//! Create, get and list; signed with Signature Version 4 under a key of the configuration, or with the admin token. It knows
+//! nothing of the other operations, and says so.
+
+pub mod batch;
+pub mod say;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+
+use self::say::{Fault, Page};
+use super::Control;
+use super::invalidation::{ITEMS_MAX, Wrong, new_id};
+use super::server::is_authorised;
+use crate::cache::invalidations::{Matcher, Severity};
+use crate::deliver::value;
+use crate::distribution::site::{Site, Transport, Unsigned};
+use crate::exchange::key::LogNumber;
+use crate::signature::sigv4::{self, Claim, Doubt};
+use crate::store::log::{Batch, Record};
+
+/// Where the API begins.
+pub const PREFIX: &str = "/2020-05-31/";
+/// Most invalidations of one page.
+const PAGE: usize = 100;
+
+/// An operation, and what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call<'p> {
+    Create(&'p str),
+    Get(&'p str, &'p str),
+    List(&'p str),
+}
+
+impl<'p> Call<'p> {
+    fn of(method: &Method, path: &'p str) -> Result<Self, Fault> {
+        let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+        match (method, &parts[..]) {
+            (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
+            (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
+            (&Method::GET, ["distribution", id, "invalidation", one]) => Ok(Self::Get(id, one)),
+            (_, ["distribution-tenant", ..]) => {
+                Err(Fault::new(404, "EntityNotFound", "There are no distribution tenants here; name the distribution."))
+            }
+            _ => Err(Fault::new(
+                404,
+                "UnsupportedOperation",
+                "Foreshore answers CreateInvalidation, GetInvalidation and ListInvalidations of this API.",
+            )),
+        }
+    }
+
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Create(_) => "CreateInvalidation",
+            Self::Get(..) => "GetInvalidation",
+            Self::List(_) => "ListInvalidations",
+        }
+    }
+
+    const fn distribution(self) -> &'p str {
+        match self {
+            Self::Create(id) | Self::Get(id, _) | Self::List(id) => id,
+        }
+    }
+}
+
+/// Answers a call; whatever is wrong with it is answered in AWS's form.
+pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Response<Full<Bytes>> {
+    let answered = match Call::of(&parts.method, parts.uri.path()) {
+        Ok(call) => act(control, parts, call, &body).await,
+        Err(fault) => Err(fault),
+    };
+    let (status, xml, location) = answered.unwrap_or_else(|fault| {
+        let request = new_id();
+        (fault.status, fault.xml(&request), None)
+    });
+    let mut response = Response::new(Full::new(Bytes::from(xml)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    response.headers_mut().insert("x-amzn-requestid", value(new_id()));
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, value(location));
+    }
+    response
+}
+
+type Said = (u16, String, Option<String>);
+
+async fn act(control: &Arc<Control>, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<Said, Fault> {
+    let running = control.edge.running();
+    admit(control, &running.site, parts, call, body)?;
+    let distribution = call.distribution();
+    if !running.site.distributions.iter().any(|known| known.id == distribution) {
+        return Err(Fault::new(404, "NoSuchDistribution", "The specified distribution does not exist."));
+    }
+    match call {
+        Call::Create(_) => {
+            let record = create(control, distribution, body).await?;
+            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+            let scheme = if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
+            let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
+            Ok((201, say::invalidation(&record, status(control, &record)), Some(location)))
+        }
+        Call::Get(_, id) => {
+            let found = control.log.find(id).filter(|record| record.distribution == distribution);
+            let record = found.ok_or_else(|| Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist."))?;
+            Ok((200, say::invalidation(&record, status(control, &record)), None))
+        }
+        Call::List(_) => list(control, distribution, parts.uri.query()).map(|xml| (200, xml, None)),
+    }
+}
+
+// Whoever has the admin token may; so may whoever signs under a key that allows it.
+fn admit(control: &Control, site: &Site, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<(), Fault> {
+    if is_authorised(&parts.headers, control.token.expose()) {
+        return Ok(());
+    }
+    let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        return match site.admin.unsigned {
+            Unsigned::Allowed => Ok(()),
+            Unsigned::Refused => Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token")),
+        };
+    };
+    let wrong = |code, words: &str| Err(Fault::new(403, code, words));
+    let Some(claim) = said.to_str().ok().and_then(Claim::parse) else {
+        return Err(Fault::new(400, "IncompleteSignature", "The Authorization field is not a whole AWS4-HMAC-SHA256 signature."));
+    };
+    let Some(key) = site.admin.access_keys.iter().find(|key| key.credentials.id == claim.id) else {
+        return wrong("InvalidClientTokenId", "The security token included in the request is invalid.");
+    };
+    let field = |name: &str| {
+        let lines: Vec<&str> = parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("\u{fffd}")).collect();
+        (!lines.is_empty()).then(|| lines.join(","))
+    };
+    let target = (parts.uri.path(), parts.uri.query());
+    let against = ("cloudfront", &key.credentials.secret, control.edge.clock.now());
+    match sigv4::verify(&claim, parts.method.as_str(), target, field, body, against) {
+        Ok(()) => {}
+        Err(Doubt::Skewed) => return wrong("RequestExpired", "The request was signed more than fifteen minutes ago, or in the future."),
+        Err(Doubt::Incomplete | Doubt::NoDate) => {
+            return Err(Fault::new(400, "IncompleteSignature", "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day."));
+        }
+        Err(Doubt::OtherService) => return wrong("SignatureDoesNotMatch", "Credential should be scoped to correct service: 'cloudfront'."),
+        Err(Doubt::Wrong | Doubt::OtherBody) => {
+            return wrong("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.");
+        }
+    }
+    if key.allows(call.action()) {
+        return Ok(());
+    }
+    wrong("AccessDenied", &format!("This access key is not allowed to perform cloudfront:{}.", call.action()))
+}
+
+async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Result<Record, Fault> {
+    if body.is_empty() {
+        return Err(Fault::new(400, "MissingBody", "This operation requires a body."));
+    }
+    let batch = batch::parse(body)?;
+    let invalid = || Fault::new(400, "InvalidArgument", "Your request contains one or more invalid invalidation paths.");
+    let matchers: Vec<Matcher> = batch.paths.iter().map(|path| Matcher::parse(path)).collect::<Result<_, _>>().map_err(|_| invalid())?;
+    if matchers.is_empty() {
+        return Err(invalid());
+    }
+    let _one = control.batches.lock().await;
+    if let Some(known) = control.log.find_reference(distribution, &batch.reference) {
+        if known.batch.as_ref() == Some(&batch) {
+            return Ok(known);
+        }
+        return Err(Fault::new(
+            409,
+            "InvalidationBatchAlreadyExists",
+            "An invalidation batch with this caller reference exists, and it names other paths.",
+        ));
+    }
+    let waiting: usize = in_progress(control, distribution);
+    if waiting + matchers.len() > ITEMS_MAX {
+        return Err(Fault::new(
+            400,
+            "TooManyInvalidationsInProgress",
+            "Processing your request will cause you to exceed the maximum number of in-progress invalidations.",
+        ));
+    }
+    let record = Record::new(new_id(), distribution.to_string(), matchers, Severity::Hard, control.edge.clock.now().0);
+    let (record, _) = control.accept(Record { batch: Some(Batch { ..batch }), ..record }).await.map_err(|wrong| match wrong {
+        Wrong::Bad(why) | Wrong::Unknown(why) => Fault::new(400, "InvalidArgument", &why),
+        Wrong::NotWritten(why) => {
+            tracing::error!(why, "an invalidation could not be written down");
+            Fault::new(500, "InternalError", "Nothing was invalidated: the log could not be written.")
+        }
+    })?;
+    // Parents that answer soon have applied it before anybody asks.
+    control.forwarder.forward(control, LogNumber(record.number)).await;
+    Ok(record)
+}
+
+// Paths of invalidations that some parent has yet to apply.
+fn in_progress(control: &Control, distribution: &str) -> usize {
+    let newest = control.log.newest(ITEMS_MAX);
+    let behind = newest.iter().take_while(|record| !control.forwarder.have_applied(LogNumber(record.number)));
+    behind.filter(|record| record.distribution == distribution).map(|record| record.matchers.len()).sum()
+}
+
+fn status(control: &Control, record: &Record) -> &'static str {
+    if control.forwarder.have_applied(LogNumber(record.number)) { "Completed" } else { "InProgress" }
+}
+
+fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
+    let mut marker = String::new();
+    let mut most = PAGE;
+    for (name, said) in query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('=')) {
+        let said = percent_encoding::percent_decode_str(said).decode_utf8_lossy().into_owned();
+        match name {
+            "Marker" => marker = said,
+            "MaxItems" => {
+                let number = said.parse().ok().filter(|number| *number > 0);
+                most = number.ok_or_else(|| Fault::new(400, "InvalidArgument", "MaxItems is a number above zero."))?;
+            }
+            _ => {}
+        }
+    }
+    let all: Vec<Record> = control.log.newest(usize::MAX).into_iter().filter(|record| record.distribution == distribution).collect();
+    let from = match marker.as_str() {
+        "" => 0,
+        id => {
+            1 + all
+                .iter()
+                .position(|record| record.id == id)
+                .ok_or_else(|| Fault::new(400, "InvalidArgument", "There is no such marker."))?
+        }
+    };
+    let most = most.min(PAGE);
+    let page: Vec<(&Record, &str)> = all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
+    let is_truncated = all.len() > from + page.len();
+    Ok(say::list(&Page { marker: &marker, most, is_truncated, items: &page }))
+}

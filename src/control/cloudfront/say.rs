@@ -1,0 +1,82 @@
+//! What the API answers, as XML: all required elements, because some of the AWS tools insist on them.
+
+use quick_xml::escape::escape;
+
+use crate::cache::invalidations::Matcher;
+use crate::semantics::time::{Timestamp, format_rfc3339};
+use crate::store::log::Record;
+
+const HEAD: &str = "<?xml version=\"1.0\"?>\n";
+const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
+
+/// Something wrong with a call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub status: u16,
+    pub code: &'static str,
+    message: String,
+}
+
+impl Fault {
+    pub fn new(status: u16, code: &'static str, message: &str) -> Self {
+        Self { status, code, message: message.to_string() }
+    }
+
+    /// As AWS says it.
+    pub fn xml(&self, request: &str) -> String {
+        let who = if self.status >= 500 { "Receiver" } else { "Sender" };
+        let (code, message) = (self.code, escape(self.message.as_str()));
+        format!(
+            "{HEAD}<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>{who}</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+             <RequestId>{request}</RequestId></ErrorResponse>"
+        )
+    }
+}
+
+/// One page of a list.
+pub struct Page<'p> {
+    pub marker: &'p str,
+    pub most: usize,
+    pub is_truncated: bool,
+    /// Each with its status.
+    pub items: &'p [(&'p Record, &'p str)],
+}
+
+/// An Invalidation.
+pub fn invalidation(record: &Record, status: &str) -> String {
+    // What came by another door has no batch; it is shown as if it had.
+    let (paths, reference) = match &record.batch {
+        Some(batch) => (batch.paths.clone(), batch.reference.clone()),
+        None => (record.matchers.iter().map(Matcher::to_string).collect(), record.id.clone()),
+    };
+    let items: String = paths.iter().map(|path| format!("<Path>{}</Path>", escape(path.as_str()))).collect();
+    let items = if paths.is_empty() { items } else { format!("<Items>{items}</Items>") };
+    let (id, at, count) = (&record.id, format_rfc3339(Timestamp(record.at)), paths.len());
+    format!(
+        "{HEAD}<Invalidation xmlns=\"{NAMESPACE}\"><Id>{id}</Id><Status>{status}</Status><CreateTime>{at}</CreateTime><InvalidationBatch>\
+         <Paths><Quantity>{count}</Quantity>{items}</Paths><CallerReference>{}</CallerReference></InvalidationBatch></Invalidation>",
+        escape(reference.as_str())
+    )
+}
+
+/// An InvalidationList.
+pub fn list(page: &Page<'_>) -> String {
+    let one = |(record, status): &(&Record, &str)| {
+        let at = format_rfc3339(Timestamp(record.at));
+        format!("<InvalidationSummary><Id>{}</Id><CreateTime>{at}</CreateTime><Status>{status}</Status></InvalidationSummary>", record.id)
+    };
+    let items: String = page.items.iter().map(one).collect();
+    let items = if items.is_empty() { items } else { format!("<Items>{items}</Items>") };
+    let next = match page.items.last().filter(|_| page.is_truncated) {
+        Some((record, _)) => format!("<NextMarker>{}</NextMarker>", record.id),
+        None => String::new(),
+    };
+    format!(
+        "{HEAD}<InvalidationList xmlns=\"{NAMESPACE}\"><Marker>{}</Marker>{next}<MaxItems>{}</MaxItems><IsTruncated>{}</IsTruncated>\
+         <Quantity>{}</Quantity>{items}</InvalidationList>",
+        escape(page.marker),
+        page.most,
+        page.is_truncated,
+        page.items.len()
+    )
+}

@@ -1,0 +1,160 @@
+//! The AWS tools as they are, against the real binary: CLI, boto3, the JavaScript SDK and signer.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::support::origin::{answer, fresh};
+use super::support::{Edge, Origin};
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
+}
+
+// One of the tools, with the credentials of the tests and nothing else of the machine's.
+fn aws(program: &Path, secret: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/nonexistent")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        .env("AWS_MAX_ATTEMPTS", "1")
+        .env("NODE_PATH", tools().join("node/node_modules"));
+    command
+}
+
+fn said(output: Output) -> Result<String, String> {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).trim().to_string();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn cli(edge: &Edge, secret: &str, args: &[&str]) -> Result<String, String> {
+    let endpoint = format!("http://{}", edge.admin);
+    let mut command = aws(&tools().join("python/bin/aws"), secret);
+    said(command.args(["--endpoint-url", &endpoint, "--output", "json", "cloudfront"]).args(args).output().unwrap())
+}
+
+fn script(program: &Path, name: &str, args: &[&str]) -> serde_json::Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aws").join(name);
+    let output = aws(program, SECRET).arg(path).args(args).output().unwrap();
+    serde_json::from_str(&said(output).unwrap_or_else(|why| panic!("{name}: {why}"))).unwrap()
+}
+
+// An edge that takes calls signed with a key, with what the key may do.
+fn edge_with_key(origin: &Origin, allow: &str) -> Edge {
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let keys = format!("[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = {{ file = \"secret\" }}\nallow = [{allow}]\n");
+    std::fs::write(folder.path().join("edge.toml"), super::support::edge::plain(origin.address, &keys)).unwrap();
+    Edge::start_in(folder)
+}
+
+#[test]
+fn the_aws_cli_invalidates_lists_and_waits() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = edge_with_key(&origin, "");
+    assert_eq!((edge.get("/img/a").cache(), edge.get("/img/a").cache()), ("Miss".into(), "Hit".into()));
+    let made = cli(&edge, SECRET, &["create-invalidation", "--distribution-id", "E1", "--paths", "/img/*", "/a b/é"]).unwrap();
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(edge.get("/img/a").cache(), "Miss");
+    let id = made["Invalidation"]["Id"].as_str().unwrap();
+    assert!(made["Location"].as_str().unwrap().ends_with(&format!("/2020-05-31/distribution/E1/invalidation/{id}")));
+    let began = std::time::Instant::now();
+    cli(&edge, SECRET, &["wait", "invalidation-completed", "--distribution-id", "E1", "--id", id]).unwrap();
+    assert!(began.elapsed().as_secs() < 15, "the waiter's first look is enough; it would look again after twenty seconds");
+    let got = cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id]).unwrap();
+    assert!(got.contains("Completed") && got.contains("/img/*"), "{got}");
+    let batch = r#"{"Paths":{"Quantity":1,"Items":["/x"]},"CallerReference":"mine-1"}"#;
+    cli(&edge, SECRET, &["create-invalidation", "--distribution-id", "E1", "--invalidation-batch", batch]).unwrap();
+    let listed = cli(&edge, SECRET, &["list-invalidations", "--distribution-id", "E1", "--page-size", "1"]).unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["InvalidationList"]["Items"].as_array().map(Vec::len), Some(2), "{listed}");
+    // After a restart it is known still.
+    let edge = Edge::start_in(edge.kill());
+    assert!(cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id]).unwrap().contains("/a b/"));
+}
+
+#[test]
+fn who_may_not_is_told_as_aws_tells() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = edge_with_key(&origin, "\"cloudfront:GetInvalidation\"");
+    let create = ["create-invalidation", "--distribution-id", "E1", "--paths", "/*"];
+    let refused = |secret: &str, more: &[&str]| cli(&edge, secret, &[&create[..], more].concat()).unwrap_err();
+    assert!(refused(SECRET, &[]).contains("(AccessDenied)"));
+    assert!(refused("wrong", &[]).contains("(SignatureDoesNotMatch)"));
+    let anonymous = refused(SECRET, &["--no-sign-request"]);
+    assert!(anonymous.contains("(MissingAuthenticationToken)"), "{anonymous}");
+    assert!(
+        cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", "INONE"]).unwrap_err().contains("(NoSuchInvalidation)")
+    );
+    // Nothing of it reached the log, and no secret did either.
+    assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 0);
+    assert!(!edge.log().contains(SECRET));
+}
+
+#[test]
+fn the_sdks_agree() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let edge = edge_with_key(&origin, "\"cloudfront:*\"");
+    let endpoint = format!("http://{}", edge.admin);
+    let seen = script(&tools().join("python/bin/python"), "invalidate.py", &[&endpoint, "E1"]);
+    assert_eq!(seen["again"], seen["first"], "the same reference and paths are the same invalidation");
+    let faults = |name: &str| (seen[name][0].as_u64().unwrap_or(0), seen[name][1].as_str().unwrap_or("").to_string());
+    assert_eq!(faults("other"), (409, "InvalidationBatchAlreadyExists".into()));
+    assert_eq!(faults("nowhere"), (404, "NoSuchDistribution".into()));
+    assert_eq!(faults("bad"), (400, "InvalidArgument".into()));
+    assert_eq!(faults("missing"), (404, "NoSuchInvalidation".into()));
+    assert_eq!(seen["one"], serde_json::json!(["Completed", ["/a b/é", "#Tag:1"], "one"]));
+    assert_eq!(seen["pages"], serde_json::json!([[seen["third"], seen["second"]], [seen["first"]]]), "newest first, two a page");
+    let js = script(Path::new("node"), "invalidate.cjs", &[&endpoint, "E1"]);
+    assert_eq!(js["status"], "Completed");
+    assert!(js["location"].as_str().unwrap().starts_with(&endpoint));
+}
+
+// What the tools would never send.
+#[test]
+fn calls_that_are_wrong_are_answered_in_xml() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = edge_with_key(&origin, "");
+    let token = format!("Authorization: Bearer {}\r\n", edge.token());
+    let path = "/2020-05-31/distribution/E1/invalidation";
+    let batch = |quantity: u8| {
+        format!(
+            "<InvalidationBatch><Paths><Quantity>{quantity}</Quantity><Items><Path>/a</Path></Items></Paths>\
+             <CallerReference>r{quantity}</CallerReference></InvalidationBatch>"
+        )
+    };
+    let many: String = (0..3001).map(|at| format!("<Path>/{at}</Path>")).collect();
+    let many = format!(
+        "<InvalidationBatch><Paths><Quantity>3001</Quantity><Items>{many}</Items></Paths><CallerReference>m</CallerReference></InvalidationBatch>"
+    );
+    for (method, path, body, fields, status, code) in [
+        ("POST", path, batch(1), &token[..], 201, "<Status>"),
+        ("POST", path, String::new(), &token, 400, "MissingBody"),
+        ("POST", path, batch(2), &token, 400, "InconsistentQuantities"),
+        ("POST", path, "<a/>".into(), &token, 400, "MalformedXML"),
+        ("POST", path, many, &token, 400, "TooManyInvalidationsInProgress"),
+        ("POST", path, "x".repeat(2 << 20), &token, 413, ""),
+        ("GET", "/2020-05-31/distribution/E1/invalidation?Marker=INONE", String::new(), &token, 400, "InvalidArgument"),
+        ("GET", "/2020-05-31/distribution/E1/invalidation?MaxItems=0", String::new(), &token, 400, "InvalidArgument"),
+        ("GET", "/2020-05-31/distribution", String::new(), &token, 404, "UnsupportedOperation"),
+        ("POST", "/2020-05-31/distribution-tenant/T/invalidation", batch(1), &token, 404, "EntityNotFound"),
+        ("POST", path, batch(1), "", 403, "MissingAuthenticationToken"),
+        ("POST", path, batch(1), "Authorization: Bearer wrong\r\n", 400, "IncompleteSignature"),
+        (
+            "POST",
+            path,
+            batch(1),
+            "Authorization: AWS4-HMAC-SHA256 Credential=NOBODY/20261121/us-east-1/cloudfront/aws4_request, SignedHeaders=host;x-amz-date, Signature=0000000000000000000000000000000000000000000000000000000000000000\r\n",
+            403,
+            "InvalidClientTokenId",
+        ),
+    ] {
+        let (got, said) = edge.admin_with(method, path, &body, fields);
+        assert!(got == status && said.contains(code), "{method} {path}: {got} {said}");
+    }
+}
