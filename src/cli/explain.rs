@@ -116,6 +116,7 @@ fn request(args: &ExplainArgs, now: Timestamp) -> Result<ViewerRequest, String> 
         scheme,
         authority: authority.to_string(),
         target,
+        spelled: None,
         fields,
         connection: Arc::new(connection),
         arrived_at: now,
@@ -144,7 +145,8 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
     let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
-    match gate::admit(&routed, "explain") {
+    let signatures = crate::signature::memory::Memory::default();
+    match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, now: request.arrived_at }) {
         Ok(()) => line("viewer", format!("{}  may ask: {}, {}", head.connection.peer.ip(), head.scheme.as_str(), head.method)),
         Err(refusal) => {
             line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.sentence()));

@@ -6,6 +6,7 @@ mod door;
 mod explain;
 mod purge;
 mod run;
+mod sign;
 mod store;
 
 use std::path::PathBuf;
@@ -47,6 +48,14 @@ enum Command {
     /// Look at the disk store: of a running edge with --admin, of its files otherwise.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Sign URLs and cookies for behaviors with trusted key groups.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  foreshore sign url https://www.example.com/private/a.jpg --key-id KEXAMPLE --key signer.pem --expires-in 10m\n  \
+        foreshore sign cookies https://www.example.com/ --resource 'https://www.example.com/private/*' --key-id KEXAMPLE --key signer.pem\n\n\
+        Signatures are over SHA-256 (Hash-Algorithm=SHA256); those over SHA-1 of older signers are taken too."
+    )]
+    Sign(sign::SignCommand),
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -93,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Purge(args)) => purge::purge(&args),
         Some(Command::Store(command)) => store::store(&command),
+        Some(Command::Sign(command)) => sign::run(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
-use super::{Making, Text, compile_distribution, compile_policy, compile_tls, credentials};
+use super::{Making, Text, compile_distribution, compile_keys, compile_policy, compile_tls, credentials};
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
@@ -26,6 +26,7 @@ pub struct Scope<'s> {
     pub files: Vec<PathBuf>,
     pub remarks: Vec<String>,
     pub policies: compile_policy::Policies,
+    pub keys: compile_keys::Keys,
 }
 
 impl Scope<'_> {
@@ -38,7 +39,15 @@ impl Scope<'_> {
 /// Compiles all files together. `None` only if there is nothing to compile.
 pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector, now: Timestamp, making: Making) -> Option<Site> {
     let files = texts.iter().map(|(path, _)| path.clone()).collect();
-    let mut scope = Scope { texts, now, making, files, remarks: Vec::new(), policies: compile_policy::Policies::default() };
+    let mut scope = Scope {
+        texts,
+        now,
+        making,
+        files,
+        remarks: Vec::new(),
+        policies: compile_policy::Policies::default(),
+        keys: compile_keys::Keys::default(),
+    };
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
     let _ = main.strings("include");
@@ -57,6 +66,11 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     }
     for root in &mut roots {
         compile_policy::read(root, &mut scope);
+        compile_keys::read_keys(root, &mut scope);
+    }
+    // A group may name keys of another file.
+    for root in &mut roots {
+        compile_keys::read_groups(root, &mut scope);
     }
     let mut distributions = Vec::new();
     let mut ordinal = 0;

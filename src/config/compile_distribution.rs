@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::compile::{HostAt, Scope};
+use super::compile_keys;
 use super::compile_policy;
 use super::compile_tls::read_identity;
 use super::credentials;
@@ -23,6 +24,7 @@ use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, Ori
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::{Distribution, ORIGINS_MAX};
+use crate::signature::url::Signers;
 
 /// A distribution, and where its names stand in the file.
 pub struct Made {
@@ -409,6 +411,7 @@ struct Rules {
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
     slice: Option<u64>,
+    signers: Option<Signers>,
 }
 
 impl Default for Rules {
@@ -422,6 +425,7 @@ impl Default for Rules {
             client_invalidation: None,
             cache_post: None,
             slice: None,
+            signers: None,
         }
     }
 }
@@ -443,6 +447,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         client_invalidation: client_invalidation(table, scope),
         cache_post: cache_post(table, methods),
         slice: slice(table),
+        signers: compile_keys::signers(table, scope),
     }
 }
 
@@ -589,6 +594,7 @@ fn assemble(
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
         slice: rules.slice,
+        signers: rules.signers,
         derived,
         ordinal: *ordinal,
     };

@@ -3,6 +3,7 @@
 
 mod compile;
 mod compile_distribution;
+mod compile_keys;
 mod compile_policy;
 mod compile_tls;
 mod credentials;

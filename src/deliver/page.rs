@@ -18,8 +18,17 @@ pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
         _ => Outcome::Error,
     };
     let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, name, None);
-    if let Refusal::RedirectToHttps { location, .. } = refusal {
-        response.fields.insert(LOCATION, value(location.clone()));
+    match refusal {
+        Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
+        // In CloudFront's words: programs read them.
+        Refusal::Unsigned(why) => {
+            let (code, message) = why.words();
+            response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+            response.body = Body::Bytes(
+                format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>").into(),
+            );
+        }
+        _ => {}
     }
     response
 }

@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
 use super::secret::Secret;
+use crate::signature::url::Signers;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Behavior {
     pub cache_post: Option<PostCaching>,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
+    /// Whoever asks must show a signature of one of these keys (CloudFront's trusted key groups).
+    pub signers: Option<Signers>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of the site, for counters.

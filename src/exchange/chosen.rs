@@ -10,11 +10,14 @@ use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::weight;
+use crate::signature::url::{is_signing_cookie, signs};
 
 /// Appends `?` and the chosen query parameters, in the viewer's order and spelling.
-pub fn write_query(out: &mut Vec<u8>, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {
+fn write_query(out: &mut Vec<u8>, behavior: &Behavior, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {
     let Some(query) = query else { return };
-    if all {
+    // What signs a URL tells viewers apart and not what they see: it is in no key, and no origin sees it.
+    let is_signed = behavior.signers.is_some();
+    if all && !is_signed {
         out.push(b'?');
         out.extend_from_slice(query.as_bytes());
         return;
@@ -22,7 +25,7 @@ pub fn write_query(out: &mut Vec<u8>, query: Option<&str>, chosen: impl Fn(&str)
     let mut mark = b'?';
     for parameter in query.split('&').filter(|p| !p.is_empty()) {
         let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        if chosen(name) {
+        if (all || chosen(name)) && !(is_signed && signs(name)) {
             out.push(mark);
             out.extend_from_slice(parameter.as_bytes());
             mark = b'&';
@@ -34,7 +37,7 @@ pub fn write_query(out: &mut Vec<u8>, query: Option<&str>, chosen: impl Fn(&str)
 pub fn write_keyed_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, query: Option<&str>) {
     out.extend_from_slice(path.as_bytes());
     let listed = &behavior.cache.key.query;
-    write_query(out, query, |name| listed.includes(name), *listed == Listed::All);
+    write_query(out, behavior, query, |name| listed.includes(name), *listed == Listed::All);
 }
 
 /// Appends path and query as the origin sees them: the key's, and what an origin request policy adds.
@@ -42,16 +45,16 @@ pub fn write_origin_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, quer
     out.extend_from_slice(path.as_bytes());
     let (keyed, more) = (&behavior.cache.key.query, &behavior.origin_request.query);
     let all = *keyed == Listed::All || *more == Listed::All;
-    write_query(out, query, |name| keyed.includes(name) || more.includes(name), all);
+    write_query(out, behavior, query, |name| keyed.includes(name) || more.includes(name), all);
 }
 
-/// Appends the chosen cookies as one Cookie value; false if there are none.
-pub fn write_cookies(out: &mut Vec<u8>, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
+/// Appends the chosen cookies as one Cookie value, without those that sign; false if there are none.
+pub fn write_cookies(out: &mut Vec<u8>, behavior: &Behavior, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
     let start = out.len();
     let lines = head.known.get(Known::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
     for pair in lines.flat_map(|line| line.split(|b| *b == b';')).map(trim).filter(|pair| !pair.is_empty()) {
         let name = pair.split(|b| *b == b'=').next().unwrap_or(b"");
-        if std::str::from_utf8(name).is_ok_and(&chosen) {
+        if std::str::from_utf8(name).is_ok_and(|name| chosen(name) && !(behavior.signers.is_some() && is_signing_cookie(name))) {
             if out.len() > start {
                 out.extend_from_slice(b"; ");
             }

@@ -1,5 +1,7 @@
 //! Refusals: the viewer may not. Made by `gate`, worded and given a status here, once.
 
+use crate::signature::url::Unsigned;
+
 /// Why a viewer is turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -27,13 +29,15 @@ pub enum Refusal {
     Expectation,
     /// It asks to replace what is stored, and may not.
     MayNotReplace,
+    /// A signed URL or signed cookies are needed (CloudFront's trusted key groups).
+    Unsigned(Unsigned),
 }
 
 impl Refusal {
     /// The status the viewer sees.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet | Self::MayNotReplace => 403,
+            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet | Self::MayNotReplace | Self::Unsigned(_) => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::Misdirected => 421,
@@ -60,6 +64,7 @@ impl Refusal {
             Self::TooLarge => "The request body is larger than allowed.",
             Self::Expectation => "The expectation cannot be met.",
             Self::MayNotReplace => "This caller may not invalidate what is cached.",
+            Self::Unsigned(why) => why.words().1,
         }
     }
 }

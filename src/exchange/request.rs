@@ -172,8 +172,10 @@ pub struct RequestHead<'r> {
     pub authority: &'r str,
     /// The host alone.
     pub host: &'r str,
-    /// The path as it came, percent-encoding and all.
+    /// The path as it came, percent-encoding and all, but for needless escapes.
     pub path: &'r str,
+    /// The path exactly as the viewer spelled it: signatures are over that.
+    pub spelled: &'r str,
     pub query: Option<&'r str>,
     pub fields: Fields<'r>,
     pub known: KnownFields<'r>,
@@ -195,6 +197,8 @@ pub struct ViewerRequest {
     pub scheme: Scheme,
     pub authority: String,
     pub target: String,
+    /// The path as it came, where the target has another spelling of it.
+    pub spelled: Option<String>,
     pub fields: HeaderMap,
     pub connection: Arc<Connection>,
     pub arrived_at: Timestamp,
@@ -217,6 +221,7 @@ impl ViewerRequest {
             authority: &self.authority,
             host,
             path,
+            spelled: self.spelled.as_deref().unwrap_or(path),
             query,
             fields,
             known: KnownFields::find(fields),
@@ -229,7 +234,9 @@ impl ViewerRequest {
         let (path, query) = split_target(&self.target);
         if path::has_needless_escape(path) {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            self.target = format!("{}{query}", path::plain(path));
+            let plain = format!("{}{query}", path::plain(path));
+            self.spelled = Some(path.to_string());
+            self.target = plain;
         }
     }
 
@@ -246,6 +253,7 @@ impl ViewerRequest {
             scheme: head.scheme,
             authority: head.authority.to_string(),
             target,
+            spelled: None,
             fields,
             connection: Arc::clone(connection),
             arrived_at: at,

@@ -45,7 +45,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
     }
     let site = &*running.site;
     let routed = gate::route(site, head).ok()?;
-    gate::admit(&routed, &edge.node).ok()?;
+    gate::admit(&routed, edge.around(running, now)).ok()?;
     let wants = ask::wants(&routed);
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {
         return None;

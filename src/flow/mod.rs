@@ -23,9 +23,11 @@ use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::exchange::key::LogNumber;
+use crate::gate;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::{AppliedNumbers, Region};
+use crate::semantics::time::Timestamp;
 use crate::store::log::{Log, Record};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
@@ -36,6 +38,8 @@ pub struct Running {
     pub counts: Arc<SiteCounts>,
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
+    /// Signatures that were found good under this site's keys.
+    pub signatures: crate::signature::memory::Memory,
 }
 
 /// What all cores share.
@@ -100,7 +104,7 @@ impl Edge {
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
             applied: AppliedNumbers::default(),
-            running: ArcSwap::from_pointee(Running { site, counts, region }),
+            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default() }),
         })
     }
 
@@ -126,6 +130,11 @@ impl Edge {
             }
         });
         found
+    }
+
+    /// What the gate has to know beside a request.
+    pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> gate::Circumstances<'k> {
+        gate::Circumstances { node: &self.node, signatures: &running.signatures, now }
     }
 
     /// The disk tier, where there is one.
@@ -183,7 +192,7 @@ impl Edge {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
         let region = Region::for_site(&site, &self.node, before.region.as_ref());
-        self.running.store(Arc::new(Running { site, counts, region }));
+        self.running.store(Arc::new(Running { site, counts, region, signatures: Default::default() }));
     }
 
     /// Fills under way.

@@ -72,7 +72,7 @@ impl Core {
         };
         let name = &routed.distribution.x_cache_name;
         let mut key = Vec::with_capacity(128);
-        let mut response = match gate::admit(&routed, &self.edge.node) {
+        let mut response = match gate::admit(&routed, self.edge.around(&errand.running, errand.request.arrived_at)) {
             Err(refusal) => page::refusal(&refusal, name),
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
             Ok(()) => {
@@ -161,6 +161,7 @@ impl Core {
             scheme: own.scheme,
             authority: own.authority.clone(),
             target: target.clone(),
+            spelled: None,
             fields,
             connection: Arc::clone(&own.connection),
             arrived_at: own.arrived_at,

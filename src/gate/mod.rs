@@ -11,6 +11,9 @@ use crate::exchange::connection::{Asker, Scheme, Version};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
 use crate::semantics::cache_control::CacheControl;
+use crate::semantics::time::Timestamp;
+use crate::signature::memory::Memory;
+use crate::signature::url;
 use std::sync::Arc;
 
 /// A request that has found its distribution and behavior.
@@ -41,8 +44,18 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>) -> Result<Routed<'r>
     Ok(Routed { head, distribution, behavior: distribution.behavior(path), path })
 }
 
+/// What is known beside the request when it is judged.
+#[derive(Clone, Copy)]
+pub struct Circumstances<'k> {
+    /// This node's id.
+    pub node: &'k str,
+    /// Signatures that were found good.
+    pub signatures: &'k Memory,
+    pub now: Timestamp,
+}
+
 /// Says whether a routed request may go on.
-pub fn admit(routed: &Routed<'_>, node: &str) -> Result<(), Refusal> {
+pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
     let head = routed.head;
     if head.scheme == Scheme::Http {
         check_protocol(routed)?;
@@ -59,10 +72,16 @@ pub fn admit(routed: &Routed<'_>, node: &str) -> Result<(), Refusal> {
     if head.known.has(Known::Expect) && !head.known.get(Known::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::Expectation);
     }
-    if head.known.has(Known::CdnLoop) && head.fields.get_all("cdn-loop").any(|line| names_node(line, node)) {
+    if head.known.has(Known::CdnLoop) && head.fields.get_all("cdn-loop").any(|line| names_node(line, around.node)) {
         return Err(Refusal::Loop);
     }
-    Ok(())
+    // An edge has asked its viewer for the signature, and keeps it to itself.
+    match &routed.behavior.signers {
+        Some(signers) if head.connection.asker == Asker::Viewer => {
+            url::judge(head, signers, around.signatures, around.now).map_err(Refusal::Unsigned)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a request is to replace what is stored (the API Gateway cache's `Cache-Control: max-age=0`).

@@ -118,7 +118,7 @@ pub fn read<'b>(
     let after = after(version, &known, Fields::Lines(fields));
     let scheme = if connection.tls.is_some() { Scheme::Https } else { connection.scheme };
     let fields = Fields::Lines(fields);
-    let request = RequestHead { method, version, scheme, authority, host, path, query, fields, known, connection };
+    let request = RequestHead { method, version, scheme, authority, host, path, spelled: path, query, fields, known, connection };
     Ok(Head { request, framing, after, len })
 }
 

@@ -52,7 +52,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     target.extend_from_slice(origin.path.as_bytes());
     chosen::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
     let mut fields = match behavior.semantics() {
-        Semantics::Rfc9111 => end_to_end(asked, |_| true),
+        Semantics::Rfc9111 => every_field(asked),
         Semantics::CloudFront => chosen_fields(asked),
     };
     set_codings(asked, &mut fields);
@@ -106,6 +106,21 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
     fields
 }
 
+// All of them; but no origin sees what signs a request to us.
+fn every_field(asked: &Asked<'_>) -> HeaderMap {
+    let (head, behavior) = (asked.head(), asked.routed.behavior);
+    let is_signed = behavior.signers.is_some();
+    let mut fields = end_to_end(asked, |name| !(is_signed && *name == header::COOKIE));
+    let mut cookies = Vec::new();
+    if is_signed
+        && chosen::write_cookies(&mut cookies, behavior, head, |_| true)
+        && let Ok(value) = HeaderValue::from_bytes(&cookies)
+    {
+        fields.insert(header::COOKIE, value);
+    }
+    fields
+}
+
 // What the policies name, and CloudFront's own additions.
 fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     let (head, behavior) = (asked.head(), asked.routed.behavior);
@@ -117,7 +132,7 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
     if (*keyed != Listed::None || *more != Listed::None)
-        && chosen::write_cookies(&mut cookies, head, |name| keyed.includes(name) || more.includes(name))
+        && chosen::write_cookies(&mut cookies, behavior, head, |name| keyed.includes(name) || more.includes(name))
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::Record;
+use super::{Record, without_signatures};
 use crate::distribution::site::LogSettings;
 use crate::semantics::time::format_rfc3339;
 
@@ -168,7 +168,7 @@ fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     text(out, "host", record.host.as_bytes());
     text(out, "path", record.path.as_bytes());
     if let Some(query) = record.query {
-        text(out, "query", query.as_bytes());
+        text(out, "query", &without_signatures(query.as_bytes()));
     }
     out.extend_from_slice(b"\",\"status\":");
     out.extend_from_slice(digits.format(record.status).as_bytes());
@@ -189,7 +189,7 @@ fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
         text(out, "user_agent", agent);
     }
     if let Some(referer) = record.referer {
-        text(out, "referer", referer);
+        text(out, "referer", &without_signatures(referer));
     }
     if let Some(failure) = record.failure {
         text(out, "error", failure.kind.token().as_bytes());

@@ -13,6 +13,23 @@ use crate::exchange::failure::Failure;
 use crate::exchange::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
+/// A query or a URL as the log may have it: whoever reads it must not be able to ask again with its signatures.
+pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    const NAME: &[u8] = b"Signature=";
+    if memchr::memmem::find(text, NAME).is_none() {
+        return text.into();
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some(at) = memchr::memmem::find(rest, NAME) {
+        out.extend_from_slice(&rest[..at + NAME.len()]);
+        out.push(b'-');
+        rest = &rest[at + NAME.len()..];
+        rest = &rest[memchr::memchr(b'&', rest).unwrap_or(rest.len())..];
+    }
+    out.extend_from_slice(rest);
+    out.into()
+}
+
 /// One finished request.
 pub struct Record<'r> {
     pub at: Timestamp,

@@ -3,4 +3,8 @@
 //! Pure: bytes, keys and a moment go in, a verdict or a signature comes out. What is known to be good is remembered, within
 //! bounds, because checking it costs more than answering from the store.
 
+pub mod key;
+pub mod memory;
+pub mod policy;
 pub mod sigv4;
+pub mod url;

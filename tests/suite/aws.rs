@@ -158,3 +158,47 @@ fn calls_that_are_wrong_are_answered_in_xml() {
         assert!(got == status && said.contains(code), "{method} {path}: {got} {said}");
     }
 }
+
+// What AWS's own signers make opens the door.
+#[test]
+fn the_signers_are_believed() {
+    let origin = Origin::start(|_| fresh(b"private"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    std::fs::copy(vectors.join("rsa2048-public.pem"), folder.path().join("rsa.pem")).unwrap();
+    std::fs::copy(vectors.join("ecdsa-p256-public.pem"), folder.path().join("ec.pem")).unwrap();
+    let keys = "[[public_key]]\nid = \"KRSA\"\nfile = \"rsa.pem\"\n[[public_key]]\nid = \"KEC\"\nfile = \"ec.pem\"\n[key_group.all]\nkeys = [\"KRSA\", \"KEC\"]\n";
+    let text = super::support::edge::plain(origin.address, keys) + "trusted_key_groups = [\"all\"]\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let host = format!("Host: {}", edge.http);
+    let get = |target: &str, fields: &[&str]| edge.get_with(target, &[&[&host[..]], fields].concat()).status;
+    let at = format!("http://{}", edge.http);
+    let until = "4102444800";
+    assert_eq!(get("/img/a.jpg", &[]), 403);
+    // The CLI: RSA over SHA-1, canned and custom.
+    let key = format!("file://{}", vectors.join("rsa2048-TEST-ONLY-private.pem").display());
+    let url = format!("{at}/img/a.jpg?size=large");
+    for more in [&[][..], &["--ip-address", "127.0.0.1"], &["--date-greater-than", "2020-01-01"]] {
+        let args =
+            [&["sign", "--url", &url, "--key-pair-id", "KRSA", "--private-key", &key, "--date-less-than", "2100-01-01"], more].concat();
+        let signed = cli(&edge, SECRET, &args).unwrap();
+        assert_eq!(get(signed.strip_prefix(&at).unwrap(), &[]), 200, "{signed}");
+    }
+    // The JavaScript signer: both kinds of key, both hashes.
+    for (id, file) in [("KRSA", "rsa2048-TEST-ONLY-private.pem"), ("KEC", "ecdsa-p256-TEST-ONLY-private.pem")] {
+        for hash in ["SHA1", "SHA256"] {
+            let file = vectors.join(file);
+            let url = format!("{at}/img/a.jpg");
+            let made = script(Path::new("node"), "sign.cjs", &[&url, id, file.to_str().unwrap(), until, hash]);
+            for name in ["url", "wide"] {
+                let signed = made[name].as_str().unwrap();
+                assert_eq!(get(signed.strip_prefix(&at).unwrap(), &[]), 200, "{id} {hash} {signed}");
+            }
+            let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+            let pairs: Vec<String> =
+                made["cookies"].as_object().unwrap().iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+            assert_eq!(get("/img/another.jpg", &[&format!("Cookie: {}", pairs.join("; "))]), 200, "{id} {hash} cookies");
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod parent;
 mod policies;
 mod readme;
 mod scenes;
+mod signed;
 mod storm;
 mod support;
 mod tidy;

@@ -139,6 +139,7 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
         scheme: Scheme::Http,
         authority: "h.test".into(),
         target: question.target.clone(),
+        spelled: None,
         fields: question.fields.clone(),
         connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer }),
         arrived_at: now,

@@ -160,6 +160,7 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
         scheme: Scheme::Http,
         authority: "h.test".into(),
         target: path.into(),
+        spelled: None,
         fields,
         connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer }),
         arrived_at: edge.clock.now(),

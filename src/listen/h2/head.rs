@@ -128,6 +128,7 @@ impl<'b> Parts<'b> {
             authority,
             host,
             path,
+            spelled: path,
             query,
             fields,
             known,

@@ -1,0 +1,87 @@
+//! `foreshore sign url|cookies`: signatures that Foreshore and CloudFront take, made on your own machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::fail;
+use crate::clock::Clock;
+use crate::config::reader::parse_duration;
+use crate::distribution::site::Network;
+use crate::signature::key::PrivateKey;
+use crate::signature::policy::Terms;
+use crate::signature::url::{ToSign, sign};
+
+#[derive(Subcommand)]
+pub(super) enum SignCommand {
+    /// Print a URL with its signature.
+    Url(SignArgs),
+    /// Print Set-Cookie fields that give access to a URL, or to all that a resource covers.
+    Cookies(SignArgs),
+}
+
+#[derive(Args)]
+pub(super) struct SignArgs {
+    /// The URL, as a viewer will ask for it.
+    url: String,
+    /// The id that the configuration has for the public key.
+    #[arg(long, value_name = "ID")]
+    key_id: String,
+    /// The private key, a PEM file: RSA, or ECDSA P-256.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// How long it is good, from now on.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = |text: &str| parse_duration(text), conflicts_with = "until")]
+    expires_in: std::time::Duration,
+    /// Until when it is good, in seconds since the epoch.
+    #[arg(long, value_name = "SECONDS")]
+    until: Option<u64>,
+    /// From when on, in seconds since the epoch. Makes the policy a custom one.
+    #[arg(long, value_name = "SECONDS")]
+    since: Option<u64>,
+    /// From which addresses, one IPv4 network. Makes the policy a custom one.
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    ip: Option<Network>,
+    /// What it gives access to, with `*` and `?`, in the place of the URL. Makes the policy a custom one.
+    #[arg(long, value_name = "PATTERN")]
+    resource: Option<String>,
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).filter(|_| !text.contains(':')).ok_or_else(|| "one IPv4 address or network, such as 192.0.2.0/24".into())
+}
+
+pub(super) fn run(command: &SignCommand) -> ExitCode {
+    let made = match command {
+        SignCommand::Url(args) => url(args),
+        SignCommand::Cookies(args) => cookies(args),
+    };
+    match made {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why),
+    }
+}
+
+fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
+    let pem = std::fs::read(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
+    let key = PrivateKey::from_pem(&pem).map_err(|why| format!("{}: {why}", args.key.display()))?;
+    let before = args.until.unwrap_or_else(|| Clock::system().now().plus(args.expires_in).secs());
+    let terms = Terms { before, after: args.since, from: args.ip };
+    sign(&ToSign { url: &args.url, terms, resource: args.resource.as_deref() }, &args.key_id, &key)
+}
+
+fn url(args: &SignArgs) -> Result<String, String> {
+    let mark = if args.url.contains('?') { '&' } else { '?' };
+    let pairs: Vec<String> = shown(args)?.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Ok(format!("{}{mark}{}", args.url, pairs.join("&")))
+}
+
+fn cookies(args: &SignArgs) -> Result<String, String> {
+    let secure = if args.url.starts_with("https:") { "; Secure" } else { "" };
+    let line = |(name, value): &(&str, String)| format!("Set-Cookie: CloudFront-{name}={value}; Path=/{secure}; HttpOnly");
+    Ok(shown(args)?.iter().map(line).collect::<Vec<_>>().join("\n"))
+}

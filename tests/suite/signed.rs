@@ -1,0 +1,284 @@
+//! Signed URLs and cookies: what every signer of AWS's makes is taken, and nothing else is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
+use foreshore::exchange::key::LogNumber;
+use foreshore::exchange::request::ViewerRequest;
+use foreshore::semantics::time::Timestamp;
+use foreshore::signature::key::PublicKey;
+use foreshore::signature::memory::Memory;
+use foreshore::signature::policy::covers;
+use foreshore::signature::url::{Signers, Unsigned, judge};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+
+use super::support::edge::command;
+use super::support::origin::{Say, answer};
+use super::support::{Edge, Origin};
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_230_006);
+
+fn vectors(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
+}
+
+fn table(name: &str) -> Vec<Value> {
+    serde_json::from_slice(&std::fs::read(vectors(name)).unwrap()).unwrap()
+}
+
+fn signers() -> Signers {
+    let key = |id: &str, file: &str| Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap());
+    Signers { keys: vec![key("KRSATESTKEY001", "rsa2048-public.pem"), key("KECTESTKEY0001", "ecdsa-p256-public.pem")] }
+}
+
+fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let cut = rest.find('/').unwrap();
+    let mut fields = HeaderMap::new();
+    if let Some(Value::Object(all)) = cookies {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        let line: Vec<String> = all.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        fields.insert("cookie", HeaderValue::from_str(&line.join("; ")).unwrap());
+    }
+    let at = format!("{from}:4000").parse().unwrap();
+    ViewerRequest {
+        method: Method::GET,
+        version: Version::Http11,
+        scheme,
+        authority: rest[..cut].into(),
+        target: rest[cut..].into(),
+        spelled: None,
+        fields,
+        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, asker: Asker::Viewer }),
+        arrived_at: NOW,
+        arrived_number: LogNumber(0),
+        interim: None,
+    }
+}
+
+fn verdict(request: &ViewerRequest, memory: &Memory) -> Result<(), Unsigned> {
+    let first = judge(&request.head(), &signers(), memory, NOW);
+    assert_eq!(judge(&request.head(), &signers(), memory, NOW), first, "remembered or not, it is the same");
+    first
+}
+
+#[test]
+fn every_vector_is_judged_as_cloudfront_would() {
+    let memory = Memory::default();
+    let mut count = 0;
+    for vector in table("signed-urls.json") {
+        let (name, text) = (vector["name"].as_str().unwrap(), |key: &str| vector[key].as_str().unwrap());
+        let want = if matches!(name, "canned-expired" | "custom-notyet") { Err(Unsigned::Denied) } else { Ok(()) };
+        for request in [request(text("signed_url"), None, "192.0.2.10"), request(text("url"), Some(&vector["cookies"]), "192.0.2.10")] {
+            assert_eq!(verdict(&request, &memory), want, "{name} {}", text("algorithm"));
+        }
+        let elsewhere = request(text("signed_url"), None, "198.51.100.1");
+        let is_bound = name.starts_with("custom-ip");
+        assert_eq!(verdict(&elsewhere, &memory), if is_bound { Err(Unsigned::Denied) } else { want }, "{name} from elsewhere");
+        count += 1;
+    }
+    for vector in table("signed-urls-jssdk.json") {
+        let (name, signed) = (vector["name"].as_str().unwrap(), vector["signed_url"].as_str().unwrap());
+        assert_eq!(verdict(&request(signed, None, "192.0.2.10"), &memory), Ok(()), "{name}");
+        // Its cookies are over the URL as it was given, which no viewer sends where it has to be escaped.
+        if name != "canned" {
+            let plain = signed.split('?').next().unwrap();
+            assert_eq!(verdict(&request(plain, Some(&vector["cookies"]), "192.0.2.10"), &memory), Ok(()), "{name} as cookies");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 60);
+}
+
+#[test]
+fn the_table_of_resources() {
+    for row in table("policy-resource-matching.json") {
+        let url = row["url"].as_str().unwrap();
+        let found = row["resource"].as_str().is_none_or(|resource| covers(resource, url));
+        assert_eq!(found, row["match"].as_bool().unwrap(), "{row}");
+    }
+}
+
+// One octet of anything that was signed, changed, removed or said twice.
+#[test]
+fn nothing_of_a_signed_url_can_be_changed() {
+    let memory = Memory::default();
+    for vector in
+        table("signed-urls.json").into_iter().filter(|vector| vector["name"] == "canned-with-query" || vector["name"] == "custom-ip32")
+    {
+        let url = vector["signed_url"].as_str().unwrap();
+        assert_eq!(verdict(&request(url, None, "192.0.2.10"), &memory), Ok(()));
+        let from = url.find("://").unwrap() + 3;
+        let host_end = from + url[from..].find('/').unwrap();
+        for at in (host_end..url.len()).step_by(7) {
+            let octet = url.as_bytes()[at];
+            // Unused bits at the end of base64 and the padding say nothing.
+            if !octet.is_ascii_alphanumeric() || url[at..].chars().take(3).any(|c| c == '_') {
+                continue;
+            }
+            let other = if octet == b'A' { 'B' } else { 'A' };
+            let changed = format!("{}{other}{}", &url[..at], &url[at + 1..]);
+            let judged = verdict(&request(&changed, None, "192.0.2.10"), &memory);
+            assert!(judged.is_err(), "octet {at} of {url} counts for nothing");
+        }
+        for (what, changed) in [
+            ("another host", url.replace("d111111abcdef8", "d222222abcdef8")),
+            ("another scheme", url.replace("https://", "http://")),
+            ("a parameter more", format!("{url}&more=1")),
+            ("said twice", format!("{url}&Signature=AAAA")),
+            ("another case", url.replace(".net/", ".net/X")),
+            ("another spelling", url.replacen("image", "im%61ge", 1).replacen("/p.mp4", "/%70.mp4", 1)),
+            ("no signature", url.split("&Signature=").next().unwrap().to_string() + "&Key-Pair-Id=KRSATESTKEY001"),
+        ] {
+            let is_custom_and_covers_it = vector["kind"] == "custom" && what == "never";
+            assert_eq!(verdict(&request(&changed, None, "192.0.2.10"), &memory).is_ok(), is_custom_and_covers_it, "{what}: {changed}");
+        }
+        // A port that goes without saying, a host in capitals, parameters in another order: the same URL.
+        for same in [url.replace(".net/", ".net:443/"), url.replace("d111111abcdef8", "D111111ABCDEF8")] {
+            assert_eq!(verdict(&request(&same, None, "192.0.2.10"), &memory), Ok(()), "{same}");
+        }
+    }
+}
+
+fn config(origin: &Origin, more: &str) -> Arc<tempfile::TempDir> {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    for file in ["rsa2048-public.pem", "ecdsa-p256-public.pem", "rsa2048-TEST-ONLY-private.pem", "ecdsa-p256-TEST-ONLY-private.pem"] {
+        std::fs::copy(vectors(file), folder.path().join(file)).unwrap();
+    }
+    let text = format!(
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"access.log\"\n\
+         [[public_key]]\nid = \"KRSATESTKEY001\"\nfile = \"rsa2048-public.pem\"\n[[public_key]]\nid = \"KECTESTKEY0001\"\nfile = \"ecdsa-p256-public.pem\"\n\
+         [key_group.both]\nkeys = [\"KRSATESTKEY001\", \"KECTESTKEY0001\"]\n[key_group.ec]\nkeys = [\"KECTESTKEY0001\"]\n\
+         [cache_policy.open]\nkey = {{ query = \"all\", cookies = \"all\" }}\n\
+         [[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\n{more}\
+         [[distribution.behavior]]\npath = \"/private/*\"\norigin = \"o\"\ntrusted_key_groups = [\"both\"]\ncache_policy = \"open\"\n\
+         [[distribution.behavior]]\npath = \"/ec/*\"\norigin = \"o\"\ntrusted_key_groups = [\"ec\"]\n\
+         [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n",
+        origin.address
+    );
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    folder
+}
+
+fn signed(edge: &Edge, what: &str, path: &str, more: &[&str]) -> String {
+    let url = format!("http://{}{path}", edge.http);
+    let key = edge.path().join("ecdsa-p256-TEST-ONLY-private.pem");
+    let args = [&["sign", what, &url, "--key-id", "KECTESTKEY0001", "--key", key.to_str().unwrap()], more].concat();
+    let (code, out, err) = command(edge.path(), &args);
+    assert_eq!(code, 0, "{err}");
+    out.trim().to_string()
+}
+
+// Path and query of a URL on the edge.
+fn target<'u>(edge: &Edge, url: &'u str) -> &'u str {
+    url.strip_prefix(&format!("http://{}", edge.http)).unwrap()
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn a_signature_opens_the_door_and_goes_no_further() {
+    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600", asked.target.as_bytes()));
+    let edge = Edge::start_in(config(&origin, ""));
+    let host = format!("Host: {}", edge.http);
+    let get = |target: &str, fields: &[&str]| edge.get_with(target, &[&[&host[..]], fields].concat());
+    // Two viewers, two signatures, one stored response.
+    let first = signed(&edge, "url", "/private/a?x=1", &["--expires-in", "1h"]);
+    let second = signed(&edge, "url", "/private/a?x=1", &["--expires-in", "2h"]);
+    let wide = signed(&edge, "url", "/private/a?x=1", &["--resource", &format!("http://{}/private/*", edge.http)]);
+    assert_eq!(get(target(&edge, &first), &[]).cache(), "Miss");
+    for url in [&first, &second, &wide] {
+        let seen = get(target(&edge, url), &[]);
+        assert_eq!((seen.status, seen.cache(), seen.text()), (200, "Hit".into(), "/private/a?x=1".into()), "{url}");
+    }
+    // Cookies do the same, and are in no key, though the policy keys cookies.
+    let cookies = signed(&edge, "cookies", "/private/", &["--resource", &format!("http://{}/private/*", edge.http)]);
+    let pairs: Vec<&str> = cookies.lines().map(|line| line.strip_prefix("Set-Cookie: ").unwrap().split(';').next().unwrap()).collect();
+    let line = format!("Cookie: {}", pairs.join("; "));
+    assert_eq!(get("/private/a?x=1", &[&line]).cache(), "Hit");
+    assert_eq!(get("/private/b", &[&format!("{line}; theme=dark")]).cache(), "Miss");
+    for asked in origin.seen() {
+        let all = format!("{asked:?}");
+        assert!(!all.contains("Signature") && !all.contains("Key-Pair-Id"), "{all}");
+    }
+    assert_eq!(origin.seen()[1].field("cookie").as_deref(), Some("theme=dark"));
+    // Nor is a signature in the log.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let log = std::fs::read_to_string(edge.path().join("access.log")).unwrap();
+    assert!(log.contains("Signature=-&Key-Pair-Id") && !log.contains(first.split("Signature=").nth(1).unwrap().split('&').next().unwrap()));
+}
+
+#[test]
+fn who_has_no_signature_is_told_in_cloudfronts_words() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let edge = Edge::start_in(config(&origin, ""));
+    let host = format!("Host: {}", edge.http);
+    let good = signed(&edge, "url", "/private/a", &[]);
+    let good = target(&edge, &good);
+    let other_key = good.replace("KECTESTKEY0001", "KNOBODY");
+    let rsa = good.replace("KECTESTKEY0001", "KRSATESTKEY001");
+    let not_base64 = good.replacen("Signature=", "Signature=!!", 1);
+    let expired = signed(&edge, "url", "/private/a", &["--until", &(now() - 1).to_string()]);
+    let early = signed(&edge, "url", "/private/a", &["--since", &(now() + 100).to_string()]);
+    let elsewhere = signed(&edge, "url", "/private/a", &["--ip", "192.0.2.0/24"]);
+    let here = signed(&edge, "url", "/private/a", &["--ip", "127.0.0.0/8"]);
+    let key = "&Key-Pair-Id=KECTESTKEY0001";
+    for (what, target, status, code) in [
+        ("a good one", good, 200, ""),
+        ("from here", target(&edge, &here), 200, ""),
+        ("nothing", "/private/a", 403, "MissingKey"),
+        ("no key id", "/private/a?Expires=1&Signature=AAAA", 403, "MissingKey"),
+        ("an unknown key", &other_key, 403, "InvalidKey"),
+        ("a key of another group", &rsa.replace("/private/", "/ec/"), 403, "InvalidKey"),
+        ("not base64", &not_base64, 403, "MalformedSignature"),
+        ("not a policy", &format!("/private/a?Policy=AAAA&Signature=AAAA{key}"), 403, "MalformedPolicy"),
+        ("another key's", &rsa, 403, "AccessDenied"),
+        ("another path's", &good.replace("/private/a", "/private/b"), 403, "AccessDenied"),
+        ("expired", target(&edge, &expired), 403, "AccessDenied"),
+        ("too early", target(&edge, &early), 403, "AccessDenied"),
+        ("from elsewhere", target(&edge, &elsewhere), 403, "AccessDenied"),
+        ("a dot segment", &good.replace("/private/a", "/private/%2e%2e/private/a"), 400, ""),
+        ("open to all", "/open?Expires=1&Signature=x&Key-Pair-Id=y", 200, ""),
+    ] {
+        let seen = edge.get_with(target, &[&host]);
+        assert_eq!(seen.status, status, "{what}: {}", seen.text());
+        if !code.is_empty() {
+            let body = seen.text();
+            assert!(
+                body.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>")
+                    && body.contains(&format!("<Code>{code}</Code>")),
+                "{what}: {body}"
+            );
+            assert_eq!((seen.field("content-type").as_deref(), seen.cache()), (Some("text/xml"), "Error".into()));
+        }
+    }
+    // A stored answer is no way around it, nor is HEAD, a range or a condition.
+    for fields in [&["Range: bytes=0-0"][..], &["If-None-Match: *"], &["Cache-Control: only-if-cached"]] {
+        assert_eq!(edge.get_with("/private/a", &[&[&host[..]], fields].concat()).status, 403);
+    }
+    let (story, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", "http://h.test/private/a"]);
+    assert!(story == 0 && text.contains("refused: 403 Missing Key-Pair-Id"), "{text}");
+}
+
+#[test]
+fn a_download_that_began_in_time_may_end_later() {
+    let origin = Origin::start(|_| {
+        let mut steps = answer(200, "Cache-Control: no-store", b"");
+        steps.clear();
+        steps.push(Say::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nCache-Control: no-store\r\n\r\nhalf".to_vec()));
+        steps.push(Say::Wait(std::time::Duration::from_millis(2500)));
+        steps.push(Say::Bytes(b"rest".to_vec()));
+        steps
+    });
+    let edge = Edge::start_in(config(&origin, ""));
+    let host = format!("Host: {}", edge.http);
+    let url = signed(&edge, "url", "/private/long", &["--until", &(now() + 2).to_string()]);
+    let seen = edge.get_with(target(&edge, &url), &[&host]);
+    assert_eq!((seen.status, seen.text()), (200, "halfrest".into()));
+    assert_eq!(edge.get_with(target(&edge, &url), &[&host]).status, 403, "the next request is judged anew");
+}
