@@ -20,7 +20,7 @@ use crate::distribution::behavior::{
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::host::{HostPattern, parse_authority};
-use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Timeouts, TlsVersion};
+use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::{Distribution, ORIGINS_MAX};
@@ -51,6 +51,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let tag_header = table.parsed("tag_header", |name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into()));
     let x_cache_name =
         table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
+    let purge = purge(&mut table, scope);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
@@ -71,9 +72,22 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         behaviors,
         error_responses,
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
+        purge,
         x_cache_name: x_cache_name.into(),
     };
     Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source })
+}
+
+// The token that the method PURGE needs.
+fn purge(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Secret<String>> {
+    let mut one = table.table("purge")?;
+    let folder = scope.folder(one.source());
+    let token = one.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    if token.is_none() && !one.has("token") {
+        one.missing("token", "token = { file = \"secrets/purge\" }");
+    }
+    one.finish();
+    token
 }
 
 fn hosts(table: &mut Table<'_>) -> Vec<HostAt> {
@@ -132,6 +146,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         }
     });
     let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
+    let access = table.table("access_control").and_then(|access| compile_keys::access_control(access, &folder, scope));
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
@@ -150,7 +165,13 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
             return None;
         }
     };
-    Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections })
+    if let (Some(access), OriginKind::Http(http)) = (&access, &kind)
+        && access.signing != Signing::Never
+        && http.host_rule != HostRule::Origin
+    {
+        table.problem(&url.span, "a signed request must be for the origin's own host", Some("leave out host = …".into()));
+    }
+    Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections, access })
 }
 
 fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginTls>) -> Result<(OriginKind, String), String> {

@@ -1,12 +1,17 @@
-//! Public keys and key groups, for behaviors that want signed URLs or cookies.
+//! Keys: public ones and their groups, for behaviors that want signed URLs or cookies, and credentials for origins that want
+//! signed requests.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::compile::{Scope, names};
+use super::credentials::{self, variable};
 use super::reader::Table;
 use super::report::nearest;
+use crate::distribution::origin::{AccessControl, Signing};
 use crate::signature::key::PublicKey;
+use crate::signature::sigv4::Credentials;
 use crate::signature::url::Signers;
 
 /// The file's keys by id, and its groups by name.
@@ -83,4 +88,58 @@ pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Signers> {
         table.problem(&listed.span, "no key group is named: nobody could ever sign", Some("leave it out for open access".into()));
     }
     Some(Signers { keys })
+}
+
+/// Reads `access_control` of an origin (CloudFront's origin access control).
+pub fn access_control(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<AccessControl> {
+    let words = [("always", Signing::Always), ("never", Signing::Never), ("no-override", Signing::NoOverride)];
+    let signing = table.word("sign", &words).map_or(Signing::Always, |found| found.value);
+    let service = table.string("service").map_or_else(|| "s3".to_string(), |found| found.value);
+    let region = table.string("region").map_or_else(|| "us-east-1".to_string(), |found| found.value);
+    let span = table.span();
+    let credentials = match table.table("credentials") {
+        Some(credentials) => origin_credentials(credentials, folder, scope),
+        None if signing == Signing::Never => None,
+        None => {
+            table.missing("credentials", "credentials = { env_prefix = \"BUCKET_\" }, or id and secret");
+            None
+        }
+    };
+    if [&service, &region].iter().any(|word| word.is_empty() || word.contains(['/', ' '])) {
+        table.problem(&span, "service and region are plain words, such as \"s3\" and \"eu-west-1\"", None);
+    }
+    table.finish();
+    if signing == Signing::Never {
+        return None;
+    }
+    Some(AccessControl { signing, service, region, credentials: credentials? })
+}
+
+// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where there is one,
+// BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like all others.
+fn origin_credentials(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Credentials> {
+    let span = table.span();
+    let prefix = table.string("env_prefix");
+    let mut secret = |key: &'static str| table.table(key).and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
+    let (id, key, token) = (secret("id"), secret("secret"), secret("session_token"));
+    let made = match (prefix, id, key) {
+        (Some(prefix), None, None) => {
+            let read = |name: &str| variable(&format!("{}{name}", prefix.value));
+            match (read("ACCESS_KEY_ID"), read("SECRET_ACCESS_KEY")) {
+                (Ok(id), Ok(secret)) => Some(Credentials { id: id.expose().clone(), secret, session_token: read("SESSION_TOKEN").ok() }),
+                (Err(why), _) | (_, Err(why)) => {
+                    table.problem(&prefix.span, why, None);
+                    None
+                }
+            }
+        }
+        (None, Some(id), Some(secret)) => Some(Credentials { id: id.expose().clone(), secret, session_token: token }),
+        _ => {
+            let help = "{ env_prefix = \"BUCKET_\" }, or { id = { file = \"…\" }, secret = { file = \"…\" } }";
+            table.problem(&span, "these are no credentials", Some(help.into()));
+            None
+        }
+    };
+    table.finish();
+    made
 }

@@ -5,6 +5,14 @@ use std::path::{Path, PathBuf};
 use super::reader::Table;
 use crate::distribution::secret::Secret;
 
+/// Reads a secret from the environment.
+pub fn variable(name: &str) -> Result<Secret<String>, String> {
+    match std::env::var(name) {
+        Ok(value) if !value.trim().is_empty() => Ok(Secret::new(value.trim().to_string())),
+        _ => Err(format!("the environment variable {name} is not set, or is not text")),
+    }
+}
+
 /// Reads a secret of a table; the file it came from is to be watched.
 pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Option<Secret<String>> {
     let span = table.span();

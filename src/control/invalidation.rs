@@ -12,7 +12,7 @@ use crate::exchange::key::{LogNumber, readable};
 use crate::exchange::stored::Stored;
 use crate::region::forward::ParentState;
 use crate::semantics::time::{Timestamp, format_rfc3339};
-use crate::store::log::Record;
+use crate::store::log::{Record, new_id};
 
 /// Items of one request.
 pub const ITEMS_MAX: usize = 3000;
@@ -225,12 +225,4 @@ impl Control {
         listed.sort_unstable();
         (count, listed)
     }
-}
-
-/// An id in CloudFront's form: `I` and thirteen of `[A-Z0-9]`.
-pub fn new_id() -> String {
-    const LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    let mut random = [0u8; 13];
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    std::iter::once('I').chain(random.iter().map(|b| LETTERS[usize::from(*b) % 36] as char)).collect()
 }

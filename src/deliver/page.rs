@@ -1,7 +1,7 @@
 //! What a viewer is told when there is no response to deliver: refusals and failures, in a few plain words.
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 
 use super::about::About;
 use super::{no_cache, value};
@@ -20,6 +20,7 @@ pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
     let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, name, None);
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
+        Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         // In CloudFront's words: programs read them.
         Refusal::Unsigned(why) => {
             let (code, message) = why.words();
@@ -46,6 +47,14 @@ pub fn failure(failure: Failure, name: &str) -> ViewerResponse {
     };
     let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, name, Some(&failure));
     response.failure = Some(failure);
+    response
+}
+
+/// What a purge came to.
+pub fn purged(id: &str, number: u64, name: &str) -> ViewerResponse {
+    let mut response = plain(200, "", Outcome::Miss, Reason::Refused, name, None);
+    response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"Completed\"}}\n").into());
     response
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::secret::Secret;
+use crate::signature::sigv4::Credentials;
 
 /// One place that content comes from.
 #[derive(Clone, Debug)]
@@ -21,6 +22,28 @@ pub struct Origin {
     pub attempts: u32,
     /// The most connections open to this origin at a time, over all cores.
     pub connections: usize,
+    /// Requests are signed for it (CloudFront's origin access control).
+    pub access: Option<AccessControl>,
+}
+
+/// How requests to an S3-like origin are signed.
+#[derive(Clone, Debug)]
+pub struct AccessControl {
+    pub signing: Signing,
+    /// `s3`, but for origins that are something else.
+    pub service: String,
+    pub region: String,
+    pub credentials: Credentials,
+}
+
+/// CloudFront's signing behaviors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// Whatever Authorization the viewer sent.
+    Always,
+    Never,
+    /// The viewer's own Authorization goes on, where it is forwarded.
+    NoOverride,
 }
 
 /// The kinds of origin.

@@ -188,6 +188,8 @@ pub struct Distribution {
     pub error_responses: Vec<ErrorResponse>,
     /// The response field that names an object's tags.
     pub tag_header: http::HeaderName,
+    /// Who may invalidate with the method PURGE; `None` for nobody.
+    pub purge: Option<Secret<String>>,
     /// What X-Cache calls us: `foreshore`, or `cloudfront` for readers that look for it.
     pub x_cache_name: String,
 }

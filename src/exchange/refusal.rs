@@ -29,6 +29,8 @@ pub enum Refusal {
     Expectation,
     /// It asks to replace what is stored, and may not.
     MayNotReplace,
+    /// PURGE without the token it needs.
+    MayNotPurge,
     /// A signed URL or signed cookies are needed (CloudFront's trusted key groups).
     Unsigned(Unsigned),
 }
@@ -40,6 +42,7 @@ impl Refusal {
             Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet | Self::MayNotReplace | Self::Unsigned(_) => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
+            Self::MayNotPurge => 401,
             Self::Misdirected => 421,
             Self::Loop => 508,
             Self::Upgrade => 501,
@@ -64,6 +67,7 @@ impl Refusal {
             Self::TooLarge => "The request body is larger than allowed.",
             Self::Expectation => "The expectation cannot be met.",
             Self::MayNotReplace => "This caller may not invalidate what is cached.",
+            Self::MayNotPurge => "Purging needs a token.",
             Self::Unsigned(why) => why.words().1,
         }
     }

@@ -4,13 +4,27 @@ use std::sync::Arc;
 
 use super::Core;
 use super::serve::Errand;
-use crate::body::Body;
+use crate::body::{Body, collect};
 use crate::cache::arrival::show_vary;
 use crate::cache::ask::{Asked, Wanted};
+use crate::distribution::origin::OriginKind;
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::Failure;
 use crate::exchange::response::Reply;
 use crate::origin::request::{Asking, Node, build};
+use crate::origin::signed;
+
+/// Bodies up to here are held until they are whole, where a signature has to cover them because nothing else protects them.
+const HELD: u64 = 1 << 20;
+
+// What is longer goes on as it comes, and is not covered.
+async fn hold_small(body: Body) -> Body {
+    match collect::collect(body, HELD).await {
+        Ok(bytes) if bytes.is_empty() => Body::Empty,
+        Ok(bytes) => Body::Bytes(bytes),
+        Err(rest) => rest,
+    }
+}
 
 impl Core {
     /// Asks the hops and notes how long the answer took.
@@ -50,6 +64,12 @@ impl Core {
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
             request.interim = errand.request.interim.clone();
+            if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
+                if http.tls.is_none() {
+                    request.body = hold_small(request.body).await;
+                }
+                signed::sign(&mut request, access, self.edge.clock.now());
+            }
             let came = self.upstream.ask(origin, request).await;
             let moves_on = match &came {
                 Ok(reply) => failover.contains(&reply.status),

@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod fill;
 pub mod hit;
 pub mod hops;
+mod purge;
 pub mod recall;
 pub mod serve;
 pub mod slices;
@@ -150,6 +151,21 @@ impl Edge {
             disk.note_log(number);
         }
         self.invalidations.apply(&record.distribution, &record.matchers, record.severity, number);
+    }
+
+    /// Writes an invalidation down and puts it in force; the parents hear of it soon.
+    pub async fn accept(self: &Arc<Self>, record: Record) -> std::io::Result<Record> {
+        let log = self.log.get().cloned().ok_or_else(|| std::io::Error::other("there is no log"))?;
+        let edge = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            let record = log.accept(record, |record| edge.apply(record))?;
+            if let Some(disk) = edge.disk() {
+                disk.sweep_soon();
+            }
+            edge.news.notify_one();
+            Ok(record)
+        });
+        work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.

@@ -71,6 +71,12 @@ impl Core {
             Err(refusal) => return page::refusal(&refusal, "foreshore"),
         };
         let name = &routed.distribution.x_cache_name;
+        if let Some(may) = gate::purges(&routed) {
+            return match may {
+                Ok(()) => self.purge(&routed).await,
+                Err(refusal) => page::refusal(&refusal, name),
+            };
+        }
         let mut key = Vec::with_capacity(128);
         let mut response = match gate::admit(&routed, self.edge.around(&errand.running, errand.request.arrived_at)) {
             Err(refusal) => page::refusal(&refusal, name),

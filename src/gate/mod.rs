@@ -107,6 +107,16 @@ pub fn replaces(routed: &Routed<'_>) -> Replaces {
     if allowed { Replaces::Yes } else { Replaces::MayNot(rule.unauthorised) }
 }
 
+/// Says whether a request purges, and may: the method PURGE with the distribution's token. `None`: it does not.
+///
+/// Where no token is set it is a method like any other, and no behavior allows it.
+pub fn purges(routed: &Routed<'_>) -> Option<Result<(), Refusal>> {
+    let token = routed.distribution.purge.as_ref().filter(|_| routed.head.method.as_str() == "PURGE")?;
+    let expected = format!("Bearer {}", token.expose());
+    let given = routed.head.known.get(Known::Authorization).unwrap_or_default();
+    Some(if constant_time_eq(given, expected.as_bytes()) { Ok(()) } else { Err(Refusal::MayNotPurge) })
+}
+
 /// Compares without telling by its time where two texts differ.
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()

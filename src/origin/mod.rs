@@ -7,6 +7,7 @@ pub mod directory;
 pub mod pool;
 pub mod request;
 pub mod sending;
+pub mod signed;
 pub mod tls;
 pub mod wire;
 

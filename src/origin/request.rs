@@ -67,6 +67,9 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         let (name, value) = crate::flow::slices::range_field(span);
         fields.insert(name, value);
     }
+    if origin.access.is_some() {
+        copy_fields(asked, std::iter::once(&HeaderName::from_static("x-amz-content-sha256")), &mut fields);
+    }
     set_host(asked, origin, &mut fields);
     trace_fields(asked, node, &mut fields);
     for (name, secret) in &origin.headers {
@@ -214,7 +217,8 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
     let host = match &http.host_rule {
         HostRule::Fixed(name) => name.clone(),
         HostRule::Viewer => viewer(),
-        HostRule::Origin if chosen::is_keyed(asked.routed.behavior, &header::HOST) => viewer(),
+        // What is signed is signed for the origin's own name.
+        HostRule::Origin if origin.access.is_none() && chosen::is_keyed(asked.routed.behavior, &header::HOST) => viewer(),
         HostRule::Origin => own(),
     };
     fields.insert(header::HOST, value(host));

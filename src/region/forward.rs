@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::EDGE;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::Control;
-use crate::control::invalidation::{Wrong, new_id};
+use crate::control::invalidation::Wrong;
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::exchange::key::LogNumber;
 use crate::origin::connect::{Place, Resolver};
 use crate::origin::tls;
-use crate::store::log::Record;
+use crate::store::log::{Record, new_id};
 
 const BATCH: usize = 500;
 /// How long an operator's call waits for a parent.

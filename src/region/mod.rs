@@ -141,6 +141,7 @@ fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl,
         timeouts: Timeouts { connect: configured.timeout, response: configured.timeout, idle: Duration::from_secs(30) },
         attempts: 1,
         connections: 512,
+        access: None,
     }
 }
 

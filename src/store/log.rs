@@ -267,6 +267,14 @@ impl Log {
     }
 }
 
+/// An id in CloudFront's form: `I` and thirteen of `[A-Z0-9]`.
+pub fn new_id() -> String {
+    const LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let mut random = [0u8; 13];
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    std::iter::once('I').chain(random.iter().map(|b| LETTERS[usize::from(*b) % 36] as char)).collect()
+}
+
 fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
     let json = serde_json::to_vec(record)?;
     let len = u32::try_from(json.len()).map_err(io::Error::other)?;

@@ -224,3 +224,42 @@ fn the_access_log_and_the_metrics_agree() {
     assert_eq!(edge.metric("foreshore_origin_seconds_count") as u64, 3, "the origin was asked three times");
     assert_eq!(edge.metric("foreshore_store_objects") as u64, 3);
 }
+
+#[test]
+fn purge_as_a_method_needs_its_token() {
+    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600\nETag: \"1\"", asked.target.as_bytes()));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("purge"), "let-me\n").unwrap();
+    let text = plain(origin.address, "").replace("hosts = [\"*\"]", "hosts = [\"*\"]\npurge = { token = { file = \"purge\" } }");
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let purge = |path: &str, fields: &[&str]| {
+        let mut viewer = edge.viewer();
+        viewer.send(&request("PURGE", path, fields));
+        viewer.read("PURGE").unwrap()
+    };
+    let token = "Authorization: Bearer let-me";
+    for path in ["/img/a", "/img/b", "/c"] {
+        assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()));
+    }
+    for (fields, status) in [(&[][..], 401), (&["Authorization: Bearer wrong"], 401), (&["Authorization: Bearer "], 401)] {
+        let seen = purge("/img/a", fields);
+        assert_eq!((seen.status, seen.field("www-authenticate").as_deref()), (status, Some("Bearer")));
+    }
+    assert_eq!(edge.get("/img/a").cache(), "Hit");
+    let done = purge("/img/a", &[token]);
+    assert!(done.status == 200 && done.text().contains("\"number\": 1"), "{}", done.text());
+    assert_eq!((edge.get("/img/a").cache(), edge.get("/img/b").cache()), ("Miss".into(), "Hit".into()));
+    assert_eq!(purge("/img/*", &[token]).status, 200);
+    assert_eq!((edge.get("/img/b").cache(), edge.get("/c").cache()), ("Miss".into(), "Hit".into()));
+    // Soft: kept, and asked about.
+    assert_eq!(purge("/c", &[token, "Soft-Purge: 1"]).status, 200);
+    assert_ne!(edge.get("/c").cache(), "Hit");
+    // After a crash it holds still; and where no token is set nobody purges.
+    let edge = Edge::start_in(edge.kill());
+    assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 3);
+    let closed = Edge::before(origin.address, "");
+    let mut viewer = closed.viewer();
+    viewer.send(&request("PURGE", "/c", &[token]));
+    assert_eq!(viewer.read("PURGE").unwrap().status, 403);
+}

@@ -16,6 +16,7 @@ mod laws;
 mod parent;
 mod policies;
 mod readme;
+mod s3;
 mod scenes;
 mod signed;
 mod storm;

@@ -16,14 +16,14 @@ use http_body_util::Full;
 
 use self::say::{Fault, Page};
 use super::Control;
-use super::invalidation::{ITEMS_MAX, Wrong, new_id};
+use super::invalidation::{ITEMS_MAX, Wrong};
 use super::server::is_authorised;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::deliver::value;
 use crate::distribution::site::{Site, Transport, Unsigned};
 use crate::exchange::key::LogNumber;
 use crate::signature::sigv4::{self, Claim, Doubt};
-use crate::store::log::{Batch, Record};
+use crate::store::log::{Batch, Record, new_id};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/2020-05-31/";

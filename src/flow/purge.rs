@@ -1,0 +1,39 @@
+//! The method PURGE: an invalidation of the URL it names, or of everything below a path that ends in `*`.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::cache::invalidations::{Matcher, Severity, canonical};
+use crate::deliver::page;
+use crate::exchange::chosen;
+use crate::exchange::failure::{Failure, FailureKind};
+use crate::exchange::response::ViewerResponse;
+use crate::gate::Routed;
+use crate::store::log::{Record, new_id};
+
+impl Core {
+    /// Purges what a request names. In effect, and on the disk, when this returns.
+    pub(super) async fn purge(self: &Arc<Self>, routed: &Routed<'_>) -> ViewerResponse {
+        let name = &routed.distribution.x_cache_name;
+        let matcher = match routed.head.path.strip_suffix('*') {
+            Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes())),
+            _ => {
+                let mut url = Vec::new();
+                chosen::write_keyed_url(&mut url, routed.behavior, routed.path, routed.head.query);
+                Matcher::Path(canonical(&url))
+            }
+        };
+        // As other proxies have it: kept, but asked about before it is used again.
+        let is_soft =
+            routed.head.fields.get_all("soft-purge").chain(routed.head.fields.get_all("fastly-soft-purge")).any(|line| line == b"1");
+        let severity = if is_soft { Severity::Soft } else { Severity::Hard };
+        let record = Record::new(new_id(), routed.distribution.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
+        match self.edge.accept(record).await {
+            Ok(record) => page::purged(&record.id, record.number, name),
+            Err(error) => {
+                tracing::error!(%error, "a purge could not be written down");
+                page::failure(Failure::new(FailureKind::Storage, "the invalidation log could not be written"), name)
+            }
+        }
+    }
+}

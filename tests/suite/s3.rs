@@ -1,0 +1,191 @@
+//! Signed requests to private S3-like origins: AWS's vectors, AWS's own signer beside ours, and a server that checks.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials as AwsCredentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign as aws_sign,
+};
+use aws_sigv4::sign::v4;
+use foreshore::body::Body;
+use foreshore::distribution::origin::{AccessControl, Signing};
+use foreshore::distribution::secret::Secret;
+use foreshore::origin::request::OriginRequest;
+use foreshore::origin::signed::sign;
+use foreshore::semantics::time::Timestamp;
+use foreshore::signature::sigv4::{self, Credentials, PathForm, Scope, Signed};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+
+use super::support::edge::plain;
+use super::support::viewer::request;
+use super::support::{Edge, Viewer};
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const NEW_YEAR: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+fn credentials(token: Option<&str>) -> Credentials {
+    let session_token = token.map(|token| Secret::new(token.to_string()));
+    Credentials { id: "AKIDEXAMPLE".into(), secret: Secret::new(SECRET.into()), session_token }
+}
+
+#[test]
+fn the_vectors_of_botocore() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/oac-sigv4-s3.json");
+    let all: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for vector in all["vectors"].as_array().unwrap() {
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_string();
+        let url = text(&vector["url"]);
+        let (host, target) = url.strip_prefix("https://").unwrap().split_once('/').unwrap();
+        let target = format!("/{target}");
+        let (path, query) = target.split_once('?').map_or((&target[..], None), |(path, query)| (path, Some(query)));
+        let mut fields: Vec<(String, String)> =
+            vector["headers"].as_object().unwrap().iter().map(|(name, value)| (name.to_lowercase(), text(value))).collect();
+        let said = fields.iter().position(|(name, _)| name == "authorization").map(|at| fields.remove(at).1).unwrap();
+        fields.push(("host".into(), host.into()));
+        fields.sort();
+        let payload = fields.iter().find(|(name, _)| name == "x-amz-content-sha256").unwrap().1.clone();
+        let lines: Vec<(&str, String)> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let method = text(&vector["method"]);
+        let signed = Signed { method: &method, path, query, fields: &lines, payload: &payload };
+        let scope = Scope { region: "us-east-1", service: "s3" };
+        assert_eq!(
+            sigv4::authorization(&signed, PathForm::Once, "20260101T000000Z", scope, &credentials(None)),
+            said,
+            "{}",
+            vector["name"]
+        );
+    }
+}
+
+fn ours(method: &str, target: &str, token: Option<&str>, more: &[(String, String)]) -> OriginRequest {
+    let mut fields = HeaderMap::new();
+    fields.insert("host", HeaderValue::from_static("bucket.s3.example.com"));
+    for (name, value) in more {
+        fields.insert(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::try_from(value.as_str()).unwrap());
+    }
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let mut request = OriginRequest { method, target: target.into(), fields, body: Body::Empty, interim: None };
+    let access =
+        AccessControl { signing: Signing::Always, service: "s3".into(), region: "eu-west-1".into(), credentials: credentials(token) };
+    sign(&mut request, &access, NEW_YEAR);
+    request
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    // Whatever is asked, AWS's own signer comes to the same signature of what we send.
+    #[test]
+    fn awss_own_signer_agrees(
+        path in "(/([a-zA-Z0-9._~+'()é -]|%20|%2B|%C3%A9){0,8}){1,3}", query in proptest::option::of("([a-c]=?(x|%20|%2B|~|1){0,3}&?){0,4}"),
+        method in "GET|HEAD|PUT", token in proptest::option::of(Just("TOKEN/EXAMPLE==")),
+        acl in proptest::option::of("[a-z -]{1,9}"),
+    ) {
+        let path: String = path.replace('é', "%c3%a9").replace(' ', "%20");
+        let target = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+        let more: Vec<(String, String)> = acl.into_iter().map(|acl| ("x-amz-acl".to_string(), acl.trim().to_string())).collect();
+        let request = ours(&method, &target, token, &more);
+        let said = request.fields["authorization"].to_str().unwrap().to_string();
+        let signature = said.rsplit("Signature=").next().unwrap();
+
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let identity = AwsCredentials::new("AKIDEXAMPLE", SECRET, token.map(String::from), None, "test").into();
+        let params = v4::SigningParams::builder().identity(&identity).region("eu-west-1").name("s3")
+            .time(SystemTime::UNIX_EPOCH + Duration::from_secs(NEW_YEAR.secs())).settings(settings).build().unwrap().into();
+        let url = format!("https://bucket.s3.example.com{}", request.target);
+        let lines: Vec<(&str, &str)> = more.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let theirs = SignableRequest::new(&method, url, lines.into_iter(), SignableBody::Bytes(b"")).unwrap();
+        let theirs = aws_sign(theirs, &params).unwrap();
+        prop_assert_eq!(signature, theirs.signature(), "{}", said);
+    }
+}
+
+#[test]
+fn what_was_signed_before_is_left_alone() {
+    let presigned = ours("GET", "/a?X-Amz-Signature=00", None, &[]);
+    assert!(!presigned.fields.contains_key("authorization"));
+    let mut access =
+        AccessControl { signing: Signing::NoOverride, service: "s3".into(), region: "r".into(), credentials: credentials(None) };
+    for (signing, kept) in [(Signing::NoOverride, true), (Signing::Always, false)] {
+        access.signing = signing;
+        let mut request = ours("GET", "/a", None, &[]);
+        request.fields.insert("authorization", HeaderValue::from_static("Bearer viewer"));
+        sign(&mut request, &access, NEW_YEAR);
+        assert_eq!(request.fields["authorization"] == "Bearer viewer", kept);
+    }
+}
+
+// An S3-like server that answers nobody without a signature it has checked.
+fn bucket(folder: &Path) -> SocketAddr {
+    std::fs::create_dir(folder.join("private")).unwrap();
+    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
+    builder.set_auth(s3s::auth::SimpleAuth::from_single("AKIDEXAMPLE", SECRET));
+    let service = builder.build();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((tcp, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let io = hyper_util::rt::TokioIo::new(tcp);
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                });
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn a_private_bucket_is_read_and_written_through_the_edge() {
+    let objects = tempfile::tempdir().unwrap();
+    let address = bucket(objects.path());
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("id"), "AKIDEXAMPLE").unwrap();
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let text = plain(address, "").replace(
+        &format!("url = \"http://{address}\""),
+        &format!(
+            "url = \"http://{address}/private\"\naccess_control = {{ credentials = {{ id = {{ file = \"id\" }}, secret = {{ file = \"secret\" }} }} }}"
+        ),
+    ) + "methods = \"all\"\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    // Nobody is let in without.
+    let mut stranger = Viewer::connect(address);
+    assert_eq!(stranger.get("/private/a.txt", &[]).status, 403);
+    let put = |path: &str, body: &[u8]| {
+        let mut viewer = edge.viewer();
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n", body.len());
+        viewer.send(&[head.as_bytes(), body].concat());
+        viewer.read("PUT").unwrap()
+    };
+    for path in ["/a.txt", "/b%20c/%C3%A9+x'(1).txt"] {
+        let seen = put(path, b"0123456789");
+        assert_eq!(seen.status, 200, "{path}: {}", seen.text());
+        assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()), "{path}");
+        assert_eq!(edge.get(path).text(), "0123456789");
+    }
+    // Longer than what is held to be signed for: it goes on as it comes.
+    let long = vec![b'x'; 3 << 20];
+    assert_eq!(put("/long", &long).status, 200);
+    assert_eq!(edge.get_with("/long", &["Range: bytes=1000000-1000009"]).text(), "xxxxxxxxxx");
+    let mut viewer = edge.viewer();
+    viewer.send(&request("HEAD", "/unseen", &[]));
+    assert_eq!(viewer.read("HEAD").unwrap().status, 404);
+    viewer.send(&request("DELETE", "/a.txt", &["Authorization: Bearer of-the-viewer"]));
+    assert_eq!(viewer.read("DELETE").unwrap().status, 204);
+    assert_eq!(edge.get("/a.txt").status, 404, "a write is an invalidation");
+    assert!(!edge.log().contains(SECRET) && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(SECRET));
+}
