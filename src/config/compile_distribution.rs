@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use super::compile::{HostAt, Scope};
 use super::compile_keys;
 use super::compile_policy;
+use super::compile_response;
 use super::compile_tls::read_identity;
 use super::credentials;
 use super::reader::{Found, Table};
@@ -22,6 +23,7 @@ use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semant
 use crate::distribution::host::{HostPattern, parse_authority};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
 use crate::distribution::pattern::PathPattern;
+use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::{Distribution, ORIGINS_MAX};
 use crate::signature::url::Signers;
@@ -426,6 +428,7 @@ fn target(table: &Table<'_>, found: &Found<String>, origins: &Origins, groups: &
 struct Rules {
     cache: Arc<CachePolicy>,
     origin_request: Arc<OriginRequestPolicy>,
+    response: Option<Arc<ResponsePolicy>>,
     viewer_protocol: ViewerProtocol,
     methods: Methods,
     error_responses: Vec<ErrorResponse>,
@@ -440,6 +443,7 @@ impl Default for Rules {
         Self {
             cache: Arc::new(CachePolicy::unnamed()),
             origin_request: Arc::new(OriginRequestPolicy::nothing()),
+            response: None,
             viewer_protocol: ViewerProtocol::AllowAll,
             methods: Methods::GetHead,
             error_responses: Vec::new(),
@@ -463,6 +467,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         methods,
         cache: compile_policy::cache(table, scope),
         origin_request: compile_policy::origin_request(table, scope),
+        response: compile_response::response(table, scope),
         viewer_protocol,
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
@@ -609,6 +614,7 @@ fn assemble(
         target,
         cache: rules.cache,
         origin_request: rules.origin_request,
+        response: rules.response,
         viewer_protocol: rules.viewer_protocol,
         methods: rules.methods,
         error_responses: rules.error_responses,

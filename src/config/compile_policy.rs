@@ -7,18 +7,21 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::compile::{Scope, names};
+use super::compile_response;
 use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::cache_policy::{
     CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES, MANAGED_ORIGIN_REQUEST_POLICIES, OriginRequestPolicy,
     Semantics, TtlBounds,
 };
+use crate::distribution::response_policy::ResponsePolicy;
 
 /// The file's own policies.
 #[derive(Default)]
 pub struct Policies {
     cache: BTreeMap<String, Arc<CachePolicy>>,
     origin_request: BTreeMap<String, Arc<OriginRequestPolicy>>,
+    pub response: BTreeMap<String, Arc<ResponsePolicy>>,
 }
 
 /// Reads `[cache_policy.NAME]` and `[origin_request_policy.NAME]`.
@@ -33,6 +36,13 @@ pub fn read(root: &mut Table<'_>, scope: &mut Scope<'_>) {
     for (name, table) in root.named_tables("origin_request_policy") {
         let policy = origin_request_policy(name.value.clone(), table);
         scope.policies.origin_request.insert(name.value, Arc::new(policy));
+    }
+    for (name, table) in root.named_tables("response_headers_policy") {
+        let policy = compile_response::policy(name.value.clone(), table);
+        if ResponsePolicy::managed(&name.value).is_some() {
+            root.problem(&name.span, format!("{:?} is the name of a managed policy", name.value), Some("choose another name".into()));
+        }
+        scope.policies.response.insert(name.value, Arc::new(policy));
     }
 }
 
@@ -64,7 +74,7 @@ pub fn origin_request(table: &mut Table<'_>, scope: &Scope<'_>) -> Arc<OriginReq
     Arc::new(OriginRequestPolicy::nothing())
 }
 
-fn suggest<'k>(found: &Found<String>, own: impl Iterator<Item = &'k str>, managed: &[&'k str]) -> String {
+pub(super) fn suggest<'k>(found: &Found<String>, own: impl Iterator<Item = &'k str>, managed: &[&'k str]) -> String {
     let all: Vec<&str> = own.chain(managed.iter().copied()).collect();
     match nearest(&found.value, all.iter().copied()) {
         Some(near) => format!("did you mean {near:?}?"),

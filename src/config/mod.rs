@@ -5,6 +5,7 @@ mod compile;
 mod compile_distribution;
 mod compile_keys;
 mod compile_policy;
+mod compile_response;
 mod compile_tls;
 mod credentials;
 pub mod reader;

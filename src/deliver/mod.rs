@@ -6,6 +6,7 @@
 pub mod about;
 pub mod answer;
 pub mod page;
+pub mod policy;
 
 use std::sync::Arc;
 

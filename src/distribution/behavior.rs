@@ -6,6 +6,7 @@ use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
+use super::response_policy::ResponsePolicy;
 use super::secret::Secret;
 use crate::signature::url::Signers;
 
@@ -55,6 +56,8 @@ pub struct Behavior {
     pub target: Target,
     pub cache: Arc<CachePolicy>,
     pub origin_request: Arc<OriginRequestPolicy>,
+    /// What viewers see beside, or in the place of, the origin's fields.
+    pub response: Option<Arc<ResponsePolicy>>,
     pub viewer_protocol: ViewerProtocol,
     pub methods: Methods,
     /// Over the distribution's own; an extension of ours, CloudFront has them per distribution only.

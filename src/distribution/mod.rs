@@ -11,5 +11,6 @@ pub mod limits;
 pub mod origin;
 pub mod pattern;
 pub mod region;
+pub mod response_policy;
 pub mod secret;
 pub mod site;

@@ -197,15 +197,8 @@ impl StoredHead {
     }
 
     /// Each line as name and value.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.lines[..];
-        std::iter::from_fn(move || {
-            let end = memchr::memchr(b'\n', rest)?;
-            let line = &rest[..end - 1];
-            rest = &rest[end + 1..];
-            let colon = memchr::memchr(b':', line)?;
-            Some((&line[..colon], &line[colon + 2..]))
-        })
+    pub fn iter(&self) -> Lines<'_> {
+        Lines { rest: &self.lines }
     }
 
     /// The fields as a map, for merging and for HTTP/2.
@@ -217,6 +210,24 @@ impl StoredHead {
             }
         }
         fields
+    }
+}
+
+/// The lines of a stored head, one after the other.
+#[derive(Clone)]
+pub struct Lines<'h> {
+    rest: &'h [u8],
+}
+
+impl<'h> Iterator for Lines<'h> {
+    type Item = (&'h [u8], &'h [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = memchr::memchr(b'\n', self.rest)?;
+        let line = &self.rest[..end - 1];
+        self.rest = &self.rest[end + 1..];
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], &line[colon + 2..]))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::cache::ask::{self, Asked, Wanted};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::answer::{self, Answer};
+use crate::deliver::policy;
+use crate::distribution::response_policy::ResponsePolicy;
 use crate::exchange::path::has_needless_escape;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
@@ -32,6 +34,8 @@ pub struct Hit<'s> {
     pub distribution: &'s str,
     pub pattern: &'s str,
     name: &'s str,
+    policy: Option<&'s ResponsePolicy>,
+    head: &'s RequestHead<'s>,
 }
 
 /// Answers from the store, or declines. `scratch` holds the key.
@@ -81,6 +85,8 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
         name: &routed.distribution.x_cache_name,
+        policy: routed.behavior.response.as_deref(),
+        head,
     })
 }
 
@@ -104,17 +110,9 @@ impl Hit<'_> {
     /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are the caller's.
     pub fn write_lines(&self, out: &mut Vec<u8>, now: Timestamp) {
         let mut digits = itoa::Buffer::new();
+        self.write_stored(out);
         match &self.answer {
-            Answer::NotModified => {
-                for (name, value) in self.stored.head.iter().filter(|(name, _)| answer::belongs_in_304(name)) {
-                    out.extend_from_slice(name);
-                    out.extend_from_slice(b": ");
-                    out.extend_from_slice(value);
-                    out.extend_from_slice(b"\r\n");
-                }
-            }
             Answer::Part(span) => {
-                out.extend_from_slice(self.stored.head.lines());
                 out.extend_from_slice(b"Content-Range: bytes ");
                 out.extend_from_slice(digits.format(span.start).as_bytes());
                 out.push(b'-');
@@ -123,7 +121,7 @@ impl Hit<'_> {
                 out.extend_from_slice(digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Whole | Answer::Parts(_) | Answer::Unsatisfiable(_) => out.extend_from_slice(self.stored.head.lines()),
+            Answer::Whole | Answer::NotModified | Answer::Parts(_) | Answer::Unsatisfiable(_) => {}
         }
         match (&self.answer, self.span) {
             (Answer::NotModified, _) => {}
@@ -141,6 +139,26 @@ impl Hit<'_> {
         out.extend_from_slice(b"\r\n");
         let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
         About { verdict: HIT, name: self.name, ttl, status: None, detail: None }.write_lines(out);
+        if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, now)) {
+            out.extend_from_slice(b"Server-Timing: ");
+            out.extend_from_slice(timing.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    // The stored fields, as far as they belong into this answer and the behavior's policy leaves them.
+    fn write_stored(&self, out: &mut Vec<u8>) {
+        let is_whole = self.answer != Answer::NotModified;
+        let lines = self.stored.head.iter().filter(|(name, _)| is_whole || answer::belongs_in_304(name));
+        match self.policy {
+            Some(policy) => policy::write_lines(policy, self.head, lines, out),
+            None if is_whole => out.extend_from_slice(self.stored.head.lines()),
+            None => lines.for_each(|(name, value)| {
+                for part in [name, b": ", value, b"\r\n"] {
+                    out.extend_from_slice(part);
+                }
+            }),
+        }
     }
 
     // HEAD says how long the GET would be.

@@ -107,6 +107,14 @@ impl Core {
             }
         };
         response.behavior = Some(routed.behavior.ordinal);
+        // An edge applies it for its own viewers.
+        if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
+            deliver::policy::apply(policy, &head, &mut response.fields);
+            let now = errand.request.arrived_at;
+            if let Some(timing) = deliver::policy::server_timing(policy, &head, response.verdict.outcome, response.origin_millis, now) {
+                response.fields.append("server-timing", deliver::value(timing));
+            }
+        }
         if let Some(applied) = from_edge {
             response.fields.insert(region::APPLIED, applied.0.into());
         }

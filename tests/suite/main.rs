@@ -15,6 +15,7 @@ mod http2;
 mod laws;
 mod parent;
 mod policies;
+mod policies_web;
 mod readme;
 mod s3;
 mod scenes;

@@ -34,6 +34,11 @@ impl Edge {
         Self::start(&plain(origin, more))
     }
 
+    /// The same, and with more settings of its one behavior.
+    pub fn before_with(origin: SocketAddr, more: &str, behavior: &str) -> Self {
+        Self::start(&(plain(origin, more) + behavior))
+    }
+
     /// Starts an edge with a configuration.
     pub fn start(config: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());

@@ -1,0 +1,167 @@
+//! Applies a response headers policy: to lines on a hit, to a map otherwise, by the same rules.
+//!
+//! Removing comes first, then what is set. CORS fields go to requests that carry Origin, and those of a preflight to
+//! preflights. What depends on the viewer is made here, at the very end, so that nothing of it is ever stored.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderName, HeaderValue, VARY,
+};
+use smallvec::SmallVec;
+
+use crate::distribution::response_policy::{Cors, Origins, Over, ResponsePolicy};
+use crate::exchange::request::RequestHead;
+use crate::exchange::verdict::Outcome;
+use crate::semantics::time::Timestamp;
+
+/// The fields of cross-origin resource sharing that an answer may have.
+const CORS: [HeaderName; 6] = [
+    ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_HEADERS,
+    ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE,
+];
+
+type Lines = SmallVec<[(HeaderName, HeaderValue); 6]>;
+
+/// What the policy comes to for one answer.
+struct Plan<'p> {
+    policy: &'p ResponsePolicy,
+    cors: Option<(Over, Lines)>,
+}
+
+impl<'p> Plan<'p> {
+    fn new(policy: &'p ResponsePolicy, head: &RequestHead<'_>, said_by_origin: impl Fn(&HeaderName) -> bool) -> Self {
+        let origin =
+            policy.cors.as_ref().and_then(|_| head.fields.get_all("origin").next()).and_then(|line| std::str::from_utf8(line).ok());
+        let cors = policy.cors.as_ref().zip(origin).and_then(|(cors, origin)| {
+            // What the origin says of it is whole, or is not there.
+            let is_said = cors.over == Over::Nothing && CORS.iter().any(&said_by_origin);
+            (!is_said).then(|| (cors.over, cors_lines(cors, origin, head)))
+        });
+        Self { policy, cors }
+    }
+
+    fn drops(&self, name: &HeaderName) -> bool {
+        let is_replaced = self.policy.set.iter().any(|field| field.over == Over::Origin && field.name == *name);
+        let is_cors = matches!(&self.cors, Some((Over::Origin, _))) && CORS.contains(name);
+        is_replaced || is_cors || self.policy.remove.contains(name)
+    }
+
+    // Every field that is added, where nothing that stays says it already.
+    fn each_added(&self, is_there: impl Fn(&HeaderName) -> bool, mut add: impl FnMut(&HeaderName, &HeaderValue)) {
+        for field in &self.policy.set {
+            if field.over == Over::Origin || self.policy.remove.contains(&field.name) || !is_there(&field.name) {
+                add(&field.name, &field.value);
+            }
+        }
+        self.cors.iter().flat_map(|(_, lines)| lines).for_each(|(name, value)| add(name, value));
+    }
+}
+
+// What a script from there may see, and what it may ask.
+fn cors_lines(cors: &Cors, origin: &str, head: &RequestHead<'_>) -> Lines {
+    let mut lines = Lines::new();
+    let mut add = |name: HeaderName, text: &str| {
+        if let (false, Ok(value)) = (text.is_empty(), HeaderValue::from_str(text)) {
+            lines.push((name, value));
+        }
+    };
+    // The star means nothing where credentials are sent.
+    let is_any = cors.origins == Origins::Any && !cors.allows_credentials;
+    if !is_any {
+        // Another origin gets another answer, allowed or not.
+        add(VARY, "Origin");
+    }
+    if !cors.origins.allow(origin) {
+        return lines;
+    }
+    add(ACCESS_CONTROL_ALLOW_ORIGIN, if is_any { "*" } else { origin });
+    if cors.allows_credentials {
+        add(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    }
+    let is_preflight = *head.method == http::Method::OPTIONS && head.fields.get_all("access-control-request-method").next().is_some();
+    if is_preflight {
+        add(ACCESS_CONTROL_ALLOW_METHODS, &cors.methods);
+        let asked = head.fields.get_all("access-control-request-headers").next().and_then(|line| std::str::from_utf8(line).ok());
+        // With credentials the star is only a name: what is asked for is what is allowed.
+        let headers = if cors.headers == "*" && cors.allows_credentials { asked.unwrap_or("") } else { &cors.headers };
+        add(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+        if let Some(seconds) = cors.max_age {
+            add(ACCESS_CONTROL_MAX_AGE, itoa::Buffer::new().format(seconds));
+        }
+    } else {
+        add(ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose);
+    }
+    lines
+}
+
+/// Applies a policy to a map.
+pub fn apply(policy: &ResponsePolicy, head: &RequestHead<'_>, fields: &mut HeaderMap) {
+    let plan = Plan::new(policy, head, |name| fields.contains_key(name));
+    let gone: SmallVec<[HeaderName; 8]> = fields.keys().filter(|name| plan.drops(name)).cloned().collect();
+    gone.iter().for_each(|name| drop(fields.remove(name)));
+    let there: SmallVec<[bool; 8]> = policy.set.iter().map(|field| fields.contains_key(&field.name)).collect();
+    let is_there = |name: &HeaderName| policy.set.iter().position(|field| field.name == *name).is_some_and(|at| there[at]);
+    let mut added = Lines::new();
+    plan.each_added(is_there, |name, value| added.push((name.clone(), value.clone())));
+    for (name, value) in added {
+        fields.append(name, value);
+    }
+}
+
+/// Writes stored lines as the policy leaves them, and what it adds behind them.
+pub fn write_lines<'l>(
+    policy: &ResponsePolicy,
+    head: &RequestHead<'_>,
+    lines: impl Iterator<Item = (&'l [u8], &'l [u8])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    let says = |name: &HeaderName| lines.clone().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str().as_bytes()));
+    let plan = Plan::new(policy, head, says);
+    let mut put = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    };
+    // Few names are ever looked for, so the lines are gone through once for each of them and not hashed.
+    for (name, value) in lines.clone() {
+        let named = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+        let is_replaced = policy.set.iter().any(|field| field.over == Over::Origin && named(&field.name));
+        let is_cors = matches!(&plan.cors, Some((Over::Origin, _))) && CORS.iter().any(named);
+        if !(is_replaced || is_cors || policy.remove.iter().any(named)) {
+            put(name, value);
+        }
+    }
+    plan.each_added(says, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
+}
+
+/// The value of Server-Timing, if this answer is to have it (shared/spec/CLOUDFRONT.md §6).
+pub fn server_timing(
+    policy: &ResponsePolicy,
+    head: &RequestHead<'_>,
+    outcome: Outcome,
+    origin_millis: Option<u64>,
+    now: Timestamp,
+) -> Option<String> {
+    let percent = policy.server_timing?;
+    let is_asked_for = || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
+    // Which ones, nobody can choose and nobody needs to know.
+    let lot = (now.0 ^ u64::from(head.connection.peer.port()).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % 100;
+    if lot >= u64::from(percent) && !is_asked_for() {
+        return None;
+    }
+    let mut out = match outcome {
+        Outcome::Hit => "cdn-cache-hit".to_string(),
+        Outcome::RefreshHit => "cdn-cache-refresh".to_string(),
+        Outcome::Miss | Outcome::Error | Outcome::Redirect => "cdn-cache-miss".to_string(),
+    };
+    if let Some(millis) = origin_millis {
+        out.push_str(&format!(",cdn-upstream-layer;desc=\"Origin\",cdn-upstream-fbl;dur={millis}"));
+    } else if matches!(outcome, Outcome::Hit | Outcome::RefreshHit) {
+        out.push_str(",cdn-hit-layer;desc=\"EDGE\"");
+    }
+    Some(out)
+}
