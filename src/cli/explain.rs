@@ -60,7 +60,7 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let asked = request(args, now).and_then(|request| Ok((request, answer(args, now)?)));
+    let asked = request(args, &site, now).and_then(|request| Ok((request, answer(args, now)?)));
     match asked {
         Ok((request, answer)) => {
             print!("{}", story(&site, &request, answer.as_ref()));
@@ -92,7 +92,7 @@ fn fields(lines: &[String]) -> Result<HeaderMap, String> {
     Ok(fields)
 }
 
-fn request(args: &ExplainArgs, now: Timestamp) -> Result<ViewerRequest, String> {
+fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequest, String> {
     let (scheme, rest) = match args.url.split_once("://") {
         Some(("https", rest)) => (Scheme::Https, rest),
         Some(("http", rest)) => (Scheme::Http, rest),
@@ -109,7 +109,8 @@ fn request(args: &ExplainArgs, now: Timestamp) -> Result<ViewerRequest, String> 
     }
     let fields = fields(&args.headers)?;
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, asker: Asker::Viewer };
+    let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(args.from)));
+    let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, place, asker: Asker::Viewer };
     let mut request = ViewerRequest {
         method: Method::from_bytes(args.method.as_bytes()).map_err(|_| format!("{:?} is no method", args.method))?,
         version: Version::Http11,
@@ -145,8 +146,8 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
     let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
-    let signatures = crate::signature::memory::Memory::default();
-    match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, now: request.arrived_at }) {
+    let (signatures, rates) = (crate::signature::memory::Memory::default(), gate::rate::Buckets::default());
+    match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now: request.arrived_at }) {
         Ok(()) => line("viewer", format!("{}  may ask: {}, {}", head.connection.peer.ip(), head.scheme.as_str(), head.method)),
         Err(refusal) => {
             line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.sentence()));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
 use super::{Making, Text, compile_distribution, compile_keys, compile_policy, compile_tls, credentials};
+use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
@@ -60,6 +61,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let trusted_edges = trusted_edges(main, &mut scope);
     let limits = limits(main);
     let log = log(main, &folder);
+    let geo = geo(main, &folder, &mut scope);
     let mut certificates = Vec::new();
     for root in &mut roots {
         certificates.append(&mut compile_tls::certificates(root, &mut scope));
@@ -98,6 +100,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         log,
         distributions: distributions.into_iter().map(|made| Arc::new(made.distribution)).collect(),
         hosts,
+        geo,
         files: scope.files,
         remarks: scope.remarks,
         behaviors: ordinal,
@@ -166,7 +169,7 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
     all
 }
 
-fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network> {
+pub(super) fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network> {
     let Some(list) = table.strings(key) else { return Vec::new() };
     let mut all = Vec::new();
     for item in list.value {
@@ -469,6 +472,28 @@ fn limits(main: &mut Table<'_>) -> Limits {
     time("drain", &mut limits.drain);
     table.finish();
     limits
+}
+
+// Databases of MaxMind's format; changed files are read anew with the configuration.
+fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Geo> {
+    let mut table = main.table("geo")?;
+    let mut files = Vec::new();
+    let mut span = table.span();
+    for item in table.strings("databases").map(|list| list.value).unwrap_or_default() {
+        let path = super::at(folder, &item.value);
+        scope.files.push(path.clone());
+        match std::fs::read(&path) {
+            Ok(file) => files.push(file),
+            Err(error) => table.problem(&item.span, format!("{}: {error}", path.display()), None),
+        }
+        span = item.span;
+    }
+    if files.is_empty() && !table.has("databases") {
+        table.problem(&span, "no database is named", Some("databases = [\"GeoLite2-City.mmdb\"]".into()));
+    }
+    let geo = Geo::new(files).map_err(|why| table.problem(&span, why, None)).ok();
+    table.finish();
+    geo
 }
 
 fn log(main: &mut Table<'_>, folder: &Path) -> LogSettings {

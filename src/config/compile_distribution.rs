@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::compile::{HostAt, Scope};
+use super::compile::{HostAt, Scope, networks};
 use super::compile_keys;
 use super::compile_policy;
 use super::compile_response;
@@ -20,12 +20,14 @@ use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::{HostPattern, parse_authority};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::secret::Secret;
-use crate::distribution::site::{Distribution, ORIGINS_MAX};
+use crate::distribution::site::{Distribution, Network, ORIGINS_MAX};
+use crate::gate::rate::RateLimit;
 use crate::signature::url::Signers;
 
 /// A distribution, and where its names stand in the file.
@@ -54,6 +56,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let x_cache_name =
         table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
     let purge = purge(&mut table, scope);
+    let geo_restriction = geo_restriction(&mut table);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
@@ -75,9 +78,64 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         error_responses,
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
+        geo_restriction,
         x_cache_name: x_cache_name.into(),
     };
     Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source })
+}
+
+// CloudFront's geographic restriction, for a whole distribution.
+fn geo_restriction(table: &mut Table<'_>) -> Option<GeoRestriction> {
+    let mut one = table.table("geo_restriction")?;
+    let span = one.span();
+    let mut countries = |key: &'static str| {
+        let list = one.strings(key)?;
+        let mut all = Vec::new();
+        for item in list.value {
+            if item.value.len() != 2 || !item.value.bytes().all(|b| b.is_ascii_uppercase()) {
+                one.problem(
+                    &item.span,
+                    format!("{:?} is no country", item.value),
+                    Some("two capitals of ISO 3166-1, such as \"DE\"".into()),
+                );
+            }
+            all.push(item.value);
+        }
+        Some(all)
+    };
+    let made = match (countries("only"), countries("except")) {
+        (Some(list), None) => Some(GeoRestriction::Only(list)),
+        (None, Some(list)) => Some(GeoRestriction::AllBut(list)),
+        _ => {
+            one.problem(
+                &span,
+                "name either the countries that are served or those that are not",
+                Some("only = [\"DE\"] or except = [\"DE\"]".into()),
+            );
+            None
+        }
+    };
+    one.finish();
+    made
+}
+
+// A bucket of tokens for each address.
+fn rate_limit(table: &mut Table<'_>) -> Option<RateLimit> {
+    let mut one = table.table("rate_limit")?;
+    let requests = one.number("requests", 1, 1_000_000);
+    let per = one.duration("per").map_or(std::time::Duration::from_secs(1), |found| found.value);
+    let burst = one.number("burst", 1, 10_000_000).map(|found| found.value);
+    if requests.is_none() && !one.has("requests") {
+        one.missing("requests", "requests = 100");
+    }
+    let requests = requests.map(|found| found.value);
+    let every =
+        requests.and_then(|requests| u64::try_from(per.as_micros()).ok().map(|micros| micros / requests)).filter(|every| *every > 0);
+    if requests.is_some() && every.is_none() {
+        one.problem(&one.span(), "this is more than a request in a microsecond: no limit at all", None);
+    }
+    one.finish();
+    Some(RateLimit { every: every?, burst: burst.or(requests)? })
 }
 
 // The token that the method PURGE needs.
@@ -436,6 +494,9 @@ struct Rules {
     cache_post: Option<PostCaching>,
     slice: Option<u64>,
     signers: Option<Signers>,
+    allow_from: Vec<Network>,
+    deny_from: Vec<Network>,
+    rate_limit: Option<RateLimit>,
 }
 
 impl Default for Rules {
@@ -451,6 +512,9 @@ impl Default for Rules {
             cache_post: None,
             slice: None,
             signers: None,
+            allow_from: Vec::new(),
+            deny_from: Vec::new(),
+            rate_limit: None,
         }
     }
 }
@@ -474,6 +538,9 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         cache_post: cache_post(table, methods),
         slice: slice(table),
         signers: compile_keys::signers(table, scope),
+        allow_from: networks(table, "allow_from"),
+        deny_from: networks(table, "deny_from"),
+        rate_limit: rate_limit(table),
     }
 }
 
@@ -622,6 +689,9 @@ fn assemble(
         cache_post: rules.cache_post,
         slice: rules.slice,
         signers: rules.signers,
+        allow_from: rules.allow_from,
+        deny_from: rules.deny_from,
+        rate_limit: rules.rate_limit,
         derived,
         ordinal: *ordinal,
     };

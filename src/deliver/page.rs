@@ -1,7 +1,7 @@
 //! What a viewer is told when there is no response to deliver: refusals and failures, in a few plain words.
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::about::About;
 use super::{no_cache, value};
@@ -21,6 +21,7 @@ pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
         Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+        Refusal::TooMany { retry_after } => drop(response.fields.insert(RETRY_AFTER, (*retry_after).into())),
         // In CloudFront's words: programs read them.
         Refusal::Unsigned(why) => {
             let (code, message) = why.words();

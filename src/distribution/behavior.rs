@@ -8,6 +8,8 @@ use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use super::secret::Secret;
+use super::site::Network;
+use crate::gate::rate::RateLimit;
 use crate::signature::url::Signers;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).
@@ -69,6 +71,12 @@ pub struct Behavior {
     pub slice: Option<u64>,
     /// Whoever asks must show a signature of one of these keys (CloudFront's trusted key groups).
     pub signers: Option<Signers>,
+    /// Networks whose viewers alone may ask; empty for all.
+    pub allow_from: Vec<Network>,
+    /// Networks whose viewers may not.
+    pub deny_from: Vec<Network>,
+    /// How often one address may ask.
+    pub rate_limit: Option<RateLimit>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of the site, for counters.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
+use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
 use super::origin::{Origin, OriginGroup};
@@ -28,6 +29,8 @@ pub struct Site {
     pub log: LogSettings,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
+    /// Where viewers are; read anew with the configuration.
+    pub geo: Option<Geo>,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
     pub files: Vec<PathBuf>,
     /// Settings that are taken from another field's when absent, and other remarks for the operator.
@@ -188,6 +191,7 @@ pub struct Distribution {
     pub error_responses: Vec<ErrorResponse>,
     /// The response field that names an object's tags.
     pub tag_header: http::HeaderName,
+    pub geo_restriction: Option<GeoRestriction>,
     /// Who may invalidate with the method PURGE; `None` for nobody.
     pub purge: Option<Secret<String>>,
     /// What X-Cache calls us: `foreshore`, or `cloudfront` for readers that look for it.

@@ -5,9 +5,11 @@
 
 use http::HeaderName;
 
+use super::connection::Asker;
 use super::request::{Known, RequestHead};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
+use crate::semantics::device::Device;
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::weight;
 use crate::signature::url::{is_signing_cookie, signs};
@@ -148,12 +150,30 @@ pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> boo
     head.known.has(Known::Authorization) && reaches_origin(behavior, name) && !is_keyed(behavior, name)
 }
 
-/// The CloudFront-* fields that a policy may ask for and this edge can give.
+/// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says under these names is nobody's
+/// word; what an edge says of its viewer is taken.
 pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
+    let connection = head.connection;
+    if connection.asker == Asker::Edge {
+        return head.fields.get_all(name).next().and_then(|line| std::str::from_utf8(line).ok()).map(str::to_string);
+    }
+    if let Some(said) = connection.place.as_ref().and_then(|place| place.field(name)) {
+        return Some(percent_encoding::utf8_percent_encode(said, percent_encoding::CONTROLS).to_string());
+    }
     match name {
         "cloudfront-forwarded-proto" => Some(head.scheme.as_str().to_string()),
-        "cloudfront-viewer-address" => Some(format!("{}:{}", head.connection.peer.ip().to_canonical(), head.connection.peer.port())),
+        "cloudfront-viewer-address" => Some(format!("{}:{}", connection.peer.ip().to_canonical(), connection.peer.port())),
         "cloudfront-viewer-http-version" => Some(head.version.number().to_string()),
+        "cloudfront-viewer-header-count" => Some(head.fields.iter().count().to_string()),
+        "cloudfront-viewer-tls" => {
+            let tls = connection.tls.as_ref()?;
+            let kind = if tls.is_resumed { "sessionResumed" } else { "fullHandshake" };
+            Some(format!("{}:{}:{kind}", tls.version, tls.cipher))
+        }
+        _ if name.starts_with("cloudfront-is-") => {
+            let agent = head.fields.get_all("user-agent").next().unwrap_or_default();
+            Device::of(agent).is(name).map(|is_one| is_one.to_string())
+        }
         _ => None,
     }
 }

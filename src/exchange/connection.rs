@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::distribution::geo::Place;
+
 /// How the viewer reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -47,6 +49,8 @@ pub struct Connection {
     pub local: SocketAddr,
     pub scheme: Scheme,
     pub tls: Option<TlsFacts>,
+    /// Where the viewer is, where there is a database to ask.
+    pub place: Option<Arc<Place>>,
     /// Who is at the other end, as far as proven. Set by `flow` for a request that carries an edge's token.
     pub asker: Asker,
 }
@@ -67,4 +71,6 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     pub version: &'static str,
     pub cipher: &'static str,
+    /// The session was taken up again.
+    pub is_resumed: bool,
 }

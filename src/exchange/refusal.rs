@@ -31,6 +31,14 @@ pub enum Refusal {
     MayNotReplace,
     /// PURGE without the token it needs.
     MayNotPurge,
+    /// The viewer's country is not one that is served (CloudFront's geographic restriction).
+    Country,
+    /// The viewer's address is not one that may ask.
+    Address,
+    /// It asked too often; in so many seconds it may again.
+    TooMany {
+        retry_after: u64,
+    },
     /// A signed URL or signed cookies are needed (CloudFront's trusted key groups).
     Unsigned(Unsigned),
 }
@@ -39,10 +47,18 @@ impl Refusal {
     /// The status the viewer sees.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::UnknownHost | Self::HttpsOnly | Self::Method | Self::BodyOnGet | Self::MayNotReplace | Self::Unsigned(_) => 403,
+            Self::UnknownHost
+            | Self::HttpsOnly
+            | Self::Method
+            | Self::BodyOnGet
+            | Self::MayNotReplace
+            | Self::Unsigned(_)
+            | Self::Country
+            | Self::Address => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::MayNotPurge => 401,
+            Self::TooMany { .. } => 429,
             Self::Misdirected => 421,
             Self::Loop => 508,
             Self::Upgrade => 501,
@@ -68,6 +84,9 @@ impl Refusal {
             Self::Expectation => "The expectation cannot be met.",
             Self::MayNotReplace => "This caller may not invalidate what is cached.",
             Self::MayNotPurge => "Purging needs a token.",
+            Self::Country => "This is not served in your country.",
+            Self::Address => "This is not served to your address.",
+            Self::TooMany { .. } => "Too many requests; try again later.",
             Self::Unsigned(why) => why.words().1,
         }
     }

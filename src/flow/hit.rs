@@ -76,6 +76,8 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         Answer::Whole => Some(Span { start: 0, end: len }),
         Answer::Part(span) => Some(*span),
     };
+    // Whoever has asked too often is told so by the full sentence.
+    gate::spend(&routed, edge.around(running, now)).ok()?;
     stored.live.used();
     Some(Hit {
         stored: Arc::clone(stored),

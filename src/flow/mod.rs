@@ -41,6 +41,8 @@ pub struct Running {
     pub region: Option<Arc<Region>>,
     /// Signatures that were found good under this site's keys.
     pub signatures: crate::signature::memory::Memory,
+    /// Who asked how often of late.
+    pub rates: gate::rate::Buckets,
 }
 
 /// What all cores share.
@@ -105,7 +107,7 @@ impl Edge {
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
             applied: AppliedNumbers::default(),
-            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default() }),
+            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }),
         })
     }
 
@@ -135,7 +137,7 @@ impl Edge {
 
     /// What the gate has to know beside a request.
     pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> gate::Circumstances<'k> {
-        gate::Circumstances { node: &self.node, signatures: &running.signatures, now }
+        gate::Circumstances { node: &self.node, signatures: &running.signatures, rates: &running.rates, now }
     }
 
     /// The disk tier, where there is one.
@@ -208,7 +210,7 @@ impl Edge {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
         let region = Region::for_site(&site, &self.node, before.region.as_ref());
-        self.running.store(Arc::new(Running { site, counts, region, signatures: Default::default() }));
+        self.running.store(Arc::new(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }));
     }
 
     /// Fills under way.

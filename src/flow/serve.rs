@@ -78,7 +78,8 @@ impl Core {
             };
         }
         let mut key = Vec::with_capacity(128);
-        let mut response = match gate::admit(&routed, self.edge.around(&errand.running, errand.request.arrived_at)) {
+        let around = self.edge.around(&errand.running, errand.request.arrived_at);
+        let mut response = match gate::admit(&routed, around).and_then(|()| gate::spend(&routed, around)) {
             Err(refusal) => page::refusal(&refusal, name),
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
             Ok(()) => {

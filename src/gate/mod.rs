@@ -2,11 +2,14 @@
 //!
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
+pub mod rate;
+
 use http::Method;
 
+use self::rate::Buckets;
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
-use crate::distribution::site::{Distribution, Site};
+use crate::distribution::site::{Distribution, Network, Site};
 use crate::exchange::connection::{Asker, Scheme, Version};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
@@ -51,6 +54,8 @@ pub struct Circumstances<'k> {
     pub node: &'k str,
     /// Signatures that were found good.
     pub signatures: &'k Memory,
+    /// Who asked how often of late.
+    pub rates: &'k Buckets,
     pub now: Timestamp,
 }
 
@@ -75,12 +80,43 @@ pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refus
     if head.known.has(Known::CdnLoop) && head.fields.get_all("cdn-loop").any(|line| names_node(line, around.node)) {
         return Err(Refusal::Loop);
     }
-    // An edge has asked its viewer for the signature, and keeps it to itself.
-    match &routed.behavior.signers {
-        Some(signers) if head.connection.asker == Asker::Viewer => {
-            url::judge(head, signers, around.signatures, around.now).map_err(Refusal::Unsigned)
+    // An edge has judged its viewer already.
+    match head.connection.asker {
+        Asker::Viewer => admit_viewer(routed, around),
+        Asker::Edge => Ok(()),
+    }
+}
+
+// From the cheapest to the dearest.
+fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
+    let (connection, behavior) = (routed.head.connection, routed.behavior);
+    let address = connection.peer.ip();
+    let country = connection.place.as_ref().and_then(|place| place.country.as_deref());
+    if let (Some(rule), Some(country)) = (&routed.distribution.geo_restriction, country)
+        && !rule.allows(country)
+    {
+        return Err(Refusal::Country);
+    }
+    let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+    if is_in(&behavior.deny_from) || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from)) {
+        return Err(Refusal::Address);
+    }
+    match &behavior.signers {
+        Some(signers) => url::judge(routed.head, signers, around.signatures, around.now).map_err(Refusal::Unsigned),
+        None => Ok(()),
+    }
+}
+
+/// Counts an admitted request against what its address may ask for: once, when it is sure to be answered here. Who may not ask at
+/// all takes no token.
+pub fn spend(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
+    let (connection, behavior) = (routed.head.connection, routed.behavior);
+    match behavior.rate_limit.filter(|_| connection.asker == Asker::Viewer) {
+        Some(limit) => {
+            let taken = around.rates.take(behavior.ordinal, connection.peer.ip(), limit, around.now);
+            taken.map_err(|retry_after| Refusal::TooMany { retry_after })
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

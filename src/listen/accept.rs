@@ -127,16 +127,18 @@ impl Accepting {
                 Err(_) => return Gauges::add(&self.worker.gauges.timeouts),
             }
         }
+        let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(peer.ip())));
         match speaks {
             Speaks::Http => {
-                let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, asker: Asker::Viewer });
+                let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, place, asker: Asker::Viewer });
                 // Boxed each: a connection is to take the room of what it is, not of the largest it could be.
                 Box::pin(h1::serve(tcp, &self.worker, connection)).await;
             }
             Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local))).await {
                 Ok(Some((stream, facts))) => {
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    let connection = Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), asker: Asker::Viewer });
+                    let connection =
+                        Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), place, asker: Asker::Viewer });
                     if is_h2 {
                         Box::pin(h2::serve(stream, &self.worker, connection)).await;
                     } else {
@@ -161,7 +163,8 @@ impl Accepting {
         };
         let stream = start.into_stream(config).await.ok()?;
         let session = stream.get_ref().1;
-        if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+        let is_resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        if is_resumed {
             Gauges::add(&self.worker.gauges.resumed);
         }
         let version = match session.protocol_version() {
@@ -169,7 +172,7 @@ impl Accepting {
             _ => "TLSv1.2",
         };
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
-        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher };
+        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher, is_resumed };
         Some((stream, facts))
     }
 }

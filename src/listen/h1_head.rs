@@ -214,7 +214,7 @@ mod tests {
 
     fn connection() -> Connection {
         let at = "127.0.0.1:1".parse().unwrap();
-        Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: crate::exchange::connection::Asker::Viewer }
+        Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: crate::exchange::connection::Asker::Viewer }
     }
 
     fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {

@@ -102,7 +102,9 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
     let mut fields = HeaderMap::with_capacity(16);
     asked.head().fields.for_each(|name, value| {
         let is_ours = OWN.contains(name) || [crate::region::EDGE, crate::region::EDGE_TOKEN].contains(name);
-        if !is_ours && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
+        // Only we say what CloudFront's fields say.
+        let is_claimed = name.as_str().starts_with("cloudfront-");
+        if !is_ours && !is_claimed && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
             fields.append(name.clone(), value.clone());
         }
     });

@@ -53,7 +53,7 @@ impl Stage {
             edge,
             plain: (0..OBJECTS).map(|at| head(at, "")).collect(),
             browser: (0..OBJECTS).map(|at| head(at, more)).collect(),
-            connection: Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer },
+            connection: Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer },
             limits: Limits::default(),
         }
     }

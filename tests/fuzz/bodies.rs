@@ -83,7 +83,7 @@ fn splits_agree(data: &[u8]) {
 
 fn our_requests(data: &[u8]) -> Vec<Read> {
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer };
+    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
     let limits = Limits::default();
     let mut rest = BytesMut::from(data);
     let mut read = Vec::new();

@@ -97,7 +97,7 @@ fn a_hit_allocates_nothing() {
     edge.store.reserve(stored.weight(1024)).unwrap();
     edge.store.insert(&stored);
     let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer };
+    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
     let limits = Limits::default();
     let (mut key, mut out, mut block) = (Vec::with_capacity(256), Vec::with_capacity(8192), Vec::with_capacity(1024));
     for (what, request) in [("plain", PLAIN), ("browser", BROWSER), ("range", RANGE), ("304", UNCHANGED)] {

@@ -1,8 +1,9 @@
 //! Response headers policies, CORS, places, lists of addresses and rates: as viewers meet them, on misses and on hits.
 
-use super::support::Edge;
+use super::support::mmdb;
 use super::support::origin::{Origin, answer};
 use super::support::viewer::{Seen, request};
+use super::support::{Edge, eventually};
 
 const POLICY: &str = "[response_headers_policy.web]\nremove = [\"X-Powered-By\", \"ETag\"]\n\
     cors = { allow_origins = [\"https://*.example.com\", \"https://exact.test\"], allow_methods = [\"GET\", \"HEAD\"], allow_headers = [\"X-Tenant\"], expose_headers = [\"ETag\"], max_age = \"10m\" }\n\
@@ -89,4 +90,68 @@ fn managed_policies_and_server_timing() {
         edge.get_with("/b", &["Pragma: server-timing"]).field("server-timing").as_deref(),
         Some("cdn-cache-hit,cdn-hit-layer;desc=\"EDGE\"")
     );
+}
+
+#[test]
+fn who_is_where_decides_and_is_told_to_the_origin() {
+    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600", format!("{asked:?}").as_bytes()));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let database = folder.path().join("places.mmdb");
+    std::fs::write(&database, mmdb::example("DE")).unwrap();
+    let more = "[geo]\ndatabases = [\"places.mmdb\"]\n[cache_policy.by_country]\nkey = { headers = [\"CloudFront-Viewer-Country\", \"CloudFront-Is-Mobile-Viewer\"] }\n\
+        [origin_request_policy.city]\nheaders = [\"CloudFront-Viewer-City\", \"CloudFront-Viewer-ASN\", \"CloudFront-Viewer-Time-Zone\", \"CloudFront-Viewer-Postal-Code\"]\n";
+    let text = super::support::edge::plain(origin.address, more)
+        .replace("hosts = [\"*\"]", "hosts = [\"*\"]\ngeo_restriction = { except = [\"SE\"] }")
+        + "cache_policy = \"by_country\"\norigin_request_policy = \"city\"\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    // What a viewer claims is nobody's word.
+    let seen = edge.get_with("/a", &["CloudFront-Viewer-Country: FR", "CloudFront-Viewer-Postal-Code: 1"]);
+    assert_eq!((seen.status, seen.cache()), (200, "Miss".into()));
+    let asked = &origin.seen()[0];
+    for (name, value) in [
+        ("cloudfront-viewer-country", Some("DE")),
+        ("cloudfront-viewer-city", Some("L%C3%BCbeck")),
+        ("cloudfront-viewer-asn", Some("64496")),
+        ("cloudfront-viewer-time-zone", Some("Europe/Berlin")),
+        ("cloudfront-is-mobile-viewer", Some("false")),
+        ("cloudfront-viewer-postal-code", None),
+    ] {
+        assert_eq!(asked.field(name).as_deref(), value, "{name}");
+    }
+    assert_eq!(edge.get("/a").cache(), "Hit");
+    assert_eq!(edge.get_with("/a", &["User-Agent: iPhone Mobile"]).cache(), "Miss", "phones have a page of their own");
+    // explain says the same, of addresses that nobody here has.
+    let explain = |from: &str| {
+        let (_, told, _) =
+            super::support::edge::command(edge.path(), &["explain", "--config", "edge.toml", "--from", from, "http://h.test/a"]);
+        told
+    };
+    assert!(explain("198.51.100.7").contains("refused: 403 This is not served in your country."));
+    assert!(explain("203.0.113.1").contains("may ask"), "whoever is unknown is served");
+    // The database changes, and so does the country of whoever connects from then on.
+    std::fs::write(&database, mmdb::example("SE")).unwrap();
+    eventually("the new database is in force", || edge.get("/a").status == 403);
+}
+
+#[test]
+fn addresses_and_rates_are_limited() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let lists = "[[distribution.behavior]]\npath = \"/denied/*\"\norigin = \"o\"\ndeny_from = [\"127.0.0.0/8\"]\n\
+        [[distribution.behavior]]\npath = \"/others/*\"\norigin = \"o\"\nallow_from = [\"192.0.2.0/24\"]\n\
+        [[distribution.behavior]]\npath = \"/ours/*\"\norigin = \"o\"\nallow_from = [\"127.0.0.1\"]\ndeny_from = [\"192.0.2.0/24\"]\n\
+        [[distribution.behavior]]\npath = \"/slow/*\"\norigin = \"o\"\nrate_limit = { requests = 1, per = \"1h\", burst = 3 }\n";
+    let text = super::support::edge::plain(origin.address, "")
+        .replace("[[distribution.behavior]]\npath = \"*\"", &format!("{lists}[[distribution.behavior]]\npath = \"*\""));
+    let edge = Edge::start(&text);
+    for (path, status) in [("/denied/a", 403), ("/others/a", 403), ("/ours/a", 200), ("/a", 200)] {
+        assert_eq!(edge.get(path).status, status, "{path}");
+    }
+    // Hits count as misses do.
+    let statuses: Vec<u16> = (0..5).map(|_| edge.get("/slow/a").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    let refused = edge.get("/slow/b");
+    let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    assert_eq!(edge.get("/a").status, 200, "elsewhere nothing is counted");
 }

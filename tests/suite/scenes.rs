@@ -141,7 +141,7 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
         target: question.target.clone(),
         spelled: None,
         fields: question.fields.clone(),
-        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: now,
         arrived_number: number,
         interim: None,

@@ -52,7 +52,7 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
         target: rest[cut..].into(),
         spelled: None,
         fields,
-        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: NOW,
         arrived_number: LogNumber(0),
         interim: None,

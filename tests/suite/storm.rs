@@ -162,7 +162,7 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
         target: path.into(),
         spelled: None,
         fields,
-        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: edge.clock.now(),
         arrived_number: edge.invalidations.head(),
         interim: None,

@@ -202,7 +202,7 @@ mod tests {
 
     fn read(fields: &[(&str, &str)]) -> Result<String, NoHead> {
         let at = "127.0.0.1:1".parse().unwrap();
-        let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, asker: Asker::Viewer };
+        let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, place: None, asker: Asker::Viewer };
         let (list, mut cookies) = (list(fields), Vec::new());
         let parts = Parts::read(&list, &mut cookies)?;
         let method = parts.method()?;

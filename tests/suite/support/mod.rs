@@ -2,6 +2,7 @@
 
 pub mod edge;
 pub mod frames;
+pub mod mmdb;
 pub mod origin;
 pub mod viewer;
 

@@ -1,0 +1,110 @@
+//! How often one address may ask: a bucket of tokens for each, bounded in number. Time is passed in.
+//!
+//! A bucket is one number, the moment at which it will be full again (the generic cell rate algorithm): asking moves it on by
+//! one request's worth, and is refused where that would lie further ahead than the burst allows.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+
+use crate::semantics::time::Timestamp;
+
+/// How often, for how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Microseconds in which one request is earned.
+    pub every: u64,
+    /// Requests that may come at once.
+    pub burst: u64,
+}
+
+const SHARDS: usize = 16;
+/// Addresses remembered in each half of a shard.
+const EACH: usize = 4096;
+
+type Table = HashMap<(usize, IpAddr), u64, foldhash::fast::RandomState>;
+
+/// The buckets, of all behaviors and addresses.
+#[derive(Default)]
+pub struct Buckets {
+    shards: [Mutex<(Table, Table)>; SHARDS],
+}
+
+// A network is one asker: whoever has one address of IPv6 has them all.
+fn asker(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+impl Buckets {
+    /// Takes a token; the error says after how many seconds there is one.
+    pub fn take(&self, behavior: usize, address: IpAddr, limit: RateLimit, now: Timestamp) -> Result<(), u64> {
+        let key = (behavior, asker(address));
+        let now = now.0 * 1000;
+        let place = match key.1 {
+            IpAddr::V4(v4) => u32::from(v4) as usize,
+            IpAddr::V6(v6) => (u128::from(v6) >> 64) as usize,
+        };
+        let mut shard = self.shards[place.wrapping_mul(0x9e37_79b9) >> 8 & (SHARDS - 1)].lock();
+        let (young, old) = &mut *shard;
+        let full_at = young.get(&key).or_else(|| old.get(&key)).copied().unwrap_or(0).max(now);
+        let after = full_at + limit.every;
+        if after > now + limit.every * limit.burst {
+            return Err((after - now - limit.every * limit.burst).div_ceil(1_000_000).max(1));
+        }
+        if young.len() >= EACH && !young.contains_key(&key) {
+            // Who did not ask for so long has a full bucket anyway.
+            *old = std::mem::take(young);
+        }
+        young.insert(key, after);
+        Ok(())
+    }
+
+    /// How many addresses are remembered.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock()).map(|shard| shard.0.len() + shard.1.len()).sum()
+    }
+
+    /// True if none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: RateLimit = RateLimit { every: 100_000, burst: 5 };
+
+    #[test]
+    fn a_burst_and_then_one_by_one() {
+        let buckets = Buckets::default();
+        let ip = "192.0.2.1".parse().unwrap();
+        let take = |millis: u64| buckets.take(0, ip, TEN, Timestamp(1_000_000 + millis));
+        assert!((0..5).all(|_| take(0).is_ok()));
+        assert_eq!(take(0), Err(1));
+        assert_eq!(take(99), Err(1));
+        assert_eq!((take(100), take(100)), (Ok(()), Err(1)));
+        assert!((0..5).all(|_| take(10_000).is_ok()) && take(10_000).is_err(), "no more than a burst is saved up");
+        assert!(buckets.take(1, ip, TEN, Timestamp(1_010_000)).is_ok(), "another behavior counts for itself");
+        let slow = RateLimit { every: 60_000_000, burst: 1 };
+        assert!(buckets.take(2, ip, slow, Timestamp(0)).is_ok());
+        assert_eq!(buckets.take(2, ip, slow, Timestamp(1000)), Err(59));
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_asker_and_nothing_grows_without_end() {
+        let buckets = Buckets::default();
+        let one = RateLimit { every: 1_000_000, burst: 1 };
+        assert!(buckets.take(0, "2001:db8::1".parse().unwrap(), one, Timestamp(0)).is_ok());
+        assert!(buckets.take(0, "2001:db8::2".parse().unwrap(), one, Timestamp(0)).is_err());
+        for n in 0..500_000u32 {
+            let _ = buckets.take(0, IpAddr::V4(n.into()), one, Timestamp(0));
+        }
+        assert!(buckets.len() <= SHARDS * 2 * EACH, "{}", buckets.len());
+    }
+}
