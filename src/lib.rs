@@ -29,5 +29,6 @@ pub mod signature;
 
 // The operator's side.
 pub mod cli;
+pub mod cloudfront;
 pub mod config;
 pub mod control;

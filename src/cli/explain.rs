@@ -112,6 +112,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
     let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(args.from)));
     let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, place, asker: Asker::Viewer };
     let mut request = ViewerRequest {
+        id: Default::default(),
         method: Method::from_bytes(args.method.as_bytes()).map_err(|_| format!("{:?} is no method", args.method))?,
         version: Version::Http11,
         scheme,

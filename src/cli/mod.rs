@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod door;
 mod explain;
+mod migrate;
 mod purge;
 mod run;
 mod sign;
@@ -56,6 +57,17 @@ enum Command {
         Signatures are over SHA-256 (Hash-Algorithm=SHA256); those over SHA-1 of older signers are taken too."
     )]
     Sign(sign::SignCommand),
+    /// Write a configuration from another system's description.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Example:\n  aws cloudfront get-distribution-config --id E1234 > e1234.json\n  aws cloudfront get-cache-policy --id … > policy.json\n  \
+        foreshore import cloudfront e1234.json policy.json --out e1234.toml\n\nWhatever cannot be carried over is listed; a behavior that wants \
+        signatures stays closed until its keys are there."
+    )]
+    Import(migrate::ImportCommand),
+    /// Describe a distribution in another system's words.
+    #[command(subcommand)]
+    Export(migrate::ExportCommand),
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -103,6 +115,8 @@ pub fn main() -> ExitCode {
         Some(Command::Purge(args)) => purge::purge(&args),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
+        Some(Command::Import(command)) => migrate::run_import(&command),
+        Some(Command::Export(command)) => migrate::run_export(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
     }
 }

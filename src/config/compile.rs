@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
 use super::{Making, Text, compile_distribution, compile_keys, compile_policy, compile_tls, credentials};
+use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
 use crate::distribution::site::{
-    AccessKey, Admin, DiskSettings, Listen, LogSettings, Network, Site, StoreSettings, TlsPolicy, Transport, Unsigned,
+    AccessKey, Admin, Cookies, DiskSettings, Listen, LogSettings, Network, Site, StandardLog, StoreSettings, TlsPolicy, Transport, Unsigned,
 };
 use crate::semantics::time::Timestamp;
 use crate::signature::sigv4::Credentials;
@@ -28,6 +29,7 @@ pub struct Scope<'s> {
     pub remarks: Vec<String>,
     pub policies: compile_policy::Policies,
     pub keys: compile_keys::Keys,
+    pub pop: String,
 }
 
 impl Scope<'_> {
@@ -48,11 +50,15 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         remarks: Vec::new(),
         policies: compile_policy::Policies::default(),
         keys: compile_keys::Keys::default(),
+        pop: "LOC1-C1".into(),
     };
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
     let _ = main.strings("include");
     let data = main.string("data").map_or_else(|| super::at(&folder, "../.foreshore"), |found| super::at(&folder, found.value));
+    if let Some(found) = main.parsed("pop", parse_pop) {
+        scope.pop = found.value;
+    }
     let listen = listen(main);
     let admin = admin(main, &mut scope);
     let store = store(main, &data, &mut scope);
@@ -60,7 +66,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let region = region(main, &mut scope);
     let trusted_edges = trusted_edges(main, &mut scope);
     let limits = limits(main);
-    let log = log(main, &folder);
+    let (log, standard_log) = log(main, &folder);
     let geo = geo(main, &folder, &mut scope);
     let mut certificates = Vec::new();
     for root in &mut roots {
@@ -98,8 +104,10 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         trusted_edges,
         limits,
         log,
+        standard_log,
         distributions: distributions.into_iter().map(|made| Arc::new(made.distribution)).collect(),
         hosts,
+        pop: scope.pop,
         geo,
         files: scope.files,
         remarks: scope.remarks,
@@ -496,15 +504,25 @@ fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Geo
     geo
 }
 
-fn log(main: &mut Table<'_>, folder: &Path) -> LogSettings {
-    let Some(mut table) = main.table("log") else { return LogSettings::Stdout };
+fn log(main: &mut Table<'_>, folder: &Path) -> (LogSettings, Option<StandardLog>) {
+    let Some(mut table) = main.table("log") else { return (LogSettings::Stdout, None) };
     let access = table.string("access");
+    let standard = table.table("standard").and_then(|mut one| {
+        let path = one.string("folder");
+        if path.is_none() {
+            one.missing("folder", "folder = \"logs\"");
+        }
+        let cookies = one.word("cookies", &[("include", Cookies::Included), ("omit", Cookies::Omitted)]);
+        one.finish();
+        Some(StandardLog { folder: super::at(folder, path?.value), cookies: cookies.map_or(Cookies::Omitted, |found| found.value) })
+    });
     table.finish();
-    match access.map(|found| found.value).as_deref() {
+    let access = match access.map(|found| found.value).as_deref() {
         None | Some("stdout") => LogSettings::Stdout,
         Some("off") => LogSettings::Off,
         Some(path) => LogSettings::File(super::at(folder, path)),
-    }
+    };
+    (access, standard)
 }
 
 /// Names known for a kind of thing, for suggestions.

@@ -20,6 +20,7 @@ use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::face::{CloudFront, Face};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::{HostPattern, parse_authority};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
@@ -53,8 +54,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         }
     });
     let tag_header = table.parsed("tag_header", |name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into()));
-    let x_cache_name =
-        table.word("x_cache", &[("foreshore", "foreshore"), ("cloudfront", "cloudfront")]).map_or("foreshore", |found| found.value);
+    let (x_cache, compat) = (table.word("x_cache", &FACES), table.word("compat", &FACES));
     let purge = purge(&mut table, scope);
     let geo_restriction = geo_restriction(&mut table);
     let origins = origins(&mut table, scope);
@@ -68,9 +68,12 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let span = table.span();
     table.finish();
     let id = id?;
+    let compat = compat.map_or("foreshore", |found| found.value);
+    let name = x_cache.map_or(compat, |found| found.value);
+    let face = Face { name: name.into(), cloudfront: (compat == "cloudfront").then(|| cloudfront(&id.value, &scope.pop)) };
     let distribution = Distribution {
         id: id.value,
-        hosts: hosts.iter().map(|host| format!("{:?}", host.value)).collect(),
+        hosts: hosts.iter().map(|host| host.value.to_string()).collect(),
         default_root_object: default_root_object.map(|found| found.value),
         origins: origins.into_iter().map(|(_, origin)| Arc::new(origin)).collect(),
         groups,
@@ -79,9 +82,17 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
         geo_restriction,
-        x_cache_name: x_cache_name.into(),
+        face,
     };
     Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source })
+}
+
+const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cloudfront")];
+
+// The host in Via is made of the distribution's id, so that it is the same on every edge.
+fn cloudfront(id: &str, pop: &str) -> CloudFront {
+    let host = &crate::signature::sigv4::sha256(id.as_bytes())[..32];
+    CloudFront { via: format!("1.1 {host}.cloudfront.net (CloudFront)"), pop: pop.to_string() }
 }
 
 // CloudFront's geographic restriction, for a whole distribution.

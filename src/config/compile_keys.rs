@@ -87,7 +87,7 @@ pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Signers> {
     if listed.value.is_empty() {
         table.problem(&listed.span, "no key group is named: nobody could ever sign", Some("leave it out for open access".into()));
     }
-    Some(Signers { keys })
+    Some(Signers { groups: listed.value.into_iter().map(|item| item.value).collect(), keys })
 }
 
 /// Reads `access_control` of an origin (CloudFront's origin access control).

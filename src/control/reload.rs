@@ -23,6 +23,7 @@ impl Control {
                     outcome.needs_restart = needs_restart(&self.started_with, &loaded.site);
                     self.tls.store(Arc::new(Some(tls)));
                     self.access_log.retarget(&loaded.site.log);
+                    self.access_log.retarget_standard(loaded.site.standard_log.as_ref());
                     self.edge.install(loaded.site);
                     outcome.ok = true;
                 }

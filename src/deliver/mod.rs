@@ -5,6 +5,7 @@
 
 pub mod about;
 pub mod answer;
+pub mod face;
 pub mod page;
 pub mod policy;
 

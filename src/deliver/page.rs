@@ -6,18 +6,20 @@ use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENT
 use super::about::About;
 use super::{no_cache, value};
 use crate::body::Body;
+use crate::distribution::face::Face;
 use crate::exchange::failure::Failure;
 use crate::exchange::refusal::Refusal;
+use crate::exchange::request::RequestId;
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::verdict::{Outcome, Reason};
 
 /// The answer to a viewer who may not.
-pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
+pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse {
     let outcome = match refusal {
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, name, None);
+    let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, (face, id), None);
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
         Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
@@ -36,7 +38,7 @@ pub fn refusal(refusal: &Refusal, name: &str) -> ViewerResponse {
 }
 
 /// The answer when nobody could be asked with success. The reason goes into fields and log, as a word.
-pub fn failure(failure: Failure, name: &str) -> ViewerResponse {
+pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
     let sentence = match status {
         502 => "The origin could not be reached or gave no valid answer.",
@@ -46,26 +48,34 @@ pub fn failure(failure: Failure, name: &str) -> ViewerResponse {
         413 => "The request body is larger than allowed.",
         _ => "The edge could not answer this request.",
     };
-    let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, name, Some(&failure));
+    let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, (face, id), Some(&failure));
     response.failure = Some(failure);
     response
 }
 
 /// What a purge came to.
-pub fn purged(id: &str, number: u64, name: &str) -> ViewerResponse {
-    let mut response = plain(200, "", Outcome::Miss, Reason::Refused, name, None);
+pub fn purged(id: &str, number: u64) -> ViewerResponse {
+    let mut response = plain(200, "", Outcome::Miss, Reason::Refused, (&Face::default(), RequestId::default()), None);
     response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"Completed\"}}\n").into());
     response
 }
 
-fn plain(status: u16, sentence: &str, outcome: Outcome, reason: Reason, name: &str, failure: Option<&Failure>) -> ViewerResponse {
+fn plain(
+    status: u16,
+    sentence: &str,
+    outcome: Outcome,
+    reason: Reason,
+    (face, id): (&Face, RequestId),
+    failure: Option<&Failure>,
+) -> ViewerResponse {
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let verdict = no_cache(outcome, reason);
-    About { verdict, name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }.write(&mut fields);
+    About { verdict, name: &face.name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }.write(&mut fields);
     let word = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
-    let body = Body::Bytes(format!("{status} {word}\n{sentence}\n").into());
+    let page = super::face::error_page(face, id, status, sentence, &mut fields);
+    let body = Body::Bytes(page.unwrap_or_else(|| format!("{status} {word}\n{sentence}\n")).into());
     ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None }
 }

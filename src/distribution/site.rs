@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
+use super::face::Face;
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
@@ -27,8 +28,11 @@ pub struct Site {
     pub trusted_edges: Vec<TrustedEdge>,
     pub limits: Limits,
     pub log: LogSettings,
+    pub standard_log: Option<StandardLog>,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
+    /// What this place is called: `FRA56-C1`.
+    pub pop: String,
     /// Where viewers are; read anew with the configuration.
     pub geo: Option<Geo>,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
@@ -178,6 +182,20 @@ pub enum LogSettings {
     File(PathBuf),
 }
 
+/// CloudFront's standard log, where it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandardLog {
+    pub folder: PathBuf,
+    pub cookies: Cookies,
+}
+
+/// Whether a log tells viewers' cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cookies {
+    Included,
+    Omitted,
+}
+
 /// What is served under some host names.
 #[derive(Debug)]
 pub struct Distribution {
@@ -194,8 +212,7 @@ pub struct Distribution {
     pub geo_restriction: Option<GeoRestriction>,
     /// Who may invalidate with the method PURGE; `None` for nobody.
     pub purge: Option<Secret<String>>,
-    /// What X-Cache calls us: `foreshore`, or `cloudfront` for readers that look for it.
-    pub x_cache_name: String,
+    pub face: Face,
 }
 
 impl Distribution {

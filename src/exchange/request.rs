@@ -162,9 +162,43 @@ fn classify(name: &str) -> Option<Known> {
     }
 }
 
+/// What a request is called, in `X-Amz-Cf-Id` and in logs: 56 characters that no other request has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestId(pub u64);
+
+impl RequestId {
+    /// Writes its 56 characters, in CloudFront's form: forty octets in base64 for URLs.
+    pub fn write(self, out: &mut Vec<u8>) {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut state = self.0;
+        let mut bits = 0;
+        for at in 0..54u32 {
+            if at % 10 == 0 {
+                // SplitMix64: every number leads to another sequence.
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                bits = state;
+                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                bits ^= bits >> 31;
+            }
+            out.push(LETTERS[(bits & 63) as usize]);
+            bits >>= 6;
+        }
+        out.extend_from_slice(b"==");
+    }
+
+    /// The same as text.
+    pub fn text(self) -> String {
+        let mut out = Vec::with_capacity(56);
+        self.write(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
 /// A request head, borrowed.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'r> {
+    pub id: RequestId,
     pub method: &'r Method,
     pub version: Version,
     pub scheme: Scheme,
@@ -192,6 +226,7 @@ pub fn split_target(target: &str) -> (&str, Option<&str>) {
 
 /// A request that owns what it says. Its body travels beside it: many may share the head, one reads the body.
 pub struct ViewerRequest {
+    pub id: RequestId,
     pub method: Method,
     pub version: Version,
     pub scheme: Scheme,
@@ -215,6 +250,7 @@ impl ViewerRequest {
         let fields = Fields::Map(&self.fields);
         let host = crate::distribution::host::parse_authority(&self.authority).map_or("", |a| a.host);
         RequestHead {
+            id: self.id,
             method: &self.method,
             version: self.version,
             scheme: self.scheme,
@@ -248,6 +284,7 @@ impl ViewerRequest {
             None => head.path.to_string(),
         };
         Self {
+            id: head.id,
             method: head.method.clone(),
             version: head.version,
             scheme: head.scheme,

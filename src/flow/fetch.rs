@@ -202,7 +202,7 @@ impl Core {
 fn not_kept(asked: &Asked<'_>, why: NotKept, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
     let verdict = Verdict { outcome, reason: Reason::NotKept(why), collapsed: false, stored: false };
-    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.x_cache_name)
+    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.face.name)
 }
 
 fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {

@@ -10,7 +10,8 @@ use crate::cache::ask::{self, Asked, Wanted};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::answer::{self, Answer};
-use crate::deliver::policy;
+use crate::deliver::{face, policy};
+use crate::distribution::face::Face;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::exchange::path::has_needless_escape;
 use crate::exchange::request::{Known, RequestHead};
@@ -33,7 +34,7 @@ pub struct Hit<'s> {
     pub behavior: usize,
     pub distribution: &'s str,
     pub pattern: &'s str,
-    name: &'s str,
+    face: &'s Face,
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
 }
@@ -86,7 +87,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         behavior: routed.behavior.ordinal,
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
-        name: &routed.distribution.x_cache_name,
+        face: &routed.distribution.face,
         policy: routed.behavior.response.as_deref(),
         head,
     })
@@ -140,7 +141,8 @@ impl Hit<'_> {
         out.extend_from_slice(digits.format(age).as_bytes());
         out.extend_from_slice(b"\r\n");
         let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
-        About { verdict: HIT, name: self.name, ttl, status: None, detail: None }.write_lines(out);
+        About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }.write_lines(out);
+        face::write_lines(self.face, self.head.id, out);
         if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, now)) {
             out.extend_from_slice(b"Server-Timing: ");
             out.extend_from_slice(timing.as_bytes());

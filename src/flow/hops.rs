@@ -7,6 +7,7 @@ use super::serve::Errand;
 use crate::body::{Body, collect};
 use crate::cache::arrival::show_vary;
 use crate::cache::ask::{Asked, Wanted};
+use crate::deliver::face;
 use crate::distribution::origin::OriginKind;
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::Failure;
@@ -37,6 +38,7 @@ impl Core {
     ) -> Result<Reply, Failure> {
         let mut reply = self.walk_the_hops(errand, asked, asking, body).await?;
         show_vary(asked, &mut reply.fields);
+        face::set_via(&asked.routed.distribution.face, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
         errand.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
         Ok(reply)

@@ -14,7 +14,6 @@ use crate::store::log::{Record, new_id};
 impl Core {
     /// Purges what a request names. In effect, and on the disk, when this returns.
     pub(super) async fn purge(self: &Arc<Self>, routed: &Routed<'_>) -> ViewerResponse {
-        let name = &routed.distribution.x_cache_name;
         let matcher = match routed.head.path.strip_suffix('*') {
             Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes())),
             _ => {
@@ -29,10 +28,11 @@ impl Core {
         let severity = if is_soft { Severity::Soft } else { Severity::Hard };
         let record = Record::new(new_id(), routed.distribution.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
         match self.edge.accept(record).await {
-            Ok(record) => page::purged(&record.id, record.number, name),
+            Ok(record) => page::purged(&record.id, record.number),
             Err(error) => {
                 tracing::error!(%error, "a purge could not be written down");
-                page::failure(Failure::new(FailureKind::Storage, "the invalidation log could not be written"), name)
+                let failure = Failure::new(FailureKind::Storage, "the invalidation log could not be written");
+                page::failure(failure, &routed.distribution.face, routed.head.id)
             }
         }
     }

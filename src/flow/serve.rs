@@ -16,6 +16,7 @@ use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::distribution::behavior::Unauthorised;
+use crate::distribution::face::Face;
 use crate::exchange::connection::{Asker, Connection};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::LogNumber;
@@ -68,20 +69,20 @@ impl Core {
         let site = &*errand.running.site;
         let routed = match gate::route(site, &head) {
             Ok(routed) => routed,
-            Err(refusal) => return page::refusal(&refusal, "foreshore"),
+            Err(refusal) => return page::refusal(&refusal, &Face::default(), head.id),
         };
-        let name = &routed.distribution.x_cache_name;
+        let face = &routed.distribution.face;
         if let Some(may) = gate::purges(&routed) {
             return match may {
                 Ok(()) => self.purge(&routed).await,
-                Err(refusal) => page::refusal(&refusal, name),
+                Err(refusal) => page::refusal(&refusal, face, head.id),
             };
         }
         let mut key = Vec::with_capacity(128);
         let around = self.edge.around(&errand.running, errand.request.arrived_at);
         let mut response = match gate::admit(&routed, around).and_then(|()| gate::spend(&routed, around)) {
-            Err(refusal) => page::refusal(&refusal, name),
-            Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, name),
+            Err(refusal) => page::refusal(&refusal, face, head.id),
+            Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, face, head.id),
             Ok(()) => {
                 ask::write_key(&mut key, &routed);
                 let mut wants = ask::wants(&routed);
@@ -108,6 +109,7 @@ impl Core {
             }
         };
         response.behavior = Some(routed.behavior.ordinal);
+        deliver::face::dress(face, head.id, &mut response.fields);
         // An edge applies it for its own viewers.
         if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
             deliver::policy::apply(policy, &head, &mut response.fields);
@@ -124,10 +126,10 @@ impl Core {
 
     // Asks, or replaces what is stored if the viewer may have that.
     async fn answer(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
-        let name = &asked.routed.distribution.x_cache_name;
+        let face = &asked.routed.distribution.face;
         let replaces = gate::replaces(&asked.routed);
         let came = match replaces {
-            Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, name),
+            Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, face, asked.head().id),
             // Alone: a fetch under way may have begun before the change that the caller knows of.
             Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => {
                 self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
@@ -137,7 +139,7 @@ impl Core {
                 None => self.travel(errand, asked, body).await,
             },
         };
-        let mut response = came.unwrap_or_else(|failure| page::failure(failure, name));
+        let mut response = came.unwrap_or_else(|failure| page::failure(failure, face, asked.head().id));
         if replaces == Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) {
             response.fields.append(http::header::WARNING, http::HeaderValue::from_static(NOT_ALLOWED));
         }
@@ -171,6 +173,7 @@ impl Core {
         }
         let method = if own.method == Method::HEAD { Method::HEAD } else { Method::GET };
         let request = ViewerRequest {
+            id: own.id,
             method,
             version: own.version,
             scheme: own.scheme,
@@ -191,7 +194,7 @@ impl Core {
         let page = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
         let mut response = Box::pin(self.travel(&errand, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
-        let name = &asked.routed.distribution.x_cache_name;
+        let name = &asked.routed.distribution.face.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
         response.fields.insert(deliver::X_CACHE, deliver::value(format!("{} from {name}", Outcome::Error.word())));
@@ -244,7 +247,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<ViewerResponse, Failure> {
         stored.live.used();
-        let name = &asked.routed.distribution.x_cache_name;
+        let name = &asked.routed.distribution.face.name;
         deliver::from_stored(asked.head(), stored, verdict, name, now)
             .ok_or_else(|| Failure::new(FailureKind::Internal, "the stored response can no longer be read from its start"))
     }
@@ -272,7 +275,7 @@ impl Core {
             return self.open(asked, &stored, verdict(Outcome::Hit, Reason::StaleIfError), self.edge.clock.now());
         }
         let reply = came?;
-        let name = &asked.routed.distribution.x_cache_name;
+        let name = &asked.routed.distribution.face.name;
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = written::matchers(asked, status, &reply.fields);

@@ -152,7 +152,7 @@ impl Core {
         let age = first.age(now) / 1000;
         fields.insert(http::header::AGE, age.into());
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
-        About { verdict: told, name: &asked.routed.distribution.x_cache_name, ttl, status: Some(206), detail: None }.write(&mut fields);
+        About { verdict: told, name: &asked.routed.distribution.face.name, ttl, status: Some(206), detail: None }.write(&mut fields);
         if *head.method == http::Method::HEAD {
             fields.insert(http::header::CONTENT_LENGTH, span.map_or(0, |span| span.len()).into());
             return Ok(ViewerResponse {
@@ -210,7 +210,7 @@ impl Core {
                 }
                 Waited::End(FillEnd::Failed(failure)) => return Err(failure),
                 Waited::Yours(why, reply) => {
-                    let name = &asked.routed.distribution.x_cache_name;
+                    let name = &asked.routed.distribution.face.name;
                     let told = verdict(if reply.status >= 400 { Outcome::Error } else { Outcome::Miss }, Reason::NotKept(why));
                     return Ok(Came::Other(Box::new(deliver::from_reply(asked.head(), *reply, told, name))));
                 }

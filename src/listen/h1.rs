@@ -272,11 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut method = Method::GET;
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
-        let head = match h1_head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
+        let mut head = match h1_head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
             Ok(head) => head,
             Err(NoHead::Refused(status)) => return Step::Refused(status),
             Err(NoHead::Partial) => return Step::Refused(400),
         };
+        head.request.id = self.worker.next_id();
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
             Some(hit) => answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some()),
@@ -332,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             return Next::Close;
         }
         let began = Instant::now();
-        let facts = Facts::of(&request);
+        let facts = Facts::of(&request, self.worker);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
         let to = To {

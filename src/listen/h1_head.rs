@@ -12,7 +12,7 @@ use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Scheme, Version};
 use crate::exchange::path::is_safe_path;
-use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, split_target};
+use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::{members, parse_digits};
 
 /// Room for this many fields on the stack; the configured limit may be lower.
@@ -118,7 +118,20 @@ pub fn read<'b>(
     let after = after(version, &known, Fields::Lines(fields));
     let scheme = if connection.tls.is_some() { Scheme::Https } else { connection.scheme };
     let fields = Fields::Lines(fields);
-    let request = RequestHead { method, version, scheme, authority, host, path, spelled: path, query, fields, known, connection };
+    let request = RequestHead {
+        id: RequestId::default(),
+        method,
+        version,
+        scheme,
+        authority,
+        host,
+        path,
+        spelled: path,
+        query,
+        fields,
+        known,
+        connection,
+    };
     Ok(Head { request, framing, after, len })
 }
 

@@ -26,13 +26,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
+use crate::distribution::site::StandardLog;
+use crate::exchange::request::RequestId;
 use crate::flow::Core;
 use crate::record::Record;
 use crate::record::access_log::{LogBuffer, LogQueue};
+use crate::record::standard_log::More;
 
 /// One core's part of the edge, as connections see it.
 pub struct Worker {
     pub core: Arc<Core>,
+    /// Requests are counted from a number that no other worker or process has begun with.
+    ids: AtomicU64,
     pub index: usize,
     log: Mutex<LogBuffer>,
     /// Buffers between two requests: the few that are in use stay in the core's cache, and an idle connection has none.
@@ -96,7 +101,10 @@ impl Gauges {
 impl Worker {
     /// A worker in front of a core.
     pub fn new(core: Arc<Core>, index: usize, queue: Arc<LogQueue>, gauges: Arc<Gauges>, draining: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { core, index, log: Mutex::new(LogBuffer::new(queue)), spare: Mutex::default(), gauges, draining })
+        let mut start = [0; 8];
+        let _ = aws_lc_rs::rand::fill(&mut start);
+        let ids = AtomicU64::new(u64::from_le_bytes(start));
+        Arc::new(Self { core, index, ids, log: Mutex::new(LogBuffer::new(queue)), spare: Mutex::default(), gauges, draining })
     }
 
     /// Buffers to use until `give_back`.
@@ -114,10 +122,28 @@ impl Worker {
         }
     }
 
+    /// A name for the next request.
+    pub fn next_id(&self) -> RequestId {
+        RequestId(self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Writes a finished request down.
     pub fn record(&self, record: &Record<'_>) {
         self.core.edge.running_cell().load().counts.core(self.index).count(record);
         self.log.lock().add(record);
+    }
+
+    /// Says whether a standard log is written, and of what.
+    pub fn standard_log(&self) -> Option<Arc<StandardLog>> {
+        self.log.lock().standard()
+    }
+
+    /// Writes a finished request into the standard log too.
+    pub fn record_standard(&self, record: &Record<'_>, more: &More<'_>) {
+        let running = self.core.edge.running_cell().load();
+        let distributions = running.site.distributions.iter();
+        let is_cloudfront = distributions.clone().any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
+        self.log.lock().add_standard(record, more, &running.site.pop, is_cloudfront);
     }
 
     /// Hands collected log lines on.

@@ -148,7 +148,7 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
         }
     }
     if !fields.contains_key(header::USER_AGENT) {
-        let agent = if asked.routed.distribution.x_cache_name == "cloudfront" { "Amazon CloudFront" } else { "Foreshore" };
+        let agent = if asked.routed.distribution.face.name == "cloudfront" { "Amazon CloudFront" } else { "Foreshore" };
         fields.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     }
     fields
@@ -229,8 +229,14 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.
 fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
     let head = asked.head();
+    let face = asked.routed.distribution.face.cloudfront.as_ref();
+    // The version is the one that the viewer spoke.
+    let via = face.and_then(|face| face.via.split_once(' ')).map_or("foreshore", |(_, host)| host);
+    if face.is_some() {
+        fields.insert("x-amz-cf-id", value(head.id.text()));
+    }
     let ours = [
-        ("via", [head.version.number(), " foreshore"].concat()),
+        ("via", [head.version.number(), " ", via].concat()),
         ("cdn-loop", ["foreshore-", node.id].concat()),
         ("x-forwarded-for", head.connection.peer.ip().to_canonical().to_string()),
     ];

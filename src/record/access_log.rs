@@ -8,14 +8,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
+
+use super::standard_log::{self, Files, More, Shelf};
 use super::{Record, without_signatures};
-use crate::distribution::site::LogSettings;
+use crate::distribution::site::{LogSettings, StandardLog};
 use crate::semantics::time::format_rfc3339;
 
 /// Lines go to the thread in batches of about this size.
 const BATCH: usize = 128 * 1024;
+
+/// How often a thread that has nothing to write looks whether an hour is over.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// The queue to the writing thread, shared by the cores.
 pub struct LogQueue {
@@ -24,10 +31,16 @@ pub struct LogQueue {
     limit: usize,
     pub dropped: AtomicU64,
     enabled: AtomicBool,
+    /// What of the standard log is wanted.
+    standard: ArcSwapOption<StandardLog>,
 }
 
 enum Message {
     Lines(Vec<u8>),
+    /// Lines of CloudFront's standard log.
+    Standard(Shelf, Vec<u8>),
+    /// Where that goes from now on.
+    StandardTarget(Option<StandardLog>),
     /// Write elsewhere from now on; also used to reopen after a rotation.
     Target(LogSettings),
     Flush(Sender<()>),
@@ -35,20 +48,34 @@ enum Message {
 
 impl LogQueue {
     /// Starts the writing thread.
-    pub fn start(settings: &LogSettings, limit: usize) -> std::io::Result<Arc<Self>> {
+    pub fn start(settings: &LogSettings, standard: Option<&StandardLog>, limit: usize) -> std::io::Result<Arc<Self>> {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         let first = settings.clone();
         std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(&receiver, &left, &first))?;
         let enabled = AtomicBool::new(*settings != LogSettings::Off);
-        Ok(Arc::new(Self { sender: parking_lot::Mutex::new(sender), waiting, limit, dropped: AtomicU64::new(0), enabled }))
+        let (sender, dropped) = (parking_lot::Mutex::new(sender), AtomicU64::new(0));
+        let queue = Arc::new(Self { sender, waiting, limit, dropped, enabled, standard: ArcSwapOption::empty() });
+        queue.retarget_standard(standard);
+        Ok(queue)
     }
 
     /// Writes to another target from now on, or reopens the same one.
     pub fn retarget(&self, settings: &LogSettings) {
         self.enabled.store(*settings != LogSettings::Off, Ordering::Relaxed);
         let _ = self.sender.lock().send(Message::Target(settings.clone()));
+    }
+
+    /// The same for the standard log; files that are open are finished.
+    pub fn retarget_standard(&self, settings: Option<&StandardLog>) {
+        self.standard.store(settings.cloned().map(Arc::new));
+        let _ = self.sender.lock().send(Message::StandardTarget(settings.cloned()));
+    }
+
+    /// What of the standard log is wanted.
+    pub fn standard(&self) -> Option<Arc<StandardLog>> {
+        self.standard.load_full()
     }
 
     /// Waits until everything queued so far is written.
@@ -59,7 +86,7 @@ impl LogQueue {
         }
     }
 
-    fn push(&self, lines: Vec<u8>) {
+    fn push(&self, shelf: Option<Shelf>, lines: Vec<u8>) {
         let len = lines.len();
         if self.waiting.load(Ordering::Relaxed) + len > self.limit {
             let count = memchr::memchr_iter(b'\n', &lines).count() as u64;
@@ -67,7 +94,11 @@ impl LogQueue {
             return;
         }
         self.waiting.fetch_add(len, Ordering::Relaxed);
-        let _ = self.sender.lock().send(Message::Lines(lines));
+        let message = match shelf {
+            None => Message::Lines(lines),
+            Some(shelf) => Message::Standard(shelf, lines),
+        };
+        let _ = self.sender.lock().send(message);
     }
 }
 
@@ -92,7 +123,17 @@ fn open_file(path: &PathBuf) -> std::io::Result<File> {
 fn write_lines(receiver: &Receiver<Message>, waiting: &AtomicUsize, first: &LogSettings) {
     let mut out = open(first);
     let mut complained = false;
-    while let Ok(message) = receiver.recv() {
+    let mut standard: Option<Files> = None;
+    loop {
+        let message = match receiver.recv_timeout(LOOK) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match message {
             Message::Lines(lines) => {
                 waiting.fetch_sub(lines.len(), Ordering::Relaxed);
@@ -107,9 +148,24 @@ fn write_lines(receiver: &Receiver<Message>, waiting: &AtomicUsize, first: &LogS
                     Err(_) => {}
                 }
             }
+            Message::Standard(shelf, lines) => {
+                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+                if let Some(files) = &mut standard
+                    && let Err(error) = files.add(&shelf, &lines)
+                    && !std::mem::replace(&mut complained, true)
+                {
+                    tracing::error!(%error, "writing the standard log failed");
+                }
+            }
+            Message::StandardTarget(settings) => {
+                standard.iter_mut().for_each(Files::finish);
+                standard = settings.map(|settings| Files::new(&settings.folder));
+            }
             Message::Target(settings) => out = open(&settings),
             Message::Flush(done) => {
                 let _ = out.as_mut().map(|file| file.flush());
+                // Whoever waits for this is about to leave.
+                standard.iter_mut().for_each(Files::finish);
                 let _ = done.send(());
             }
         }
@@ -121,12 +177,19 @@ pub struct LogBuffer {
     queue: Arc<LogQueue>,
     lines: Vec<u8>,
     stamp: (u64, String),
+    /// Lines of the standard log, by hour and distribution.
+    shelves: Vec<(Shelf, Vec<u8>)>,
 }
 
 impl LogBuffer {
     /// An empty buffer in front of the queue.
     pub fn new(queue: Arc<LogQueue>) -> Self {
-        Self { queue, lines: Vec::with_capacity(BATCH + 4096), stamp: (u64::MAX, String::new()) }
+        Self { queue, lines: Vec::with_capacity(BATCH + 4096), stamp: (u64::MAX, String::new()), shelves: Vec::new() }
+    }
+
+    /// What of the standard log is wanted.
+    pub fn standard(&self) -> Option<Arc<StandardLog>> {
+        self.queue.standard()
     }
 
     /// Adds a record's line.
@@ -145,11 +208,30 @@ impl LogBuffer {
         }
     }
 
+    /// Adds a line to the standard log, where a request was for one of our distributions.
+    pub fn add_standard(&mut self, record: &Record<'_>, more: &More<'_>, pop: &str, is_cloudfront: bool) {
+        let Some(distribution) = record.distribution else { return };
+        let hour = standard_log::hour(record.at);
+        let at = self.shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
+        let at = at.unwrap_or_else(|| {
+            self.shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
+            self.shelves.len() - 1
+        });
+        let lines = &mut self.shelves[at].1;
+        standard_log::write_line(lines, record, more, pop, is_cloudfront);
+        if lines.len() >= BATCH {
+            self.flush();
+        }
+    }
+
     /// Hands what is here to the thread.
     pub fn flush(&mut self) {
         if !self.lines.is_empty() {
             let fresh = Vec::with_capacity(BATCH + 4096);
-            self.queue.push(std::mem::replace(&mut self.lines, fresh));
+            self.queue.push(None, std::mem::replace(&mut self.lines, fresh));
+        }
+        for (shelf, lines) in self.shelves.drain(..) {
+            self.queue.push(Some(shelf), lines);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod metrics;
+pub mod standard_log;
 
 use std::net::SocketAddr;
 

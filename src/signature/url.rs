@@ -25,6 +25,8 @@ const COOKIE: &str = "CloudFront-";
 /// The keys whose signatures a behavior takes.
 #[derive(Clone, Debug)]
 pub struct Signers {
+    /// What the operator calls the groups they are in.
+    pub groups: Vec<String>,
     pub keys: Vec<Arc<PublicKey>>,
 }
 

@@ -8,11 +8,13 @@ mod config;
 mod control;
 mod crash;
 mod disk;
+mod faces;
 mod fuzz;
 
 mod hit_cost;
 mod http2;
 mod laws;
+mod migrate;
 mod parent;
 mod policies;
 mod policies_web;

@@ -134,6 +134,7 @@ struct Question {
 fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest {
     let at = "192.0.2.7:4000".parse().unwrap();
     ViewerRequest {
+        id: Default::default(),
         method: question.method.clone(),
         version: Version::Http11,
         scheme: Scheme::Http,

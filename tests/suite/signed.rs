@@ -30,7 +30,7 @@ fn table(name: &str) -> Vec<Value> {
 
 fn signers() -> Signers {
     let key = |id: &str, file: &str| Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap());
-    Signers { keys: vec![key("KRSATESTKEY001", "rsa2048-public.pem"), key("KECTESTKEY0001", "ecdsa-p256-public.pem")] }
+    Signers { groups: Vec::new(), keys: vec![key("KRSATESTKEY001", "rsa2048-public.pem"), key("KECTESTKEY0001", "ecdsa-p256-public.pem")] }
 }
 
 fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
@@ -45,6 +45,7 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
     }
     let at = format!("{from}:4000").parse().unwrap();
     ViewerRequest {
+        id: Default::default(),
         method: Method::GET,
         version: Version::Http11,
         scheme,

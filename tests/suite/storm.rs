@@ -155,6 +155,7 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
     }
     let edge = &core.edge;
     let request = ViewerRequest {
+        id: Default::default(),
         method: Method::GET,
         version: Version::Http11,
         scheme: Scheme::Http,

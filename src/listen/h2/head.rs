@@ -7,7 +7,7 @@ use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::path::is_safe_path;
-use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, split_target};
+use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::listen::hpack::decode::FieldList;
 use crate::semantics::lists::parse_digits;
 
@@ -122,6 +122,7 @@ impl<'b> Parts<'b> {
         let fields = Fields::Lines(&self.lines);
         let known = KnownFields::find(fields);
         Ok(RequestHead {
+            id: RequestId::default(),
             method,
             version: Version::Http2,
             scheme: connection.scheme,

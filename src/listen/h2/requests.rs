@@ -95,7 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let connection = Arc::clone(&self.connection);
         let parts = Parts::read(list, cookies)?;
         let method = parts.method()?;
-        let head = parts.request(&method, &connection, &self.limits)?;
+        let mut head = parts.request(&method, &connection, &self.limits)?;
+        head.id = self.worker.next_id();
         let announced = head::content_length(&head)?;
         if ends_stream && announced.is_some_and(|len| len > 0) {
             return Err(NoHead::Malformed);
@@ -120,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             true => Body::Empty,
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
-        let finish = Finish::new(Facts::of(&request), self.worker);
+        let finish = Finish::new(Facts::of(&request, self.worker), self.worker);
         let is_head = request.method == http::Method::HEAD;
         let core = Arc::clone(&self.worker.core);
         let serving = Box::pin(async move { core.serve(request, body).await });

@@ -1,0 +1,263 @@
+//! A distribution of ours as CloudFront describes one (`foreshore export cloudfront`).
+//!
+//! What CloudFront has no word for is left out, and said.
+
+use serde_json::{Value, json};
+
+use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
+use crate::distribution::cache_policy::{CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy};
+use crate::distribution::geo::GeoRestriction;
+use crate::distribution::origin::{Origin, OriginKind};
+use crate::distribution::response_policy::ResponsePolicy;
+use crate::distribution::site::{Distribution, Site, TlsPolicy};
+
+/// The output of `get-distribution-config`, the policies of its own beside it, and what could not be said.
+pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) {
+    let mut left = Vec::new();
+    let hosts: Vec<&str> = distribution.hosts.iter().map(String::as_str).filter(|host| *host != "*").collect();
+    let origins: Vec<Value> = distribution.origins.iter().filter_map(|one| origin(one, &mut left)).collect();
+    let groups: Vec<Value> = distribution
+        .groups
+        .iter()
+        .map(|group| {
+            let members: Vec<Value> = group.members.iter().map(|at| json!({ "OriginId": distribution.origins[*at].id })).collect();
+            json!({ "Id": group.id, "FailoverCriteria": { "StatusCodes": items(group.failover.clone()) }, "Members": items(members) })
+        })
+        .collect();
+    let mut behaviors: Vec<Value> = distribution.behaviors.iter().map(|one| behavior(distribution, one, &mut left)).collect();
+    let default = behaviors.pop().unwrap_or(Value::Null);
+    let policy = match site.tls_policy {
+        TlsPolicy::Tls12_2021 => "TLSv1.2_2021",
+        TlsPolicy::Tls12_2025 => "TLSv1.2_2025",
+        TlsPolicy::Tls13_2025 => "TLSv1.3_2025",
+    };
+    let geo = match &distribution.geo_restriction {
+        None => json!({ "RestrictionType": "none", "Quantity": 0 }),
+        Some(GeoRestriction::Only(list)) => json!({ "RestrictionType": "whitelist", "Quantity": list.len(), "Items": list }),
+        Some(GeoRestriction::AllBut(list)) => json!({ "RestrictionType": "blacklist", "Quantity": list.len(), "Items": list }),
+    };
+    let mut config = json!({
+        "CallerReference": distribution.id,
+        "Aliases": items(hosts),
+        "DefaultRootObject": distribution.default_root_object.as_deref().unwrap_or("").trim_start_matches('/'),
+        "Origins": items(origins),
+        "OriginGroups": items(groups),
+        "DefaultCacheBehavior": default,
+        "CacheBehaviors": items(behaviors),
+        "CustomErrorResponses": items(distribution.error_responses.iter().map(error_response).collect()),
+        "Comment": "",
+        "Enabled": true,
+        "ViewerCertificate": { "MinimumProtocolVersion": policy, "SSLSupportMethod": "sni-only" },
+        "Restrictions": { "GeoRestriction": geo },
+        "HttpVersion": "http2",
+    });
+    if let Some(log) = &site.standard_log {
+        let cookies = log.cookies == crate::distribution::site::Cookies::Included;
+        config["Logging"] = json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
+    }
+    let tags = distribution.tag_header.as_str();
+    if tags != "cache-tag" {
+        config["CacheTagConfig"] = json!({ "HeaderName": tags });
+    }
+    let policies = own_policies(distribution);
+    (json!({ "DistributionConfig": config, "Policies": policies }), left)
+}
+
+fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
+    if all.is_empty() { json!({ "Quantity": 0 }) } else { json!({ "Quantity": all.len(), "Items": all }) }
+}
+
+fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
+    let OriginKind::Http(http) = &origin.kind else {
+        left.push(format!("origin {}: a folder is no origin of CloudFront's", origin.id));
+        return None;
+    };
+    let (is_tls, port) = (http.tls.is_some(), http.port);
+    if !origin.headers.is_empty() {
+        left.push(format!("origin {}: the values of its headers are secrets, and not told", origin.id));
+    }
+    if origin.access.is_some() {
+        left.push(format!("origin {}: make an origin access control and set OriginAccessControlId", origin.id));
+    }
+    Some(json!({
+        "Id": origin.id,
+        "DomainName": http.host,
+        "OriginPath": origin.path,
+        "CustomHeaders": { "Quantity": 0 },
+        "CustomOriginConfig": {
+            "HTTPPort": if is_tls { 80 } else { port },
+            "HTTPSPort": if is_tls { port } else { 443 },
+            "OriginProtocolPolicy": if is_tls { "https-only" } else { "http-only" },
+            "OriginSslProtocols": items(vec!["TLSv1.2"]),
+            "OriginReadTimeout": origin.timeouts.response.as_secs(),
+            "OriginKeepaliveTimeout": origin.timeouts.idle.as_secs(),
+        },
+        "ConnectionAttempts": origin.attempts,
+        "ConnectionTimeout": origin.timeouts.connect.as_secs(),
+    }))
+}
+
+fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<String>) -> Value {
+    let pattern = behavior.pattern.as_str();
+    let target = match behavior.target {
+        Target::Origin(at) => distribution.origins[at].id.as_str(),
+        Target::Group(at) => distribution.groups[at].id.as_str(),
+    };
+    let methods: &[&str] = match behavior.methods {
+        Methods::GetHead => &["GET", "HEAD"],
+        Methods::GetHeadOptions => &["GET", "HEAD", "OPTIONS"],
+        Methods::Seven | Methods::Any => &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"],
+    };
+    for (is_set, what) in [
+        (behavior.methods == Methods::Any, "methods = \"any\""),
+        (behavior.rate_limit.is_some(), "rate_limit"),
+        (!behavior.allow_from.is_empty(), "allow_from"),
+        (!behavior.deny_from.is_empty(), "deny_from"),
+        (behavior.slice.is_some(), "slice"),
+        (behavior.cache_post.is_some(), "cache_post"),
+        (behavior.client_invalidation.is_some(), "client_invalidation"),
+        (!behavior.error_responses.is_empty(), "error responses of a behavior"),
+        (behavior.cache.semantics == crate::distribution::cache_policy::Semantics::Rfc9111, "semantics = \"rfc9111\""),
+    ] {
+        if is_set {
+            left.push(format!("behavior {pattern}: {what} is an extension of ours"));
+        }
+    }
+    let mut all = json!({
+        "TargetOriginId": target,
+        "ViewerProtocolPolicy": match behavior.viewer_protocol {
+            ViewerProtocol::AllowAll => "allow-all",
+            ViewerProtocol::HttpsOnly => "https-only",
+            ViewerProtocol::RedirectToHttps => "redirect-to-https",
+        },
+        "AllowedMethods": {
+            "Quantity": methods.len(), "Items": methods, "CachedMethods": { "Quantity": 2, "Items": ["GET", "HEAD"] },
+        },
+        "Compress": !behavior.cache.compress.is_empty(),
+        "CachePolicyId": id_of(&behavior.cache.name, |name| CachePolicy::managed(name).is_some()),
+    });
+    if pattern != "*" {
+        all["PathPattern"] = pattern.into();
+    }
+    if *behavior.origin_request != OriginRequestPolicy::nothing() {
+        all["OriginRequestPolicyId"] = id_of(&behavior.origin_request.name, |name| OriginRequestPolicy::managed(name).is_some()).into();
+    }
+    if let Some(policy) = &behavior.response {
+        all["ResponseHeadersPolicyId"] = id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
+    }
+    if let Some(signers) = &behavior.signers {
+        all["TrustedKeyGroups"] = json!({ "Enabled": true, "Quantity": signers.groups.len(), "Items": signers.groups });
+    }
+    all
+}
+
+// CloudFront's id of a managed policy; the name of another, to be replaced by the id that it is given there.
+fn id_of(name: &str, is_managed: impl Fn(&str) -> bool) -> String {
+    match IDS.iter().find(|(known, _)| *known == name).filter(|_| is_managed(name)) {
+        Some((_, id)) => (*id).to_string(),
+        None => name.to_string(),
+    }
+}
+
+// shared/spec/CLOUDFRONT.md §13.
+const IDS: [(&str, &str); 19] = [
+    ("CachingOptimized", "658327ea-f89d-4fab-a63d-7e88639e58f6"),
+    ("CachingOptimizedForUncompressedObjects", "b2884449-e4de-46a7-ac36-70bc7f1ddd6d"),
+    ("CachingDisabled", "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"),
+    ("Elemental-MediaPackage", "08627262-05a9-4f76-9ded-b50ca2e3a84f"),
+    ("Amplify", "2e54312d-136d-493c-8eb9-b001f22f67d2"),
+    ("UseOriginCacheControlHeaders", "83da9c7e-98b4-4e11-a168-04f0df8e2c65"),
+    ("UseOriginCacheControlHeaders-QueryStrings", "4cc15a8a-d715-48a4-82b8-cc0b614638fe"),
+    ("AllViewer", "216adef6-5c7f-47e4-b989-5492eafa07d3"),
+    ("AllViewerExceptHostHeader", "b689b0a8-53d0-40ab-baf2-68738e2966ac"),
+    ("AllViewerAndCloudFrontHeaders-2022-06", "33f36d7e-f396-46d9-90e0-52428a34d9dc"),
+    ("CORS-CustomOrigin", "59781a5b-3903-41f3-afcb-af62929ccde1"),
+    ("CORS-S3Origin", "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf"),
+    ("Elemental-MediaTailor-PersonalizedManifests", "775133bc-15f2-49f9-abea-afb2e0bf67d2"),
+    ("UserAgentRefererHeaders", "acba4595-bd28-49b8-b9fe-13317c0390fa"),
+    ("SimpleCORS", "60669652-455b-4ae9-85a4-c4c02393f86c"),
+    ("CORS-With-Preflight", "5cc3b908-e619-4b99-88e5-2cf7f45965bd"),
+    ("SecurityHeadersPolicy", "67f7725c-6f97-4210-82d7-5512b31e9d03"),
+    ("CORS-and-SecurityHeadersPolicy", "e61eb60c-9c35-4d20-a928-2b84e02af89c"),
+    ("CORS-with-preflight-and-SecurityHeadersPolicy", "eaab4381-ed33-4a86-88ca-d9558dc6cd63"),
+];
+
+fn error_response(rule: &ErrorResponse) -> Value {
+    let mut all = json!({ "ErrorCode": rule.status });
+    if let Some((page, status)) = &rule.page {
+        all["ResponsePagePath"] = page.as_str().into();
+        all["ResponseCode"] = status.to_string().into();
+    }
+    if let Some(ttl) = rule.ttl {
+        all["ErrorCachingMinTTL"] = ttl.as_secs().into();
+    }
+    all
+}
+
+// Policies that are not CloudFront's own: what `create-cache-policy` and its like take.
+fn own_policies(distribution: &Distribution) -> Value {
+    let mut all = serde_json::Map::new();
+    for behavior in &distribution.behaviors {
+        let cache = &behavior.cache;
+        if CachePolicy::managed(&cache.name).is_none() {
+            all.insert(cache.name.clone(), json!({ "CachePolicyConfig": cache_policy(cache) }));
+        }
+        let request = &behavior.origin_request;
+        if **request != OriginRequestPolicy::nothing() && OriginRequestPolicy::managed(&request.name).is_none() {
+            all.insert(request.name.clone(), json!({ "OriginRequestPolicyConfig": origin_request_policy(request) }));
+        }
+    }
+    Value::Object(all)
+}
+
+fn listed(kind: &str, names: &str, listed: &Listed) -> Value {
+    let (word, all): (&str, &[String]) = match listed {
+        Listed::None => ("none", &[]),
+        Listed::All => ("all", &[]),
+        Listed::Only(all) => ("whitelist", all),
+        Listed::Except(all) => ("allExcept", all),
+    };
+    let mut out = json!({ kind: word });
+    if !all.is_empty() {
+        out[names] = items(all.to_vec());
+    }
+    out
+}
+
+fn cache_policy(policy: &CachePolicy) -> Value {
+    let headers: Vec<&str> = policy.key.headers.iter().map(http::HeaderName::as_str).collect();
+    let headers = if headers.is_empty() {
+        json!({ "HeaderBehavior": "none" })
+    } else {
+        json!({ "HeaderBehavior": "whitelist", "Headers": items(headers) })
+    };
+    json!({
+        "Name": policy.name, "MinTTL": policy.ttl.min().as_secs(), "DefaultTTL": policy.ttl.default().as_secs(), "MaxTTL": policy.ttl.max().as_secs(),
+        "ParametersInCacheKeyAndForwardedToOrigin": {
+            "EnableAcceptEncodingGzip": policy.compress.has(Codings::GZIP),
+            "EnableAcceptEncodingBrotli": policy.compress.has(Codings::BR),
+            "HeadersConfig": headers,
+            "CookiesConfig": listed("CookieBehavior", "Cookies", &policy.key.cookies),
+            "QueryStringsConfig": listed("QueryStringBehavior", "QueryStrings", &policy.key.query),
+        },
+    })
+}
+
+fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
+    let (word, names): (&str, &[http::HeaderName]) = match &policy.headers {
+        ForwardHeaders::None => ("none", &[]),
+        ForwardHeaders::Only(names) => ("whitelist", names),
+        ForwardHeaders::AllViewer => ("allViewer", &[]),
+        ForwardHeaders::AllViewerExcept(names) => ("allExcept", names),
+        ForwardHeaders::AllViewerAnd(names) => ("allViewerAndWhitelistCloudFront", names),
+    };
+    let mut headers = json!({ "HeaderBehavior": word });
+    if !names.is_empty() {
+        headers["Headers"] = items(names.iter().map(http::HeaderName::as_str).collect());
+    }
+    json!({
+        "Name": policy.name, "HeadersConfig": headers,
+        "CookiesConfig": listed("CookieBehavior", "Cookies", &policy.cookies),
+        "QueryStringsConfig": listed("QueryStringBehavior", "QueryStrings", &policy.query),
+    })
+}

@@ -1,0 +1,718 @@
+//! A distribution of CloudFront's as a configuration of ours (`foreshore import cloudfront`).
+//!
+//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody in. What cannot be carried
+//! over is said in the report, and beside its place in the file where it has one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::node::{Document, Node};
+use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
+use crate::distribution::response_policy::ResponsePolicy;
+
+/// What an import comes to.
+#[derive(Debug)]
+pub struct Imported {
+    /// The configuration.
+    pub toml: String,
+    /// Files that it names: public keys, by their names beside it.
+    pub files: Vec<(String, String)>,
+    /// What was not carried over, or not as it was.
+    pub report: Vec<String>,
+}
+
+/// Reads a distribution, and whatever of its policies, key groups and public keys is at hand.
+///
+/// `documents` are outputs of `aws cloudfront get-…`, in any order; one of them is the distribution.
+pub fn import(documents: Vec<Value>) -> Result<Imported, String> {
+    let documents: Vec<Document> = documents.into_iter().map(Document::new).collect();
+    let mut job = Job { out: String::new(), files: Vec::new(), report: Vec::new(), policies: Policies::default(), made: BTreeMap::new() };
+    let mut found = None;
+    for document in &documents {
+        let root = document.root();
+        if let Some(config) = root.at(&["Distribution", "DistributionConfig"]) {
+            let id = root.get("Distribution").and_then(|d| d.text("Id"));
+            let domain = root.get("Distribution").and_then(|d| d.text("DomainName"));
+            ["ETag", "Distribution"].iter().filter_map(|key| root.get(key)).for_each(|node| take_all_but(&node, "DistributionConfig"));
+            found = Some((config, id, domain));
+        } else if let Some(config) = root.get("DistributionConfig") {
+            root.text("ETag");
+            found = Some((config, None, None));
+        } else if root.get("Origins").is_some() && root.get("DefaultCacheBehavior").is_some() {
+            found = Some((root, None, None));
+        } else {
+            job.learn(&root)?;
+        }
+    }
+    let (config, id, domain) =
+        found.ok_or("none of these is a distribution: the output of `aws cloudfront get-distribution-config` is needed")?;
+    job.distribution(&config, id.unwrap_or("EIMPORTED"), domain);
+    for document in &documents {
+        for (place, value) in document.left() {
+            job.report.push(format!("{place} = {value}: not carried over"));
+        }
+    }
+    Ok(Imported { toml: job.out, files: job.files, report: job.report })
+}
+
+// What stands beside the configuration is about the original, not about what it does.
+fn take_all_but(node: &Node<'_>, but: &str) {
+    match node.value().as_object() {
+        Some(map) => map.keys().filter(|key| *key != but).filter_map(|key| node.get(key)).for_each(|node| node.take()),
+        None => node.take(),
+    }
+}
+
+#[derive(Default)]
+struct Policies<'d> {
+    cache: BTreeMap<&'d str, Node<'d>>,
+    origin_request: BTreeMap<&'d str, Node<'d>>,
+    response: BTreeMap<&'d str, Node<'d>>,
+    groups: BTreeMap<&'d str, Node<'d>>,
+    keys: BTreeMap<&'d str, Node<'d>>,
+}
+
+struct Job<'d> {
+    out: String,
+    files: Vec<(String, String)>,
+    report: Vec<String>,
+    policies: Policies<'d>,
+    /// Policies written into the file, by CloudFront's id.
+    made: BTreeMap<String, String>,
+}
+
+impl<'d> Job<'d> {
+    // Policies and keys that came along.
+    fn learn(&mut self, root: &Node<'d>) -> Result<(), String> {
+        for (kind, config) in [
+            ("CachePolicy", "CachePolicyConfig"),
+            ("OriginRequestPolicy", "OriginRequestPolicyConfig"),
+            ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
+            ("KeyGroup", "KeyGroupConfig"),
+            ("PublicKey", "PublicKeyConfig"),
+        ] {
+            let Some(node) = root.get(kind) else { continue };
+            root.text("ETag");
+            take_all_but(&node, config);
+            let (Some(id), Some(config)) = (node.text("Id"), node.get(config)) else { continue };
+            let table = match kind {
+                "CachePolicy" => &mut self.policies.cache,
+                "OriginRequestPolicy" => &mut self.policies.origin_request,
+                "ResponseHeadersPolicy" => &mut self.policies.response,
+                "KeyGroup" => &mut self.policies.groups,
+                _ => &mut self.policies.keys,
+            };
+            table.insert(id, config);
+            return Ok(());
+        }
+        Err("a file is neither a distribution nor a policy, a key group or a public key of CloudFront's".into())
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        let _ = writeln!(self.out, "# {what}");
+        self.report.push(what);
+    }
+
+    fn distribution(&mut self, config: &Node<'d>, id: &str, domain: Option<&str>) {
+        let mut hosts = config.texts("Aliases");
+        hosts.extend(domain);
+        let comment = config.text("Comment").unwrap_or("").replace(['\n', '\r'], " ");
+        let _ = writeln!(
+            self.out,
+            "# Imported from CloudFront. {comment}\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
+        );
+        self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
+        self.log(config);
+        self.tls(config, &hosts);
+        // Everything that is named comes before what names it.
+        let at = self.out.len();
+        let mut body = String::new();
+        std::mem::swap(&mut self.out, &mut body);
+        self.behaviors(config);
+        let behaviors = std::mem::replace(&mut self.out, body);
+        let policies: String = self.made.values().cloned().collect();
+        self.out.push_str(&policies);
+        debug_assert!(self.out.len() >= at);
+        let _ = writeln!(self.out, "[[distribution]]\nid = {}", quoted(id));
+        if hosts.is_empty() {
+            self.note("there are no aliases: this distribution takes every host");
+        }
+        let _ = writeln!(self.out, "hosts = {}", list(if hosts.is_empty() { &["*"] } else { &hosts }));
+        if let Some(object) = config.text("DefaultRootObject") {
+            let _ = writeln!(self.out, "default_root_object = {}", quoted(object.trim_start_matches('/')));
+        }
+        if let Some(tags) = config.at(&["CacheTagConfig"]).and_then(|tags| tags.text("HeaderName")) {
+            let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
+        }
+        self.out.push_str("compat = \"cloudfront\"\n");
+        self.geo(config);
+        self.origins(config);
+        self.groups(config);
+        self.out.push_str(&behaviors);
+        self.errors(config);
+        self.what_is_ours_to_say(config);
+    }
+
+    // Settings that have no meaning here, or another one; each is said once, in words.
+    fn what_is_ours_to_say(&mut self, config: &Node<'d>) {
+        config.text("CallerReference");
+        config.is("Staging");
+        if config.get("Enabled").is_some() && !config.is("Enabled") {
+            self.report.push("Enabled = false: the distribution is off at CloudFront; here it is served as soon as the edge runs".into());
+        }
+        if let Some(version @ ("http3" | "http2and3")) = config.text("HttpVersion") {
+            self.report.push(format!("HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are"));
+        }
+        if let Some(class) = config.text("PriceClass").filter(|class| *class != "PriceClass_All") {
+            self.report.push(format!("PriceClass = {class}: there is one place, and it costs what it costs"));
+        }
+        if config.is("IsIPV6Enabled") {
+            self.report.push("IsIPV6Enabled: add \"[::]:443\" to listen.https to serve IPv6".into());
+        }
+        if let Some(acl) = config.text("WebACLId") {
+            self.report.push(format!(
+                "WebACLId = {acl}: web application firewalls are not carried over; see allow_from, deny_from and rate_limit"
+            ));
+        }
+    }
+
+    fn log(&mut self, config: &Node<'d>) {
+        let Some(logging) = config.get("Logging") else { return };
+        let is_on = logging.is("Enabled") || logging.text("Bucket").is_some();
+        let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
+        let prefix = logging.text("Prefix").unwrap_or("").trim_end_matches('/').to_string();
+        if is_on {
+            let folder = if prefix.is_empty() { "standard-log".to_string() } else { format!("standard-log/{prefix}") };
+            let _ = writeln!(self.out, "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n", quoted(&folder));
+            self.report.push("Logging: the files are written to a folder, not to a bucket".into());
+        }
+    }
+
+    fn tls(&mut self, config: &Node<'d>, hosts: &[&str]) {
+        let certificate = config.get("ViewerCertificate");
+        let mut policy = None;
+        if let Some(certificate) = &certificate {
+            policy = certificate.text("MinimumProtocolVersion");
+            certificate.is("CloudFrontDefaultCertificate");
+            certificate.text("SSLSupportMethod");
+            certificate.text("CertificateSource");
+            certificate.text("Certificate");
+            for arn in ["ACMCertificateArn", "IAMCertificateId"].iter().filter_map(|key| certificate.text(key)) {
+                self.report.push(format!("certificate {arn}: put its chain and key in the place of the development one"));
+            }
+        }
+        match policy {
+            Some(known @ ("TLSv1.2_2021" | "TLSv1.2_2025" | "TLSv1.3_2025")) => {
+                let _ = writeln!(self.out, "[tls]\npolicy = \"{known}\"\n");
+            }
+            Some(old) => {
+                self.out.push_str("[tls]\n");
+                self.note(format!(
+                    "MinimumProtocolVersion = {old}: older than TLS 1.2, or with suites that are not spoken here; lifted to TLSv1.2_2021"
+                ));
+                self.out.push_str("policy = \"TLSv1.2_2021\"\n\n");
+            }
+            None => {}
+        }
+        let mut names: Vec<&str> = hosts.to_vec();
+        names.extend(["localhost", "127.0.0.1"]);
+        let _ = writeln!(
+            self.out,
+            "# Made on first start, for trying things out; put the real one here.\n[[certificate]]\nchain = \"certs/dev/imported.pem\"\nkey = \"certs/dev/imported.key\"\nmake_for = {}\n",
+            list(&names)
+        );
+    }
+
+    fn geo(&mut self, config: &Node<'d>) {
+        let Some(restrictions) = config.get("Restrictions") else { return };
+        let Some(geo) = restrictions.get("GeoRestriction") else { return };
+        let key = match geo.text("RestrictionType") {
+            Some("whitelist") => "only",
+            Some("blacklist") => "except",
+            _ => return,
+        };
+        self.note("geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
+        let _ = writeln!(self.out, "geo_restriction = {{ {key} = {} }}", list(&restrictions.texts("GeoRestriction")));
+    }
+
+    fn origins(&mut self, config: &Node<'d>) {
+        for origin in config.items("Origins") {
+            let id = origin.text("Id").unwrap_or("origin");
+            let domain = origin.text("DomainName").unwrap_or("invalid.example");
+            let path = origin.text("OriginPath").unwrap_or("");
+            let custom = origin.get("CustomOriginConfig");
+            let policy = custom.as_ref().and_then(|custom| custom.text("OriginProtocolPolicy")).unwrap_or("https-only");
+            let ports = custom
+                .as_ref()
+                .map_or((80, 443), |custom| (custom.number("HTTPPort").unwrap_or(80), custom.number("HTTPSPort").unwrap_or(443)));
+            let (scheme, port, usual) = if policy == "http-only" { ("http", ports.0, 80) } else { ("https", ports.1, 443) };
+            let port = if port == usual { String::new() } else { format!(":{port}") };
+            let _ = writeln!(
+                self.out,
+                "\n[[distribution.origin]]\nid = {}\nurl = {}",
+                quoted(id),
+                quoted(&format!("{scheme}://{domain}{port}{path}"))
+            );
+            if policy == "match-viewer" {
+                self.note(format!("origin {id}: match-viewer is not carried over; the origin is asked over https"));
+            }
+            let mut times = Vec::new();
+            times.extend(origin.number("ConnectionTimeout").map(|seconds| format!("connect = \"{seconds}s\"")));
+            if let Some(custom) = &custom {
+                times.extend(custom.number("OriginReadTimeout").map(|seconds| format!("response = \"{seconds}s\"")));
+                times.extend(custom.number("OriginKeepaliveTimeout").map(|seconds| format!("idle = \"{seconds}s\"")));
+                let old: Vec<&str> = custom.texts("OriginSslProtocols").into_iter().filter(|name| *name != "TLSv1.2").collect();
+                if !old.is_empty() && scheme == "https" {
+                    self.report.push(format!("origin {id}: {} are not spoken to origins; TLS 1.2 and 1.3 are", old.join(", ")));
+                }
+            }
+            if !times.is_empty() {
+                let _ = writeln!(self.out, "timeouts = {{ {} }}", times.join(", "));
+            }
+            if let Some(attempts) = origin.number("ConnectionAttempts") {
+                let _ = writeln!(self.out, "attempts = {attempts}");
+            }
+            let headers = origin.items("CustomHeaders");
+            let pairs: Vec<String> = headers
+                .iter()
+                .filter_map(|header| {
+                    Some(format!("{} = {}", quoted(header.text("HeaderName")?), quoted(header.text("HeaderValue").unwrap_or(""))))
+                })
+                .collect();
+            if !pairs.is_empty() {
+                let _ = writeln!(self.out, "headers = {{ {} }}   # a secret among them is better {{ file = \"…\" }}", pairs.join(", "));
+            }
+            self.access(&origin, id, domain);
+            if origin.get("OriginShield").is_some_and(|shield| shield.is("Enabled")) {
+                origin.get("OriginShield").and_then(|shield| shield.text("OriginShieldRegion"));
+                self.report.push(format!("origin {id}: Origin Shield is a regional tier here; see [region]"));
+            }
+        }
+    }
+
+    // A private bucket wants credentials, which nobody exports.
+    fn access(&mut self, origin: &Node<'d>, id: &str, domain: &str) {
+        let control = origin.text("OriginAccessControlId");
+        let identity = origin.get("S3OriginConfig").and_then(|s3| {
+            s3.number("OriginReadTimeout");
+            s3.text("OriginAccessIdentity")
+        });
+        if control.or(identity).is_none() {
+            return;
+        }
+        let region = domain
+            .split('.')
+            .find(|part| part.matches('-').count() >= 2 && part.ends_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or("us-east-1");
+        self.note(format!("origin {id}: requests to it are signed at CloudFront; set credentials and take the # away"));
+        let _ = writeln!(
+            self.out,
+            "# access_control = {{ sign = \"always\", service = \"s3\", region = \"{region}\", credentials = {{ env_prefix = \"AWS_\" }} }}"
+        );
+    }
+
+    fn groups(&mut self, config: &Node<'d>) {
+        for group in config.items("OriginGroups") {
+            let members: Vec<&str> = group.items("Members").iter().filter_map(|member| member.text("OriginId")).collect();
+            let codes = group.get("FailoverCriteria").map(|criteria| criteria.items("StatusCodes")).unwrap_or_default();
+            codes.iter().for_each(Node::take);
+            let codes: Vec<String> = codes.iter().filter_map(|code| code.value().as_u64()).map(|code| code.to_string()).collect();
+            let id = group.text("Id").unwrap_or("group");
+            group.text("SelectionCriteria");
+            let _ = writeln!(
+                self.out,
+                "\n[[distribution.origin_group]]\nid = {}\nmembers = {}\nfailover = [{}]",
+                quoted(id),
+                list(&members),
+                codes.join(", ")
+            );
+        }
+    }
+
+    fn behaviors(&mut self, config: &Node<'d>) {
+        for behavior in config.items("CacheBehaviors") {
+            let pattern = behavior.text("PathPattern").unwrap_or("*");
+            self.behavior(&behavior, pattern);
+        }
+        if let Some(behavior) = config.get("DefaultCacheBehavior") {
+            self.behavior(&behavior, "*");
+        }
+    }
+
+    fn behavior(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let _ = writeln!(
+            self.out,
+            "\n[[distribution.behavior]]\npath = {}\norigin = {}",
+            quoted(pattern),
+            quoted(behavior.text("TargetOriginId").unwrap_or(""))
+        );
+        if let Some(policy) = behavior.text("ViewerProtocolPolicy") {
+            let _ = writeln!(self.out, "viewer_protocol = {}", quoted(policy));
+        }
+        if let Some(allowed) = behavior.get("AllowedMethods") {
+            // Only answers to GET and HEAD are kept here.
+            let cached = allowed.texts("CachedMethods");
+            if cached.contains(&"OPTIONS") {
+                self.note(format!("{pattern}: answers to OPTIONS are not cached"));
+            }
+        }
+        let methods = behavior.texts("AllowedMethods");
+        match methods.len() {
+            0 | 2 => {}
+            3 => self.out.push_str("methods = [\"GET\", \"HEAD\", \"OPTIONS\"]\n"),
+            _ => self.out.push_str("methods = \"all\"\n"),
+        }
+        self.policies(behavior, pattern);
+        self.signers(behavior, pattern);
+        for (list, what) in [("FunctionAssociations", "FunctionARN"), ("LambdaFunctionAssociations", "LambdaFunctionARN")] {
+            for function in behavior.items(list) {
+                let (event, arn) = (function.text("EventType").unwrap_or("?"), function.text(what).unwrap_or("?"));
+                function.is("IncludeBody");
+                self.note(format!("{pattern}: the {event} function {arn} does not run here; if it guards something, guard that otherwise"));
+            }
+        }
+        if let Some(id) = behavior.text("FieldLevelEncryptionId") {
+            self.note(format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"));
+        }
+        if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
+            self.note(format!("{pattern}: the real-time log {arn} is not carried over"));
+        }
+    }
+
+    fn policies(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let compress = behavior.is("Compress");
+        match behavior.text("CachePolicyId") {
+            Some(id) => match CachePolicy::managed(id) {
+                Some(managed) => drop(writeln!(self.out, "cache_policy = {}", quoted(&managed.name))),
+                None => match self.policies.cache.get(id).cloned() {
+                    Some(policy) => {
+                        let name = self.cache_policy(id, &policy);
+                        let _ = writeln!(self.out, "cache_policy = {}", quoted(&name));
+                    }
+                    None => self.note(format!(
+                        "{pattern}: cache policy {id} is not at hand; give the output of get-cache-policy too. Nothing is cached until then"
+                    )),
+                },
+            },
+            None => {
+                let name = self.legacy_policy(behavior, pattern, compress);
+                let _ = writeln!(self.out, "cache_policy = {}", quoted(&name));
+            }
+        }
+        if behavior.get("CachePolicyId").is_some_and(|id| {
+            id.value().as_str().is_some_and(|id| CachePolicy::managed(id).is_none() && !self.policies.cache.contains_key(id))
+        }) {
+            self.out.push_str("cache_policy = \"CachingDisabled\"\n");
+        }
+        if let Some(id) = behavior.text("OriginRequestPolicyId") {
+            match (OriginRequestPolicy::managed(id), self.policies.origin_request.get(id).cloned()) {
+                (Some(managed), _) => drop(writeln!(self.out, "origin_request_policy = {}", quoted(&managed.name))),
+                (None, Some(policy)) => {
+                    let name = self.origin_request_policy(id, &policy);
+                    let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
+                }
+                (None, None) => self.note(format!(
+                    "{pattern}: origin request policy {id} is not at hand; give the output of get-origin-request-policy too"
+                )),
+            }
+        }
+        if let Some(id) = behavior.text("ResponseHeadersPolicyId") {
+            match (ResponsePolicy::managed(id), self.policies.response.get(id).cloned()) {
+                (Some(managed), _) => drop(writeln!(self.out, "response_headers_policy = {}", quoted(&managed.name))),
+                (None, Some(policy)) => {
+                    let name = self.response_policy(id, &policy);
+                    let _ = writeln!(self.out, "response_headers_policy = {}", quoted(&name));
+                }
+                (None, None) => self.note(format!(
+                    "{pattern}: response headers policy {id} is not at hand; give the output of get-response-headers-policy too"
+                )),
+            }
+        }
+    }
+
+    fn cache_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
+        let name = plain_name(policy.text("Name").unwrap_or(id));
+        policy.text("Comment");
+        let ttl = ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| policy.number(key));
+        let key = policy.get("ParametersInCacheKeyAndForwardedToOrigin");
+        let mut text = format!("[cache_policy.{}]\n{}", quoted(&name), ttl_line(ttl));
+        if let Some(key) = key {
+            let mut codings = Vec::new();
+            codings.extend(key.is("EnableAcceptEncodingBrotli").then_some("br"));
+            codings.extend(key.is("EnableAcceptEncodingGzip").then_some("gzip"));
+            if !codings.is_empty() {
+                let _ = writeln!(text, "compress = {}", list(&codings));
+            }
+            let parts = chosen(
+                &key,
+                &[
+                    ("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"),
+                    ("cookies", "CookiesConfig", "CookieBehavior", "Cookies"),
+                ],
+            );
+            let headers = key.get("HeadersConfig").map(|headers| {
+                headers.text("HeaderBehavior");
+                headers.texts("Headers")
+            });
+            let headers = headers.filter(|names| !names.is_empty()).map(|names| format!("headers = {}", list(&names)));
+            let all: Vec<String> = parts.into_iter().chain(headers).collect();
+            let _ = writeln!(text, "key = {{ {} }}", all.join(", "));
+        }
+        self.made.insert(id.to_string(), text + "\n");
+        name
+    }
+
+    // ForwardedValues and TTLs of a behavior itself: what there was before policies.
+    fn legacy_policy(&mut self, behavior: &Node<'d>, pattern: &str, compress: bool) -> String {
+        let name = format!("settings of {pattern}");
+        let ttl = ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| behavior.number(key));
+        let mut text = format!("[cache_policy.{}]\n{}", quoted(&name), ttl_line(ttl));
+        if compress {
+            text.push_str("compress = [\"br\", \"gzip\"]\n");
+        }
+        if let Some(values) = behavior.get("ForwardedValues") {
+            let keys = values.texts("QueryStringCacheKeys");
+            let query = match (values.is("QueryString"), keys.is_empty()) {
+                (false, _) => "\"none\"".to_string(),
+                (true, true) => "\"all\"".to_string(),
+                (true, false) => list(&keys),
+            };
+            let cookies = values.get("Cookies");
+            let names = cookies.as_ref().map(|cookies| cookies.texts("WhitelistedNames")).unwrap_or_default();
+            let cookies = match cookies.as_ref().and_then(|cookies| cookies.text("Forward")) {
+                Some("all") => "\"all\"".to_string(),
+                Some("whitelist") => list(&names),
+                _ => "\"none\"".to_string(),
+            };
+            let headers = values.texts("Headers");
+            if headers.contains(&"*") {
+                // Every field in the key: nothing could ever be shared.
+                self.report.push(format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront"));
+                let text = format!("[cache_policy.{}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n", quoted(&name));
+                self.made.insert(format!("legacy {pattern}"), text);
+                return name;
+            }
+            let _ = writeln!(text, "key = {{ query = {query}, cookies = {cookies}, headers = {} }}", list(&headers));
+        }
+        self.made.insert(format!("legacy {pattern}"), text + "\n");
+        name
+    }
+
+    fn origin_request_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
+        let name = plain_name(policy.text("Name").unwrap_or(id));
+        policy.text("Comment");
+        let mut text = format!("[origin_request_policy.{}]\n", quoted(&name));
+        if let Some(headers) = policy.get("HeadersConfig") {
+            let names = headers.texts("Headers");
+            match headers.text("HeaderBehavior") {
+                Some("whitelist") => drop(writeln!(text, "headers = {}", list(&names))),
+                Some("allViewer") => text.push_str("headers = \"all\"\n"),
+                Some("allViewerAndWhitelistCloudFront") => drop(writeln!(text, "headers = \"all\"\nadd = {}", list(&names))),
+                Some("allExcept") => drop(writeln!(text, "headers_except = {}", list(&names))),
+                _ => {}
+            }
+        }
+        for part in chosen(
+            policy,
+            &[
+                ("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"),
+                ("cookies", "CookiesConfig", "CookieBehavior", "Cookies"),
+            ],
+        ) {
+            let _ = writeln!(text, "{part}");
+        }
+        self.made.insert(id.to_string(), text + "\n");
+        name
+    }
+
+    fn response_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
+        let name = plain_name(policy.text("Name").unwrap_or(id));
+        policy.text("Comment");
+        let mut text = format!("[response_headers_policy.{}]\n", quoted(&name));
+        let over = |node: &Node<'_>, key: &str| if node.is(key) { "origin" } else { "nothing" };
+        let remove: Vec<&str> = policy.items("RemoveHeadersConfig").iter().filter_map(|item| item.text("Header")).collect();
+        if !remove.is_empty() {
+            let _ = writeln!(text, "remove = {}", list(&remove));
+        }
+        if let Some(timing) = policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled")) {
+            timing.get("SamplingRate").inspect(Node::take);
+            let rate = timing.get("SamplingRate").and_then(|rate| rate.value().as_f64()).unwrap_or(0.0);
+            let _ = writeln!(text, "server_timing = {}", rate.round() as u64);
+        }
+        if let Some(cors) = policy.get("CorsConfig") {
+            let mut all = vec![format!("allow_origins = {}", list(&cors.texts("AccessControlAllowOrigins")))];
+            for (key, theirs) in [
+                ("allow_methods", "AccessControlAllowMethods"),
+                ("allow_headers", "AccessControlAllowHeaders"),
+                ("expose_headers", "AccessControlExposeHeaders"),
+            ] {
+                let names = cors.texts(theirs);
+                all.extend((!names.is_empty()).then(|| format!("{key} = {}", list(&names))));
+            }
+            all.push(format!("credentials = \"{}\"", if cors.is("AccessControlAllowCredentials") { "allow" } else { "omit" }));
+            all.extend(cors.number("AccessControlMaxAgeSec").map(|seconds| format!("max_age = \"{seconds}s\"")));
+            all.push(format!("override = \"{}\"", over(&cors, "OriginOverride")));
+            let _ = writeln!(text, "cors = {{ {} }}", all.join(", "));
+        }
+        if let Some(security) = policy.get("SecurityHeadersConfig") {
+            let fields = [
+                ("xss_protection", "XSSProtection"),
+                ("frame_options", "FrameOptions"),
+                ("referrer_policy", "ReferrerPolicy"),
+                ("content_security_policy", "ContentSecurityPolicy"),
+                ("content_type_options", "ContentTypeOptions"),
+                ("strict_transport_security", "StrictTransportSecurity"),
+            ];
+            for (key, theirs) in fields {
+                if let Some(one) = security.get(theirs) {
+                    let value = security_value(theirs, &one);
+                    let _ = writeln!(text, "{key} = {{ value = {}, override = \"{}\" }}", quoted(&value), over(&one, "Override"));
+                }
+            }
+        }
+        for item in policy.items("CustomHeadersConfig") {
+            let (header, value) = (item.text("Header").unwrap_or("X-Nothing"), item.text("Value").unwrap_or(""));
+            let _ = writeln!(
+                text,
+                "[[response_headers_policy.{}.custom]]\nheader = {}\nvalue = {}\noverride = \"{}\"",
+                quoted(&name),
+                quoted(header),
+                quoted(value),
+                over(&item, "Override")
+            );
+        }
+        self.made.insert(id.to_string(), text + "\n");
+        name
+    }
+
+    // A restricted behavior stays one, whatever is at hand of its keys.
+    fn signers(&mut self, behavior: &Node<'d>, pattern: &str) {
+        if let Some(signers) = behavior.get("TrustedSigners").filter(|signers| signers.is("Enabled")) {
+            signers.texts("Items");
+            behavior.texts("TrustedSigners");
+            self.note(format!(
+                "{pattern}: trusted signers are accounts, which are unknown here; nobody is let in until a key group takes their place"
+            ));
+            self.made.insert("group nobody".into(), "[key_group.nobody]\nkeys = []\n\n".into());
+            self.out.push_str("trusted_key_groups = [\"nobody\"]\n");
+        }
+        let Some(groups) = behavior.get("TrustedKeyGroups").filter(|groups| groups.is("Enabled")) else { return };
+        let ids = behavior.texts("TrustedKeyGroups");
+        drop(groups);
+        for id in &ids {
+            let Some(group) = self.policies.groups.get(id).cloned() else {
+                self.note(format!("{pattern}: key group {id} is not at hand: nobody is let in by it. Give the outputs of get-key-group and get-public-key too"));
+                self.made.insert(format!("group {id}"), format!("[key_group.{}]\nkeys = []\n\n", quoted(id)));
+                continue;
+            };
+            group.text("Name");
+            group.text("Comment");
+            let mut keys = Vec::new();
+            let mut text = String::new();
+            let listed = group.get("Items").and_then(|items| items.value().as_array());
+            group.get("Items").inspect(Node::take);
+            for key in listed.into_iter().flatten().filter_map(Value::as_str) {
+                let Some(config) = self.policies.keys.get(key).cloned() else {
+                    self.report.push(format!("public key {key} of key group {id} is not at hand: give the output of get-public-key too"));
+                    continue;
+                };
+                for name in ["Name", "Comment", "CallerReference"] {
+                    config.text(name);
+                }
+                let file = format!("{}.pem", plain_name(key));
+                self.files.push((file.clone(), config.text("EncodedKey").unwrap_or("").to_string()));
+                let declared = format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file));
+                // Sorted before the groups.
+                self.made.insert(format!("a key {key}"), declared);
+                keys.push(key);
+            }
+            let _ = writeln!(text, "[key_group.{}]\nkeys = {}\n", quoted(id), list(&keys));
+            self.made.insert(format!("group {id}"), text);
+        }
+        let _ = writeln!(self.out, "trusted_key_groups = {}", list(&ids));
+    }
+
+    fn errors(&mut self, config: &Node<'d>) {
+        for rule in config.items("CustomErrorResponses") {
+            let Some(status) = rule.number("ErrorCode") else { continue };
+            let _ = writeln!(self.out, "\n[[distribution.error_response]]\nstatus = {status}");
+            let respond_with = rule.get("ResponseCode").and_then(|code| {
+                code.take();
+                code.value().as_u64().or_else(|| code.value().as_str()?.parse().ok())
+            });
+            if let (Some(page), Some(code)) = (rule.text("ResponsePagePath"), respond_with) {
+                let _ = writeln!(self.out, "page = {}\nrespond_with = {code}", quoted(page));
+            }
+            if let Some(ttl) = rule.number("ErrorCachingMinTTL") {
+                let _ = writeln!(self.out, "ttl = \"{ttl}s\"");
+            }
+        }
+    }
+}
+
+fn security_value(kind: &str, one: &Node<'_>) -> String {
+    match kind {
+        "XSSProtection" => {
+            let mut value = if one.is("Protection") { "1" } else { "0" }.to_string();
+            if one.is("ModeBlock") {
+                value.push_str("; mode=block");
+            }
+            if let Some(uri) = one.text("ReportUri") {
+                let _ = write!(value, "; report={uri}");
+            }
+            value
+        }
+        "FrameOptions" => one.text("FrameOption").unwrap_or("DENY").into(),
+        "ReferrerPolicy" => one.text("ReferrerPolicy").unwrap_or("no-referrer").into(),
+        "ContentSecurityPolicy" => one.text("ContentSecurityPolicy").unwrap_or("").into(),
+        "StrictTransportSecurity" => {
+            let mut value = format!("max-age={}", one.number("AccessControlMaxAgeSec").unwrap_or(0));
+            for (key, word) in [("IncludeSubdomains", "; includeSubDomains"), ("Preload", "; preload")] {
+                value.push_str(if one.is(key) { word } else { "" });
+            }
+            value
+        }
+        _ => "nosniff".into(),
+    }
+}
+
+fn ttl_line([min, default, max]: [Option<u64>; 3]) -> String {
+    let mut all = Vec::new();
+    for (name, seconds) in [("min", min), ("default", default), ("max", max)] {
+        all.extend(seconds.map(|seconds| format!("{name} = \"{seconds}s\"")));
+    }
+    if all.is_empty() { String::new() } else { format!("ttl = {{ {} }}\n", all.join(", ")) }
+}
+
+// Queries and cookies that a policy names: `none`, `all`, a list, or all but a list.
+fn chosen(policy: &Node<'_>, parts: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (key, config, behavior, names) in parts {
+        let Some(config) = policy.get(config) else { continue };
+        let listed = config.texts(names);
+        all.push(match config.text(behavior) {
+            Some("all") => format!("{key} = \"all\""),
+            Some("whitelist") => format!("{key} = {}", list(&listed)),
+            Some("allExcept") => format!("{key}_except = {}", list(&listed)),
+            _ => format!("{key} = \"none\""),
+        });
+    }
+    all
+}
+
+// As a key of a table and a name of a file.
+fn plain_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect()
+}
+
+fn quoted(text: &str) -> String {
+    // TOML's basic strings escape what JSON's do.
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into()).replace('\u{7f}', "\\u007f")
+}
+
+fn list(items: &[&str]) -> String {
+    format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+}

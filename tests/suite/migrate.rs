@@ -1,0 +1,143 @@
+//! Distributions of CloudFront's, taken in and given back.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::support::edge::command;
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/cloudfront")
+}
+
+fn import(folder: &Path, names: &[&str]) -> (i32, String) {
+    let files: Vec<String> = names.iter().map(|name| vectors().join(name).display().to_string()).collect();
+    let args: Vec<&str> = ["import", "cloudfront"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let (code, _, told) = command(folder, &args);
+    (code, told)
+}
+
+const ALL: [&str; 6] = [
+    "distribution.json",
+    "cache-policy.json",
+    "origin-request-policy.json",
+    "response-headers-policy.json",
+    "key-group.json",
+    "public-key.json",
+];
+
+#[test]
+fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, told) = import(folder.path(), &ALL);
+    assert_eq!(code, 0, "{told}");
+    let (code, checked, wrong) = command(folder.path(), &["check", "--config", "imported.toml"]);
+    assert_eq!(code, 0, "{checked}{wrong}");
+    let toml = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+    for line in [
+        "hosts = [\"www.example.com\", \"example.com\"]",
+        "url = \"https://assets.s3.eu-west-1.amazonaws.com/site\"",
+        "url = \"https://app.example.com:8443\"",
+        "headers = { \"X-Shop\" = \"tell \\\"nobody\\\"\" }",
+        "timeouts = { connect = \"5s\", response = \"45s\", idle = \"7s\" }",
+        "members = [\"bucket\", \"app\"]",
+        "cache_policy = \"CachingOptimized\"",
+        "response_headers_policy = \"SecurityHeadersPolicy\"",
+        "key = { query_except = [\"utm_source\"], cookies = \"none\", headers = [\"X-Tenant\"] }",
+        "ttl = { min = \"0s\", default = \"600s\", max = \"7200s\" }",
+        "key = { query = [\"page\"], cookies = [\"session\"], headers = [\"Accept-Language\"] }",
+        "trusted_key_groups = [\"group-1\"]",
+        "strict_transport_security = { value = \"max-age=31536000; includeSubDomains; preload\", override = \"nothing\" }",
+        "geo_restriction = { except = [\"XX\"] }",
+        "standard = { folder = \"standard-log/shop\", cookies = \"include\" }",
+    ] {
+        assert!(toml.contains(line), "{line} is not in\n{toml}");
+    }
+    // Item by item; nothing is left out in silence.
+    for item in [
+        "requests to it are signed at CloudFront",
+        "match-viewer",
+        "TLSv1.1 are not spoken",
+        "Origin Shield",
+        "the viewer-request function arn:aws:cloudfront::1:function/guard does not run here",
+        "key group group-unknown is not at hand: nobody is let in",
+        "cache policy nowhere is not at hand",
+        "answers to OPTIONS are not cached",
+        "realtime-log-config",
+        "PriceClass_100",
+        "WebACLId",
+        "HTTP/3",
+        "certificate arn:aws:acm",
+        "ContinuousDeploymentPolicyId",
+        "SomethingNew/Deep = 7: not carried over",
+    ] {
+        assert!(told.contains(item), "{item} is not in\n{told}");
+    }
+    // What wanted a signature wants one still, whether its keys came along or not.
+    for path in ["/private/a", "/members/a"] {
+        let (_, story, _) = command(folder.path(), &["explain", "--config", "imported.toml", &format!("https://www.example.com{path}")]);
+        assert!(story.contains("refused: 403 Missing Key-Pair-Id"), "{story}");
+    }
+    // Nothing is written over.
+    assert_eq!(import(folder.path(), &ALL).0, 1);
+}
+
+fn export(folder: &Path, config: &str) -> Value {
+    let (code, json, told) = command(folder, &["export", "cloudfront", "--config", config]);
+    assert_eq!(code, 0, "{told}");
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn what_came_in_goes_out_again() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(import(folder.path(), &ALL).0, 0);
+    let out = export(folder.path(), "imported.toml");
+    let theirs: Value = serde_json::from_slice(&std::fs::read(vectors().join("distribution.json")).unwrap()).unwrap();
+    let (ours, theirs) = (&out["DistributionConfig"], &theirs["DistributionConfig"]);
+    for pointer in [
+        "/Aliases",
+        "/DefaultRootObject",
+        "/OriginGroups",
+        "/Restrictions",
+        "/CustomErrorResponses/Items/0",
+        "/Origins/Items/0/DomainName",
+        "/Origins/Items/0/OriginPath",
+        "/Origins/Items/1/CustomOriginConfig/HTTPSPort",
+        "/Origins/Items/1/CustomOriginConfig/OriginReadTimeout",
+        "/Origins/Items/1/ConnectionAttempts",
+        "/DefaultCacheBehavior/TargetOriginId",
+        "/DefaultCacheBehavior/ViewerProtocolPolicy",
+        "/DefaultCacheBehavior/CachePolicyId",
+        "/DefaultCacheBehavior/ResponseHeadersPolicyId",
+        "/CacheBehaviors/Items/0/PathPattern",
+        "/CacheBehaviors/Items/0/TrustedKeyGroups",
+        "/CacheBehaviors/Items/1/OriginRequestPolicyId",
+        "/CacheBehaviors/Items/1/AllowedMethods/Quantity",
+        "/CacheBehaviors/Items/2/AllowedMethods/Quantity",
+        "/ViewerCertificate/MinimumProtocolVersion",
+        "/Logging/IncludeCookies",
+    ] {
+        assert!(ours.pointer(pointer).is_some(), "{pointer} is missing");
+        assert_eq!(ours.pointer(pointer), theirs.pointer(pointer), "{pointer}");
+    }
+    let policy: Value = serde_json::from_slice(&std::fs::read(vectors().join("cache-policy.json")).unwrap()).unwrap();
+    let key = "ParametersInCacheKeyAndForwardedToOrigin";
+    let mut want = policy["CachePolicy"]["CachePolicyConfig"][key].clone();
+    want["HeadersConfig"]["Headers"]["Items"][0] = "x-tenant".into();
+    assert_eq!(out["Policies"]["shop-cache"]["CachePolicyConfig"][key], want);
+    // The samples of this repository can be exported too.
+    for sample in ["bucket.toml", "app.toml"] {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(sample);
+        assert!(export(folder.path(), config.to_str().unwrap())["DistributionConfig"]["Origins"]["Quantity"].as_u64() >= Some(0));
+    }
+}
+
+#[test]
+fn what_is_no_distribution_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(import(folder.path(), &["cache-policy.json"]).1.contains("none of these is a distribution"));
+    std::fs::write(folder.path().join("x.json"), "{\"a\": 1}").unwrap();
+    let (code, _, told) = command(folder.path(), &["import", "cloudfront", "x.json"]);
+    assert!(code == 1 && told.contains("neither a distribution nor a policy"), "{told}");
+}
