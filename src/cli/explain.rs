@@ -134,7 +134,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let head = request.head();
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
-    let routed = match gate::route(site, &head) {
+    let routed = match gate::route(site, &head, request.arrived_at) {
         Ok(routed) => routed,
         Err(refusal) => {
             line("host", format!("{}  refused: {} {}", head.host, refusal.status(), refusal.sentence()));

@@ -5,6 +5,7 @@ mod check;
 mod door;
 mod explain;
 mod migrate;
+mod promote;
 mod purge;
 mod run;
 mod sign;
@@ -46,6 +47,12 @@ enum Command {
         foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
         not even by a fetch that is under way, and not after a crash.")]
     Purge(purge::PurgeArgs),
+    /// Let a staging distribution take the place of the one it is for, in a running edge.
+    #[command(
+        after_help = "Examples:\n  foreshore promote ESTAGING\n  foreshore promote ESTAGING --undo\n\nIt holds over restarts until it is taken back, \
+        or the configuration no longer has the distribution as staging. Once the configuration says the same, take it back."
+    )]
+    Promote(promote::PromoteArgs),
     /// Look at the disk store: of a running edge with --admin, of its files otherwise.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -113,6 +120,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Purge(args)) => purge::purge(&args),
+        Some(Command::Promote(args)) => promote::promote(&args),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
         Some(Command::Import(command)) => migrate::run_import(&command),

@@ -17,6 +17,7 @@ use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedE
 use crate::distribution::site::{
     AccessKey, Admin, Cookies, DiskSettings, Listen, LogSettings, Network, Site, StandardLog, StoreSettings, TlsPolicy, Transport, Unsigned,
 };
+use crate::distribution::staging::{Chosen, Staging};
 use crate::semantics::time::Timestamp;
 use crate::signature::sigv4::Credentials;
 
@@ -87,6 +88,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
             distributions.extend(compile_distribution::read(table, &mut scope, &mut ordinal));
         }
     }
+    link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
     check_whole(&roots, &listen, &certificates, &distributions);
     roots.into_iter().for_each(Table::finish);
@@ -159,6 +161,32 @@ fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> H
         }
     }
     table
+}
+
+/// The file in the data folder that names promoted distributions, a line each.
+pub const PROMOTED: &str = "promoted";
+
+// A staging distribution is found through the one it is for.
+fn link_staging(roots: &[Table<'_>], distributions: &mut [compile_distribution::Made], data: &Path) {
+    let promoted = std::fs::read_to_string(data.join(PROMOTED)).unwrap_or_default();
+    for at in 0..distributions.len() {
+        let made = &mut distributions[at];
+        let (id, source) = (made.distribution.id.clone(), made.source);
+        let Some(staging) = made.staging.take() else { continue };
+        let problem = |title: String| roots[source].problem(&staging.of.span, title, None);
+        let Some(of) = distributions.iter().position(|known| known.distribution.id == staging.of.value && !known.hosts.is_empty()) else {
+            problem(format!("there is no distribution {:?} with hosts", staging.of.value));
+            continue;
+        };
+        let primary = &mut distributions[of].distribution;
+        if primary.staging.is_some() {
+            problem(format!("{:?} has a staging distribution already", staging.of.value));
+            continue;
+        }
+        let chosen = if promoted.lines().any(|line| line == id) { Chosen::Promoted } else { staging.chosen };
+        let mark = crate::signature::sigv4::sha256(id.as_bytes())[..8].to_string();
+        primary.staging = Some(Staging { distribution: at, chosen, mark });
+    }
 }
 
 fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {

@@ -28,6 +28,7 @@ use crate::distribution::pattern::PathPattern;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::{Distribution, Network, ORIGINS_MAX};
+use crate::distribution::staging::{Chosen, Sticky};
 use crate::gate::rate::RateLimit;
 use crate::signature::url::Signers;
 
@@ -37,6 +38,14 @@ pub struct Made {
     pub hosts: Vec<HostAt>,
     pub id_span: Range<usize>,
     pub source: usize,
+    /// It is tried out on another's viewers: whose, and on which.
+    pub staging: Option<StagingOf>,
+}
+
+/// `staging` of a distribution.
+pub struct StagingOf {
+    pub of: Found<String>,
+    pub chosen: Chosen,
 }
 
 /// Reads one.
@@ -45,7 +54,8 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         plain.then(|| id.to_string()).ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
     });
-    let hosts = hosts(&mut table);
+    let staging = staging(&mut table);
+    let hosts = if staging.is_some() { Vec::new() } else { hosts(&mut table) };
     let default_root_object = table.parsed("default_root_object", |name| {
         if name.starts_with('/') || name.is_empty() {
             Err("a default root object is named without a slash in front, such as \"index.html\"".into())
@@ -82,9 +92,10 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
         geo_restriction,
+        staging: None,
         face,
     };
-    Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source })
+    Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source, staging })
 }
 
 const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cloudfront")];
@@ -93,6 +104,49 @@ const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cl
 fn cloudfront(id: &str, pop: &str) -> CloudFront {
     let host = &crate::signature::sigv4::sha256(id.as_bytes())[..32];
     CloudFront { via: format!("1.1 {host}.cloudfront.net (CloudFront)"), pop: pop.to_string() }
+}
+
+// A staging distribution has no hosts of its own: it shares those of the one it is for.
+fn staging(table: &mut Table<'_>) -> Option<StagingOf> {
+    let mut one = table.table("staging")?;
+    let span = one.span();
+    let of = one.string("of");
+    if of.is_none() {
+        one.missing("of", "of = \"EDEMO\"");
+    }
+    let percent = one.number("percent", 0, 100).map(|found| found.value as u8);
+    let sticky = one.table("sticky").map(|mut sticky| {
+        let mut seconds = |key: &'static str, usual: u64| sticky.duration(key).map_or(usual, |found| found.value.as_secs());
+        let (idle, most) = (seconds("idle", 300), seconds("max", 3600));
+        if idle == 0 || idle > most {
+            sticky.problem(&sticky.span(), "a session is idle for at least a second, and no longer than it lasts", None);
+        }
+        sticky.finish();
+        Sticky { idle, most }
+    });
+    let header = one.table("header").and_then(|mut header| {
+        let name = header.parsed("name", |name| match http::HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if name.as_str().starts_with("aws-cf-cd-") => Ok(name),
+            _ => Err("as at CloudFront, the name begins with \"aws-cf-cd-\"".to_string()),
+        });
+        let value = header.string("value");
+        if value.is_none() {
+            header.missing("value", "value = \"try\"");
+        }
+        header.finish();
+        Some((name?.value, value?.value))
+    });
+    let chosen = match (percent, header) {
+        (Some(percent), None) => Some(Chosen::ByWeight { percent, sticky }),
+        (None, Some((name, value))) => Some(Chosen::ByHeader { name, value }),
+        _ => {
+            let help = "percent = 5, or header = { name = \"aws-cf-cd-try\", value = \"1\" }";
+            one.problem(&span, "say who sees it: a share of the viewers, or those with a header", Some(help.into()));
+            None
+        }
+    };
+    one.finish();
+    Some(StagingOf { of: of?, chosen: chosen? })
 }
 
 // CloudFront's geographic restriction, for a whole distribution.

@@ -2,6 +2,7 @@
 //! of configuration, and the only one that reads the environment.
 
 mod compile;
+pub use compile::PROMOTED;
 mod compile_distribution;
 mod compile_keys;
 mod compile_policy;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Control, Reloaded};
-use crate::config::{self, Making};
+use crate::config::{self, Making, PROMOTED};
 use crate::distribution::site::Site;
 use crate::listen::tls::ServerTls;
 use crate::semantics::time::format_rfc3339;
@@ -36,6 +36,37 @@ impl Control {
         }
         *self.last_reload.lock() = Some(outcome.clone());
         outcome
+    }
+
+    /// Has a staging distribution take the place of the one it is for, or takes that back. What is promoted is a line in the data
+    /// folder, and holds until the configuration says something else.
+    pub fn promote(&self, distribution: &str, undo: bool) -> Result<Vec<String>, String> {
+        let running = self.edge.running();
+        let site = &running.site;
+        let is_staging = |id: &str| {
+            let mut stagings = site.distributions.iter().filter_map(|known| known.staging.as_ref());
+            stagings.any(|staging| site.distributions[staging.distribution].id == id)
+        };
+        if !is_staging(distribution) {
+            return Err(format!("{distribution:?} is no staging distribution"));
+        }
+        let path = site.data.join(PROMOTED);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut now: Vec<String> = text.lines().filter(|id| *id != distribution && is_staging(id)).map(String::from).collect();
+        if !undo {
+            now.push(distribution.to_string());
+        }
+        let fresh = path.with_extension("new");
+        let lines: String = now.iter().map(|id| format!("{id}\n")).collect();
+        std::fs::write(&fresh, lines)
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let outcome = self.reload();
+        if outcome.ok {
+            Ok(now)
+        } else {
+            Err(format!("written down, but the configuration could not be loaded: {}", outcome.problems.join("; ")))
+        }
     }
 
     /// Reloads whenever one of the configuration's files has changed.

@@ -116,6 +116,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/v1/status") => ok(StatusCode::OK, &control.status()),
         (_, store) if store == "/v1/store" || store.starts_with("/v1/store/") => on_store(control, &parts.method, path, body, limit).await,
+        (&Method::POST, "/v1/promotions") => promote(control, body, limit).await,
         (&Method::POST, "/v1/reload") => {
             let this = Arc::clone(control);
             match tokio::task::spawn_blocking(move || this.reload()).await {
@@ -164,6 +165,30 @@ async fn on_store(control: &Arc<Control>, method: &Method, path: &str, body: Inc
             Err(_) => failed(),
         },
         _ => error(StatusCode::NOT_FOUND, "no such call; known: GET /v1/store, POST /v1/store/list, POST /v1/store/verify"),
+    }
+}
+
+/// The body of `POST /v1/promotions`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Promotion {
+    /// The staging distribution.
+    distribution: String,
+    /// Takes it back.
+    #[serde(default)]
+    undo: bool,
+}
+
+async fn promote(control: &Arc<Control>, body: Incoming, limit: usize) -> Answer {
+    let asked: Promotion = match read_json(body, limit).await {
+        Ok(asked) => asked,
+        Err(refused) => return refused,
+    };
+    let this = Arc::clone(control);
+    match tokio::task::spawn_blocking(move || this.promote(&asked.distribution, asked.undo)).await {
+        Ok(Ok(now)) => ok(StatusCode::OK, &json!({ "promoted": now })),
+        Ok(Err(why)) => error(StatusCode::CONFLICT, &why),
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "promoting failed"),
     }
 }
 

@@ -16,3 +16,4 @@ pub mod region;
 pub mod response_policy;
 pub mod secret;
 pub mod site;
+pub mod staging;

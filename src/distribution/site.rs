@@ -13,6 +13,7 @@ use super::limits::Limits;
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::secret::Secret;
+use super::staging::Staging;
 use crate::signature::sigv4::Credentials;
 
 /// A configuration that made sense. Never changes; a reload makes a new one.
@@ -209,6 +210,8 @@ pub struct Distribution {
     pub error_responses: Vec<ErrorResponse>,
     /// The response field that names an object's tags.
     pub tag_header: http::HeaderName,
+    /// The one that is tried out on some of its viewers.
+    pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,
     /// Who may invalidate with the method PURGE; `None` for nobody.
     pub purge: Option<Secret<String>>,

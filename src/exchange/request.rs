@@ -187,6 +187,12 @@ impl RequestId {
         out.extend_from_slice(b"==");
     }
 
+    /// A number below `most`, as good as by chance.
+    pub const fn lot(self, most: u64) -> u64 {
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % most
+    }
+
     /// The same as text.
     pub fn text(self) -> String {
         let mut out = Vec::with_capacity(56);

@@ -63,7 +63,7 @@ impl Core {
         Tally::add(&self.edge.tally.fills);
         let head = errand.request.head();
         // The same site and the same head: the route is the one it had.
-        let Ok(routed) = gate::route(&errand.running.site, &head) else {
+        let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else {
             return ticket.land(FillEnd::Failed(internal("a fill lost its route")));
         };
         let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
@@ -108,7 +108,7 @@ impl Core {
         tokio::spawn(async move {
             let _held = (place, refreshing);
             let head = errand.request.head();
-            let Ok(routed) = gate::route(&errand.running.site, &head) else { return };
+            let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return };
             let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
             let marks = Marks { core: &core, key: &together, asked: &asked, errand: &errand };
             core.settle(&marks, &key, old, came, ticket).await;
@@ -293,7 +293,7 @@ impl Core {
         let errand = errand.again();
         tokio::spawn(async move {
             let head = errand.request.head();
-            let Ok(routed) = gate::route(&errand.running.site, &head) else { return };
+            let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return };
             let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
             let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, errand: &errand };
             core.keep(&marks, &key, None, Brought { keeping, reply: Box::new(reply), number }, ticket).await;

@@ -49,7 +49,11 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         return None;
     }
     let site = &*running.site;
-    let routed = gate::route(site, head).ok()?;
+    let routed = gate::route(site, head, now).ok()?;
+    // The full sentence sends the cookie.
+    if routed.session.is_some_and(|session| session.is_news) {
+        return None;
+    }
     gate::admit(&routed, edge.around(running, now)).ok()?;
     let wants = ask::wants(&routed);
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {

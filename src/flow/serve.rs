@@ -67,7 +67,7 @@ impl Core {
         let mut errand = Errand { running, request: Arc::new(request), content: None };
         let head = errand.request.head();
         let site = &*errand.running.site;
-        let routed = match gate::route(site, &head) {
+        let routed = match gate::route(site, &head, errand.request.arrived_at) {
             Ok(routed) => routed,
             Err(refusal) => return page::refusal(&refusal, &Face::default(), head.id),
         };
@@ -110,6 +110,9 @@ impl Core {
         };
         response.behavior = Some(routed.behavior.ordinal);
         deliver::face::dress(face, head.id, &mut response.fields);
+        if let Some(cookie) = gate::session_cookie(site, &routed, errand.request.arrived_at) {
+            response.fields.append(header::SET_COOKIE, deliver::value(cookie));
+        }
         // An edge applies it for its own viewers.
         if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
             deliver::policy::apply(policy, &head, &mut response.fields);
@@ -188,7 +191,7 @@ impl Core {
         };
         let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request), content: None };
         let head = errand.request.head();
-        let routed = gate::route(&errand.running.site, &head).ok()?;
+        let routed = gate::route(&errand.running.site, &head, errand.request.arrived_at).ok()?;
         let mut key = Vec::new();
         ask::write_key(&mut key, &routed);
         let page = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };

@@ -238,7 +238,7 @@ impl Core {
     // The same for a body that is being sent: it owns everything it asks with.
     async fn slice_for(self: Arc<Self>, errand: Errand, key: CacheKey, index: u64, size: u64) -> Result<Arc<Stored>, BodyError> {
         let head = errand.request.head();
-        let Ok(routed) = gate::route(&errand.running.site, &head) else { return Err(BodyError::Abandoned) };
+        let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return Err(BodyError::Abandoned) };
         let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
         match self.slice(&errand, &asked, index, size).await {
             Ok(Came::Slice(stored)) => Ok(stored),

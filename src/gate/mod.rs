@@ -3,13 +3,16 @@
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
 pub mod rate;
+pub mod staging;
 
 use http::Method;
 
 use self::rate::Buckets;
+use self::staging::Session;
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Network, Site};
+use crate::distribution::staging::Chosen;
 use crate::exchange::connection::{Asker, Scheme, Version};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
@@ -25,12 +28,14 @@ pub struct Routed<'r> {
     pub head: &'r RequestHead<'r>,
     pub distribution: &'r Arc<Distribution>,
     pub behavior: &'r Behavior,
+    /// Which side of a continuous deployment the viewer is on, where that is to be remembered.
+    pub session: Option<Session>,
     /// The viewer's path, or the default root object in the place of `/`.
     pub path: &'r str,
 }
 
 /// Host to distribution, path to the first matching behavior (shared/spec/CLOUDFRONT.md §3).
-pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>) -> Result<Routed<'r>, Refusal> {
+pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> Result<Routed<'r>, Refusal> {
     // An edge connects by this node's own name and asks for its viewers' hosts.
     if let Some(tls) = &head.connection.tls
         && head.connection.asker == Asker::Viewer
@@ -39,12 +44,30 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>) -> Result<Routed<'r>
         return Err(Refusal::Misdirected);
     }
     let at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
-    let distribution = &site.distributions[at];
+    let mut distribution = &site.distributions[at];
+    let mut session = None;
+    if let Some(staging) = &distribution.staging {
+        let (is_staging, remembered) = staging::choose(staging, head, now);
+        session = remembered;
+        if is_staging {
+            distribution = &site.distributions[staging.distribution];
+        }
+    }
     let path = match &distribution.default_root_object {
         Some(object) if head.path == "/" => object.as_str(),
         _ => head.path,
     };
-    Ok(Routed { head, distribution, behavior: distribution.behavior(path), path })
+    Ok(Routed { head, distribution, behavior: distribution.behavior(path), session, path })
+}
+
+/// The cookie that keeps a viewer on its side of a continuous deployment, if it is to be sent now.
+pub fn session_cookie(site: &Site, routed: &Routed<'_>, now: Timestamp) -> Option<String> {
+    let session = routed.session.filter(|session| session.is_news)?;
+    let staging = site.distributions[site.hosts.find(routed.head.host)?].staging.as_ref()?;
+    match &staging.chosen {
+        Chosen::ByWeight { sticky: Some(sticky), .. } => Some(staging::cookie(session, staging, *sticky, now)),
+        _ => None,
+    }
 }
 
 /// What is known beside the request when it is judged.

@@ -22,6 +22,7 @@ mod readme;
 mod s3;
 mod scenes;
 mod signed;
+mod staging;
 mod storm;
 mod support;
 mod tidy;
