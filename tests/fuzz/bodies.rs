@@ -9,14 +9,22 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
+use foreshore::cloudfront::import;
+use foreshore::control::cloudfront::batch;
 use foreshore::distribution::limits::Limits;
-use foreshore::exchange::connection::{Asker, Connection, Scheme};
+use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
 use foreshore::exchange::path;
+use foreshore::exchange::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
 use foreshore::listen::h1_head::{self, FIELDS_MAX, NoHead};
 use foreshore::listen::hpack::decode::{Decoder as Hpack, FieldList};
 use foreshore::origin::answer_head;
 use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
+use foreshore::signature::key::PublicKey;
+use foreshore::signature::memory::Memory;
+use foreshore::signature::policy;
+use foreshore::signature::sigv4::Claim;
+use foreshore::signature::url::{Signers, judge};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
@@ -268,5 +276,62 @@ pub fn fields(data: &[u8]) {
         if let Ok(Matcher::Path(exact)) = Matcher::parse(text) {
             assert!(Matcher::Path(exact.clone()).covers(&exact, &[]));
         }
+    }
+}
+
+/// Octets as everything that AWS's tools may send: batches, policies, claims, signed URLs, distributions.
+pub fn aws(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(batch) = batch::parse(data) {
+        // Written down and read again it says the same.
+        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#13;");
+        let paths: String = batch.paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
+        let again = format!(
+            "<InvalidationBatch><Paths><Quantity>{}</Quantity><Items>{paths}</Items></Paths><CallerReference>{}</CallerReference></InvalidationBatch>",
+            batch.paths.len(),
+            escape(&batch.reference)
+        );
+        assert_eq!(batch::parse(again.as_bytes()).ok(), Some(batch), "{again}");
+    }
+    if let Some(claim) = Claim::parse(&text) {
+        assert!(!claim.id.is_empty() && claim.names.windows(2).all(|pair| pair[0] < pair[1]), "{text:?}");
+    }
+    if let Some(policy) = policy::parse(data) {
+        let resource = policy.resource.unwrap_or_else(|| "*".into());
+        // A resource without anything special covers itself.
+        let is_plain = resource.starts_with("https://h.test/") && !resource.contains(['*', '?', '\\']);
+        assert!(!is_plain || policy::covers(&resource, &resource), "{resource:?}");
+    }
+    let _ = policy::covers(&text, "https://h.test/a/b?c=d");
+    // Nobody has signed any of these.
+    let (path, query) = split_target(&text);
+    let at = "127.0.0.1:1".parse().unwrap();
+    let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, place: None, asker: Asker::Viewer };
+    let empty = HeaderMap::new();
+    let fields = Fields::Map(&empty);
+    let head = RequestHead {
+        id: RequestId::default(),
+        method: &Method::GET,
+        version: Version::Http11,
+        scheme: Scheme::Https,
+        authority: "h.test",
+        host: "h.test",
+        path,
+        spelled: path,
+        query,
+        fields,
+        known: KnownFields::find(fields),
+        connection: &connection,
+    };
+    let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\
+        Yx/zhQKIWJkktEY9RUlDWpnChd4jeOoJhHQ7hvyUCszavDuJ4GxER/3iHg==\n-----END PUBLIC KEY-----\n";
+    let signers = Signers { groups: Vec::new(), keys: vec![Arc::new(PublicKey::from_pem("K1", pem).unwrap())] };
+    let now = Timestamp::from_secs(1_800_000_000);
+    assert!(judge(&head, &signers, &Memory::default(), now).is_err(), "{text:?}");
+    // A distribution, whatever it says, becomes a file of TOML.
+    if let Ok(json) = serde_json::from_slice::<serde_json::Value>(data)
+        && let Ok(imported) = import::import(vec![json])
+    {
+        assert!(imported.toml.parse::<toml::Table>().is_ok(), "{}", imported.toml);
     }
 }

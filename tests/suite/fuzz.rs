@@ -92,3 +92,8 @@ fn header_blocks_keep_their_bounds() {
 fn values_of_fields_are_read_or_refused() {
     run("fields", 20_000, bodies::fields);
 }
+
+#[test]
+fn whatever_awss_tools_may_send_is_read_or_refused() {
+    run("aws", 20_000, bodies::aws);
+}
