@@ -202,3 +202,44 @@ fn the_signers_are_believed() {
         }
     }
 }
+
+// The sample of a members' area, as its first lines say.
+#[test]
+fn members_log_in_and_see_private_pictures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let port = super::support::free_port();
+    let site = root.join("config/members/site").display().to_string();
+    let text = std::fs::read_to_string(root.join("config/members.toml"))
+        .unwrap()
+        .replace("data = \"../.foreshore/members\"", "data = \"data\"")
+        .replace("http = [\"127.0.0.1:8080\"]", "http = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"")
+        .replace("example-signer.pem", &root.join("config/example-signer.pem").display().to_string())
+        .replace("file:members/site", &format!("file:{site}"))
+        .replace("127.0.0.1:9300", &format!("127.0.0.1:{port}"));
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let at = format!("http://{}", edge.http);
+    let mut login = Command::new("python3")
+        .arg(root.join("config/members/login.py"))
+        .env("PORT", port.to_string())
+        .env("SITE", &at)
+        .env("FORESHORE", env!("CARGO_BIN_EXE_foreshore"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    super::support::eventually("the application listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let jar = edge.path().join("jar").display().to_string();
+    let picture = format!("{at}/members/picture.svg");
+    let curl = |args: &[&str]| said(Command::new("curl").args(["-s", "-i", "--max-time", "10"]).args(args).output().unwrap()).unwrap();
+    assert!(curl(&[&picture]).contains("MissingKey"));
+    assert!(curl(&["-c", &jar, "-d", "name=demo&password=wrong", &format!("{at}/login")]).starts_with("HTTP/1.1 403"));
+    assert!(curl(&["-c", &jar, "-d", "name=demo&password=demo", &format!("{at}/login")]).contains("Welcome"));
+    for word in ["X-Cache: Miss", "X-Cache: Hit"] {
+        let seen = curl(&["-b", &jar, &picture]);
+        assert!(seen.starts_with("HTTP/1.1 200") && seen.contains(word), "{seen}");
+    }
+    assert!(curl(&[&picture]).contains("MissingKey"), "what is stored is no way around it");
+    let _ = login.kill();
+    let _ = login.wait();
+}
