@@ -55,6 +55,11 @@ impl Control {
         let mut out = String::with_capacity(16 * 1024);
         let running = self.edge.running();
         running.counts.write(&mut out);
+        running.counts.write_cloudwatch(&mut out);
+        let remembered = running.signatures.len() as u64;
+        single(&mut out, "foreshore_signatures_remembered", "gauge", "Signatures that need not be checked again.", remembered);
+        let counted = running.rates.len() as u64;
+        single(&mut out, "foreshore_rate_addresses", "gauge", "Addresses whose rate is remembered.", counted);
         let store = self.edge.store.stats();
         single(&mut out, "foreshore_store_bytes", "gauge", "Octets in the store's account, bookkeeping included.", store.bytes);
         single(&mut out, "foreshore_store_limit_bytes", "gauge", "The most it may take.", store.limit);

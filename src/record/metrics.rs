@@ -142,6 +142,51 @@ impl SiteCounts {
     }
 }
 
+impl SiteCounts {
+    /// The same under CloudWatch's names, as its exporters spell them: `AWS/CloudFront` for each distribution, and those of the API
+    /// Gateway's cache. Sums count from the start, averages are over all of it.
+    pub fn write_cloudwatch(&self, out: &mut String) {
+        let mut ids: Vec<&str> = self.names.iter().map(|(id, _)| id.as_str()).collect();
+        ids.dedup();
+        let mut lines: Vec<(&str, &str, String)> = Vec::new();
+        for id in ids {
+            let mine = self.names.iter().enumerate().filter(|(_, (known, _))| known == id).map(|(at, _)| at);
+            let counts: Vec<&BehaviorCounts> = mine.flat_map(|at| self.cores.iter().map(move |core| &core.behaviors[at])).collect();
+            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { counts.iter().map(|counts| pick(counts)).sum() };
+            let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
+            let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
+            let (hits, misses) = (outcome(Outcome::Hit) + outcome(Outcome::RefreshHit), outcome(Outcome::Miss));
+            let (client, server) = (sum(&|counts| counts.statuses[3].get()), sum(&|counts| counts.statuses[4].get()));
+            let asked = sum(&|counts| counts.latency.iter().map(Count::get).sum());
+            let waited = sum(&|counts| counts.latency_sum.get());
+            let percent =
+                |part: u64, whole: u64| if whole == 0 { "0".to_string() } else { format!("{:.4}", part as f64 * 100.0 / whole as f64) };
+            let mean = if asked == 0 { 0.0 } else { waited as f64 / asked as f64 };
+            lines.extend([
+                ("aws_cloudfront_requests_sum", id, all.to_string()),
+                ("aws_cloudfront_bytes_downloaded_sum", id, sum(&|counts| counts.bytes.get()).to_string()),
+                ("aws_cloudfront_4xx_error_rate_average", id, percent(client, all)),
+                ("aws_cloudfront_5xx_error_rate_average", id, percent(server, all)),
+                ("aws_cloudfront_total_error_rate_average", id, percent(client + server, all)),
+                ("aws_cloudfront_cache_hit_rate_average", id, percent(hits, hits + misses)),
+                ("aws_cloudfront_origin_latency_average", id, format!("{mean:.1}")),
+                ("aws_apigateway_cache_hit_count_sum", id, hits.to_string()),
+                ("aws_apigateway_cache_miss_count_sum", id, misses.to_string()),
+                ("aws_apigateway_count_sum", id, all.to_string()),
+            ]);
+        }
+        lines.sort_by_key(|(name, ..)| *name);
+        let mut last = "";
+        for (name, id, value) in lines {
+            if name != last {
+                family(out, name, if name.ends_with("_sum") { "counter" } else { "gauge" }, "An alias; see README.md.");
+                last = name;
+            }
+            let _ = writeln!(out, "{name}{{DistributionId=\"{}\",Region=\"Global\"}} {value}", escape(id));
+        }
+    }
+}
+
 /// Writes a family's head.
 pub fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");

@@ -154,4 +154,10 @@ fn addresses_and_rates_are_limited() {
     let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
     assert!((3500..=3600).contains(&wait), "{wait}");
     assert_eq!(edge.get("/a").status, 200, "elsewhere nothing is counted");
+    // The same numbers under CloudWatch's names, for the dashboards that know those.
+    let of = |name: &str| edge.metric(name);
+    assert_eq!(of("aws_cloudfront_requests_sum"), 11.0);
+    assert!((of("aws_cloudfront_4xx_error_rate_average") - 500.0 / 11.0).abs() < 0.001);
+    assert_eq!(of("aws_apigateway_cache_hit_count_sum") + of("aws_apigateway_cache_miss_count_sum"), 6.0);
+    assert_eq!(edge.metric("foreshore_rate_addresses"), 1.0);
 }
