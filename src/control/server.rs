@@ -100,6 +100,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     if path.starts_with(cloudfront::PREFIX) {
         return match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, &parts, body).await,
+            Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => cloudfront::too_large(limit),
             Err(refused) => refused,
         };
     }

@@ -138,7 +138,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
         ("POST", path, batch(2), &token, 400, "InconsistentQuantities"),
         ("POST", path, "<a/>".into(), &token, 400, "MalformedXML"),
         ("POST", path, many, &token, 400, "TooManyInvalidationsInProgress"),
-        ("POST", path, "x".repeat(2 << 20), &token, 413, ""),
+        ("POST", path, "x".repeat(2 << 20), &token, 413, "BatchTooLarge"),
         ("GET", "/2020-05-31/distribution/E1/invalidation?Marker=INONE", String::new(), &token, 400, "InvalidArgument"),
         ("GET", "/2020-05-31/distribution/E1/invalidation?MaxItems=0", String::new(), &token, 400, "InvalidArgument"),
         ("GET", "/2020-05-31/distribution", String::new(), &token, 404, "UnsupportedOperation"),

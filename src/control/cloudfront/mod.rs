@@ -77,10 +77,18 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Respo
         Ok(call) => act(control, parts, call, &body).await,
         Err(fault) => Err(fault),
     };
-    let (status, xml, location) = answered.unwrap_or_else(|fault| {
-        let request = new_id();
-        (fault.status, fault.xml(&request), None)
-    });
+    let (status, xml, location) = answered.unwrap_or_else(|fault| (fault.status, fault.xml(&new_id()), None));
+    respond(status, xml, location)
+}
+
+/// The answer to a body beyond the limit, of which nothing was looked at.
+pub fn too_large(limit: usize) -> Response<Full<Bytes>> {
+    let fault =
+        Fault::new(413, "BatchTooLarge", &format!("Invalidation batch specified is too large: a body has at most {limit} octets here."));
+    respond(fault.status, fault.xml(&new_id()), None)
+}
+
+fn respond(status: u16, xml: String, location: Option<String>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(xml)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
