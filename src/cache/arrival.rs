@@ -287,5 +287,8 @@ pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
     for name in [http::header::AGE, http::header::CONTENT_LENGTH] {
         fields.remove(name);
     }
-    fields.remove("x-cache");
+    // What another hop said of its own request is not true of the next one.
+    for name in ["x-cache", "x-amz-cf-id", "x-amz-cf-pop"] {
+        fields.remove(name);
+    }
 }

@@ -95,7 +95,7 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     }
     if key.cookies != Listed::None {
         out.extend_from_slice(b"\0cookie=");
-        chosen::write_cookies(out, behavior, head, |name| key.cookies.includes(name));
+        chosen::write_cookies(out, head, |name| key.cookies.includes(name));
     }
     if !behavior.cache.compress.is_empty() {
         out.extend_from_slice(b"\0coding=");

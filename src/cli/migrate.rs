@@ -1,5 +1,6 @@
 //! `foreshore import` and `foreshore export`: to and from CloudFront's description of a distribution.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,7 +62,8 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
     let imported = import::import(documents)?;
     let folder = args.out.parent().unwrap_or(Path::new(""));
     let write = |path: &Path, text: &str| {
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+        // It may hold what origins are told in confidence.
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
         written.map_err(|error| format!("{}: {error}", path.display()))
     };
@@ -72,12 +74,12 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
     // It is to load as it is: if it does not, that is our mistake, and is told.
     let checked = config::load(&args.out, Clock::system().now(), Making::Pending);
     let mut out = format!("wrote {}\n", args.out.display());
-    if let Err(report) = checked {
-        out.push_str(&report.render(false));
-    }
     out.push_str(&format!("{} to look at:\n", imported.report.len()));
     imported.report.iter().for_each(|item| out.push_str(&format!("  - {item}\n")));
-    Ok(out)
+    match checked {
+        Ok(_) => Ok(out),
+        Err(report) => Err(format!("{out}what was written does not load:\n{}", report.render(false))),
+    }
 }
 
 pub(super) fn run_export(ExportCommand::Cloudfront(args): &ExportCommand) -> ExitCode {

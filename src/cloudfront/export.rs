@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
 use crate::distribution::cache_policy::{CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy};
 use crate::distribution::geo::GeoRestriction;
-use crate::distribution::origin::{Origin, OriginKind};
+use crate::distribution::origin::{HostRule, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, Site, TlsPolicy};
 
@@ -59,6 +59,9 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     if tags != "cache-tag" {
         config["CacheTagConfig"] = json!({ "HeaderName": tags });
     }
+    if distribution.staging.is_some() || distribution.is_deploying {
+        left.push("continuous deployment: make a staging distribution and a policy for it".into());
+    }
     let policies = own_policies(distribution);
     (json!({ "DistributionConfig": config, "Policies": policies }), left)
 }
@@ -76,6 +79,12 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
     if !origin.headers.is_empty() {
         left.push(format!("origin {}: the values of its headers are secrets, and not told", origin.id));
     }
+    if http.host_rule != HostRule::Origin {
+        left.push(format!("origin {}: host = \"viewer\" or another name is the origin request policy's business at CloudFront", origin.id));
+    }
+    if http.tls.as_ref().is_some_and(|tls| matches!(tls.roots, Roots::Given(_)) || tls.identity.is_some() || tls.server_name.is_some()) {
+        left.push(format!("origin {}: its own CA, certificate or name in TLS", origin.id));
+    }
     if origin.access.is_some() {
         left.push(format!("origin {}: make an origin access control and set OriginAccessControlId", origin.id));
     }
@@ -89,11 +98,11 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
             "HTTPSPort": if is_tls { port } else { 443 },
             "OriginProtocolPolicy": if is_tls { "https-only" } else { "http-only" },
             "OriginSslProtocols": items(vec!["TLSv1.2"]),
-            "OriginReadTimeout": origin.timeouts.response.as_secs(),
-            "OriginKeepaliveTimeout": origin.timeouts.idle.as_secs(),
+            "OriginReadTimeout": origin.timeouts.response.as_secs().max(1),
+            "OriginKeepaliveTimeout": origin.timeouts.idle.as_secs().max(1),
         },
         "ConnectionAttempts": origin.attempts,
-        "ConnectionTimeout": origin.timeouts.connect.as_secs(),
+        "ConnectionTimeout": origin.timeouts.connect.as_secs().max(1),
     }))
 }
 
@@ -110,6 +119,9 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
     };
     for (is_set, what) in [
         (behavior.methods == Methods::Any, "methods = \"any\""),
+        (behavior.cache.compress.has(Codings::ZSTD), "compress = [\"zstd\"]"),
+        (behavior.cache.error_ttl != CachePolicy::ERROR_TTL, "ttl.error"),
+        (behavior.cache.stale_on_error != CachePolicy::STALE_ON_ERROR, "stale_on_error"),
         (behavior.rate_limit.is_some(), "rate_limit"),
         (!behavior.allow_from.is_empty(), "allow_from"),
         (!behavior.deny_from.is_empty(), "deny_from"),
@@ -143,6 +155,12 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         all["OriginRequestPolicyId"] = id_of(&behavior.origin_request.name, |name| OriginRequestPolicy::managed(name).is_some()).into();
     }
     if let Some(policy) = &behavior.response {
+        if ResponsePolicy::managed(&policy.name).is_none() {
+            left.push(format!(
+                "behavior {pattern}: make the response headers policy {} at CloudFront; its fields are not written here",
+                policy.name
+            ));
+        }
         all["ResponseHeadersPolicyId"] = id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
     }
     if let Some(signers) = &behavior.signers {
@@ -196,18 +214,18 @@ fn error_response(rule: &ErrorResponse) -> Value {
 
 // Policies that are not CloudFront's own: what `create-cache-policy` and its like take.
 fn own_policies(distribution: &Distribution) -> Value {
-    let mut all = serde_json::Map::new();
+    let mut all = json!({ "CachePolicies": {}, "OriginRequestPolicies": {} });
     for behavior in &distribution.behaviors {
         let cache = &behavior.cache;
         if CachePolicy::managed(&cache.name).is_none() {
-            all.insert(cache.name.clone(), json!({ "CachePolicyConfig": cache_policy(cache) }));
+            all["CachePolicies"][&cache.name] = json!({ "CachePolicyConfig": cache_policy(cache) });
         }
         let request = &behavior.origin_request;
         if **request != OriginRequestPolicy::nothing() && OriginRequestPolicy::managed(&request.name).is_none() {
-            all.insert(request.name.clone(), json!({ "OriginRequestPolicyConfig": origin_request_policy(request) }));
+            all["OriginRequestPolicies"][&request.name] = json!({ "OriginRequestPolicyConfig": origin_request_policy(request) });
         }
     }
-    Value::Object(all)
+    all
 }
 
 fn listed(kind: &str, names: &str, listed: &Listed) -> Value {

@@ -28,7 +28,14 @@ pub struct Imported {
 /// `documents` are outputs of `aws cloudfront get-…`, in any order; one of them is the distribution.
 pub fn import(documents: Vec<Value>) -> Result<Imported, String> {
     let documents: Vec<Document> = documents.into_iter().map(Document::new).collect();
-    let mut job = Job { out: String::new(), files: Vec::new(), report: Vec::new(), policies: Policies::default(), made: BTreeMap::new() };
+    let mut job = Job {
+        out: String::new(),
+        files: BTreeMap::new(),
+        report: Vec::new(),
+        policies: Policies::default(),
+        made: BTreeMap::new(),
+        wants_certificates: false,
+    };
     let mut found = None;
     for document in &documents {
         let root = document.root();
@@ -54,7 +61,9 @@ pub fn import(documents: Vec<Value>) -> Result<Imported, String> {
             job.report.push(format!("{place} = {value}: not carried over"));
         }
     }
-    Ok(Imported { toml: job.out, files: job.files, report: job.report })
+    let plain = |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let report = job.report.into_iter().map(plain).collect();
+    Ok(Imported { toml: job.out, files: job.files.into_iter().collect(), report })
 }
 
 // What stands beside the configuration is about the original, not about what it does.
@@ -76,11 +85,13 @@ struct Policies<'d> {
 
 struct Job<'d> {
     out: String,
-    files: Vec<(String, String)>,
+    files: BTreeMap<String, String>,
     report: Vec<String>,
     policies: Policies<'d>,
     /// Policies written into the file, by CloudFront's id.
     made: BTreeMap<String, String>,
+    /// CloudFront asks viewers for certificates.
+    wants_certificates: bool,
 }
 
 impl<'d> Job<'d> {
@@ -111,7 +122,8 @@ impl<'d> Job<'d> {
     }
 
     fn note(&mut self, what: impl Into<String>) {
-        let what = what.into();
+        // One line, whatever the document says: nothing in it may become a setting.
+        let what: String = what.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let _ = writeln!(self.out, "# {what}");
         self.report.push(what);
     }
@@ -125,6 +137,7 @@ impl<'d> Job<'d> {
             "# Imported from CloudFront. {comment}\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
         );
         self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
+        self.wants_certificates = config.get("ViewerMtlsConfig").is_some_and(|mtls| mtls.text("Mode") == Some("required"));
         self.log(config);
         self.tls(config, &hosts);
         // Everything that is named comes before what names it.
@@ -159,7 +172,9 @@ impl<'d> Job<'d> {
     // Settings that have no meaning here, or another one; each is said once, in words.
     fn what_is_ours_to_say(&mut self, config: &Node<'d>) {
         config.text("CallerReference");
-        config.is("Staging");
+        if config.is("Staging") {
+            self.report.push("Staging = true: give this distribution `staging = { of = …, percent = … }` in the place of its hosts".into());
+        }
         if config.get("Enabled").is_some() && !config.is("Enabled") {
             self.report.push("Enabled = false: the distribution is off at CloudFront; here it is served as soon as the edge runs".into());
         }
@@ -183,7 +198,9 @@ impl<'d> Job<'d> {
         let Some(logging) = config.get("Logging") else { return };
         let is_on = logging.is("Enabled") || logging.text("Bucket").is_some();
         let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
-        let prefix = logging.text("Prefix").unwrap_or("").trim_end_matches('/').to_string();
+        let prefix: Vec<String> =
+            logging.text("Prefix").unwrap_or("").split('/').map(plain_name).filter(|part| !part.trim_matches('.').is_empty()).collect();
+        let prefix = prefix.join("/");
         if is_on {
             let folder = if prefix.is_empty() { "standard-log".to_string() } else { format!("standard-log/{prefix}") };
             let _ = writeln!(self.out, "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n", quoted(&folder));
@@ -305,7 +322,7 @@ impl<'d> Job<'d> {
         }
         let region = domain
             .split('.')
-            .find(|part| part.matches('-').count() >= 2 && part.ends_with(|c: char| c.is_ascii_digit()))
+            .find(|part| part.matches('-').count() >= 2 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
             .unwrap_or("us-east-1");
         self.note(format!("origin {id}: requests to it are signed at CloudFront; set credentials and take the # away"));
         let _ = writeln!(
@@ -321,7 +338,9 @@ impl<'d> Job<'d> {
             codes.iter().for_each(Node::take);
             let codes: Vec<String> = codes.iter().filter_map(|code| code.value().as_u64()).map(|code| code.to_string()).collect();
             let id = group.text("Id").unwrap_or("group");
-            group.text("SelectionCriteria");
+            if let Some(criteria) = group.text("SelectionCriteria").filter(|criteria| *criteria != "default") {
+                self.note(format!("origin group {id}: SelectionCriteria = {criteria} is not carried over; the first member comes first"));
+            }
             let _ = writeln!(
                 self.out,
                 "\n[[distribution.origin_group]]\nid = {}\nmembers = {}\nfailover = [{}]",
@@ -384,6 +403,9 @@ impl<'d> Job<'d> {
 
     fn policies(&mut self, behavior: &Node<'d>, pattern: &str) {
         let compress = behavior.is("Compress");
+        if !compress && behavior.get("CachePolicyId").is_some() {
+            self.report.push(format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"));
+        }
         match behavior.text("CachePolicyId") {
             Some(id) => match CachePolicy::managed(id) {
                 Some(managed) => drop(writeln!(self.out, "cache_policy = {}", quoted(&managed.name))),
@@ -489,11 +511,21 @@ impl<'d> Job<'d> {
             };
             let headers = values.texts("Headers");
             if headers.contains(&"*") {
-                // Every field in the key: nothing could ever be shared.
+                // Every field in the key: nothing could ever be shared. All of the request reaches the origin.
                 self.report.push(format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront"));
                 let text = format!("[cache_policy.{}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n", quoted(&name));
                 self.made.insert(format!("legacy {pattern}"), text);
+                let request =
+                    format!("[origin_request_policy.{}]\nheaders = \"all\"\nquery = {query}\ncookies = {cookies}\n\n", quoted(&name));
+                self.made.insert(format!("request of {pattern}"), request);
+                let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
                 return name;
+            }
+            if !keys.is_empty() && values.is("QueryString") {
+                // Some of the query is in the key, all of it reaches the origin.
+                let request = format!("[origin_request_policy.{}]\nquery = \"all\"\n\n", quoted(&name));
+                self.made.insert(format!("request of {pattern}"), request);
+                let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
             }
             let _ = writeln!(text, "key = {{ query = {query}, cookies = {cookies}, headers = {} }}", list(&headers));
         }
@@ -552,7 +584,14 @@ impl<'d> Job<'d> {
                 let names = cors.texts(theirs);
                 all.extend((!names.is_empty()).then(|| format!("{key} = {}", list(&names))));
             }
-            all.push(format!("credentials = \"{}\"", if cors.is("AccessControlAllowCredentials") { "allow" } else { "omit" }));
+            let is_any = cors.texts("AccessControlAllowOrigins").contains(&"*");
+            let with = cors.is("AccessControlAllowCredentials");
+            if with && is_any {
+                self.report.push(format!(
+                    "response headers policy {name}: credentials for every origin are not carried over; name the origins that may"
+                ));
+            }
+            all.push(format!("credentials = \"{}\"", if with && !is_any { "allow" } else { "omit" }));
             all.extend(cors.number("AccessControlMaxAgeSec").map(|seconds| format!("max_age = \"{seconds}s\"")));
             all.push(format!("override = \"{}\"", over(&cors, "OriginOverride")));
             let _ = writeln!(text, "cors = {{ {} }}", all.join(", "));
@@ -590,19 +629,32 @@ impl<'d> Job<'d> {
 
     // A restricted behavior stays one, whatever is at hand of its keys.
     fn signers(&mut self, behavior: &Node<'d>, pattern: &str) {
-        if let Some(signers) = behavior.get("TrustedSigners").filter(|signers| signers.is("Enabled")) {
-            signers.texts("Items");
-            behavior.texts("TrustedSigners");
+        let mut ids: Vec<&str> = Vec::new();
+        let wanted = |key: &str| {
+            // With names in it, it is a restriction, whatever else it says.
+            let names = behavior.texts(key);
+            let is_on = behavior.get(key).is_some_and(|list| list.is("Enabled"));
+            (is_on || !names.is_empty()).then_some(names)
+        };
+        let (signers, groups) = (wanted("TrustedSigners"), wanted("TrustedKeyGroups"));
+        if signers.is_some() {
             self.note(format!(
                 "{pattern}: trusted signers are accounts, which are unknown here; nobody is let in until a key group takes their place"
             ));
-            self.made.insert("group nobody".into(), "[key_group.nobody]\nkeys = []\n\n".into());
-            self.out.push_str("trusted_key_groups = [\"nobody\"]\n");
         }
-        let Some(groups) = behavior.get("TrustedKeyGroups").filter(|groups| groups.is("Enabled")) else { return };
-        let ids = behavior.texts("TrustedKeyGroups");
-        drop(groups);
-        for id in &ids {
+        if self.wants_certificates {
+            self.note(format!("{pattern}: viewers must show a certificate at CloudFront, which is not asked for here; nobody is let in until something else guards this"));
+        }
+        match groups {
+            Some(names) => ids.extend(names),
+            None if signers.is_some() || self.wants_certificates => {}
+            None => return,
+        }
+        if ids.is_empty() || self.wants_certificates {
+            ids = vec!["nobody"];
+            self.made.insert("group nobody".into(), "[key_group.nobody]\nkeys = []\n\n".into());
+        }
+        for id in ids.iter().filter(|id| **id != "nobody") {
             let Some(group) = self.policies.groups.get(id).cloned() else {
                 self.note(format!("{pattern}: key group {id} is not at hand: nobody is let in by it. Give the outputs of get-key-group and get-public-key too"));
                 self.made.insert(format!("group {id}"), format!("[key_group.{}]\nkeys = []\n\n", quoted(id)));
@@ -623,7 +675,7 @@ impl<'d> Job<'d> {
                     config.text(name);
                 }
                 let file = format!("{}.pem", plain_name(key));
-                self.files.push((file.clone(), config.text("EncodedKey").unwrap_or("").to_string()));
+                self.files.insert(file.clone(), config.text("EncodedKey").unwrap_or("").to_string());
                 let declared = format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file));
                 // Sorted before the groups.
                 self.made.insert(format!("a key {key}"), declared);

@@ -186,6 +186,8 @@ fn link_staging(roots: &[Table<'_>], distributions: &mut [compile_distribution::
         let chosen = if promoted.lines().any(|line| line == id) { Chosen::Promoted } else { staging.chosen };
         let mark = crate::signature::sigv4::sha256(id.as_bytes())[..8].to_string();
         primary.staging = Some(Staging { distribution: at, chosen, mark });
+        primary.is_deploying = true;
+        distributions[at].distribution.is_deploying = true;
     }
 }
 

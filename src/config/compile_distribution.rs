@@ -92,6 +92,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
         geo_restriction,
+        is_deploying: false,
         staging: None,
         face,
     };
@@ -739,8 +740,9 @@ fn assemble(
     let host_in_key = viewer_host || rules.cache.key.headers.contains(&host) || rules.origin_request.headers.includes(&host);
     let proto = HeaderName::from_static("cloudfront-forwarded-proto");
     let scheme_in_key = rules.cache.key.headers.contains(&proto) || rules.origin_request.headers.adds(proto.as_str());
+    let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(|access| access.service == "s3"));
     let rfc = rules.cache.semantics == Semantics::Rfc9111;
-    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key };
+    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket };
     let behavior = Behavior {
         pattern,
         target,

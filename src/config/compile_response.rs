@@ -97,6 +97,7 @@ fn field(mut table: Table<'_>, known: Option<HeaderName>) -> Option<SetField> {
 }
 
 fn cors(mut table: Table<'_>) -> Cors {
+    let span = table.span();
     let mut joined = |key: &'static str| {
         let items = table.strings(key).map(|list| list.value).unwrap_or_default();
         items.into_iter().map(|item| item.value).collect::<Vec<_>>().join(", ")
@@ -123,6 +124,10 @@ fn cors(mut table: Table<'_>) -> Cors {
     let credentials = table.word("credentials", &[("allow", true), ("omit", false)]).is_some_and(|found| found.value);
     let max_age = table.duration("max_age").map(|found| found.value.as_secs());
     let over = over(&mut table);
+    if credentials && origins.iter().any(|origin| origin == "*") {
+        let help = "name the origins that may: browsers refuse the star beside credentials, and so does every rule of safety";
+        table.problem(&span, "any site could read what a viewer is logged in for", Some(help.into()));
+    }
     table.finish();
     let origins = if origins.iter().any(|origin| origin == "*") { Origins::Any } else { Origins::Listed(origins) };
     Cors { origins, methods, headers, expose, allows_credentials: credentials, max_age, over }

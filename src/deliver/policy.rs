@@ -38,7 +38,8 @@ impl<'p> Plan<'p> {
             policy.cors.as_ref().and_then(|_| head.fields.get_all("origin").next()).and_then(|line| std::str::from_utf8(line).ok());
         let cors = policy.cors.as_ref().zip(origin).and_then(|(cors, origin)| {
             // What the origin says of it is whole, or is not there.
-            let is_said = cors.over == Over::Nothing && CORS.iter().any(&said_by_origin);
+            let stays = |name: &&HeaderName| !policy.remove.contains(name);
+            let is_said = cors.over == Over::Nothing && CORS.iter().filter(stays).any(&said_by_origin);
             (!is_said).then(|| (cors.over, cors_lines(cors, origin, head)))
         });
         Self { policy, cors }

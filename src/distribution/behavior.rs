@@ -138,6 +138,8 @@ pub struct Derived {
     pub host_in_key: bool,
     /// The viewer's scheme reaches an origin, so it is in the key.
     pub scheme_in_key: bool,
+    /// Requests to its origin are signed for S3.
+    pub is_bucket: bool,
 }
 
 impl Behavior {

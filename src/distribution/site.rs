@@ -210,6 +210,8 @@ pub struct Distribution {
     pub error_responses: Vec<ErrorResponse>,
     /// The response field that names an object's tags.
     pub tag_header: http::HeaderName,
+    /// It is one side of a continuous deployment.
+    pub is_deploying: bool,
     /// The one that is tried out on some of its viewers.
     pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,

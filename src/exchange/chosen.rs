@@ -11,8 +11,9 @@ use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
 use crate::semantics::lists::{members, trim};
+use crate::semantics::vary::is_ours;
 use crate::semantics::vary::weight;
-use crate::signature::url::{is_signing_cookie, signs};
+use crate::signature::url::signs;
 
 /// Appends `?` and the chosen query parameters, in the viewer's order and spelling.
 fn write_query(out: &mut Vec<u8>, behavior: &Behavior, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {
@@ -50,13 +51,13 @@ pub fn write_origin_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, quer
     write_query(out, behavior, query, |name| keyed.includes(name) || more.includes(name), all);
 }
 
-/// Appends the chosen cookies as one Cookie value, without those that sign; false if there are none.
-pub fn write_cookies(out: &mut Vec<u8>, behavior: &Behavior, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
+/// Appends the chosen cookies as one Cookie value, without those that are between the viewer and us; false if there are none.
+pub fn write_cookies(out: &mut Vec<u8>, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
     let start = out.len();
     let lines = head.known.get(Known::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
     for pair in lines.flat_map(|line| line.split(|b| *b == b';')).map(trim).filter(|pair| !pair.is_empty()) {
         let name = pair.split(|b| *b == b'=').next().unwrap_or(b"");
-        if std::str::from_utf8(name).is_ok_and(|name| chosen(name) && !(behavior.signers.is_some() && is_signing_cookie(name))) {
+        if std::str::from_utf8(name).is_ok_and(|name| chosen(name) && !is_ours(name.as_bytes())) {
             if out.len() > start {
                 out.extend_from_slice(b"; ");
             }

@@ -33,6 +33,23 @@ pub fn is_safe_path(path: &str) -> bool {
     }
 }
 
+/// The path as an origin may come to read it: escapes undone, runs of slashes taken for one. `None` where that is the path itself.
+///
+/// Behaviors are chosen by the path as it is, as CloudFront does; a viewer must not be able to choose one by writing the same place
+/// differently.
+pub fn other_reading(path: &str) -> Option<String> {
+    if memchr::memchr(b'%', path.as_bytes()).is_none() && memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+        return None;
+    }
+    let mut out = String::with_capacity(path.len());
+    for letter in percent_encoding::percent_decode_str(path).decode_utf8_lossy().chars() {
+        if letter != '/' || !out.ends_with('/') {
+            out.push(letter);
+        }
+    }
+    (out != path).then_some(out)
+}
+
 /// Says whether a path spells an unreserved character as an escape (RFC 3986 §2.3).
 pub fn has_needless_escape(path: &str) -> bool {
     path.bytes().any(|b| b == b'%') && (0..path.len()).any(|at| needless(path.as_bytes(), at).is_some())

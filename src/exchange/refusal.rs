@@ -33,6 +33,8 @@ pub enum Refusal {
     MayNotPurge,
     /// The viewer's country is not one that is served (CloudFront's geographic restriction).
     Country,
+    /// The bucket itself is asked for, with credentials that may list it.
+    Bucket,
     /// The viewer's address is not one that may ask.
     Address,
     /// It asked too often; in so many seconds it may again.
@@ -54,7 +56,8 @@ impl Refusal {
             | Self::MayNotReplace
             | Self::Unsigned(_)
             | Self::Country
-            | Self::Address => 403,
+            | Self::Address
+            | Self::Bucket => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::MayNotPurge => 401,
@@ -85,6 +88,7 @@ impl Refusal {
             Self::MayNotReplace => "This caller may not invalidate what is cached.",
             Self::MayNotPurge => "Purging needs a token.",
             Self::Country => "This is not served in your country.",
+            Self::Bucket => "There is no object without a name.",
             Self::Address => "This is not served to your address.",
             Self::TooMany { .. } => "Too many requests; try again later.",
             Self::Unsigned(why) => why.words().1,

@@ -51,6 +51,8 @@ impl Core {
         if let Some(region) = &errand.running.region
             && !matches!(asking, Asking::Pass)
             && asked.wants.method != Wanted::Post
+            // A parent would draw a side of its own.
+            && !asked.routed.distribution.is_deploying
             && let Some(reply) = region.ask(self, asked, asking, node).await
         {
             return Ok(reply);

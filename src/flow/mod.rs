@@ -153,6 +153,13 @@ impl Edge {
             disk.note_log(number);
         }
         self.invalidations.apply(&record.distribution, &record.matchers, record.severity, number);
+        // What is said of a primary distribution holds for the one that is tried out on its viewers too: they are shown either.
+        let running = self.running_cell().load();
+        let primary = running.site.distributions.iter().find(|known| known.id == record.distribution);
+        if let Some(staging) = primary.and_then(|primary| primary.staging.as_ref()) {
+            let other = &running.site.distributions[staging.distribution].id;
+            self.invalidations.apply(other, &record.matchers, record.severity, number);
+        }
     }
 
     /// Writes an invalidation down and puts it in force; the parents hear of it soon.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Core;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
 use crate::deliver::page;
+use crate::distribution::site::Site;
 use crate::exchange::chosen;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::ViewerResponse;
@@ -13,7 +14,7 @@ use crate::store::log::{Record, new_id};
 
 impl Core {
     /// Purges what a request names. In effect, and on the disk, when this returns.
-    pub(super) async fn purge(self: &Arc<Self>, routed: &Routed<'_>) -> ViewerResponse {
+    pub(super) async fn purge(self: &Arc<Self>, site: &Site, routed: &Routed<'_>) -> ViewerResponse {
         let matcher = match routed.head.path.strip_suffix('*') {
             Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes())),
             _ => {
@@ -26,7 +27,9 @@ impl Core {
         let is_soft =
             routed.head.fields.get_all("soft-purge").chain(routed.head.fields.get_all("fastly-soft-purge")).any(|line| line == b"1");
         let severity = if is_soft { Severity::Soft } else { Severity::Hard };
-        let record = Record::new(new_id(), routed.distribution.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
+        // Whichever side of a deployment this request drew: the invalidation is the primary's, and takes in both.
+        let owner = site.hosts.find(routed.head.host).map_or(routed.distribution, |at| &site.distributions[at]);
+        let record = Record::new(new_id(), owner.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
         match self.edge.accept(record).await {
             Ok(record) => page::purged(&record.id, record.number),
             Err(error) => {

@@ -72,16 +72,21 @@ impl Core {
             Err(refusal) => return page::refusal(&refusal, &Face::default(), head.id),
         };
         let face = &routed.distribution.face;
-        if let Some(may) = gate::purges(&routed) {
+        if let Some(may) = gate::purges(site, &routed) {
             return match may {
-                Ok(()) => self.purge(&routed).await,
+                Ok(()) => self.purge(site, &routed).await,
                 Err(refusal) => page::refusal(&refusal, face, head.id),
             };
         }
         let mut key = Vec::with_capacity(128);
         let around = self.edge.around(&errand.running, errand.request.arrived_at);
         let mut response = match gate::admit(&routed, around).and_then(|()| gate::spend(&routed, around)) {
-            Err(refusal) => page::refusal(&refusal, face, head.id),
+            Err(refusal) => {
+                let refused = page::refusal(&refusal, face, head.id);
+                let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
+                let page = if refused.status == 403 { self.error_page(&errand, &asked, 403).await } else { None };
+                page.unwrap_or(refused)
+            }
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, face, head.id),
             Ok(()) => {
                 ask::write_key(&mut key, &routed);
@@ -102,7 +107,9 @@ impl Core {
                 }
                 let asked = Asked { routed, key: &key, wants, slice: None };
                 let response = self.answer(&errand, &asked, body).await;
-                match self.error_page(&errand, &asked, response.status).await {
+                // An edge has pages of its own, and keeps what it is answered under the URL that it asked for.
+                let wants_page = from_edge.is_none();
+                match if wants_page { self.error_page(&errand, &asked, response.status).await } else { None } {
                     Some(page) => page,
                     None => response,
                 }
@@ -110,9 +117,6 @@ impl Core {
         };
         response.behavior = Some(routed.behavior.ordinal);
         deliver::face::dress(face, head.id, &mut response.fields);
-        if let Some(cookie) = gate::session_cookie(site, &routed, errand.request.arrived_at) {
-            response.fields.append(header::SET_COOKIE, deliver::value(cookie));
-        }
         // An edge applies it for its own viewers.
         if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
             deliver::policy::apply(policy, &head, &mut response.fields);
@@ -120,6 +124,9 @@ impl Core {
             if let Some(timing) = deliver::policy::server_timing(policy, &head, response.verdict.outcome, response.origin_millis, now) {
                 response.fields.append("server-timing", deliver::value(timing));
             }
+        }
+        if let Some(cookie) = gate::session_cookie(site, &routed, errand.request.arrived_at) {
+            response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }
         if let Some(applied) = from_edge {
             response.fields.insert(region::APPLIED, applied.0.into());

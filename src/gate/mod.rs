@@ -14,6 +14,7 @@ use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Network, Site};
 use crate::distribution::staging::Chosen;
 use crate::exchange::connection::{Asker, Scheme, Version};
+use crate::exchange::path::other_reading;
 use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
 use crate::semantics::cache_control::CacheControl;
@@ -48,7 +49,7 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     let mut session = None;
     if let Some(staging) = &distribution.staging {
         let (is_staging, remembered) = staging::choose(staging, head, now);
-        session = remembered;
+        session = remembered.filter(|_| head.connection.asker == Asker::Viewer);
         if is_staging {
             distribution = &site.distributions[staging.distribution];
         }
@@ -57,7 +58,15 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
         Some(object) if head.path == "/" => object.as_str(),
         _ => head.path,
     };
-    Ok(Routed { head, distribution, behavior: distribution.behavior(path), session, path })
+    let behavior = distribution.behavior(path);
+    // Under two readings two behaviors: their rules would be a matter of spelling. A pattern with `//` in it means it.
+    if let Some(other) = other_reading(path)
+        && !behavior.pattern.as_str().contains("//")
+        && distribution.behavior(&other).ordinal != behavior.ordinal
+    {
+        return Err(Refusal::BadPath);
+    }
+    Ok(Routed { head, distribution, behavior, session, path })
 }
 
 /// The cookie that keeps a viewer on its side of a continuous deployment, if it is to be sent now.
@@ -120,6 +129,9 @@ fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Re
     {
         return Err(Refusal::Country);
     }
+    if behavior.derived.is_bucket && routed.path == "/" {
+        return Err(Refusal::Bucket);
+    }
     let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
     if is_in(&behavior.deny_from) || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from)) {
         return Err(Refusal::Address);
@@ -169,8 +181,10 @@ pub fn replaces(routed: &Routed<'_>) -> Replaces {
 /// Says whether a request purges, and may: the method PURGE with the distribution's token. `None`: it does not.
 ///
 /// Where no token is set it is a method like any other, and no behavior allows it.
-pub fn purges(routed: &Routed<'_>) -> Option<Result<(), Refusal>> {
-    let token = routed.distribution.purge.as_ref().filter(|_| routed.head.method.as_str() == "PURGE")?;
+pub fn purges(site: &Site, routed: &Routed<'_>) -> Option<Result<(), Refusal>> {
+    // Whichever side of a deployment this request would see: the host is the primary's.
+    let owner = &site.distributions[site.hosts.find(routed.head.host)?];
+    let token = owner.purge.as_ref().filter(|_| routed.head.method.as_str() == "PURGE")?;
     let expected = format!("Bearer {}", token.expose());
     let given = routed.head.known.get(Known::Authorization).unwrap_or_default();
     Some(if constant_time_eq(given, expected.as_bytes()) { Ok(()) } else { Err(Refusal::MayNotPurge) })
@@ -192,7 +206,7 @@ fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {
                 return Err(Refusal::HttpsOnly);
             }
             let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
-            Err(Refusal::RedirectToHttps { location: format!("https://{}{}{query}", head.host, head.path), keeps_method })
+            Err(Refusal::RedirectToHttps { location: format!("https://{}{}{query}", head.host, head.spelled), keeps_method })
         }
     }
 }

@@ -50,17 +50,18 @@ impl Buckets {
         };
         let mut shard = self.shards[place.wrapping_mul(0x9e37_79b9) >> 8 & (SHARDS - 1)].lock();
         let (young, old) = &mut *shard;
-        let full_at = young.get(&key).or_else(|| old.get(&key)).copied().unwrap_or(0).max(now);
-        let after = full_at + limit.every;
-        if after > now + limit.every * limit.burst {
-            return Err((after - now - limit.every * limit.burst).div_ceil(1_000_000).max(1));
-        }
+        let room = limit.every.saturating_mul(limit.burst);
+        // A clock that was set back must not shut anybody out for longer than a full bucket takes.
+        let full_at = young.get(&key).or_else(|| old.get(&key)).copied().unwrap_or(0).clamp(now, now.saturating_add(room));
+        let after = full_at.saturating_add(limit.every);
+        let over = after.saturating_sub(now.saturating_add(room));
         if young.len() >= EACH && !young.contains_key(&key) {
             // Who did not ask for so long has a full bucket anyway.
             *old = std::mem::take(young);
         }
-        young.insert(key, after);
-        Ok(())
+        // Whoever is refused is remembered too: who keeps knocking is not to be forgotten for it.
+        young.insert(key, if over > 0 { full_at } else { after });
+        if over > 0 { Err(over.div_ceil(1_000_000).max(1)) } else { Ok(()) }
     }
 
     /// How many addresses are remembered.
@@ -94,6 +95,19 @@ mod tests {
         let slow = RateLimit { every: 60_000_000, burst: 1 };
         assert!(buckets.take(2, ip, slow, Timestamp(0)).is_ok());
         assert_eq!(buckets.take(2, ip, slow, Timestamp(1000)), Err(59));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out_for_long_and_who_knocks_is_remembered() {
+        let buckets = Buckets::default();
+        let ip = "192.0.2.1".parse().unwrap();
+        let one = RateLimit { every: 1_000_000, burst: 2 };
+        let late = Timestamp(10_000_000_000);
+        assert!(buckets.take(0, ip, one, late).is_ok() && buckets.take(0, ip, one, late).is_ok());
+        assert_eq!(buckets.take(0, ip, one, Timestamp(1000)), Err(1), "a full bucket's time at most");
+        assert!(buckets.take(0, ip, one, Timestamp(2000)).is_ok());
+        let huge = RateLimit { every: u64::MAX / 2, burst: u64::MAX };
+        assert!(buckets.take(1, ip, huge, late).is_ok());
     }
 
     #[test]

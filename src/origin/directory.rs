@@ -71,18 +71,21 @@ fn answer(root: &Path, method: &Method, target: &str, asked: &HeaderMap, now: Ti
     }
 }
 
-// Decoded once; empty, `.` and `..` segments, NUL and what is not a plain name are not looked for.
+// Decoded once, segment by segment; empty, `.` and `..` ones, NUL, slashes in escapes and what is not a plain name are not looked for.
 fn relative_path(path: &str) -> Option<PathBuf> {
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
     let mut relative = PathBuf::new();
-    for segment in decoded.strip_prefix(b"/")?.split(|b| *b == b'/') {
-        if segment.is_empty() {
-            continue;
+    let mut segments = path.strip_prefix('/')?.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        // A slash at the end names a folder; anywhere else nothing stands between two of them.
+        if segment.is_empty() && segments.peek().is_none() {
+            break;
         }
-        if segment == b"." || segment == b".." || segment.contains(&0) || segment.contains(&b'\\') {
+        let segment: Vec<u8> = percent_encoding::percent_decode_str(segment).collect();
+        let is_odd = [0, b'/', b'\\'].iter().any(|octet| segment.contains(octet));
+        if segment.is_empty() || segment == b"." || segment == b".." || is_odd {
             return None;
         }
-        relative.push(std::str::from_utf8(segment).ok()?);
+        relative.push(std::str::from_utf8(&segment).ok()?);
     }
     Some(relative)
 }

@@ -11,6 +11,7 @@ use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{HostRule, Origin, OriginKind};
 use crate::exchange::chosen;
+use crate::exchange::request::Known;
 use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
 use crate::semantics::hop_by_hop;
@@ -68,7 +69,12 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         fields.insert(name, value);
     }
     if origin.access.is_some() {
-        copy_fields(asked, std::iter::once(&HeaderName::from_static("x-amz-content-sha256")), &mut fields);
+        // Signed fields are orders: a viewer gives none with our credentials. What it says of the body that it sends is checked.
+        let orders: Vec<HeaderName> = fields.keys().filter(|name| name.as_str().starts_with("x-amz-")).cloned().collect();
+        orders.iter().for_each(|name| drop(fields.remove(name)));
+        if matches!(asking, Asking::Pass) && !matches!(*head.method, Method::GET | Method::HEAD) {
+            copy_fields(asked, std::iter::once(&HeaderName::from_static("x-amz-content-sha256")), &mut fields);
+        }
     }
     set_host(asked, origin, &mut fields);
     trace_fields(asked, node, &mut fields);
@@ -111,14 +117,13 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
     fields
 }
 
-// All of them; but no origin sees what signs a request to us.
+// All of them; but no origin sees the cookies that are between the viewer and us.
 fn every_field(asked: &Asked<'_>) -> HeaderMap {
-    let (head, behavior) = (asked.head(), asked.routed.behavior);
-    let is_signed = behavior.signers.is_some();
-    let mut fields = end_to_end(asked, |name| !(is_signed && *name == header::COOKIE));
+    let head = asked.head();
+    let mut fields = end_to_end(asked, |name| *name != header::COOKIE);
     let mut cookies = Vec::new();
-    if is_signed
-        && chosen::write_cookies(&mut cookies, behavior, head, |_| true)
+    if head.known.has(Known::Cookie)
+        && chosen::write_cookies(&mut cookies, head, |_| true)
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);
@@ -137,7 +142,7 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
     if (*keyed != Listed::None || *more != Listed::None)
-        && chosen::write_cookies(&mut cookies, behavior, head, |name| keyed.includes(name) || more.includes(name))
+        && chosen::write_cookies(&mut cookies, head, |name| keyed.includes(name) || more.includes(name))
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);

@@ -158,8 +158,11 @@ fn write_lines(receiver: &Receiver<Message>, waiting: &AtomicUsize, first: &LogS
                 }
             }
             Message::StandardTarget(settings) => {
-                standard.iter_mut().for_each(Files::finish);
-                standard = settings.map(|settings| Files::new(&settings.folder));
+                // A reload that changes nothing here leaves the files as they are.
+                if !standard.as_ref().zip(settings.as_ref()).is_some_and(|(files, settings)| files.is_of(&settings.folder)) {
+                    standard.iter_mut().for_each(Files::finish);
+                    standard = settings.map(|settings| Files::new(&settings.folder));
+                }
             }
             Message::Target(settings) => out = open(&settings),
             Message::Flush(done) => {

@@ -14,7 +14,7 @@ use crate::exchange::failure::Failure;
 use crate::exchange::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
-/// A query or a URL as the log may have it: whoever reads it must not be able to ask again with its signatures.
+/// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able to ask again with its signatures.
 pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     const NAME: &[u8] = b"Signature=";
     if memchr::memmem::find(text, NAME).is_none() {
@@ -25,7 +25,7 @@ pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
         out.extend_from_slice(&rest[..at + NAME.len()]);
         out.push(b'-');
         rest = &rest[at + NAME.len()..];
-        rest = &rest[memchr::memchr(b'&', rest).unwrap_or(rest.len())..];
+        rest = &rest[memchr::memchr2(b'&', b';', rest).unwrap_or(rest.len())..];
     }
     out.extend_from_slice(rest);
     out.into()

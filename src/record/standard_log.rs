@@ -57,7 +57,7 @@ pub fn write_line(out: &mut Vec<u8>, record: &Record<'_>, more: &More<'_>, pop: 
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
     field(out, record.user_agent, Spelled::AsText);
     field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl);
-    field(out, more.cookie, Spelled::AsText);
+    field(out, more.cookie.map(without_signatures).as_deref(), Spelled::AsText);
     let result = record.verdict.outcome.word();
     let _ = write!(out, "{result}\t");
     more.id.write(out);
@@ -192,8 +192,6 @@ pub type Shelf = (u64, String);
 pub struct Files {
     folder: PathBuf,
     open: HashMap<Shelf, Part>,
-    /// Files made so far; a part of their names.
-    count: u64,
 }
 
 /// A file that is added to. It has its own name once it is whole.
@@ -205,7 +203,7 @@ struct Part {
 impl Files {
     /// Nothing is opened before there is something to write.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), open: HashMap::new(), count: 0 }
+        Self { folder: folder.to_path_buf(), open: HashMap::new() }
     }
 
     /// Adds lines to an hour's file.
@@ -220,14 +218,20 @@ impl Files {
         part.file.flush()
     }
 
-    // `E1.2026-11-21-16.0001f3a2.gz`: the process and its count make it a name that no other file has.
-    fn begin(&mut self, (hour, distribution): &Shelf) -> io::Result<Part> {
+    /// Whether lines go to this folder.
+    pub fn is_of(&self, folder: &Path) -> bool {
+        self.folder == folder
+    }
+
+    // `E1.2026-11-21-16.5f0c01f3a2.gz`: chance makes it a name that no other file has, of this process or of one before.
+    fn begin(&self, (hour, distribution): &Shelf) -> io::Result<Part> {
         std::fs::create_dir_all(&self.folder)?;
-        self.count += 1;
         let (year, month, day) = civil(hour / 24);
-        let unique = format!("{:06x}{:04x}", std::process::id() & 0x00ff_ffff, self.count & 0xffff);
+        let mut chance = [0; 6];
+        aws_lc_rs::rand::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
+        let unique = crate::signature::sigv4::hex(&chance);
         let path = self.folder.join(format!("{distribution}.{year:04}-{month:02}-{day:02}-{:02}.{unique}.gz.part", hour % 24));
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o640).open(&path)?;
+        let file = OpenOptions::new().create_new(true).write(true).mode(0o640).open(&path)?;
         let mut file = GzEncoder::new(file, Compression::default());
         file.write_all(HEAD.as_bytes())?;
         Ok(Part { file, path })

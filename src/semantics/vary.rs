@@ -38,6 +38,9 @@ pub fn parse(fields: &HeaderMap) -> Vary {
 /// order within the same weight, which changes nothing they mean (RFC 9110 §12.5.4).
 pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, out: &mut Vec<u8>) -> Option<()> {
     let lines: smallvec::SmallVec<[&[u8]; 4]> = lines.collect();
+    if *name == http::header::COOKIE && lines.iter().any(|line| has_ours(line)) {
+        return cookies(&lines, out);
+    }
     if lines.is_empty() {
         return None;
     }
@@ -56,6 +59,44 @@ pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, o
         }
     }
     Some(())
+}
+
+/// Says whether a cookie is between the viewer and the edge: it signs, or keeps a viewer on its side of a deployment. No origin sees it,
+/// so no answer can depend on it.
+pub fn is_ours(name: &[u8]) -> bool {
+    const OURS: [&[u8]; 6] = [
+        b"CloudFront-Expires",
+        b"CloudFront-Policy",
+        b"CloudFront-Signature",
+        b"CloudFront-Key-Pair-Id",
+        b"CloudFront-Hash-Algorithm",
+        b"aws-cf-cd-session",
+    ];
+    OURS.contains(&name)
+}
+
+fn has_ours(line: &[u8]) -> bool {
+    pairs(line).any(|pair| is_ours(name_of(pair)))
+}
+
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|octet| *octet == b';').map(super::lists::trim).filter(|pair| !pair.is_empty())
+}
+
+fn name_of(pair: &[u8]) -> &[u8] {
+    pair.split(|octet| *octet == b'=').next().unwrap_or(b"")
+}
+
+// The cookies that an origin was shown; none of them is as good as no field.
+fn cookies(lines: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    for pair in lines.iter().flat_map(|line| pairs(line)).filter(|pair| !is_ours(name_of(pair))) {
+        if out.len() > start {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(pair);
+    }
+    (out.len() > start).then_some(())
 }
 
 /// The weight of a member in thousandths; 1000 where none is given (RFC 9110 §12.4.2).

@@ -61,11 +61,6 @@ pub fn signs(parameter: &str) -> bool {
     PARAMETERS.contains(&parameter)
 }
 
-/// Says whether a cookie carries a part of a signature.
-pub fn is_signing_cookie(name: &str) -> bool {
-    name.strip_prefix(COOKIE).is_some_and(signs)
-}
-
 // What a request shows, as it is on the wire.
 #[derive(Clone, Copy, Default)]
 struct Shown<'r> {
@@ -93,8 +88,9 @@ impl<'r> Shown<'r> {
         let lines = head.known.get(Field::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
         for pair in lines.flat_map(|line| line.split(|octet| *octet == b';')).map(trim) {
             let Some((name, value)) = std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('=')) else { continue };
-            if let Some(name) = name.strip_prefix(COOKIE) {
-                shown.note(name, value);
+            // Of two of one name the first counts: browsers send the one with the longer path first, and nobody behind us reads them.
+            if let Some(at) = name.strip_prefix(COOKIE).and_then(|name| PARAMETERS.iter().position(|known| *known == name)) {
+                shown.values[at].get_or_insert(value);
             }
         }
         shown

@@ -21,6 +21,8 @@ use crate::exchange::key::LogNumber;
 const MAGIC: &[u8] = b"foreshore invalidations 1\n";
 /// Records kept for being shown; older ones are still in effect.
 const SHOWN: usize = 10_000;
+/// And the most octets of those with a name, as the log has them.
+const SHOWN_OCTETS: usize = 64 << 20;
 /// Records kept as they are when a log is rewritten, for being shown.
 const VERBATIM: usize = 1000;
 /// A log longer than this is rewritten without what no longer matters, and again when it has doubled.
@@ -104,11 +106,40 @@ struct Inner {
     file: Box<dyn LogFile>,
     len: u64,
     last: u64,
-    shown: VecDeque<Record>,
+    /// The last ones, for whoever follows the log.
+    shown: VecDeque<Arc<Record>>,
+    /// The last ones that somebody asked for by name; viewers' writes must not push them out.
+    named: VecDeque<Arc<Record>>,
+    /// Octets that those take in the log.
+    named_octets: usize,
     /// Set when a failed write could not be taken back: nothing more is accepted.
     broken: bool,
     /// From this length on it is rewritten.
     compact_at: u64,
+}
+
+// About what a record takes in the log.
+fn octets(record: &Record) -> usize {
+    let paths: usize = record.batch.iter().flat_map(|batch| &batch.paths).map(String::len).sum();
+    200 + record.matchers.len() * 40 + 2 * paths
+}
+
+impl Inner {
+    fn remember(&mut self, record: &Arc<Record>, octets: usize) {
+        self.shown.push_back(Arc::clone(record));
+        if self.shown.len() > SHOWN {
+            self.shown.pop_front();
+        }
+        if record.id.is_empty() {
+            return;
+        }
+        self.named.push_back(Arc::clone(record));
+        self.named_octets += octets;
+        while self.named.len() > SHOWN || self.named_octets > SHOWN_OCTETS {
+            let Some(old) = self.named.pop_front() else { break };
+            self.named_octets = self.named_octets.saturating_sub(self::octets(&old));
+        }
+    }
 }
 
 impl Log {
@@ -141,9 +172,10 @@ impl Log {
         }
         file.sync()?;
         let last = records.last().map_or(0, |record| record.number);
-        let shown = records.iter().rev().take(SHOWN).rev().cloned().collect();
         let len = good.max(MAGIC.len()) as u64;
-        let inner = Inner { file, len, last, shown, broken: false, compact_at: COMPACT_AT };
+        let (shown, named) = (VecDeque::new(), VecDeque::new());
+        let mut inner = Inner { file, len, last, shown, named, named_octets: 0, broken: false, compact_at: COMPACT_AT };
+        records.iter().for_each(|record| inner.remember(&Arc::new(record.clone()), octets(record)));
         Ok((Self { inner: Arc::new(Mutex::new(inner)), path: None }, records))
     }
 
@@ -166,10 +198,12 @@ impl Log {
         file.write_all(&rest)?;
         file.sync_all()?;
         std::fs::rename(&fresh, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        // From here on the old file has no name: whatever is written must go to the new one.
         inner.len = (out.len() + rest.len()) as u64;
         inner.file = Box::new(file);
-        Ok(())
+        let named = File::open(path.parent().unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+        inner.broken |= named.is_err();
+        named
     }
 
     // Has a long log compacted by a thread of its own, once at a time.
@@ -218,10 +252,7 @@ impl Log {
         }
         inner.len += bytes.len() as u64;
         inner.last = record.number;
-        inner.shown.push_back(record.clone());
-        if inner.shown.len() > SHOWN {
-            inner.shown.pop_front();
-        }
+        inner.remember(&Arc::new(record.clone()), bytes.len());
         apply(&record);
         self.compact_if_long(&mut inner);
         Ok(record)
@@ -241,19 +272,19 @@ impl Log {
     /// The newest records first, at most `most`.
     pub fn newest(&self, most: usize) -> Vec<Record> {
         // Those without an id follow from viewers' writes; nobody asked for them by name.
-        self.inner.lock().shown.iter().rev().filter(|record| !record.id.is_empty()).take(most).cloned().collect()
+        self.inner.lock().named.iter().rev().take(most).map(|record| Record::clone(record)).collect()
     }
 
     /// One that was asked for under a caller's own name.
     pub fn find_reference(&self, distribution: &str, reference: &str) -> Option<Record> {
         let is_it =
-            |record: &&Record| record.distribution == distribution && record.batch.as_ref().is_some_and(|b| b.reference == reference);
-        self.inner.lock().shown.iter().rfind(is_it).cloned()
+            |record: &&Arc<Record>| record.distribution == distribution && record.batch.as_ref().is_some_and(|b| b.reference == reference);
+        self.inner.lock().named.iter().rfind(is_it).map(|record| Record::clone(record))
     }
 
     /// One record by its id.
     pub fn find(&self, id: &str) -> Option<Record> {
-        self.inner.lock().shown.iter().rfind(|record| record.id == id).cloned()
+        self.inner.lock().named.iter().rfind(|record| record.id == id).map(|record| Record::clone(record))
     }
 
     /// Records after a number, oldest first, at most `most`. `None` if some of them are no longer shown.
@@ -263,7 +294,7 @@ impl Log {
         if number.0 + 1 < first {
             return None;
         }
-        Some(inner.shown.iter().filter(|record| record.number > number.0).take(most).cloned().collect())
+        Some(inner.shown.iter().filter(|record| record.number > number.0).take(most).map(|record| Record::clone(record)).collect())
     }
 }
 

@@ -125,7 +125,7 @@ fn what_came_in_goes_out_again() {
     let key = "ParametersInCacheKeyAndForwardedToOrigin";
     let mut want = policy["CachePolicy"]["CachePolicyConfig"][key].clone();
     want["HeadersConfig"]["Headers"]["Items"][0] = "x-tenant".into();
-    assert_eq!(out["Policies"]["shop-cache"]["CachePolicyConfig"][key], want);
+    assert_eq!(out["Policies"]["CachePolicies"]["shop-cache"]["CachePolicyConfig"][key], want);
     // The samples of this repository can be exported too.
     for sample in ["bucket.toml", "app.toml"] {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(sample);
@@ -140,4 +140,30 @@ fn what_is_no_distribution_is_refused() {
     std::fs::write(folder.path().join("x.json"), "{\"a\": 1}").unwrap();
     let (code, _, told) = command(folder.path(), &["import", "cloudfront", "x.json"]);
     assert!(code == 1 && told.contains("neither a distribution nor a policy"), "{told}");
+}
+
+// Whatever stands in a document's strings, it stays text.
+#[test]
+fn nothing_in_a_document_becomes_a_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let evil = "o\n[admin]\nunsigned = \"allow\"\n#";
+    let json = serde_json::json!({ "DistributionConfig": {
+        "Origins": { "Quantity": 1, "Items": [{ "Id": evil, "DomainName": "a.test", "CustomOriginConfig": { "OriginProtocolPolicy": "match-viewer" } }] },
+        "DefaultCacheBehavior": {
+            "TargetOriginId": evil, "ViewerProtocolPolicy": "allow-all", "CachePolicyId": evil,
+            "TrustedSigners": { "Enabled": true, "Quantity": 1, "Items": ["self"] }, "TrustedKeyGroups": { "Quantity": 1, "Items": ["g"] },
+        },
+        "Logging": { "Enabled": true, "Bucket": "b", "Prefix": "../../etc/" },
+        "ViewerMtlsConfig": { "Mode": "required" },
+        "Comment": evil,
+    } });
+    std::fs::write(folder.path().join("evil.json"), json.to_string()).unwrap();
+    let (code, _, told) = command(folder.path(), &["import", "cloudfront", "evil.json"]);
+    assert_eq!(code, 0, "{told}");
+    let toml: toml::Table = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().parse().unwrap();
+    assert!(!toml.contains_key("admin"));
+    assert_eq!(toml["log"]["standard"]["folder"].as_str(), Some("standard-log/etc"));
+    assert_eq!(toml["distribution"][0]["behavior"][0]["trusted_key_groups"].as_array().map(Vec::len), Some(1), "closed, and once");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join("imported.toml")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -161,3 +161,13 @@ fn addresses_and_rates_are_limited() {
     assert_eq!(of("aws_apigateway_cache_hit_count_sum") + of("aws_apigateway_cache_miss_count_sum"), 6.0);
     assert_eq!(edge.metric("foreshore_rate_addresses"), 1.0);
 }
+
+#[test]
+fn credentials_for_everybody_are_refused_before_they_are_given() {
+    let origin = Origin::start(|_| answer(200, "", b"x"));
+    let folder = tempfile::tempdir().unwrap();
+    let policy = "[response_headers_policy.web]\ncors = { allow_origins = [\"*\"], credentials = \"allow\" }\n";
+    std::fs::write(folder.path().join("x.toml"), super::support::edge::plain(origin.address, policy)).unwrap();
+    let (code, _, told) = super::support::edge::command(folder.path(), &["check", "--config", "x.toml"]);
+    assert!(code == 1 && told.contains("any site could read"), "{told}");
+}

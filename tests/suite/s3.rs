@@ -21,8 +21,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::support::edge::plain;
+use super::support::origin::answer;
 use super::support::viewer::request;
-use super::support::{Edge, Viewer};
+use super::support::{Edge, Origin, Viewer};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const NEW_YEAR: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -188,4 +189,32 @@ fn a_private_bucket_is_read_and_written_through_the_edge() {
     assert_eq!(viewer.read("DELETE").unwrap().status, 204);
     assert_eq!(edge.get("/a.txt").status, 404, "a write is an invalidation");
     assert!(!edge.log().contains(SECRET) && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(SECRET));
+}
+
+// With our credentials a viewer gets objects and nothing else.
+#[test]
+fn a_viewer_gives_no_orders_with_our_credentials() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("id"), "AKIDEXAMPLE").unwrap();
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let url = format!("url = \"http://{}\"", origin.address);
+    let access = "access_control = { credentials = { id = { file = \"id\" }, secret = { file = \"secret\" } } }";
+    let text =
+        plain(origin.address, "").replace(&url, &format!("{url}\n{access}")) + "methods = \"all\"\norigin_request_policy = \"AllViewer\"\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let mut viewer = edge.viewer();
+    viewer.send(&request("PUT", "/x?acl&tagging=1&a=1", &["x-amz-copy-source: /b/secret", "x-amz-acl: public-read", "Content-Length: 0"]));
+    assert_eq!(viewer.read("PUT").unwrap().status, 200);
+    let asked = &origin.seen()[0];
+    assert_eq!(asked.target, "/x?a=1");
+    assert_eq!((asked.field("x-amz-copy-source"), asked.field("x-amz-acl")), (None, None));
+    assert!(asked.field("authorization").unwrap().contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date,"));
+    // The bucket itself is not for viewers, nor is what would make a fill fail.
+    assert_eq!(edge.get("/").status, 403);
+    assert_eq!(edge.get("/?list-type=2").status, 403);
+    edge.get_with("/y?response-content-type=text/html", &["x-amz-content-sha256: 00"]);
+    let asked = origin.seen().pop().unwrap();
+    assert_eq!((asked.target.as_str(), asked.field("x-amz-content-sha256").as_deref()), ("/y", Some(sigv4::EMPTY)));
 }

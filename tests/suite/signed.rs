@@ -283,3 +283,53 @@ fn a_download_that_began_in_time_may_end_later() {
     assert_eq!((seen.status, seen.text()), (200, "halfrest".into()));
     assert_eq!(edge.get_with(target(&edge, &url), &[&host]).status, 403, "the next request is judged anew");
 }
+
+// Another spelling of the same place is no way to another behavior's rules.
+#[test]
+fn a_private_file_has_no_open_spelling() {
+    let site = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::create_dir_all(site.path().join("private")).unwrap();
+    std::fs::write(site.path().join("private/a.mp4"), "secret").unwrap();
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let folder = config(&origin, "");
+    let file = folder.path().join("edge.toml");
+    let url = format!("url = \"file:{}\"", site.path().display());
+    let text = std::fs::read_to_string(&file).unwrap().replace(&format!("url = \"http://{}\"", origin.address), &url);
+    std::fs::write(&file, text.replace("path = \"/ec/*\"", "path = \"*.mp4\"")).unwrap();
+    let edge = Edge::start_in(folder);
+    for path in [
+        "/private/a.mp4",
+        "//private/a.mp4",
+        "/private//a.mp4",
+        "/private%2Fa.mp4",
+        "/private%2fa.mp4",
+        "/%70rivate/a.mp4",
+        "/%2Fprivate/a.mp4",
+        "/private/a.mp4/",
+        "/private/a.mp4%2F",
+        "/x/..%2Fprivate/a.mp4",
+        "/private/%61.mp4",
+        "/private/a%2Emp4",
+        "/private\\a.mp4",
+    ] {
+        for query in ["", "?x=1"] {
+            let seen = edge.get(&format!("{path}{query}"));
+            assert!(seen.status >= 400 && !seen.text().contains("secret"), "{path}: {} {}", seen.status, seen.text());
+        }
+    }
+}
+
+// A page for those who are refused is what the operator set, not CloudFront's words.
+#[test]
+fn a_refusal_may_have_a_page_of_its_own() {
+    let origin =
+        Origin::start(|asked| answer(200, "Cache-Control: max-age=600", if asked.target == "/login.html" { b"log in" } else { b"x" }));
+    let folder = config(&origin, "");
+    let file = folder.path().join("edge.toml");
+    let rule = "\n[[distribution.error_response]]\nstatus = 403\npage = \"/login.html\"\nrespond_with = 403\n";
+    let text = std::fs::read_to_string(&file).unwrap() + rule;
+    std::fs::write(&file, text).unwrap();
+    let edge = Edge::start_in(folder);
+    let seen = edge.get("/private/a");
+    assert_eq!((seen.status, seen.text()), (403, "log in".into()));
+}

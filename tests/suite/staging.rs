@@ -39,7 +39,10 @@ fn a_header_chooses_and_the_caches_are_apart() {
     };
     let (code, said, why) = promote(&edge, &admin, &[]);
     assert!(code == 0 && said.contains("promoted now: ENEW"), "{said}{why}");
-    assert_eq!(ask(&[]).0, "new");
+    assert_eq!(ask(&[]), ("new".into(), "Hit".into()));
+    // What is said of the primary holds for what its viewers see.
+    edge.admin("POST", "/v1/invalidations", r#"{"distribution":"E1","paths":["/*"]}"#);
+    assert_eq!(ask(&[]), ("new".into(), "Miss".into()));
     let edge = Edge::start_in(edge.kill());
     assert_eq!(edge.get("/a").text(), "new");
     let (code, said, _) = promote(&edge, &edge.admin.to_string(), &["--undo"]);

@@ -176,7 +176,7 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
     if matchers.is_empty() {
         return Err(invalid());
     }
-    let _one = control.batches.lock().await;
+    let one = control.batches.lock().await;
     if let Some(known) = control.log.find_reference(distribution, &batch.reference) {
         if known.batch.as_ref() == Some(&batch) {
             return Ok(known);
@@ -203,6 +203,7 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
             Fault::new(500, "InternalError", "Nothing was invalidated: the log could not be written.")
         }
     })?;
+    drop(one);
     // Parents that answer soon have applied it before anybody asks.
     control.forwarder.forward(control, LogNumber(record.number)).await;
     Ok(record)
@@ -210,6 +211,9 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
 
 // Paths of invalidations that some parent has yet to apply.
 fn in_progress(control: &Control, distribution: &str) -> usize {
+    if control.forwarder.have_applied(control.log.last()) {
+        return 0;
+    }
     let newest = control.log.newest(ITEMS_MAX);
     let behind = newest.iter().take_while(|record| !control.forwarder.have_applied(LogNumber(record.number)));
     behind.filter(|record| record.distribution == distribution).map(|record| record.matchers.len()).sum()
