@@ -25,6 +25,7 @@ use crate::exchange::stored::Reuse;
 use crate::exchange::verdict::PassReason;
 use crate::gate::{self, Routed};
 use crate::origin::request::{Asking, Node, build};
+use crate::origin::signed;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -149,7 +150,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
     let (signatures, rates) = (crate::signature::memory::Memory::default(), gate::rate::Buckets::default());
     match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now: request.arrived_at }) {
-        Ok(()) => line("viewer", format!("{}  may ask: {}, {}", head.connection.peer.ip(), head.scheme.as_str(), head.method)),
+        Ok(()) => line("viewer", format!("{}  may ask: {}", head.connection.peer.ip(), admitted(&routed))),
         Err(refusal) => {
             line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.sentence()));
             return out;
@@ -160,6 +161,9 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     ask::write_key(&mut key, &routed);
     let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
     line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
+    if let Some(policy) = &behavior.response {
+        line("response", format!("headers as {:?} has them", policy.name));
+    }
     let asking = match wants.method {
         Wanted::Pass(why) => {
             let words = match why {
@@ -187,10 +191,17 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let (members, _) = routed.distribution.members(behavior.target);
     if let Some(first) = members.first() {
         let asked = Asked { routed, key: &key, wants, slice: None };
-        let built = build(&asked, &asking, &routed.distribution.origins[*first], Node { id: "NODE", keeps_forwarded_for: false });
+        let origin = &routed.distribution.origins[*first];
+        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: false });
+        if let Some(access) = &origin.access {
+            signed::sign(&mut built, access, request.arrived_at);
+        }
         line("request", format!("{} {}", built.method, built.target));
         for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
             line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        }
+        if let Some(access) = &origin.access {
+            line("", format!("authorization: signed for {} in {}", access.service, access.region));
         }
     }
     if let Some(answer) = answer {
@@ -200,6 +211,25 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     }
     out
+}
+
+// What let the viewer in, beside that nothing keeps it out.
+fn admitted(routed: &Routed<'_>) -> String {
+    let (head, behavior) = (routed.head, routed.behavior);
+    let mut all = vec![head.scheme.as_str().to_string(), head.method.to_string()];
+    if let Some(country) = head.connection.place.as_ref().and_then(|place| place.country.as_ref()) {
+        all.push(format!("from {country}"));
+    }
+    if behavior.signers.is_some() {
+        all.push("with a signature that holds".into());
+    }
+    if let Some(limit) = behavior.rate_limit {
+        all.push(format!("{} at once, then one in {:?}", limit.burst, std::time::Duration::from_micros(limit.every)));
+    }
+    if routed.distribution.is_deploying {
+        all.push(format!("and sees {:?} of a continuous deployment", routed.distribution.id));
+    }
+    all.join(", ")
 }
 
 // What an answer would be worth, by the function that judges answers.

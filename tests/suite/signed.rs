@@ -264,6 +264,9 @@ fn who_has_no_signature_is_told_in_cloudfronts_words() {
     }
     let (story, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", "http://h.test/private/a"]);
     assert!(story == 0 && text.contains("refused: 403 Missing Key-Pair-Id"), "{text}");
+    let url = format!("http://{}{good}", edge.http);
+    let (_, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", &url]);
+    assert!(text.contains("with a signature that holds") && text.contains("key       E1|/private/a|cookie=\n"), "{text}");
 }
 
 #[test]
