@@ -407,52 +407,43 @@ impl<'d> Job<'d> {
             self.report.push(format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"));
         }
         match behavior.text("CachePolicyId") {
-            Some(id) => match CachePolicy::managed(id) {
-                Some(managed) => drop(writeln!(self.out, "cache_policy = {}", quoted(&managed.name))),
-                None => match self.policies.cache.get(id).cloned() {
-                    Some(policy) => {
-                        let name = self.cache_policy(id, &policy);
-                        let _ = writeln!(self.out, "cache_policy = {}", quoted(&name));
-                    }
-                    None => self.note(format!(
-                        "{pattern}: cache policy {id} is not at hand; give the output of get-cache-policy too. Nothing is cached until then"
-                    )),
-                },
-            },
+            Some(id) => {
+                let managed = CachePolicy::managed(id).map(|policy| policy.name);
+                let own = self.policies.cache.get(id).cloned();
+                let name = managed.or_else(|| own.map(|policy| self.cache_policy(id, &policy)));
+                if !self.write_named(pattern, "cache_policy", id, name) {
+                    self.out.push_str("cache_policy = \"CachingDisabled\"\n");
+                }
+            }
             None => {
                 let name = self.legacy_policy(behavior, pattern, compress);
                 let _ = writeln!(self.out, "cache_policy = {}", quoted(&name));
             }
         }
-        if behavior.get("CachePolicyId").is_some_and(|id| {
-            id.value().as_str().is_some_and(|id| CachePolicy::managed(id).is_none() && !self.policies.cache.contains_key(id))
-        }) {
-            self.out.push_str("cache_policy = \"CachingDisabled\"\n");
-        }
         if let Some(id) = behavior.text("OriginRequestPolicyId") {
-            match (OriginRequestPolicy::managed(id), self.policies.origin_request.get(id).cloned()) {
-                (Some(managed), _) => drop(writeln!(self.out, "origin_request_policy = {}", quoted(&managed.name))),
-                (None, Some(policy)) => {
-                    let name = self.origin_request_policy(id, &policy);
-                    let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
-                }
-                (None, None) => self.note(format!(
-                    "{pattern}: origin request policy {id} is not at hand; give the output of get-origin-request-policy too"
-                )),
-            }
+            let managed = OriginRequestPolicy::managed(id).map(|policy| policy.name);
+            let own = self.policies.origin_request.get(id).cloned();
+            let name = managed.or_else(|| own.map(|policy| self.origin_request_policy(id, &policy)));
+            self.write_named(pattern, "origin_request_policy", id, name);
         }
         if let Some(id) = behavior.text("ResponseHeadersPolicyId") {
-            match (ResponsePolicy::managed(id), self.policies.response.get(id).cloned()) {
-                (Some(managed), _) => drop(writeln!(self.out, "response_headers_policy = {}", quoted(&managed.name))),
-                (None, Some(policy)) => {
-                    let name = self.response_policy(id, &policy);
-                    let _ = writeln!(self.out, "response_headers_policy = {}", quoted(&name));
-                }
-                (None, None) => self.note(format!(
-                    "{pattern}: response headers policy {id} is not at hand; give the output of get-response-headers-policy too"
-                )),
+            let managed = ResponsePolicy::managed(id).map(|policy| policy.name);
+            let own = self.policies.response.get(id).cloned();
+            let name = managed.or_else(|| own.map(|policy| self.response_policy(id, &policy)));
+            self.write_named(pattern, "response_headers_policy", id, name);
+        }
+    }
+
+    // Names a policy in a behavior; false, and said, if it is none that we have.
+    fn write_named(&mut self, pattern: &str, setting: &str, id: &str, name: Option<String>) -> bool {
+        match &name {
+            Some(name) => drop(writeln!(self.out, "{setting} = {}", quoted(name))),
+            None => {
+                let (words, call) = (setting.replace('_', " "), setting.replace('_', "-"));
+                self.note(format!("{pattern}: {words} {id} is not at hand; give the output of get-{call} too"));
             }
         }
+        name.is_some()
     }
 
     fn cache_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
@@ -468,13 +459,7 @@ impl<'d> Job<'d> {
             if !codings.is_empty() {
                 let _ = writeln!(text, "compress = {}", list(&codings));
             }
-            let parts = chosen(
-                &key,
-                &[
-                    ("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"),
-                    ("cookies", "CookiesConfig", "CookieBehavior", "Cookies"),
-                ],
-            );
+            let parts = chosen(&key);
             let headers = key.get("HeadersConfig").map(|headers| {
                 headers.text("HeaderBehavior");
                 headers.texts("Headers")
@@ -547,13 +532,7 @@ impl<'d> Job<'d> {
                 _ => {}
             }
         }
-        for part in chosen(
-            policy,
-            &[
-                ("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"),
-                ("cookies", "CookiesConfig", "CookieBehavior", "Cookies"),
-            ],
-        ) {
+        for part in chosen(policy) {
             let _ = writeln!(text, "{part}");
         }
         self.made.insert(id.to_string(), text + "\n");
@@ -740,9 +719,11 @@ fn ttl_line([min, default, max]: [Option<u64>; 3]) -> String {
 }
 
 // Queries and cookies that a policy names: `none`, `all`, a list, or all but a list.
-fn chosen(policy: &Node<'_>, parts: &[(&str, &str, &str, &str)]) -> Vec<String> {
+fn chosen(policy: &Node<'_>) -> Vec<String> {
     let mut all = Vec::new();
-    for (key, config, behavior, names) in parts {
+    for (key, config, behavior, names) in
+        [("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"), ("cookies", "CookiesConfig", "CookieBehavior", "Cookies")]
+    {
         let Some(config) = policy.get(config) else { continue };
         let listed = config.texts(names);
         all.push(match config.text(behavior) {

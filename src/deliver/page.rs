@@ -55,7 +55,7 @@ pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
 
 /// What a purge came to.
 pub fn purged(id: &str, number: u64) -> ViewerResponse {
-    let mut response = plain(200, "", Outcome::Miss, Reason::Refused, (&Face::default(), RequestId::default()), None);
+    let mut response = plain(200, "", Outcome::Miss, Reason::Purged, (&Face::default(), RequestId::default()), None);
     response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"Completed\"}}\n").into());
     response

@@ -138,6 +138,8 @@ pub enum Reason {
     Pass(PassReason),
     NotKept(NotKept),
     Refused,
+    /// Nothing was asked for: something was invalidated.
+    Purged,
     Failed,
 }
 
@@ -176,6 +178,7 @@ impl Reason {
             Self::NotKept(NotKept::Partial) => "partial",
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
             Self::Refused => "refused",
+            Self::Purged => "purged",
             Self::Failed => "failed",
         }
     }
@@ -183,7 +186,7 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused => None,
+            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

@@ -73,10 +73,12 @@ impl Core {
         };
         let face = &routed.distribution.face;
         if let Some(may) = gate::purges(site, &routed) {
-            return match may {
+            let mut response = match may {
                 Ok(()) => self.purge(site, &routed).await,
                 Err(refusal) => page::refusal(&refusal, face, head.id),
             };
+            response.behavior = Some(routed.behavior.ordinal);
+            return response;
         }
         let mut key = Vec::with_capacity(128);
         let around = self.edge.around(&errand.running, errand.request.arrived_at);
@@ -84,8 +86,7 @@ impl Core {
             Err(refusal) => {
                 let refused = page::refusal(&refusal, face, head.id);
                 let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
-                let page = if refused.status == 403 { self.error_page(&errand, &asked, 403).await } else { None };
-                page.unwrap_or(refused)
+                self.error_page(&errand, &asked, refused.status).await.unwrap_or(refused)
             }
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, face, head.id),
             Ok(()) => {
@@ -107,12 +108,7 @@ impl Core {
                 }
                 let asked = Asked { routed, key: &key, wants, slice: None };
                 let response = self.answer(&errand, &asked, body).await;
-                // An edge has pages of its own, and keeps what it is answered under the URL that it asked for.
-                let wants_page = from_edge.is_none();
-                match if wants_page { self.error_page(&errand, &asked, response.status).await } else { None } {
-                    Some(page) => page,
-                    None => response,
-                }
+                self.error_page(&errand, &asked, response.status).await.unwrap_or(response)
             }
         };
         response.behavior = Some(routed.behavior.ordinal);
@@ -167,6 +163,10 @@ impl Core {
     // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
     // origin. If the page cannot be had, the error itself is sent.
     async fn error_page(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, status: u16) -> Option<ViewerResponse> {
+        // An edge has pages of its own, and keeps what it is answered under the URL that it asked for.
+        if errand.request.connection.asker == Asker::Edge {
+            return None;
+        }
         let rule = asked.routed.distribution.error_response(asked.routed.behavior, status)?;
         let (target, respond_with) = rule.page.as_ref()?;
         let own = &errand.request;

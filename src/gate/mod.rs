@@ -60,7 +60,8 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     };
     let behavior = distribution.behavior(path);
     // Under two readings two behaviors: their rules would be a matter of spelling. A pattern with `//` in it means it.
-    if let Some(other) = other_reading(path)
+    if distribution.behaviors.len() > 1
+        && let Some(other) = other_reading(path)
         && !behavior.pattern.as_str().contains("//")
         && distribution.behavior(&other).ordinal != behavior.ordinal
     {

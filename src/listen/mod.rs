@@ -40,6 +40,7 @@ pub struct Worker {
     ids: AtomicU64,
     pub index: usize,
     log: Mutex<LogBuffer>,
+    queue: Arc<LogQueue>,
     /// Buffers between two requests: the few that are in use stay in the core's cache, and an idle connection has none.
     spare: Mutex<Vec<Buffers>>,
     pub gauges: Arc<Gauges>,
@@ -104,7 +105,16 @@ impl Worker {
         let mut start = [0; 8];
         let _ = aws_lc_rs::rand::fill(&mut start);
         let ids = AtomicU64::new(u64::from_le_bytes(start));
-        Arc::new(Self { core, index, ids, log: Mutex::new(LogBuffer::new(queue)), spare: Mutex::default(), gauges, draining })
+        Arc::new(Self {
+            core,
+            index,
+            ids,
+            log: Mutex::new(LogBuffer::new(Arc::clone(&queue))),
+            queue,
+            spare: Mutex::default(),
+            gauges,
+            draining,
+        })
     }
 
     /// Buffers to use until `give_back`.
@@ -135,7 +145,7 @@ impl Worker {
 
     /// Says whether a standard log is written, and of what.
     pub fn standard_log(&self) -> Option<Arc<StandardLog>> {
-        self.log.lock().standard()
+        self.queue.standard()
     }
 
     /// Writes a finished request into the standard log too.

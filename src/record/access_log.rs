@@ -190,11 +190,6 @@ impl LogBuffer {
         Self { queue, lines: Vec::with_capacity(BATCH + 4096), stamp: (u64::MAX, String::new()), shelves: Vec::new() }
     }
 
-    /// What of the standard log is wanted.
-    pub fn standard(&self) -> Option<Arc<StandardLog>> {
-        self.queue.standard()
-    }
-
     /// Adds a record's line.
     pub fn add(&mut self, record: &Record<'_>) {
         if !self.queue.enabled.load(Ordering::Relaxed) {

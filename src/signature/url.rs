@@ -285,7 +285,15 @@ pub fn sign(what: &ToSign<'_>, key_id: &str, key: &PrivateKey) -> Result<Vec<(&'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::semantics::vary::is_ours;
     use proptest::prelude::*;
+
+    // Two rooms know the names; none of them may forget one.
+    #[test]
+    fn every_cookie_that_signs_is_kept_from_origins() {
+        assert!(PARAMETERS.iter().all(|name| is_ours(format!("{COOKIE}{name}").as_bytes())));
+        assert!(is_ours(crate::gate::staging::COOKIE.as_bytes()) && !is_ours(b"CloudFront-Other"));
+    }
 
     proptest! {
         #[test]

@@ -249,6 +249,10 @@ fn purge_as_a_method_needs_its_token() {
     assert_eq!(edge.get("/img/a").cache(), "Hit");
     let done = purge("/img/a", &[token]);
     assert!(done.status == 200 && done.text().contains("\"number\": 1"), "{}", done.text());
+    let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
+    eventually("the log says what it was", || {
+        log().lines().any(|line| line.contains("\"PURGE\"") && line.contains("\"reason\":\"purged\"") && line.contains("\"E1\""))
+    });
     assert_eq!((edge.get("/img/a").cache(), edge.get("/img/b").cache()), ("Miss".into(), "Hit".into()));
     assert_eq!(purge("/img/*", &[token]).status, 200);
     assert_eq!((edge.get("/img/b").cache(), edge.get("/c").cache()), ("Miss".into(), "Hit".into()));

@@ -82,7 +82,7 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
     eventually("lines are written", || std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()));
     // A reload in between loses nothing, and no file is written over.
     edge.signal(rustix::process::Signal::HUP);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    eventually("it was reloaded", || edge.admin("GET", "/v1/status", "").1.contains("\"ok\": true"));
     edge.get("/a%20b");
     // A file has its name once nothing more comes.
     edge.signal(rustix::process::Signal::TERM);

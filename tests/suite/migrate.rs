@@ -46,6 +46,7 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
         "key = { query_except = [\"utm_source\"], cookies = \"none\", headers = [\"X-Tenant\"] }",
         "ttl = { min = \"0s\", default = \"600s\", max = \"7200s\" }",
         "key = { query = [\"page\"], cookies = [\"session\"], headers = [\"Accept-Language\"] }",
+        "origin_request_policy = \"settings of /legacy/*\"",
         "trusted_key_groups = [\"group-1\"]",
         "strict_transport_security = { value = \"max-age=31536000; includeSubDomains; preload\", override = \"nothing\" }",
         "geo_restriction = { except = [\"XX\"] }",
@@ -140,6 +141,39 @@ fn what_is_no_distribution_is_refused() {
     std::fs::write(folder.path().join("x.json"), "{\"a\": 1}").unwrap();
     let (code, _, told) = command(folder.path(), &["import", "cloudfront", "x.json"]);
     assert!(code == 1 && told.contains("neither a distribution nor a policy"), "{told}");
+}
+
+// What was forwarded before there were policies is forwarded still.
+#[test]
+fn old_settings_reach_the_origin_as_they_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = serde_json::json!({ "DistributionConfig": {
+        "Origins": { "Quantity": 1, "Items": [{ "Id": "o", "DomainName": "o.test", "CustomOriginConfig": { "OriginProtocolPolicy": "https-only" } }] },
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "o", "ViewerProtocolPolicy": "allow-all", "MinTTL": 0,
+            "ForwardedValues": { "QueryString": true, "Cookies": { "Forward": "all" }, "Headers": { "Quantity": 1, "Items": ["*"] } },
+        },
+        "CacheBehaviors": { "Quantity": 1, "Items": [{
+            "PathPattern": "/v/*", "TargetOriginId": "o", "ViewerProtocolPolicy": "allow-all",
+            "ForwardedValues": { "QueryString": true, "Cookies": { "Forward": "none" }, "QueryStringCacheKeys": { "Quantity": 1, "Items": ["v"] } },
+        }] },
+    } });
+    std::fs::write(folder.path().join("old.json"), json.to_string()).unwrap();
+    assert_eq!(command(folder.path(), &["import", "cloudfront", "old.json"]).0, 0);
+    let explain = |path: &str| {
+        let url = format!("https://h.test{path}");
+        let fields = ["-H", "Cookie: a=1", "-H", "X-Tenant: t"];
+        command(folder.path(), &[&["explain", "--config", "imported.toml", &url][..], &fields].concat()).1
+    };
+    let dynamic = explain("/a?q=1");
+    assert!(
+        ["not asked: the policy's maximum TTL is zero", "GET /a?q=1", "cookie: a=1", "x-tenant: t"]
+            .iter()
+            .all(|words| dynamic.contains(words)),
+        "{dynamic}"
+    );
+    let keyed = explain("/v/a?v=1&more=2");
+    assert!(keyed.contains("|/v/a?v=1\n") && keyed.contains("GET /v/a?v=1&more=2") && !keyed.contains("cookie:"), "{keyed}");
 }
 
 // Whatever stands in a document's strings, it stays text.
