@@ -1,7 +1,9 @@
 //! Signed requests to private S3-like origins: AWS's vectors, AWS's own signer beside ours, and a server that checks.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +22,11 @@ use foreshore::signature::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
-use super::support::edge::plain;
+use super::support::edge::{certificates, plain};
 use super::support::origin::answer;
 use super::support::viewer::request;
 use super::support::{Edge, Origin, Viewer};
+use super::wire::server_config;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const NEW_YEAR: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -123,24 +126,33 @@ fn what_was_signed_before_is_left_alone() {
     }
 }
 
-// An S3-like server that answers nobody without a signature it has checked.
-fn bucket(folder: &Path) -> SocketAddr {
+// An S3-like server that answers nobody without a signature it has checked; over TLS, where a configuration is given.
+fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
     std::fs::create_dir(folder.join("private")).unwrap();
-    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
-    builder.set_auth(s3s::auth::SimpleAuth::from_single("AKIDEXAMPLE", SECRET));
-    let service = builder.build();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
+    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
+    builder.set_auth(s3s::auth::SimpleAuth::from_single("AKIDEXAMPLE", SECRET));
+    // `private.localhost` is the bucket `private`.
+    builder.set_host(s3s::host::SingleDomain::new(&format!("localhost:{}", address.port())).unwrap());
+    let service = builder.build();
+    let tls = tls.map(tokio_rustls::TlsAcceptor::from);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((tcp, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, tls) = (service.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let io = hyper_util::rt::TokioIo::new(tcp);
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    let server = hyper::server::conn::http1::Builder::new();
+                    let _ = match tls {
+                        None => server.serve_connection(hyper_util::rt::TokioIo::new(tcp), service).await,
+                        Some(tls) => match tls.accept(tcp).await {
+                            Ok(stream) => server.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await,
+                            Err(_) => return,
+                        },
+                    };
                 });
             }
         });
@@ -148,24 +160,19 @@ fn bucket(folder: &Path) -> SocketAddr {
     address
 }
 
-#[test]
-fn a_private_bucket_is_read_and_written_through_the_edge() {
-    let objects = tempfile::tempdir().unwrap();
-    let address = bucket(objects.path());
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(folder.path().join("id"), "AKIDEXAMPLE").unwrap();
-    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
-    let text = plain(address, "").replace(
-        &format!("url = \"http://{address}\""),
-        &format!(
-            "url = \"http://{address}/private\"\naccess_control = {{ credentials = {{ id = {{ file = \"id\" }}, secret = {{ file = \"secret\" }} }} }}"
-        ),
-    ) + "methods = \"all\"\n";
+// An edge in front of a private bucket; `origin` is what its configuration says of it.
+fn edge_before_bucket(folder: Arc<tempfile::TempDir>, origin: &str, (id, secret): (&str, &str)) -> Edge {
+    std::fs::write(folder.path().join("id"), id).unwrap();
+    std::fs::write(folder.path().join("secret"), secret).unwrap();
+    let anywhere = "127.0.0.1:9".parse().unwrap();
+    let access = "access_control = { credentials = { id = { file = \"id\" }, secret = { file = \"secret\" } } }";
+    let text = plain(anywhere, "").replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}")) + "methods = \"all\"\n";
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
-    let edge = Edge::start_in(folder);
-    // Nobody is let in without.
-    let mut stranger = Viewer::connect(address);
-    assert_eq!(stranger.get("/private/a.txt", &[]).status, 403);
+    Edge::start_in(folder)
+}
+
+// What a private bucket must let us do, whatever server it is.
+fn read_and_write(edge: &Edge, secret: &str) {
     let put = |path: &str, body: &[u8]| {
         let mut viewer = edge.viewer();
         let head = format!("PUT {path} HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -175,7 +182,8 @@ fn a_private_bucket_is_read_and_written_through_the_edge() {
     for path in ["/a.txt", "/b%20c/%C3%A9+x'(1).txt"] {
         let seen = put(path, b"0123456789");
         assert_eq!(seen.status, 200, "{path}: {}", seen.text());
-        assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()), "{path}");
+        let (miss, hit) = (edge.get(path), edge.get(path));
+        assert_eq!((miss.cache(), hit.cache()), ("Miss".into(), "Hit".into()), "{path}: {} {}", miss.head, miss.text());
         assert_eq!(edge.get(path).text(), "0123456789");
     }
     // Longer than what is held to be signed for: it goes on as it comes.
@@ -188,7 +196,58 @@ fn a_private_bucket_is_read_and_written_through_the_edge() {
     viewer.send(&request("DELETE", "/a.txt", &["Authorization: Bearer of-the-viewer"]));
     assert_eq!(viewer.read("DELETE").unwrap().status, 204);
     assert_eq!(edge.get("/a.txt").status, 404, "a write is an invalidation");
-    assert!(!edge.log().contains(SECRET) && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(SECRET));
+    assert!(!edge.log().contains(secret) && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(secret));
+}
+
+#[test]
+fn a_private_bucket_is_read_and_written_through_the_edge() {
+    let objects = tempfile::tempdir().unwrap();
+    let address = bucket(objects.path(), None);
+    // Nobody is let in without.
+    assert_eq!(Viewer::connect(address).get("/private/a.txt", &[]).status, 403);
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let edge = edge_before_bucket(folder, &format!("url = \"http://{address}/private\""), ("AKIDEXAMPLE", SECRET));
+    read_and_write(&edge, SECRET);
+}
+
+// Host style, over https: bodies are not covered by the signature there, TLS covers them.
+#[test]
+fn a_bucket_may_be_a_host_behind_tls() {
+    let (objects, folder) = (tempfile::tempdir().unwrap(), Arc::new(tempfile::tempdir().unwrap()));
+    let (ca, ..) = certificates(folder.path(), &["private.localhost"]);
+    let config = server_config(folder.path(), "private.localhost");
+    let address = bucket(objects.path(), Some(config));
+    let origin = format!("url = \"https://private.localhost:{}\"\ntls = {{ ca = {:?} }}", address.port(), ca.display().to_string());
+    let edge = edge_before_bucket(folder, &origin, ("AKIDEXAMPLE", SECRET));
+    read_and_write(&edge, SECRET);
+}
+
+// A second opinion: moto has botocore check what we sign.
+#[test]
+fn moto_agrees() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut server = Command::new(root.join("target/tools/python/bin/python"))
+        .arg(root.join("tests/aws/moto_bucket.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tests/install was run");
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let text = |name: &str| told[name].as_str().unwrap().to_string();
+    let address = SocketAddr::from(([127, 0, 0, 1], told["port"].as_u64().unwrap() as u16));
+    // It falls over a stranger, who gets nothing.
+    assert!(Viewer::connect(address).get("/private/a.txt", &[]).status >= 400);
+    let url = format!("url = \"http://{address}/private\"");
+    let (id, secret) = (text("id"), text("secret"));
+    let wrong = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&id, SECRET));
+    assert_eq!(wrong.get("/a.txt").status, 403, "a signature under another secret");
+    let edge = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&id, &secret));
+    read_and_write(&edge, &secret);
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
 }
 
 // With our credentials a viewer gets objects and nothing else.

@@ -410,7 +410,8 @@ fn certificates_reload_when_their_files_change() {
     eventually("the new certificate is shown", || Viewer::connect_tls(https, "new.test", &ca).is_ok());
 }
 
-fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rustls::ServerConfig> {
+/// A server that shows a certificate of the development CA, which is made in `folder`/tls.
+pub fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rustls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
     let chain =
         rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem"))).unwrap().map(|c| c.unwrap()).collect();
