@@ -4,9 +4,11 @@
 
 use serde_json::{Value, json};
 
+use super::export_policies;
 use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
-use crate::distribution::cache_policy::{CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy};
+use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy};
 use crate::distribution::geo::GeoRestriction;
+use crate::distribution::logs::Cookies;
 use crate::distribution::origin::{HostRule, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, Site, TlsPolicy};
@@ -51,8 +53,8 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         "Restrictions": { "GeoRestriction": geo },
         "HttpVersion": "http2",
     });
-    if let Some(log) = &site.standard_log {
-        let cookies = log.cookies == crate::distribution::site::Cookies::Included;
+    if let Some(log) = &site.more_logs.standard {
+        let cookies = log.cookies == Cookies::Included;
         config["Logging"] = json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
     }
     let tags = distribution.tag_header.as_str();
@@ -62,11 +64,12 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     if distribution.staging.is_some() || distribution.is_deploying {
         left.push("continuous deployment: make a staging distribution and a policy for it".into());
     }
-    let policies = own_policies(distribution);
+    let policies = export_policies::own(distribution, &mut left);
     (json!({ "DistributionConfig": config, "Policies": policies }), left)
 }
 
-fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
+/// A list as CloudFront has them.
+pub(super) fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
     if all.is_empty() { json!({ "Quantity": 0 }) } else { json!({ "Quantity": all.len(), "Items": all }) }
 }
 
@@ -155,12 +158,6 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         all["OriginRequestPolicyId"] = id_of(&behavior.origin_request.name, |name| OriginRequestPolicy::managed(name).is_some()).into();
     }
     if let Some(policy) = &behavior.response {
-        if ResponsePolicy::managed(&policy.name).is_none() {
-            left.push(format!(
-                "behavior {pattern}: make the response headers policy {} at CloudFront; its fields are not written here",
-                policy.name
-            ));
-        }
         all["ResponseHeadersPolicyId"] = id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
     }
     if let Some(signers) = &behavior.signers {
@@ -210,72 +207,4 @@ fn error_response(rule: &ErrorResponse) -> Value {
         all["ErrorCachingMinTTL"] = ttl.as_secs().into();
     }
     all
-}
-
-// Policies that are not CloudFront's own: what `create-cache-policy` and its like take.
-fn own_policies(distribution: &Distribution) -> Value {
-    let mut all = json!({ "CachePolicies": {}, "OriginRequestPolicies": {} });
-    for behavior in &distribution.behaviors {
-        let cache = &behavior.cache;
-        if CachePolicy::managed(&cache.name).is_none() {
-            all["CachePolicies"][&cache.name] = json!({ "CachePolicyConfig": cache_policy(cache) });
-        }
-        let request = &behavior.origin_request;
-        if **request != OriginRequestPolicy::nothing() && OriginRequestPolicy::managed(&request.name).is_none() {
-            all["OriginRequestPolicies"][&request.name] = json!({ "OriginRequestPolicyConfig": origin_request_policy(request) });
-        }
-    }
-    all
-}
-
-fn listed(kind: &str, names: &str, listed: &Listed) -> Value {
-    let (word, all): (&str, &[String]) = match listed {
-        Listed::None => ("none", &[]),
-        Listed::All => ("all", &[]),
-        Listed::Only(all) => ("whitelist", all),
-        Listed::Except(all) => ("allExcept", all),
-    };
-    let mut out = json!({ kind: word });
-    if !all.is_empty() {
-        out[names] = items(all.to_vec());
-    }
-    out
-}
-
-fn cache_policy(policy: &CachePolicy) -> Value {
-    let headers: Vec<&str> = policy.key.headers.iter().map(http::HeaderName::as_str).collect();
-    let headers = if headers.is_empty() {
-        json!({ "HeaderBehavior": "none" })
-    } else {
-        json!({ "HeaderBehavior": "whitelist", "Headers": items(headers) })
-    };
-    json!({
-        "Name": policy.name, "MinTTL": policy.ttl.min().as_secs(), "DefaultTTL": policy.ttl.default().as_secs(), "MaxTTL": policy.ttl.max().as_secs(),
-        "ParametersInCacheKeyAndForwardedToOrigin": {
-            "EnableAcceptEncodingGzip": policy.compress.has(Codings::GZIP),
-            "EnableAcceptEncodingBrotli": policy.compress.has(Codings::BR),
-            "HeadersConfig": headers,
-            "CookiesConfig": listed("CookieBehavior", "Cookies", &policy.key.cookies),
-            "QueryStringsConfig": listed("QueryStringBehavior", "QueryStrings", &policy.key.query),
-        },
-    })
-}
-
-fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
-    let (word, names): (&str, &[http::HeaderName]) = match &policy.headers {
-        ForwardHeaders::None => ("none", &[]),
-        ForwardHeaders::Only(names) => ("whitelist", names),
-        ForwardHeaders::AllViewer => ("allViewer", &[]),
-        ForwardHeaders::AllViewerExcept(names) => ("allExcept", names),
-        ForwardHeaders::AllViewerAnd(names) => ("allViewerAndWhitelistCloudFront", names),
-    };
-    let mut headers = json!({ "HeaderBehavior": word });
-    if !names.is_empty() {
-        headers["Headers"] = items(names.iter().map(http::HeaderName::as_str).collect());
-    }
-    json!({
-        "Name": policy.name, "HeadersConfig": headers,
-        "CookiesConfig": listed("CookieBehavior", "Cookies", &policy.cookies),
-        "QueryStringsConfig": listed("QueryStringBehavior", "QueryStrings", &policy.query),
-    })
 }

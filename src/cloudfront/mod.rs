@@ -4,5 +4,6 @@
 //! item: what nobody has asked for is looked for at the end.
 
 pub mod export;
+mod export_policies;
 pub mod import;
 mod node;

@@ -127,6 +127,13 @@ fn what_came_in_goes_out_again() {
     let mut want = policy["CachePolicy"]["CachePolicyConfig"][key].clone();
     want["HeadersConfig"]["Headers"]["Items"][0] = "x-tenant".into();
     assert_eq!(out["Policies"]["CachePolicies"]["shop-cache"]["CachePolicyConfig"][key], want);
+    let policy: Value = serde_json::from_slice(&std::fs::read(vectors().join("response-headers-policy.json")).unwrap()).unwrap();
+    let mut want = policy["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"].clone();
+    want["CustomHeadersConfig"]["Items"][0]["Header"] = "x-shop".into();
+    want["RemoveHeadersConfig"]["Items"][0]["Header"] = "x-powered-by".into();
+    // Percents are whole here.
+    want["ServerTimingHeadersConfig"]["SamplingRate"] = 13.into();
+    assert_eq!(out["Policies"]["ResponseHeadersPolicies"]["shop-response"]["ResponseHeadersPolicyConfig"], want);
     // The samples of this repository can be exported too.
     for sample in ["bucket.toml", "app.toml"] {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(sample);
