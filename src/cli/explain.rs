@@ -120,11 +120,13 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         authority: authority.to_string(),
         target,
         spelled: None,
+        order: None,
         fields,
         connection: Arc::new(connection),
         arrived_at: now,
         arrived_number: LogNumber(0),
         interim: None,
+        upstream: Default::default(),
     };
     request.spell_plainly();
     Ok(request)

@@ -31,7 +31,7 @@ use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
 use crate::origin::pool::Gates;
-use crate::record::access_log::LogQueue;
+use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
 use crate::store::disk::Disk;
 use crate::store::disk::files::Folder;
@@ -103,7 +103,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         config: args.config.config.clone(),
         tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
         tickets,
-        access_log: LogQueue::start(&site.log, site.standard_log.as_ref(), site.limits.log_queue).map_err(|error| error.to_string())?,
+        access_log: LogQueue::start(&site).map_err(|error| error.to_string())?,
         gauges: Arc::new(Gauges::default()),
         token,
         draining,

@@ -397,7 +397,9 @@ impl<'d> Job<'d> {
             self.note(format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"));
         }
         if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
-            self.note(format!("{pattern}: the real-time log {arn} is not carried over"));
+            self.note(format!(
+                "{pattern}: the real-time log {arn} is not carried over; [log] realtime writes the same lines, of every behavior"
+            ));
         }
     }
 

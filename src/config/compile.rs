@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
-use super::{Making, Text, compile_distribution, compile_keys, compile_policy, compile_tls, credentials};
+use super::{Making, Text, compile_distribution, compile_keys, compile_log, compile_policy, compile_tls, credentials};
 use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
@@ -15,9 +15,10 @@ use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
 use crate::distribution::site::{
-    AccessKey, Admin, Cookies, DiskSettings, Listen, LogSettings, Network, Site, StandardLog, StoreSettings, TlsPolicy, Transport, Unsigned,
+    AccessKey, Admin, DiskSettings, Listen, Network, Observes, Site, StoreSettings, TlsPolicy, Transport, Unsigned,
 };
 use crate::distribution::staging::{Chosen, Staging};
+use crate::exchange::chosen::added_names;
 use crate::semantics::time::Timestamp;
 use crate::signature::sigv4::Credentials;
 
@@ -67,7 +68,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let region = region(main, &mut scope);
     let trusted_edges = trusted_edges(main, &mut scope);
     let limits = limits(main);
-    let (log, standard_log) = log(main, &folder);
+    let (log, more_logs) = compile_log::read(main, &folder);
     let geo = geo(main, &folder, &mut scope);
     let mut certificates = Vec::new();
     for root in &mut roots {
@@ -106,7 +107,8 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         trusted_edges,
         limits,
         log,
-        standard_log,
+        more_logs,
+        observes: observes(&distributions),
         distributions: distributions.into_iter().map(|made| Arc::new(made.distribution)).collect(),
         hosts,
         pop: scope.pop,
@@ -534,25 +536,19 @@ fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Geo
     geo
 }
 
-fn log(main: &mut Table<'_>, folder: &Path) -> (LogSettings, Option<StandardLog>) {
-    let Some(mut table) = main.table("log") else { return (LogSettings::Stdout, None) };
-    let access = table.string("access");
-    let standard = table.table("standard").and_then(|mut one| {
-        let path = one.string("folder");
-        if path.is_none() {
-            one.missing("folder", "folder = \"logs\"");
+// What of viewers is looked at because somebody names it.
+fn observes(distributions: &[compile_distribution::Made]) -> Observes {
+    let mut observes = Observes::default();
+    for behavior in distributions.iter().flat_map(|made| &made.distribution.behaviors) {
+        for name in added_names(behavior) {
+            match name.as_str() {
+                "cloudfront-viewer-header-order" => observes.header_order = true,
+                "cloudfront-viewer-ja3-fingerprint" | "cloudfront-viewer-ja4-fingerprint" => observes.fingerprints = true,
+                _ => {}
+            }
         }
-        let cookies = one.word("cookies", &[("include", Cookies::Included), ("omit", Cookies::Omitted)]);
-        one.finish();
-        Some(StandardLog { folder: super::at(folder, path?.value), cookies: cookies.map_or(Cookies::Omitted, |found| found.value) })
-    });
-    table.finish();
-    let access = match access.map(|found| found.value).as_deref() {
-        None | Some("stdout") => LogSettings::Stdout,
-        Some("off") => LogSettings::Off,
-        Some(path) => LogSettings::File(super::at(folder, path)),
-    };
-    (access, standard)
+    }
+    observes
 }
 
 /// Names known for a kind of thing, for suggestions.

@@ -5,6 +5,7 @@ mod compile;
 pub use compile::PROMOTED;
 mod compile_distribution;
 mod compile_keys;
+mod compile_log;
 mod compile_policy;
 mod compile_response;
 mod compile_tls;

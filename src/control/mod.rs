@@ -21,7 +21,7 @@ use crate::flow::Edge;
 use crate::listen::Gauges;
 use crate::listen::tickets::Tickets;
 use crate::listen::tls::ServerTls;
-use crate::record::access_log::LogQueue;
+use crate::record::queue::LogQueue;
 use crate::semantics::time::Timestamp;
 use crate::store::log::Log;
 

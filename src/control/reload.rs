@@ -22,8 +22,7 @@ impl Control {
                 Ok(tls) => {
                     outcome.needs_restart = needs_restart(&self.started_with, &loaded.site);
                     self.tls.store(Arc::new(Some(tls)));
-                    self.access_log.retarget(&loaded.site.log);
-                    self.access_log.retarget_standard(loaded.site.standard_log.as_ref());
+                    self.access_log.retarget(&loaded.site);
                     self.edge.install(loaded.site);
                     outcome.ok = true;
                 }

@@ -31,10 +31,10 @@ impl About<'_> {
         }
     }
 
-    /// The same as HTTP/1 lines, for the hit step. Allocates nothing beyond `out`.
-    pub fn write_lines(&self, out: &mut Vec<u8>) {
+    /// The same as HTTP/1 lines, for the hit step; `word` is X-Cache's. Allocates nothing beyond `out`.
+    pub fn write_lines(&self, word: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"X-Cache: ");
-        out.extend_from_slice(self.verdict.outcome.word().as_bytes());
+        out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b" from ");
         out.extend_from_slice(self.name.as_bytes());
         out.extend_from_slice(b"\r\nCache-Status: ");

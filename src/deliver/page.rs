@@ -19,7 +19,8 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused, (face, id), None);
+    let reason = if *refusal == Refusal::Country { Reason::CountryRefused } else { Reason::Refused };
+    let mut response = plain(refusal.status(), refusal.sentence(), outcome, reason, (face, id), None);
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
         Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),

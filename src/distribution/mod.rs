@@ -10,6 +10,7 @@ pub mod face;
 pub mod geo;
 pub mod host;
 pub mod limits;
+pub mod logs;
 pub mod origin;
 pub mod pattern;
 pub mod region;

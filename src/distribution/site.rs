@@ -10,6 +10,7 @@ use super::face::Face;
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
+use super::logs::{LogSettings, MoreLogs};
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::secret::Secret;
@@ -29,7 +30,8 @@ pub struct Site {
     pub trusted_edges: Vec<TrustedEdge>,
     pub limits: Limits,
     pub log: LogSettings,
-    pub standard_log: Option<StandardLog>,
+    pub more_logs: MoreLogs,
+    pub observes: Observes,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
     /// What this place is called: `FRA56-C1`.
@@ -42,6 +44,23 @@ pub struct Site {
     pub remarks: Vec<String>,
     /// Behaviors in all distributions together.
     pub behaviors: usize,
+}
+
+/// What is looked at of a viewer because a policy or a log names it; else nobody pays for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observes {
+    /// The order of its fields (`CloudFront-Viewer-Header-Order`).
+    pub header_order: bool,
+    /// What its ClientHello looks like (`CloudFront-Viewer-JA3-Fingerprint`, `-JA4-`).
+    pub fingerprints: bool,
+}
+
+impl Site {
+    /// A behavior by its ordinal, and whose it is.
+    pub fn behavior(&self, ordinal: usize) -> Option<(&Distribution, &Behavior)> {
+        let all = self.distributions.iter().flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
+        all.into_iter().find(|(_, behavior)| behavior.ordinal == ordinal)
+    }
 }
 
 /// Where viewers are listened for.
@@ -173,28 +192,6 @@ pub enum TlsPolicy {
     Tls12_2025,
     /// TLS 1.3 alone.
     Tls13_2025,
-}
-
-/// Where the access log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogSettings {
-    Off,
-    Stdout,
-    File(PathBuf),
-}
-
-/// CloudFront's standard log, where it is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StandardLog {
-    pub folder: PathBuf,
-    pub cookies: Cookies,
-}
-
-/// Whether a log tells viewers' cookies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cookies {
-    Included,
-    Omitted,
 }
 
 /// What is served under some host names.

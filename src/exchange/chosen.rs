@@ -165,6 +165,9 @@ pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
         "cloudfront-forwarded-proto" => Some(head.scheme.as_str().to_string()),
         "cloudfront-viewer-address" => Some(format!("{}:{}", connection.peer.ip().to_canonical(), connection.peer.port())),
         "cloudfront-viewer-http-version" => Some(head.version.number().to_string()),
+        "cloudfront-viewer-header-order" => Some(head.order.map_or_else(|| head.fields.order(), str::to_string)),
+        "cloudfront-viewer-ja3-fingerprint" => Some(connection.tls.as_ref()?.hello.as_ref()?.ja3.clone()),
+        "cloudfront-viewer-ja4-fingerprint" => Some(connection.tls.as_ref()?.hello.as_ref()?.ja4.clone()),
         "cloudfront-viewer-header-count" => Some(head.fields.iter().count().to_string()),
         "cloudfront-viewer-tls" => {
             let tls = connection.tls.as_ref()?;

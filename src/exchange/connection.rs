@@ -73,4 +73,15 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The session was taken up again.
     pub is_resumed: bool,
+    /// What the ClientHello looked like, where somebody wants to know.
+    pub hello: Option<Box<Fingerprints>>,
+}
+
+/// Two names for a kind of TLS client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// 32 hex digits.
+    pub ja3: String,
+    /// Such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+    pub ja4: String,
 }

@@ -4,6 +4,7 @@
 //! to `lookup` works on it without owning anything. `ViewerRequest` is what outlives the read buffer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -12,6 +13,7 @@ use super::connection::{Connection, Scheme, Version};
 use super::key::LogNumber;
 use super::path;
 use super::response::InterimSink;
+use crate::distribution::site::Observes;
 use crate::semantics::time::Timestamp;
 
 /// The fields of a request, as lines of a read buffer or as a map.
@@ -43,6 +45,18 @@ impl<'r> Fields<'r> {
         };
         let mapped = map.into_iter().flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         lines.iter().map(|line| (line.name, line.value)).chain(mapped)
+    }
+
+    /// Their names in order, as `CloudFront-Viewer-Header-Order` has them: with colons between, cut off at 7,680.
+    pub fn order(self) -> String {
+        let mut all = String::new();
+        for (name, _) in self.iter() {
+            all.push_str(if all.is_empty() { "" } else { ":" });
+            all.push_str(name);
+        }
+        // Names are tokens: one octet is one character.
+        all.truncate(7680);
+        all
     }
 
     /// The same as a map of their own. All values lie in one piece of memory: a piece for each would cost more than copying.
@@ -218,6 +232,8 @@ pub struct RequestHead<'r> {
     pub spelled: &'r str,
     pub query: Option<&'r str>,
     pub fields: Fields<'r>,
+    /// The names of its fields as they came, where `fields` has lost their order and somebody wants it.
+    pub order: Option<&'r str>,
     pub known: KnownFields<'r>,
     pub connection: &'r Connection,
 }
@@ -241,12 +257,32 @@ pub struct ViewerRequest {
     /// The path as it came, where the target has another spelling of it.
     pub spelled: Option<String>,
     pub fields: HeaderMap,
+    /// The names of its fields as they came, where somebody wants their order.
+    pub order: Option<Box<str>>,
     pub connection: Arc<Connection>,
     pub arrived_at: Timestamp,
     /// The invalidation log's head when the request arrived.
     pub arrived_number: LogNumber,
     /// Where interim responses go, if the viewer can take them.
     pub interim: Option<InterimSink>,
+    pub upstream: UpstreamTime,
+}
+
+/// How long whoever was asked on behalf of a request took until a head came. It is for its record; no decision reads it.
+#[derive(Debug, Default)]
+pub struct UpstreamTime(AtomicU64);
+
+impl UpstreamTime {
+    /// Notes an answer after so many milliseconds; the last one counts.
+    pub fn note(&self, millis: u64) {
+        // Zero is for nobody.
+        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Milliseconds, if anybody was asked.
+    pub fn millis(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
 }
 
 impl ViewerRequest {
@@ -266,6 +302,7 @@ impl ViewerRequest {
             spelled: self.spelled.as_deref().unwrap_or(path),
             query,
             fields,
+            order: self.order.as_deref(),
             known: KnownFields::find(fields),
             connection: &self.connection,
         }
@@ -283,7 +320,7 @@ impl ViewerRequest {
     }
 
     /// Makes an owned copy of a borrowed head.
-    pub fn from_head(head: &RequestHead<'_>, connection: &Arc<Connection>, at: Timestamp, number: LogNumber) -> Self {
+    pub fn from_head(head: &RequestHead<'_>, connection: &Arc<Connection>, at: Timestamp, number: LogNumber, observes: Observes) -> Self {
         let fields = head.fields.to_map();
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
@@ -298,10 +335,12 @@ impl ViewerRequest {
             target,
             spelled: None,
             fields,
+            order: observes.header_order.then(|| head.fields.order().into()),
             connection: Arc::clone(connection),
             arrived_at: at,
             arrived_number: number,
             interim: None,
+            upstream: UpstreamTime::default(),
         }
     }
 }

@@ -138,6 +138,8 @@ pub enum Reason {
     Pass(PassReason),
     NotKept(NotKept),
     Refused,
+    /// The viewer's country is not one that is served.
+    CountryRefused,
     /// Nothing was asked for: something was invalidated.
     Purged,
     Failed,
@@ -178,6 +180,7 @@ impl Reason {
             Self::NotKept(NotKept::Partial) => "partial",
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
             Self::Refused => "refused",
+            Self::CountryRefused => "country",
             Self::Purged => "purged",
             Self::Failed => "failed",
         }
@@ -186,7 +189,7 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused | Self::Purged => None,
+            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused | Self::CountryRefused | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

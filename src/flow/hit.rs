@@ -35,6 +35,7 @@ pub struct Hit<'s> {
     pub distribution: &'s str,
     pub pattern: &'s str,
     face: &'s Face,
+    pop: &'s str,
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
 }
@@ -92,6 +93,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
         face: &routed.distribution.face,
+        pop: &site.pop,
         policy: routed.behavior.response.as_deref(),
         head,
     })
@@ -145,9 +147,10 @@ impl Hit<'_> {
         out.extend_from_slice(digits.format(age).as_bytes());
         out.extend_from_slice(b"\r\n");
         let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
-        About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }.write_lines(out);
+        About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }
+            .write_lines(face::word(self.face, HIT.outcome, self.status()).word(), out);
         face::write_lines(self.face, self.head.id, out);
-        if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, now)) {
+        if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)) {
             out.extend_from_slice(b"Server-Timing: ");
             out.extend_from_slice(timing.as_bytes());
             out.extend_from_slice(b"\r\n");

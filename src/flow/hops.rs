@@ -40,6 +40,7 @@ impl Core {
         show_vary(asked, &mut reply.fields);
         face::set_via(&asked.routed.distribution.face, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
+        errand.request.upstream.note(millis);
         errand.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
         Ok(reply)
     }

@@ -112,12 +112,17 @@ impl Core {
             }
         };
         response.behavior = Some(routed.behavior.ordinal);
-        deliver::face::dress(face, head.id, &mut response.fields);
+        // A fill of its own was waited for; a refresh behind it, or somebody else's fill, was not.
+        if response.verdict.reason.forward().is_some() && !response.verdict.collapsed {
+            response.origin_millis = response.origin_millis.or_else(|| errand.request.upstream.millis());
+        }
+        let came = (response.verdict.outcome, response.status);
+        deliver::face::dress(face, head.id, came, &mut response.fields);
         // An edge applies it for its own viewers.
         if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
             deliver::policy::apply(policy, &head, &mut response.fields);
-            let now = errand.request.arrived_at;
-            if let Some(timing) = deliver::policy::server_timing(policy, &head, response.verdict.outcome, response.origin_millis, now) {
+            let (outcome, millis) = (response.verdict.outcome, response.origin_millis);
+            if let Some(timing) = deliver::policy::server_timing(policy, &head, outcome, millis, &site.pop) {
                 response.fields.append("server-timing", deliver::value(timing));
             }
         }
@@ -191,10 +196,12 @@ impl Core {
             target: target.clone(),
             spelled: None,
             fields,
+            order: own.order.clone(),
             connection: Arc::clone(&own.connection),
             arrived_at: own.arrived_at,
             arrived_number: own.arrived_number,
             interim: None,
+            upstream: Default::default(),
         };
         let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request), content: None };
         let head = errand.request.head();

@@ -88,6 +88,7 @@ mod tests {
             host: "h",
             path: "/",
             spelled: "/",
+            order: None,
             query: None,
             fields,
             known: KnownFields::find(fields),

@@ -7,14 +7,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::server::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::tls::ServerTls;
-use super::{Gauges, Worker, h1, h2, proxy_protocol};
-use crate::exchange::connection::{Asker, Connection, Scheme, TlsFacts};
+use super::{Gauges, Worker, fingerprint, h1, h2, proxy_protocol};
+use crate::distribution::site::Observes;
+use crate::exchange::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 
 /// What a listening socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +137,7 @@ impl Accepting {
                 // Boxed each: a connection is to take the room of what it is, not of the largest it could be.
                 Box::pin(h1::serve(tcp, &self.worker, connection)).await;
             }
-            Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local))).await {
+            Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local, site.observes))).await {
                 Ok(Some((stream, facts))) => {
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let connection =
@@ -154,8 +157,16 @@ impl Accepting {
         }
     }
 
-    async fn handshake(&self, tcp: TcpStream, local: SocketAddr) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsFacts)> {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        local: SocketAddr,
+        observes: Observes,
+    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsFacts)> {
+        let (start, hello) = match observes.fingerprints {
+            false => (LazyConfigAcceptor::new(Acceptor::default(), tcp).await.ok()?, None),
+            true => read_hello(tcp).await.ok()?,
+        };
         let (config, names) = {
             let tls = self.tls.load();
             let chosen = (**tls).as_ref()?.choose(&start.client_hello(), local.ip())?;
@@ -172,8 +183,39 @@ impl Accepting {
             _ => "TLSv1.2",
         };
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
-        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher, is_resumed };
+        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher, is_resumed, hello };
         Some((stream, facts))
+    }
+}
+
+// Reads a ClientHello as LazyConfigAcceptor does, and keeps its octets to tell whose it is.
+async fn read_hello(mut tcp: TcpStream) -> io::Result<(StartHandshake<TcpStream>, Option<Box<Fingerprints>>)> {
+    let mut acceptor = Acceptor::default();
+    let mut octets = Vec::with_capacity(2048);
+    loop {
+        let before = octets.len();
+        if tcp.read_buf(&mut octets).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut more = &octets[before..];
+        while !more.is_empty() {
+            acceptor.read_tls(&mut more)?;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => {
+                let hello = fingerprint::of_records(&octets).map(Box::new);
+                return Ok((StartHandshake::from_parts(accepted, tcp), hello));
+            }
+            // rustls takes no longer message either.
+            Ok(None) if octets.len() > 0xffff => return Err(io::ErrorKind::InvalidData.into()),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut words = Vec::new();
+                alert.write_all(&mut words)?;
+                tcp.write_all(&words).await?;
+                return Err(io::Error::other(error));
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::h1_file;
 use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To};
-use super::recording::{Facts, record_hit, record_refused};
+use super::recording::{self, Facts, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
@@ -31,6 +31,7 @@ use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::flow::hit::{self, Hit};
+use crate::record::more::Asked;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -172,19 +173,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             let Some(len) = self.next_head(&mut waits).await else { return };
             let next = match self.on_head(len) {
                 Step::Answered(next) => next,
-                Step::Large(next, body) => {
-                    if Box::pin(self.send_large(body)).await {
-                        next
-                    } else {
-                        Next::Close
-                    }
+                Step::Large(next, body, later) => {
+                    let sent = Box::pin(self.send_large(body)).await;
+                    self.after_large(next, *later, sent)
                 }
-                Step::Lying(next, stored, span) => {
-                    if Box::pin(self.send_lying(&stored, span)).await {
-                        next
-                    } else {
-                        Next::Close
-                    }
+                Step::Lying(next, stored, span, later) => {
+                    let sent = Box::pin(self.send_lying(&stored, span)).await;
+                    self.after_large(next, *later, sent)
                 }
                 Step::Refused(status) => return Box::pin(self.refuse(status)).await,
                 Step::Full(request, framing, after) => Box::pin(self.exchange(*request, framing, after)).await,
@@ -280,35 +275,55 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         head.request.id = self.worker.next_id();
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
-            Some(hit) => answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some()),
+            Some(hit) => {
+                let later = || {
+                    let (facts, response) = Facts::of_hit(self.worker, &running, (&head.request, &self.connection), &hit, now);
+                    Box::new(Later { facts, response, began: Instant::now() })
+                };
+                let step = answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some(), later);
+                if matches!(step, Step::Answered(_)) {
+                    record_hit(self.worker, &running, &head.request, &hit, now);
+                }
+                step
+            }
             None => {
                 let number = edge.invalidations.head();
-                let request = ViewerRequest::from_head(&head.request, &self.connection, now, number);
-                Step::Full(Box::new(request), head.framing, head.after)
+                let request = ViewerRequest::from_head(&head.request, &self.connection, now, number, running.site.observes);
+                let asked = recording::asked(self.worker, &head.request);
+                Step::Full(Box::new((request, asked)), head.framing, head.after)
             }
         };
         self.buffer.advance(len);
         step
     }
 
-    // Has the kernel send a body from where it lies, behind its head; false if it could not be sent whole.
-    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span) -> bool {
+    // A large hit was sent, or broke off; only now its record is known.
+    fn after_large(&mut self, next: Next, mut later: Later, sent: Sent) -> Next {
+        let is_whole = sent.end == SendEnd::Whole;
+        self.cut |= !is_whole;
+        let micros = u64::try_from(later.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        later.facts.record(self.worker, &mut later.response, sent, 0, micros);
+        if is_whole { next } else { Next::Close }
+    }
+
+    // Has the kernel send a body from where it lies, behind its head.
+    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span) -> Sent {
         let stall = self.limits.stall;
+        let mut bytes = 0;
         let sent = match self.io.plain() {
             Some(tcp) => match h1_file::send_head(tcp, &self.out, stall).await {
-                Ok(()) => h1_file::send_file(tcp, stored, span, stall).await,
+                Ok(()) => h1_file::send_file(tcp, stored, span, stall, &mut bytes).await,
                 Err(error) => Err(error),
             },
             None => Err(std::io::ErrorKind::Unsupported.into()),
         };
         self.out.clear();
-        self.cut |= sent.is_err();
-        sent.is_ok()
+        Sent { bytes, end: if sent.is_ok() { SendEnd::Whole } else { SendEnd::Broken } }
     }
 
-    // Sends a stored body behind its head; false if it could not be sent whole.
-    async fn send_large(&mut self, mut body: Body) -> bool {
-        let mut whole = true;
+    // Sends a stored body behind its head.
+    async fn send_large(&mut self, mut body: Body) -> Sent {
+        let (mut whole, mut bytes) = (true, 0);
         while let Some(piece) = body.piece().await {
             let Ok(piece) = piece else {
                 whole = false;
@@ -320,20 +335,20 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 whole = false;
                 break;
             }
+            bytes += piece.len() as u64;
         }
         self.out.clear();
-        self.cut |= !whole;
-        whole
+        Sent { bytes, end: if whole { SendEnd::Whole } else { SendEnd::Broken } }
     }
 
     // The full sentence, the request's body beside it.
-    async fn exchange(&mut self, request: ViewerRequest, framing: Framing, after: After) -> Next {
+    async fn exchange(&mut self, (request, asked): (ViewerRequest, Option<Asked<'static>>), framing: Framing, after: After) -> Next {
         // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
         if h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
         }
         let began = Instant::now();
-        let facts = Facts::of(&request, self.worker);
+        let facts = Facts::of(&request, asked, self.worker);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
         let to = To {
@@ -347,6 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let core = Arc::clone(&self.worker.core);
         let mut request = request;
         let mut interims = Interims::listen(&mut request);
+        let received = Arc::new(AtomicU64::new(0));
         let (sent, read, mut response) = if framing == Framing::None {
             let serving = std::pin::pin!(core.serve(request, Body::Empty));
             let mut response = interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await;
@@ -354,10 +370,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             (sent, true, response)
         } else {
             // Boxed: it is the larger by far, and every other request would carry its size about.
-            Box::pin(self.exchange_with_body(core, request, framing, to, expects, interims)).await
+            Box::pin(self.exchange_with_body(core, request, (framing, Arc::clone(&received)), to, expects, interims)).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        facts.record(self.worker, &mut response, sent, micros);
+        facts.record(self.worker, &mut response, sent, received.load(Ordering::Relaxed), micros);
         self.cut |= sent.end == SendEnd::Broken;
         Next::of(after, read, sent.end, draining)
     }
@@ -366,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         &mut self,
         core: Arc<crate::flow::Core>,
         request: ViewerRequest,
-        framing: Framing,
+        (framing, received): (Framing, Arc<AtomicU64>),
         to: To,
         expects: bool,
         mut interims: Interims,
@@ -405,7 +421,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             let sent = h1_write::send(&mut writing, out, to, &mut response).await;
             (sent, response, to.after)
         });
-        let mut pump = std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole }, &self.limits));
+        let mut pump =
+            std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
         let mut read = None;
         let (sent, response, after) = loop {
             tokio::select! {
@@ -441,24 +458,38 @@ enum Step {
     /// The answer is composed.
     Answered(Next),
     /// The head is composed; this body follows it.
-    Large(Next, Body),
+    Large(Next, Body, Box<Later>),
     /// The head is composed; the body lies where the kernel can take it from.
-    Lying(Next, Arc<Stored>, Span),
+    Lying(Next, Arc<Stored>, Span, Box<Later>),
     Refused(u16),
-    Full(Box<ViewerRequest>, Framing, After),
+    Full(Box<(ViewerRequest, Option<Asked<'static>>)>, Framing, After),
 }
 
-fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>, now: Timestamp, is_plain: bool) -> Step {
+/// What the record of a hit needs that is still to be sent.
+struct Later {
+    facts: Facts,
+    response: ViewerResponse,
+    began: Instant,
+}
+
+fn answer_hit(
+    worker: &Worker,
+    out: &mut Vec<u8>,
+    head: &Head<'_>,
+    hit: &Hit<'_>,
+    now: Timestamp,
+    is_plain: bool,
+    later: impl FnOnce() -> Box<Later>,
+) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
     h1_write::write_status(out, hit.status());
     hit.write_lines(out, now);
     h1_write::write_end(out, head.request.version, after);
-    record_hit(worker, &head.request, hit, now);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
     let is_sent = (LARGE..COPIED).contains(&span.len()) || hit.stored.content.is_filed();
     if is_plain && is_sent && hit.stored.content.lying(span).is_some() {
-        return Step::Lying(next, Arc::clone(&hit.stored), span);
+        return Step::Lying(next, Arc::clone(&hit.stored), span, later());
     }
     match hit.stored.content.whole() {
         Some(whole) if span.len() <= INLINE as u64 => {
@@ -467,7 +498,7 @@ fn answer_hit(worker: &Worker, out: &mut Vec<u8>, head: &Head<'_>, hit: &Hit<'_>
             Step::Answered(next)
         }
         _ => match hit.stored.content.read(Some(span)) {
-            Some(reader) if !span.is_empty() => Step::Large(next, Body::Stored(reader)),
+            Some(reader) if !span.is_empty() => Step::Large(next, Body::Stored(reader), later()),
             _ => Step::Answered(next),
         },
     }
@@ -551,6 +582,8 @@ struct ViewerBody {
 struct Pieces {
     tx: mpsc::Sender<Result<Bytes, BodyError>>,
     whole: Arc<AtomicBool>,
+    /// Octets so far.
+    received: Arc<AtomicU64>,
 }
 
 impl Source for ViewerBody {
@@ -569,7 +602,7 @@ impl Source for ViewerBody {
 
 // Reads a request body from the connection and hands it on, at the reader's pace. True if it was read whole.
 async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decoder: Decoder, pieces: Pieces, limits: &Limits) -> bool {
-    let Pieces { tx, whole } = pieces;
+    let Pieces { tx, whole, received } = pieces;
     let mut total = 0u64;
     let broken = loop {
         match decoder.decode(buffer) {
@@ -580,6 +613,7 @@ async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decod
             Decoded::Broken(why) => break why,
             Decoded::Data(data) => {
                 total += data.len() as u64;
+                received.store(total, Ordering::Relaxed);
                 if total > limits.request_body {
                     break BodyError::TooLarge;
                 }

@@ -30,10 +30,11 @@ pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Res
     Ok(())
 }
 
-/// Sends a part of a stored body from where it lies. Whoever calls holds the body, so that the place stays its own.
+/// Sends a part of a stored body from where it lies, and counts what was taken in `total`. Whoever calls holds the body, so that the
+/// place stays its own.
 ///
 /// TCP_CORK and TCP_NOTSENT_LOWAT were measured and cost more than they save (tests/bench/README.md).
-pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall: Duration) -> io::Result<()> {
+pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall: Duration, total: &mut u64) -> io::Result<()> {
     let (file, start) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
     let may_wait = stored.content.is_filed();
     let (mut at, end) = (start + span.start, start + span.end);
@@ -49,6 +50,7 @@ pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall:
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         at += sent as u64;
+        *total += sent as u64;
         if at < end {
             tokio::task::consume_budget().await;
         }

@@ -129,6 +129,7 @@ pub fn read<'b>(
         spelled: path,
         query,
         fields,
+        order: None,
         known,
         connection,
     };

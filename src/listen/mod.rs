@@ -5,6 +5,7 @@
 //! waits.
 
 pub mod accept;
+mod fingerprint;
 pub mod h1;
 mod h1_file;
 pub mod h1_head;
@@ -26,12 +27,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use crate::distribution::site::StandardLog;
+use crate::distribution::logs::MoreLogs;
 use crate::exchange::request::RequestId;
-use crate::flow::Core;
+use crate::flow::{Core, Running};
 use crate::record::Record;
-use crate::record::access_log::{LogBuffer, LogQueue};
-use crate::record::standard_log::More;
+use crate::record::more::{Answered, Asked, Place};
+use crate::record::queue::{LogBuffer, LogQueue};
 
 /// One core's part of the edge, as connections see it.
 pub struct Worker {
@@ -137,23 +138,23 @@ impl Worker {
         RequestId(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Writes a finished request down.
-    pub fn record(&self, record: &Record<'_>) {
-        self.core.edge.running_cell().load().counts.core(self.index).count(record);
+    /// Writes a finished request down. `running` is what it was answered under: a behavior's number means nothing elsewhere.
+    pub fn record(&self, running: &Running, record: &Record<'_>) {
+        running.counts.core(self.index).count(record);
         self.log.lock().add(record);
     }
 
-    /// Says whether a standard log is written, and of what.
-    pub fn standard_log(&self) -> Option<Arc<StandardLog>> {
-        self.queue.standard()
+    /// What is wanted beside the access log.
+    pub fn more_logs(&self) -> Option<Arc<MoreLogs>> {
+        self.queue.more()
     }
 
-    /// Writes a finished request into the standard log too.
-    pub fn record_standard(&self, record: &Record<'_>, more: &More<'_>) {
-        let running = self.core.edge.running_cell().load();
-        let distributions = running.site.distributions.iter();
-        let is_cloudfront = distributions.clone().any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
-        self.log.lock().add_standard(record, more, &running.site.pop, is_cloudfront);
+    /// Writes a finished request into the logs that are wanted beside.
+    pub fn record_more(&self, running: &Running, wanted: &MoreLogs, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>) {
+        let mut distributions = running.site.distributions.iter();
+        let is_cloudfront = distributions.any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
+        let place = Place { pop: &running.site.pop, is_cloudfront };
+        self.log.lock().add_more(wanted, record, asked, answered, place);
     }
 
     /// Hands collected log lines on.

@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::Worker;
 use super::h1_write::{SendEnd, Sent};
-use crate::distribution::site::{Cookies, StandardLog};
-use crate::exchange::connection::{Connection, Version};
-use crate::exchange::request::{RequestHead, RequestId, ViewerRequest};
+use crate::body::Body;
+use crate::deliver::no_cache;
+use crate::exchange::connection::{Connection, Scheme, Version};
+use crate::exchange::request::{RequestHead, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
+use crate::exchange::verdict::{Outcome, Reason};
+use crate::flow::Running;
 use crate::flow::hit::{self, Hit};
 use crate::record::Record;
-use crate::record::standard_log::{self, More};
+use crate::record::more::{Answered, Asked};
 use crate::semantics::time::Timestamp;
 
-/// Writes a hit down; its time is that of the step itself, so none is measured.
-pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: Timestamp) {
+/// Writes a hit down that goes out with the next write; its time is that of the step itself, so none is measured.
+pub fn record_hit(worker: &Worker, running: &Running, head: &RequestHead<'_>, hit: &Hit<'_>, now: Timestamp) {
     let record = Record {
         at: now,
         peer: head.connection.peer,
@@ -28,6 +31,7 @@ pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: T
         query: head.query,
         status: hit.status(),
         bytes: hit.span.map_or(0, |span| span.len()),
+        received: 0,
         micros: 0,
         verdict: hit::HIT,
         distribution: Some(hit.distribution),
@@ -39,39 +43,32 @@ pub fn record_hit(worker: &Worker, head: &RequestHead<'_>, hit: &Hit<'_>, now: T
         failure: None,
         aborted: false,
     };
-    worker.record(&record);
-    if let Some(wanted) = worker.standard_log() {
-        let stored = &hit.stored;
-        let said = |name: &str| stored.head.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value);
-        let more = More {
-            // What is added to the stored lines differs by a few digits only.
-            answered: (stored.head.lines().len() + 150) as u64,
-            content_type: said("content-type"),
+    worker.record(running, &record);
+    if let Some(wanted) = worker.more_logs() {
+        let answered = Answered {
+            octets: head_octets(hit),
+            content_type: said(hit, "content-type"),
             content_len: hit.span.map(|span| span.len()),
             range: hit.span.filter(|_| hit.status() == 206).map(|span| (span.start, span.end - 1)),
-            ..of_request(head, &wanted)
         };
-        worker.record_standard(&record, &more);
+        worker.record_more(running, &wanted, &record, &Asked::of(head, &wanted), &answered);
     }
 }
 
-// What the request itself has for the standard log.
-fn of_request<'r>(head: &RequestHead<'r>, wanted: &StandardLog) -> More<'r> {
-    let first = |name: &str| head.fields.get_all(name).next();
-    More {
-        id: head.id,
-        asked: standard_log::asked(head.method.as_str(), head.path, head.query, head.fields.iter()),
-        cookie: first("cookie").filter(|_| wanted.cookies == Cookies::Included),
-        forwarded_for: first("x-forwarded-for"),
-        tls: head.connection.tls.as_ref().map(|tls| (tls.version, tls.cipher)),
-        ..More::default()
-    }
+// What is added to the stored lines differs by a few digits only.
+fn head_octets(hit: &Hit<'_>) -> u64 {
+    (hit.stored.head.lines().len() + 150) as u64
+}
+
+fn said<'h>(hit: &'h Hit<'_>, name: &str) -> Option<&'h [u8]> {
+    hit.stored.head.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
 }
 
 /// Writes down a request whose head was refused: nothing of it was believed, so nothing of it is repeated.
 pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, status: u16) {
-    worker.record(&Record {
-        at: worker.core.edge.clock.now(),
+    let edge = &worker.core.edge;
+    let record = Record {
+        at: edge.clock.now(),
         peer: connection.peer,
         method: "-",
         scheme: connection.scheme,
@@ -81,8 +78,9 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
         query: None,
         status,
         bytes: 0,
+        received: 0,
         micros: 0,
-        verdict: crate::deliver::no_cache(crate::exchange::verdict::Outcome::Error, crate::exchange::verdict::Reason::Refused),
+        verdict: no_cache(Outcome::Error, Reason::Refused),
         distribution: None,
         behavior: None,
         ordinal: None,
@@ -91,65 +89,99 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
         origin_millis: None,
         failure: None,
         aborted: false,
-    });
+    };
+    worker.record(&edge.running_cell().load(), &record);
+}
+
+/// What of a head the logs beside the access log want, where there are any.
+pub fn asked(worker: &Worker, head: &RequestHead<'_>) -> Option<Asked<'static>> {
+    worker.more_logs().map(|wanted| Asked::of(head, &wanted).into_owned())
 }
 
 /// What of a request its record needs, after the request is gone.
 pub struct Facts {
     at: Timestamp,
+    /// What it is answered under: a behavior has its number there.
+    running: Arc<Running>,
     connection: Arc<Connection>,
     method: Method,
-    scheme: crate::exchange::connection::Scheme,
+    scheme: Scheme,
     version: Version,
     authority: String,
     target: String,
     referer: Option<Vec<u8>>,
     user_agent: Option<Vec<u8>>,
-    more: Option<Kept>,
-}
-
-/// What of a request only the standard log wants.
-struct Kept {
-    id: RequestId,
-    asked: u64,
-    cookie: Option<Vec<u8>>,
-    forwarded_for: Option<Vec<u8>>,
+    asked: Option<Asked<'static>>,
 }
 
 impl Facts {
-    /// Copies them out.
-    pub fn of(request: &ViewerRequest, worker: &Worker) -> Self {
-        let field = |name: http::HeaderName| request.fields.get(name).map(|value| value.as_bytes().to_vec());
+    /// Copies them out; `asked` is what [`asked`] said of the head as it came.
+    pub fn of(request: &ViewerRequest, asked: Option<Asked<'static>>, worker: &Worker) -> Self {
+        let field = |name: HeaderName| request.fields.get(name).map(|value| value.as_bytes().to_vec());
         Self {
             at: request.arrived_at,
+            running: worker.core.edge.running(),
             connection: Arc::clone(&request.connection),
             method: request.method.clone(),
             scheme: request.scheme,
             version: request.version,
             authority: request.authority.clone(),
             target: request.target.clone(),
-            referer: field(http::header::REFERER),
-            user_agent: field(http::header::USER_AGENT),
-            more: worker.standard_log().map(|wanted| {
-                let head = request.head();
-                let more = of_request(&head, &wanted);
-                Kept {
-                    id: more.id,
-                    asked: more.asked,
-                    cookie: more.cookie.map(<[u8]>::to_vec),
-                    forwarded_for: more.forwarded_for.map(<[u8]>::to_vec),
-                }
-            }),
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+            asked,
         }
     }
 
-    /// Writes the record of a response that was sent, or broke off.
-    pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, micros: u64) {
-        let site = Arc::clone(&worker.core.edge.running_cell().load().site);
-        let behavior = response
-            .behavior
-            .and_then(|at| site.distributions.iter().flat_map(|d| d.behaviors.iter().map(move |b| (d, b))).find(|(_, b)| b.ordinal == at));
-        let (path, query) = crate::exchange::request::split_target(&self.target);
+    /// Copies them out of a hit that takes a while to send, and says what a record will want of its answer.
+    pub fn of_hit(
+        worker: &Worker,
+        running: &Arc<Running>,
+        (head, connection): (&RequestHead<'_>, &Arc<Connection>),
+        hit: &Hit<'_>,
+        now: Timestamp,
+    ) -> (Self, ViewerResponse) {
+        let field = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
+        let wanted = worker.more_logs();
+        let mut fields = HeaderMap::new();
+        if wanted.is_some() {
+            fields.extend(
+                said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok()).map(|value| (header::CONTENT_TYPE, value)),
+            );
+            if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
+                let value = format!("bytes {}-{}/*", span.start, span.end - 1);
+                fields.insert(header::CONTENT_RANGE, crate::deliver::value(value));
+            }
+        }
+        let facts = Self {
+            at: now,
+            running: Arc::clone(running),
+            connection: Arc::clone(connection),
+            method: head.method.clone(),
+            scheme: head.scheme,
+            version: head.version,
+            authority: head.host.to_string(),
+            target: head.query.map_or_else(|| head.path.to_string(), |query| [head.path, "?", query].concat()),
+            referer: field("referer"),
+            user_agent: field("user-agent"),
+            asked: asked(worker, head),
+        };
+        let response = ViewerResponse {
+            status: hit.status(),
+            fields,
+            body: Body::Empty,
+            verdict: hit::HIT,
+            failure: None,
+            behavior: Some(hit.behavior),
+            origin_millis: None,
+        };
+        (facts, response)
+    }
+
+    /// Writes the record of a response that was sent, or broke off. `received` is of the request's body, in octets.
+    pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, received: u64, micros: u64) {
+        let behavior = response.behavior.and_then(|ordinal| self.running.site.behavior(ordinal));
+        let (path, query) = split_target(&self.target);
         let record = Record {
             at: self.at,
             peer: self.connection.peer,
@@ -161,6 +193,7 @@ impl Facts {
             query,
             status: response.status,
             bytes: sent.bytes,
+            received,
             micros,
             verdict: response.verdict,
             distribution: behavior.map(|(d, _)| d.id.as_str()),
@@ -172,21 +205,15 @@ impl Facts {
             failure: response.failure.as_ref(),
             aborted: sent.end == SendEnd::Broken,
         };
-        worker.record(&record);
-        let Some(kept) = &self.more else { return };
-        let range = response.fields.get(http::header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes()));
-        let more = More {
-            id: kept.id,
-            asked: kept.asked,
-            answered: response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19,
-            cookie: kept.cookie.as_deref(),
-            forwarded_for: kept.forwarded_for.as_deref(),
-            tls: self.connection.tls.as_ref().map(|tls| (tls.version, tls.cipher)),
-            content_type: response.fields.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()),
+        worker.record(&self.running, &record);
+        let (Some(asked), Some(wanted)) = (&self.asked, worker.more_logs()) else { return };
+        let answered = Answered {
+            octets: response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19,
+            content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
             content_len: (sent.end == SendEnd::Whole).then_some(sent.bytes),
-            range,
+            range: response.fields.get(header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes())),
         };
-        worker.record_standard(&record, &more);
+        worker.record_more(&self.running, &wanted, &record, asked, &answered);
     }
 }
 

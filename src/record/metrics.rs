@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
 use crate::distribution::site::Site;
-use crate::exchange::verdict::Outcome;
+use crate::exchange::verdict::{Outcome, PassReason, Reason};
 
 /// Upper bounds of the origin latency buckets, milliseconds.
 const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
@@ -33,6 +33,8 @@ impl Count {
 struct BehaviorCounts {
     outcomes: [Count; 5],
     statuses: [Count; 5],
+    /// Of these outcomes, those that CloudWatch does not count among the cacheable: errors, and methods that are passed on.
+    aside: [Count; 5],
     bytes: Count,
     aborted: Count,
     latency: [Count; BUCKETS.len() + 1],
@@ -52,6 +54,9 @@ impl CoreCounts {
         let counts = record.ordinal.and_then(|at| self.behaviors.get(at)).unwrap_or(&self.unrouted);
         counts.outcomes[record.verdict.outcome as usize].add(1);
         counts.statuses[usize::from(record.status / 100).clamp(1, 5) - 1].add(1);
+        if record.status >= 400 || matches!(record.verdict.reason, Reason::Pass(PassReason::Method)) {
+            counts.aside[record.verdict.outcome as usize].add(1);
+        }
         counts.bytes.add(record.bytes);
         counts.aborted.add(u64::from(record.aborted));
     }
@@ -155,7 +160,8 @@ impl SiteCounts {
             let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { counts.iter().map(|counts| pick(counts)).sum() };
             let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
             let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
-            let (hits, misses) = (outcome(Outcome::Hit) + outcome(Outcome::RefreshHit), outcome(Outcome::Miss));
+            let cacheable = |which: Outcome| outcome(which) - sum(&|counts| counts.aside[which as usize].get()).min(outcome(which));
+            let (hits, misses) = (cacheable(Outcome::Hit) + cacheable(Outcome::RefreshHit), cacheable(Outcome::Miss));
             let (client, server) = (sum(&|counts| counts.statuses[3].get()), sum(&|counts| counts.statuses[4].get()));
             let asked = sum(&|counts| counts.latency.iter().map(Count::get).sum());
             let waited = sum(&|counts| counts.latency_sum.get());

@@ -5,6 +5,9 @@
 
 pub mod access_log;
 pub mod metrics;
+pub mod more;
+pub mod queue;
+pub mod realtime_log;
 pub mod standard_log;
 
 use std::net::SocketAddr;
@@ -44,6 +47,8 @@ pub struct Record<'r> {
     pub status: u16,
     /// Octets of body sent.
     pub bytes: u64,
+    /// Octets of body received.
+    pub received: u64,
     pub micros: u64,
     pub verdict: Verdict,
     pub distribution: Option<&'r str>,
@@ -56,4 +61,16 @@ pub struct Record<'r> {
     pub failure: Option<&'r Failure>,
     /// The answer broke off before its end.
     pub aborted: bool,
+}
+
+impl Record<'_> {
+    /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of ours.
+    pub fn origin_micros(&self) -> Option<u64> {
+        self.origin_millis.map(|millis| (millis * 1000).min(self.micros))
+    }
+
+    /// Microseconds until the first octet of the answer, as near as they are known: the origin's, or all of them.
+    pub fn first_octet(&self) -> u64 {
+        self.origin_micros().unwrap_or(self.micros)
+    }
 }

@@ -12,11 +12,9 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::more::{self, Answered, Asked, Place, Spelled, field, number, seconds};
 use super::{Record, without_signatures};
-use crate::exchange::connection::Version;
-use crate::exchange::failure::FailureKind;
-use crate::exchange::request::RequestId;
-use crate::exchange::verdict::Outcome;
+use crate::distribution::logs::Cookies;
 use crate::semantics::time::civil;
 
 /// The two lines that every file begins with.
@@ -25,164 +23,42 @@ pub const HEAD: &str = "#Version: 1.0\n#Fields: date time x-edge-location sc-byt
     x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version fle-status fle-encrypted-fields c-port \
     time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end\n";
 
-/// What this log needs beside a record.
-#[derive(Clone, Copy, Default)]
-pub struct More<'r> {
-    pub id: RequestId,
-    /// Octets of the request's head.
-    pub asked: u64,
-    /// Octets of the response's head.
-    pub answered: u64,
-    pub cookie: Option<&'r [u8]>,
-    pub forwarded_for: Option<&'r [u8]>,
-    /// Version and cipher suite.
-    pub tls: Option<(&'static str, &'static str)>,
-    pub content_type: Option<&'r [u8]>,
-    pub content_len: Option<u64>,
-    /// First and last octet of a range.
-    pub range: Option<(u64, u64)>,
-}
-
-/// Writes one line.
-pub fn write_line(out: &mut Vec<u8>, record: &Record<'_>, more: &More<'_>, pop: &str, is_cloudfront: bool) {
+/// Writes one line. `pop` is this place's name.
+pub fn write_line(out: &mut Vec<u8>, cookies: Cookies, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+    let Place { pop, is_cloudfront } = place;
     let days = record.at.secs() / 86_400;
     let (year, month, day) = civil(days);
     let rest = record.at.secs() % 86_400;
     let _ = write!(out, "{year:04}-{month:02}-{day:02}\t{:02}:{:02}:{:02}\t{pop}\t", rest / 3600, rest / 60 % 60, rest % 60);
-    let _ = write!(out, "{}\t{}\t{}\t", record.bytes + more.answered, record.peer.ip().to_canonical(), record.method);
-    let domain = if is_cloudfront { "cloudfront.net" } else { "foreshore" };
-    let _ = write!(out, "{}.{domain}\t", record.distribution.unwrap_or("-").to_ascii_lowercase());
+    let _ = write!(out, "{}\t{}\t{}\t", record.bytes + answered.octets, record.peer.ip().to_canonical(), record.method);
+    more::domain(out, record, is_cloudfront);
     field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
     let _ = write!(out, "{}\t", record.status);
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
     field(out, record.user_agent, Spelled::AsText);
     field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl);
-    field(out, more.cookie.map(without_signatures).as_deref(), Spelled::AsText);
-    let result = record.verdict.outcome.word();
+    let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
+    field(out, cookie.map(without_signatures).as_deref(), Spelled::AsText);
+    let result = more::result(record);
     let _ = write!(out, "{result}\t");
-    more.id.write(out);
+    asked.id.write(out);
     out.push(b'\t');
     field(out, Some(record.host.as_bytes()), Spelled::AsText);
-    let _ = write!(out, "{}\t{}\t", record.scheme.as_str(), more.asked);
+    let _ = write!(out, "{}\t{}\t", record.scheme.as_str(), asked.octets + record.received);
     seconds(out, record.micros);
-    field(out, more.forwarded_for, Spelled::AsText);
-    let (version, cipher) = more.tls.unwrap_or(("-", "-"));
-    let _ = write!(out, "{version}\t{}\t{result}\t", openssl_name(cipher));
-    let protocol = match record.version {
-        Version::Http10 => "HTTP/1.0",
-        Version::Http11 => "HTTP/1.1",
-        Version::Http2 => "HTTP/2.0",
-    };
-    let _ = write!(out, "{protocol}\t-\t-\t{}\t", record.peer.port());
-    seconds(out, record.origin_millis.map_or(record.micros, |millis| millis * 1000));
-    let _ = write!(out, "{}\t", detailed(record));
-    field(out, more.content_type, Spelled::AsText);
-    number(out, more.content_len);
-    number(out, more.range.map(|(first, _)| first));
-    number(out, more.range.map(|(_, last)| last));
+    field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
+    let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
+    let protocol = more::protocol(record.version);
+    let _ = write!(out, "{version}\t{}\t{result}\t{protocol}\t-\t-\t{}\t", more::openssl_name(cipher), record.peer.port());
+    seconds(out, record.first_octet());
+    let _ = write!(out, "{}\t", more::detailed(record));
+    field(out, answered.content_type, Spelled::AsText);
+    number(out, answered.content_len);
+    number(out, answered.range.map(|(first, _)| first));
+    number(out, answered.range.map(|(_, last)| last));
     // No tab behind the last one.
     out.pop();
     out.push(b'\n');
-}
-
-// Outcomes in CloudFront's finer words, as far as they are known.
-fn detailed(record: &Record<'_>) -> &'static str {
-    if record.aborted {
-        return "ClientCommError";
-    }
-    match record.failure.map(|failure| failure.kind) {
-        None if record.status == 429 => "LimitExceeded",
-        None => record.verdict.outcome.word(),
-        Some(FailureKind::DnsError) => "OriginDnsError",
-        Some(FailureKind::ConnectionRefused | FailureKind::ConnectTimeout) => "OriginConnectError",
-        Some(FailureKind::CertificateError | FailureKind::TlsError | FailureKind::ConnectionTerminated) => "OriginCommError",
-        Some(FailureKind::ResponseTimeout) => "OriginReadError",
-        Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
-        Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
-        Some(FailureKind::ConnectionLimit) => "CapacityExceeded",
-        Some(FailureKind::Storage | FailureKind::NotStored | FailureKind::Internal) => Outcome::Error.word(),
-    }
-}
-
-// rustls's names of suites, as OpenSSL has them.
-fn openssl_name(suite: &str) -> String {
-    match suite.strip_prefix("TLS_") {
-        Some(rest) => rest
-            .replace("_WITH_", "_")
-            .replace("AES_128_GCM", "AES128-GCM")
-            .replace("AES_256_GCM", "AES256-GCM")
-            .replace(
-                "_SHA256",
-                match rest.contains("CHACHA20") {
-                    true => "",
-                    false => "-SHA256",
-                },
-            )
-            .replace('_', "-"),
-        None => suite.replace("TLS13_", "TLS_"),
-    }
-}
-
-fn seconds(out: &mut Vec<u8>, micros: u64) {
-    let _ = write!(out, "{}.{:03}\t", micros / 1_000_000, micros / 1000 % 1000);
-}
-
-fn number(out: &mut Vec<u8>, number: Option<u64>) {
-    match number {
-        Some(number) => drop(write!(out, "{number}\t")),
-        None => out.extend_from_slice(b"-\t"),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spelled {
-    /// Escaped already: percent signs stay.
-    AsUrl,
-    AsText,
-}
-
-// A value and its tab; whatever could be taken for another field or line is escaped (RFC 1738's unsafe characters).
-fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    match value {
-        None | Some(b"") => out.push(b'-'),
-        Some(value) => {
-            for octet in value {
-                let is_unsafe = match octet {
-                    0..=0x20
-                    | 0x7f..
-                    | b'"'
-                    | b'<'
-                    | b'>'
-                    | b'#'
-                    | b'{'
-                    | b'}'
-                    | b'|'
-                    | b'\\'
-                    | b'^'
-                    | b'~'
-                    | b'['
-                    | b']'
-                    | b'`'
-                    | b'\'' => true,
-                    b'%' => spelled == Spelled::AsText,
-                    _ => false,
-                };
-                if is_unsafe {
-                    out.extend([b'%', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]);
-                } else {
-                    out.push(*octet);
-                }
-            }
-        }
-    }
-    out.push(b'\t');
-}
-
-/// Octets that a request's head takes in HTTP/1.
-pub fn asked<'f>(method: &str, path: &str, query: Option<&str>, fields: impl Iterator<Item = (&'f str, &'f [u8])>) -> u64 {
-    let line = method.len() + path.len() + query.map_or(0, |query| query.len() + 1) + " HTTP/1.1\r\n \r\n".len();
-    (line + fields.map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()) as u64
 }
 
 /// An hour and a distribution: what has a file of its own.
@@ -271,46 +147,25 @@ pub fn hour(at: crate::semantics::time::Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::connection::Scheme;
-    use crate::exchange::verdict::{Reason, Verdict};
-    use crate::semantics::time::Timestamp;
+    use crate::exchange::connection::Version;
+    use crate::exchange::request::RequestId;
+    use crate::exchange::verdict::{Outcome, Reason};
+    use crate::record::more::tests::record;
     use proptest::prelude::*;
+    use std::borrow::Cow;
 
     fn line(agent: &[u8], path: &str, cookie: &[u8]) -> String {
-        let record = Record {
-            at: Timestamp(1_575_493_351_000),
-            peer: "192.0.2.100:11040".parse().unwrap(),
-            method: "GET",
-            scheme: Scheme::Https,
-            version: Version::Http2,
-            host: "www.example.com",
-            path,
-            query: Some("a=1&Signature=abc"),
-            status: 200,
-            bytes: 78,
-            micros: 1_500,
-            verdict: Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false },
-            distribution: Some("EDEMO"),
-            behavior: Some("*"),
-            ordinal: Some(0),
-            referer: None,
-            user_agent: Some(agent),
-            origin_millis: None,
-            failure: None,
-            aborted: false,
-        };
-        let more = More {
+        let record = Record { path, user_agent: Some(agent), version: Version::Http2, ..record() };
+        let asked = Asked {
             id: RequestId(1),
-            asked: 23,
-            answered: 314,
-            cookie: Some(cookie),
+            octets: 23,
+            cookie: Some(Cow::Borrowed(cookie)),
             tls: Some(("TLSv1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")),
-            content_type: Some(b"text/html"),
-            content_len: Some(78),
-            ..More::default()
+            ..Asked::default()
         };
+        let answered = Answered { octets: 314, content_type: Some(b"text/html"), content_len: Some(78), range: None };
         let mut out = Vec::new();
-        write_line(&mut out, &record, &more, "LAX1", true);
+        write_line(&mut out, Cookies::Included, &record, &asked, &answered, Place { pop: "LAX1", is_cloudfront: true });
         String::from_utf8(out).unwrap()
     }
 
@@ -333,6 +188,7 @@ mod tests {
             ("x-edge-result-type", "Hit"),
             ("x-host-header", "www.example.com"),
             ("cs-protocol", "https"),
+            ("cs-bytes", "30"),
             ("time-taken", "0.001"),
             ("ssl-cipher", "ECDHE-RSA-AES128-GCM-SHA256"),
             ("cs-protocol-version", "HTTP/2.0"),
@@ -345,6 +201,22 @@ mod tests {
         assert_eq!(of("x-edge-request-id").len(), 56);
     }
 
+    // CloudFront's guide: whatever says 4xx or 5xx is an error, from the cache too.
+    #[test]
+    fn errors_are_errors_wherever_they_come_from() {
+        let of = |status, outcome, reason| {
+            let mut record = record();
+            (record.status, record.verdict.outcome, record.verdict.reason) = (status, outcome, reason);
+            (more::result(&record), more::detailed(&record))
+        };
+        assert_eq!(of(404, Outcome::Hit, Reason::Fresh), ("Error", "Error"));
+        assert_eq!(of(200, Outcome::RefreshHit, Reason::Fresh), ("RefreshHit", "RefreshHit"));
+        assert_eq!(of(301, Outcome::Redirect, Reason::Refused), ("Redirect", "Redirect"));
+        assert_eq!(of(429, Outcome::Error, Reason::Refused), ("LimitExceeded", "LimitExceeded"));
+        assert_eq!(of(429, Outcome::Miss, Reason::Fresh), ("Error", "Error"), "an origin's own");
+        assert_eq!(of(403, Outcome::Error, Reason::CountryRefused), ("Error", "ClientGeoBlocked"));
+    }
+
     proptest! {
         #[test]
         fn nobody_forges_a_line(agent in proptest::collection::vec(any::<u8>(), 0..40), path in "/\\PC{0,20}", cookie in proptest::collection::vec(any::<u8>(), 0..20)) {
@@ -352,17 +224,6 @@ mod tests {
             prop_assert_eq!(line.matches('\n').count(), 1);
             prop_assert_eq!(line.matches('\t').count(), 32);
             prop_assert!(line.is_ascii());
-        }
-    }
-
-    #[test]
-    fn suites_have_their_openssl_names() {
-        for (ours, theirs) in [
-            ("TLS13_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
-            ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
-        ] {
-            assert_eq!(openssl_name(ours), theirs);
         }
     }
 }

@@ -318,6 +318,7 @@ pub fn aws(data: &[u8]) {
         host: "h.test",
         path,
         spelled: path,
+        order: None,
         query,
         fields,
         known: KnownFields::find(fields),

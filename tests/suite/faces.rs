@@ -20,10 +20,15 @@ fn edge(origin: &Origin, more: &str) -> Edge {
 fn an_answer_looks_like_cloudfronts() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
         "/gone" => answer(404, "Cache-Control: no-store", b"no"),
+        "/missing" => answer(404, "Cache-Control: max-age=600", b"no"),
         _ => answer(200, "Cache-Control: max-age=600\nVia: 1.1 behind", b"x"),
     });
     let edge = edge(&origin, "");
     let (miss, hit) = (edge.get("/a"), edge.get("/a"));
+    // An error stays one when it comes from the cache; Cache-Status says where it came from.
+    let missing = [edge.get("/missing"), edge.get("/missing")];
+    assert!(missing.iter().all(|seen| seen.field("x-cache").as_deref() == Some("Error from cloudfront")), "{}", missing[1].head);
+    assert!(missing[1].field("cache-status").unwrap().contains("hit"), "{}", missing[1].head);
     let mut ids = Vec::new();
     for (seen, word) in [(&miss, "Miss"), (&hit, "Hit"), (&edge.get("/gone"), "Error")] {
         assert_eq!(seen.field("x-cache"), Some(format!("{word} from cloudfront")));
@@ -119,4 +124,120 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(edge.path().join("report.json")).unwrap()).unwrap();
     let count = |name: &str| report["general"][name].as_u64();
     assert_eq!((count("valid_requests"), count("failed_requests")), (Some(13), Some(0)), "{}", report["general"]);
+}
+
+#[test]
+fn the_realtime_log_tells_what_was_chosen() {
+    let origin = Origin::start(|_| fresh(b"body"));
+    let all = "realtime = { file = \"all.log\" }";
+    let mut edge = edge(&origin, all);
+    let fields = ["User-Agent: A B", "Cookie: a=1; CloudFront-Signature=secret", "Authorization: Bearer secret", "Accept: text/html"];
+    let first = edge.get_with("/x?q=1&Signature=secret", &fields);
+    edge.get("/z");
+    edge.get("/z");
+    edge.signal(rustix::process::Signal::TERM);
+    assert!(edge.wait());
+    let text = std::fs::read_to_string(edge.path().join("all.log")).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [43, 43, 43]);
+    let miss = lines.iter().find(|line| line[11] == first.field("x-amz-cf-id").unwrap()).expect("the id that the viewer was told");
+    assert_eq!((miss[3], miss[5], miss[8], miss[10], miss[24]), ("200", "GET", "/x?q=1&Signature=-", "FRA56-C1", "Miss"));
+    assert_eq!((miss[16], miss[18], miss[35], miss[36]), ("A%20B", "a=1;%20CloudFront-Signature=-", "text/html", "*"));
+    assert!(miss[37].contains("Authorization:-%0A") && miss[38].contains("User-Agent%0A"), "{miss:?}");
+    let seconds = |text: &str| text.parse::<f64>().unwrap();
+    assert!(seconds(miss[40]) <= seconds(miss[41]) && seconds(miss[0]) > 1.7e9, "{miss:?}");
+    assert_eq!(lines.iter().filter(|line| line[24] == "Hit" && line[40..42] == ["-", "-"]).count(), 1, "{text}");
+
+    // Some fields, of some requests: in CloudFront's order, and a part of them.
+    let some = "realtime = { file = \"some.log\", sampling = 30, fields = [\"sc-status\", \"cs-method\", \"c-ip\"] }";
+    let mut edge = self::edge(&origin, some);
+    let mut viewer = edge.viewer();
+    for _ in 0..400 {
+        viewer.get("/y", &[]);
+    }
+    drop(viewer);
+    edge.signal(rustix::process::Signal::TERM);
+    assert!(edge.wait());
+    let text = std::fs::read_to_string(edge.path().join("some.log")).unwrap();
+    assert!(text.lines().all(|line| line == "127.0.0.1\t200\tGET"), "{text}");
+    // Of 400 at 30 %: 120 ± 9; nine times that is no chance.
+    assert!((40..=200).contains(&text.lines().count()), "{}", text.lines().count());
+}
+
+// What a log says of a large answer is what was sent of it, stored or not.
+#[test]
+fn a_hit_is_written_down_when_it_was_sent() {
+    let origin = Origin::start(|_| fresh(&vec![b'x'; 8 << 20]));
+    let edge = edge(&origin, "");
+    edge.get("/large");
+    let mut viewer = edge.viewer();
+    viewer.send(&request("GET", "/large", &[]));
+    assert!(viewer.more());
+    drop(viewer);
+    assert_eq!(edge.get("/large").body.len(), 8 << 20);
+    // Much waits to be written of a body that was given up.
+    let mut lines: Vec<serde_json::Value> = Vec::new();
+    eventually("three lines are written", || {
+        let text = std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
+        lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.len() == 3
+    });
+    let of = |result: &str, aborted: bool| {
+        lines.iter().find(|line| {
+            line["result"] == result && line["aborted"] == serde_json::json!(aborted)
+                || line["result"] == result && !aborted && line["aborted"].is_null()
+        })
+    };
+    assert_eq!(of("Miss", false).unwrap()["bytes"], 8 << 20);
+    let whole = of("Hit", false).expect("one was sent whole");
+    assert!(whole["bytes"] == 8 << 20 && whole["us"].as_u64() > Some(0), "{whole}");
+    let cut = of("Hit", true).expect("one was given up");
+    assert!(cut["bytes"].as_u64() < Some(8 << 20), "{cut}");
+}
+
+// What a viewer's hello and head look like reaches the origin where a policy names it; what a viewer says of itself does not.
+#[test]
+fn fingerprints_and_the_order_of_fields() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: no-store", b"x"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, chain, key) = super::support::edge::certificates(folder.path(), &["h.test"]);
+    let names = "[\"CloudFront-Viewer-JA3-Fingerprint\", \"CloudFront-Viewer-JA4-Fingerprint\", \"CloudFront-Viewer-Header-Order\", \"CloudFront-Viewer-Header-Count\"]";
+    let more = format!(
+        "[[certificate]]\nchain = {:?}\nkey = {:?}\n[origin_request_policy.seen]\nheaders = {names}\n",
+        chain.display().to_string(),
+        key.display().to_string()
+    );
+    let text = super::support::edge::plain(origin.address, &more).replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2")
+        + "origin_request_policy = \"seen\"\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let curl = |args: &[&str]| {
+        let https = edge.https.unwrap();
+        let out = Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "--resolve", &format!("h.test:{}:127.0.0.1", https.port()), "--cacert"])
+            .arg(&ca)
+            .args(args)
+            .arg(format!("https://h.test:{}/", https.port()))
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        origin.seen().pop().unwrap()
+    };
+    let fields = ["-H", "Zebra: 1", "-H", "Accept:", "-H", "Apple: 2", "-H", "CloudFront-Viewer-JA3-Fingerprint: mine", "-A", "x"];
+    let one = curl(&[&fields[..], &["--http1.1"]].concat());
+    let of = |asked: &super::support::origin::Asked, name: &str| asked.field(&format!("cloudfront-viewer-{name}"));
+    assert_eq!(of(&one, "header-order").as_deref(), Some("Host:User-Agent:Zebra:Apple:CloudFront-Viewer-JA3-Fingerprint"));
+    assert_eq!(of(&one, "header-count").as_deref(), Some("5"));
+    let (ja3, ja4) = (of(&one, "ja3-fingerprint").unwrap(), of(&one, "ja4-fingerprint").unwrap());
+    assert!(ja3.len() == 32 && ja3.bytes().all(|b| b.is_ascii_hexdigit()), "{ja3}");
+    // TLS 1.3 with a name, and HTTP/1.1 offered first.
+    assert!(ja4.starts_with("t13d") && ja4[8..].starts_with("h1_") && ja4.len() == 36, "{ja4}");
+    let same = curl(&["--http1.1"]);
+    assert_eq!(of(&same, "ja4-fingerprint"), Some(ja4.clone()));
+    let two = curl(&["--http2"]);
+    assert!(of(&two, "ja4-fingerprint").unwrap()[8..].starts_with("h2_"));
+    assert_eq!(of(&two, "header-order").as_deref(), Some("user-agent:accept"));
+    let old = curl(&["--tls-max", "1.2"]);
+    assert!(of(&old, "ja4-fingerprint").unwrap().starts_with("t12d") && of(&old, "ja3-fingerprint") != Some(ja3));
 }

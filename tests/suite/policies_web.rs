@@ -85,10 +85,12 @@ fn managed_policies_and_server_timing() {
     let edge = super::policies_web::edge(&origin, "[response_headers_policy.t]\nserver_timing = 0\n", "response_headers_policy = \"t\"\n");
     assert_eq!(edge.get("/a").field("server-timing"), None);
     let asked = edge.get_with("/b", &["Pragma: server-timing"]).field("server-timing").unwrap();
-    assert!(asked.starts_with("cdn-cache-miss"), "{asked}");
-    assert_eq!(
-        edge.get_with("/b", &["Pragma: server-timing"]).field("server-timing").as_deref(),
-        Some("cdn-cache-hit,cdn-hit-layer;desc=\"EDGE\"")
+    assert!(asked.starts_with("cdn-upstream-layer;desc=\"EDGE\",cdn-upstream-fbl;dur="), "{asked}");
+    assert!(asked.contains(",cdn-cache-miss,cdn-pop;desc=\"LOC1-C1\",cdn-rid;desc=\""), "{asked}");
+    let hit = edge.get_with("/b", &["Pragma: server-timing"]).field("server-timing").unwrap();
+    assert!(
+        hit.starts_with("cdn-cache-hit,cdn-pop;desc=\"LOC1-C1\",cdn-rid;desc=\"") && hit.ends_with(",cdn-hit-layer;desc=\"EDGE\""),
+        "{hit}"
     );
 }
 

@@ -141,11 +141,13 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
         authority: "h.test".into(),
         target: question.target.clone(),
         spelled: None,
+        order: None,
         fields: question.fields.clone(),
         connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: now,
         arrived_number: number,
         interim: None,
+        upstream: Default::default(),
     }
 }
 

@@ -52,11 +52,13 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
         authority: rest[..cut].into(),
         target: rest[cut..].into(),
         spelled: None,
+        order: None,
         fields,
         connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: NOW,
         arrived_number: LogNumber(0),
         interim: None,
+        upstream: Default::default(),
     }
 }
 

@@ -162,11 +162,13 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
         authority: "h.test".into(),
         target: path.into(),
         spelled: None,
+        order: None,
         fields,
         connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
         arrived_at: edge.clock.now(),
         arrived_number: edge.invalidations.head(),
         interim: None,
+        upstream: Default::default(),
     };
     let running = edge.running();
     let mut key = Vec::new();

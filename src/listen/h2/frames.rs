@@ -247,6 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             return self.break_stream(head.stream, Code::FlowControl);
         }
         stream.got += data.len() as u64;
+        if let Some(finish) = &mut stream.finish {
+            finish.received = stream.got;
+        }
         let has_ended = head.has(flag::END_STREAM);
         let is_wrong = stream.announced.is_some_and(|announced| stream.got > announced || (has_ended && stream.got < announced));
         if is_wrong {

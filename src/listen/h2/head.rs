@@ -132,6 +132,7 @@ impl<'b> Parts<'b> {
             spelled: path,
             query,
             fields,
+            order: None,
             known,
             connection,
         })

@@ -28,7 +28,7 @@ use self::head::{NoHead, Parts};
 use self::stream::{Finish, Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WASTE_TIME};
 use super::hpack::decode::Decoder;
 use super::hpack::encode;
-use super::recording::{Facts, record_hit, record_refused};
+use super::recording::{self, Facts, record_hit, record_refused};
 use super::{Buffers, Gauges, Worker};
 use crate::body::{Body, BodyError};
 use crate::distribution::limits::Limits;

@@ -106,22 +106,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if ends_stream {
             let running = edge.running_cell().load();
             if let Some(hit) = hit::hit(edge, &running, &head, key, now) {
-                record_hit(self.worker, &head, &hit, now);
                 lines.clear();
                 hit.write_lines(lines, now);
                 self.answer_hit(id, lines, &hit);
+                match self.streams.get_mut(&id) {
+                    None => record_hit(self.worker, &running, &head, &hit, now),
+                    Some(stream) => {
+                        let (facts, response) = Facts::of_hit(self.worker, &running, (&head, &connection), &hit, now);
+                        stream.finish = Some(Finish::of_hit(facts, response, self.worker));
+                    }
+                }
                 return Ok(());
             }
         }
         let expects = head.known.has(Known::Expect);
-        let mut request = ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head());
+        let mut request =
+            ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head(), edge.running_cell().load().site.observes);
         let shared = Shared::new(id, Arc::clone(&self.ready));
         request.interim = Some(Arc::<Shared>::clone(&shared));
         let body = match ends_stream {
             true => Body::Empty,
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
-        let finish = Finish::new(Facts::of(&request, self.worker), self.worker);
+        let asked = recording::asked(self.worker, &head);
+        let finish = Finish::new(Facts::of(&request, asked, self.worker), self.worker);
         let is_head = request.method == http::Method::HEAD;
         let core = Arc::clone(&self.worker.core);
         let serving = Box::pin(async move { core.serve(request, body).await });

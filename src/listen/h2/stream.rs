@@ -304,6 +304,8 @@ pub struct Finish {
     pub began: Instant,
     pub response: ViewerResponse,
     pub sent: u64,
+    /// Octets of the request's body.
+    pub received: u64,
     pub ended: bool,
 }
 
@@ -320,7 +322,13 @@ impl Finish {
             behavior: None,
             origin_millis: None,
         };
-        Box::new(Self { facts, worker: Arc::clone(worker), began: Instant::now(), response, sent: 0, ended: false })
+        Self::of_hit(facts, response, worker)
+    }
+
+    /// Of a request whose answer is known.
+    pub fn of_hit(facts: Facts, response: ViewerResponse, worker: &Arc<Worker>) -> Box<Self> {
+        let worker = Arc::clone(worker);
+        Box::new(Self { facts, worker, began: Instant::now(), response, sent: 0, received: 0, ended: false })
     }
 }
 
@@ -328,7 +336,7 @@ impl Drop for Finish {
     fn drop(&mut self) {
         let end = if self.ended { SendEnd::Whole } else { SendEnd::Broken };
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.facts.record(&self.worker, &mut self.response, Sent { bytes: self.sent, end }, micros);
+        self.facts.record(&self.worker, &mut self.response, Sent { bytes: self.sent, end }, self.received, micros);
     }
 }
 

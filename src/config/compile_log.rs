@@ -1,0 +1,63 @@
+//! `[log]`: which logs are written, where, and what they tell.
+
+use std::path::Path;
+
+use super::reader::Table;
+use super::report::nearest;
+use crate::distribution::logs::{Cookies, LogSettings, MoreLogs, RealtimeField, RealtimeLog, StandardLog};
+
+/// Reads `[log]`; without it, the access log goes to standard output.
+pub fn read(main: &mut Table<'_>, folder: &Path) -> (LogSettings, MoreLogs) {
+    let Some(mut table) = main.table("log") else { return (LogSettings::Stdout, MoreLogs::default()) };
+    let access = table.string("access");
+    let standard = table.table("standard").and_then(|one| standard(one, folder));
+    let realtime = table.table("realtime").and_then(|one| realtime(one, folder));
+    table.finish();
+    let access = match access.map(|found| found.value).as_deref() {
+        None | Some("stdout") => LogSettings::Stdout,
+        Some("off") => LogSettings::Off,
+        Some(path) => LogSettings::File(super::at(folder, path)),
+    };
+    (access, MoreLogs { standard, realtime })
+}
+
+fn standard(mut table: Table<'_>, folder: &Path) -> Option<StandardLog> {
+    let path = table.string("folder");
+    if path.is_none() {
+        table.missing("folder", "folder = \"logs\"");
+    }
+    let cookies = table.word("cookies", &[("include", Cookies::Included), ("omit", Cookies::Omitted)]);
+    table.finish();
+    Some(StandardLog { folder: super::at(folder, path?.value), cookies: cookies.map_or(Cookies::Omitted, |found| found.value) })
+}
+
+fn realtime(mut table: Table<'_>, folder: &Path) -> Option<RealtimeLog> {
+    let path = table.string("file");
+    if path.is_none() {
+        table.missing("file", "file = \"realtime.log\"");
+    }
+    let sampling = table.number("sampling", 1, 100).map_or(100, |found| found.value as u8);
+    let mut fields: Vec<RealtimeField> = Vec::new();
+    match table.strings("fields") {
+        None => fields.extend(RealtimeField::ALL.iter().map(|(field, _)| *field)),
+        Some(named) => {
+            if named.value.is_empty() {
+                table.problem(&named.span, "log.realtime.fields names no field", Some("leave it out for all of them".into()));
+            }
+            for name in named.value {
+                match RealtimeField::ALL.iter().find(|(_, known)| *known == name.value) {
+                    Some((field, _)) => fields.push(*field),
+                    None => {
+                        let near = nearest(&name.value, RealtimeField::ALL.iter().map(|(_, known)| *known));
+                        let help = near.map(|near| format!("did you mean {near:?}? CloudFront's names are listed in README.md"));
+                        table.problem(&name.span, format!("{:?} is no field of the real-time log", name.value), help);
+                    }
+                }
+            }
+        }
+    }
+    table.finish();
+    fields.sort_unstable();
+    fields.dedup();
+    Some(RealtimeLog { file: super::at(folder, path?.value), sampling, fields })
+}

@@ -1,0 +1,298 @@
+//! What CloudFront's logs tell of a request beside its record, and how their fields are spelled.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use super::{Record, without_signatures};
+use crate::distribution::logs::{Cookies, MoreLogs};
+use crate::exchange::connection::Version;
+use crate::exchange::failure::FailureKind;
+use crate::exchange::request::{RequestHead, RequestId};
+use crate::exchange::verdict::{Outcome, Reason};
+
+/// CloudFront tells this much of a viewer's fields.
+const TOLD: usize = 800;
+/// Fields whose values open doors.
+const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "foreshore-edge", "x-amz-security-token"];
+
+/// What the request has for these logs; borrowed from its head, or kept beyond it.
+#[derive(Default)]
+pub struct Asked<'r> {
+    pub id: RequestId,
+    /// Octets of the head, as HTTP/1 would have them.
+    pub octets: u64,
+    pub cookie: Option<Cow<'r, [u8]>>,
+    pub forwarded_for: Option<Cow<'r, [u8]>>,
+    /// Version and cipher suite.
+    pub tls: Option<(&'static str, &'static str)>,
+    /// For the real-time log, if this request is one of its sample.
+    pub viewer: Option<Box<Viewer>>,
+}
+
+/// What only the real-time log tells.
+#[derive(Default)]
+pub struct Viewer {
+    pub accept: Option<Vec<u8>>,
+    pub accept_encoding: Option<Vec<u8>>,
+    pub country: Option<String>,
+    pub asn: Option<String>,
+    /// `name:value` and a line end for each field, cut off.
+    pub fields: Vec<u8>,
+    pub names: Vec<u8>,
+    pub count: u64,
+}
+
+/// Where a request was answered, and whose names that place goes by.
+#[derive(Clone, Copy)]
+pub struct Place<'s> {
+    pub pop: &'s str,
+    pub is_cloudfront: bool,
+}
+
+/// What the answer has for them.
+#[derive(Default)]
+pub struct Answered<'r> {
+    /// Octets of the head, as HTTP/1 would have them.
+    pub octets: u64,
+    pub content_type: Option<&'r [u8]>,
+    pub content_len: Option<u64>,
+    /// First and last octet of a range.
+    pub range: Option<(u64, u64)>,
+}
+
+impl<'r> Asked<'r> {
+    /// Reads a request.
+    pub fn of(head: &RequestHead<'r>, wanted: &MoreLogs) -> Self {
+        let first = |name: &str| head.fields.get_all(name).next();
+        let has_cookies = wanted.standard.as_ref().is_some_and(|log| log.cookies == Cookies::Included) || wanted.realtime.is_some();
+        // Another lot than the one that chooses a side of a deployment.
+        let is_sampled = |percent: u8| RequestId(!head.id.0).lot(100) < u64::from(percent);
+        Self {
+            id: head.id,
+            octets: octets(head),
+            cookie: first("cookie").filter(|_| has_cookies).map(Cow::Borrowed),
+            forwarded_for: first("x-forwarded-for").map(Cow::Borrowed),
+            tls: head.connection.tls.as_ref().map(|tls| (tls.version, tls.cipher)),
+            viewer: wanted.realtime.as_ref().filter(|log| is_sampled(log.sampling)).map(|_| Box::new(Viewer::of(head))),
+        }
+    }
+
+    /// The same, for after the request is gone.
+    pub fn into_owned(self) -> Asked<'static> {
+        let owned = |text: Option<Cow<'_, [u8]>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Asked {
+            id: self.id,
+            octets: self.octets,
+            cookie: owned(self.cookie),
+            forwarded_for: owned(self.forwarded_for),
+            tls: self.tls,
+            viewer: self.viewer,
+        }
+    }
+}
+
+impl Viewer {
+    fn of(head: &RequestHead<'_>) -> Self {
+        let first = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
+        let place = head.connection.place.as_deref();
+        let mut viewer = Self {
+            accept: first("accept"),
+            accept_encoding: first("accept-encoding"),
+            country: place.and_then(|place| place.country.clone()),
+            asn: place.and_then(|place| place.asn.clone()),
+            ..Self::default()
+        };
+        for (name, value) in head.fields.iter() {
+            viewer.count += 1;
+            let is_secret = SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+            let value = if is_secret { Cow::Borrowed(&b"-"[..]) } else { without_signatures(value) };
+            if viewer.fields.len() < TOLD {
+                for part in [name.as_bytes(), b":", &value, b"\n"] {
+                    viewer.fields.extend_from_slice(part);
+                }
+            }
+            if viewer.names.len() < TOLD {
+                viewer.names.extend_from_slice(name.as_bytes());
+                viewer.names.push(b'\n');
+            }
+        }
+        viewer.fields.truncate(TOLD);
+        viewer.names.truncate(TOLD);
+        viewer
+    }
+}
+
+// Octets that a request's head takes in HTTP/1.
+fn octets(head: &RequestHead<'_>) -> u64 {
+    let query = head.query.map_or(0, |query| query.len() + 1);
+    let line = head.method.as_str().len() + head.path.len() + query + " HTTP/1.1\r\n \r\n".len();
+    (line + head.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()) as u64
+}
+
+/// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came from.
+pub fn result(record: &Record<'_>) -> &'static str {
+    match record.verdict.outcome {
+        _ if record.status == 429 && record.verdict.reason == Reason::Refused => "LimitExceeded",
+        Outcome::Redirect => Outcome::Redirect.word(),
+        _ if record.status >= 400 => Outcome::Error.word(),
+        outcome => outcome.word(),
+    }
+}
+
+/// The same in CloudFront's finer words, as far as they are known.
+pub fn detailed(record: &Record<'_>) -> &'static str {
+    if record.aborted {
+        return "ClientCommError";
+    }
+    match record.failure.map(|failure| failure.kind) {
+        None if record.verdict.reason == Reason::CountryRefused => "ClientGeoBlocked",
+        None => result(record),
+        Some(FailureKind::DnsError) => "OriginDnsError",
+        Some(FailureKind::ConnectionRefused | FailureKind::ConnectTimeout) => "OriginConnectError",
+        Some(FailureKind::CertificateError | FailureKind::TlsError | FailureKind::ConnectionTerminated) => "OriginCommError",
+        Some(FailureKind::ResponseTimeout) => "OriginReadError",
+        Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
+        Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
+        Some(FailureKind::ConnectionLimit) => "CapacityExceeded",
+        Some(FailureKind::Storage | FailureKind::NotStored | FailureKind::Internal) => Outcome::Error.word(),
+    }
+}
+
+/// A protocol as these logs name it.
+pub const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+        Version::Http2 => "HTTP/2.0",
+    }
+}
+
+/// The name that a distribution would have at CloudFront, or here.
+pub fn domain(out: &mut Vec<u8>, record: &Record<'_>, is_cloudfront: bool) {
+    let domain = if is_cloudfront { "cloudfront.net" } else { "foreshore" };
+    let _ = write!(out, "{}.{domain}\t", record.distribution.unwrap_or("-").to_ascii_lowercase());
+}
+
+/// rustls's names of suites, as OpenSSL has them.
+pub fn openssl_name(suite: &str) -> String {
+    match suite.strip_prefix("TLS_") {
+        Some(rest) => rest
+            .replace("_WITH_", "_")
+            .replace("AES_128_GCM", "AES128-GCM")
+            .replace("AES_256_GCM", "AES256-GCM")
+            .replace(
+                "_SHA256",
+                match rest.contains("CHACHA20") {
+                    true => "",
+                    false => "-SHA256",
+                },
+            )
+            .replace('_', "-"),
+        None => suite.replace("TLS13_", "TLS_"),
+    }
+}
+
+/// Seconds with three decimals, and a tab.
+pub fn seconds(out: &mut Vec<u8>, micros: u64) {
+    let _ = write!(out, "{}.{:03}\t", micros / 1_000_000, micros / 1000 % 1000);
+}
+
+/// A number, or a dash for none, and a tab.
+pub fn number(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => drop(write!(out, "{number}\t")),
+        None => out.extend_from_slice(b"-\t"),
+    }
+}
+
+/// How a value came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Spelled {
+    /// Escaped already: percent signs stay.
+    AsUrl,
+    AsText,
+}
+
+/// A value and its tab; whatever could be taken for another field or line is escaped (RFC 1738's unsafe characters).
+pub fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    match value {
+        None | Some(b"") => out.push(b'-'),
+        Some(value) => {
+            for octet in value {
+                let is_unsafe = match octet {
+                    0..=0x20
+                    | 0x7f..
+                    | b'"'
+                    | b'<'
+                    | b'>'
+                    | b'#'
+                    | b'{'
+                    | b'}'
+                    | b'|'
+                    | b'\\'
+                    | b'^'
+                    | b'~'
+                    | b'['
+                    | b']'
+                    | b'`'
+                    | b'\'' => true,
+                    b'%' => spelled == Spelled::AsText,
+                    _ => false,
+                };
+                if is_unsafe {
+                    out.extend([b'%', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]);
+                } else {
+                    out.push(*octet);
+                }
+            }
+        }
+    }
+    out.push(b'\t');
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::exchange::connection::Scheme;
+    use crate::exchange::verdict::Verdict;
+    use crate::semantics::time::Timestamp;
+
+    /// A hit of a page.
+    pub fn record() -> Record<'static> {
+        Record {
+            at: Timestamp(1_575_493_351_000),
+            peer: "192.0.2.100:11040".parse().unwrap(),
+            method: "GET",
+            scheme: Scheme::Https,
+            version: Version::Http11,
+            host: "www.example.com",
+            path: "/index.html",
+            query: Some("a=1&Signature=abc"),
+            status: 200,
+            bytes: 78,
+            received: 7,
+            micros: 1_500,
+            verdict: Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false },
+            distribution: Some("EDEMO"),
+            behavior: Some("*"),
+            ordinal: Some(0),
+            referer: None,
+            user_agent: None,
+            origin_millis: None,
+            failure: None,
+            aborted: false,
+        }
+    }
+
+    #[test]
+    fn suites_have_their_openssl_names() {
+        for (ours, theirs) in [
+            ("TLS13_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+            ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+        ] {
+            assert_eq!(openssl_name(ours), theirs);
+        }
+    }
+}

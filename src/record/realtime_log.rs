@@ -1,0 +1,183 @@
+//! CloudFront's real-time log: the fields that were chosen, in CloudFront's order, tabs between them, no head.
+
+use std::io::Write;
+
+use super::more::{self, Answered, Asked, Place, Spelled, field, number, seconds};
+use super::{Record, without_signatures};
+use crate::distribution::logs::RealtimeField;
+
+/// Writes one line. A request that is not one of the sample has none.
+pub fn write_line(
+    out: &mut Vec<u8>,
+    fields: &[RealtimeField],
+    record: &Record<'_>,
+    asked: &Asked<'_>,
+    answered: &Answered<'_>,
+    place: Place<'_>,
+) {
+    if asked.viewer.is_none() || fields.is_empty() {
+        return;
+    }
+    for one in fields {
+        write_field(out, *one, record, asked, answered, place);
+    }
+    // No tab behind the last one.
+    out.pop();
+    out.push(b'\n');
+}
+
+fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+    use RealtimeField as F;
+    let Some(viewer) = &asked.viewer else { return };
+    let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
+    let ip = record.peer.ip().to_canonical();
+    match one {
+        // When the answer was finished.
+        F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
+        F::ClientIp => drop(write!(out, "{ip}\t")),
+        F::TimeToFirstByte => seconds(out, record.first_octet()),
+        F::Status => number(out, Some(u64::from(record.status))),
+        F::BytesSent => number(out, Some(record.bytes + answered.octets)),
+        F::Method => text(Some(record.method.as_bytes())),
+        F::Protocol => text(Some(record.scheme.as_str().as_bytes())),
+        F::Host => more::domain(out, record, place.is_cloudfront),
+        // Unlike the standard log's, with the query.
+        F::UriStem => {
+            field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
+            if let Some(query) = record.query.filter(|query| !query.is_empty()) {
+                out.pop();
+                out.push(b'?');
+                field(out, Some(&without_signatures(query.as_bytes())), Spelled::AsUrl);
+            }
+        }
+        F::BytesReceived => number(out, Some(asked.octets + record.received)),
+        F::EdgeLocation => text(Some(place.pop.as_bytes())),
+        F::RequestId => {
+            asked.id.write(out);
+            out.push(b'\t');
+        }
+        F::HostHeader => text(Some(record.host.as_bytes())),
+        F::TimeTaken => seconds(out, record.micros),
+        F::ProtocolVersion => text(Some(more::protocol(record.version).as_bytes())),
+        F::IpVersion => text(Some(if ip.is_ipv4() { b"IPv4" } else { b"IPv6" })),
+        F::UserAgent => text(record.user_agent),
+        F::Referer => field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl),
+        F::Cookie => text(asked.cookie.as_deref().map(without_signatures).as_deref()),
+        F::UriQuery => field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl),
+        F::ResponseResultType | F::ResultType => text(Some(more::result(record).as_bytes())),
+        F::ForwardedFor => text(asked.forwarded_for.as_deref()),
+        F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
+        F::SslCipher => text(asked.tls.map(|(_, cipher)| more::openssl_name(cipher)).as_deref().map(str::as_bytes)),
+        // Field-level encryption is not done here.
+        F::FleEncryptedFields | F::FleStatus => text(None),
+        F::ContentType => text(answered.content_type),
+        F::ContentLen => number(out, answered.content_len),
+        F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
+        F::RangeEnd => number(out, answered.range.map(|(_, last)| last)),
+        F::ClientPort => number(out, Some(u64::from(record.peer.port()))),
+        F::DetailedResultType => text(Some(more::detailed(record).as_bytes())),
+        F::Country => text(viewer.country.as_deref().map(str::as_bytes)),
+        F::AcceptEncoding => text(viewer.accept_encoding.as_deref()),
+        F::Accept => text(viewer.accept.as_deref()),
+        F::PathPattern => text(record.behavior.map(str::as_bytes)),
+        F::Headers => text(Some(&viewer.fields)),
+        F::HeaderNames => text(Some(&viewer.names)),
+        F::HeadersCount => number(out, Some(viewer.count)),
+        F::OriginFirstByte => optional_seconds(out, record.origin_micros()),
+        // What the origin sends is passed on as it comes: its last octet has come when ours has gone.
+        F::OriginLastByte => optional_seconds(out, record.origin_millis.map(|_| record.micros)),
+        F::Asn => text(viewer.asn.as_deref().map(str::as_bytes)),
+    }
+}
+
+fn optional_seconds(out: &mut Vec<u8>, micros: Option<u64>) {
+    match micros {
+        Some(micros) => seconds(out, micros),
+        None => number(out, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::request::RequestId;
+    use crate::record::more::Viewer;
+    use crate::record::more::tests::record;
+    use proptest::prelude::*;
+
+    fn line(fields: &[RealtimeField], agent: &[u8], seen: &[u8]) -> String {
+        let record = Record { user_agent: Some(agent), origin_millis: Some(3), micros: 12_345, ..record() };
+        let viewer = Viewer {
+            accept: Some(seen.to_vec()),
+            country: Some("DE".into()),
+            fields: seen.to_vec(),
+            names: b"Host\nAccept\n".to_vec(),
+            count: 2,
+            ..Viewer::default()
+        };
+        let asked = Asked { id: RequestId(1), octets: 23, viewer: Some(Box::new(viewer)), ..Asked::default() };
+        let answered = Answered { octets: 22, range: Some((0, 77)), ..Answered::default() };
+        let mut out = Vec::new();
+        write_line(&mut out, fields, &record, &asked, &answered, Place { pop: "FRA56-C1", is_cloudfront: true });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let all: Vec<RealtimeField> = RealtimeField::ALL.iter().map(|(field, _)| *field).collect();
+        let line = line(&all, b"a b", b"Host:a.test\nAccept:*/*\n");
+        let fields: Vec<&str> = line.trim_end().split('\t').collect();
+        assert_eq!((fields.len(), all.len()), (43, 43));
+        let of = |name: &str| fields[RealtimeField::ALL.iter().position(|(_, known)| *known == name).unwrap()];
+        for (name, value) in [
+            ("timestamp", "1575493351.012"),
+            ("c-ip", "192.0.2.100"),
+            ("time-to-first-byte", "0.003"),
+            ("sc-bytes", "100"),
+            ("cs-host", "edemo.cloudfront.net"),
+            ("cs-uri-stem", "/index.html?a=1&Signature=-"),
+            ("cs-uri-query", "a=1&Signature=-"),
+            ("x-edge-location", "FRA56-C1"),
+            ("time-taken", "0.012"),
+            ("c-ip-version", "IPv4"),
+            ("cs-user-agent", "a%20b"),
+            ("cs-cookie", "-"),
+            ("x-edge-result-type", "Hit"),
+            ("sc-range-end", "77"),
+            ("c-country", "DE"),
+            ("cache-behavior-path-pattern", "*"),
+            ("cs-headers", "Host:a.test%0AAccept:*/*%0A"),
+            ("cs-header-names", "Host%0AAccept%0A"),
+            ("cs-headers-count", "2"),
+            ("origin-fbl", "0.003"),
+            ("origin-lbl", "0.012"),
+            ("asn", "-"),
+        ] {
+            assert_eq!(of(name), value, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_forges_a_line(agent in proptest::collection::vec(any::<u8>(), 0..40), seen in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let line = line(&[RealtimeField::UserAgent, RealtimeField::Accept, RealtimeField::Headers], &agent, &seen);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(line.matches('\t').count(), 2);
+            prop_assert!(line.is_ascii());
+        }
+    }
+
+    #[test]
+    fn who_is_not_in_the_sample_has_no_line() {
+        let mut out = Vec::new();
+        write_line(
+            &mut out,
+            &[RealtimeField::Status],
+            &record(),
+            &Asked::default(),
+            &Answered::default(),
+            Place { pop: "FRA56-C1", is_cloudfront: true },
+        );
+        assert!(out.is_empty());
+    }
+}
