@@ -26,6 +26,7 @@ pub mod distribution;
 pub mod exchange;
 pub mod semantics;
 pub mod signature;
+pub mod sync;
 
 // The operator's side.
 pub mod cli;

@@ -6,15 +6,15 @@
 //! and the writer waits for it. Nothing here knows HTTP or the store's accounts.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 
 use super::arena::{Arena, Extent, LARGE, Place as Lies};
 use super::{BodyError, Source};
 use crate::semantics::ranges::Span;
+use crate::sync::{Mutex, OnceLock};
 
 /// Octets are copied into blocks of this size, so that what a content holds is what it accounts for.
 const BLOCK: usize = 64 * 1024;

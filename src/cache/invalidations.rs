@@ -5,13 +5,14 @@
 //! paths and tags are looked up by hash, prefixes once per distinct length. And it costs nothing while the
 //! log's head is the one the response was last checked against. No clock takes part.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::exchange::key::{CacheKey, LogNumber};
+use crate::exchange::key::{CacheKey, LogNumber, distribution_of, url_of};
 use crate::exchange::path;
 use crate::exchange::stored::Stored;
 
@@ -62,9 +63,9 @@ impl Matcher {
         }
         match item.strip_suffix('*') {
             Some(prefix) if prefix.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
-            Some(prefix) => Ok(Self::Prefix(canonical(prefix.as_bytes()))),
+            Some(prefix) => Ok(Self::Prefix(canonical(prefix.as_bytes()).into_owned())),
             None if item.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
-            None => Ok(Self::Path(canonical(item.as_bytes()))),
+            None => Ok(Self::Path(canonical(item.as_bytes()).into_owned())),
         }
     }
 
@@ -113,8 +114,20 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
     foldhash::quality::FixedState::default().hash_one(tag.to_ascii_lowercase())
 }
 
-/// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in upper case.
-pub fn canonical(url: &[u8]) -> String {
+/// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in upper case. Most have it already.
+pub fn canonical(url: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(url) {
+        Ok(plain) if url.iter().all(|byte| is_plain(*byte)) => Cow::Borrowed(plain),
+        _ => Cow::Owned(canonical_of(url)),
+    }
+}
+
+// What stands for itself; a percent sign may begin an escape.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'%' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+fn canonical_of(url: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(url.len());
     let mut at = 0;
@@ -132,7 +145,7 @@ pub fn canonical(url: &[u8]) -> String {
                 out.push(url[at + 2].to_ascii_uppercase() as char);
                 at += 2;
             }
-            0x21..=0x7e if !matches!(byte, b'%' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') => out.push(byte as char),
+            _ if is_plain(byte) => out.push(byte as char),
             _ => {
                 out.push('%');
                 out.push(HEX[usize::from(byte >> 4)] as char);
@@ -275,18 +288,21 @@ impl Invalidations {
         if stored.live.checked.load(Ordering::Relaxed) >= head || stored.asked_at.0 >= head {
             return Validity::Valid;
         }
-        let all = self.entries.read();
-        let numbers = all
-            .get(stored.key.distribution())
-            .map(|entries| entries.covering(&canonical(stored.key.url()), &stored.tags))
-            .unwrap_or_default();
-        if numbers.hard > stored.asked_at.0 {
-            Validity::Hard
-        } else if numbers.soft > stored.asked_at.0 {
-            Validity::Soft
-        } else {
+        let found = self.validity_of(stored.key.as_bytes(), &stored.tags, stored.asked_at);
+        if found == Validity::Valid {
             stored.live.checked.fetch_max(head, Ordering::Relaxed);
-            Validity::Valid
+        }
+        found
+    }
+
+    /// The same of a key's octets, the hashes of tags, and the log's head when it was asked for.
+    pub fn validity_of(&self, key: &[u8], tags: &[u64], asked_at: LogNumber) -> Validity {
+        let all = self.entries.read();
+        let found = all.get(distribution_of(key)).map(|entries| entries.covering(&canonical(url_of(key)), tags)).unwrap_or_default();
+        match asked_at.0 {
+            asked_at if found.hard > asked_at => Validity::Hard,
+            asked_at if found.soft > asked_at => Validity::Soft,
+            _ => Validity::Valid,
         }
     }
 
@@ -377,7 +393,7 @@ mod tests {
             bytes in prop_oneof![proptest::collection::vec(any::<u8>(), 0..60), "[%0-9a-f/]{0,20}".prop_map(String::into_bytes)],
         ) {
             let once = canonical(&bytes);
-            prop_assert_eq!(canonical(once.as_bytes()), once);
+            prop_assert_eq!(&canonical(once.as_bytes()), &once);
         }
     }
 }

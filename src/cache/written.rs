@@ -51,7 +51,7 @@ fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Matcher {
     let behavior = asked.routed.distribution.behavior(path);
     let mut url = Vec::new();
     chosen::write_keyed_url(&mut url, behavior, path, query);
-    Matcher::Path(canonical(&url))
+    Matcher::Path(canonical(&url).into_owned())
 }
 
 /// A reference resolved against the request's URL: path and query, if it stays with the same host.

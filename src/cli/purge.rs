@@ -61,11 +61,12 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
 }
 
 fn show(answer: &Value) {
-    let covered = answer["covered"].as_u64().unwrap_or(0);
-    let word = if covered == 1 { "response" } else { "responses" };
-    match answer["id"].as_str() {
-        Some(id) => println!("{id}  completed, {covered} stored {word} covered"),
-        None => println!("dry run: {covered} stored {word} would be covered"),
+    let covered = answer["covered"].as_u64();
+    let word = if covered == Some(1) { "response" } else { "responses" };
+    match (answer["id"].as_str(), covered) {
+        (Some(id), Some(covered)) => println!("{id}  completed, {covered} stored {word} covered"),
+        (Some(id), None) => println!("{id}  completed"),
+        (None, covered) => println!("dry run: {} stored {word} would be covered", covered.unwrap_or(0)),
     }
     for response in answer["responses"].as_array().into_iter().flatten() {
         println!("  {}", response.as_str().unwrap_or(""));

@@ -22,7 +22,6 @@ use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
-use crate::exchange::stored::Stored;
 use crate::flow::{Core, Edge};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::tickets::Tickets;
@@ -36,6 +35,7 @@ use crate::region::forward::Forwarder;
 use crate::store::disk::Disk;
 use crate::store::disk::files::Folder;
 use crate::store::disk::keeper::Keeper;
+use crate::store::disk::list::Brief;
 use crate::store::disk::load::Doubt;
 use crate::store::log::Log;
 
@@ -112,6 +112,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         last_reload: parking_lot::Mutex::new(None),
         forwarder: Forwarder::default(),
         batches: tokio::sync::Mutex::default(),
+        sweeper: Arc::default(),
         edge,
     });
     let workers = start_workers(&control, &site, &mut bound, &drained)?;
@@ -145,7 +146,7 @@ fn start_disk(edge: &Arc<Edge>, site: &Site, log: &Log) -> Result<Option<Keeper>
     let disk = Disk::open(Box::new(folder), settings.clone(), log.last(), Doubt::BeginEmpty).map_err(failed)?;
     edge.keep_disk(Arc::clone(&disk));
     let judge = Arc::clone(edge);
-    let is_dead = move |stored: &Stored| judge.invalidations.validity(stored) == Validity::Hard;
+    let is_dead = move |brief: &Brief<'_>| judge.invalidations.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard;
     Keeper::start(disk, Box::new(is_dead)).map(Some).map_err(failed)
 }
 

@@ -8,14 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
-use crate::exchange::key::{LogNumber, readable};
+use crate::exchange::key::{LogNumber, distribution_of, readable, url_of};
 use crate::exchange::stored::Stored;
 use crate::region::forward::ParentState;
 use crate::semantics::time::{Timestamp, format_rfc3339};
+use crate::store::disk::list::Brief;
 use crate::store::log::{Record, new_id};
 
 /// Items of one request.
 pub const ITEMS_MAX: usize = 3000;
+/// While the memory holds no more responses than this, an invalidation says how many it covers: a millisecond's work.
+const COUNTED_MAX: u64 = 5000;
 /// Responses that a dry run lists.
 const LISTED_MAX: usize = 1000;
 
@@ -46,8 +49,9 @@ pub struct Done {
     pub distribution: String,
     pub items: Vec<String>,
     pub soft: bool,
-    /// Stored responses it covers.
-    pub covered: u64,
+    /// Stored responses it covers: in memory, and in a dry run on the disk too. Not told of an invalidation while very many are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub covered: Option<u64>,
     /// Their URLs, in a dry run; at most a thousand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub responses: Vec<String>,
@@ -113,7 +117,8 @@ impl Control {
             let looking = tokio::task::spawn_blocking(move || this.covered(&about, &shown, LISTED_MAX));
             let (covered, responses) = looking.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
             let scope = Scope { node, parents: Vec::new() };
-            return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft: asked.soft, covered, responses, scope });
+            let (covered, soft) = (Some(covered), asked.soft);
+            return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft, covered, responses, scope });
         }
         let record = Record::new(new_id(), distribution.clone(), matchers, severity, self.edge.clock.now().0);
         let (record, covered) = self.accept(record).await?;
@@ -131,14 +136,16 @@ impl Control {
         })
     }
 
-    /// Writes a record down, puts it in force, and counts what it covers.
-    pub async fn accept(self: &Arc<Self>, record: Record) -> Result<(Record, u64), Wrong> {
+    /// Writes a record down, puts it in force, and counts what it covers, where few are stored.
+    pub async fn accept(self: &Arc<Self>, record: Record) -> Result<(Record, Option<u64>), Wrong> {
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let edge = &this.edge;
             let apply = |record: &Record| edge.apply(record);
             let record = this.log.accept(record, apply).map_err(|error| Wrong::NotWritten(error.to_string()))?;
-            let (covered, _) = this.covered(&record.distribution, &record.matchers, 0);
+            // Whoever invalidates does not wait for many to be looked through.
+            let is_few = edge.store.stats().objects <= COUNTED_MAX;
+            let covered = is_few.then(|| this.covered(&record.distribution, &record.matchers, 0).0);
             Ok((record, covered))
         });
         let done = work.await.map_err(|error| Wrong::NotWritten(error.to_string()))??;
@@ -146,28 +153,11 @@ impl Control {
             if let Some(disk) = self.edge.disk() {
                 disk.sweep_soon();
             }
-            if done.1 > 0 {
-                self.sweep();
+            if done.1 != Some(0) {
+                self.sweeper.sweep_soon(&self.edge);
             }
         }
         Ok(done)
-    }
-
-    // Gives back the room of what is never served again, behind the operator's back.
-    fn sweep(self: &Arc<Self>) {
-        let this = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let mut dead = Vec::new();
-            this.edge.store.visit(|stored| {
-                if this.edge.invalidations.validity(stored) == crate::cache::invalidations::Validity::Hard {
-                    dead.push(Arc::clone(stored));
-                }
-            });
-            for stored in &dead {
-                // The disk looks for its own.
-                this.edge.store.remove(stored);
-            }
-        });
     }
 
     fn check(&self, asked: &Asked) -> Result<(String, Vec<Matcher>), Wrong> {
@@ -191,34 +181,30 @@ impl Control {
     }
 
     fn covered(&self, distribution: &str, matchers: &[Matcher], list: usize) -> (u64, Vec<String>) {
-        let everything = matchers.iter().any(|matcher| *matcher == Matcher::Prefix("/".into()));
-        let only = self.edge.running().site.distributions.len() == 1;
-        if everything && only && list == 0 {
-            return (self.edge.store.stats().objects, Vec::new());
-        }
         let (mut count, mut listed) = (0, Vec::new());
-        let is_covered = |stored: &Stored| {
-            let url = canonical(stored.key.url());
-            stored.key.distribution() == distribution.as_bytes() && matchers.iter().any(|matcher| matcher.covers(&url, &stored.tags))
+        let is_covered = |key: &[u8], tags: &[u64]| {
+            let url = canonical(url_of(key));
+            distribution_of(key) == distribution.as_bytes() && matchers.iter().any(|matcher| matcher.covers(&url, tags))
         };
-        let mut count_in = |stored: &Stored| {
+        let mut count_in = |key: &[u8]| {
             count += 1;
             if listed.len() < list {
-                listed.push(readable(stored.key.as_bytes()));
+                listed.push(readable(key));
             }
         };
         let mut in_both = HashSet::new();
         self.edge.store.visit(|stored: &Arc<Stored>| {
-            if is_covered(stored) {
+            if is_covered(stored.key.as_bytes(), &stored.tags) {
                 in_both.insert(stored.live.on_disk.load(Ordering::Relaxed));
-                count_in(stored);
+                count_in(stored.key.as_bytes());
             }
         });
         // To look through the disk takes time; an invalidation does not wait for that to be in effect.
         if let Some(disk) = self.edge.disk().filter(|_| list > 0) {
-            disk.visit(|entry, seen| {
-                if !in_both.contains(&entry.version.0) && is_covered(&seen.stored) {
-                    count_in(&seen.stored);
+            let wanted = |brief: &Brief<'_>| is_covered(brief.key, &brief.tags);
+            disk.visit(wanted, |entry, brief| {
+                if !in_both.contains(&entry.version.0) {
+                    count_in(brief.key);
                 }
             });
         }

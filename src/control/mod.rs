@@ -7,6 +7,7 @@ pub mod invalidation;
 pub mod reload;
 pub mod server;
 pub mod status;
+pub mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Control {
     pub forwarder: crate::region::forward::Forwarder,
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
+    pub sweeper: Arc<sweep::Sweeper>,
 }
 
 /// How the last reload went.

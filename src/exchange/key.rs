@@ -25,13 +25,23 @@ impl CacheKey {
 
     /// The distribution's id.
     pub fn distribution(&self) -> &[u8] {
-        nth_part(&self.0, 0)
+        distribution_of(&self.0)
     }
 
     /// Path and keyed query: what invalidations speak of.
     pub fn url(&self) -> &[u8] {
-        nth_part(&self.0, 1)
+        url_of(&self.0)
     }
+}
+
+/// The distribution's id in a key's octets.
+pub fn distribution_of(key: &[u8]) -> &[u8] {
+    nth_part(key, 0)
+}
+
+/// Path and keyed query in a key's octets.
+pub fn url_of(key: &[u8]) -> &[u8] {
+    nth_part(key, 1)
 }
 
 fn nth_part(bytes: &[u8], n: usize) -> &[u8] {

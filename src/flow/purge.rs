@@ -16,11 +16,11 @@ impl Core {
     /// Purges what a request names. In effect, and on the disk, when this returns.
     pub(super) async fn purge(self: &Arc<Self>, site: &Site, routed: &Routed<'_>) -> ViewerResponse {
         let matcher = match routed.head.path.strip_suffix('*') {
-            Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes())),
+            Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()),
             _ => {
                 let mut url = Vec::new();
                 chosen::write_keyed_url(&mut url, routed.behavior, routed.path, routed.head.query);
-                Matcher::Path(canonical(&url))
+                Matcher::Path(canonical(&url).into_owned())
             }
         };
         // As other proxies have it: kept, but asked about before it is used again.

@@ -160,6 +160,6 @@ fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
     if target.bytes().all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`')) {
         target.into()
     } else {
-        crate::cache::invalidations::canonical(target.as_bytes()).into()
+        crate::cache::invalidations::canonical(target.as_bytes())
     }
 }

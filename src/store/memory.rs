@@ -4,15 +4,14 @@
 //! have them; when nobody can be evicted the reservation fails and the response is passed through.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashTable;
-use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use super::eviction::{Eviction, Resident};
 use crate::exchange::stored::Stored;
+use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
 
 /// All variants found under a key.
 pub type Found = SmallVec<[Arc<Stored>; 2]>;
@@ -144,13 +143,16 @@ impl Memory {
     pub fn insert(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
+        // Before anybody can find it, and take it out.
+        self.objects.fetch_add(1, Ordering::Relaxed);
         let replaced = {
             let mut shard = self.shard(hash).write();
             let same = |slot: &Slot| slot.is_of(hash, key) && slot.stored.selector == stored.selector;
             if let Some(slot) = shard.find_mut(hash, same) {
                 let here = &slot.stored;
                 if (here.asked_at, here.date) > (stored.asked_at, stored.date) && !here.content.is_broken() {
-                    self.release(stored.live.accounted.swap(0, Ordering::Relaxed));
+                    drop(shard);
+                    self.settle(stored);
                     return false;
                 }
                 Some(std::mem::replace(&mut slot.stored, Arc::clone(stored)))
@@ -164,7 +166,6 @@ impl Memory {
                 oldest
             }
         };
-        self.objects.fetch_add(1, Ordering::Relaxed);
         replaced.iter().for_each(|old| self.settle(old));
         let mut eviction = self.eviction.lock();
         eviction.admit(Handle { stored: Arc::downgrade(stored), hash });

@@ -59,9 +59,24 @@ pub struct Index {
     pub segments: HashMap<u32, Segment>,
     /// Segments, the next to leave first.
     pub order: VecDeque<u32>,
-    /// What tombstones said, as long as older records may still be found.
-    gone: Option<HashMap<Identity, Version>>,
+    /// What is gone, as long as older records may still be found.
+    gone: Option<Gone>,
     pub used: u64,
+}
+
+/// What must not count again if it is found.
+struct Gone {
+    /// Up to which version nothing of an identity counts.
+    of: HashMap<Identity, Version>,
+    /// No record that is still to be found has a higher version.
+    newest: Version,
+}
+
+impl Gone {
+    fn note(&mut self, identity: Identity, version: Version) {
+        let known = self.of.entry(identity).or_default();
+        *known = version.max(*known);
+    }
 }
 
 impl Default for Index {
@@ -72,9 +87,9 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An index that is still being loaded.
-    pub fn loading() -> Self {
-        Self { gone: Some(HashMap::new()), ..Self::default() }
+    /// An index that is still being loaded, with records of versions up to `newest`.
+    pub fn loading(newest: Version) -> Self {
+        Self { gone: Some(Gone { of: HashMap::new(), newest }), ..Self::default() }
     }
 
     // The table's own bits are the lowest and the highest.
@@ -90,6 +105,12 @@ impl Index {
     /// Says whether everything was found.
     pub fn is_loaded(&self) -> bool {
         self.gone.is_none()
+    }
+
+    /// Segments that are still to be looked at, or were.
+    pub fn found(&self) -> impl Iterator<Item = u32> {
+        let newest = self.gone.as_ref().map_or(0, |gone| gone.newest.0);
+        self.order.iter().copied().filter(move |id| u64::from(*id) << 32 <= newest)
     }
 
     /// Responses that count.
@@ -123,12 +144,12 @@ impl Index {
         }
     }
 
-    /// A segment is gone; what lay in it must have left before.
-    pub fn close(&mut self, id: u32) {
-        if let Some(segment) = self.segments.remove(&id) {
-            self.used -= segment.len;
-        }
+    /// A segment is gone; what lay in it must have left before, or be about to move.
+    pub fn close(&mut self, id: u32) -> Option<Segment> {
+        let segment = self.segments.remove(&id)?;
+        self.used -= segment.len;
         self.order.retain(|known| *known != id);
+        Some(segment)
     }
 
     /// Notes a record that was written or found. Gives the segment that has nothing left because of it, if one has.
@@ -138,10 +159,9 @@ impl Index {
             segment.tombstones += 1;
         }
         if let Some(gone) = &mut self.gone {
-            let known = gone.get(&identity).copied();
             if is_tombstone {
-                gone.insert(identity, version.max(known.unwrap_or_default()));
-            } else if known.is_some_and(|known| known >= version) {
+                gone.note(identity, version);
+            } else if gone.of.get(&identity).is_some_and(|known| *known >= version) {
                 return None;
             }
         }
@@ -166,16 +186,23 @@ impl Index {
         emptied
     }
 
-    /// Forgets what is known of an identity. Gives the segment that has nothing left, if one has.
-    pub fn forget(&mut self, identity: Identity) -> (bool, Option<u32>) {
-        match self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity) {
-            Ok(found) => {
-                let (old, _) = found.remove();
-                self.note_gone(&old);
-                (true, self.left(&old))
-            }
-            Err(_) => (false, None),
+    /// Forgets what is known of an identity, and what is still to be found of it. Gives the segment that has nothing left, if one
+    /// has.
+    pub fn forget(&mut self, identity: Identity) -> Option<u32> {
+        self.forget_unless(identity, None)
+    }
+
+    /// The same, but for the record of one version.
+    pub fn forget_unless(&mut self, identity: Identity, spared: Option<Version>) -> Option<u32> {
+        if let Some(gone) = &mut self.gone {
+            gone.note(identity, gone.newest);
         }
+        let is_it = |entry: &Entry| entry.identity == identity && Some(entry.version) != spared;
+        let (old, _) = self.part(identity.key).find_entry(identity.key, is_it).ok()?.remove();
+        if let Some(gone) = &mut self.gone {
+            gone.note(identity, old.version);
+        }
+        self.left(&old)
     }
 
     /// The record of an identity that counts.
@@ -183,25 +210,19 @@ impl Index {
         self.part(identity.key).find(identity.key, |entry| entry.identity == identity).copied()
     }
 
-    // What is still to be found must not count again.
-    fn note_gone(&mut self, old: &Entry) {
-        if let Some(gone) = &mut self.gone {
-            let known = gone.entry(old.identity).or_default();
-            *known = old.version.max(*known);
-        }
-    }
-
-    /// Forgets exactly this entry, if it is still known as it was.
-    pub fn forget_entry(&mut self, old: &Entry) -> Option<u32> {
-        self.note_gone(old);
+    /// Forgets exactly this entry; `None` if it is no longer known as it was. Gives the segment that has nothing left, if one has.
+    pub fn forget_entry(&mut self, old: &Entry) -> Option<Option<u32>> {
         let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
         let (old, _) = self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
-        self.left(&old)
+        if let Some(gone) = &mut self.gone {
+            gone.note(old.identity, old.version);
+        }
+        Some(self.left(&old))
     }
 
     /// The same, and says whether nothing older can lie anywhere; else a tombstone has to say that it is gone.
-    pub fn forget_for_good(&mut self, old: &Entry) -> (Option<u32>, bool) {
-        (self.forget_entry(old), self.is_oldest(old.segment))
+    pub fn forget_for_good(&mut self, old: &Entry) -> Option<(Option<u32>, bool)> {
+        Some((self.forget_entry(old)?, self.is_oldest(old.segment)))
     }
 
     // Takes a record out of its segment's account.
@@ -293,7 +314,7 @@ mod tests {
             }
             let mut lines: Vec<Line> = known.iter().map(|(version, (at, key, dead))| line(*key, *version, *at, *dead)).collect();
             lines.sort_by_key(|line| (line.version.0.wrapping_mul(seed | 1)).rotate_left(17));
-            let mut index = Index::loading();
+            let mut index = Index::loading(Version(u64::MAX));
             index.open(7, Segment { len: 5, ..Segment::default() });
             for line in &lines {
                 index.put(7, line);

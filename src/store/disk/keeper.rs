@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::index::{Entry, Segment};
+use super::list::Brief;
 use super::record::{Header, Identity, PIECE, UNIT};
 use super::{Disk, Job};
 use crate::exchange::stored::Stored;
@@ -16,9 +17,11 @@ const SYNC: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// Records looked at between two breaths while dead ones are looked for.
 const BREATH: u64 = 500;
+/// A look for what is dead is followed by so many times its length without one.
+const SWEEP_REST: u32 = 10;
 
 /// Says whether a response may never be served again.
-pub type IsDead = Box<dyn Fn(&Stored) -> bool + Send>;
+pub type IsDead = Box<dyn Fn(&Brief<'_>) -> bool + Send>;
 
 /// The threads of a disk tier.
 pub struct Keeper {
@@ -96,6 +99,7 @@ impl Disk {
                     }
                 }
             }
+            self.queue.lock().in_hand = None;
         }
         did
     }
@@ -115,9 +119,6 @@ impl Disk {
             // The older one that lies there is old all the same.
             stored.live.on_disk.store(0, Ordering::Relaxed);
             self.owe(identity);
-        } else if self.queue.lock().last.contains_key(&identity) {
-            // Something newer was said of it while it was written.
-            self.drop_identity(identity);
         }
     }
 
@@ -155,6 +156,13 @@ impl Disk {
         }
     }
 
+    /// The same for the last time, however the disk has been of late. False if some are left.
+    pub(super) fn pay_last_debts(&self) -> bool {
+        let owed = std::mem::take(&mut self.queue.lock().owed);
+        let is_gone = |identity: &Identity| self.index.lock().get(*identity).is_none();
+        owed.into_iter().filter(is_gone).all(|identity| self.bury(identity).is_ok())
+    }
+
     // A disk that fails is left alone for a while, and said so once.
     fn note_trouble(&self, done: io::Result<()>) {
         let mut resting = self.resting.lock();
@@ -190,10 +198,13 @@ impl Disk {
             "the disk store is loaded"
         );
         let (mut round, mut debt): (Vec<u32>, u64) = (Vec::new(), 0);
+        let mut rested = Instant::now();
         while !self.ending.load(Ordering::Relaxed) {
             std::thread::park_timeout(TICK);
-            if self.sweep.swap(false, Ordering::Relaxed) {
+            if Instant::now() >= rested && self.sweep.swap(false, Ordering::Relaxed) {
+                let began = Instant::now();
                 self.sweep_dead(is_dead);
+                rested = Instant::now() + began.elapsed() * SWEEP_REST;
             }
             // A segment is read in one go; the ticks after it make up for that.
             let allowed = self.settings.scrub / 10;
@@ -209,21 +220,17 @@ impl Disk {
         let ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
         let mut looked = 0;
         for id in ids {
-            for line in &self.lines(id).unwrap_or_default() {
-                let Some(entry) = self.index.lock().at(id, line) else { continue };
-                if let Ok(Some(seen)) = self.see(&entry)
-                    && is_dead(&seen.stored)
-                {
-                    self.drop_dead(&entry);
-                }
+            if self.ending.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut wanted = |brief: &Brief<'_>| {
                 looked += 1;
                 if looked % BREATH == 0 {
-                    if self.ending.load(Ordering::Relaxed) {
-                        return;
-                    }
                     std::thread::yield_now();
                 }
-            }
+                is_dead(brief)
+            };
+            self.visit_segment(id, &mut wanted, &mut |entry, _| self.drop_dead(entry));
             self.compact_if_sparse(id);
         }
     }
@@ -245,7 +252,7 @@ impl Disk {
                 return read;
             }
             match self.check(&entry) {
-                Ok(Some(stored)) if is_dead(&stored) => self.drop_dead(&entry),
+                Ok(Some((header, stored))) if is_dead(&Brief::of(entry.at, header.body, &stored)) => self.drop_dead(&entry),
                 Ok(Some(_)) => {}
                 Ok(None) => self.is_bad(&entry, &io::ErrorKind::InvalidData.into()),
                 Err(error) => self.is_bad(&entry, &error),
@@ -258,17 +265,16 @@ impl Disk {
     }
 
     /// Reads a record through; `None` if it is not what was written.
-    pub fn check(&self, entry: &Entry) -> io::Result<Option<Stored>> {
-        let Some(seen) = self.see(entry)? else { return Ok(None) };
-        let Header { body, .. } = seen.header;
-        if body > 0 {
+    pub fn check(&self, entry: &Entry) -> io::Result<Option<(Header, Stored)>> {
+        let Some((header, stored)) = self.see(entry)? else { return Ok(None) };
+        if header.body > 0 {
             let (file, at) = (self.file(entry.segment)?, u64::from(entry.at) * UNIT);
-            let Some(crcs) = super::read::table(&*file, at, &seen.header)? else { return Ok(None) };
-            let stride = PIECE as u64 + seen.header.overhead();
-            let end = at + seen.header.table_at();
+            let Some(crcs) = super::read::table(&*file, at, &header)? else { return Ok(None) };
+            let stride = PIECE as u64 + header.overhead();
+            let end = at + header.table_at();
             let mut piece = vec![0; stride as usize];
             for (number, crc) in crcs.iter().enumerate() {
-                let from = at + seen.header.body_at() + number as u64 * stride;
+                let from = at + header.body_at() + number as u64 * stride;
                 piece.resize((end - from).min(stride) as usize, 0);
                 file.read_at(&mut piece, from)?;
                 if crc32fast::hash(&piece) != *crc {
@@ -276,12 +282,13 @@ impl Disk {
                 }
             }
         }
-        Ok(Some(seen.stored))
+        Ok(Some((header, stored)))
     }
 
     // As `drop_entry`, with the tombstone written by this thread: there may be many of them.
     fn drop_dead(&self, entry: &Entry) {
-        let (emptied, is_last) = self.index.lock().forget_for_good(entry);
+        let forgotten = self.index.lock().forget_for_good(entry);
+        let Some((emptied, is_last)) = forgotten else { return };
         if !is_last {
             self.try_bury(entry.identity);
         }

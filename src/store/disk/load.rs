@@ -11,7 +11,8 @@ use super::{Disk, SINGLE, name_of};
 use crate::distribution::secret::Secret;
 use crate::exchange::key::LogNumber;
 
-const ID: &str = "store.id";
+/// Says whose the folder is; without it nothing in there is believed.
+pub const ID: &str = "store.id";
 const HEAD: &str = "log-head";
 const MAGIC: &str = "foreshore store 1";
 /// Lines of a footer that are taken into the index under one lock.
@@ -132,7 +133,8 @@ fn decode_head(octets: &[u8; 12]) -> Option<LogNumber> {
 impl Disk {
     /// Finds every record, the newest segments first. Responses are there as soon as their segment was looked at.
     pub fn load(&self) {
-        let mut ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
+        // Not those that were written since the start: what lies there is known, or dead.
+        let mut ids: Vec<u32> = self.index.lock().found().collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         let mut unreadable = None;
         for id in ids {
@@ -201,6 +203,10 @@ impl Disk {
         while at + HEADER as u64 <= len {
             file.read_at(&mut octets, at)?;
             let Some(header) = Header::decode(&octets).filter(|header| at + header.octets() <= len) else { break };
+            if header.is_list {
+                // The footer behind it is missing; what it lists was read one by one.
+                break;
+            }
             lines.push(Line {
                 identity: header.identity,
                 version: header.version,

@@ -11,6 +11,7 @@ pub mod body;
 pub mod files;
 pub mod index;
 pub mod keeper;
+pub mod list;
 pub mod load;
 mod queue;
 mod read;
@@ -23,25 +24,25 @@ pub mod work;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
-use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 
 use self::body::Filed;
 use self::files::{DiskFile, Files};
 use self::index::{Entry, Index, Segment};
+use self::list::Brief;
 use self::load::Doubt;
 use self::queue::{Job, Queue};
-use self::record::{Header, Identity};
+use self::record::{Identity, Version};
 use self::seal::Seal;
 use self::work::Work;
 use crate::distribution::site::DiskSettings;
 use crate::exchange::key::LogNumber;
 use crate::exchange::stored::{Reuse, Stored};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
 
 /// Records from here on have a segment to themselves.
 const SINGLE: u64 = 1 << 20;
@@ -124,21 +125,16 @@ pub struct Disk {
 /// Says which of these versions are in use in memory.
 pub type InUse = Box<dyn Fn(&HashSet<u64>) -> HashSet<u64> + Send + Sync>;
 
-/// Something that lies on the disk, without its body.
-pub struct Seen {
-    pub header: Header,
-    pub stored: Stored,
-}
-
 impl Disk {
     /// Opens a folder. What lies in it is found by [`Self::load`]. `log` is the last number of the invalidation log.
     pub fn open(files: Box<dyn Files>, settings: DiskSettings, log: LogNumber, doubt: Doubt) -> io::Result<Arc<Self>> {
         let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
-        let mut index = Index::loading();
+        let next = found.segments.last().map_or(1, |(id, _)| id + 1);
+        // The first record that is written from now on has this version; all that is found has less.
+        let mut index = Index::loading(Version(work::version(next, 0).0 - 1));
         for (id, len) in &found.segments {
             index.open(*id, Segment { len: *len, is_sealed: true, ..Segment::default() });
         }
-        let next = found.segments.last().map_or(1, |(id, _)| id + 1);
         Ok(Arc::new_cyclic(|me| Self {
             files,
             seed: found.seal.as_ref().map_or(found.seed, |seal| seal.hash_seed),
@@ -199,45 +195,59 @@ impl Disk {
         let identity = self.identity(stored);
         let octets = stored.content.length().unwrap_or(0) + stored.head.lines().len() as u64 + 256;
         let is_worth_it = is_worth_it(stored) && stored.content.is_complete() && octets <= self.largest();
-        // From here on what lay there before is old, written or not.
-        let was_there = self.drop_identity(identity);
         let mut queue = self.queue.lock();
         if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
             stored.live.on_disk.store(ON_ITS_WAY, Ordering::Relaxed);
             queue.octets += octets;
             queue.push(Job::Put(Arc::clone(stored), identity, octets));
             self.news.notify_one();
-            return;
+            drop(queue);
+            // What lay there before is old now, written or not. After the queue knows: nothing older can be written in between.
+            let emptied = {
+                let mut index = self.index.lock();
+                let own = Version(stored.live.on_disk.load(Ordering::Relaxed));
+                index.forget_unless(identity, Some(own))
+            };
+            return self.close_later(emptied);
         }
         // An older one that is found at the next start, or waits to be written, must not take its place.
-        let is_older_about = was_there || !queue.jobs.is_empty() || queue.octets > 0;
+        let is_about = !queue.jobs.is_empty() || queue.octets > 0;
         drop(queue);
         if is_worth_it {
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
         }
-        if is_older_about || !self.index.lock().is_loaded() {
-            self.say_gone(identity);
+        let is_known = {
+            let mut index = self.index.lock();
+            !index.is_loaded() || index.get(identity).is_some()
+        };
+        if is_about || is_known {
+            self.take_out(identity);
         }
     }
 
     /// Forgets a response, now and after a restart.
     pub fn forget(&self, stored: &Stored) {
         let identity = self.identity(stored);
-        let version = stored.live.on_disk.load(Ordering::Relaxed);
-        let (known, is_loaded) = {
+        let (known, version, is_loaded) = {
             let mut index = self.index.lock();
-            (index.get(identity), index.is_loaded())
+            // Noted before the index knows of it: what is known under another version is not this one.
+            (index.get(identity), stored.live.on_disk.load(Ordering::Relaxed), index.is_loaded())
         };
-        match known {
-            // Another one has taken its place.
-            Some(entry) if entry.version.0 != version => {}
-            Some(_) => {
-                self.drop_identity(identity);
-                self.say_gone(identity);
-            }
-            None if version != 0 || !is_loaded => self.say_gone(identity),
-            None => {}
+        let is_there = match known {
+            Some(entry) => entry.version.0 == version,
+            None => version != 0 || !is_loaded,
+        };
+        if is_there {
+            self.take_out(identity);
         }
+    }
+
+    // Nothing of an identity counts from now on. The queue hears of it first: what is being written or moved just now is looked
+    // for there before it counts.
+    fn take_out(&self, identity: Identity) {
+        self.say_gone(identity);
+        let emptied = self.index.lock().forget(identity);
+        self.close_later(emptied);
     }
 
     fn say_gone(&self, identity: Identity) {
@@ -250,12 +260,6 @@ impl Disk {
         }
     }
 
-    fn drop_identity(&self, identity: Identity) -> bool {
-        let (was_there, emptied) = self.index.lock().forget(identity);
-        self.close_later(emptied);
-        was_there
-    }
-
     // Removing a file may take long; whoever serves viewers leaves it to others.
     fn close_later(&self, emptied: Option<u32>) {
         if let Some(id) = emptied {
@@ -266,15 +270,19 @@ impl Disk {
 
     // With a tombstone, unless nothing older can lie anywhere: what it had replaced must not count again.
     fn drop_entry(&self, entry: &Entry) {
-        let (emptied, is_last) = self.index.lock().forget_for_good(entry);
-        if !is_last {
-            self.say_gone(entry.identity);
+        let forgotten = self.index.lock().forget_for_good(entry);
+        if let Some((emptied, is_last)) = forgotten {
+            if !is_last {
+                self.say_gone(entry.identity);
+            }
+            self.close_later(emptied);
         }
-        self.close_later(emptied);
     }
 
     // Removes a segment of which nothing counts any more. Whoever reads from it goes on reading.
     fn close(&self, id: u32) {
+        // First, so that nobody takes a file that is gone for one that is damaged.
+        let Some(segment) = self.index.lock().close(id) else { return };
         self.open.lock().remove(&id);
         self.filed.lock().retain(|((segment, _), _)| *segment != id);
         if let Err(error) = self.files.remove(&name_of(id))
@@ -282,10 +290,10 @@ impl Disk {
         {
             // It still takes its room, and would be found again.
             tracing::warn!(segment = id, %error, "a segment could not be removed");
+            self.index.lock().open(id, segment);
             self.doomed.lock().push(id);
             return;
         }
-        self.index.lock().close(id);
         self.is_dirty.store(true, Ordering::Relaxed);
     }
 
@@ -339,13 +347,10 @@ impl Disk {
         }
     }
 
-    /// Shows everything that lies there, without bodies, segment by segment. Blocks, and takes as long as the disk does.
-    pub fn visit(&self, mut see: impl FnMut(&Entry, &Seen)) {
-        self.each(|entry| {
-            if let Ok(Some(seen)) = self.see(entry) {
-                see(entry, &seen);
-            }
-        });
+    /// Shows what lies there and is wanted, segment by segment, by their lists where they have one. Blocks.
+    pub fn visit(&self, mut wanted: impl FnMut(&Brief<'_>) -> bool, mut see: impl FnMut(&Entry, &Brief<'_>)) {
+        let ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
+        ids.into_iter().for_each(|id| self.visit_segment(id, &mut wanted, &mut see));
     }
 
     // Every entry, segment by segment.

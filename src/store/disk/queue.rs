@@ -17,6 +17,8 @@ pub struct Queue {
     /// The last job that speaks of an identity: those before it need not be done.
     pub last: HashMap<Identity, u64>,
     count: u64,
+    /// What the job under way speaks of.
+    pub in_hand: Option<Identity>,
     /// Tombstones that could not be written, or found no place in the queue. They are owed, however long it takes.
     pub owed: HashSet<Identity>,
 }
@@ -40,7 +42,11 @@ impl Queue {
                 self.octets -= octets;
                 continue;
             }
-            if let Job::Put(_, identity, _) | Job::Gone(identity) = &job
+            self.in_hand = match &job {
+                Job::Put(_, identity, _) | Job::Gone(identity) => Some(*identity),
+                Job::Close(_) => None,
+            };
+            if let Some(identity) = &self.in_hand
                 && self.last.get(identity) == Some(&number)
             {
                 self.last.remove(identity);
@@ -49,6 +55,28 @@ impl Queue {
         }
         None
     }
+
+    /// Something of an identity was written, and the index is about to hear of it. Says whether something newer is still to come.
+    pub fn lands(&mut self, identity: Identity, by: By) -> bool {
+        let is_newer_in_hand = match by {
+            By::Move => self.in_hand == Some(identity),
+            // From here on the index knows what the job says.
+            By::Job => {
+                self.in_hand = None;
+                false
+            }
+        };
+        is_newer_in_hand || self.last.contains_key(&identity)
+    }
+}
+
+/// On whose behalf a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The job under way.
+    Job,
+    /// It lay somewhere else.
+    Move,
 }
 
 /// Something to be written.

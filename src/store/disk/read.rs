@@ -11,8 +11,9 @@ use smallvec::SmallVec;
 use super::body::{self, Filed};
 use super::files::DiskFile;
 use super::index::Entry;
-use super::record::{self, HEADER, Header, PIECE, UNIT};
-use super::{Disk, Seen, seal};
+use super::list::{self, Brief, Listed};
+use super::record::{self, HEADER, Header, Line, PIECE, UNIT};
+use super::{Disk, seal};
 use crate::body::{Arena, Content};
 use crate::exchange::stored::Stored;
 
@@ -53,12 +54,18 @@ impl Disk {
 
     // Damaged, or not to be read: dropped, counted, and fetched again by whoever asks next.
     pub(super) fn is_bad(&self, entry: &Entry, error: &io::Error) {
-        if self.index.lock().segments.contains_key(&entry.segment) {
-            let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
-            let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
-            count.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(segment = entry.segment, unit = entry.at, %error, "a stored response is damaged or cannot be read, and is dropped");
+        {
+            let mut index = self.index.lock();
+            let is_here = |now: Entry| (now.segment, now.at) == (entry.segment, entry.at);
+            // It was replaced meanwhile, or is being put somewhere else.
+            if !index.segments.contains_key(&entry.segment) || !index.get(entry.identity).is_some_and(is_here) {
+                return;
+            }
         }
+        let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
+        count.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(segment = entry.segment, unit = entry.at, %error, "a stored response is damaged or cannot be read, and is dropped");
         self.drop_entry(entry);
     }
 
@@ -134,8 +141,48 @@ impl Disk {
         Some(body)
     }
 
+    /// Shows what lies in a segment, counts, and is wanted.
+    pub(super) fn visit_segment(&self, id: u32, wanted: &mut impl FnMut(&Brief<'_>) -> bool, see: &mut impl FnMut(&Entry, &Brief<'_>)) {
+        let lines = self.lines(id).unwrap_or_default();
+        let Some(listed) = self.listed(id, &lines) else {
+            for line in &lines {
+                let Some(entry) = self.index.lock().at(id, line) else { continue };
+                if let Ok(Some((header, stored))) = self.see(&entry) {
+                    let brief = Brief::of(line.at, header.body, &stored);
+                    if wanted(&brief) {
+                        see(&entry, &brief);
+                    }
+                }
+            }
+            return;
+        };
+        for brief in listed.briefs().filter(|brief| wanted(brief)) {
+            // Lines are in the order of their places.
+            let Ok(line) = lines.binary_search_by_key(&brief.at, |line| line.at) else { continue };
+            let known = self.index.lock().at(id, &lines[line]);
+            if let Some(entry) = known {
+                see(&entry, &brief);
+            }
+        }
+    }
+
+    // A segment's list, if it has one that is whole.
+    pub(super) fn listed(&self, id: u32, lines: &[Line]) -> Option<Listed> {
+        let segment = self.index.lock().segments.get(&id).filter(|segment| segment.is_sealed)?.len;
+        let start = lines.last().map(|line| (u64::from(line.at) + u64::from(line.len)) * UNIT)?;
+        let end = segment.checked_sub(record::footer_octets(lines.len()))?;
+        let mut octets = vec![0; usize::try_from(end.checked_sub(start).filter(|len| *len > 0)?).ok()?];
+        self.file(id).ok()?.read_at(&mut octets, start).ok()?;
+        list::open(&octets, self.seal.as_deref())
+    }
+
+    /// What a record says, but for its body.
+    pub(super) fn stored_of(&self, header: &Header, octets: &[u8]) -> Option<Stored> {
+        self.open_meta(header, octets).and_then(|meta| record::decode_meta(&meta, Content::complete(b"")))
+    }
+
     /// One record without its body; `None` if it is not what was written.
-    pub(super) fn see(&self, entry: &Entry) -> io::Result<Option<Seen>> {
+    pub(super) fn see(&self, entry: &Entry) -> io::Result<Option<(Header, Stored)>> {
         let file = self.file(entry.segment)?;
         let at = u64::from(entry.at) * UNIT;
         let mut octets = vec![0; (u64::from(entry.len) * UNIT).min(1024) as usize];
@@ -145,8 +192,7 @@ impl Disk {
             octets.resize(header.body_at() as usize, 0);
             file.read_at(&mut octets, at)?;
         }
-        let stored = self.open_meta(&header, &octets).and_then(|meta| record::decode_meta(&meta, Content::complete(b"")));
-        Ok(stored.map(|stored| Seen { header, stored }))
+        Ok(self.stored_of(&header, &octets).map(|stored| (header, stored)))
     }
 }
 

@@ -29,6 +29,7 @@ pub const META_MAX: usize = 1 << 20;
 const MAGIC: u32 = u32::from_le_bytes(*b"FSr1");
 const TOMBSTONE: u8 = 1;
 const SEALED: u8 = 2;
+const LIST: u8 = 4;
 
 /// Which response of which key, as keyed hashes; the full key is in the meta and compared when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +50,8 @@ pub struct Header {
     /// It says that nothing of this identity up to this version is kept.
     pub is_tombstone: bool,
     pub is_sealed: bool,
+    /// Its meta is a part of its segment's list.
+    pub is_list: bool,
     /// Octets of the meta as they lie there.
     pub meta: u32,
     /// Octets of the body in clear.
@@ -60,7 +63,7 @@ pub struct Header {
 impl Header {
     /// A header that says "gone".
     pub fn tombstone(identity: Identity, version: Version) -> Self {
-        Self { identity, version, is_tombstone: true, is_sealed: false, meta: 0, body: 0, meta_crc: 0, nonce: [0; 12] }
+        Self { identity, version, is_tombstone: true, is_sealed: false, is_list: false, meta: 0, body: 0, meta_crc: 0, nonce: [0; 12] }
     }
 
     /// Pieces of the body.
@@ -92,7 +95,8 @@ impl Header {
     /// The octets of the header.
     pub fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
-        let flags = if self.is_tombstone { TOMBSTONE } else { 0 } | if self.is_sealed { SEALED } else { 0 };
+        let flags = [(self.is_tombstone, TOMBSTONE), (self.is_sealed, SEALED), (self.is_list, LIST)];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4] = flags;
         out[8..16].copy_from_slice(&self.identity.key.to_le_bytes());
@@ -120,8 +124,8 @@ impl Header {
         let (meta, body, meta_crc) = (read.u32()?, read.u64()?, read.u32()?);
         let nonce = read.take(12)?.try_into().ok()?;
         let is_sane = meta as usize <= META_MAX && body < 1 << 50;
-        let (is_tombstone, is_sealed) = (flags & TOMBSTONE != 0, flags & SEALED != 0);
-        is_sane.then_some(Self { identity, version, is_tombstone, is_sealed, meta, body, meta_crc, nonce })
+        let (is_tombstone, is_sealed, is_list) = (flags & TOMBSTONE != 0, flags & SEALED != 0, flags & LIST != 0);
+        is_sane.then_some(Self { identity, version, is_tombstone, is_sealed, is_list, meta, body, meta_crc, nonce })
     }
 }
 
@@ -215,7 +219,8 @@ pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
     })
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Octets behind their length.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out.extend_from_slice(bytes);
 }
@@ -252,10 +257,11 @@ fn rule_of(code: u8) -> Option<TtlRule> {
 }
 
 /// Octets being read; each step is `None` beyond their end.
-struct Cursor<'a>(&'a [u8]);
+pub struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    /// So many octets.
+    pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(taken)
@@ -265,15 +271,18 @@ impl<'a> Cursor<'a> {
         self.take(1).map(|octets| octets[0])
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    /// Four octets, the lowest first.
+    pub fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    /// Eight octets, the lowest first.
+    pub fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    /// Octets behind their length.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.take(len as usize)
     }

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Disk;
 use super::index::Entry;
+use super::list::Brief;
+use super::record::UNIT;
 use crate::cache::invalidations::{Matcher, canonical};
-use crate::exchange::key::readable;
-use crate::exchange::stored::Stored;
+use crate::exchange::key::{readable, url_of};
 
 /// Which responses; all of them if nothing is said.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -55,12 +56,12 @@ const ROWS: usize = 1000;
 
 impl Which {
     // Both must hold where both are given.
-    fn judge(&self) -> Result<impl Fn(&Stored) -> bool, String> {
-        let prefix = self.prefix.as_ref().map(|prefix| Matcher::Prefix(canonical(prefix.as_bytes())));
+    fn judge(&self) -> Result<impl Fn(&Brief<'_>) -> bool, String> {
+        let prefix = self.prefix.as_ref().map(|prefix| Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()));
         let tag = self.tag.as_ref().map(|tag| Matcher::parse(&format!("#{}", tag.trim_start_matches('#')))).transpose()?;
-        Ok(move |stored: &Stored| {
-            let url = canonical(stored.key.url());
-            [&prefix, &tag].into_iter().flatten().all(|matcher| matcher.covers(&url, &stored.tags))
+        Ok(move |brief: &Brief<'_>| {
+            let url = canonical(url_of(brief.key));
+            [&prefix, &tag].into_iter().flatten().all(|matcher| matcher.covers(&url, &brief.tags))
         })
     }
 }
@@ -70,17 +71,12 @@ impl Disk {
     pub fn survey(&self, which: &Which) -> Result<Survey, String> {
         let (judge, max) = (which.judge()?, which.max.unwrap_or(ROWS));
         let mut found = Survey::default();
-        self.visit(|_, seen| {
-            let stored = &seen.stored;
-            if !judge(stored) {
-                return;
-            }
+        self.visit(judge, |entry, brief| {
             found.count += 1;
-            found.bytes += seen.header.octets();
+            found.bytes += u64::from(entry.len) * UNIT;
             if found.rows.len() < max {
-                let key = readable(stored.key.as_bytes());
-                let (status, body) = (stored.status, seen.header.body);
-                found.rows.push(Row { key, status, body, born: stored.born.0, fresh: stored.life.fresh });
+                let key = readable(brief.key);
+                found.rows.push(Row { key, status: brief.status, body: brief.body, born: brief.born.0, fresh: brief.fresh });
             }
         });
         found.rows.sort_by(|a, b| a.key.cmp(&b.key));
@@ -112,11 +108,7 @@ impl Disk {
     pub fn remove(&self, which: &Which) -> Result<u64, String> {
         let judge = which.judge()?;
         let mut gone: Vec<Entry> = Vec::new();
-        self.visit(|entry, seen| {
-            if judge(&seen.stored) {
-                gone.push(*entry);
-            }
-        });
+        self.visit(judge, |entry, _| gone.push(*entry));
         for entry in &gone {
             self.bury(entry.identity).map_err(|error| error.to_string())?;
         }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::files::{DiskFile, Files};
 use super::keeper::IsDead;
+use super::list::Brief;
 use super::load::Doubt;
 use super::{Disk, DiskSettings};
 use crate::body::Content;
@@ -293,6 +294,29 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+// What the segments' lists say is what their records say. A record that a power cut tore may be listed: it is found out when it is
+// read.
+fn lists_tell_the_truth(disk: &Disk) -> usize {
+    let mut listed = HashMap::new();
+    disk.visit(
+        |_| true,
+        |entry, brief| {
+            let told = (CacheKey::new(brief.key), brief.asked_at, brief.body);
+            assert!(listed.insert((entry.segment, entry.at), told).is_none());
+        },
+    );
+    let mut whole = 0;
+    disk.each(|entry| {
+        if let Ok(Some((header, stored))) = disk.see(entry) {
+            let read = (stored.key, stored.asked_at, header.body);
+            assert_eq!(listed.get(&(entry.segment, entry.at)), Some(&read));
+            whole += 1;
+        }
+    });
+    assert!(listed.len() >= whole && listed.len() as u64 <= disk.stats().objects);
+    whole
+}
+
 fn nothing_is_dead() -> IsDead {
     Box::new(|_| false)
 }
@@ -406,6 +430,7 @@ proptest! {
             }
             prop_assert!(files.octets() <= size, "{} octets of {}", files.octets(), size);
             prop_assert!(disk.stats().bytes <= size);
+            lists_tell_the_truth(&disk);
         }
     }
 }
@@ -431,6 +456,30 @@ fn a_changed_octet_is_found_and_the_response_dropped() {
     }
 }
 
+// It is for speed alone: what it no longer says is read where it lies.
+#[test]
+fn a_damaged_list_is_done_without() {
+    for is_sealed in [false, true] {
+        let files = Lying::new();
+        let key = is_sealed.then_some("k");
+        let disk = opened(&files, 64 << 20, key, 0);
+        (0..20).for_each(|k| disk.offer(&stored(k, k + 1, 100)));
+        disk.work_off();
+        disk.finish().unwrap();
+        let node = files.0.lock().names.iter().find(|(name, _)| name.ends_with(".seg")).map(|(_, node)| Arc::clone(node)).unwrap();
+        let (id, lines) = {
+            let id = disk.index.lock().order[0];
+            (id, disk.lines(id).unwrap())
+        };
+        assert_eq!(disk.listed(id, &lines).map(|list| list.briefs().count()), Some(20));
+        let last = lines.last().unwrap();
+        node.lock().now[(u64::from(last.at) + u64::from(last.len)) as usize * 16 + 100] ^= 1;
+        assert!(disk.listed(id, &lines).is_none());
+        assert_eq!(lists_tell_the_truth(&disk), 20);
+        assert_eq!(disk.tally.corrupt.load(Ordering::Relaxed), 0);
+    }
+}
+
 #[test]
 fn the_scrub_finds_damage_before_a_viewer_does() {
     let files = Lying::new();
@@ -443,7 +492,7 @@ fn the_scrub_finds_damage_before_a_viewer_does() {
     disk.scrub_next(&mut Vec::new(), &nothing_is_dead());
     assert_eq!((disk.tally.corrupt.load(Ordering::Relaxed), disk.stats().objects), (1, 19));
     // What may never be served again goes the same way, and its room with it.
-    disk.scrub_next(&mut Vec::new(), &(Box::new(|_: &Stored| true) as IsDead));
+    disk.scrub_next(&mut Vec::new(), &(Box::new(|_: &Brief<'_>| true) as IsDead));
     disk.work_off();
     disk.sync().unwrap();
     assert_eq!((disk.stats().objects, disk.stats().bytes, files.octets()), (0, 0, 0));
@@ -527,4 +576,31 @@ fn a_queue_that_is_full_refuses_and_nothing_older_comes_back() {
     let disk = opened(&files, 64 << 20, None, 0);
     let lens = HashMap::from([((1, 1), 5_000), ((2, 2), 9_000)]);
     assert_eq!((found(&disk, 1, &lens), found(&disk, 2, &lens)), (None, Some(2)));
+}
+
+// What should be gone and could not be said so: nothing of the folder is believed the next time.
+#[test]
+fn debts_that_cannot_be_paid_cost_the_store() {
+    for is_mended in [true, false] {
+        let files = Lying::new();
+        let disk = opened(&files, 64 << 20, None, 3);
+        let here = stored(1, 1, 2_000);
+        disk.offer(&here);
+        disk.offer(&stored(2, 2, 2_000));
+        disk.work_off();
+        disk.sync().unwrap();
+        files.fail(Fault::Full);
+        disk.forget(&here);
+        disk.work_off();
+        assert_eq!(found(&disk, 1, &HashMap::new()), None);
+        if is_mended {
+            files.fail(Fault::None);
+        }
+        let _ = disk.finish();
+        drop(disk);
+        files.fail(Fault::None);
+        let disk = opened(&files, 64 << 20, None, 3);
+        let lens = HashMap::from([((2, 2), 2_000)]);
+        assert_eq!((found(&disk, 1, &lens), found(&disk, 2, &lens)), (None, is_mended.then_some(2)));
+    }
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::files::DiskFile;
 use super::index::{Entry, Segment};
+use super::list::{self, Brief, List};
+use super::queue::By;
 use super::record::{self, HEADER, Header, Identity, Line, PIECE, UNIT, Version};
 use super::{Disk, SINGLE, name_of, seal};
 use crate::body::Content;
@@ -18,17 +20,8 @@ const MOVED: u64 = 4 << 20;
 /// How many large ones that are used may be passed over for the room of one record.
 const TURNS: usize = 16;
 
-/// What a record may add to footers: a line, and the end of a segment sealed before it.
-const FOOTER: u64 = 128;
-
-/// What is written again somewhere else.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    /// As long as the index knows it.
-    IfKnown,
-    /// Though the index does not know it: it was taken out for that, or is a tombstone.
-    Anyway,
-}
+/// What a record may add to list and footer beside its brief: a line, a chunk, and the end of a segment sealed before it.
+const FOOTER: u64 = 128 + list::CHUNK_MORE;
 
 /// The writing end.
 pub struct Work {
@@ -46,10 +39,11 @@ struct Active {
     file: Arc<dyn DiskFile>,
     at: u64,
     lines: Vec<Line>,
+    list: List,
 }
 
-// Where a record is written first; places rise.
-fn version(segment: u32, at: u64) -> Version {
+/// Where a record is written first; places rise.
+pub fn version(segment: u32, at: u64) -> Version {
     Version((u64::from(segment) << 32) | (at / UNIT))
 }
 
@@ -77,7 +71,7 @@ impl Disk {
         header.meta = (meta.len() + header.overhead() as usize) as u32;
         let mut work = self.work.lock();
         let is_single = header.octets() >= SINGLE.min(work.size / 2);
-        let id = self.place_for(&mut work, header.octets(), is_single)?;
+        let id = self.place_for(&mut work, header.octets(), list::brief_octets(stored), is_single)?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let at = active.at;
         header.version = version(id, at);
@@ -86,8 +80,9 @@ impl Disk {
         }
         header.meta_crc = crc32fast::hash(&meta);
         let wrote = self.write_record(active, &header, &meta, &stored.content);
-        self.wrote(&mut work, &header, wrote)?;
+        // Before the index knows of it: whoever finds it there must see that it is this one.
         stored.live.on_disk.store(header.version.0, Ordering::Relaxed);
+        self.wrote(&mut work, &header, (Some(stored), By::Job), wrote)?;
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
         self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
         if is_single {
@@ -99,17 +94,17 @@ impl Disk {
     /// Writes down that nothing of an identity is kept.
     pub(super) fn bury(&self, identity: Identity) -> io::Result<()> {
         let mut work = self.work.lock();
-        let id = self.place_for(&mut work, HEADER as u64, false)?;
+        let id = self.place_for(&mut work, HEADER as u64, 0, false)?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let header = Header::tombstone(identity, version(id, active.at));
         let wrote = active.file.write_at(&header.encode(), active.at);
-        self.wrote(&mut work, &header, wrote)
+        self.wrote(&mut work, &header, (None, By::Job), wrote)
     }
 
-    // Opens a segment with room for a record, and sees to it that the limit holds with it.
-    fn place_for(&self, work: &mut Work, octets: u64, is_single: bool) -> io::Result<u32> {
+    // Opens a segment with room for a record, and sees to it that the limit holds with it and its brief.
+    fn place_for(&self, work: &mut Work, octets: u64, brief: u64, is_single: bool) -> io::Result<u32> {
         // What is written of it into the footer later counts from now on.
-        self.make_room(work, octets + FOOTER)?;
+        self.make_room(work, octets + brief + FOOTER)?;
         let is_full = |active: &Active| active.at + octets > work.size || (is_single && active.at > 0);
         if work.active.as_ref().is_some_and(is_full) {
             self.seal_active(work)?;
@@ -128,13 +123,13 @@ impl Disk {
                 self.hold(id, &file);
                 self.index.lock().open(id, Segment { is_single, ..Segment::default() });
                 work.unsynced.push(Arc::clone(&file));
-                Ok(none.insert(Active { id, file, at: 0, lines: Vec::new() }))
+                Ok(none.insert(Active { id, file, at: 0, lines: Vec::new(), list: List::default() }))
             }
         }
     }
 
     // Notes what was written, or leaves the segment alone from here on if it could not be.
-    fn wrote(&self, work: &mut Work, header: &Header, wrote: io::Result<()>) -> io::Result<()> {
+    fn wrote(&self, work: &mut Work, header: &Header, (stored, by): (Option<&Stored>, By), wrote: io::Result<()>) -> io::Result<()> {
         self.is_dirty.store(true, Ordering::Relaxed);
         let Some(active) = &mut work.active else { return wrote };
         if let Err(error) = wrote {
@@ -151,12 +146,24 @@ impl Disk {
             is_tombstone: header.is_tombstone,
         };
         active.lines.push(line);
+        match stored {
+            Some(stored) => active.list.add(&Brief::of(line.at, header.body, stored)),
+            None if header.is_tombstone => {}
+            None => active.list.spoil(),
+        }
         active.at += header.octets();
         let id = active.id;
         let emptied = {
             let mut index = self.index.lock();
             index.grew(id, header.octets());
-            index.put(id, &line)
+            let is_forgotten = by == By::Move && index.get(line.identity).is_none_or(|now| now.version != line.version);
+            // Whoever says something newer tells the queue first, and then the index.
+            let is_superseded = self.queue.lock().lands(line.identity, by);
+            match line.is_tombstone {
+                false if is_forgotten => None,
+                false if is_superseded => index.forget(line.identity),
+                _ => index.put(id, &line),
+            }
         };
         if let Some(emptied) = emptied {
             self.doom(emptied);
@@ -217,7 +224,9 @@ impl Disk {
     // Ends a segment with its footer.
     fn seal_active(&self, work: &mut Work) -> io::Result<()> {
         let Some(active) = work.active.take() else { return Ok(()) };
-        let footer = record::encode_footer(&active.lines);
+        // One write: a footer behind a list that is not whole would be found all the same.
+        let mut footer = active.list.encode(self.seal.as_deref(), active.id, active.at);
+        footer.extend_from_slice(&record::encode_footer(&active.lines));
         let wrote = active.file.write_at(&footer, active.at);
         let mut index = self.index.lock();
         if wrote.is_ok() {
@@ -236,7 +245,7 @@ impl Disk {
 
     // Says whether so many octets may be written, those of the footer to come counted.
     fn fits(&self, work: &Work, octets: u64) -> bool {
-        let footer = work.active.as_ref().map_or(0, |active| record::footer_octets(active.lines.len()));
+        let footer = work.active.as_ref().map_or(0, |active| record::footer_octets(active.lines.len()) + active.list.octets());
         self.index.lock().used + footer + octets <= self.settings.size
     }
 
@@ -302,15 +311,22 @@ impl Disk {
                 kept.push((*entry, octets));
             }
         }
-        for entry in &live {
+        // What moves on stays known, or nobody could tell whether it was forgotten meanwhile.
+        for entry in live.iter().filter(|entry| !kept.iter().any(|(stays, _)| stays == *entry)) {
             self.index.lock().forget_entry(entry);
         }
         self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
         self.close(id);
+        let mut done = Ok(());
         for (entry, octets) in kept {
-            self.append_raw(work, &entry, &octets, Moved::Anyway)?;
+            if done.is_ok() {
+                done = self.append_raw(work, &entry, &octets);
+            }
+            if done.is_err() {
+                self.index.lock().forget_entry(&entry);
+            }
         }
-        Ok(())
+        done
     }
 
     /// The octets of a record as they lie there.
@@ -321,26 +337,31 @@ impl Disk {
     }
 
     // Puts a record down again somewhere else, as it is.
-    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8], moved: Moved) -> io::Result<()> {
+    fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
         let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
         let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
         }
         let active = self.segment(work, false)?;
-        // Forgotten while it was read: it is not to come back.
+        // Forgotten while it was read: it need not be written.
         let is_known = || self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version);
-        if moved == Moved::IfKnown && !is_known() {
+        if !header.is_tombstone && !is_known() {
             return Ok(());
         }
         let wrote = active.file.write_at(octets, active.at);
         self.tally.moved_bytes.fetch_add(octets.len() as u64, Ordering::Relaxed);
-        self.wrote(work, &header, wrote)
+        let stored = if header.is_tombstone { None } else { self.stored_of(&header, octets) };
+        self.wrote(work, &header, (stored.as_ref(), By::Move), wrote)
     }
 
     /// Writes what still counts of a sparse segment to the end, and removes it.
     pub(super) fn compact(&self, id: u32) -> io::Result<()> {
-        let lines = self.lines(id)?;
+        let lines = match self.lines(id) {
+            // It has left by itself.
+            Err(_) if !self.index.lock().segments.contains_key(&id) => return Ok(()),
+            lines => lines?,
+        };
         let mut work = self.work.lock();
         // Tombstones stay as long as anything older might.
         let is_oldest = self.index.lock().is_oldest(id);
@@ -348,9 +369,13 @@ impl Disk {
             let entry = self.index.lock().at(id, line);
             match entry {
                 Some(entry) => {
-                    let fits = self.fits(&work, u64::from(entry.len) * UNIT + FOOTER);
+                    // A brief says no more than a meta does.
+                    let fits = |octets: &[u8]| {
+                        let brief = Header::decode(octets).map_or(0, |header| u64::from(header.meta));
+                        self.fits(&work, octets.len() as u64 + brief + FOOTER)
+                    };
                     match self.raw(&entry) {
-                        Ok(octets) if fits => self.append_raw(&mut work, &entry, &octets, Moved::IfKnown)?,
+                        Ok(octets) if fits(&octets) => self.append_raw(&mut work, &entry, &octets)?,
                         // No room, or not to be read now: it stays where it is.
                         _ => return Ok(()),
                     }
@@ -360,7 +385,7 @@ impl Disk {
                     let stands_for =
                         Entry { identity: line.identity, segment: id, at: line.at, len: line.len, version: line.version, uses: 0 };
                     let octets = Header::tombstone(line.identity, line.version).encode();
-                    self.append_raw(&mut work, &stands_for, &octets, Moved::Anyway)?;
+                    self.append_raw(&mut work, &stands_for, &octets)?;
                 }
                 None => {}
             }
@@ -426,6 +451,11 @@ impl Disk {
 
     /// Ends the segment that is added to, and syncs: nothing is added to it after a restart.
     pub fn finish(&self) -> io::Result<()> {
+        if !self.pay_last_debts() {
+            // What should be gone would be found again. Then rather nothing is.
+            tracing::warn!("the disk store could not write down what is gone; it begins empty next time");
+            self.files.remove(super::load::ID)?;
+        }
         let sealed = self.seal_active(&mut self.work.lock());
         self.sync().and(sealed)
     }
