@@ -2,6 +2,7 @@
 
 mod certs;
 mod check;
+mod disk_tier;
 mod door;
 mod explain;
 mod migrate;

@@ -14,8 +14,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
+use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
-use crate::cache::invalidations::Validity;
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::control::{Control, server};
@@ -32,11 +32,6 @@ use crate::origin::client::Client;
 use crate::origin::pool::Gates;
 use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
-use crate::store::disk::Disk;
-use crate::store::disk::files::Folder;
-use crate::store::disk::keeper::Keeper;
-use crate::store::disk::list::Brief;
-use crate::store::disk::load::Doubt;
 use crate::store::log::Log;
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -97,7 +92,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let (draining, drained) = watch::channel(false);
     let log = Arc::new(log);
     edge.keep_log(Arc::clone(&log));
-    let keeper = start_disk(&edge, &site, &log)?;
+    let disk = DiskTier::start(&edge, site.store.disk.as_ref(), &log)?;
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),
@@ -120,8 +115,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
     runtime.block_on(leave(&control, site.limits.drain));
     control.access_log.flush();
-    // What waits is written, so that the next start finds it.
-    keeper.into_iter().for_each(Keeper::stop);
+    disk.stop();
     // Workers end by themselves once their connections have; the process does not wait for stragglers.
     drop(workers);
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -136,18 +130,6 @@ fn raise_descriptor_limit() {
     {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
-}
-
-// The disk tier comes after the log: what the log makes old must not be served for a moment.
-fn start_disk(edge: &Arc<Edge>, site: &Site, log: &Log) -> Result<Option<Keeper>, String> {
-    let Some(settings) = &site.store.disk else { return Ok(None) };
-    let failed = |error: std::io::Error| format!("the disk store {}: {error}", settings.path.display());
-    let folder = Folder::open(&settings.path).map_err(failed)?;
-    let disk = Disk::open(Box::new(folder), settings.clone(), log.last(), Doubt::BeginEmpty).map_err(failed)?;
-    edge.keep_disk(Arc::clone(&disk));
-    let judge = Arc::clone(edge);
-    let is_dead = move |brief: &Brief<'_>| judge.invalidations.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard;
-    Keeper::start(disk, Box::new(is_dead)).map(Some).map_err(failed)
 }
 
 fn lock_folder(data: &Path) -> Result<File, String> {

@@ -65,6 +65,10 @@ impl Control {
         single(&mut out, "foreshore_store_limit_bytes", "gauge", "The most it may take.", store.limit);
         single(&mut out, "foreshore_store_objects", "gauge", "Stored responses.", store.objects);
         single(&mut out, "foreshore_store_evictions_total", "counter", "Responses evicted to make room.", store.evictions);
+        if self.started_with.store.disk.is_some() {
+            let is_open = u64::from(self.edge.disk().is_some());
+            single(&mut out, "foreshore_disk_open", "gauge", "0 while the disk store cannot be opened.", is_open);
+        }
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
         }

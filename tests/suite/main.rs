@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod disk;
 mod faces;
+mod faults;
 mod fuzz;
 
 mod hit_cost;

@@ -53,8 +53,14 @@ impl Edge {
 
     /// The same; the log if it does not start.
     pub fn try_start_in(folder: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        Self::try_start_with(folder, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn try_start_with(folder: Arc<tempfile::TempDir>, environment: &[(&str, &Path)]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_foreshore"))
             .args(["run", "--quiet", "--config"])
+            .envs(environment.iter().copied())
             .arg(folder.path().join("edge.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
