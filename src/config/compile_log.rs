@@ -49,8 +49,9 @@ fn realtime(mut table: Table<'_>, folder: &Path) -> Option<RealtimeLog> {
                     Some((field, _)) => fields.push(*field),
                     None => {
                         let near = nearest(&name.value, RealtimeField::ALL.iter().map(|(_, known)| *known));
-                        let help = near.map(|near| format!("did you mean {near:?}? CloudFront's names are listed in README.md"));
-                        table.problem(&name.span, format!("{:?} is no field of the real-time log", name.value), help);
+                        let all = || RealtimeField::ALL.iter().map(|(_, known)| *known).collect::<Vec<_>>().join(", ");
+                        let help = near.map_or_else(|| format!("known: {}", all()), |near| format!("did you mean {near:?}?"));
+                        table.problem(&name.span, format!("{:?} is no field of the real-time log", name.value), Some(help));
                     }
                 }
             }

@@ -131,10 +131,24 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
     let Some(mut table) = policy.table("key") else { return usual };
     let query = listed(&mut table, "query", "query_except").unwrap_or(usual.query);
     let cookies = listed(&mut table, "cookies", "cookies_except").unwrap_or(Listed::None);
-    let headers = table.strings("headers").map(|list| header_names(&table, list.value)).unwrap_or_default();
+    let named = table.strings("headers").map(|list| list.value).unwrap_or_default();
+    for item in named.iter().filter(|item| EACH_VIEWERS_OWN.iter().any(|own| item.value.eq_ignore_ascii_case(own))) {
+        let help = "an origin_request_policy may name it; CloudFront does not allow it in a key either";
+        table.problem(&item.span, format!("{} is nearly each viewer's own: nothing would be shared", item.value), Some(help.into()));
+    }
+    let headers = header_names(&table, named);
     table.finish();
     KeyParts { query, headers, cookies }
 }
+
+// Fields that reach origins and no key (shared/spec/CLOUDFRONT.md §6).
+const EACH_VIEWERS_OWN: [&str; 5] = [
+    "cloudfront-viewer-address",
+    "cloudfront-viewer-asn",
+    "cloudfront-viewer-ja3-fingerprint",
+    "cloudfront-viewer-ja4-fingerprint",
+    "cloudfront-viewer-tls",
+];
 
 pub(super) fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<HeaderName> {
     let mut all = Vec::new();

@@ -134,6 +134,41 @@ methods = ["GET"]
 }
 
 #[test]
+fn logs_and_keys_that_make_no_sense_are_named() {
+    let text = r#"
+[log]
+standard = { folders = "a" }
+realtime = { sampling = 0, fields = ["sc-statu", "cs-method", 7] }
+[cache_policy.p]
+key = { headers = ["CloudFront-Viewer-JA3-Fingerprint", "CloudFront-Viewer-Country"] }
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+[[distribution.behavior]]
+path = "*"
+origin = "o"
+cache_policy = "p"
+"#;
+    let found = problems(text);
+    for (line, words) in [
+        ("broken.toml:3:", "log.standard.folder is missing"),
+        ("broken.toml:3:", "did you mean \"folder\"?"),
+        ("broken.toml:4:", "log.realtime.file is missing"),
+        ("broken.toml:4:", "log.realtime.sampling lies outside 1 to 100"),
+        ("broken.toml:4:", "did you mean \"sc-status\"?"),
+        ("broken.toml:4:", "an item of it"),
+        ("broken.toml:6:", "JA3-Fingerprint is nearly each viewer's own"),
+    ] {
+        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
+    }
+    // And that nothing is listened for.
+    assert_eq!(found.len(), 8, "{}", found.join("\n"));
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let openssl = |args: &[&str]| {
