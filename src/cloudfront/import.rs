@@ -61,8 +61,7 @@ pub fn import(documents: Vec<Value>) -> Result<Imported, String> {
             job.report.push(format!("{place} = {value}: not carried over"));
         }
     }
-    let plain = |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let report = job.report.into_iter().map(plain).collect();
+    let report = job.report.iter().map(|line| one_line(line)).collect();
     Ok(Imported { toml: job.out, files: job.files.into_iter().collect(), report })
 }
 
@@ -123,7 +122,7 @@ impl<'d> Job<'d> {
 
     fn note(&mut self, what: impl Into<String>) {
         // One line, whatever the document says: nothing in it may become a setting.
-        let what: String = what.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let what = one_line(&what.into());
         let _ = writeln!(self.out, "# {what}");
         self.report.push(what);
     }
@@ -131,7 +130,7 @@ impl<'d> Job<'d> {
     fn distribution(&mut self, config: &Node<'d>, id: &str, domain: Option<&str>) {
         let mut hosts = config.texts("Aliases");
         hosts.extend(domain);
-        let comment = config.text("Comment").unwrap_or("").replace(['\n', '\r'], " ");
+        let comment = one_line(config.text("Comment").unwrap_or(""));
         let _ = writeln!(
             self.out,
             "# Imported from CloudFront. {comment}\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
@@ -736,6 +735,11 @@ fn chosen(policy: &Node<'_>) -> Vec<String> {
         });
     }
     all
+}
+
+// As a comment may be.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 // As a key of a table and a name of a file.

@@ -36,7 +36,7 @@ impl Sweeper {
                 let _ = tokio::task::spawn_blocking(move || sweep(&edge)).await;
                 tokio::time::sleep(began.elapsed() * REST).await;
             }
-            self.is_running.store(false, Ordering::Release);
+            self.is_running.swap(false, Ordering::AcqRel);
             // Wanted again in between, by somebody who saw us running.
             if !self.is_wanted.load(Ordering::Acquire) || self.is_running.swap(true, Ordering::AcqRel) {
                 return;

@@ -5,7 +5,7 @@
 //! waits.
 
 pub mod accept;
-mod fingerprint;
+pub mod fingerprint;
 pub mod h1;
 mod h1_file;
 pub mod h1_head;

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
+use foreshore::body::Content;
 use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
 use foreshore::cloudfront::import;
@@ -15,6 +16,7 @@ use foreshore::distribution::limits::Limits;
 use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
 use foreshore::exchange::path;
 use foreshore::exchange::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
+use foreshore::listen::fingerprint;
 use foreshore::listen::h1_head::{self, FIELDS_MAX, NoHead};
 use foreshore::listen::hpack::decode::{Decoder as Hpack, FieldList};
 use foreshore::origin::answer_head;
@@ -25,6 +27,8 @@ use foreshore::signature::memory::Memory;
 use foreshore::signature::policy;
 use foreshore::signature::sigv4::Claim;
 use foreshore::signature::url::{Signers, judge};
+use foreshore::store::disk::list;
+use foreshore::store::disk::record::{self, Header};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
@@ -334,5 +338,29 @@ pub fn aws(data: &[u8]) {
         && let Ok(imported) = import::import(vec![json])
     {
         assert!(imported.toml.parse::<toml::Table>().is_ok(), "{}", imported.toml);
+    }
+}
+
+/// What lies on the disk, and what a TLS client says first: whatever is read of it would be written so again.
+pub fn records(data: &[u8]) {
+    if let Some(header) = Header::decode(data) {
+        assert_eq!(Header::decode(&header.encode()), Some(header));
+        let (segment, at) = ((header.version.0 >> 32) as u32, (header.version.0 & u64::from(u32::MAX)) * record::UNIT);
+        if let Some(listed) = list::open(data, None, segment, at) {
+            assert!(listed.briefs().count() <= data.len());
+        }
+        assert!(header.octets() >= header.body && header.octets().is_multiple_of(record::UNIT));
+    }
+    if let Some(stored) = record::decode_meta(data, Content::complete(b"")) {
+        let again = record::encode_meta(&stored);
+        let read = record::decode_meta(&again, Content::complete(b"")).expect("our own");
+        assert_eq!(record::encode_meta(&read), again);
+    }
+    if let Some(lines) = record::decode_footer(data) {
+        assert_eq!(record::encode_footer(&lines), data);
+    }
+    let _ = (record::footer_len(data), record::decode_table(data, data.len() as u64 / 4));
+    if let Some(seen) = fingerprint::of_records(data) {
+        assert!(seen.ja3.len() == 32 && seen.ja4.len() == 36 && seen.ja4.starts_with('t'), "{seen:?}");
     }
 }

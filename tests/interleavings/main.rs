@@ -33,6 +33,7 @@ fn main() {
         ("what was taken out of memory is gone", in_memory::what_was_taken_out_is_gone, 1500),
         ("the disk shows nothing older than it has shown", on_disk::nothing_older_comes_back, 2000),
         ("the disk finds everything again", on_disk::everything_is_found_again, 2000),
+        ("whatever was said last of a response stays said", on_disk::whatever_was_said_last_stays, 2000),
     ] {
         let orders = orders * times;
         let began = std::time::Instant::now();

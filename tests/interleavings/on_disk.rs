@@ -220,3 +220,77 @@ pub fn everything_is_found_again() {
     again.load();
     holds(&again, "after a start");
 }
+
+// What the index says of its segments is what its entries add up to, and each of them lies in one that is there.
+fn the_index_adds_up(disk: &Disk) {
+    let mut found = BTreeMap::<u32, (u64, u32)>::new();
+    disk.each_known(|entry| {
+        let sum = found.entry(entry.segment).or_default();
+        *sum = (sum.0 + u64::from(entry.len) * 16, sum.1 + 1);
+    });
+    disk.each_segment(|id, segment| {
+        let (live, entries) = found.remove(&id).unwrap_or_default();
+        assert_eq!((segment.live, segment.entries), (live, entries), "segment {id}");
+    });
+    assert!(found.is_empty(), "entries without a segment: {found:?}");
+}
+
+/// Two threads say different things of the same keys, with hardly any room: nobody knows whose word is the last, but what is found in
+/// the end is found after another start too, nothing that was forgotten last is found by either, and the accounts are true.
+pub fn whatever_was_said_last_stays() {
+    let folder = Folder::default();
+    let size = if thread_rng().gen_bool(0.5) { 400_000 } else { 4 << 20 };
+    let disk = open(&folder, size);
+    disk.load();
+    let mut threads = keepers(&disk, 2, false);
+    let mut sayers = Vec::new();
+    for thread in 0..2u64 {
+        let disk = Arc::clone(&disk);
+        sayers.push(thread::spawn(move || {
+            let mut last = BTreeMap::new();
+            let mut mine = Vec::new();
+            for at in 0..4 {
+                let k = thread_rng().gen_range(0..2);
+                let n = 1 + at * 2 + thread;
+                match thread_rng().gen_range(0..3) {
+                    0 if !mine.is_empty() => {
+                        let (k, here): &(u64, Arc<_>) = &mine[thread_rng().gen_range(0..mine.len())];
+                        disk.forget(here);
+                        // If it was replaced, the newer one stays.
+                        last.remove(k);
+                    }
+                    1 => {
+                        let here = stored(&format!("k{k}"), n, thread_rng().gen_range(100..60_000));
+                        disk.offer(&here);
+                        disk.forget(&here);
+                        last.insert(k, None);
+                    }
+                    _ => {
+                        let here = stored(&format!("k{k}"), n, thread_rng().gen_range(100..60_000));
+                        disk.offer(&here);
+                        mine.push((k, here));
+                        last.insert(k, Some(n));
+                    }
+                }
+            }
+            last
+        }));
+    }
+    let said: Vec<BTreeMap<u64, Option<u64>>> = sayers.into_iter().map(|sayer| sayer.join().unwrap()).collect();
+    threads.drain(..).for_each(|thread| thread.join().unwrap());
+    disk.work_off();
+    the_index_adds_up(&disk);
+    disk.finish().unwrap();
+    let found: Vec<Option<u64>> = (0..2).map(|k| version(&disk, k)).collect();
+    for (k, found) in found.iter().enumerate() {
+        let words: Vec<Option<u64>> = said.iter().filter_map(|said| said.get(&(k as u64)).copied()).collect();
+        assert!(found.is_none() || words.len() < 2 || words.contains(found), "key {k}: {found:?} was nobody's last word: {words:?}");
+    }
+    assert!(disk.stats().bytes <= size);
+    drop(disk);
+    let again = open(&folder, size);
+    again.load();
+    the_index_adds_up(&again);
+    let after: Vec<Option<u64>> = (0..2).map(|k| version(&again, k)).collect();
+    assert_eq!(after, found);
+}

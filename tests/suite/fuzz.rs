@@ -97,3 +97,8 @@ fn values_of_fields_are_read_or_refused() {
 fn whatever_awss_tools_may_send_is_read_or_refused() {
     run("aws", 20_000, bodies::aws);
 }
+
+#[test]
+fn whatever_lies_on_the_disk_is_read_or_refused() {
+    run("records", 20_000, bodies::records);
+}

@@ -37,6 +37,8 @@ pub struct Segment {
     pub is_single: bool,
     /// Nothing is added to it any more.
     pub is_sealed: bool,
+    /// Its file is being removed.
+    pub is_leaving: bool,
 }
 
 impl Segment {
@@ -118,6 +120,11 @@ impl Index {
         self.parts.iter().map(HashTable::len).sum()
     }
 
+    /// Every entry, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.parts.iter().flat_map(HashTable::iter)
+    }
+
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -141,6 +148,29 @@ impl Index {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.len += octets;
             self.used += octets;
+        }
+    }
+
+    /// A segment is about to be removed: what is read of it no longer tells anything. False if it is not known.
+    pub fn leave(&mut self, id: u32) -> bool {
+        self.segments.get_mut(&id).map(|segment| segment.is_leaving = true).is_some()
+    }
+
+    /// Says whether a segment is there, and is to stay.
+    pub fn stays(&self, id: u32) -> bool {
+        self.segments.get(&id).is_some_and(|segment| !segment.is_leaving)
+    }
+
+    /// Says whether an entry is known as it was, in a segment that stays.
+    pub fn is_there(&mut self, old: &Entry) -> bool {
+        self.stays(old.segment) && self.get(old.identity).is_some_and(|now| (now.segment, now.at) == (old.segment, old.at))
+    }
+
+    /// Forgets all entries of a segment that was closed, unless there are no more of them than will have moved in a moment.
+    pub fn forget_segment(&mut self, id: u32, moving: usize) {
+        debug_assert!(!self.segments.contains_key(&id));
+        if self.entries().filter(|entry| entry.segment == id).count() > moving {
+            self.parts.iter_mut().for_each(|part| part.retain(|entry| entry.segment != id));
         }
     }
 
@@ -186,18 +216,13 @@ impl Index {
         emptied
     }
 
-    /// Forgets what is known of an identity, and what is still to be found of it. Gives the segment that has nothing left, if one
-    /// has.
-    pub fn forget(&mut self, identity: Identity) -> Option<u32> {
-        self.forget_unless(identity, None)
-    }
-
-    /// The same, but for the record of one version.
-    pub fn forget_unless(&mut self, identity: Identity, spared: Option<Version>) -> Option<u32> {
+    /// Forgets what is known of an identity up to a version, and what is still to be found of it. Gives the segment that has nothing
+    /// left, if one has.
+    pub fn forget_upto(&mut self, identity: Identity, newest: Version) -> Option<u32> {
         if let Some(gone) = &mut self.gone {
             gone.note(identity, gone.newest);
         }
-        let is_it = |entry: &Entry| entry.identity == identity && Some(entry.version) != spared;
+        let is_it = |entry: &Entry| entry.identity == identity && entry.version <= newest;
         let (old, _) = self.part(identity.key).find_entry(identity.key, is_it).ok()?.remove();
         if let Some(gone) = &mut self.gone {
             gone.note(identity, old.version);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::index::{Entry, Segment};
 use super::list::Brief;
+use super::queue::By;
 use super::record::{Header, Identity, PIECE, UNIT};
 use super::{Disk, Job};
 use crate::exchange::stored::Stored;
@@ -19,6 +20,8 @@ const TICK: Duration = Duration::from_millis(100);
 const BREATH: u64 = 500;
 /// A look for what is dead is followed by so many times its length without one.
 const SWEEP_REST: u32 = 10;
+/// How often a segment that is empty waits for what else waits.
+const CLOSE_TRIES: u8 = 8;
 
 /// Says whether a response may never be served again.
 pub type IsDead = Box<dyn Fn(&Brief<'_>) -> bool + Send>;
@@ -91,15 +94,19 @@ impl Disk {
                     self.try_put(&stored, identity);
                     self.queue.lock().octets -= octets;
                 }
-                Job::Gone(identity) => self.try_bury(identity),
-                Job::Close(id) => {
+                Job::Gone(identity) => self.try_bury(identity, By::Job),
+                // What made it empty may be among what waits, or be put off once more: then it stays for now.
+                Job::Close(id, tries) if tries < CLOSE_TRIES && !self.queue.lock().is_quiet() => {
+                    self.queue.lock().push(Job::Close(id, tries + 1));
+                    return true;
+                }
+                Job::Close(id, _) => {
                     let is_empty = self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
                     if is_empty {
                         self.doom(id);
                     }
                 }
             }
-            self.queue.lock().in_hand = None;
         }
         did
     }
@@ -122,49 +129,49 @@ impl Disk {
         }
     }
 
-    fn try_bury(&self, identity: Identity) {
+    fn try_bury(&self, identity: Identity, by: By) {
         if self.is_resting() {
             return self.owe(identity);
         }
-        let done = self.bury(identity);
+        let done = self.bury(identity, by);
         if done.is_err() {
             self.owe(identity);
         }
         self.note_trouble(done);
     }
 
-    fn owe(&self, identity: Identity) {
+    pub(super) fn owe(&self, identity: Identity) {
         let mut queue = self.queue.lock();
-        if queue.owed.len() < super::OWED_MAX {
-            queue.owed.insert(identity);
+        // What was said of it since is newer.
+        if !queue.last.contains_key(&identity) {
+            queue.owe(identity, super::OWED_MAX);
         }
     }
 
     // Tombstones that could not be written before.
     fn pay_debts(&self) {
         while !self.is_resting() {
-            let first = {
-                let mut queue = self.queue.lock();
-                let first = queue.owed.iter().next().copied();
-                first.filter(|identity| queue.owed.remove(identity))
-            };
-            let Some(identity) = first else { return };
+            let Some(identity) = self.queue.lock().debt() else { return };
             // What was written since is newer than what is owed.
             if self.index.lock().get(identity).is_none() {
-                self.try_bury(identity);
+                self.try_bury(identity, By::Job);
             }
         }
     }
 
     /// The same for the last time, however the disk has been of late. False if some are left.
     pub(super) fn pay_last_debts(&self) -> bool {
-        let owed = std::mem::take(&mut self.queue.lock().owed);
-        let is_gone = |identity: &Identity| self.index.lock().get(*identity).is_none();
-        owed.into_iter().filter(is_gone).all(|identity| self.bury(identity).is_ok())
+        while let Some(identity) = { self.queue.lock().debt() } {
+            if self.index.lock().get(identity).is_none() && self.bury(identity, By::Job).is_err() {
+                self.owe(identity);
+                return false;
+            }
+        }
+        true
     }
 
     // A disk that fails is left alone for a while, and said so once.
-    fn note_trouble(&self, done: io::Result<()>) {
+    pub(super) fn note_trouble(&self, done: io::Result<()>) {
         let mut resting = self.resting.lock();
         match done {
             Ok(()) => {
@@ -290,7 +297,7 @@ impl Disk {
         let forgotten = self.index.lock().forget_for_good(entry);
         let Some((emptied, is_last)) = forgotten else { return };
         if !is_last {
-            self.try_bury(entry.identity);
+            self.try_bury(entry.identity, By::Keeper);
         }
         emptied.into_iter().for_each(|id| self.doom(id));
     }

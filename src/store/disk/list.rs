@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::record::{Cursor, HEADER, Header, Identity, TAG, UNIT, Version, put_bytes};
 use super::seal::{self, Seal};
+use super::work::version;
 use crate::exchange::key::LogNumber;
 use crate::exchange::stored::Stored;
 use crate::semantics::time::Timestamp;
@@ -73,6 +74,9 @@ pub fn brief_octets(stored: &Stored) -> u64 {
 impl List {
     /// Adds a response.
     pub fn add(&mut self, brief: &Brief<'_>) {
+        if self.is_spoiled {
+            return;
+        }
         if self.chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
             self.chunks.push(Vec::new());
         }
@@ -105,7 +109,7 @@ impl List {
         }
         let mut out = Vec::with_capacity(self.octets() as usize);
         for chunk in &self.chunks {
-            let version = Version((u64::from(id) << 32) | ((at + out.len() as u64) / UNIT));
+            let version = version(id, at + out.len() as u64);
             let Some(record) = encode_chunk(chunk, seal, version) else { return Vec::new() };
             out.extend_from_slice(&record);
         }
@@ -133,11 +137,13 @@ fn encode_chunk(chunk: &[u8], seal: Option<&Seal>, version: Version) -> Option<V
 /// A list that was read and found to be as it was written.
 pub struct Listed(Vec<Vec<u8>>);
 
-/// Reads a list; `None` unless all of it is as it was written.
-pub fn open(mut octets: &[u8], seal: Option<&Seal>) -> Option<Listed> {
+/// Reads a list that begins in the segment `id` at the octet `at`; `None` unless all of it is as it was written there.
+pub fn open(mut octets: &[u8], seal: Option<&Seal>, id: u32, at: u64) -> Option<Listed> {
     let mut chunks = Vec::new();
+    let end = at + octets.len() as u64;
     while !octets.is_empty() {
-        let header = Header::decode(octets).filter(|header| header.is_list)?;
+        let place = version(id, end - octets.len() as u64);
+        let header = Header::decode(octets).filter(|header| header.is_list && header.version == place)?;
         let (record, rest) = octets.split_at_checked(header.octets() as usize)?;
         let meta = record.get(HEADER..HEADER + header.meta as usize)?;
         chunks.push(seal::open_part(&header, seal, seal::META, header.meta_crc, meta.to_vec())?);
@@ -181,7 +187,8 @@ mod tests {
             }
             let mut octets = list.encode(seal.as_ref(), 9, 160);
             prop_assert!(octets.len() as u64 <= list.octets());
-            let read = open(&octets, seal.as_ref()).unwrap();
+            let read = open(&octets, seal.as_ref(), 9, 160).unwrap();
+            prop_assert!(octets.is_empty() || open(&octets, seal.as_ref(), 9, 176).is_none());
             prop_assert_eq!(read.briefs().count() as u32, count);
             for (n, brief) in read.briefs().enumerate() {
                 let (key, tags) = &all[n % all.len()];
@@ -192,13 +199,13 @@ mod tests {
                 let bit = bit % len;
                 octets[bit / 8] ^= 1 << (bit % 8);
                 // A bit of what fills up to the next unit says nothing.
-                prop_assert!(open(&octets, seal.as_ref()).is_none_or(|read| read.briefs().count() as u32 == count));
+                prop_assert!(open(&octets, seal.as_ref(), 9, 160).is_none_or(|read| read.briefs().count() as u32 == count));
             }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = open(&bytes, None);
+            let _ = open(&bytes, None, 1, 0);
             let _ = Listed(vec![bytes]).briefs().count();
         }
     }

@@ -149,7 +149,7 @@ impl Disk {
             }
             let lines = match self.lines(id).or_else(|_| self.lines(id)) {
                 Ok(lines) => lines,
-                Err(_) if !self.index.lock().segments.contains_key(&id) => continue,
+                Err(_) if !self.index.lock().stays(id) => continue,
                 Err(error) => {
                     tracing::warn!(segment = id, %error, "a segment could not be read: it and all older ones are dropped");
                     unreadable = Some(id);

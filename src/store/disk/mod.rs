@@ -131,7 +131,8 @@ impl Disk {
         let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
         let next = found.segments.last().map_or(1, |(id, _)| id + 1);
         // The first record that is written from now on has this version; all that is found has less.
-        let mut index = Index::loading(Version(work::version(next, 0).0 - 1));
+        let newest = Version(work::version(next, 0).0 - 1);
+        let mut index = Index::loading(newest);
         for (id, len) in &found.segments {
             index.open(*id, Segment { len: *len, is_sealed: true, ..Segment::default() });
         }
@@ -141,7 +142,7 @@ impl Disk {
             seal: found.seal.map(Arc::new),
             index: Mutex::new(index),
             open: Mutex::default(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::behind(newest)),
             news: Condvar::new(),
             work: Mutex::new(Work::new(next, segment_size(settings.size))),
             doomed: Mutex::default(),
@@ -199,15 +200,11 @@ impl Disk {
         if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
             stored.live.on_disk.store(ON_ITS_WAY, Ordering::Relaxed);
             queue.octets += octets;
-            queue.push(Job::Put(Arc::clone(stored), identity, octets));
+            let old = queue.push(Job::Put(Arc::clone(stored), identity, octets));
             self.news.notify_one();
             drop(queue);
-            // What lay there before is old now, written or not. After the queue knows: nothing older can be written in between.
-            let emptied = {
-                let mut index = self.index.lock();
-                let own = Version(stored.live.on_disk.load(Ordering::Relaxed));
-                index.forget_unless(identity, Some(own))
-            };
+            // What lay there before is old now, written or not. After the queue knows: nothing older can be entered in between.
+            let emptied = self.index.lock().forget_upto(identity, old);
             return self.close_later(emptied);
         }
         // An older one that is found at the next start, or waits to be written, must not take its place.
@@ -230,11 +227,11 @@ impl Disk {
         let identity = self.identity(stored);
         let (known, version, is_loaded) = {
             let mut index = self.index.lock();
-            // Noted before the index knows of it: what is known under another version is not this one.
+            // Noted before the index knows of it: what is known under another version is not this one, unless this one waits.
             (index.get(identity), stored.live.on_disk.load(Ordering::Relaxed), index.is_loaded())
         };
         let is_there = match known {
-            Some(entry) => entry.version.0 == version,
+            Some(entry) => entry.version.0 == version || version == ON_ITS_WAY,
             None => version != 0 || !is_loaded,
         };
         if is_there {
@@ -245,25 +242,26 @@ impl Disk {
     // Nothing of an identity counts from now on. The queue hears of it first: what is being written or moved just now is looked
     // for there before it counts.
     fn take_out(&self, identity: Identity) {
-        self.say_gone(identity);
-        let emptied = self.index.lock().forget(identity);
+        let old = self.say_gone(identity);
+        let emptied = self.index.lock().forget_upto(identity, old);
         self.close_later(emptied);
     }
 
-    fn say_gone(&self, identity: Identity) {
+    // Gives the version up to which everything of the identity is gone.
+    fn say_gone(&self, identity: Identity) -> Version {
         let mut queue = self.queue.lock();
         if queue.jobs.len() < JOBS_MAX {
-            queue.push(Job::Gone(identity));
             self.news.notify_one();
-        } else if queue.owed.len() < OWED_MAX {
-            queue.owed.insert(identity);
+            queue.push(Job::Gone(identity))
+        } else {
+            queue.owe(identity, OWED_MAX)
         }
     }
 
     // Removing a file may take long; whoever serves viewers leaves it to others.
     fn close_later(&self, emptied: Option<u32>) {
         if let Some(id) = emptied {
-            self.queue.lock().push(Job::Close(id));
+            self.queue.lock().push(Job::Close(id, 0));
             self.news.notify_one();
         }
     }
@@ -279,10 +277,13 @@ impl Disk {
         }
     }
 
-    // Removes a segment of which nothing counts any more. Whoever reads from it goes on reading.
-    fn close(&self, id: u32) {
+    // Removes a segment of which nothing counts any more, but for `moving` that are about to be put somewhere else. Whoever reads from
+    // it goes on reading.
+    fn close(&self, id: u32, moving: usize) {
         // First, so that nobody takes a file that is gone for one that is damaged.
-        let Some(segment) = self.index.lock().close(id) else { return };
+        if !self.index.lock().leave(id) {
+            return;
+        }
         self.open.lock().remove(&id);
         self.filed.lock().retain(|((segment, _), _)| *segment != id);
         if let Err(error) = self.files.remove(&name_of(id))
@@ -290,10 +291,16 @@ impl Disk {
         {
             // It still takes its room, and would be found again.
             tracing::warn!(segment = id, %error, "a segment could not be removed");
-            self.index.lock().open(id, segment);
             self.doomed.lock().push(id);
             return;
         }
+        let mut index = self.index.lock();
+        let left = index.close(id);
+        // Some of it could not be read when it was emptied: nobody will ever find that again.
+        if left.is_some_and(|segment| segment.entries as usize > moving) {
+            index.forget_segment(id, moving);
+        }
+        drop(index);
         self.is_dirty.store(true, Ordering::Relaxed);
     }
 

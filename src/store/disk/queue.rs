@@ -4,8 +4,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::record::Identity;
+use super::ON_ITS_WAY;
+use super::record::{Identity, Version};
 use crate::exchange::stored::Stored;
 
 /// The queue.
@@ -17,34 +19,66 @@ pub struct Queue {
     /// The last job that speaks of an identity: those before it need not be done.
     pub last: HashMap<Identity, u64>,
     count: u64,
-    /// What the job under way speaks of.
-    pub in_hand: Option<Identity>,
+    /// What the job under way speaks of, until the index knows.
+    in_hand: Option<Identity>,
+    /// The version of what a job has written last: whatever is known of an identity up to it is older than what is pushed now.
+    landed: Version,
     /// Tombstones that could not be written, or found no place in the queue. They are owed, however long it takes.
-    pub owed: HashSet<Identity>,
+    owed: HashSet<Identity>,
 }
 
 impl Queue {
-    /// Adds a job at the end.
-    pub fn push(&mut self, job: Job) {
+    /// An empty queue behind records of versions up to `newest`.
+    pub fn behind(newest: Version) -> Self {
+        Self { landed: newest, ..Self::default() }
+    }
+
+    /// Adds a job at the end. Gives the version up to which everything of its identity is old from now on.
+    pub fn push(&mut self, job: Job) -> Version {
         self.count += 1;
         if let Job::Put(_, identity, _) | Job::Gone(identity) = &job {
             self.last.insert(*identity, self.count);
+            self.owed.remove(identity);
         }
         self.jobs.push_back((self.count, job));
+        self.landed
+    }
+
+    /// Says of an identity that nothing of it is kept, where there is no place for a job: as long as there are fewer than `most`.
+    pub fn owe(&mut self, identity: Identity, most: usize) -> Version {
+        self.last.remove(&identity);
+        if self.owed.len() < most {
+            self.owed.insert(identity);
+        }
+        self.landed
+    }
+
+    /// A tombstone that is owed; it is no longer.
+    pub fn debt(&mut self) -> Option<Identity> {
+        let first = self.owed.iter().next().copied()?;
+        self.owed.remove(&first);
+        Some(first)
+    }
+
+    /// Says whether nothing waits to be said of any identity.
+    pub fn is_quiet(&self) -> bool {
+        self.last.is_empty() && self.owed.is_empty()
     }
 
     /// The next job that is still worth doing.
     pub fn pop(&mut self) -> Option<Job> {
+        self.in_hand = None;
         while let Some((number, job)) = self.jobs.pop_front() {
-            if let Job::Put(_, identity, octets) = &job
+            if let Job::Put(stored, identity, octets) = &job
                 && self.last.get(identity) != Some(&number)
             {
                 self.octets -= octets;
+                let _ = stored.live.on_disk.compare_exchange(ON_ITS_WAY, 0, Ordering::Relaxed, Ordering::Relaxed);
                 continue;
             }
             self.in_hand = match &job {
                 Job::Put(_, identity, _) | Job::Gone(identity) => Some(*identity),
-                Job::Close(_) => None,
+                Job::Close(..) => None,
             };
             if let Some(identity) = &self.in_hand
                 && self.last.get(identity) == Some(&number)
@@ -57,16 +91,14 @@ impl Queue {
     }
 
     /// Something of an identity was written, and the index is about to hear of it. Says whether something newer is still to come.
-    pub fn lands(&mut self, identity: Identity, by: By) -> bool {
-        let is_newer_in_hand = match by {
-            By::Move => self.in_hand == Some(identity),
+    pub fn lands(&mut self, identity: Identity, version: Version, by: By) -> bool {
+        let is_newer_in_hand = by != By::Job && self.in_hand == Some(identity);
+        if by == By::Job {
             // From here on the index knows what the job says.
-            By::Job => {
-                self.in_hand = None;
-                false
-            }
-        };
-        is_newer_in_hand || self.last.contains_key(&identity)
+            self.in_hand = None;
+            self.landed = version;
+        }
+        is_newer_in_hand || self.last.contains_key(&identity) || self.owed.contains(&identity)
     }
 }
 
@@ -77,6 +109,8 @@ pub enum By {
     Job,
     /// It lay somewhere else.
     Move,
+    /// What it stood for was found dead or damaged.
+    Keeper,
 }
 
 /// Something to be written.
@@ -85,6 +119,6 @@ pub enum Job {
     Put(Arc<Stored>, Identity, u64),
     /// Nothing of an identity is kept any more.
     Gone(Identity),
-    /// Nothing of this segment counts any more.
-    Close(u32),
+    /// Nothing of this segment counts any more. It was put off so many times.
+    Close(u32, u8),
 }

@@ -54,13 +54,9 @@ impl Disk {
 
     // Damaged, or not to be read: dropped, counted, and fetched again by whoever asks next.
     pub(super) fn is_bad(&self, entry: &Entry, error: &io::Error) {
-        {
-            let mut index = self.index.lock();
-            let is_here = |now: Entry| (now.segment, now.at) == (entry.segment, entry.at);
-            // It was replaced meanwhile, or is being put somewhere else.
-            if !index.segments.contains_key(&entry.segment) || !index.get(entry.identity).is_some_and(is_here) {
-                return;
-            }
+        // It was replaced meanwhile, or is being put somewhere else.
+        if !self.index.lock().is_there(entry) {
+            return;
         }
         let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
         let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
@@ -146,6 +142,9 @@ impl Disk {
         let lines = self.lines(id).unwrap_or_default();
         let Some(listed) = self.listed(id, &lines) else {
             for line in &lines {
+                if self.ending.load(Ordering::Relaxed) {
+                    return;
+                }
                 let Some(entry) = self.index.lock().at(id, line) else { continue };
                 if let Ok(Some((header, stored))) = self.see(&entry) {
                     let brief = Brief::of(line.at, header.body, &stored);
@@ -173,7 +172,7 @@ impl Disk {
         let end = segment.checked_sub(record::footer_octets(lines.len()))?;
         let mut octets = vec![0; usize::try_from(end.checked_sub(start).filter(|len| *len > 0)?).ok()?];
         self.file(id).ok()?.read_at(&mut octets, start).ok()?;
-        list::open(&octets, self.seal.as_deref())
+        list::open(&octets, self.seal.as_deref(), id, start)
     }
 
     /// What a record says, but for its body.

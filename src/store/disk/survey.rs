@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Disk;
-use super::index::Entry;
+use super::index::{Entry, Segment};
 use super::list::Brief;
+use super::queue::By;
 use super::record::UNIT;
 use crate::cache::invalidations::{Matcher, canonical};
 use crate::exchange::key::{readable, url_of};
@@ -83,6 +84,16 @@ impl Disk {
         Ok(found)
     }
 
+    /// Shows every entry of the index, in no order.
+    pub fn each_known(&self, mut see: impl FnMut(&Entry)) {
+        self.index.lock().entries().for_each(&mut see);
+    }
+
+    /// Shows the account of every segment.
+    pub fn each_segment(&self, mut see: impl FnMut(u32, &Segment)) {
+        self.index.lock().segments.iter().for_each(|(id, segment)| see(*id, segment));
+    }
+
     /// Reads everything through. What is damaged is forgotten.
     pub fn verify(&self) -> Verified {
         let mut verified = Verified::default();
@@ -110,7 +121,7 @@ impl Disk {
         let mut gone: Vec<Entry> = Vec::new();
         self.visit(judge, |entry, _| gone.push(*entry));
         for entry in &gone {
-            self.bury(entry.identity).map_err(|error| error.to_string())?;
+            self.bury(entry.identity, By::Job).map_err(|error| error.to_string())?;
         }
         self.finish().map_err(|error| error.to_string())?;
         Ok(gone.len() as u64)

@@ -1,5 +1,6 @@
 //! Writing: records to the segment at the end, room by the one at the front. Under one lock, on threads that may block.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,6 +66,7 @@ impl Disk {
         if meta.len() > record::META_MAX / 2 {
             // Such a head is nobody's, and what is read back has a limit.
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
+            self.owe(identity);
             return Ok(());
         }
         aws_lc_rs::rand::fill(&mut header.nonce).map_err(|_| io::Error::other("no randomness"))?;
@@ -86,19 +88,28 @@ impl Disk {
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
         self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
         if is_single {
-            self.seal_active(&mut work)?;
+            // It is written and known; that its segment could not be ended is no reason to say otherwise.
+            let sealed = self.seal_active(&mut work);
+            drop(work);
+            if sealed.is_err() {
+                self.note_trouble(sealed);
+            }
         }
         Ok(())
     }
 
     /// Writes down that nothing of an identity is kept.
-    pub(super) fn bury(&self, identity: Identity) -> io::Result<()> {
+    pub(super) fn bury(&self, identity: Identity, by: By) -> io::Result<()> {
         let mut work = self.work.lock();
+        // Fetched anew since it was found dead.
+        if by == By::Keeper && self.index.lock().get(identity).is_some() {
+            return Ok(());
+        }
         let id = self.place_for(&mut work, HEADER as u64, 0, false)?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let header = Header::tombstone(identity, version(id, active.at));
         let wrote = active.file.write_at(&header.encode(), active.at);
-        self.wrote(&mut work, &header, (None, By::Job), wrote)
+        self.wrote(&mut work, &header, (None, by), wrote)
     }
 
     // Opens a segment with room for a record, and sees to it that the limit holds with it and its brief.
@@ -158,10 +169,17 @@ impl Disk {
             index.grew(id, header.octets());
             let is_forgotten = by == By::Move && index.get(line.identity).is_none_or(|now| now.version != line.version);
             // Whoever says something newer tells the queue first, and then the index.
-            let is_superseded = self.queue.lock().lands(line.identity, by);
+            let mut queue = self.queue.lock();
+            let is_superseded = queue.lands(line.identity, line.version, by);
             match line.is_tombstone {
-                false if is_forgotten => None,
-                false if is_superseded => index.forget(line.identity),
+                false if is_forgotten => {
+                    // It lies here too now, and may have no tombstone.
+                    if !is_superseded && index.get(line.identity).is_none() {
+                        queue.owe(line.identity, super::OWED_MAX);
+                    }
+                    None
+                }
+                false if is_superseded => index.forget_upto(line.identity, line.version),
                 _ => index.put(id, &line),
             }
         };
@@ -228,8 +246,10 @@ impl Disk {
         let mut footer = active.list.encode(self.seal.as_deref(), active.id, active.at);
         footer.extend_from_slice(&record::encode_footer(&active.lines));
         let wrote = active.file.write_at(&footer, active.at);
+        // Of what could not be written whole nothing stays, or all of it is counted.
+        let is_longer = wrote.is_ok() || active.file.truncate(active.at).is_err();
         let mut index = self.index.lock();
-        if wrote.is_ok() {
+        if is_longer {
             index.grew(active.id, footer.len() as u64);
         }
         let is_empty = index.segments.get_mut(&active.id).is_some_and(|segment| {
@@ -247,6 +267,12 @@ impl Disk {
     fn fits(&self, work: &Work, octets: u64) -> bool {
         let footer = work.active.as_ref().map_or(0, |active| record::footer_octets(active.lines.len()) + active.list.octets());
         self.index.lock().used + footer + octets <= self.settings.size
+    }
+
+    // The same for a record that lay somewhere else: a brief says no more than a meta does.
+    fn fits_moved(&self, work: &Work, octets: &[u8]) -> bool {
+        let brief = Header::decode(octets).map_or(0, |header| u64::from(header.meta));
+        self.fits(work, octets.len() as u64 + brief + FOOTER)
     }
 
     // Removes segments from the front until so many octets have room.
@@ -301,7 +327,8 @@ impl Disk {
             return Ok(());
         }
         let mut kept = Vec::new();
-        let mut budget = MOVED.min(work.size / 4);
+        // After many turns without enough room even what is used leaves.
+        let mut budget = if may_stay { MOVED.min(work.size / 4) } else { 0 };
         for entry in live.iter().filter(|entry| is_used(entry) && !is_single) {
             let len = u64::from(entry.len) * UNIT;
             if len <= budget
@@ -312,19 +339,19 @@ impl Disk {
             }
         }
         // What moves on stays known, or nobody could tell whether it was forgotten meanwhile.
-        for entry in live.iter().filter(|entry| !kept.iter().any(|(stays, _)| stays == *entry)) {
+        let staying: HashSet<u32> = kept.iter().map(|(entry, _)| entry.at).collect();
+        for entry in live.iter().filter(|entry| !staying.contains(&entry.at)) {
             self.index.lock().forget_entry(entry);
         }
         self.tally.evictions.fetch_add((live.len() - kept.len()) as u64, Ordering::Relaxed);
-        self.close(id);
+        self.close(id, kept.len());
         let mut done = Ok(());
         for (entry, octets) in kept {
-            if done.is_ok() {
+            if done.is_ok() && self.fits_moved(work, &octets) {
                 done = self.append_raw(work, &entry, &octets);
             }
-            if done.is_err() {
-                self.index.lock().forget_entry(&entry);
-            }
+            // Wherever it is known now, it is not there.
+            self.index.lock().forget_entry(&entry);
         }
         done
     }
@@ -338,7 +365,10 @@ impl Disk {
 
     // Puts a record down again somewhere else, as it is.
     fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
-        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else { return Ok(()) };
+        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else {
+            self.is_bad(entry, &io::ErrorKind::InvalidData.into());
+            return Ok(());
+        };
         let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
@@ -359,7 +389,7 @@ impl Disk {
     pub(super) fn compact(&self, id: u32) -> io::Result<()> {
         let lines = match self.lines(id) {
             // It has left by itself.
-            Err(_) if !self.index.lock().segments.contains_key(&id) => return Ok(()),
+            Err(_) if !self.index.lock().stays(id) => return Ok(()),
             lines => lines?,
         };
         let mut work = self.work.lock();
@@ -369,13 +399,8 @@ impl Disk {
             let entry = self.index.lock().at(id, line);
             match entry {
                 Some(entry) => {
-                    // A brief says no more than a meta does.
-                    let fits = |octets: &[u8]| {
-                        let brief = Header::decode(octets).map_or(0, |header| u64::from(header.meta));
-                        self.fits(&work, octets.len() as u64 + brief + FOOTER)
-                    };
                     match self.raw(&entry) {
-                        Ok(octets) if fits(&octets) => self.append_raw(&mut work, &entry, &octets)?,
+                        Ok(octets) if self.fits_moved(&work, &octets) => self.append_raw(&mut work, &entry, &octets)?,
                         // No room, or not to be read now: it stays where it is.
                         _ => return Ok(()),
                     }
@@ -419,7 +444,7 @@ impl Disk {
 
     fn remove_doomed(&self, synced: &[u32]) {
         self.doomed.lock().retain(|id| !synced.contains(id));
-        synced.iter().for_each(|id| self.close(*id));
+        synced.iter().for_each(|id| self.close(*id, 0));
     }
 
     // Nothing of a segment counts any more, because of something that was written and may yet be lost: it is removed when
@@ -454,7 +479,10 @@ impl Disk {
         if !self.pay_last_debts() {
             // What should be gone would be found again. Then rather nothing is.
             tracing::warn!("the disk store could not write down what is gone; it begins empty next time");
-            self.files.remove(super::load::ID)?;
+            self.is_dirty.store(true, Ordering::Relaxed);
+            if let Err(error) = self.files.remove(super::load::ID) {
+                tracing::error!(%error, "nor could it be told to");
+            }
         }
         let sealed = self.seal_active(&mut self.work.lock());
         self.sync().and(sealed)
