@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A CDN edge: a caching reverse proxy that behaves like Amazon CloudFront, on your own machine.
 #[derive(Parser)]
-#[command(name = "foreshore", version, max_term_width = 100, arg_required_else_help = false)]
+#[command(name = "foreshore", version, max_term_width = 100, arg_required_else_help = false, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
 struct Cli {
     #[command(subcommand)]

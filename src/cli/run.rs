@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -33,6 +33,9 @@ use crate::origin::pool::Gates;
 use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
 use crate::store::log::Log;
+
+/// How long the cores have to write down what was under way when the edge leaves.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     start_logging(args.log_level);
@@ -110,14 +113,19 @@ fn start(args: &RunArgs) -> Result<(), String> {
         sweeper: Arc::default(),
         edge,
     });
-    let workers = start_workers(&control, &site, &mut bound, &drained)?;
+    let (abandon, abandoned) = watch::channel(false);
+    let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
     runtime.block_on(leave(&control, site.limits.drain));
+    // What is still under way is dropped, and so written down.
+    abandon.send_replace(true);
+    let until = Instant::now() + LAST_WORDS;
+    while workers.iter().any(|worker| !worker.is_finished()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     control.access_log.flush();
     disk.stop();
-    // Workers end by themselves once their connections have; the process does not wait for stragglers.
-    drop(workers);
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
 }
@@ -170,7 +178,7 @@ fn start_workers(
     control: &Arc<Control>,
     site: &Arc<Site>,
     bound: &mut [Bound],
-    drained: &watch::Receiver<bool>,
+    (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
     let places = Arc::new(Semaphore::new(site.limits.connections));
     let gates = Arc::new(Gates::default());
@@ -178,13 +186,14 @@ fn start_workers(
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound.iter_mut().filter_map(|one| one.take().map(|socket| (socket, one.speaks))).collect();
         let (control, places, gates, drained) = (Arc::clone(control), Arc::clone(&places), Arc::clone(&gates), drained.clone());
+        let mut abandoned = abandoned.clone();
         let head_bytes = site.limits.origin_head_bytes;
         let body = move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build() else { return };
-            runtime.block_on(async move {
-                let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
-                let core = Arc::new(Core { index, edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
-                let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
+            let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
+            let core = Arc::new(Core { index, edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
+            let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
+            runtime.block_on(async {
                 for (socket, speaks) in sockets {
                     let accepting = Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&places) };
                     tokio::spawn(async move {
@@ -195,10 +204,15 @@ fn start_workers(
                 }
                 let mut tick = tokio::time::interval(Duration::from_millis(200));
                 loop {
-                    tick.tick().await;
-                    worker.flush_log();
+                    tokio::select! {
+                        _ = tick.tick() => worker.flush_log(),
+                        _ = abandoned.wait_for(|abandoned| *abandoned) => break,
+                    }
                 }
             });
+            // Exchanges end here, and each writes its record.
+            runtime.shutdown_background();
+            worker.flush_log();
         };
         threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(body).map_err(|error| error.to_string())?);
     }
@@ -244,8 +258,6 @@ async fn leave(control: &Control, patience: Duration) {
         () = tokio::time::sleep(patience) => tracing::warn!(connections = open(), "some connections did not finish in time"),
         _ = impatient => {}
     }
-    // One more turn of the cores' clocks, for the last log lines.
-    tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
 // The lines to paste speak of the site that comes with the sources.

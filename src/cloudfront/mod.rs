@@ -6,4 +6,5 @@
 pub mod export;
 mod export_policies;
 pub mod import;
+mod import_policies;
 mod node;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
-use super::{Making, Text, compile_distribution, compile_keys, compile_log, compile_policy, compile_tls, credentials};
+use super::{Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials};
 use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
@@ -409,7 +409,7 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     }
     let edge_id = table.string("edge_id");
     let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
-    let ca = compile_distribution::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
+    let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
     let server_name = table.string("server_name").map(|found| found.value);
     let timeout = table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
     if edge_id.is_none() {

@@ -11,7 +11,7 @@ pub fn read(main: &mut Table<'_>, folder: &Path) -> (LogSettings, MoreLogs) {
     let Some(mut table) = main.table("log") else { return (LogSettings::Stdout, MoreLogs::default()) };
     let access = table.string("access");
     let standard = table.table("standard").and_then(|one| standard(one, folder));
-    let realtime = table.table("realtime").and_then(|one| realtime(one, folder));
+    let realtime = table.table("realtime").and_then(|one| realtime(one, folder, access.as_ref().map(|found| found.value.as_str())));
     table.finish();
     let access = match access.map(|found| found.value).as_deref() {
         None | Some("stdout") => LogSettings::Stdout,
@@ -31,10 +31,13 @@ fn standard(mut table: Table<'_>, folder: &Path) -> Option<StandardLog> {
     Some(StandardLog { folder: super::at(folder, path?.value), cookies: cookies.map_or(Cookies::Omitted, |found| found.value) })
 }
 
-fn realtime(mut table: Table<'_>, folder: &Path) -> Option<RealtimeLog> {
+fn realtime(mut table: Table<'_>, folder: &Path, access: Option<&str>) -> Option<RealtimeLog> {
     let path = table.string("file");
     if path.is_none() {
         table.missing("file", "file = \"realtime.log\"");
+    }
+    if let Some(found) = path.as_ref().filter(|found| found.value.is_empty() || Some(found.value.as_str()) == access) {
+        table.problem(&found.span, format!("log.realtime.file = {:?}: it must be a file of its own", found.value), None);
     }
     let sampling = table.number("sampling", 1, 100).map_or(100, |found| found.value as u8);
     let mut fields: Vec<RealtimeField> = Vec::new();

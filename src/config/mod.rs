@@ -3,9 +3,11 @@
 
 mod compile;
 pub use compile::PROMOTED;
+mod compile_behavior;
 mod compile_distribution;
 mod compile_keys;
 mod compile_log;
+mod compile_origin;
 mod compile_policy;
 mod compile_response;
 mod compile_tls;

@@ -70,6 +70,7 @@ pub struct TlsFacts {
     pub names: Arc<[String]>,
     pub server_name: Option<String>,
     pub version: &'static str,
+    /// As OpenSSL names it.
     pub cipher: &'static str,
     /// The session was taken up again.
     pub is_resumed: bool,

@@ -116,6 +116,12 @@ impl Hit<'_> {
         }
     }
 
+    /// The Content-Length that goes out, if one does.
+    pub fn announced(&self) -> Option<u64> {
+        let has_length = self.answer != Answer::NotModified && self.stored.status != 204;
+        has_length.then(|| self.span.map_or_else(|| self.length_without_body(), |span| span.len()))
+    }
+
     /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are the caller's.
     pub fn write_lines(&self, out: &mut Vec<u8>, now: Timestamp) {
         let mut digits = itoa::Buffer::new();
@@ -132,15 +138,10 @@ impl Hit<'_> {
             }
             Answer::Whole | Answer::NotModified | Answer::Parts(_) | Answer::Unsatisfiable(_) => {}
         }
-        match (&self.answer, self.span) {
-            (Answer::NotModified, _) => {}
-            (_, span) if self.stored.status != 204 => {
-                let len = span.map_or_else(|| self.length_without_body(), |span| span.len());
-                out.extend_from_slice(b"Content-Length: ");
-                out.extend_from_slice(digits.format(len).as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-            _ => {}
+        if let Some(len) = self.announced() {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(digits.format(len).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
         let age = self.stored.age(now) / 1000;
         out.extend_from_slice(b"Age: ");

@@ -182,7 +182,7 @@ impl Accepting {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "TLSv1.2",
         };
-        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
+        let cipher = session.negotiated_cipher_suite().map_or("", |suite| super::tls::openssl_name(suite.suite()));
         let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher, is_resumed, hello };
         Some((stream, facts))
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::h1_file;
 use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To};
-use super::recording::{self, Facts, record_hit, record_refused};
+use super::recording::{self, Facts, Finish, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
@@ -173,13 +173,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             let Some(len) = self.next_head(&mut waits).await else { return };
             let next = match self.on_head(len) {
                 Step::Answered(next) => next,
-                Step::Large(next, body, later) => {
-                    let sent = Box::pin(self.send_large(body)).await;
-                    self.after_large(next, *later, sent)
+                Step::Large(next, body, mut finish) => {
+                    Box::pin(self.send_large(body, &mut finish.sent)).await;
+                    self.after_large(next, *finish)
                 }
-                Step::Lying(next, stored, span, later) => {
-                    let sent = Box::pin(self.send_lying(&stored, span)).await;
-                    self.after_large(next, *later, sent)
+                Step::Lying(next, stored, span, mut finish) => {
+                    Box::pin(self.send_lying(&stored, span, &mut finish.sent)).await;
+                    self.after_large(next, *finish)
                 }
                 Step::Refused(status) => return Box::pin(self.refuse(status)).await,
                 Step::Full(request, framing, after) => Box::pin(self.exchange(*request, framing, after)).await,
@@ -276,10 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
             Some(hit) => {
-                let later = || {
-                    let (facts, response) = Facts::of_hit(self.worker, &running, (&head.request, &self.connection), &hit, now);
-                    Box::new(Later { facts, response, began: Instant::now() })
-                };
+                let later = || Box::new(Finish::of_hit(self.worker, &running, (&head.request, &self.connection), &hit, now));
                 let step = answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some(), later);
                 if matches!(step, Step::Answered(_)) {
                     record_hit(self.worker, &running, &head.request, &hit, now);
@@ -298,47 +295,40 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 
     // A large hit was sent, or broke off; only now its record is known.
-    fn after_large(&mut self, next: Next, mut later: Later, sent: Sent) -> Next {
-        let is_whole = sent.end == SendEnd::Whole;
-        self.cut |= !is_whole;
-        let micros = u64::try_from(later.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        later.facts.record(self.worker, &mut later.response, sent, 0, micros);
-        if is_whole { next } else { Next::Close }
+    fn after_large(&mut self, next: Next, finish: Finish) -> Next {
+        let is_cut = finish.sent.end.is_cut();
+        self.cut |= is_cut;
+        if is_cut { Next::Close } else { next }
     }
 
     // Has the kernel send a body from where it lies, behind its head.
-    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span) -> Sent {
+    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span, sent: &mut Sent) {
         let stall = self.limits.stall;
-        let mut bytes = 0;
-        let sent = match self.io.plain() {
+        let done = match self.io.plain() {
             Some(tcp) => match h1_file::send_head(tcp, &self.out, stall).await {
-                Ok(()) => h1_file::send_file(tcp, stored, span, stall, &mut bytes).await,
+                Ok(()) => h1_file::send_file(tcp, stored, span, stall, &mut sent.bytes).await,
                 Err(error) => Err(error),
             },
             None => Err(std::io::ErrorKind::Unsupported.into()),
         };
         self.out.clear();
-        Sent { bytes, end: if sent.is_ok() { SendEnd::Whole } else { SendEnd::Broken } }
+        if done.is_ok() {
+            sent.end = SendEnd::Whole;
+        }
     }
 
     // Sends a stored body behind its head.
-    async fn send_large(&mut self, mut body: Body) -> Sent {
-        let (mut whole, mut bytes) = (true, 0);
+    async fn send_large(&mut self, mut body: Body, sent: &mut Sent) {
         while let Some(piece) = body.piece().await {
             let Ok(piece) = piece else {
-                whole = false;
-                break;
+                sent.end = SendEnd::Failed;
+                return self.out.clear();
             };
-            let wrote = h1_write::write_parts(&mut self.io, [&self.out, &piece, b""], self.limits.stall).await;
-            self.out.clear();
-            if wrote.is_err() {
-                whole = false;
-                break;
+            if h1_write::send_behind(&mut self.io, &mut self.out, &piece, b"", self.limits.stall, &mut sent.bytes).await.is_err() {
+                return;
             }
-            bytes += piece.len() as u64;
         }
-        self.out.clear();
-        Sent { bytes, end: if whole { SendEnd::Whole } else { SendEnd::Broken } }
+        sent.end = SendEnd::Whole;
     }
 
     // The full sentence, the request's body beside it.
@@ -347,8 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         if h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
         }
-        let began = Instant::now();
-        let facts = Facts::of(&request, asked, self.worker);
+        let mut finish = Finish::new(Facts::of(&request, asked, self.worker), self.worker);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
         let to = To {
@@ -362,31 +351,30 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let core = Arc::clone(&self.worker.core);
         let mut request = request;
         let mut interims = Interims::listen(&mut request);
-        let received = Arc::new(AtomicU64::new(0));
-        let (sent, read, mut response) = if framing == Framing::None {
+        let read = if framing == Framing::None {
             let serving = std::pin::pin!(core.serve(request, Body::Empty));
-            let mut response = interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await;
-            let sent = h1_write::send(&mut self.io, &mut self.out, to, &mut response).await;
-            (sent, true, response)
+            finish.answered(interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await);
+            h1_write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
+            true
         } else {
             // Boxed: it is the larger by far, and every other request would carry its size about.
-            Box::pin(self.exchange_with_body(core, request, (framing, Arc::clone(&received)), to, expects, interims)).await
+            Box::pin(self.exchange_with_body(core, request, (framing, &mut finish), to, expects, interims)).await
         };
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        facts.record(self.worker, &mut response, sent, received.load(Ordering::Relaxed), micros);
-        self.cut |= sent.end == SendEnd::Broken;
-        Next::of(after, read, sent.end, draining)
+        let end = finish.sent.end;
+        drop(finish);
+        self.cut |= end.is_cut();
+        Next::of(after, read, end, draining)
     }
 
     async fn exchange_with_body(
         &mut self,
         core: Arc<crate::flow::Core>,
         request: ViewerRequest,
-        (framing, received): (Framing, Arc<AtomicU64>),
+        (framing, finish): (Framing, &mut Finish),
         to: To,
         expects: bool,
         mut interims: Interims,
-    ) -> (Sent, bool, ViewerResponse) {
+    ) -> bool {
         let (mut reading, mut writing) = tokio::io::split(&mut self.io);
         let (tx, rx) = mpsc::channel(2);
         let wanted = Arc::new(Notify::new());
@@ -394,14 +382,15 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             Framing::Length(len) => Some(len),
             Framing::Chunked | Framing::Close | Framing::None => None,
         };
-        let whole = Arc::new(AtomicBool::new(false));
+        let (whole, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&received);
         let body =
             Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false, whole: Arc::clone(&whole) }), length);
         let out = &mut self.out;
         let mut respond = std::pin::pin!(async {
             let mut serving = std::pin::pin!(core.serve(request, body));
             let mut to = to;
-            let mut response = if expects {
+            let response = if expects {
                 tokio::select! {
                     response = &mut serving => {
                         // Nobody said "continue": the viewer may rightly skip the body, and then what comes next
@@ -411,20 +400,23 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     }
                     // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
                     () = wanted.notified() => {
-                        let _ = h1_write::write_parts(&mut writing, [b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""], to.stall).await;
+                        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+                        let _ = h1_write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
                         interims.pass_on(&mut writing, out, to.stall, serving).await
                     }
                 }
             } else {
                 interims.pass_on(&mut writing, out, to.stall, serving).await
             };
-            let sent = h1_write::send(&mut writing, out, to, &mut response).await;
-            (sent, response, to.after)
+            finish.answered(response);
+            h1_write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
+            finish.received = counted.load(Ordering::Relaxed);
+            to.after
         });
         let mut pump =
             std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
         let mut read = None;
-        let (sent, response, after) = loop {
+        let after = loop {
             tokio::select! {
                 done = &mut respond => break done,
                 whole = &mut pump, if read.is_none() => read = Some(whole),
@@ -436,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             None if after == After::Close => false,
             None => timeout(Duration::from_millis(500), &mut pump).await.unwrap_or(false),
         };
-        (sent, read && after == After::KeepAlive, response)
+        read && after == After::KeepAlive
     }
 
     async fn refuse(&mut self, status: u16) {
@@ -458,18 +450,11 @@ enum Step {
     /// The answer is composed.
     Answered(Next),
     /// The head is composed; this body follows it.
-    Large(Next, Body, Box<Later>),
+    Large(Next, Body, Box<Finish>),
     /// The head is composed; the body lies where the kernel can take it from.
-    Lying(Next, Arc<Stored>, Span, Box<Later>),
+    Lying(Next, Arc<Stored>, Span, Box<Finish>),
     Refused(u16),
     Full(Box<(ViewerRequest, Option<Asked<'static>>)>, Framing, After),
-}
-
-/// What the record of a hit needs that is still to be sent.
-struct Later {
-    facts: Facts,
-    response: ViewerResponse,
-    began: Instant,
 }
 
 fn answer_hit(
@@ -479,7 +464,7 @@ fn answer_hit(
     hit: &Hit<'_>,
     now: Timestamp,
     is_plain: bool,
-    later: impl FnOnce() -> Box<Later>,
+    later: impl FnOnce() -> Box<Finish>,
 ) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
     h1_write::write_status(out, hit.status());

@@ -19,12 +19,19 @@ use crate::semantics::time::{Timestamp, format_http_date};
 /// Pieces up to here are copied beside what is composed: cheaper than a call of their own.
 const SMALL: usize = 8 << 10;
 
-/// How sending went.
+/// How sending went, as far as it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Octets of body.
     pub bytes: u64,
+    /// The Content-Length that was announced.
+    pub length: Option<u64>,
     pub end: SendEnd,
+}
+
+impl Sent {
+    /// Nothing, yet.
+    pub const NOTHING: Self = Self { bytes: 0, length: None, end: SendEnd::Broken };
 }
 
 /// Whether the connection may go on.
@@ -33,8 +40,17 @@ pub enum SendEnd {
     Whole,
     /// Whole, but the end was said by closing.
     WholeByClose,
-    /// Broke off: the viewer must see that.
+    /// Broke off, because the viewer is gone or takes nothing.
     Broken,
+    /// Broke off, because the body did: the viewer must see that.
+    Failed,
+}
+
+impl SendEnd {
+    /// Says whether the viewer got less than it was to get.
+    pub const fn is_cut(self) -> bool {
+        matches!(self, Self::Broken | Self::Failed)
+    }
 }
 
 /// Status line: the reason phrase is for people only.
@@ -77,14 +93,18 @@ enum Delimited {
 }
 
 /// Sends a response: head, then body piece by piece. `out` is a buffer to compose in.
-pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse) -> Sent {
+pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse, sent: &mut Sent) {
     let delimited = write_head(out, to, response);
-    let mut sent = Sent { bytes: 0, end: SendEnd::Whole };
+    sent.length = match delimited {
+        Delimited::Length(len) => Some(len),
+        Delimited::NoBody => response.fields.get(http::header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok()),
+        Delimited::Chunked | Delimited::Close => None,
+    };
     if matches!(delimited, Delimited::NoBody) {
-        if flush_out(io, out, to.stall).await.is_err() {
-            sent.end = SendEnd::Broken;
+        if flush_out(io, out, to.stall).await.is_ok() {
+            sent.end = SendEnd::Whole;
         }
-        return sent;
+        return;
     }
     loop {
         // What is composed goes out before we wait for more.
@@ -93,27 +113,28 @@ pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, 
             Poll::Ready(piece) => piece,
             Poll::Pending => {
                 if flush_out(io, out, to.stall).await.is_err() {
-                    sent.end = SendEnd::Broken;
-                    return sent;
+                    return;
                 }
                 response.body.piece().await
             }
         };
-        match send_piece(io, out, to.stall, &delimited, piece).await {
-            Ok(Some(len)) => sent.bytes += len,
-            Ok(None) => break,
-            Err(()) => {
-                sent.end = SendEnd::Broken;
-                return sent;
-            }
+        let is_last = piece.is_none();
+        if let Err(end) = send_piece(io, out, to.stall, &delimited, piece, &mut sent.bytes).await {
+            sent.end = end;
+            return;
+        }
+        if is_last {
+            break;
         }
     }
-    if matches!(delimited, Delimited::Length(announced) if announced != sent.bytes) || flush_out(io, out, to.stall).await.is_err() {
-        sent.end = SendEnd::Broken;
-    } else if matches!(delimited, Delimited::Close) {
-        sent.end = SendEnd::WholeByClose;
-    }
-    sent
+    let is_short = matches!(delimited, Delimited::Length(announced) if announced != sent.bytes);
+    let is_out = flush_out(io, out, to.stall).await.is_ok();
+    sent.end = match delimited {
+        _ if is_short => SendEnd::Failed,
+        _ if !is_out => SendEnd::Broken,
+        Delimited::Close => SendEnd::WholeByClose,
+        _ => SendEnd::Whole,
+    };
 }
 
 // One look without waiting; the waker is thrown away, because a pending body is polled again at once.
@@ -172,25 +193,26 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
     delimited
 }
 
-// Sends one piece or the end; `Err` means broken.
+// Sends one piece or the end, and counts the octets of bodies that were taken; `Err` says how it broke off.
 async fn send_piece<W: AsyncWrite + Unpin>(
     io: &mut W,
     out: &mut Vec<u8>,
     stall: Duration,
     delimited: &Delimited,
     piece: Option<Result<Bytes, BodyError>>,
-) -> Result<Option<u64>, ()> {
+    total: &mut u64,
+) -> Result<(), SendEnd> {
     match piece {
         None => {
             if matches!(delimited, Delimited::Chunked) {
                 out.extend_from_slice(b"0\r\n\r\n");
             }
-            Ok(None)
+            Ok(())
         }
         Some(Err(_)) => {
             // What came before goes out, and then the connection ends where a length or a last chunk was due.
             let _ = flush_out(io, out, stall).await;
-            Err(())
+            Err(SendEnd::Failed)
         }
         Some(Ok(bytes)) => {
             if matches!(delimited, Delimited::Chunked) {
@@ -202,29 +224,65 @@ async fn send_piece<W: AsyncWrite + Unpin>(
                 // One call for head and body; what is composed leaves before anybody waits.
                 out.extend_from_slice(&bytes);
                 out.extend_from_slice(tail);
-                return Ok(Some(bytes.len() as u64));
+                *total += bytes.len() as u64;
+                return Ok(());
             }
-            // Emptied in any case: what is left of a broken write must never be sent again.
-            let wrote = write_parts(io, [&out[..], &bytes[..], tail], stall).await;
-            out.clear();
-            wrote.map_err(drop)?;
-            Ok(Some(bytes.len() as u64))
+            send_behind(io, out, &bytes, tail, stall, total).await.map_err(|_| SendEnd::Broken)
         }
     }
+}
+
+/// Writes a piece of a body behind what is composed, and empties that in any case: what is left of a broken write must never be sent
+/// again. Counts the octets of the piece that were taken.
+pub async fn send_behind<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    out: &mut Vec<u8>,
+    piece: &[u8],
+    tail: &[u8],
+    stall: Duration,
+    total: &mut u64,
+) -> io::Result<()> {
+    let mut count = Count { ahead: out.len(), left: piece.len(), total };
+    let wrote = write_parts(io, [&out[..], piece, tail], stall, Some(&mut count)).await;
+    out.clear();
+    wrote
 }
 
 /// Writes what is composed and empties it.
 pub async fn flush_out<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, stall: Duration) -> io::Result<()> {
     if !out.is_empty() {
-        let wrote = write_parts(io, [&out[..], b"", b""], stall).await;
+        let wrote = write_parts(io, [&out[..], b"", b""], stall, None).await;
         out.clear();
         wrote?;
     }
     Ok(())
 }
 
+/// Counts what is taken of a piece, as it is taken: whoever waits may be dropped meanwhile.
+pub struct Count<'t> {
+    /// Octets before the piece.
+    ahead: usize,
+    /// Octets of it that are still to be taken.
+    left: usize,
+    total: &'t mut u64,
+}
+
+impl Count<'_> {
+    fn add(&mut self, wrote: usize) {
+        let taken = wrote.saturating_sub(self.ahead).min(self.left);
+        self.ahead = self.ahead.saturating_sub(wrote);
+        self.left -= taken;
+        *self.total += taken as u64;
+    }
+}
+
 /// Writes three parts in as few calls as possible; waits at most `stall` for each bit of progress.
-pub async fn write_parts<W: AsyncWrite + Unpin>(io: &mut W, mut parts: [&[u8]; 3], stall: Duration) -> io::Result<()> {
+pub async fn write_parts<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    mut parts: [&[u8]; 3],
+    stall: Duration,
+    mut count: Option<&mut Count<'_>>,
+) -> io::Result<()> {
     loop {
         if parts.iter().all(|part| part.is_empty()) {
             break;
@@ -244,6 +302,9 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(io: &mut W, mut parts: [&[u8]; 3
         };
         if wrote == 0 {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        if let Some(count) = &mut count {
+            count.add(wrote);
         }
         for part in &mut parts {
             let take = wrote.min(part.len());

@@ -144,13 +144,18 @@ impl Worker {
         self.log.lock().add(record);
     }
 
+    /// Says whether any log is written.
+    pub fn is_logging(&self) -> bool {
+        self.queue.is_logging()
+    }
+
     /// What is wanted beside the access log.
     pub fn more_logs(&self) -> Option<Arc<MoreLogs>> {
         self.queue.more()
     }
 
     /// Writes a finished request into the logs that are wanted beside.
-    pub fn record_more(&self, running: &Running, wanted: &MoreLogs, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>) {
+    pub fn record_more(&self, running: &Running, wanted: &Arc<MoreLogs>, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>) {
         let mut distributions = running.site.distributions.iter();
         let is_cloudfront = distributions.any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
         let place = Place { pop: &running.site.pop, is_cloudfront };

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::time::{Duration, Instant};
 
 use super::Worker;
 use super::h1_write::{SendEnd, Sent};
 use crate::body::Body;
 use crate::deliver::no_cache;
+use crate::distribution::host::parse_authority;
 use crate::exchange::connection::{Connection, Scheme, Version};
-use crate::exchange::request::{RequestHead, ViewerRequest, split_target};
+use crate::exchange::request::{Fields, KnownFields, RequestHead, RequestId, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::verdict::{Outcome, Reason};
 use crate::flow::Running;
 use crate::flow::hit::{self, Hit};
-use crate::record::Record;
 use crate::record::more::{Answered, Asked};
+use crate::record::{Cut, GONE, Record};
 use crate::semantics::time::Timestamp;
 
 /// Writes a hit down that goes out with the next write; its time is that of the step itself, so none is measured.
@@ -26,13 +28,14 @@ pub fn record_hit(worker: &Worker, running: &Running, head: &RequestHead<'_>, hi
         method: head.method.as_str(),
         scheme: head.scheme,
         version: head.version,
-        host: head.host,
+        host: head.authority,
         path: head.path,
         query: head.query,
         status: hit.status(),
         bytes: hit.span.map_or(0, |span| span.len()),
         received: 0,
         micros: 0,
+        head_micros: 0,
         verdict: hit::HIT,
         distribution: Some(hit.distribution),
         behavior: Some(hit.pattern),
@@ -41,14 +44,14 @@ pub fn record_hit(worker: &Worker, running: &Running, head: &RequestHead<'_>, hi
         user_agent: head.fields.get_all("user-agent").next(),
         origin_millis: None,
         failure: None,
-        aborted: false,
+        cut: None,
     };
     worker.record(running, &record);
     if let Some(wanted) = worker.more_logs() {
         let answered = Answered {
             octets: head_octets(hit),
             content_type: said(hit, "content-type"),
-            content_len: hit.span.map(|span| span.len()),
+            content_len: hit.announced(),
             range: hit.span.filter(|_| hit.status() == 206).map(|span| (span.start, span.end - 1)),
         };
         worker.record_more(running, &wanted, &record, &Asked::of(head, &wanted), &answered);
@@ -80,6 +83,7 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
         bytes: 0,
         received: 0,
         micros: 0,
+        head_micros: 0,
         verdict: no_cache(Outcome::Error, Reason::Refused),
         distribution: None,
         behavior: None,
@@ -88,7 +92,7 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
         user_agent: None,
         origin_millis: None,
         failure: None,
-        aborted: false,
+        cut: None,
     };
     worker.record(&edge.running_cell().load(), &record);
 }
@@ -112,12 +116,15 @@ pub struct Facts {
     referer: Option<Vec<u8>>,
     user_agent: Option<Vec<u8>>,
     asked: Option<Asked<'static>>,
+    /// Octets of the answer's head, where they are not those of its fields.
+    head_octets: Option<u64>,
 }
 
 impl Facts {
-    /// Copies them out; `asked` is what [`asked`] said of the head as it came.
+    /// Copies them out; `asked` is what [`asked`] said of the head as it came. Where nothing is logged, counters do without most.
     pub fn of(request: &ViewerRequest, asked: Option<Asked<'static>>, worker: &Worker) -> Self {
-        let field = |name: HeaderName| request.fields.get(name).map(|value| value.as_bytes().to_vec());
+        let is_told = worker.is_logging();
+        let field = |name: HeaderName| request.fields.get(name).filter(|_| is_told).map(|value| value.as_bytes().to_vec());
         Self {
             at: request.arrived_at,
             running: worker.core.edge.running(),
@@ -130,18 +137,20 @@ impl Facts {
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
             asked,
+            head_octets: None,
         }
     }
 
-    /// Copies them out of a hit that takes a while to send, and says what a record will want of its answer.
-    pub fn of_hit(
+    // The same of a hit that takes a while to send, and what a record will want of its answer.
+    fn of_hit(
         worker: &Worker,
         running: &Arc<Running>,
         (head, connection): (&RequestHead<'_>, &Arc<Connection>),
         hit: &Hit<'_>,
         now: Timestamp,
     ) -> (Self, ViewerResponse) {
-        let field = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
+        let is_told = worker.is_logging();
+        let field = |name: &str| head.fields.get_all(name).next().filter(|_| is_told).map(<[u8]>::to_vec);
         let wanted = worker.more_logs();
         let mut fields = HeaderMap::new();
         if wanted.is_some() {
@@ -160,11 +169,16 @@ impl Facts {
             method: head.method.clone(),
             scheme: head.scheme,
             version: head.version,
-            authority: head.host.to_string(),
-            target: head.query.map_or_else(|| head.path.to_string(), |query| [head.path, "?", query].concat()),
+            authority: if is_told { head.authority.to_string() } else { String::new() },
+            target: match head.query.filter(|_| is_told) {
+                Some(query) => [head.path, "?", query].concat(),
+                None if is_told => head.path.to_string(),
+                None => String::new(),
+            },
             referer: field("referer"),
             user_agent: field("user-agent"),
             asked: asked(worker, head),
+            head_octets: Some(head_octets(hit)),
         };
         let response = ViewerResponse {
             status: hit.status(),
@@ -179,8 +193,9 @@ impl Facts {
     }
 
     /// Writes the record of a response that was sent, or broke off. `received` is of the request's body, in octets.
-    pub fn record(&self, worker: &Worker, response: &mut ViewerResponse, sent: Sent, received: u64, micros: u64) {
-        let behavior = response.behavior.and_then(|ordinal| self.running.site.behavior(ordinal));
+    fn record(&self, worker: &Worker, response: &ViewerResponse, sent: Sent, received: u64, times: Times) {
+        let ordinal = response.behavior.or_else(|| if response.status == GONE { self.behavior() } else { None });
+        let behavior = ordinal.and_then(|ordinal| self.running.site.behavior(ordinal));
         let (path, query) = split_target(&self.target);
         let record = Record {
             at: self.at,
@@ -194,26 +209,122 @@ impl Facts {
             status: response.status,
             bytes: sent.bytes,
             received,
-            micros,
+            micros: times.whole,
+            head_micros: times.head,
             verdict: response.verdict,
             distribution: behavior.map(|(d, _)| d.id.as_str()),
             behavior: behavior.map(|(_, b)| b.pattern.as_str()),
-            ordinal: response.behavior,
+            ordinal,
             referer: self.referer.as_deref(),
             user_agent: self.user_agent.as_deref(),
             origin_millis: response.origin_millis,
             failure: response.failure.as_ref(),
-            aborted: sent.end == SendEnd::Broken,
+            cut: match sent.end {
+                SendEnd::Broken => Some(Cut::ByViewer),
+                SendEnd::Failed => Some(Cut::ByOrigin),
+                SendEnd::Whole | SendEnd::WholeByClose => None,
+            },
         };
         worker.record(&self.running, &record);
         let (Some(asked), Some(wanted)) = (&self.asked, worker.more_logs()) else { return };
+        let octets = || response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19;
         let answered = Answered {
-            octets: response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19,
+            octets: self.head_octets.unwrap_or_else(octets),
             content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
-            content_len: (sent.end == SendEnd::Whole).then_some(sent.bytes),
+            content_len: sent.length,
             range: response.fields.get(header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes())),
         };
         worker.record_more(&self.running, &wanted, &record, asked, &answered);
+    }
+
+    // The behavior that would have answered, as far as host and path tell.
+    fn behavior(&self) -> Option<usize> {
+        let (path, query) = split_target(&self.target);
+        let nothing = HeaderMap::new();
+        let fields = Fields::Map(&nothing);
+        let head = RequestHead {
+            id: RequestId::default(),
+            method: &self.method,
+            version: self.version,
+            scheme: self.scheme,
+            authority: &self.authority,
+            host: parse_authority(&self.authority)?.host,
+            path,
+            spelled: path,
+            query,
+            fields,
+            order: None,
+            known: KnownFields::find(fields),
+            connection: &self.connection,
+        };
+        crate::gate::route(&self.running.site, &head, self.at).ok().map(|routed| routed.behavior.ordinal)
+    }
+}
+
+/// Microseconds until the answer's head was composed, and until all of it was sent.
+#[derive(Clone, Copy)]
+struct Times {
+    head: u64,
+    whole: u64,
+}
+
+/// One exchange on its way. When it is dropped, it is written down, however it ended.
+pub struct Finish {
+    facts: Facts,
+    worker: Arc<Worker>,
+    began: Instant,
+    head_after: Option<Duration>,
+    pub response: ViewerResponse,
+    pub sent: Sent,
+    /// Octets of the request's body.
+    pub received: u64,
+}
+
+impl Finish {
+    /// Of a request that has no answer yet.
+    pub fn new(facts: Facts, worker: &Arc<Worker>) -> Self {
+        let response = ViewerResponse {
+            status: GONE,
+            fields: HeaderMap::new(),
+            body: Body::Empty,
+            verdict: no_cache(Outcome::Error, Reason::Failed),
+            failure: None,
+            behavior: None,
+            origin_millis: None,
+        };
+        let worker = Arc::clone(worker);
+        Self { facts, worker, began: Instant::now(), head_after: None, response, sent: Sent::NOTHING, received: 0 }
+    }
+
+    /// Of a hit that takes a while to send.
+    pub fn of_hit(
+        worker: &Arc<Worker>,
+        running: &Arc<Running>,
+        (head, connection): (&RequestHead<'_>, &Arc<Connection>),
+        hit: &Hit<'_>,
+        now: Timestamp,
+    ) -> Self {
+        let (facts, response) = Facts::of_hit(worker, running, (head, connection), hit, now);
+        let mut finish = Self::new(facts, worker);
+        finish.head_after = Some(Duration::ZERO);
+        finish.sent.length = hit.announced();
+        finish.response = response;
+        finish
+    }
+
+    /// There is an answer.
+    pub fn answered(&mut self, response: ViewerResponse) {
+        self.head_after = Some(self.began.elapsed());
+        self.response = response;
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let whole = micros(self.began.elapsed());
+        let times = Times { head: self.head_after.map_or(whole, micros), whole };
+        self.facts.record(&self.worker, &self.response, self.sent, self.received, times);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Record, without_signatures};
+use super::{Cut, Record, without_signatures};
 
 /// Writes one line. `stamp` is the date and time as far as whole seconds go, with the point behind them.
 pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
@@ -54,8 +54,10 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     if record.verdict.collapsed {
         out.extend_from_slice(b",\"collapsed\":true");
     }
-    if record.aborted {
-        out.extend_from_slice(b",\"aborted\":true");
+    match record.cut {
+        None => {}
+        Some(Cut::ByViewer) => out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"viewer\""),
+        Some(Cut::ByOrigin) => out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"origin\""),
     }
     out.extend_from_slice(b"}\n");
 }

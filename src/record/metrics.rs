@@ -58,7 +58,7 @@ impl CoreCounts {
             counts.aside[record.verdict.outcome as usize].add(1);
         }
         counts.bytes.add(record.bytes);
-        counts.aborted.add(u64::from(record.aborted));
+        counts.aborted.add(u64::from(record.cut.is_some()));
     }
 
     /// Counts an answer of an origin or a parent, by how long its head took.

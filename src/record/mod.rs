@@ -19,15 +19,17 @@ use crate::semantics::time::Timestamp;
 
 /// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able to ask again with its signatures.
 pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    const NAME: &[u8] = b"Signature=";
-    if memchr::memmem::find(text, NAME).is_none() {
+    // The second stands in presigned URLs of temporary credentials.
+    const NAMES: [&[u8]; 2] = [b"Signature=", b"X-Amz-Security-Token="];
+    let next = |text: &[u8]| NAMES.iter().filter_map(|name| Some(memchr::memmem::find(text, name)? + name.len())).min();
+    if next(text).is_none() {
         return text.into();
     }
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some(at) = memchr::memmem::find(rest, NAME) {
-        out.extend_from_slice(&rest[..at + NAME.len()]);
+    while let Some(at) = next(rest) {
+        out.extend_from_slice(&rest[..at]);
         out.push(b'-');
-        rest = &rest[at + NAME.len()..];
+        rest = &rest[at..];
         rest = &rest[memchr::memchr2(b'&', b';', rest).unwrap_or(rest.len())..];
     }
     out.extend_from_slice(rest);
@@ -50,6 +52,8 @@ pub struct Record<'r> {
     /// Octets of body received.
     pub received: u64,
     pub micros: u64,
+    /// Of these, until the answer's head was composed.
+    pub head_micros: u64,
     pub verdict: Verdict,
     pub distribution: Option<&'r str>,
     /// The behavior's pattern.
@@ -60,17 +64,24 @@ pub struct Record<'r> {
     pub origin_millis: Option<u64>,
     pub failure: Option<&'r Failure>,
     /// The answer broke off before its end.
-    pub aborted: bool,
+    pub cut: Option<Cut>,
+}
+
+/// The status that is noted where a viewer left before there was an answer.
+pub const GONE: u16 = 499;
+
+/// Who broke an answer off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It is gone, or took nothing any more.
+    ByViewer,
+    /// Or whoever else makes bodies: a disk, an encoder.
+    ByOrigin,
 }
 
 impl Record<'_> {
     /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of ours.
     pub fn origin_micros(&self) -> Option<u64> {
         self.origin_millis.map(|millis| (millis * 1000).min(self.micros))
-    }
-
-    /// Microseconds until the first octet of the answer, as near as they are known: the origin's, or all of them.
-    pub fn first_octet(&self) -> u64 {
-        self.origin_micros().unwrap_or(self.micros)
     }
 }

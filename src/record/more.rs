@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::{Record, without_signatures};
+use super::{Cut, GONE, Record, without_signatures};
 use crate::distribution::logs::{Cookies, MoreLogs};
 use crate::exchange::connection::Version;
 use crate::exchange::failure::FailureKind;
@@ -13,7 +13,9 @@ use crate::exchange::verdict::{Outcome, Reason};
 /// CloudFront tells this much of a viewer's fields.
 const TOLD: usize = 800;
 /// Fields whose values open doors.
-const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "foreshore-edge", "x-amz-security-token"];
+const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "x-amz-security-token"];
+/// Fields in which an edge proves itself to a parent.
+const EDGES: &[u8] = b"foreshore-edge";
 
 /// What the request has for these logs; borrowed from its head, or kept beyond it.
 #[derive(Default)]
@@ -104,7 +106,8 @@ impl Viewer {
         };
         for (name, value) in head.fields.iter() {
             viewer.count += 1;
-            let is_secret = SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+            let is_edges = name.as_bytes().get(..EDGES.len()).is_some_and(|start| start.eq_ignore_ascii_case(EDGES));
+            let is_secret = is_edges || SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
             let value = if is_secret { Cow::Borrowed(&b"-"[..]) } else { without_signatures(value) };
             if viewer.fields.len() < TOLD {
                 for part in [name.as_bytes(), b":", &value, b"\n"] {
@@ -141,8 +144,11 @@ pub fn result(record: &Record<'_>) -> &'static str {
 
 /// The same in CloudFront's finer words, as far as they are known.
 pub fn detailed(record: &Record<'_>) -> &'static str {
-    if record.aborted {
-        return "ClientCommError";
+    match record.cut {
+        Some(_) if record.status == GONE => return "ClientHungUpRequest",
+        Some(Cut::ByViewer) => return "ClientCommError",
+        Some(Cut::ByOrigin) => return "OriginCommError",
+        None => {}
     }
     match record.failure.map(|failure| failure.kind) {
         None if record.verdict.reason == Reason::CountryRefused => "ClientGeoBlocked",
@@ -173,22 +179,11 @@ pub fn domain(out: &mut Vec<u8>, record: &Record<'_>, is_cloudfront: bool) {
     let _ = write!(out, "{}.{domain}\t", record.distribution.unwrap_or("-").to_ascii_lowercase());
 }
 
-/// rustls's names of suites, as OpenSSL has them.
-pub fn openssl_name(suite: &str) -> String {
-    match suite.strip_prefix("TLS_") {
-        Some(rest) => rest
-            .replace("_WITH_", "_")
-            .replace("AES_128_GCM", "AES128-GCM")
-            .replace("AES_256_GCM", "AES256-GCM")
-            .replace(
-                "_SHA256",
-                match rest.contains("CHACHA20") {
-                    true => "",
-                    false => "-SHA256",
-                },
-            )
-            .replace('_', "-"),
-        None => suite.replace("TLS13_", "TLS_"),
+/// The status, and a tab; of a viewer that left before there was an answer, `000`.
+pub fn status(out: &mut Vec<u8>, record: &Record<'_>) {
+    match record.status {
+        GONE => out.extend_from_slice(b"000\t"),
+        status => number(out, Some(u64::from(status))),
     }
 }
 
@@ -273,6 +268,7 @@ pub mod tests {
             bytes: 78,
             received: 7,
             micros: 1_500,
+            head_micros: 1_500,
             verdict: Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false },
             distribution: Some("EDEMO"),
             behavior: Some("*"),
@@ -281,18 +277,7 @@ pub mod tests {
             user_agent: None,
             origin_millis: None,
             failure: None,
-            aborted: false,
-        }
-    }
-
-    #[test]
-    fn suites_have_their_openssl_names() {
-        for (ours, theirs) in [
-            ("TLS13_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
-            ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
-        ] {
-            assert_eq!(openssl_name(ours), theirs);
+            cut: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The thread's queue is bounded in octets; what does not fit is dropped and counted.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 
@@ -26,13 +27,15 @@ const BATCH: usize = 128 * 1024;
 
 /// How often a thread that has nothing to write looks whether an hour is over.
 const LOOK: Duration = Duration::from_secs(20);
+/// How often a log that cannot be opened is tried again, and how long lines may still come that were composed before a reload.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The queue to the writing thread, shared by the cores.
 pub struct LogQueue {
     sender: parking_lot::Mutex<Sender<Message>>,
     waiting: Arc<AtomicUsize>,
     limit: usize,
-    pub dropped: AtomicU64,
+    pub dropped: Arc<AtomicU64>,
     enabled: AtomicBool,
     /// What is wanted beside the access log; `None` for nothing.
     more: ArcSwapOption<MoreLogs>,
@@ -40,10 +43,10 @@ pub struct LogQueue {
 
 enum Message {
     Lines(Vec<u8>),
-    /// Lines of CloudFront's standard log.
-    Standard(Shelf, Vec<u8>),
+    /// Lines of CloudFront's standard log, and under which settings they were composed.
+    Standard(Arc<MoreLogs>, Shelf, Vec<u8>),
     /// Lines of its real-time log.
-    Realtime(Vec<u8>),
+    Realtime(Arc<MoreLogs>, Vec<u8>),
     /// Write elsewhere from now on; also used to reopen after a rotation.
     Targets(LogSettings, MoreLogs),
     Flush(Sender<()>),
@@ -55,8 +58,10 @@ impl LogQueue {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(&receiver, &left))?;
-        let (sender, dropped) = (parking_lot::Mutex::new(sender), AtomicU64::new(0));
+        let dropped = Arc::<AtomicU64>::default();
+        let writer = Writer::new(Arc::clone(&dropped));
+        std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&receiver, &left))?;
+        let sender = parking_lot::Mutex::new(sender);
         let (enabled, more) = (AtomicBool::new(false), ArcSwapOption::empty());
         let queue = Arc::new(Self { sender, waiting, limit: site.limits.log_queue, dropped, enabled, more });
         queue.retarget(site);
@@ -69,6 +74,11 @@ impl LogQueue {
         let more = &site.more_logs;
         self.more.store((*more != MoreLogs::default()).then(|| Arc::new(more.clone())));
         let _ = self.sender.lock().send(Message::Targets(site.log.clone(), more.clone()));
+    }
+
+    /// Says whether any log is written.
+    pub fn is_logging(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed) || self.more.load().is_some()
     }
 
     /// What is wanted beside the access log.
@@ -88,9 +98,7 @@ impl LogQueue {
     fn push(&self, lines: Vec<u8>, message: impl FnOnce(Vec<u8>) -> Message) {
         let len = lines.len();
         if self.waiting.load(Ordering::Relaxed) + len > self.limit {
-            let count = memchr::memchr_iter(b'\n', &lines).count() as u64;
-            self.dropped.fetch_add(count, Ordering::Relaxed);
-            return;
+            return drop_lines(&self.dropped, &lines);
         }
         self.waiting.fetch_add(len, Ordering::Relaxed);
         let _ = self.sender.lock().send(message(lines));
@@ -99,99 +107,175 @@ impl LogQueue {
 
 /// A file that lines are added to. A full disk must not stop the edge; it is said once until writing works again.
 struct Appended {
-    out: Option<Box<dyn Write>>,
+    settings: LogSettings,
+    out: Option<Box<dyn Write + Send>>,
     what: &'static str,
     complained: bool,
+    tried: Instant,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Appended {
-    const fn nowhere(what: &'static str) -> Self {
-        Self { out: None, what, complained: false }
+    fn open(what: &'static str, settings: LogSettings, dropped: &Arc<AtomicU64>) -> Self {
+        let (tried, dropped) = (Instant::now(), Arc::clone(dropped));
+        let mut file = Self { settings, out: None, what, complained: false, tried, dropped };
+        file.try_open();
+        file
     }
 
-    fn open(&mut self, settings: &LogSettings) {
-        self.out = match settings {
-            LogSettings::Off => None,
-            LogSettings::Stdout => Some(Box::new(std::io::stdout())),
-            LogSettings::File(path) => match open_file(path) {
-                Ok(file) => Some(Box::new(file)),
-                Err(error) => {
-                    let (log, path) = (self.what, path.display());
-                    tracing::error!(log, %path, %error, "a log cannot be opened; lines are dropped until it can");
-                    None
-                }
-            },
+    fn try_open(&mut self) {
+        self.tried = Instant::now();
+        let opened: std::io::Result<Option<Box<dyn Write + Send>>> = match &self.settings {
+            LogSettings::Off => Ok(None),
+            LogSettings::Stdout => Ok(Some(Box::new(std::io::stdout()))),
+            LogSettings::File(path) => open_file(path).map(|file| Some(Box::new(file) as Box<dyn Write + Send>)),
         };
+        match opened {
+            Ok(out) => self.out = out,
+            Err(error) => self.complain(&error, "a log cannot be opened; lines are dropped until it can"),
+        }
     }
 
     fn add(&mut self, lines: &[u8]) {
-        let written = self.out.as_mut().map_or(Ok(()), |out| out.write_all(lines));
-        self.tell(written);
+        if self.settings == LogSettings::Off {
+            return;
+        }
+        if self.out.is_none() && self.tried.elapsed() >= AGAIN {
+            self.try_open();
+        }
+        let written = self.out.as_mut().map(|out| out.write_all(lines));
+        match written {
+            Some(Ok(())) => self.complained = false,
+            Some(Err(error)) => {
+                self.complain(&error, "writing a log failed");
+                drop_lines(&self.dropped, lines);
+            }
+            None => drop_lines(&self.dropped, lines),
+        }
     }
 
-    fn tell(&mut self, written: std::io::Result<()>) {
-        match written {
-            Ok(()) => self.complained = false,
-            Err(error) => {
-                if !std::mem::replace(&mut self.complained, true) {
-                    tracing::error!(log = self.what, %error, "writing a log failed");
-                }
-            }
+    fn complain(&mut self, error: &std::io::Error, words: &str) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::error!(log = self.what, target = ?self.settings, %error, "{words}");
         }
     }
 }
 
+fn drop_lines(dropped: &AtomicU64, lines: &[u8]) {
+    dropped.fetch_add(memchr::memchr_iter(b'\n', lines).count() as u64, Ordering::Relaxed);
+}
+
 fn open_file(path: &PathBuf) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
-fn write_lines(receiver: &Receiver<Message>, waiting: &AtomicUsize) {
-    let (mut access, mut realtime) = (Appended::nowhere("access"), Appended::nowhere("real-time"));
-    let mut shelves = Appended::nowhere("standard");
-    let mut standard: Option<Files> = None;
-    loop {
-        let message = match receiver.recv_timeout(LOOK) {
-            Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
-                continue;
+/// What the writing thread writes to. After a reload lines still come that were composed under the settings before it; those
+/// go where they were meant to go.
+struct Writer {
+    access: Appended,
+    /// The one in force, and before it the one that was.
+    realtime: VecDeque<(Arc<MoreLogs>, Appended)>,
+    standard: VecDeque<Files>,
+    /// Since when there is a new one.
+    changed: Instant,
+    complained: bool,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn new(dropped: Arc<AtomicU64>) -> Self {
+        let access = Appended::open("access", LogSettings::Off, &dropped);
+        Self { access, realtime: VecDeque::new(), standard: VecDeque::new(), changed: Instant::now(), complained: false, dropped }
+    }
+
+    fn run(mut self, receiver: &Receiver<Message>, waiting: &AtomicUsize) {
+        loop {
+            let message = match receiver.recv_timeout(LOOK) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Message::Lines(lines) | Message::Standard(_, _, lines) | Message::Realtime(_, lines) = &message {
+                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
             }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
+            self.take(message);
+            if self.standard.len() > 1 && self.changed.elapsed() >= AGAIN {
+                self.look();
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
         match message {
-            Message::Lines(lines) => {
-                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-                access.add(&lines);
-            }
-            Message::Realtime(lines) => {
-                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-                realtime.add(&lines);
-            }
-            Message::Standard(shelf, lines) => {
-                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-                if let Some(files) = &mut standard {
-                    shelves.tell(files.add(&shelf, &lines));
+            Message::Lines(lines) => self.access.add(&lines),
+            Message::Realtime(under, lines) => match self.realtime.iter_mut().find(|(known, _)| **known == *under) {
+                Some((_, file)) => file.add(&lines),
+                None => drop_lines(&self.dropped, &lines),
+            },
+            Message::Standard(under, shelf, lines) => {
+                let folder = under.standard.as_ref().map(|log| &log.folder);
+                match self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder))) {
+                    Some(files) => match files.add(&shelf, &lines) {
+                        Ok(()) => self.complained = false,
+                        Err(error) => {
+                            if !std::mem::replace(&mut self.complained, true) {
+                                tracing::error!(%error, "writing the standard log failed");
+                            }
+                            drop_lines(&self.dropped, &lines);
+                        }
+                    },
+                    None => drop_lines(&self.dropped, &lines),
                 }
             }
-            Message::Targets(settings, more) => {
-                access.open(&settings);
-                realtime.open(&more.realtime.map_or(LogSettings::Off, |log| LogSettings::File(log.file)));
-                // A reload that changes nothing here leaves the files as they are.
-                let folder = more.standard.map(|log| log.folder);
-                if !standard.as_ref().zip(folder.as_ref()).is_some_and(|(files, folder)| files.is_of(folder)) {
-                    standard.iter_mut().for_each(Files::finish);
-                    standard = folder.map(|folder| Files::new(&folder));
-                }
-            }
+            Message::Targets(settings, more) => self.retarget(settings, more),
             Message::Flush(done) => {
-                for log in [&mut access, &mut realtime] {
+                for log in std::iter::once(&mut self.access).chain(self.realtime.iter_mut().map(|(_, file)| file)) {
                     let _ = log.out.as_mut().map(|out| out.flush());
                 }
                 // Whoever waits for this is about to leave.
-                standard.iter_mut().for_each(Files::finish);
+                self.standard.iter_mut().for_each(Files::finish);
                 let _ = done.send(());
             }
+        }
+    }
+
+    fn retarget(&mut self, settings: LogSettings, more: MoreLogs) {
+        self.changed = Instant::now();
+        self.access = Appended::open("access", settings, &self.dropped);
+        let folder = more.standard.as_ref().map(|log| log.folder.clone());
+        let more = Arc::new(more);
+        // The same settings again are a rotation: the file is opened anew.
+        self.realtime.retain(|(known, _)| *known != more);
+        if let Some(log) = &more.realtime {
+            let file = Appended::open("real-time", LogSettings::File(log.file.clone()), &self.dropped);
+            self.realtime.push_front((more, file));
+        }
+        self.realtime.truncate(2);
+        // A reload that changes nothing here leaves the files as they are.
+        let known = folder.as_ref().and_then(|folder| self.standard.iter().position(|files| files.is_of(folder)));
+        match (known, folder) {
+            (Some(at), _) => self.standard.swap(0, at),
+            (None, Some(folder)) => self.standard.push_front(Files::new(&folder)),
+            // None is wanted; what is there may still be written to for a moment.
+            (None, None) => self.standard.push_front(Files::new(std::path::Path::new(""))),
+        }
+        while self.standard.len() > 2 {
+            self.standard.pop_back().iter_mut().for_each(Files::finish);
+        }
+    }
+
+    // Ends files of hours that are over, and those of the settings before.
+    fn look(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
+        while self.standard.len() > 1 && self.changed.elapsed() >= AGAIN {
+            self.standard.pop_back().iter_mut().for_each(Files::finish);
         }
     }
 }
@@ -205,13 +289,15 @@ pub struct LogBuffer {
     shelves: Vec<(Shelf, Vec<u8>)>,
     /// Lines of the real-time log.
     realtime: Vec<u8>,
+    /// Under which settings those two were composed.
+    under: Option<Arc<MoreLogs>>,
 }
 
 impl LogBuffer {
     /// An empty buffer in front of the queue.
     pub fn new(queue: Arc<LogQueue>) -> Self {
         let lines = Vec::with_capacity(BATCH + 4096);
-        Self { queue, lines, stamp: (u64::MAX, String::new()), shelves: Vec::new(), realtime: Vec::new() }
+        Self { queue, lines, stamp: (u64::MAX, String::new()), shelves: Vec::new(), realtime: Vec::new(), under: None }
     }
 
     /// Adds a record's line.
@@ -231,8 +317,12 @@ impl LogBuffer {
     }
 
     /// Adds lines to the logs that are wanted beside, where a request was for one of our distributions.
-    pub fn add_more(&mut self, wanted: &MoreLogs, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+    pub fn add_more(&mut self, wanted: &Arc<MoreLogs>, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
         let Some(distribution) = record.distribution else { return };
+        if !self.under.as_ref().is_some_and(|under| Arc::ptr_eq(under, wanted)) {
+            self.flush();
+            self.under = Some(Arc::clone(wanted));
+        }
         if let Some(log) = &wanted.realtime {
             realtime_log::write_line(&mut self.realtime, &log.fields, record, asked, answered, place);
         }
@@ -262,11 +352,12 @@ impl LogBuffer {
             let fresh = Vec::with_capacity(BATCH + 4096);
             self.queue.push(std::mem::replace(&mut self.lines, fresh), Message::Lines);
         }
+        let Some(under) = &self.under else { return };
         for (shelf, lines) in self.shelves.drain(..) {
-            self.queue.push(lines, |lines| Message::Standard(shelf, lines));
+            self.queue.push(lines, |lines| Message::Standard(Arc::clone(under), shelf, lines));
         }
         if !self.realtime.is_empty() {
-            self.queue.push(std::mem::take(&mut self.realtime), Message::Realtime);
+            self.queue.push(std::mem::take(&mut self.realtime), |lines| Message::Realtime(Arc::clone(under), lines));
         }
     }
 }

@@ -35,8 +35,8 @@ fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked
         // When the answer was finished.
         F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
         F::ClientIp => drop(write!(out, "{ip}\t")),
-        F::TimeToFirstByte => seconds(out, record.first_octet()),
-        F::Status => number(out, Some(u64::from(record.status))),
+        F::TimeToFirstByte => seconds(out, record.head_micros),
+        F::Status => more::status(out, record),
         F::BytesSent => number(out, Some(record.bytes + answered.octets)),
         F::Method => text(Some(record.method.as_bytes())),
         F::Protocol => text(Some(record.scheme.as_str().as_bytes())),
@@ -67,7 +67,7 @@ fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked
         F::ResponseResultType | F::ResultType => text(Some(more::result(record).as_bytes())),
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
-        F::SslCipher => text(asked.tls.map(|(_, cipher)| more::openssl_name(cipher)).as_deref().map(str::as_bytes)),
+        F::SslCipher => text(asked.tls.map(|(_, cipher)| cipher.as_bytes())),
         // Field-level encryption is not done here.
         F::FleEncryptedFields | F::FleStatus => text(None),
         F::ContentType => text(answered.content_type),
@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(fields: &[RealtimeField], agent: &[u8], seen: &[u8]) -> String {
-        let record = Record { user_agent: Some(agent), origin_millis: Some(3), micros: 12_345, ..record() };
+        let record = Record { user_agent: Some(agent), origin_millis: Some(3), micros: 12_345, head_micros: 5_432, ..record() };
         let viewer = Viewer {
             accept: Some(seen.to_vec()),
             country: Some("DE".into()),
@@ -132,7 +132,7 @@ mod tests {
         for (name, value) in [
             ("timestamp", "1575493351.012"),
             ("c-ip", "192.0.2.100"),
-            ("time-to-first-byte", "0.003"),
+            ("time-to-first-byte", "0.005"),
             ("sc-bytes", "100"),
             ("cs-host", "edemo.cloudfront.net"),
             ("cs-uri-stem", "/index.html?a=1&Signature=-"),

@@ -33,7 +33,7 @@ pub fn write_line(out: &mut Vec<u8>, cookies: Cookies, record: &Record<'_>, aske
     let _ = write!(out, "{}\t{}\t{}\t", record.bytes + answered.octets, record.peer.ip().to_canonical(), record.method);
     more::domain(out, record, is_cloudfront);
     field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
-    let _ = write!(out, "{}\t", record.status);
+    more::status(out, record);
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
     field(out, record.user_agent, Spelled::AsText);
     field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl);
@@ -49,8 +49,8 @@ pub fn write_line(out: &mut Vec<u8>, cookies: Cookies, record: &Record<'_>, aske
     field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
     let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
     let protocol = more::protocol(record.version);
-    let _ = write!(out, "{version}\t{}\t{result}\t{protocol}\t-\t-\t{}\t", more::openssl_name(cipher), record.peer.port());
-    seconds(out, record.first_octet());
+    let _ = write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{}\t", record.peer.port());
+    seconds(out, record.head_micros);
     let _ = write!(out, "{}\t", more::detailed(record));
     field(out, answered.content_type, Spelled::AsText);
     number(out, answered.content_len);
@@ -160,7 +160,7 @@ mod tests {
             id: RequestId(1),
             octets: 23,
             cookie: Some(Cow::Borrowed(cookie)),
-            tls: Some(("TLSv1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")),
+            tls: Some(("TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256")),
             ..Asked::default()
         };
         let answered = Answered { octets: 314, content_type: Some(b"text/html"), content_len: Some(78), range: None };

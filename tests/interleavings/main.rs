@@ -26,6 +26,8 @@ pub use foreshore::{body, cache, distribution, exchange, semantics};
 fn main() {
     // `ORDERS=100` tries so many times as many.
     let times: usize = std::env::var("ORDERS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    // As the other tests have it: parts of names, of which one must be there.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, world, orders) in [
         ("readers follow a writer, or see it break", bodies::readers_follow_a_writer as fn(), 3000),
         ("readers of a window", bodies::readers_of_a_window, 3000),
@@ -35,6 +37,9 @@ fn main() {
         ("the disk finds everything again", on_disk::everything_is_found_again, 2000),
         ("whatever was said last of a response stays said", on_disk::whatever_was_said_last_stays, 2000),
     ] {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part)) {
+            continue;
+        }
         let orders = orders * times;
         let began = std::time::Instant::now();
         shuttle::check_random(world, orders);

@@ -131,7 +131,13 @@ fn the_realtime_log_tells_what_was_chosen() {
     let origin = Origin::start(|_| fresh(b"body"));
     let all = "realtime = { file = \"all.log\" }";
     let mut edge = edge(&origin, all);
-    let fields = ["User-Agent: A B", "Cookie: a=1; CloudFront-Signature=secret", "Authorization: Bearer secret", "Accept: text/html"];
+    let fields = [
+        "User-Agent: A B",
+        "Cookie: a=1; CloudFront-Signature=secret",
+        "Authorization: Bearer secret",
+        "Foreshore-Edge-Token: secret",
+        "Accept: text/html",
+    ];
     let first = edge.get_with("/x?q=1&Signature=secret", &fields);
     edge.get("/z");
     edge.get("/z");
@@ -193,7 +199,7 @@ fn a_hit_is_written_down_when_it_was_sent() {
     let whole = of("Hit", false).expect("one was sent whole");
     assert!(whole["bytes"] == 8 << 20 && whole["us"].as_u64() > Some(0), "{whole}");
     let cut = of("Hit", true).expect("one was given up");
-    assert!(cut["bytes"].as_u64() < Some(8 << 20), "{cut}");
+    assert!(cut["bytes"].as_u64() < Some(8 << 20) && cut["bytes"].as_u64() > Some(0) && cut["aborted_by"] == "viewer", "{cut}");
 }
 
 // What a viewer's hello and head look like reaches the origin where a policy names it; what a viewer says of itself does not.
@@ -240,4 +246,94 @@ fn fingerprints_and_the_order_of_fields() {
     assert_eq!(of(&two, "header-order").as_deref(), Some("user-agent:accept"));
     let old = curl(&["--tls-max", "1.2"]);
     assert!(of(&old, "ja4-fingerprint").unwrap().starts_with("t12d") && of(&old, "ja3-fingerprint") != Some(ja3));
+}
+
+// Lines of the real-time log, by the names of the fields that were asked for.
+fn realtime_lines(edge: &Edge) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(edge.path().join("rt.log")).unwrap_or_default();
+    text.lines().map(|line| line.split('\t').map(str::to_string).collect()).collect()
+}
+
+const SHORT: &str = "realtime = { file = \"rt.log\", fields = [\"time-to-first-byte\", \"sc-status\", \"sc-bytes\", \"cs-method\", \"cs-uri-stem\", \"x-host-header\", \"x-edge-result-type\", \"sc-content-len\", \"x-edge-detailed-result-type\"] }";
+
+// Who broke off, what was announced, when the first octet was there: told alike of hits and misses.
+#[test]
+fn each_end_of_an_answer_is_told_as_it_was() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/broken" => super::support::origin::raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1000\r\n\r\nabc"),
+        "/slow" => super::support::origin::after(3_000, fresh(b"late")),
+        "/large" => fresh(&vec![b'x'; 4 << 20]),
+        _ => fresh(b"body"),
+    });
+    let mut edge = edge(&origin, SHORT);
+    edge.viewer().send(&request("GET", "/broken", &[]));
+    let mut viewer = edge.viewer();
+    viewer.send(&request("GET", "/broken", &[]));
+    assert!(viewer.read("GET").is_none_or(|seen| seen.body.len() < 1000));
+    for _ in 0..2 {
+        edge.get("/a");
+        let mut viewer = edge.viewer();
+        viewer.send(&request("HEAD", "/a", &[]));
+        viewer.read("HEAD").unwrap();
+        edge.get_with("/a", &["If-None-Match: *"]);
+    }
+    edge.get("/large");
+    // A hit that takes its time: its first octet was there at once.
+    let mut slow = edge.viewer();
+    slow.send(&request("GET", "/large", &[]));
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    while slow.read("GET").is_none() {}
+    // In hand when the edge must leave: written down all the same.
+    let mut waiting = edge.viewer();
+    waiting.send(&request("GET", "/slow", &[]));
+    let mut stuck = edge.viewer();
+    stuck.send(&request("GET", "/large", &[]));
+    assert!(stuck.more());
+    eventually("the origin is asked", || origin.seen().iter().any(|asked| asked.target == "/slow"));
+    eventually("all but those are written", || realtime_lines(&edge).len() >= 9);
+    edge.signal(rustix::process::Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    edge.signal(rustix::process::Signal::INT);
+    assert!(edge.wait());
+    let lines = realtime_lines(&edge);
+    let all = |path: &str, method: &str| lines.iter().filter(|line| line[4] == path && line[3] == method).cloned().collect::<Vec<_>>();
+    let broken = all("/broken", "GET");
+    assert!(broken.iter().any(|line| line[8] == "OriginCommError"), "{broken:?}");
+    assert!(lines.iter().all(|line| line[5] == "h.test"), "{lines:?}");
+    assert_eq!(all("/a", "HEAD").iter().map(|line| line[7].as_str()).collect::<Vec<_>>(), ["4", "4"]);
+    let large = all("/large", "GET");
+    assert_eq!(large.len(), 3, "{large:?}");
+    let whole: Vec<_> = large.iter().filter(|line| line[6] == "Hit" && line[8] == "Hit").collect();
+    assert!(whole.len() == 1 && whole[0][0] == "0.000" && whole[0][7] == (4 << 20).to_string(), "{large:?}");
+    let given_up = large.iter().find(|line| line[8] == "ClientCommError").expect("the one that was stuck");
+    assert!(given_up[2].parse::<u64>().unwrap() > 300 && given_up[7] == (4 << 20).to_string(), "{given_up:?}");
+    let slow = all("/slow", "GET");
+    assert!(slow.len() == 1 && slow[0][1] == "000" && slow[0][8] == "ClientHungUpRequest", "{slow:?}");
+}
+
+// What was composed under other settings goes where it was meant to go.
+#[test]
+fn a_reload_mixes_no_columns() {
+    let origin = Origin::start(|_| fresh(b"body"));
+    let edge = edge(&origin, "realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }");
+    let config = edge.path().join("edge.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let mut viewer = edge.viewer();
+    for at in 0..400 {
+        viewer.get("/a", &[]);
+        if at == 200 {
+            let other = "realtime = { file = \"new/two.log\", fields = [\"sc-status\"] }";
+            let changed = text.replace("realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }", other);
+            std::fs::write(&config, changed).unwrap();
+            edge.signal(rustix::process::Signal::HUP);
+        }
+    }
+    let lines =
+        |name: &str| std::fs::read_to_string(edge.path().join(name)).unwrap_or_default().lines().map(str::to_string).collect::<Vec<_>>();
+    eventually("the new file is written to", || {
+        viewer.get("/a", &[]);
+        !lines("new/two.log").is_empty()
+    });
+    eventually("every line is written", || lines("one.log").len() + lines("new/two.log").len() >= 401);
+    assert!(lines("one.log").iter().all(|line| line == "200\tGET") && lines("new/two.log").iter().all(|line| line == "200"));
 }

@@ -116,7 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         frame::end_block(&mut self.out, start, id, if has_ended { flag::END_STREAM } else { 0 });
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if let Some(finish) = &mut stream.finish {
-            finish.response = response;
+            finish.answered(response);
+            finish.sent.length = length.filter(|_| !bodiless).or_else(|| announced(&finish.response));
         }
         stream.phase = Phase::Sending(Sending { body, piece: Bytes::new(), left: length });
         if has_ended {
@@ -198,6 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     return false;
                 }
                 Poll::Ready(_) => {
+                    if let Some(finish) = &mut stream.finish {
+                        finish.sent.end = SendEnd::Failed;
+                    }
                     self.reset_stream(id, Code::Internal);
                     return false;
                 }
@@ -216,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         stream.window -= len as i64;
         stream.blocked_since = None;
         if let Some(finish) = &mut stream.finish {
-            finish.sent += len as u64;
+            finish.sent.bytes += len as u64;
         }
         self.spend(len);
         if is_last {
@@ -233,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         self.idle_since = Instant::now();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if let Some(mut finish) = stream.finish.take() {
-            finish.ended = true;
+            finish.sent.end = SendEnd::Whole;
         }
         if stream.viewer_done {
             self.remove(id);
@@ -242,6 +246,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             stream.answered_at = Some(Instant::now());
         }
     }
+}
+
+// The length that an answer without a body announces.
+fn announced(response: &ViewerResponse) -> Option<u64> {
+    response.fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 // Lines of HTTP/1, as the hit step writes them, as fields of HTTP/2.

@@ -38,7 +38,7 @@ impl<'b> Parts<'b> {
     /// Sorts a block's fields. `cookies` takes the one cookie that several lines are (§8.2.3).
     pub fn read(list: &'b FieldList, cookies: &'b mut Vec<u8>) -> Result<Self, NoHead> {
         let mut parts = Self::default();
-        let mut crumbs = 0;
+        let (mut crumbs, mut place) = (0, 0);
         for (name, value) in list.iter() {
             check_value(value)?;
             if let [b':', pseudo @ ..] = name {
@@ -55,6 +55,11 @@ impl<'b> Parts<'b> {
                     return Err(NoHead::Refused(400));
                 }
             } else if name == b"cookie" {
+                if crumbs == 0 {
+                    // Its place among the others; its value is known once all of them are.
+                    parts.lines.push(httparse::Header { name: "cookie", value: b"" });
+                    place = parts.lines.len() - 1;
+                }
                 cookies.extend_from_slice(if crumbs > 0 { b"; " } else { b"" });
                 cookies.extend_from_slice(value);
                 crumbs += 1;
@@ -63,7 +68,7 @@ impl<'b> Parts<'b> {
             }
         }
         if crumbs > 0 {
-            parts.lines.push(httparse::Header { name: "cookie", value: cookies });
+            parts.lines[place].value = cookies;
         }
         Ok(parts)
     }
@@ -235,7 +240,7 @@ mod tests {
     fn rfc9113_8_2_3_cookies_are_one() {
         assert_eq!(
             with(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]).unwrap(),
-            r#"GET /x Some("y") a.test None [x=y,cookie=a=1; b=2]"#
+            r#"GET /x Some("y") a.test None [cookie=a=1; b=2,x=y]"#
         );
     }
 

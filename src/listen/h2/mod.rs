@@ -25,10 +25,11 @@ use tokio::time::{Duration, Instant, Sleep};
 
 use self::frame::{Code, FrameHead, PeerSettings, flag, kind};
 use self::head::{NoHead, Parts};
-use self::stream::{Finish, Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WASTE_TIME};
+use self::stream::{Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WASTE_TIME};
+use super::h1_write::SendEnd;
 use super::hpack::decode::Decoder;
 use super::hpack::encode;
-use super::recording::{self, Facts, record_hit, record_refused};
+use super::recording::{self, Facts, Finish, record_hit, record_refused};
 use super::{Buffers, Gauges, Worker};
 use crate::body::{Body, BodyError};
 use crate::distribution::limits::Limits;

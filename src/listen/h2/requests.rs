@@ -112,8 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 match self.streams.get_mut(&id) {
                     None => record_hit(self.worker, &running, &head, &hit, now),
                     Some(stream) => {
-                        let (facts, response) = Facts::of_hit(self.worker, &running, (&head, &connection), &hit, now);
-                        stream.finish = Some(Finish::of_hit(facts, response, self.worker));
+                        stream.finish = Some(Box::new(Finish::of_hit(self.worker, &running, (&head, &connection), &hit, now)));
                     }
                 }
                 return Ok(());
@@ -129,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
         let asked = recording::asked(self.worker, &head);
-        let finish = Finish::new(Facts::of(&request, asked, self.worker), self.worker);
+        let finish = Box::new(Finish::new(Facts::of(&request, asked, self.worker), self.worker));
         let is_head = request.method == http::Method::HEAD;
         let core = Arc::clone(&self.worker.core);
         let serving = Box::pin(async move { core.serve(request, body).await });

@@ -12,10 +12,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, BodyError, Source};
 use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
-use crate::exchange::verdict::{Outcome, Reason};
-use crate::listen::Worker;
-use crate::listen::h1_write::{SendEnd, Sent};
-use crate::listen::recording::Facts;
+use crate::listen::recording::Finish;
 
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;
@@ -263,6 +260,7 @@ pub struct Stream {
     /// It waits for `100 Continue`.
     pub expects: bool,
     pub answered_at: Option<Instant>,
+    /// What is written down when the stream is gone.
     pub finish: Option<Box<Finish>>,
 }
 
@@ -294,49 +292,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.shared.end(Err(BodyError::Truncated));
-    }
-}
-
-/// A request's record, written when its stream ends, however it ends.
-pub struct Finish {
-    pub facts: Facts,
-    pub worker: Arc<Worker>,
-    pub began: Instant,
-    pub response: ViewerResponse,
-    pub sent: u64,
-    /// Octets of the request's body.
-    pub received: u64,
-    pub ended: bool,
-}
-
-impl Finish {
-    /// Of a request that has no answer yet; if the viewer leaves before there is one, 499 is written down.
-    pub fn new(facts: Facts, worker: &Arc<Worker>) -> Box<Self> {
-        let verdict = crate::deliver::no_cache(Outcome::Error, Reason::Failed);
-        let response = ViewerResponse {
-            status: 499,
-            fields: http::HeaderMap::new(),
-            body: Body::Empty,
-            verdict,
-            failure: None,
-            behavior: None,
-            origin_millis: None,
-        };
-        Self::of_hit(facts, response, worker)
-    }
-
-    /// Of a request whose answer is known.
-    pub fn of_hit(facts: Facts, response: ViewerResponse, worker: &Arc<Worker>) -> Box<Self> {
-        let worker = Arc::clone(worker);
-        Box::new(Self { facts, worker, began: Instant::now(), response, sent: 0, received: 0, ended: false })
-    }
-}
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        let end = if self.ended { SendEnd::Whole } else { SendEnd::Broken };
-        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.facts.record(&self.worker, &mut self.response, Sent { bytes: self.sent, end }, self.received, micros);
     }
 }
 

@@ -1,0 +1,314 @@
+//! Behaviors: the rules for the paths that a pattern matches, and the pages in the place of errors.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::compile::{Scope, networks};
+use super::compile_keys;
+use super::compile_origin::{Origins, target};
+use super::compile_policy;
+use super::compile_response;
+use super::credentials;
+use super::reader::Table;
+use crate::distribution::behavior::{
+    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
+};
+use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::origin::{HostRule, Origin, OriginGroup, OriginKind};
+use crate::distribution::pattern::PathPattern;
+use crate::distribution::response_policy::ResponsePolicy;
+use crate::distribution::site::Network;
+use crate::gate::rate::RateLimit;
+use crate::signature::url::Signers;
+
+/// Every `[[distribution.behavior]]`.
+pub fn behaviors(
+    table: &mut Table<'_>,
+    scope: &mut Scope<'_>,
+    origins: &Origins,
+    groups: &[OriginGroup],
+    ordinal: &mut usize,
+) -> Vec<Behavior> {
+    let tables = table.tables("behavior");
+    let count = tables.len();
+    if count == 0 {
+        // The smallest useful file: one origin, everything cached from it.
+        let pattern = PathPattern::parse("*").ok().into_iter();
+        let made = pattern.map(|pattern| assemble(pattern, Target::Origin(0), Rules::default(), origins, groups, ordinal));
+        return if origins.is_empty() { Vec::new() } else { made.collect() };
+    }
+    let mut all = Vec::new();
+    for (at, mut one) in tables.into_iter().enumerate() {
+        let pattern = one.parsed("path", PathPattern::parse);
+        let origin = one.string("origin");
+        let target = match &origin {
+            None => {
+                one.missing("origin", "origin = \"app\"");
+                None
+            }
+            Some(found) => target(&one, found, origins, groups),
+        };
+        let rules = rules(&mut one, scope);
+        if let Some(found) = &pattern {
+            let is_any = found.value.as_str() == "*";
+            if at + 1 == count && !is_any {
+                one.problem(
+                    &found.span,
+                    "the last behavior must have path = \"*\"",
+                    Some("CloudFront's default behavior: it takes what no other took".into()),
+                );
+            } else if at + 1 < count && is_any {
+                one.problem(
+                    &found.span,
+                    "a behavior with path = \"*\" takes everything, so those after it are never reached",
+                    Some("put it last".into()),
+                );
+            }
+        } else if !one.has("path") {
+            one.missing("path", "path = \"/img/*\"");
+        }
+        one.finish();
+        if let (Some(pattern), Some(target)) = (pattern, target) {
+            all.push(assemble(pattern.value, target, rules, origins, groups, ordinal));
+        }
+    }
+    all
+}
+
+// A bucket of tokens for each address.
+fn rate_limit(table: &mut Table<'_>) -> Option<RateLimit> {
+    let mut one = table.table("rate_limit")?;
+    let requests = one.number("requests", 1, 1_000_000);
+    let per = one.duration("per").map_or(std::time::Duration::from_secs(1), |found| found.value);
+    let burst = one.number("burst", 1, 10_000_000).map(|found| found.value);
+    if requests.is_none() && !one.has("requests") {
+        one.missing("requests", "requests = 100");
+    }
+    let requests = requests.map(|found| found.value);
+    let every =
+        requests.and_then(|requests| u64::try_from(per.as_micros()).ok().map(|micros| micros / requests)).filter(|every| *every > 0);
+    if requests.is_some() && every.is_none() {
+        one.problem(&one.span(), "this is more than a request in a microsecond: no limit at all", None);
+    }
+    one.finish();
+    Some(RateLimit { every: every?, burst: burst.or(requests)? })
+}
+
+struct Rules {
+    cache: Arc<CachePolicy>,
+    origin_request: Arc<OriginRequestPolicy>,
+    response: Option<Arc<ResponsePolicy>>,
+    viewer_protocol: ViewerProtocol,
+    methods: Methods,
+    error_responses: Vec<ErrorResponse>,
+    client_invalidation: Option<ClientInvalidation>,
+    cache_post: Option<PostCaching>,
+    slice: Option<u64>,
+    signers: Option<Signers>,
+    allow_from: Vec<Network>,
+    deny_from: Vec<Network>,
+    rate_limit: Option<RateLimit>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            cache: Arc::new(CachePolicy::unnamed()),
+            origin_request: Arc::new(OriginRequestPolicy::nothing()),
+            response: None,
+            viewer_protocol: ViewerProtocol::AllowAll,
+            methods: Methods::GetHead,
+            error_responses: Vec::new(),
+            client_invalidation: None,
+            cache_post: None,
+            slice: None,
+            signers: None,
+            allow_from: Vec::new(),
+            deny_from: Vec::new(),
+            rate_limit: None,
+        }
+    }
+}
+
+fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
+    let protocols = [
+        ("allow-all", ViewerProtocol::AllowAll),
+        ("https-only", ViewerProtocol::HttpsOnly),
+        ("redirect-to-https", ViewerProtocol::RedirectToHttps),
+    ];
+    let viewer_protocol = table.word("viewer_protocol", &protocols).map_or(ViewerProtocol::AllowAll, |found| found.value);
+    let methods = methods(table);
+    Rules {
+        methods,
+        cache: compile_policy::cache(table, scope),
+        origin_request: compile_policy::origin_request(table, scope),
+        response: compile_response::response(table, scope),
+        viewer_protocol,
+        error_responses: error_responses(table),
+        client_invalidation: client_invalidation(table, scope),
+        cache_post: cache_post(table, methods),
+        slice: slice(table),
+        signers: compile_keys::signers(table, scope),
+        allow_from: networks(table, "allow_from"),
+        deny_from: networks(table, "deny_from"),
+        rate_limit: rate_limit(table),
+    }
+}
+
+fn slice(table: &mut Table<'_>) -> Option<u64> {
+    let found = table.size("slice")?;
+    if !(64 << 10..=64 << 20).contains(&found.value) {
+        table.problem(&found.span, "a slice has 64KiB to 64MiB", None);
+    }
+    Some(found.value)
+}
+
+// Answers to POST in the store, where a behavior says that a POST is a query.
+fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
+    let mut one = table.table("cache_post")?;
+    let span = one.span();
+    let body = one.word("body", &[("keyed", PostBody::Keyed), ("ignored", PostBody::Ignored)]).map_or(PostBody::Keyed, |found| found.value);
+    let headers = one.strings("headers").map(|found| compile_policy::header_names(&one, found.value)).unwrap_or_default();
+    let max_body = one.size("max_body");
+    if let Some(found) = &max_body
+        && !(1..=16 << 20).contains(&found.value)
+    {
+        one.problem(&found.span, "a body in a key has 1B to 16MiB", None);
+    }
+    if !methods.allows(&http::Method::POST) {
+        one.problem(&span, "this behavior does not allow POST", Some("methods = \"all\"".to_string()));
+    }
+    one.finish();
+    Some(PostCaching { body, headers, max_body: max_body.map_or(64 << 10, |found| found.value) })
+}
+
+// CloudFront's custom error responses, for a distribution or for a behavior.
+/// Every `[[….error_response]]`, of a distribution or of a behavior.
+pub fn error_responses(table: &mut Table<'_>) -> Vec<ErrorResponse> {
+    let mut all: Vec<ErrorResponse> = Vec::new();
+    for mut one in table.tables("error_response") {
+        let span = one.span();
+        let status = one.number("status", 400, 599);
+        let page = one.string("page");
+        let respond_with = one.number("respond_with", 200, 599);
+        let ttl = one.duration("ttl").map(|found| found.value);
+        let known = |n: u64| MAPPABLE.iter().any(|m| u64::from(*m) == n);
+        if let Some(found) = &status
+            && !known(found.value)
+        {
+            one.problem(&found.span, format!("{} cannot be mapped", found.value), Some(format!("known: {MAPPABLE:?}")));
+        }
+        if let Some(found) = &respond_with
+            && found.value != 200
+            && !known(found.value)
+        {
+            one.problem(&found.span, format!("a page cannot go out with {}", found.value), Some(format!("200, or one of {MAPPABLE:?}")));
+        }
+        if let Some(found) = &page
+            && !found.value.starts_with('/')
+        {
+            one.problem(&found.span, "a page is a path of this distribution and begins with /", None);
+        }
+        if page.is_some() != respond_with.is_some() {
+            one.problem(&span, "page and respond_with come together or not at all", None);
+        }
+        match status {
+            Some(status) => {
+                let page = page.zip(respond_with).map(|(page, status)| (page.value, status.value as u16));
+                all.push(ErrorResponse { status: status.value as u16, page, ttl });
+            }
+            None if !one.has("status") => one.missing("status", "status = 404"),
+            None => {}
+        }
+        one.finish();
+    }
+    all
+}
+
+// The API Gateway cache's way of letting callers invalidate.
+fn client_invalidation(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<ClientInvalidation> {
+    let mut one = table.table("client_invalidation")?;
+    let folder = scope.folder(one.source());
+    let allow = one.word("allow", &[("token", true), ("anyone", false)]);
+    let token = one.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let strategies = [
+        ("FAIL_WITH_403", Unauthorised::FailWith403),
+        ("SUCCEED_WITH_RESPONSE_HEADER", Unauthorised::SucceedWithResponseHeader),
+        ("SUCCEED_WITHOUT_RESPONSE_HEADER", Unauthorised::SucceedWithoutResponseHeader),
+    ];
+    let unauthorised = one.word("unauthorised", &strategies).map_or(Unauthorised::SucceedWithResponseHeader, |found| found.value);
+    let wants_token = allow.is_none_or(|found| found.value);
+    if wants_token && token.is_none() {
+        one.missing("token", "token = { file = \"secrets/invalidate\" }");
+    }
+    one.finish();
+    (!wants_token || token.is_some()).then_some(ClientInvalidation { token: token.filter(|_| wants_token), unauthorised })
+}
+
+fn methods(table: &mut Table<'_>) -> Methods {
+    let Some(found) = table.string_or_strings("methods") else { return Methods::GetHead };
+    let set = match found.value {
+        Ok(word) if word == "all" => Some(Methods::Seven),
+        Ok(word) if word == "any" => Some(Methods::Any),
+        Ok(_) => None,
+        Err(items) => {
+            let mut names: Vec<String> = items.into_iter().map(|item| item.value).collect();
+            names.sort_unstable();
+            match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["GET", "HEAD"] => Some(Methods::GetHead),
+                ["GET", "HEAD", "OPTIONS"] => Some(Methods::GetHeadOptions),
+                ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"] => Some(Methods::Seven),
+                _ => None,
+            }
+        }
+    };
+    set.unwrap_or_else(|| {
+        let help = "[\"GET\", \"HEAD\"], [\"GET\", \"HEAD\", \"OPTIONS\"], \"all\" (CloudFront's seven) or \"any\"";
+        table.problem(&found.span, "these methods are not one of CloudFront's sets", Some(help.into()));
+        Methods::GetHead
+    })
+}
+
+fn assemble(
+    pattern: PathPattern,
+    target: Target,
+    rules: Rules,
+    origins: &Origins,
+    groups: &[OriginGroup],
+    ordinal: &mut usize,
+) -> Behavior {
+    let asked: Vec<&Origin> = match target {
+        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
+        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
+    };
+    let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
+    let host = http::header::HOST;
+    let host_in_key = viewer_host || rules.cache.key.headers.contains(&host) || rules.origin_request.headers.includes(&host);
+    let proto = HeaderName::from_static("cloudfront-forwarded-proto");
+    let scheme_in_key = rules.cache.key.headers.contains(&proto) || rules.origin_request.headers.adds(proto.as_str());
+    let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(|access| access.service == "s3"));
+    let rfc = rules.cache.semantics == Semantics::Rfc9111;
+    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket };
+    let behavior = Behavior {
+        pattern,
+        target,
+        cache: rules.cache,
+        origin_request: rules.origin_request,
+        response: rules.response,
+        viewer_protocol: rules.viewer_protocol,
+        methods: rules.methods,
+        error_responses: rules.error_responses,
+        client_invalidation: rules.client_invalidation,
+        cache_post: rules.cache_post,
+        slice: rules.slice,
+        signers: rules.signers,
+        allow_from: rules.allow_from,
+        deny_from: rules.deny_from,
+        rate_limit: rules.rate_limit,
+        derived,
+        ordinal: *ordinal,
+    };
+    *ordinal += 1;
+    behavior
+}

@@ -1,0 +1,288 @@
+//! Origins and their groups: where they are, how they are asked, who may speak for them.
+
+use std::path::{Path, PathBuf};
+
+use http::{HeaderName, HeaderValue};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::compile::Scope;
+use super::compile_keys;
+use super::compile_tls::read_identity;
+use super::credentials;
+use super::reader::{Found, Table};
+use super::report::nearest;
+use crate::distribution::behavior::Target;
+use crate::distribution::host::parse_authority;
+use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
+use crate::distribution::secret::Secret;
+use crate::distribution::site::ORIGINS_MAX;
+
+/// Origins by their ids, in order.
+pub type Origins = Vec<(String, Origin)>;
+
+/// Every `[[distribution.origin]]`.
+pub fn origins(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Origins {
+    let mut all: Origins = Vec::new();
+    let tables = table.tables("origin");
+    if tables.is_empty() {
+        table.missing("origin", "[[distribution.origin]] with id and url");
+    }
+    for mut one in tables {
+        let span = one.span();
+        let made = origin(&mut one, scope);
+        if let Some(origin) = made {
+            if all.iter().any(|(id, _)| *id == origin.id) {
+                one.problem(&span, format!("there are two origins with the id {:?}", origin.id), None);
+            }
+            all.push((origin.id.clone(), origin));
+        }
+        one.finish();
+    }
+    if all.len() > ORIGINS_MAX {
+        table.problem(&table.span(), format!("a distribution has at most {ORIGINS_MAX} origins"), None);
+    }
+    all
+}
+
+fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
+    let folder = scope.folder(table.source());
+    let id = table.string("id");
+    let url = table.string("url");
+    let headers = headers(table, &folder, scope);
+    let timeouts = timeouts(table);
+    let attempts = table.number("attempts", 1, 3).map_or(3, |found| found.value as u32);
+    let connections = table.number("connections", 1, 100_000).map_or(512, |found| found.value as usize);
+    let host_rule = table.parsed("host", |word| match word {
+        "origin" => Ok(HostRule::Origin),
+        "viewer" => Ok(HostRule::Viewer),
+        name => {
+            parse_authority(name).map(|_| HostRule::Fixed(name.to_string())).ok_or_else(|| "\"origin\", \"viewer\", or a host name".into())
+        }
+    });
+    let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
+    let access = table.table("access_control").and_then(|access| compile_keys::access_control(access, &folder, scope));
+    if id.is_none() {
+        table.missing("id", "id = \"app\"");
+    }
+    let Some(url) = url else {
+        table.missing("url", "url = \"https://app.internal\", \"http://127.0.0.1:3000\" or \"file:../public\"");
+        return None;
+    };
+    let (kind, path) = match origin_url(&url.value, &folder, host_rule.map_or(HostRule::Origin, |found| found.value), tls) {
+        Ok(made) => made,
+        Err(why) => {
+            table.problem(
+                &url.span,
+                format!("url = {:?}: {why}", url.value),
+                Some("https://HOST[:PORT][/PATH], http://…, or file:FOLDER".into()),
+            );
+            return None;
+        }
+    };
+    if let (Some(access), OriginKind::Http(http)) = (&access, &kind)
+        && access.signing != Signing::Never
+        && http.host_rule != HostRule::Origin
+    {
+        table.problem(&url.span, "a signed request must be for the origin's own host", Some("leave out host = …".into()));
+    }
+    Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections, access })
+}
+
+fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginTls>) -> Result<(OriginKind, String), String> {
+    if let Some(path) = url.strip_prefix("file:") {
+        let root = super::at(folder, path.trim_start_matches("//"));
+        if !root.is_dir() {
+            return Err(format!("{} is not a folder", root.display()));
+        }
+        return Ok((OriginKind::Directory(root), String::new()));
+    }
+    let (rest, is_https) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, true),
+        (_, Some(rest)) => (rest, false),
+        _ => return Err("the scheme is not one of https, http, file".into()),
+    };
+    let cut = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(cut);
+    let authority = parse_authority(authority).ok_or("this is no host")?;
+    if path.contains(['?', '#', ' ']) || !crate::exchange::path::is_safe_path(path) {
+        return Err("an origin path is plain: no query, no dot segments".into());
+    }
+    let tls = match (is_https, tls) {
+        (true, tls) => Some(tls.unwrap_or(OriginTls { roots: Roots::System, server_name: None, identity: None, min: TlsVersion::V1_2 })),
+        (false, None) => None,
+        (false, Some(_)) => return Err("tls settings on an http origin".into()),
+    };
+    let port = authority.port.unwrap_or(if is_https { 443 } else { 80 });
+    let http = HttpOrigin { host: authority.host.to_string(), port, tls, host_rule };
+    Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
+}
+
+fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
+    let roots = roots(&mut table, folder, &mut scope.files);
+    let server_name = table.string("server_name").map(|found| found.value);
+    let min = table.word("min", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]).map_or(TlsVersion::V1_2, |found| found.value);
+    let (chain, key) = (table.string("chain"), table.string("key"));
+    let identity = match (chain, key) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => {
+            scope.files.extend([super::at(folder, &chain.value), super::at(folder, &key.value)]);
+            read_identity(&super::at(folder, &chain.value), &super::at(folder, &key.value))
+                .map_err(|why| table.problem(&chain.span, why, None))
+                .ok()
+        }
+        _ => {
+            table.problem(&table.span(), "a client certificate needs both chain and key", None);
+            None
+        }
+    };
+    let tls = OriginTls { roots: roots.unwrap_or(Roots::System), server_name, identity, min };
+    if let Err(why) = crate::origin::tls::client_config(&tls) {
+        table.problem(&table.span(), why, None);
+    }
+    table.finish();
+    Some(tls)
+}
+
+/// Reads `ca = "system"` or a PEM file.
+pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Option<Roots> {
+    let ca = table.string("ca")?;
+    if ca.value == "system" {
+        return Some(Roots::System);
+    }
+    let path = super::at(folder, &ca.value);
+    files.push(path.clone());
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
+    match all {
+        Ok(all) if !all.is_empty() => Some(Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())),
+        Ok(_) => {
+            table.problem(&ca.span, format!("{} holds no certificate", path.display()), None);
+            None
+        }
+        Err(error) => {
+            table.problem(&ca.span, format!("{}: {error}", path.display()), Some("\"system\", or a file of PEM certificates".into()));
+            None
+        }
+    }
+}
+
+fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(HeaderName, Secret<HeaderValue>)> {
+    let mut all = Vec::new();
+    let Some(inner) = table.table("headers") else { return all };
+    for (name, value) in inner.rest() {
+        let Ok(header) = HeaderName::from_bytes(name.value.as_bytes()) else {
+            table.problem(&name.span, format!("{:?} is no field name", name.value), None);
+            continue;
+        };
+        if is_reserved(&header) {
+            table.problem(&name.span, format!("{header} may not be set on an origin"), Some("CloudFront does not allow it either".into()));
+            continue;
+        }
+        let text = match value {
+            Ok(found) => Some(found.value),
+            Err(secret) => credentials::secret(secret, folder, &mut scope.files).map(|secret| secret.expose().clone()),
+        };
+        let Some(text) = text else { continue };
+        match HeaderValue::from_str(&text) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                all.push((header, Secret::new(value)));
+            }
+            Err(_) => table.problem(&name.span, format!("the value of {header} has characters that a field cannot have"), None),
+        }
+    }
+    all
+}
+
+// shared/spec/CLOUDFRONT.md §8.
+fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "cache-control"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "host"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "max-forwards"
+            | "pragma"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "range"
+            | "request-range"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "via"
+            | "x-real-ip"
+    ) || name.starts_with("x-amz-")
+        || name.starts_with("x-edge-")
+}
+
+fn timeouts(table: &mut Table<'_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    let Some(mut inner) = table.table("timeouts") else { return timeouts };
+    for (key, slot) in [("connect", &mut timeouts.connect), ("response", &mut timeouts.response), ("idle", &mut timeouts.idle)] {
+        if let Some(found) = inner.duration(key) {
+            if found.value.is_zero() {
+                inner.problem(&found.span, format!("timeouts.{key} is zero"), None);
+            } else {
+                *slot = found.value;
+            }
+        }
+    }
+    inner.finish();
+    timeouts
+}
+
+/// Every `[[distribution.origin_group]]`.
+pub fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
+    let mut all = Vec::new();
+    for mut one in table.tables("origin_group") {
+        let id = one.string("id");
+        let mut members = Vec::new();
+        for item in one.strings("members").map(|list| list.value).unwrap_or_default() {
+            match origins.iter().position(|(id, _)| *id == item.value) {
+                Some(at) => members.push(at),
+                None => unknown_origin(&one, &item, origins),
+            }
+        }
+        let failover = one
+            .numbers("failover", 400, 599)
+            .map_or_else(|| vec![500, 502, 503, 504], |found| found.value.iter().map(|n| *n as u16).collect());
+        if members.len() < 2 {
+            one.problem(&one.span(), "an origin group has at least two members that exist", None);
+        }
+        match id {
+            Some(id) => all.push(OriginGroup { id: id.value, members, failover }),
+            None => one.missing("id", "id = \"app-or-standby\""),
+        }
+        one.finish();
+    }
+    all
+}
+
+fn unknown_origin(table: &Table<'_>, found: &Found<String>, origins: &Origins) {
+    let known = || origins.iter().map(|(id, _)| id.as_str());
+    let help = nearest(&found.value, known())
+        .map_or_else(|| format!("known: {}", known().collect::<Vec<_>>().join(", ")), |near| format!("did you mean {near:?}?"));
+    table.problem(&found.span, format!("there is no origin {:?}", found.value), Some(help));
+}
+
+/// Which origin or group a behavior names.
+pub fn target(table: &Table<'_>, found: &Found<String>, origins: &Origins, groups: &[OriginGroup]) -> Option<Target> {
+    if let Some(at) = origins.iter().position(|(id, _)| *id == found.value) {
+        return Some(Target::Origin(at));
+    }
+    if let Some(at) = groups.iter().position(|group| group.id == found.value) {
+        return Some(Target::Group(at));
+    }
+    unknown_origin(table, found, origins);
+    None
+}
