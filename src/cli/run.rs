@@ -243,6 +243,8 @@ async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Resu
 
 // Stops accepting, lets exchanges under way finish, and gives up on the rest after a while.
 async fn leave(control: &Control, patience: Duration) {
+    // Heard from here on, before anybody is told that we drain.
+    let again = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     control.draining.send_replace(true);
     let open = || control.gauges.connections.load(Ordering::Relaxed);
     tracing::info!(connections = open(), "draining");
@@ -252,11 +254,17 @@ async fn leave(control: &Control, patience: Duration) {
             tick.tick().await;
         }
     };
-    let impatient = tokio::signal::ctrl_c();
+    let impatient = async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = again else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
     tokio::select! {
         () = finished => tracing::info!("every connection finished"),
         () = tokio::time::sleep(patience) => tracing::warn!(connections = open(), "some connections did not finish in time"),
-        _ = impatient => {}
+        () = impatient => tracing::warn!(connections = open(), "told twice"),
     }
 }
 

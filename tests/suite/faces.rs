@@ -174,14 +174,14 @@ fn the_realtime_log_tells_what_was_chosen() {
 // What a log says of a large answer is what was sent of it, stored or not.
 #[test]
 fn a_hit_is_written_down_when_it_was_sent() {
-    let origin = Origin::start(|_| fresh(&vec![b'x'; 8 << 20]));
+    let origin = Origin::start(|_| fresh(&vec![b'x'; 24 << 20]));
     let edge = edge(&origin, "");
     edge.get("/large");
     let mut viewer = edge.viewer();
     viewer.send(&request("GET", "/large", &[]));
     assert!(viewer.more());
     drop(viewer);
-    assert_eq!(edge.get("/large").body.len(), 8 << 20);
+    assert_eq!(edge.get("/large").body.len(), 24 << 20);
     // Much waits to be written of a body that was given up.
     let mut lines: Vec<serde_json::Value> = Vec::new();
     eventually("three lines are written", || {
@@ -195,11 +195,11 @@ fn a_hit_is_written_down_when_it_was_sent() {
                 || line["result"] == result && !aborted && line["aborted"].is_null()
         })
     };
-    assert_eq!(of("Miss", false).unwrap()["bytes"], 8 << 20);
+    assert_eq!(of("Miss", false).unwrap()["bytes"], 24 << 20);
     let whole = of("Hit", false).expect("one was sent whole");
-    assert!(whole["bytes"] == 8 << 20 && whole["us"].as_u64() > Some(0), "{whole}");
+    assert!(whole["bytes"] == 24 << 20 && whole["us"].as_u64() > Some(0), "{whole}");
     let cut = of("Hit", true).expect("one was given up");
-    assert!(cut["bytes"].as_u64() < Some(8 << 20) && cut["bytes"].as_u64() > Some(0) && cut["aborted_by"] == "viewer", "{cut}");
+    assert!(cut["bytes"].as_u64() < Some(24 << 20) && cut["bytes"].as_u64() > Some(0) && cut["aborted_by"] == "viewer", "{cut}");
 }
 
 // What a viewer's hello and head look like reaches the origin where a policy names it; what a viewer says of itself does not.
@@ -262,7 +262,7 @@ fn each_end_of_an_answer_is_told_as_it_was() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
         "/broken" => super::support::origin::raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1000\r\n\r\nabc"),
         "/slow" => super::support::origin::after(3_000, fresh(b"late")),
-        "/large" => fresh(&vec![b'x'; 4 << 20]),
+        "/large" => fresh(&vec![b'x'; 24 << 20]),
         _ => fresh(b"body"),
     });
     let mut edge = edge(&origin, SHORT);
@@ -281,7 +281,6 @@ fn each_end_of_an_answer_is_told_as_it_was() {
     // A hit that takes its time: its first octet was there at once.
     let mut slow = edge.viewer();
     slow.send(&request("GET", "/large", &[]));
-    std::thread::sleep(std::time::Duration::from_millis(700));
     while slow.read("GET").is_none() {}
     // In hand when the edge must leave: written down all the same.
     let mut waiting = edge.viewer();
@@ -292,8 +291,9 @@ fn each_end_of_an_answer_is_told_as_it_was() {
     eventually("the origin is asked", || origin.seen().iter().any(|asked| asked.target == "/slow"));
     eventually("all but those are written", || realtime_lines(&edge).len() >= 9);
     edge.signal(rustix::process::Signal::TERM);
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    edge.signal(rustix::process::Signal::INT);
+    eventually("it drains", || edge.log().contains("draining"));
+    // A second signal leaves at once.
+    edge.signal(rustix::process::Signal::TERM);
     assert!(edge.wait());
     let lines = realtime_lines(&edge);
     let all = |path: &str, method: &str| lines.iter().filter(|line| line[4] == path && line[3] == method).cloned().collect::<Vec<_>>();
@@ -304,9 +304,9 @@ fn each_end_of_an_answer_is_told_as_it_was() {
     let large = all("/large", "GET");
     assert_eq!(large.len(), 3, "{large:?}");
     let whole: Vec<_> = large.iter().filter(|line| line[6] == "Hit" && line[8] == "Hit").collect();
-    assert!(whole.len() == 1 && whole[0][0] == "0.000" && whole[0][7] == (4 << 20).to_string(), "{large:?}");
+    assert!(whole.len() == 1 && whole[0][0] == "0.000" && whole[0][7] == (24 << 20).to_string(), "{large:?}");
     let given_up = large.iter().find(|line| line[8] == "ClientCommError").expect("the one that was stuck");
-    assert!(given_up[2].parse::<u64>().unwrap() > 300 && given_up[7] == (4 << 20).to_string(), "{given_up:?}");
+    assert!(given_up[2].parse::<u64>().unwrap() > 300 && given_up[7] == (24 << 20).to_string(), "{given_up:?}");
     let slow = all("/slow", "GET");
     assert!(slow.len() == 1 && slow[0][1] == "000" && slow[0][8] == "ClientHungUpRequest", "{slow:?}");
 }
