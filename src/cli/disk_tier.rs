@@ -1,6 +1,7 @@
 //! Opens the disk tier behind a running edge: at the start, or as soon as a disk that fails lets it.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::cache::invalidations::Validity;
-use crate::distribution::site::DiskSettings;
+use crate::distribution::site::{DiskSettings, Site};
 use crate::flow::Edge;
 use crate::store::Disk;
 use crate::store::disk::files::{Files, Folder};
@@ -20,31 +21,29 @@ use crate::store::log::Log;
 /// How often a disk that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Says in the data folder that the edge has served without the disk: what lies there may be older than what was served, and that
+/// holds over a restart.
+const LEFT_OUT: &str = "store-left-out";
+
 /// The disk tier's threads, once there are any.
-#[derive(Default)]
 pub struct DiskTier {
     keeper: Mutex<Option<Keeper>>,
+    left_out: PathBuf,
     is_ending: AtomicBool,
-}
-
-/// When the folder is opened.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum When {
-    AtStart,
-    /// The edge has served without it: what lies there may be older than what was served.
-    Late,
 }
 
 impl DiskTier {
     /// Opens it. A disk that fails is served without, and tried again; a setting that cannot be right is an error.
     ///
     /// The disk tier comes after the log: what the log makes old must not be served for a moment.
-    pub fn start(edge: &Arc<Edge>, settings: Option<&DiskSettings>, log: &Arc<Log>) -> Result<Arc<Self>, String> {
-        let tier = Arc::<Self>::default();
-        let Some(settings) = settings else { return Ok(tier) };
-        match tier.open(edge, settings, log, When::AtStart) {
+    pub fn start(edge: &Arc<Edge>, site: &Site, log: &Arc<Log>) -> Result<Arc<Self>, String> {
+        let left_out = site.data.join(LEFT_OUT);
+        let tier = Arc::new(Self { keeper: Mutex::default(), left_out, is_ending: AtomicBool::new(false) });
+        let Some(settings) = &site.store.disk else { return Ok(tier) };
+        match tier.open(edge, settings, log) {
             Ok(()) => {}
             Err(error) if is_the_disks(&error) => {
+                std::fs::write(&tier.left_out, "").map_err(|error| format!("{}: {error}", tier.left_out.display()))?;
                 tracing::error!(%error, path = %settings.path.display(), "the disk store cannot be opened; viewers are served without it until it can");
                 let (this, edge, settings, log) = (Arc::clone(&tier), Arc::clone(edge), settings.clone(), Arc::clone(log));
                 let again = std::thread::Builder::new().name("disk-open".into()).spawn(move || this.open_later(&edge, &settings, &log));
@@ -55,15 +54,16 @@ impl DiskTier {
         Ok(tier)
     }
 
-    fn open(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &Log, when: When) -> io::Result<()> {
+    fn open(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &Log) -> io::Result<()> {
         let folder = Folder::open(&settings.path)?;
-        if when == When::Late {
-            match folder.remove(ID) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        let is_left_out = self.left_out.exists();
+        if is_left_out {
+            unless_gone(folder.remove(ID))?;
         }
         let disk = Disk::open(Box::new(folder), settings.clone(), log.last(), Doubt::BeginEmpty)?;
+        if is_left_out {
+            unless_gone(std::fs::remove_file(&self.left_out))?;
+        }
         edge.keep_disk(Arc::clone(&disk));
         let judge = Arc::clone(edge);
         let is_dead = move |brief: &Brief<'_>| judge.invalidations.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard;
@@ -74,7 +74,7 @@ impl DiskTier {
     fn open_later(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &Log) {
         while !self.is_ending.load(Ordering::Relaxed) {
             std::thread::sleep(AGAIN);
-            if self.open(edge, settings, log, When::Late).is_ok() {
+            if self.open(edge, settings, log).is_ok() {
                 return tracing::info!("the disk store was opened; it begins empty");
             }
         }
@@ -85,6 +85,13 @@ impl DiskTier {
         self.is_ending.store(true, Ordering::Relaxed);
         let keeper = self.keeper.lock().take();
         keeper.into_iter().for_each(Keeper::stop);
+    }
+}
+
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -95,7 +95,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let (draining, drained) = watch::channel(false);
     let log = Arc::new(log);
     edge.keep_log(Arc::clone(&log));
-    let disk = DiskTier::start(&edge, site.store.disk.as_ref(), &log)?;
+    let disk = DiskTier::start(&edge, &site, &log)?;
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),

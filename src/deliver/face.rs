@@ -8,14 +8,14 @@ use crate::exchange::request::RequestId;
 use crate::exchange::verdict::Outcome;
 
 /// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the cache too.
-pub const fn word(face: &Face, outcome: Outcome, status: u16) -> Outcome {
+pub const fn shown(face: &Face, outcome: Outcome, status: u16) -> Outcome {
     if face.cloudfront.is_some() && status >= 400 { Outcome::Error } else { outcome }
 }
 
 /// What goes to a viewer beside X-Cache, and X-Cache's word.
 pub fn dress(face: &Face, id: RequestId, (outcome, status): (Outcome, u16), fields: &mut HeaderMap) {
     if let Some(cloudfront) = &face.cloudfront {
-        let shown = word(face, outcome, status);
+        let shown = shown(face, outcome, status);
         if shown != outcome {
             fields.insert(X_CACHE, value([shown.word(), " from ", &face.name].concat()));
         }

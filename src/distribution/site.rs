@@ -58,8 +58,8 @@ pub struct Observes {
 impl Site {
     /// A behavior by its ordinal, and whose it is.
     pub fn behavior(&self, ordinal: usize) -> Option<(&Distribution, &Behavior)> {
-        let all = self.distributions.iter().flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
-        all.into_iter().find(|(_, behavior)| behavior.ordinal == ordinal)
+        let mut all = self.distributions.iter().flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
+        all.find(|(_, behavior)| behavior.ordinal == ordinal)
     }
 }
 

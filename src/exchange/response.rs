@@ -50,3 +50,10 @@ pub struct ViewerResponse {
     /// Milliseconds the origin took until its head came, where one was asked.
     pub origin_millis: Option<u64>,
 }
+
+impl ViewerResponse {
+    /// The Content-Length among its fields: of an answer without a body, what it would be with one.
+    pub fn said_length(&self) -> Option<u64> {
+        self.fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+}

@@ -149,7 +149,7 @@ impl Hit<'_> {
         out.extend_from_slice(b"\r\n");
         let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
         About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }
-            .write_lines(face::word(self.face, HIT.outcome, self.status()).word(), out);
+            .write_lines(face::shown(self.face, HIT.outcome, self.status()).word(), out);
         face::write_lines(self.face, self.head.id, out);
         if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)) {
             out.extend_from_slice(b"Server-Timing: ");

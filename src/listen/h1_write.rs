@@ -97,7 +97,7 @@ pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, 
     let delimited = write_head(out, to, response);
     sent.length = match delimited {
         Delimited::Length(len) => Some(len),
-        Delimited::NoBody => response.fields.get(http::header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok()),
+        Delimited::NoBody => response.said_length(),
         Delimited::Chunked | Delimited::Close => None,
     };
     if matches!(delimited, Delimited::NoBody) {

@@ -2,7 +2,6 @@
 //!
 //! The thread's queue is bounded in octets; what does not fit is dropped and counted.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -90,7 +89,7 @@ impl LogQueue {
     pub fn flush(&self) {
         let (done, wait) = channel();
         if self.sender.lock().send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(std::time::Duration::from_secs(2));
+            let _ = wait.recv_timeout(Duration::from_secs(2));
         }
     }
 
@@ -172,14 +171,32 @@ fn open_file(path: &PathBuf) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
-/// What the writing thread writes to. After a reload lines still come that were composed under the settings before it; those
+/// What is written to, and what was until the last reload: lines still come that were composed under the settings before it, and
 /// go where they were meant to go.
+struct Target<T> {
+    now: Option<T>,
+    before: Option<T>,
+}
+
+impl<T> Target<T> {
+    const NONE: Self = Self { now: None, before: None };
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.now.iter_mut().chain(&mut self.before)
+    }
+
+    // Another takes the place of the one in force; gives the one that nobody will write to any more.
+    fn replace(&mut self, next: Option<T>) -> Option<T> {
+        std::mem::replace(&mut self.before, std::mem::replace(&mut self.now, next))
+    }
+}
+
+/// The writing thread.
 struct Writer {
     access: Appended,
-    /// The one in force, and before it the one that was.
-    realtime: VecDeque<(Arc<MoreLogs>, Appended)>,
-    standard: VecDeque<Files>,
-    /// Since when there is a new one.
+    realtime: Target<(Arc<MoreLogs>, Appended)>,
+    standard: Target<Files>,
+    /// Since when the targets are what they are.
     changed: Instant,
     complained: bool,
     dropped: Arc<AtomicU64>,
@@ -188,7 +205,7 @@ struct Writer {
 impl Writer {
     fn new(dropped: Arc<AtomicU64>) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
-        Self { access, realtime: VecDeque::new(), standard: VecDeque::new(), changed: Instant::now(), complained: false, dropped }
+        Self { access, realtime: Target::NONE, standard: Target::NONE, changed: Instant::now(), complained: false, dropped }
     }
 
     fn run(mut self, receiver: &Receiver<Message>, waiting: &AtomicUsize) {
@@ -196,7 +213,9 @@ impl Writer {
             let message = match receiver.recv_timeout(LOOK) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look();
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                    self.standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
+                    self.end_the_former();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -205,34 +224,18 @@ impl Writer {
                 waiting.fetch_sub(lines.len(), Ordering::Relaxed);
             }
             self.take(message);
-            if self.standard.len() > 1 && self.changed.elapsed() >= AGAIN {
-                self.look();
-            }
+            self.end_the_former();
         }
     }
 
     fn take(&mut self, message: Message) {
         match message {
             Message::Lines(lines) => self.access.add(&lines),
-            Message::Realtime(under, lines) => match self.realtime.iter_mut().find(|(known, _)| **known == *under) {
+            Message::Realtime(under, lines) => match self.realtime.iter_mut().find(|(known, _)| *known == under) {
                 Some((_, file)) => file.add(&lines),
                 None => drop_lines(&self.dropped, &lines),
             },
-            Message::Standard(under, shelf, lines) => {
-                let folder = under.standard.as_ref().map(|log| &log.folder);
-                match self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder))) {
-                    Some(files) => match files.add(&shelf, &lines) {
-                        Ok(()) => self.complained = false,
-                        Err(error) => {
-                            if !std::mem::replace(&mut self.complained, true) {
-                                tracing::error!(%error, "writing the standard log failed");
-                            }
-                            drop_lines(&self.dropped, &lines);
-                        }
-                    },
-                    None => drop_lines(&self.dropped, &lines),
-                }
-            }
+            Message::Standard(under, shelf, lines) => self.shelve(&under, &shelf, &lines),
             Message::Targets(settings, more) => self.retarget(settings, more),
             Message::Flush(done) => {
                 for log in std::iter::once(&mut self.access).chain(self.realtime.iter_mut().map(|(_, file)| file)) {
@@ -245,37 +248,47 @@ impl Writer {
         }
     }
 
+    fn shelve(&mut self, under: &MoreLogs, shelf: &Shelf, lines: &[u8]) {
+        let folder = under.standard.as_ref().map(|log| &log.folder);
+        let files = self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder)));
+        match files.map(|files| files.add(shelf, lines)) {
+            Some(Ok(())) => self.complained = false,
+            Some(Err(error)) => {
+                if !std::mem::replace(&mut self.complained, true) {
+                    tracing::error!(%error, "writing the standard log failed");
+                }
+                drop_lines(&self.dropped, lines);
+            }
+            None => drop_lines(&self.dropped, lines),
+        }
+    }
+
     fn retarget(&mut self, settings: LogSettings, more: MoreLogs) {
         self.changed = Instant::now();
         self.access = Appended::open("access", settings, &self.dropped);
         let folder = more.standard.as_ref().map(|log| log.folder.clone());
         let more = Arc::new(more);
-        // The same settings again are a rotation: the file is opened anew.
-        self.realtime.retain(|(known, _)| *known != more);
-        if let Some(log) = &more.realtime {
-            let file = Appended::open("real-time", LogSettings::File(log.file.clone()), &self.dropped);
-            self.realtime.push_front((more, file));
-        }
-        self.realtime.truncate(2);
+        let file = more.realtime.as_ref().map(|log| LogSettings::File(log.file.clone()));
+        let next = file.map(|file| (Arc::clone(&more), Appended::open("real-time", file, &self.dropped)));
+        // The same settings again are a rotation: the first that fits is written to, and that is the one opened anew.
+        self.realtime.replace(next);
         // A reload that changes nothing here leaves the files as they are.
-        let known = folder.as_ref().and_then(|folder| self.standard.iter().position(|files| files.is_of(folder)));
-        match (known, folder) {
-            (Some(at), _) => self.standard.swap(0, at),
-            (None, Some(folder)) => self.standard.push_front(Files::new(&folder)),
-            // None is wanted; what is there may still be written to for a moment.
-            (None, None) => self.standard.push_front(Files::new(std::path::Path::new(""))),
-        }
-        while self.standard.len() > 2 {
-            self.standard.pop_back().iter_mut().for_each(Files::finish);
+        let is_same = match (&self.standard.now, &folder) {
+            (Some(files), Some(folder)) => files.is_of(folder),
+            (now, folder) => now.is_none() && folder.is_none(),
+        };
+        if !is_same {
+            // The one before the last may be wanted again; then it begins other files there.
+            let next = folder.map(|folder| Files::new(&folder));
+            self.standard.replace(next).iter_mut().for_each(Files::finish);
         }
     }
 
-    // Ends files of hours that are over, and those of the settings before.
-    fn look(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
-        while self.standard.len() > 1 && self.changed.elapsed() >= AGAIN {
-            self.standard.pop_back().iter_mut().for_each(Files::finish);
+    // Nothing comes any more for what was written to before the last reload.
+    fn end_the_former(&mut self) {
+        if self.changed.elapsed() >= AGAIN {
+            self.realtime.before = None;
+            self.standard.before.take().iter_mut().for_each(Files::finish);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::disk::files::{DiskFile, Files};
 use crate::disk::keeper::IsDead;
 use crate::disk::load::Doubt;
+use crate::disk::record::UNIT;
 
 type File = Arc<Mutex<Vec<u8>>>;
 
@@ -224,14 +225,15 @@ pub fn everything_is_found_again() {
 // What the index says of its segments is what its entries add up to, and each of them lies in one that is there.
 fn the_index_adds_up(disk: &Disk) {
     let mut found = BTreeMap::<u32, (u64, u32)>::new();
-    disk.each_known(|entry| {
+    let index = disk.index.lock();
+    for entry in index.entries() {
         let sum = found.entry(entry.segment).or_default();
-        *sum = (sum.0 + u64::from(entry.len) * 16, sum.1 + 1);
-    });
-    disk.each_segment(|id, segment| {
-        let (live, entries) = found.remove(&id).unwrap_or_default();
+        *sum = (sum.0 + u64::from(entry.len) * UNIT, sum.1 + 1);
+    }
+    for (id, segment) in &index.segments {
+        let (live, entries) = found.remove(id).unwrap_or_default();
         assert_eq!((segment.live, segment.entries), (live, entries), "segment {id}");
-    });
+    }
     assert!(found.is_empty(), "entries without a segment: {found:?}");
 }
 

@@ -67,6 +67,15 @@ fn problems(text: &str) -> Vec<String> {
     }
 }
 
+// All that is said of a text, each of these lines with these words among it.
+fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
+    let found = problems(text);
+    for (line, words) in wanted {
+        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
+    }
+    found
+}
+
 #[test]
 fn all_mistakes_at_once_each_with_line_and_remedy() {
     let text = r#"
@@ -110,27 +119,27 @@ path = "/[a]"
 origin = "app"
 methods = ["GET"]
 "#;
-    let found = problems(text);
-    for (line, words) in [
-        ("broken.toml:2:", "lisen is not a known key (did you mean \"listen\"?)"),
-        ("broken.toml:6:", "no address with a port"),
-        ("broken.toml:7:", "lies outside 1 to 256"),
-        ("broken.toml:10:", "older than TLS 1.2"),
-        ("broken.toml:13:", "a size is a number and a unit"),
-        ("broken.toml:16:", "lies above max"),
-        ("broken.toml:17:", "is not known (one of \"cloudfront\", \"rfc9111\")"),
-        ("broken.toml:21:", "plain domain name"),
-        ("broken.toml:21:", "belongs to distribution \"E1\" already"),
-        ("broken.toml:22:", "without a slash in front"),
-        ("broken.toml:26:", "not one of https, http, file"),
-        ("broken.toml:33:", "takes everything"),
-        ("broken.toml:34:", "there is no origin \"ap\" (did you mean \"app\"?)"),
-        ("broken.toml:35:", "did you mean \"CachingOptimized\"?"),
-        ("broken.toml:38:", "not allowed in a path pattern"),
-        ("broken.toml:40:", "not one of CloudFront's sets"),
-    ] {
-        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
-    }
+    expect(
+        text,
+        &[
+            ("broken.toml:2:", "lisen is not a known key (did you mean \"listen\"?)"),
+            ("broken.toml:6:", "no address with a port"),
+            ("broken.toml:7:", "lies outside 1 to 256"),
+            ("broken.toml:10:", "older than TLS 1.2"),
+            ("broken.toml:13:", "a size is a number and a unit"),
+            ("broken.toml:16:", "lies above max"),
+            ("broken.toml:17:", "is not known (one of \"cloudfront\", \"rfc9111\")"),
+            ("broken.toml:21:", "plain domain name"),
+            ("broken.toml:21:", "belongs to distribution \"E1\" already"),
+            ("broken.toml:22:", "without a slash in front"),
+            ("broken.toml:26:", "not one of https, http, file"),
+            ("broken.toml:33:", "takes everything"),
+            ("broken.toml:34:", "there is no origin \"ap\" (did you mean \"app\"?)"),
+            ("broken.toml:35:", "did you mean \"CachingOptimized\"?"),
+            ("broken.toml:38:", "not allowed in a path pattern"),
+            ("broken.toml:40:", "not one of CloudFront's sets"),
+        ],
+    );
 }
 
 #[test]
@@ -152,18 +161,18 @@ path = "*"
 origin = "o"
 cache_policy = "p"
 "#;
-    let found = problems(text);
-    for (line, words) in [
-        ("broken.toml:3:", "log.standard.folder is missing"),
-        ("broken.toml:3:", "did you mean \"folder\"?"),
-        ("broken.toml:4:", "log.realtime.file is missing"),
-        ("broken.toml:4:", "log.realtime.sampling lies outside 1 to 100"),
-        ("broken.toml:4:", "did you mean \"sc-status\"?"),
-        ("broken.toml:4:", "an item of it"),
-        ("broken.toml:6:", "JA3-Fingerprint is nearly each viewer's own"),
-    ] {
-        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
-    }
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:3:", "log.standard.folder is missing"),
+            ("broken.toml:3:", "did you mean \"folder\"?"),
+            ("broken.toml:4:", "log.realtime.file is missing"),
+            ("broken.toml:4:", "log.realtime.sampling lies outside 1 to 100"),
+            ("broken.toml:4:", "did you mean \"sc-status\"?"),
+            ("broken.toml:4:", "an item of it"),
+            ("broken.toml:6:", "JA3-Fingerprint is nearly each viewer's own"),
+        ],
+    );
     // And that nothing is listened for.
     assert_eq!(found.len(), 8, "{}", found.join("\n"));
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use super::disk::is_written_again;
 use super::support::origin::{answer, fresh};
 use super::support::{Edge, Origin, eventually};
 
@@ -75,12 +76,7 @@ fn writes_that_fail_are_nobodys_error() {
         edge.purge(&["/before"]);
         assert_eq!(edge.get("/before").cache(), "Miss", "{how}: an invalidation needs no disk store to be in effect");
         faulty.fails("nothing");
-        let (before, mut at) = (edge.metric("foreshore_disk_writes_total"), 0);
-        eventually("it is written to again", || {
-            at += 1;
-            assert_eq!(edge.get(&format!("/again{at}")).status, 200);
-            edge.metric("foreshore_disk_writes_total") > before
-        });
+        is_written_again(edge);
     }
 }
 
@@ -122,13 +118,23 @@ fn an_edge_starts_without_its_disk() {
     eventually("it is written", || faulty.edge.metric("foreshore_disk_objects") == 1.0);
     faulty.edge.kill();
     std::fs::write(&word, "readonly").unwrap();
-    let faulty = Faulty::start_in(folder, &library, word);
+    let faulty = Faulty::start_in(Arc::clone(&folder), &library, word.clone());
     assert_eq!(faulty.edge.metric("foreshore_disk_open"), 0.0);
     assert_eq!((faulty.edge.get("/a").text(), faulty.edge.get("/a").cache()), ("1".into(), "Hit".into()));
+    // A restart in between does not make what lies there any newer.
+    faulty.edge.kill();
+    std::fs::write(&word, "nothing").unwrap();
+    let faulty = Faulty::start_in(Arc::clone(&folder), &library, word.clone());
+    assert_eq!((faulty.edge.metric("foreshore_disk_open"), faulty.edge.get("/a").text()), (1.0, "2".into()));
+    eventually("it is written", || faulty.edge.metric("foreshore_disk_objects") == 1.0);
+    faulty.edge.kill();
+    std::fs::write(&word, "readonly").unwrap();
+    let faulty = Faulty::start_in(folder, &library, word);
+    assert_eq!(faulty.edge.get("/a").text(), "3");
     faulty.fails("nothing");
     eventually("it is opened", || faulty.edge.metric("foreshore_disk_open") == 1.0);
     assert_eq!(faulty.edge.metric("foreshore_disk_objects"), 0.0, "it begins empty");
-    assert_eq!(faulty.edge.get("/b").text(), "2");
+    assert_eq!(faulty.edge.get("/b").text(), "4");
     eventually("it is written to", || faulty.edge.metric("foreshore_disk_objects") >= 1.0);
 }
 

@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if let Some(finish) = &mut stream.finish {
             finish.answered(response);
-            finish.sent.length = length.filter(|_| !bodiless).or_else(|| announced(&finish.response));
+            finish.sent.length = if bodiless { finish.response.said_length() } else { length };
         }
         stream.phase = Phase::Sending(Sending { body, piece: Bytes::new(), left: length });
         if has_ended {
@@ -246,11 +246,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             stream.answered_at = Some(Instant::now());
         }
     }
-}
-
-// The length that an answer without a body announces.
-fn announced(response: &ViewerResponse) -> Option<u64> {
-    response.fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 // Lines of HTTP/1, as the hit step writes them, as fields of HTTP/2.

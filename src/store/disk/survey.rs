@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Disk;
-use super::index::{Entry, Segment};
+use super::index::Entry;
 use super::list::Brief;
 use super::queue::By;
 use super::record::UNIT;
@@ -82,16 +82,6 @@ impl Disk {
         });
         found.rows.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
-    }
-
-    /// Shows every entry of the index, in no order.
-    pub fn each_known(&self, mut see: impl FnMut(&Entry)) {
-        self.index.lock().entries().for_each(&mut see);
-    }
-
-    /// Shows the account of every segment.
-    pub fn each_segment(&self, mut see: impl FnMut(u32, &Segment)) {
-        self.index.lock().segments.iter().for_each(|(id, segment)| see(*id, segment));
     }
 
     /// Reads everything through. What is damaged is forgotten.

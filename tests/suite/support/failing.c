@@ -25,7 +25,8 @@ static int word_is(const char *wanted) {
 
 static int is_below(const char *path) {
   const char *folder = getenv("FAULT_FOLDER");
-  return folder && path && strncmp(path, folder, strlen(folder)) == 0;
+  size_t len = folder ? strlen(folder) : 0;
+  return len && path && strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == 0);
 }
 
 static int is_ours(int fd) {
