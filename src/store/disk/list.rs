@@ -1,7 +1,8 @@
 //! A segment's list: what lies in it, in brief, between its last record and its footer. By it responses are found by path and by
 //! tag, and dead ones are found, without a look at each.
 //!
-//! It is for speed alone: where there is none (a crash, an older file, damage), the records say the same. Pure.
+//! It is for speed alone: where there is none (a crash, an older file, damage), the records say the same. It opens no
+//! file.
 
 use smallvec::SmallVec;
 
