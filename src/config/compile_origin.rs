@@ -270,8 +270,11 @@ pub fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
 
 fn unknown_origin(table: &Table<'_>, found: &Found<String>, origins: &Origins) {
     let known = || origins.iter().map(|(id, _)| id.as_str());
-    let help = nearest(&found.value, known())
-        .map_or_else(|| format!("known: {}", known().collect::<Vec<_>>().join(", ")), |near| format!("did you mean {near:?}?"));
+    let help = match nearest(&found.value, known()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if origins.is_empty() => "no origin could be read".into(),
+        None => format!("known: {}", known().collect::<Vec<_>>().join(", ")),
+    };
     table.problem(&found.span, format!("there is no origin {:?}", found.value), Some(help));
 }
 
