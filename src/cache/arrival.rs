@@ -12,10 +12,13 @@ use super::ttl::{self, Circumstances};
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
 use crate::exchange::chosen;
 use crate::exchange::connection::Version;
-use crate::exchange::stored::{Life, Part, Selector, Stored, TtlRule};
+use crate::exchange::request::Known;
+use crate::exchange::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
 use crate::exchange::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
+use crate::semantics::digests::{self, Change};
 use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
+use crate::semantics::lists::parse_digits;
 use crate::semantics::merge::{self, Confirms};
 use crate::semantics::ranges;
 use crate::semantics::time::Timestamp;
@@ -71,10 +74,10 @@ pub fn on_arrival(
     }
     match status {
         304 => Arrived::Relay(NotKept::Status),
-        206 => match part(asked, fields).and_then(|part| Some((part, keeping(asked, 200, fields, when).ok()?))) {
+        206 => match part(asked, fields).ok_or(NotKept::Partial).and_then(|part| Ok((part, keeping(asked, 200, fields, when)?))) {
             // Encoded or not, its octets are those of the origin's own whole.
-            Some((part, kept)) => Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept })),
-            None => Arrived::Relay(NotKept::Partial),
+            Ok((part, kept)) => Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept })),
+            Err(why) => Arrived::Relay(why),
         },
         // The whole was sent where a part was asked for; it does not belong under the part's key.
         200 if asked.slice.is_some() => Arrived::Relay(NotKept::Partial),
@@ -92,10 +95,14 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
         return Arrived::AskAgain;
     }
     let (was_weak, was_encoded) = (stored.head.etag().is_some_and(|tag| tag.starts_with(b"W/")), merged.contains_key(CONTENT_ENCODING));
+    let varied_on_coding = coding::varies_on_coding(&merged);
     merge::update(&mut merged, fields);
     if was_encoded && was_weak {
         // The origin speaks of its own, unencoded response.
         coding::weaken_tag(&mut merged);
+        digests::strip(&mut merged, Change::Coding);
+    }
+    if varied_on_coding && !asked.routed.behavior.cache.compress.is_empty() {
         coding::vary_on_coding(&mut merged);
     }
     if !fields.contains_key(http::header::DATE) {
@@ -138,9 +145,13 @@ pub fn on_head(asked: &Asked<'_>, stored: &Arc<Stored>, status: u16, fields: &He
     }
     let agrees = |name: &HeaderName, ours: Option<&[u8]>| fields.get(name).is_none_or(|value| Some(value.as_bytes()) == ours);
     let length = stored.content.length().map(|len| len.to_string());
-    let same = agrees(&http::header::ETAG, stored.head.etag())
-        && agrees(&http::header::LAST_MODIFIED, stored.head.last_modified())
-        && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes));
+    let same = agrees(&http::header::LAST_MODIFIED, stored.head.last_modified())
+        && if is_encoded_here(asked, stored) {
+            // The origin speaks of its own octets; the tag of ours is made of its tag.
+            merge::confirms(&stored.head.to_map(), fields) == Confirms::Yes
+        } else {
+            agrees(&http::header::ETAG, stored.head.etag()) && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes))
+        };
     if !same {
         return HeadNews::Differs;
     }
@@ -152,6 +163,41 @@ pub fn on_head(asked: &Asked<'_>, stored: &Arc<Stored>, status: u16, fields: &He
         Arrived::Freshen(keeping, merged) => HeadNews::Freshen(keeping, merged),
         Arrived::Keep(_) | Arrived::Relay(_) | Arrived::Reuse(_) | Arrived::AskAgain => HeadNews::Nothing,
     }
+}
+
+// A weak tag and a coding that is ours to apply: what this edge makes of a response that it encodes.
+fn is_encoded_here(asked: &Asked<'_>, stored: &Stored) -> bool {
+    let has_coding =
+        |name: &str| stored.head.iter().any(|(field, value)| field.eq_ignore_ascii_case(b"content-encoding") && value == name.as_bytes());
+    !asked.routed.behavior.cache.compress.is_empty()
+        && stored.head.etag().is_none_or(|tag| tag.starts_with(b"W/"))
+        && [Coding::Brotli, Coding::Zstd, Coding::Gzip].iter().any(|coding| has_coding(coding.name()))
+}
+
+/// The coding that a GET's answer would be kept under, given the head that the origin sends to HEAD; such a head is to speak of that
+/// (RFC 9110 §9.3.2).
+pub fn coding_of_get(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Option<Coding> {
+    let length = fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+    let coding = keeping(asked, status, fields, when).ok()?.coding?;
+    coding::may_encode(status, fields, length).then_some(coding)
+}
+
+/// Says whether other requests for this would be answered with an encoding of it.
+pub fn is_encoded_for_others(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> bool {
+    let length = fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+    let cache = &asked.routed.behavior.cache;
+    !cache.compress.is_empty() && !cache.ttl.is_off() && coding::may_encode(status, fields, length)
+}
+
+/// Says whether an answer to a request with the viewer's own range and conditions speaks to these: it is for that viewer alone.
+pub const fn answers_conditions(status: u16) -> bool {
+    matches!(status, 206 | 304 | 412 | 416)
+}
+
+/// Says whether a GET asks for something else than the whole, whatever the viewer has.
+pub fn has_conditions(asked: &Asked<'_>) -> bool {
+    use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince, Range};
+    [Range, IfNoneMatch, IfModifiedSince, IfMatch, IfUnmodifiedSince].iter().any(|known| asked.head().known.has(*known))
 }
 
 /// Says whether the answer to a POST may be kept as the answer to a GET of the same URL (RFC 9110 §9.3.3): it says
@@ -218,8 +264,9 @@ fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
 // shared/design/DECISIONS.md 2: a field that the origin did not receive cannot have shaped its answer; one
 // that it received and the key lacks makes a variant.
 fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
+    let by_coding = unsaid_coding(asked, fields);
     if !fields.contains_key(VARY) {
-        return Ok(Selector::default());
+        return Ok(Selector(by_coding.into_iter().collect()));
     }
     let names: Vec<HeaderName> = match vary::parse(fields) {
         Vary::Star => return Err(NotKept::VaryStar),
@@ -237,7 +284,17 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
         let value = vary::normalise(&name, lines, &mut value).map(|()| value.into_boxed_slice());
         (name, value)
     });
-    Ok(Selector(chosen.collect()))
+    Ok(Selector(chosen.chain(by_coding).collect()))
+}
+
+// An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding. If it came to a request that
+// does not take it, the origin has nothing else, and it is for everybody.
+fn unsaid_coding(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Selecting> {
+    let codings = fields.get(CONTENT_ENCODING)?.as_bytes();
+    let takes = coding::accepts(asked.head().fields.get_all("accept-encoding"), codings);
+    let is_plain = codings.eq_ignore_ascii_case(b"identity");
+    (takes && !is_plain && asked.routed.behavior.cache.compress.is_empty() && !coding::varies_on_coding(fields))
+        .then(|| stored::takes(codings))
 }
 
 fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {

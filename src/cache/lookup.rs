@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
+use http::header::ACCEPT_LANGUAGE;
+
 use super::ask::{Answer, Asked, Wanted};
 use super::invalidations::{Invalidations, Validity};
 use crate::exchange::request::Fields;
 use crate::exchange::stored::{Reuse, Stored};
 use crate::exchange::verdict::{MissReason, PassReason, RevalidateReason};
 use crate::semantics::time::Timestamp;
+use crate::semantics::vary;
 
 /// What the stored responses are worth to one request, at one moment.
 ///
@@ -83,10 +86,22 @@ pub fn worth(stored: &Arc<Stored>, now: Timestamp) -> Lookup<'_> {
 
 /// The youngest stored response whose selector fits (RFC 9111 §4.1). Broken contents do not count.
 pub fn choose<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>]) -> Option<&'s Arc<Stored>> {
-    found
-        .iter()
-        .filter(|stored| !stored.content.is_broken() && stored.selector.matches(fields))
-        .max_by_key(|stored| (stored.asked_at, stored.date))
+    youngest(found, |stored| stored.selector.matches(fields)).or_else(|| {
+        let chooses = |stored: &Arc<Stored>| stored.selector.0.iter().any(|(name, _)| *name == ACCEPT_LANGUAGE);
+        found.iter().any(chooses).then_some(())?;
+        // It is in the language that the request wants before all others, whatever else the request would take.
+        let language = vary::preferred_language(fields.get_all("accept-language"))?;
+        youngest(found, |stored| is_in(stored, language) && stored.selector.matches_but(fields, Some(&ACCEPT_LANGUAGE)))
+    })
+}
+
+fn youngest(found: &[Arc<Stored>], fits: impl Fn(&Stored) -> bool) -> Option<&Arc<Stored>> {
+    found.iter().filter(|stored| !stored.content.is_broken() && fits(stored)).max_by_key(|stored| (stored.asked_at, stored.date))
+}
+
+fn is_in(stored: &Stored, language: &[u8]) -> bool {
+    let mut said = stored.head.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-language"));
+    said.next().is_some_and(|(_, tag)| tag.eq_ignore_ascii_case(language)) && said.next().is_none()
 }
 
 /// Says whether a stale response may stand in for a failing origin (RFC 5861 §4, RFC 9111 §4.2.4).

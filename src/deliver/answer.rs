@@ -19,6 +19,8 @@ pub enum Answer {
     Parts(SmallVec<[Span; RANGES_MAX]>),
     /// 416; the complete length.
     Unsatisfiable(u64),
+    /// 412: what the viewer has a part of is another version.
+    PreconditionFailed,
 }
 
 /// Chooses the form. Conditions and ranges are looked at only for a stored 200.
@@ -27,6 +29,9 @@ pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer
         return Answer::Whole;
     }
     let known = &head.known;
+    if known.has(Known::Range) && !may_go_on(head, stored, now) {
+        return Answer::PreconditionFailed;
+    }
     if known.has(Known::IfNoneMatch) || known.has(Known::IfModifiedSince) {
         let joined = known.is_repeated(Known::IfNoneMatch).then(|| join(head, "if-none-match"));
         let if_none_match = joined.as_deref().or(known.get(Known::IfNoneMatch));
@@ -36,6 +41,16 @@ pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer
         }
     }
     range(head, stored).unwrap_or(Answer::Whole)
+}
+
+/// Says whether a request for a range may have one of this response, by If-Match and If-Unmodified-Since.
+pub fn may_go_on(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> bool {
+    let known = &head.known;
+    if *head.method != Method::GET || !(known.has(Known::IfMatch) || known.has(Known::IfUnmodifiedSince)) {
+        return true;
+    }
+    let (etag, modified) = (stored.head.etag(), stored.head.last_modified());
+    validators::may_go_on(head.fields.get_all("if-match"), known.get(Known::IfUnmodifiedSince), etag, modified, now)
 }
 
 fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<Answer> {

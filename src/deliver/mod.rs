@@ -19,6 +19,7 @@ use crate::exchange::request::RequestHead;
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
+use crate::semantics::digests::{self, Change};
 use crate::semantics::time::Timestamp;
 use about::About;
 use answer::Answer;
@@ -45,17 +46,20 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         Answer::Whole => (stored.status, Body::Stored(stored.content.read(None)?)),
         Answer::Part(span) => {
             let complete = stored.content.length()?;
+            digests::strip(&mut fields, Change::Extent);
             fields.insert(CONTENT_RANGE, value(format!("bytes {}-{}/{complete}", span.start, span.end - 1)));
             (206, Body::Stored(stored.content.read(Some(*span))?))
         }
         Answer::Parts(spans) => (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?))),
         Answer::Unsatisfiable(complete) => {
             // It says nothing of the content but its length.
-            let kept = [http::header::DATE, http::header::VIA].map(|name| (fields.remove(&name), name));
-            fields.clear();
-            kept.into_iter().for_each(|(value, name)| drop(value.map(|value| fields.insert(name, value))));
+            keep_for_refusal(&mut fields);
             fields.insert(CONTENT_RANGE, value(format!("bytes */{complete}")));
             (416, Body::Empty)
+        }
+        Answer::PreconditionFailed => {
+            keep_for_refusal(&mut fields);
+            (412, Body::Empty)
         }
     };
     let age = stored.age(now) / 1000;
@@ -75,11 +79,19 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
     Some(ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None })
 }
 
+/// Takes out of a stored head what is not said where its content is refused.
+pub fn keep_for_refusal(fields: &mut HeaderMap) {
+    let kept = [http::header::DATE, http::header::VIA].map(|name| (fields.remove(&name), name));
+    fields.clear();
+    kept.into_iter().for_each(|(value, name)| drop(value.map(|value| fields.insert(name, value))));
+}
+
 fn multipart(stored: &Arc<Stored>, spans: &[crate::semantics::ranges::Span], fields: &mut HeaderMap) -> Option<Multipart> {
     let complete = stored.content.length()?;
     // The boundary need not be random, only absent from the parts' heads; the content is length-delimited for us.
     let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
     fields.remove(CONTENT_RANGE);
+    digests::strip(fields, Change::Extent);
     let kind = fields.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/octet-stream").to_string();
     let mut parts = Vec::with_capacity(spans.len());
     for span in spans {

@@ -9,6 +9,7 @@ use super::key::{CacheKey, LogNumber};
 use super::request::Fields;
 use crate::body::Content;
 use crate::body::arena::{LARGE, PAGE};
+use crate::semantics::coding;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -107,11 +108,31 @@ pub struct Selector(pub Box<[Selecting]>);
 /// A field that chooses, and what it said; `None` where it was absent.
 pub type Selecting = (HeaderName, Option<Box<[u8]>>);
 
+/// Begins the value of an Accept-Encoding that need not say the same, but must take the codings that follow. No field value
+/// begins so: a checked head has no NUL.
+const TAKES: &[u8] = b"\0takes ";
+
+/// Chooses requests that take these codings, as Content-Encoding lists them.
+pub fn takes(codings: &[u8]) -> Selecting {
+    (http::header::ACCEPT_ENCODING, Some([TAKES, codings].concat().into()))
+}
+
 impl Selector {
     /// Says whether a request chooses this variant; allocates nothing where a field is absent.
     pub fn matches(&self, fields: Fields<'_>) -> bool {
+        self.matches_but(fields, None)
+    }
+
+    /// The same, whatever the request says for one of the fields.
+    pub fn matches_but(&self, fields: Fields<'_>, but: Option<&HeaderName>) -> bool {
         let mut scratch = Vec::new();
         self.0.iter().all(|(name, expected)| {
+            if but == Some(name) {
+                return true;
+            }
+            if let Some(codings) = expected.as_deref().and_then(|expected| expected.strip_prefix(TAKES)) {
+                return coding::accepts(fields.get_all(name.as_str()), codings);
+            }
             scratch.clear();
             let found = crate::semantics::vary::normalise(name, fields.get_all(name.as_str()), &mut scratch);
             match (found, expected) {

@@ -7,14 +7,16 @@ use super::collapse::{CollapseTable, FillEnd, Part, Ticket, Waited, Waiter};
 use super::fill::Job;
 use super::serve::Errand;
 use super::{Core, Tally};
-use crate::cache::ask::Asked;
+use crate::cache::arrival::has_conditions;
+use crate::cache::ask::{Asked, Wanted};
+use crate::cache::collapses::AloneReason;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::CacheKey;
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{NotKept, Outcome, PassReason, Reason, Verdict};
+use crate::exchange::verdict::{Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::Asking;
 
 /// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.
@@ -30,6 +32,7 @@ impl Core {
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
         let limits = &errand.running.site.limits;
+        let mut asking = asking;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             let together = self.collapse_key(asked);
@@ -44,6 +47,10 @@ impl Core {
                 Part::Follow(waiter) => {
                     Tally::add(&self.edge.tally.followers);
                     match waiter.wait(Some(limits.follower_wait)).await {
+                        Waited::End(FillEnd::Private(_)) => {
+                            asking = unkept(asked, asking);
+                            break;
+                        }
                         Waited::End(end) => match self.as_follower(asked, end, reason) {
                             Some(done) => return done,
                             // Kept for another variant: look again. Not to be shared: go alone.
@@ -54,7 +61,11 @@ impl Core {
                         Waited::Yours(..) | Waited::TooLong => break,
                     }
                 }
-                Part::Alone(_) => break,
+                Part::Alone(AloneReason::Marked) => {
+                    asking = unkept(asked, asking);
+                    break;
+                }
+                Part::Alone(AloneReason::Crowded) => break,
             }
         }
         self.fetch_alone(errand, asked, asking, reason).await
@@ -72,8 +83,10 @@ impl Core {
             Tally::add(&self.edge.tally.fills_refused);
             return self.relay(errand, asked, PassReason::Crowded, errand.body()).await;
         };
+        let is_as_asked = matches!(asking, Asking::Unkept);
         let waiter = match self.fill_alone(errand, asked, asking, place, self.collapse_key(asked)).await {
-            Ok((why, reply)) => return Ok(not_kept(asked, why, *reply)),
+            Ok((_, reply)) if is_as_asked => return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply)),
+            Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), *reply)),
             Err(waiter) => waiter?,
         };
         self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer nobody else waits for was lost")))
@@ -97,7 +110,7 @@ impl Core {
 
     pub(super) async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
         match waiter.wait(None).await {
-            Waited::Yours(why, reply) => Some(Ok(not_kept(asked, why, *reply))),
+            Waited::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), *reply))),
             Waited::End(end) => {
                 let (stored, verdict) = match end {
                     FillEnd::Kept(stored) => {
@@ -199,14 +212,23 @@ impl Core {
 }
 
 // What the leader's viewer gets of a reply that is for nobody else.
-fn not_kept(asked: &Asked<'_>, why: NotKept, reply: Reply) -> ViewerResponse {
+fn passed(asked: &Asked<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
-    let verdict = Verdict { outcome, reason: Reason::NotKept(why), collapsed: false, stored: false };
+    let verdict = Verdict { outcome, reason, collapsed: false, stored: false };
     deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.face.name)
 }
 
 fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {
     stored.selector.matches(asked.head().fields) && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
+}
+
+// What was not kept before is asked for with the viewer's own conditions and range, if it has any: a whole would be fetched again
+// for each part of it, and who resumes could not.
+fn unkept(asked: &Asked<'_>, asking: Asking) -> Asking {
+    match asking {
+        Asking::Fill if asked.wants.method == Wanted::Get && asked.slice.is_none() && has_conditions(asked) => Asking::Unkept,
+        asking => asking,
+    }
 }
 
 /// A place among the fills under way, given back when dropped.

@@ -12,7 +12,7 @@ use super::{Core, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
-use crate::cache::arrival::{Arrived, Keeping, on_arrival, strip_for_storage};
+use crate::cache::arrival::{Arrived, Keeping, answers_conditions, on_arrival, strip_for_storage};
 use crate::cache::ask::{self, Asked};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
@@ -23,7 +23,7 @@ use crate::exchange::stored::{Live, Stored, StoredHead};
 use crate::exchange::verdict::{NotKept, Reason};
 use crate::gate;
 use crate::origin::request::Asking;
-use crate::semantics::coding::{may_encode, note_coding};
+use crate::semantics::coding::{may_encode, note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::format_http_date;
@@ -69,7 +69,7 @@ impl Core {
         let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
         let old = match &asking {
             Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-            Asking::Fill | Asking::Pass => None,
+            Asking::Fill | Asking::Pass | Asking::Unkept => None,
         };
         let _refreshing = Refreshing(old.clone());
         let came = self.ask_and_judge(&errand, &asked, asking, Some(&ticket)).await;
@@ -89,7 +89,7 @@ impl Core {
         Tally::add(&self.edge.tally.fills);
         let old = match &asking {
             Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-            Asking::Fill | Asking::Pass => None,
+            Asking::Fill | Asking::Pass | Asking::Unkept => None,
         };
         let refreshing = Refreshing(old.clone());
         let came = match self.ask_and_judge(errand, asked, asking, None).await {
@@ -160,13 +160,16 @@ impl Core {
             is_again = true;
             let old = match &asking {
                 Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-                Asking::Fill | Asking::Pass => None,
+                Asking::Fill | Asking::Pass | Asking::Unkept => None,
             };
             let reply = match self.ask_the_hops(errand, asked, &asking, errand.body()).await {
                 Ok(reply) => reply,
                 Err(failure) => return self.on_failure(old, failure),
             };
             let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
+            if matches!(asking, Asking::Unkept) && answers_conditions(reply.status) {
+                return Came::Relay(NotKept::Partial, Box::new(reply));
+            }
             match on_arrival(asked, old.as_ref(), reply.status, &reply.fields, when, &self.edge.invalidations) {
                 Arrived::Keep(keeping) => return Came::Keep(keeping, Box::new(reply), number),
                 Arrived::Freshen(keeping, fields) => {
@@ -222,7 +225,13 @@ impl Core {
         if keeping.part.is_some() {
             fields.remove(http::header::CONTENT_RANGE);
         }
-        if let Some(coding) = keeping.coding.filter(|_| may_encode(reply.status, &fields, length)) {
+        let is_encodable = !marks.asked.routed.behavior.cache.compress.is_empty() && may_encode(reply.status, &fields, length);
+        if is_encodable && keeping.part.is_none() {
+            // Others get it encoded.
+            vary_on_coding(&mut fields);
+            vary_on_coding(&mut reply.fields);
+        }
+        if let Some(coding) = keeping.coding.filter(|_| is_encodable) {
             match Compressed::new(body, coding) {
                 Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
                 Err(error) => return ticket.land(FillEnd::Failed(internal(&format!("an encoder could not be made: {error}")))),
@@ -273,7 +282,7 @@ impl Core {
             self.edge.offer(&stored);
         }
         if let Some(writer) = writer {
-            self.pump(marks.errand, &stored, body, writer, hold.flatten()).await;
+            self.pump(marks, &stored, body, writer, hold.flatten()).await;
         }
     }
 
@@ -302,9 +311,9 @@ impl Core {
     }
 
     // Streams a body into the store; one that outgrows it goes on as a window for those who read already.
-    async fn pump(&self, errand: &Errand, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
-        let limits = &errand.running.site.limits;
-        let max = errand.running.site.store.max_object;
+    async fn pump(&self, marks: &Marks<'_>, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
+        let limits = &marks.errand.running.site.limits;
+        let max = marks.errand.running.site.store.max_object;
         let mut kept = true;
         let mut hold = hold;
         loop {
@@ -320,8 +329,11 @@ impl Core {
             if kept {
                 let more = (piece.len() + PIECE_OVERHEAD) as u64;
                 // Evicted while it grew: from then on nothing of it is kept.
-                let room = writer.len() + piece.len() as u64 <= max && self.edge.store.grow(stored, more) == Ok(true);
-                if !room {
+                let fits = writer.len() + piece.len() as u64 <= max;
+                if !fits {
+                    marks.mark();
+                }
+                if !fits || self.edge.store.grow(stored, more) != Ok(true) {
                     kept = false;
                     self.edge.forget(stored);
                     Tally::add(&self.edge.tally.not_stored_full);

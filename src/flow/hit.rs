@@ -18,6 +18,7 @@ use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
 use crate::gate;
+use crate::semantics::digests::{self, Covers};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
@@ -74,9 +75,9 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
     let answer = answer::answer(head, stored, now);
     let len = stored.content.length()?;
     let span = match &answer {
-        Answer::Parts(_) | Answer::Unsatisfiable(_) => return None,
-        // It would stand beside the one of the range; the full sentence takes it out.
-        Answer::Part(_) if stored.head.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-range")) => return None,
+        Answer::Parts(_) | Answer::Unsatisfiable(_) | Answer::PreconditionFailed => return None,
+        // What is not true of a part is taken out by the full sentence.
+        Answer::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => return None,
         Answer::NotModified => None,
         _ if wants.method == Wanted::Head => None,
         Answer::Whole => Some(Span { start: 0, end: len }),
@@ -99,6 +100,11 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
     })
 }
 
+// A Content-Range would stand beside that of the range, and a digest would be of other octets.
+fn belongs_to_the_whole(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-range") || digests::covers(name) == Some(Covers::Content)
+}
+
 // Connection names fields that are to be dropped first; that is the full sentence's work.
 fn lists_more(head: &RequestHead<'_>) -> bool {
     let plain = |member: &[u8]| member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close");
@@ -113,6 +119,7 @@ impl Hit<'_> {
             Answer::NotModified => 304,
             Answer::Part(_) | Answer::Parts(_) => 206,
             Answer::Unsatisfiable(_) => 416,
+            Answer::PreconditionFailed => 412,
         }
     }
 
@@ -136,7 +143,7 @@ impl Hit<'_> {
                 out.extend_from_slice(digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Whole | Answer::NotModified | Answer::Parts(_) | Answer::Unsatisfiable(_) => {}
+            Answer::Whole | Answer::NotModified | Answer::Parts(_) | Answer::Unsatisfiable(_) | Answer::PreconditionFailed => {}
         }
         if let Some(len) = self.announced() {
             out.extend_from_slice(b"Content-Length: ");

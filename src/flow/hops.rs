@@ -10,9 +10,9 @@ use crate::cache::ask::{Asked, Wanted};
 use crate::deliver::face;
 use crate::distribution::origin::OriginKind;
 use crate::exchange::connection::Asker;
-use crate::exchange::failure::Failure;
+use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::Reply;
-use crate::origin::request::{Asking, Node, build};
+use crate::origin::request::{Asking, Node, build, is_unasked};
 use crate::origin::signed;
 
 /// Bodies up to here are held until they are whole, where a signature has to cover them because nothing else protects them.
@@ -37,6 +37,10 @@ impl Core {
         body: Body,
     ) -> Result<Reply, Failure> {
         let mut reply = self.walk_the_hops(errand, asked, asking, body).await?;
+        if is_unasked(asked, asking, reply.status, &reply.fields) {
+            let status = reply.status;
+            return Err(Failure::new(FailureKind::ResponseMalformed, format!("a {status} to a request that did not ask for one")));
+        }
         show_vary(asked, &mut reply.fields);
         face::set_via(&asked.routed.distribution.face, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);

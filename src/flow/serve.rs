@@ -28,6 +28,7 @@ use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict}
 use crate::gate::{self, Replaces};
 use crate::origin::request::Asking;
 use crate::region;
+use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
@@ -159,10 +160,11 @@ impl Core {
 
     async fn try_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
         let size = asked.routed.behavior.slice?;
-        if asked.wants.method != Wanted::Get {
-            return None;
+        match asked.wants.method {
+            Wanted::Get => self.sliced(errand, asked, size).await,
+            Wanted::Head => self.head_of_slices(errand, asked, size).await,
+            Wanted::Post | Wanted::Pass(_) => None,
         }
-        self.sliced(errand, asked, size).await
     }
 
     // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
@@ -291,7 +293,7 @@ impl Core {
         {
             return self.open(asked, &stored, verdict(Outcome::Hit, Reason::StaleIfError), self.edge.clock.now());
         }
-        let reply = came?;
+        let mut reply = came?;
         let name = &asked.routed.distribution.face.name;
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
@@ -304,6 +306,11 @@ impl Core {
         }
         if asked.wants.method == Wanted::Head {
             self.learn_from_head(asked, &reply, when, number);
+            if let Some(coding) = arrival::coding_of_get(asked, status, &reply.fields, when) {
+                note_coding(&mut reply.fields, coding);
+            } else if arrival::is_encoded_for_others(asked, status, &reply.fields) {
+                vary_on_coding(&mut reply.fields);
+            }
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))

@@ -1,31 +1,33 @@
 //! Large objects in slices: aligned pieces that are fetched, collapsed, stored and evicted on their own.
 //!
 //! A range costs the origin only the slices it touches. All slices of one answer must carry the same validator and
-//! the same total length; one that does not ends the answer, and both leave the store.
+//! the same total length; one that does not ends the answer, and both leave the store. Whatever comes instead of exactly the
+//! slice that was asked for, or may not be kept, is shown to nobody: the object is marked, and asked for plainly.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, HeaderMap, RANGE};
+use http::header::{CONTENT_RANGE, RANGE};
 
+use super::Core;
 use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
 use super::serve::{Errand, verdict};
-use super::{Core, fetch::internal};
 use crate::body::{Body, BodyError, Reader, Source};
 use crate::cache::ask::{self, Asked};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::{self, answer};
-use crate::exchange::failure::Failure;
+use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::CacheKey;
 use crate::exchange::request::Known;
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::stored::{Part, Stored};
-use crate::exchange::verdict::{Outcome, Reason};
+use crate::exchange::verdict::{MissReason, NotKept, Outcome, Reason};
 use crate::gate;
 use crate::origin::request::Asking;
+use crate::semantics::digests::{self, Change};
 use crate::semantics::ranges::{self, RangeSpec, Selection, Span};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validators::{self, Condition, Conditions};
@@ -36,8 +38,28 @@ const JOINS_MAX: usize = 3;
 /// What asking for a slice gave.
 enum Came {
     Slice(Arc<Stored>),
-    /// Something else than a part: an error, a redirect, the whole object. It answers the viewer as it is.
+    /// An error or a redirect: it says nothing of parts and answers the viewer as it is.
     Other(Box<ViewerResponse>),
+    /// The object cannot be put together from slices.
+    Unsliced(Unsliced),
+}
+
+/// Why an object is not answered from slices.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unsliced {
+    /// The origin answers with something else than exactly the part it was asked for.
+    NoPart,
+    /// Exactly the part, but it may not be kept: nor may the whole.
+    NotKept,
+    /// 416: there is nothing where this slice would begin.
+    Unsatisfiable,
+}
+
+/// What a viewer is sent of an object whose length and validators are known.
+enum Form {
+    NotModified,
+    PreconditionFailed,
+    Send(Selection),
 }
 
 /// What all slices of one answer have in common.
@@ -70,33 +92,58 @@ impl Core {
             ranges::Asked::One(RangeSpec::Closed(start, _) | RangeSpec::From(start)) => start / size,
             _ => 0,
         };
-        let came = match self.slice(errand, asked, from, size).await {
-            Ok(came) => came,
-            Err(failure) => return Some(Err(failure)),
-        };
+        let mut came = self.slice(errand, asked, from, size).await;
+        if from > 0 && matches!(came, Ok(Came::Unsliced(Unsliced::Unsatisfiable))) {
+            // What a range beyond the end is answered with depends on the length and the validators: the first slice has them.
+            came = self.slice(errand, asked, 0, size).await;
+        }
         let first = match came {
-            Came::Slice(stored) => stored,
-            Came::Other(response) if from > 0 && response.status == 416 => return Some(Ok(*response)),
-            Came::Other(response) => {
-                if response.status == 200 {
-                    self.mark_unsliced(errand, asked);
-                }
-                return Some(Ok(*response));
+            Ok(Came::Slice(stored)) => stored,
+            Ok(Came::Other(response)) => return Some(Ok(*response)),
+            Ok(Came::Unsliced(why)) => {
+                self.mark_unsliced(errand, asked, why);
+                return None;
             }
+            Err(failure) => return Some(Err(failure)),
         };
         let part = first.part()?;
         // Nothing would tell two versions apart.
         if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
-            self.mark_unsliced(errand, asked);
+            self.mark_unsliced(errand, asked, Unsliced::NoPart);
             self.edge.forget(&first);
             return None;
         }
         Some(self.from_slices(errand, asked, size, &wants, &first, part))
     }
 
-    fn mark_unsliced(&self, errand: &Errand, asked: &Asked<'_>) {
+    /// Answers a HEAD from the first slice, if that is stored and fresh: it has every field of the whole, and its length.
+    pub(super) async fn head_of_slices(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        size: u64,
+    ) -> Option<Result<ViewerResponse, Failure>> {
+        let now = errand.request.arrived_at;
+        if self.edge.collapses.is_marked(&unsliced(asked.key), now) {
+            return None;
+        }
+        let key = slice_key(asked.key, 0);
+        let slice = Asked { key: &key, slice: Some(Span { start: 0, end: size }), ..*asked };
+        let found = self.find(&slice).await;
+        let Lookup::Fresh(first) = lookup(&slice, &found, &self.edge.invalidations, now) else { return None };
+        let part = first.part()?;
+        first.live.used();
+        Some(self.from_slices(errand, asked, size, &ranges::Asked::Whole, first, part))
+    }
+
+    fn mark_unsliced(&self, errand: &Errand, asked: &Asked<'_>, why: Unsliced) {
         let now = self.edge.clock.now();
-        self.edge.collapses.mark(&unsliced(asked.key), now.plus(errand.running.site.limits.pass_mark_time), now);
+        let until = now.plus(errand.running.site.limits.pass_mark_time);
+        self.edge.collapses.mark(&unsliced(asked.key), until, now);
+        if why == Unsliced::NotKept {
+            // Then it is asked for with the viewer's own range at once.
+            self.edge.collapses.mark(asked.key, until, now);
+        }
     }
 
     fn from_slices(
@@ -110,21 +157,27 @@ impl Core {
     ) -> Result<ViewerResponse, Failure> {
         let (head, now) = (asked.head(), errand.request.arrived_at);
         let mut fields = first.head.to_map();
+        // A part's digests are not those of what is joined and cut.
+        digests::strip(&mut fields, Change::Extent);
         let (status, span) = match form(asked, wants, first, part, now) {
-            None => {
+            Form::NotModified => {
                 answer::keep_for_304(&mut fields);
                 (304, None)
             }
-            Some(Selection::Part(span)) => {
+            Form::PreconditionFailed => {
+                deliver::keep_for_refusal(&mut fields);
+                (412, None)
+            }
+            Form::Send(Selection::Part(span)) => {
                 fields.insert(CONTENT_RANGE, deliver::value(format!("bytes {}-{}/{}", span.start, span.end - 1, part.complete)));
                 (206, Some(span))
             }
-            Some(Selection::Unsatisfiable) => {
-                fields = HeaderMap::new();
+            Form::Send(Selection::Unsatisfiable) => {
+                deliver::keep_for_refusal(&mut fields);
                 fields.insert(CONTENT_RANGE, deliver::value(format!("bytes */{}", part.complete)));
                 (416, None)
             }
-            Some(Selection::Whole | Selection::Parts(_)) => (200, Some(Span { start: 0, end: part.complete })),
+            Form::Send(Selection::Whole | Selection::Parts(_)) => (200, Some(Span { start: 0, end: part.complete })),
         };
         let body = match span.filter(|span| !span.is_empty()) {
             Some(span) => {
@@ -145,16 +198,15 @@ impl Core {
             None => Body::Empty,
         };
         let outcome = if first.asked_now(now) { Outcome::Miss } else { Outcome::Hit };
-        let told = verdict(
-            outcome,
-            if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(crate::exchange::verdict::MissReason::Absent) },
-        );
+        let told = verdict(outcome, if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) });
         let age = first.age(now) / 1000;
         fields.insert(http::header::AGE, age.into());
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
         About { verdict: told, name: &asked.routed.distribution.face.name, ttl, status: Some(206), detail: None }.write(&mut fields);
         if *head.method == http::Method::HEAD {
-            fields.insert(http::header::CONTENT_LENGTH, span.map_or(0, |span| span.len()).into());
+            if let Some(span) = span {
+                fields.insert(http::header::CONTENT_LENGTH, span.len().into());
+            }
             return Ok(ViewerResponse {
                 status,
                 fields,
@@ -171,18 +223,27 @@ impl Core {
     // One slice: from the store, or fetched once for everybody.
     async fn slice(self: &Arc<Self>, errand: &Errand, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
         let key = slice_key(base.key, index);
-        let span = Span { start: index * size, end: (index + 1) * size };
+        let start = index.saturating_mul(size);
+        let span = Span { start, end: start.saturating_add(size) };
         let asked = Asked { key: &key, slice: Some(span), ..*base };
         let limits = &errand.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
+            if self.edge.collapses.is_marked(&unsliced(base.key), now) {
+                return Ok(Came::Unsliced(Unsliced::NoPart));
+            }
             let found = self.find(&asked).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
-                Lookup::Fresh(stored) | Lookup::Stale(stored) => {
-                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                Lookup::Fresh(stored) => return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now),
+                Lookup::Stale(stored) => {
+                    self.refresh_behind(errand, &asked, stored);
+                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now);
+                }
+                Lookup::Unavailable => {
+                    return Err(Failure::new(FailureKind::NotStored, "only-if-cached, and a slice is not stored"));
                 }
                 Lookup::Revalidate(stored, _) => Asking::Revalidate(Arc::clone(stored)),
-                Lookup::Miss(_) | Lookup::Pass(_) | Lookup::Unavailable => Asking::Fill,
+                Lookup::Miss(_) | Lookup::Pass(_) => Asking::Fill,
             };
             let waited = match CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
                 Role::Lead(ticket, waiter) => {
@@ -198,26 +259,25 @@ impl Core {
             };
             match waited {
                 Waited::End(FillEnd::Kept(stored)) => {
-                    return self.told(
-                        &asked,
-                        &stored,
-                        verdict(Outcome::Miss, Reason::Miss(crate::exchange::verdict::MissReason::Absent)),
-                        now,
-                    );
+                    return self.told(&asked, &stored, verdict(Outcome::Miss, Reason::Miss(MissReason::Absent)), now);
                 }
                 Waited::End(FillEnd::Freshened(stored) | FillEnd::StandsIn(stored)) => {
                     return self.told(&asked, &stored, verdict(Outcome::Hit, Reason::Fresh), now);
                 }
                 Waited::End(FillEnd::Failed(failure)) => return Err(failure),
                 Waited::Yours(why, reply) => {
+                    if let Some(why) = said_of_parts(reply.status, why) {
+                        return Ok(Came::Unsliced(why));
+                    }
                     let name = &asked.routed.distribution.face.name;
                     let told = verdict(if reply.status >= 400 { Outcome::Error } else { Outcome::Miss }, Reason::NotKept(why));
                     return Ok(Came::Other(Box::new(deliver::from_reply(asked.head(), *reply, told, name))));
                 }
+                Waited::End(FillEnd::Private(NotKept::Partial)) => return Ok(Came::Unsliced(Unsliced::NoPart)),
                 Waited::End(FillEnd::Private(_)) | Waited::Abandoned | Waited::TooLong => {}
             }
         }
-        Err(internal("a slice could not be had"))
+        Ok(Came::Unsliced(Unsliced::NoPart))
     }
 
     // A stored response under a slice's key: a slice, or what the origin said instead of one.
@@ -232,6 +292,9 @@ impl Core {
             stored.live.used();
             return Ok(Came::Slice(Arc::clone(stored)));
         }
+        if let Some(why) = said_of_parts(stored.status, NotKept::Partial) {
+            return Ok(Came::Unsliced(why));
+        }
         self.open(asked, stored, told, now).map(|response| Came::Other(Box::new(response)))
     }
 
@@ -241,8 +304,18 @@ impl Core {
         let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return Err(BodyError::Abandoned) };
         let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
         match self.slice(&errand, &asked, index, size).await {
-            Ok(Came::Slice(stored)) => Ok(stored),
-            Ok(Came::Other(_)) | Err(_) => Err(BodyError::Truncated),
+            Ok(Came::Slice(stored)) => return Ok(stored),
+            Err(_) => {}
+            // What this answer began with is no longer what the origin has: the next viewer is not to begin with it too.
+            Ok(Came::Other(_)) => self.forget_slice(&key, 0),
+            Ok(Came::Unsliced(why)) => self.mark_unsliced(&errand, &asked, why),
+        }
+        Err(BodyError::Truncated)
+    }
+
+    fn forget_slice(&self, key: &CacheKey, index: u64) {
+        for old in &self.edge.store.find(&slice_key(key.as_bytes(), index)) {
+            self.edge.forget(old);
         }
     }
 }
@@ -256,16 +329,28 @@ fn unsliced(key: &[u8]) -> Vec<u8> {
     [key, b"\0unsliced"].concat()
 }
 
-// `None` for 304.
-fn form(asked: &Asked<'_>, wants: &ranges::Asked, first: &Stored, part: Part, now: Timestamp) -> Option<Selection> {
+// What an answer that came instead of a slice means for the object; `None` if it says nothing of parts.
+const fn said_of_parts(status: u16, why: NotKept) -> Option<Unsliced> {
+    match (status, why) {
+        (206, NotKept::Partial) | (200 | 304 | 412, _) => Some(Unsliced::NoPart),
+        (206, _) => Some(Unsliced::NotKept),
+        (416, _) => Some(Unsliced::Unsatisfiable),
+        _ => None,
+    }
+}
+
+fn form(asked: &Asked<'_>, wants: &ranges::Asked, first: &Stored, part: Part, now: Timestamp) -> Form {
     let known = &asked.head().known;
+    if known.has(Known::Range) && !answer::may_go_on(asked.head(), first, now) {
+        return Form::PreconditionFailed;
+    }
     let asks = Conditions { if_none_match: known.get(Known::IfNoneMatch), if_modified_since: known.get(Known::IfModifiedSince) };
     let (etag, modified) = (first.head.etag(), first.head.last_modified());
     if validators::evaluate(&asks, etag, modified, now) == Condition::NotModified {
-        return None;
+        return Form::NotModified;
     }
     let holds = known.get(Known::IfRange).is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
-    Some(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
+    Form::Send(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
 }
 
 /// Says which octets a request for a slice names.
@@ -296,9 +381,8 @@ impl SliceBody {
         if Likeness::of(stored, part) != self.like || self.at < part.span.start || self.at >= part.span.end {
             // Another version: neither it nor what we began with may be mixed with anything again.
             self.core.edge.forget(stored);
-            for old in &self.core.edge.store.find(&slice_key(self.key.as_bytes(), self.at.saturating_sub(1) / self.size)) {
-                self.core.edge.forget(old);
-            }
+            self.core.forget_slice(&self.key, 0);
+            self.core.forget_slice(&self.key, self.at.saturating_sub(1) / self.size);
             return Err(BodyError::Truncated);
         }
         let span = Span { start: self.at - part.span.start, end: self.end.min(part.span.end) - part.span.start };

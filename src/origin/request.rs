@@ -14,7 +14,7 @@ use crate::exchange::chosen;
 use crate::exchange::request::Known;
 use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
-use crate::semantics::hop_by_hop;
+use crate::semantics::{hop_by_hop, ranges};
 
 /// Why an origin is asked.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub enum Asking {
     Revalidate(Arc<Stored>),
     /// For one viewer, as it asked.
     Pass,
+    /// With the viewer's conditions and range, because what this key brought before was not kept; a whole that may be kept is.
+    Unkept,
 }
 
 /// A request on its way to an origin.
@@ -62,6 +64,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         // A condition on a POST would be one on doing it, not on its answer.
         Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => post_fields(asked, &mut fields),
         Asking::Fill => {}
+        Asking::Unkept => copy_fields(asked, CONDITIONS.iter(), &mut fields),
         Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
     if let Some(span) = asked.slice {
@@ -84,7 +87,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     let method = match asking {
         Asking::Pass => head.method.clone(),
         Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => Method::POST,
-        Asking::Fill | Asking::Revalidate(_) => Method::GET,
+        Asking::Fill | Asking::Revalidate(_) | Asking::Unkept => Method::GET,
     };
     OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty, interim: None }
 }
@@ -171,6 +174,10 @@ fn set_codings(asked: &Asked<'_>, fields: &mut HeaderMap) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
 }
 
+/// What a viewer says of the version or the part that it wants.
+const CONDITIONS: [HeaderName; 6] =
+    [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+
 /// What describes a body.
 const CONTENT: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
 
@@ -182,10 +189,8 @@ fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
 
 // A request for one viewer alone keeps its conditions, its range, and what describes its body.
 fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
-    let conditions =
-        [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
-    copy_fields(asked, conditions.iter().chain(&CONTENT).chain(keyed), fields);
+    copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
 }
 
 fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName>, fields: &mut HeaderMap) {
@@ -262,6 +267,30 @@ fn joined<'l>(lines: impl Iterator<Item = &'l [u8]>, ours: String) -> HeaderValu
     }
     all.extend_from_slice(ours.as_bytes());
     HeaderValue::from_bytes(&all).unwrap_or_else(|_| value(ours))
+}
+
+/// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be a part that looks whole to many a
+/// client, or nothing at all. A part that is exactly what the viewer wants will do, though the whole was asked for.
+pub fn is_unasked(asked: &Asked<'_>, asking: &Asking, status: u16, fields: &HeaderMap) -> bool {
+    let known = &asked.head().known;
+    let is_as_viewer = matches!(asking, Asking::Pass | Asking::Unkept);
+    match status {
+        206 if asked.slice.is_some() => false,
+        206 => known.get(Known::Range).is_none_or(|range| !is_as_viewer && !is_part(range, fields)),
+        304 if matches!(asking, Asking::Revalidate(_)) => false,
+        304 => !(known.has(Known::IfNoneMatch) || known.has(Known::IfModifiedSince)),
+        _ => false,
+    }
+}
+
+// The part that a Range field names, as far as that can be told.
+fn is_part(range: &[u8], fields: &HeaderMap) -> bool {
+    let came = || ranges::parse_content_range(fields.get(header::CONTENT_RANGE)?.as_bytes());
+    match ranges::parse(range) {
+        ranges::Asked::One(spec) => came().is_some_and(|came| came.complete.is_none_or(|len| spec.resolve(len) == Some(came.span))),
+        ranges::Asked::Several(_) => !fields.contains_key(header::CONTENT_RANGE),
+        ranges::Asked::Whole => true,
+    }
 }
 
 /// Makes an origin's head ours: hop-by-hop fields go, Via says where it has been.

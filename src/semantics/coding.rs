@@ -3,7 +3,9 @@
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY};
 
-use super::lists::members;
+use super::digests::{self, Change};
+use super::lists::{members, trim};
+use super::vary::weight;
 
 /// A coding that this edge can apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +51,26 @@ pub fn may_encode(status: u16, fields: &HeaderMap, length: Option<u64>) -> bool 
 pub fn note_coding(fields: &mut HeaderMap, coding: Coding) {
     fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     fields.remove(CONTENT_LENGTH);
-    for digest in ["content-md5", "digest", "content-digest"] {
-        fields.remove(digest);
-    }
+    digests::strip(fields, Change::Coding);
     weaken_tag(fields);
     vary_on_coding(fields);
+}
+
+/// Says whether a request's Accept-Encoding lines take a content of these codings, as Content-Encoding lists them.
+///
+/// A request that names none takes none: RFC 9110 §12.5.3 would let anything be sent to it, but such clients seldom decode.
+pub fn accepts<'v>(lines: impl Iterator<Item = &'v [u8]>, codings: &[u8]) -> bool {
+    let lines: smallvec::SmallVec<[&[u8]; 4]> = lines.collect();
+    let says = |coding: &[u8]| {
+        let named = |member: &&[u8]| {
+            let name = trim(member.split(|b| *b == b';').next().unwrap_or(b""));
+            name.eq_ignore_ascii_case(coding) || name.strip_prefix(b"x-").is_some_and(|name| name.eq_ignore_ascii_case(coding))
+        };
+        let any = |member: &&[u8]| trim(member.split(|b| *b == b';').next().unwrap_or(b"")) == b"*";
+        let all = || lines.iter().flat_map(|line| members(line));
+        all().find(named).or_else(|| all().find(any)).is_some_and(|member| weight(member) > 0)
+    };
+    members(codings).all(|coding| coding.eq_ignore_ascii_case(b"identity") || says(coding))
 }
 
 /// A strong tag becomes weak; what is no tag goes (CloudFront's rule).
@@ -68,11 +85,14 @@ pub fn weaken_tag(fields: &mut HeaderMap) {
     }
 }
 
+/// Says whether Vary names Accept-Encoding.
+pub fn varies_on_coding(fields: &HeaderMap) -> bool {
+    fields.get_all(VARY).into_iter().flat_map(|line| members(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(b"accept-encoding"))
+}
+
 /// Adds Accept-Encoding to Vary if it is not there.
 pub fn vary_on_coding(fields: &mut HeaderMap) {
-    let named =
-        fields.get_all(VARY).into_iter().flat_map(|line| members(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(b"accept-encoding"));
-    if !named {
+    if !varies_on_coding(fields) {
         fields.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
 }
@@ -148,6 +168,26 @@ mod tests {
         }
         for more in [("content-encoding", "identity"), ("cache-control", "max-age=5, No-Transform")] {
             assert!(!may_encode(200, &head(&[("content-type", "text/css"), more]), Some(5000)), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn who_names_a_coding_takes_it() {
+        for (lines, codings, want) in [
+            (&["gzip, br"][..], "gzip", true),
+            (&["gzip;q=0, br"], "gzip", false),
+            (&["br", "GZIP;q=0.001"], "gzip", true),
+            (&["x-gzip"], "gzip", true),
+            (&["*"], "zstd", true),
+            (&["*;q=0"], "zstd", false),
+            (&["zstd;q=0, *"], "zstd", false),
+            (&["identity"], "gzip", false),
+            (&[], "gzip", false),
+            (&[], "identity", true),
+            (&["gzip"], "gzip, br", false),
+            (&["gzip, br"], "br, gzip", true),
+        ] {
+            assert_eq!(accepts(lines.iter().map(|line| line.as_bytes()), codings.as_bytes()), want, "{lines:?} {codings}");
         }
     }
 

@@ -41,8 +41,9 @@ pub fn update(stored: &mut HeaderMap, fresh: &HeaderMap) {
     }
 }
 
+// Content-Digest is of the message that carries it (RFC 9530 §2): a 304's is of nothing.
 fn describes_the_body(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name)
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name) || *name == "content-digest"
 }
 
 #[cfg(test)]

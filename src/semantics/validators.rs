@@ -1,7 +1,7 @@
 //! Entity tags, modification dates, and a viewer's conditions evaluated against a stored response.
 //!
-//! Tags are compared octet for octet; nothing is repaired. If-Match and If-Unmodified-Since are left to
-//! origins, as RFC 9110 §13.1.1 lets an intermediary do.
+//! Tags are compared octet for octet; nothing is repaired. If-Match and If-Unmodified-Since count beside a Range alone: there
+//! they say which version the viewer has a part of. Otherwise they are left to origins, as RFC 9110 §13.1.1 lets a cache do.
 
 use super::lists::{split_outside_quotes, trim};
 use super::time::{Timestamp, parse_http_date};
@@ -86,6 +86,30 @@ fn none_match_hits(list: &[u8], etag: Option<&[u8]>) -> bool {
     split_outside_quotes(list, b',').any(|member| !trim(member).is_empty() && EntityTag::parse(member).matches_weakly(&ours))
 }
 
+/// Whether a viewer that has a part of some version may be sent more of this one (RFC 9110 §13.1.1, §13.1.4): what If-Match and
+/// If-Unmodified-Since say beside a Range. Without a modification date the latter is ignored, and so it is beside the former.
+pub fn may_go_on<'r>(
+    mut if_match: impl Iterator<Item = &'r [u8]>,
+    if_unmodified_since: Option<&[u8]>,
+    etag: Option<&[u8]>,
+    last_modified: Option<&[u8]>,
+    now: Timestamp,
+) -> bool {
+    let ours = etag.map(EntityTag::parse);
+    let names_ours = |list: &[u8]| {
+        let is_ours = |member: &[u8]| ours.is_some_and(|ours| EntityTag::parse(member).matches_strongly(&ours));
+        trim(list) == b"*" || split_outside_quotes(list, b',').any(|member| !trim(member).is_empty() && is_ours(member))
+    };
+    if let Some(first) = if_match.next() {
+        return names_ours(first) || if_match.any(names_ours);
+    }
+    let modified = || parse_http_date(last_modified?, now);
+    match if_unmodified_since.and_then(|since| parse_http_date(since, now)).zip(modified()) {
+        Some((since, modified)) => modified <= since,
+        None => true,
+    }
+}
+
 /// Whether a range may be cut from this stored response, given If-Range (RFC 9110 §13.1.5).
 ///
 /// A tag needs strong comparison; a date must be exactly the stored Last-Modified, and that one must be
@@ -108,6 +132,33 @@ pub fn can_combine(etag: Option<&[u8]>, last_modified: Option<&[u8]>, date: Time
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_added_to_the_version_it_is_of() {
+        const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+        const LATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+        for (matches, since, etag, modified, want) in [
+            (&["\"v1\""][..], None, Some("\"v1\""), None, true),
+            (&["\"v1\""], None, Some("\"v2\""), None, false),
+            (&["\"v1\", \"v2\""], None, Some("\"v2\""), None, true),
+            (&["\"v1\"", "\"v2\""], None, Some("\"v2\""), None, true),
+            (&["W/\"v1\""], None, Some("W/\"v1\""), None, false),
+            (&["*"], None, Some("\"v2\""), None, true),
+            (&["\"v1\""], None, None, None, false),
+            (&[""], None, Some("\"v1\""), None, false),
+            (&["\"v1\""], Some(EARLY), Some("\"v1\""), Some(LATE), true),
+            (&[], Some(EARLY), None, Some(LATE), false),
+            (&[], Some(LATE), None, Some(LATE), true),
+            (&[], Some(EARLY), None, None, true),
+            (&[], Some("no date"), None, Some(LATE), true),
+            (&[], None, None, Some(LATE), true),
+        ] {
+            let lines = matches.iter().map(|line| line.as_bytes());
+            let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
+            let may = may_go_on(lines, bytes(since), bytes(etag), bytes(modified), Timestamp(800_000_000_000));
+            assert_eq!(may, want, "{matches:?} {since:?} {etag:?} {modified:?}");
+        }
+    }
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 

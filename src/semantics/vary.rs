@@ -99,6 +99,20 @@ fn cookies(lines: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
     (out.len() > start).then_some(())
 }
 
+/// The one language range that a request prefers to all others, if there is one (RFC 9110 §12.5.4).
+pub fn preferred_language<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
+    let (mut best, mut highest, mut is_alone) = (None, 0, false);
+    for member in lines.flat_map(members) {
+        let (name, weight) = (super::lists::trim(member.split(|b| *b == b';').next().unwrap_or(b"")), weight(member));
+        if weight > highest {
+            (best, highest, is_alone) = (Some(name), weight, true);
+        } else if weight == highest {
+            is_alone = false;
+        }
+    }
+    best.filter(|name| is_alone && *name != b"*")
+}
+
 /// The weight of a member in thousandths; 1000 where none is given (RFC 9110 §12.4.2).
 pub fn weight(member: &[u8]) -> u32 {
     let q = member
@@ -172,6 +186,21 @@ mod tests {
     fn caching_6_3_the_order_of_weights_counts_and_their_spelling_does_not() {
         assert_eq!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, b;q=0.8, a;q=0.2"]));
         assert_ne!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, a;q=0.8, b;q=0.2"]));
+    }
+
+    #[test]
+    fn one_language_is_preferred_or_none() {
+        for (line, want) in [
+            ("fr;q=0.5, de", Some("de")),
+            ("fr;q=0.5, de;q=1.0", Some("de")),
+            ("de, fr", None),
+            ("*, de;q=0.9", None),
+            ("de;q=0", None),
+            ("", None),
+            ("en-GB, en;q=0.9, *;q=0.1", Some("en-GB")),
+        ] {
+            assert_eq!(preferred_language([line.as_bytes()].into_iter()), want.map(str::as_bytes), "{line}");
+        }
     }
 
     #[test]

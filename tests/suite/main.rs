@@ -17,6 +17,7 @@ mod http2;
 mod laws;
 mod migrate;
 mod parent;
+mod parts;
 mod policies;
 mod policies_web;
 mod readme;

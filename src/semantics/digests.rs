@@ -1,0 +1,102 @@
+//! Fields that vouch for octets, and which of them stop being true when the octets change (RFC 9530, RFC 1864, RFC 3230).
+
+use http::HeaderMap;
+use http::header::HeaderName;
+
+/// Which octets a field vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// Those of this very message (RFC 9530 §2).
+    Content,
+    /// Those of the whole representation, however little of it the message carries (RFC 9530 §3).
+    Representation,
+}
+
+/// What happens to a message's octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Fewer or more of the same representation: a range is cut, parts are joined.
+    Extent,
+    /// Another representation: a content coding is applied.
+    Coding,
+}
+
+/// Says what a field of this name vouches for; `None` if it is no digest.
+///
+/// Object stores' own checksums count: SDKs hold the octets that they receive against them.
+pub fn covers(name: &[u8]) -> Option<Covers> {
+    const CONTENT: [&[u8]; 3] = [b"content-digest", b"content-md5", b"x-ms-content-crc64"];
+    const REPRESENTATION: [&[u8]; 3] = [b"repr-digest", b"digest", b"x-goog-hash"];
+    const CHECKSUM: &[u8] = b"x-amz-checksum-";
+    // Most names begin with another letter.
+    if !matches!(name.first()?.to_ascii_lowercase(), b'c' | b'r' | b'd' | b'x') {
+        return None;
+    }
+    let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+    let is_checksum = name.get(..CHECKSUM.len()).is_some_and(|start| start.eq_ignore_ascii_case(CHECKSUM));
+    match () {
+        () if is_checksum || CONTENT.iter().any(|known| is(known)) => Some(Covers::Content),
+        () if REPRESENTATION.iter().any(|known| is(known)) => Some(Covers::Representation),
+        () => None,
+    }
+}
+
+/// Takes out of a head what is not true of the changed octets.
+pub fn strip(fields: &mut HeaderMap, change: Change) {
+    let is_untrue = |name: &&HeaderName| match (covers(name.as_str().as_bytes()), change) {
+        (None, _) | (Some(Covers::Representation), Change::Extent) => false,
+        (Some(Covers::Content), _) | (Some(Covers::Representation), Change::Coding) => true,
+    };
+    let gone: smallvec::SmallVec<[HeaderName; 4]> = fields.keys().filter(is_untrue).cloned().collect();
+    for name in gone {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: [(&str, Option<Covers>); 11] = [
+        ("content-digest", Some(Covers::Content)),
+        ("content-md5", Some(Covers::Content)),
+        ("x-amz-checksum-sha256", Some(Covers::Content)),
+        ("x-ms-content-crc64", Some(Covers::Content)),
+        ("repr-digest", Some(Covers::Representation)),
+        ("digest", Some(Covers::Representation)),
+        ("x-goog-hash", Some(Covers::Representation)),
+        ("etag", None),
+        ("content-type", None),
+        ("x-amz-checksum", None),
+        ("want-repr-digest", None),
+    ];
+
+    #[test]
+    fn what_each_field_vouches_for() {
+        for (name, want) in NAMES {
+            assert_eq!(covers(name.as_bytes()), want, "{name}");
+            assert_eq!(covers(name.to_ascii_uppercase().as_bytes()), want, "{name}");
+        }
+        assert_eq!(covers(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_digest_survives_a_change_of_octets(picked in proptest::collection::vec(0..NAMES.len(), 0..12)) {
+            let mut fields = HeaderMap::new();
+            for at in &picked {
+                fields.append(NAMES[*at].0, http::HeaderValue::from_static("v"));
+            }
+            for (change, untrue) in [(Change::Extent, &[Covers::Content][..]), (Change::Coding, &[Covers::Content, Covers::Representation])] {
+                let mut changed = fields.clone();
+                strip(&mut changed, change);
+                for (name, covers) in NAMES {
+                    let stays = covers.is_none_or(|covers| !untrue.contains(&covers));
+                    let count = |of: &HeaderMap| of.get_all(name).iter().count();
+                    prop_assert_eq!(count(&changed), if stays { count(&fields) } else { 0 }, "{} {:?}", name, change);
+                }
+            }
+        }
+    }
+}
