@@ -14,7 +14,7 @@ use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::distribution::cache_policy::Semantics;
-use crate::distribution::origin::OriginKind;
+use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
 use crate::exchange::connection::{Asker, Connection, Scheme, Version};
@@ -24,6 +24,7 @@ use crate::exchange::request::{ViewerRequest, split_target};
 use crate::exchange::stored::Reuse;
 use crate::exchange::verdict::PassReason;
 use crate::gate::{self, Routed};
+use crate::origin::peer;
 use crate::origin::request::{Asking, Node, build};
 use crate::origin::signed;
 use crate::semantics::freshness::Exchanged;
@@ -202,6 +203,9 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
             line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         }
+        if let Some(words) = proof(origin, &built.fields) {
+            line("tls", words);
+        }
         if let Some(access) = &origin.access {
             line("", format!("authorization: signed for {} in {}", access.service, access.region));
         }
@@ -213,6 +217,18 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     }
     out
+}
+
+// Who the origin has to be, over TLS.
+fn proof(origin: &Origin, fields: &HeaderMap) -> Option<String> {
+    let OriginKind::Http(http) = &origin.kind else { return None };
+    http.tls.as_ref()?;
+    let name = peer::name(http, fields);
+    let sni = if name.parse::<std::net::IpAddr>().is_ok() { "no SNI for an address".to_string() } else { format!("SNI {name}") };
+    Some(match peer::own(http).filter(|own| *own != name) {
+        Some(own) => format!("{sni}; a certificate for {name} or for {own}"),
+        None => format!("{sni}; a certificate for {name}"),
+    })
 }
 
 // What let the viewer in, beside that nothing keeps it out.

@@ -410,7 +410,7 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     let edge_id = table.string("edge_id");
     let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
-    let server_name = table.string("server_name").map(|found| found.value);
+    let server_name = compile_origin::server_name(&mut table);
     let timeout = table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
     if edge_id.is_none() {
         table.missing("edge_id", "edge_id = \"edge-1\"");
@@ -488,9 +488,15 @@ fn limits(main: &mut Table<'_>) -> Limits {
     size("head_bytes", &mut limits.head_bytes);
     size("url_bytes", &mut limits.url_bytes);
     size("relay_window", &mut limits.relay_window);
-    size("origin_head_bytes", &mut limits.origin_head_bytes);
     size("admin_body", &mut limits.admin_body);
     size("log_queue", &mut limits.log_queue);
+    if let Some(found) = table.size("origin_head_bytes") {
+        if found.value == 0 {
+            table.problem(&found.span, "limits.origin_head_bytes is zero: no origin could answer", None);
+        } else {
+            limits.origin_head_bytes = usize::try_from(found.value).unwrap_or(usize::MAX);
+        }
+    }
     if let Some(found) = table.size("request_body") {
         limits.request_body = found.value;
     }

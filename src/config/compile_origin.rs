@@ -120,7 +120,7 @@ fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginT
 
 fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
     let roots = roots(&mut table, folder, &mut scope.files);
-    let server_name = table.string("server_name").map(|found| found.value);
+    let server_name = server_name(&mut table);
     let min = table.word("min", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]).map_or(TlsVersion::V1_2, |found| found.value);
     let (chain, key) = (table.string("chain"), table.string("key"));
     let identity = match (chain, key) {
@@ -142,6 +142,15 @@ fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Opt
     }
     table.finish();
     Some(tls)
+}
+
+/// Reads `server_name`: a name, or an address, that a certificate can be for.
+pub fn server_name(table: &mut Table<'_>) -> Option<String> {
+    let found = table.string("server_name")?;
+    if let Err(failure) = crate::origin::tls::server_name(&found.value) {
+        table.problem(&found.span, failure.detail, Some("a name as in a certificate, without port: \"app.example.com\"".into()));
+    }
+    Some(found.value)
 }
 
 /// Reads `ca = "system"` or a PEM file.

@@ -39,7 +39,7 @@ pub struct Limits {
     pub pass_mark_time: Duration,
     /// How far the slowest reader of a response that is not kept may fall behind.
     pub relay_window: usize,
-    /// Octets of an origin's response head.
+    /// Octets of an origin's response head, interim ones too; more is 502.
     pub origin_head_bytes: usize,
     /// Invalidations held as separate entries; beyond it the oldest are folded into one for everything.
     pub invalidations: usize,

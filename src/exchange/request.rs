@@ -226,7 +226,7 @@ pub struct RequestHead<'r> {
     pub authority: &'r str,
     /// The host alone.
     pub host: &'r str,
-    /// The path as it came, percent-encoding and all, but for needless escapes.
+    /// The path as it came, percent-encoding and all, but for needless escapes; `*` where OPTIONS asks about the server as a whole.
     pub path: &'r str,
     /// The path exactly as the viewer spelled it: signatures are over that.
     pub spelled: &'r str,

@@ -207,7 +207,9 @@ fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {
                 return Err(Refusal::HttpsOnly);
             }
             let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
-            Err(Refusal::RedirectToHttps { location: format!("https://{}{}{query}", head.host, head.spelled), keeps_method })
+            // A URL names the server as a whole by having no path.
+            let path = if head.spelled == "*" { "" } else { head.spelled };
+            Err(Refusal::RedirectToHttps { location: format!("https://{}{path}{query}", head.host), keeps_method })
         }
     }
 }

@@ -164,7 +164,7 @@ fn authority_and_target<'b>(
         return Ok((host, target));
     }
     if target == "*" && *method == Method::OPTIONS {
-        return Ok((host, "/*"));
+        return Ok((host, target));
     }
     let lower = target.get(..8).unwrap_or(target).to_ascii_lowercase();
     let rest = if lower.starts_with("http://") {
@@ -180,6 +180,8 @@ fn authority_and_target<'b>(
         return Err(refused);
     }
     match path {
+        // The server as a whole, in the absolute form (RFC 9112 §3.2.4).
+        "" if *method == Method::OPTIONS => Ok((authority, "*")),
         "" => Ok((authority, "/")),
         path if path.starts_with('/') => Ok((authority, path)),
         _ => Err(refused),
@@ -255,6 +257,16 @@ mod tests {
         assert_eq!(judge(b"POST / HTTP/1.1\r\nHost: h:80\r\nContent-Length: 12\r\n\r\n").unwrap().0, Framing::Length(12));
         assert_eq!(judge(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n").unwrap().0, Framing::Chunked);
         assert_eq!(judge(b"GET http://H/x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().3, "/x");
+        for (line, path) in [
+            ("OPTIONS *", "*"),
+            ("OPTIONS http://h", "*"),
+            ("OPTIONS http://h/", "/"),
+            ("OPTIONS /*", "/*"),
+            ("OPTIONS /", "/"),
+            ("GET http://h", "/"),
+        ] {
+            assert_eq!(judge(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap().3, path, "{line}");
+        }
         assert_eq!(judge(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n").unwrap().1, After::Close);
         assert_eq!(judge(b"GET / HTTP/1.1\r\nHost: h\r\n"), Err(NoHead::Partial));
     }
@@ -296,6 +308,9 @@ mod tests {
             "GET /\u{e4} HTTP/1.1",
             "GET /a#b HTTP/1.1",
             "GET h HTTP/1.1",
+            "GET * HTTP/1.1",
+            "OPTIONS *?a HTTP/1.1",
+            "OPTIONS ** HTTP/1.1",
             "GET http://other/ HTTP/1.1",
             "GET /../a HTTP/1.1",
             "GET /a/%2e%2E/b HTTP/1.1",

@@ -4,15 +4,19 @@
 //! that one of them stores under the wrong request.
 
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::framing::Framing;
-use crate::semantics::lists::{members, parse_digits};
+use crate::semantics::lists::{members, parse_digits, trim};
 
 /// Most fields of one head.
 pub const FIELDS_MAX: usize = 256;
+
+/// How much earlier than an origin says an idle connection is given up: its clock began before ours, and its close is on the way.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// A head that may be acted upon.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct AnswerHead {
     pub framing: Framing,
     /// Whether the origin lets the connection be used again.
     pub keeps: bool,
+    /// How long an idle connection may be used again, where the origin says how long it keeps one (`Keep-Alive: timeout=N`).
+    pub idle_for: Option<Duration>,
 }
 
 /// Where the head ends, if it does; what lies before `from` was looked at before.
@@ -55,47 +61,103 @@ pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
         fields.append(name, value);
     }
     let is_old = response.version == Some(0);
-    let framing = framing(status, is_old, to_head, &fields)?;
+    let length = one_length(&mut fields)?;
+    let coding = transfer_coding(&fields);
+    let framing = framing(status, is_old, to_head, length, coding)?;
     let says = |word: &[u8]| {
         let lines = fields.get_all(header::CONNECTION);
         lines.into_iter().flat_map(|line| members(line.as_bytes())).any(|member| member.eq_ignore_ascii_case(word))
     };
-    let keeps = framing != Framing::Close && !says(b"close") && (!is_old || says(b"keep-alive"));
-    Ok(AnswerHead { status, fields, framing, keeps })
+    let idle_for = idle_for(&fields);
+    let keeps = framing != Framing::Close
+        && !says(b"close")
+        && (!is_old || says(b"keep-alive"))
+        && idle_for != Some(Duration::ZERO)
+        && !promises_a_body_in_vain(status, length, coding);
+    Ok(AnswerHead { status, fields, framing, keeps, idle_for })
 }
 
-// RFC 9112 §6.3, with every ambiguity refused.
-fn framing(status: u16, is_old: bool, to_head: bool, fields: &HeaderMap) -> Result<Framing, &'static str> {
-    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
-    let (length, more) = (lengths.next(), lengths.next());
-    if more.is_some() || (length.is_some() && fields.contains_key(header::TRANSFER_ENCODING)) {
+/// What a head says of transfer codings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    Chunked,
+    /// Anything that the decoder does not undo.
+    Unknown,
+}
+
+// Exactly `chunked`, once, or it is unknown. `identity` is no transfer coding since RFC 7230, which took it out of the registry; RFC 9112 §7
+// knows it no more than `foo`.
+fn transfer_coding(fields: &HeaderMap) -> Coding {
+    let lines = fields.get_all(header::TRANSFER_ENCODING);
+    if lines.iter().next().is_none() {
+        return Coding::None;
+    }
+    let mut codings = lines.iter().flat_map(|line| members(line.as_bytes()));
+    match (codings.next(), codings.next()) {
+        (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Coding::Chunked,
+        _ => Coding::Unknown,
+    }
+}
+
+// The one length that a head announces. Said several times, in lines or in a list, it counts where it is the same number each time, and
+// the head says it once from then on (RFC 9110 §8.6).
+fn one_length(fields: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
+    let (mut length, mut times) = (None, 0);
+    for digits in fields.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(trim) {
+        let number = Some(digits).filter(|digits| digits.len() <= 19).and_then(parse_digits).ok_or("a length that is none")?;
+        if length.is_some_and(|known| known != number) {
+            return Err("more than one length");
+        }
+        length = Some(number);
+        times += 1;
+    }
+    if let Some(number) = length.filter(|_| times > 1) {
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(number));
+    }
+    Ok(length)
+}
+
+// RFC 9112 §6.3, with every ambiguity refused. A coding that is not undone here would be stored as if it were the content, so it is refused
+// wherever there is a body; where there is none whatever the fields say (§6.3 item 1), there is nothing to undo.
+fn framing(status: u16, is_old: bool, to_head: bool, length: Option<u64>, coding: Coding) -> Result<Framing, &'static str> {
+    if coding != Coding::None && length.is_some() {
         return Err("more than one length");
     }
-    let length = match length {
-        None => None,
-        Some(digits) if digits.len() > 19 => return Err("a length that is none"),
-        Some(digits) => Some(parse_digits(digits.as_bytes()).ok_or("a length that is none")?),
-    };
-    // What does not end in chunked is read until the connection closes; what nearly does is anybody's guess.
-    let codings = || fields.get_all(header::TRANSFER_ENCODING).iter().flat_map(|line| members(line.as_bytes()));
-    let is_chunked = codings().any(|coding| coding.to_ascii_lowercase().windows(7).any(|word| word == b"chunked"));
-    if is_chunked && !(codings().count() == 1 && codings().all(|coding| coding.eq_ignore_ascii_case(b"chunked"))) {
-        return Err("a transfer coding that is not exactly chunked");
-    }
-    if is_chunked && is_old {
+    if coding != Coding::None && is_old {
         return Err("a transfer coding in HTTP/1.0");
     }
-    Ok(if to_head || status < 200 || matches!(status, 204 | 304) {
-        Framing::None
-    } else if is_chunked {
-        Framing::Chunked
-    } else {
-        match length {
-            Some(0) => Framing::None,
-            Some(len) => Framing::Length(len),
-            None => Framing::Close,
-        }
-    })
+    if to_head || has_no_body(status) {
+        return Ok(Framing::None);
+    }
+    match (coding, length) {
+        (Coding::Unknown, _) => Err("a transfer coding that is not exactly chunked"),
+        (Coding::Chunked, _) => Ok(Framing::Chunked),
+        (Coding::None, Some(0)) => Ok(Framing::None),
+        (Coding::None, Some(len)) => Ok(Framing::Length(len)),
+        (Coding::None, None) => Ok(Framing::Close),
+    }
+}
+
+const fn has_no_body(status: u16) -> bool {
+    status < 200 || matches!(status, 204 | 304)
+}
+
+// An origin that announces a body where none can be may yet send one, and it would stand before the next answer: a 204 has neither length
+// nor coding (RFC 9112 §6.1, RFC 9110 §8.6). To a HEAD, and on a 304, both speak of what a GET would have had.
+fn promises_a_body_in_vain(status: u16, length: Option<u64>, coding: Coding) -> bool {
+    coding == Coding::Unknown || (status == 204 && (coding == Coding::Chunked || length.is_some_and(|len| len > 0)))
+}
+
+// The shortest that is said; RFC 9112 §9.3 leaves the field to whoever knows it, and those who send it mean seconds.
+fn idle_for(fields: &HeaderMap) -> Option<Duration> {
+    let parameters = fields.get_all("keep-alive").into_iter().flat_map(|line| members(line.as_bytes()));
+    let seconds = parameters.filter_map(|parameter| {
+        let at = memchr::memchr(b'=', parameter)?;
+        let (name, value) = (trim(&parameter[..at]), trim(&parameter[at + 1..]));
+        name.eq_ignore_ascii_case(b"timeout").then(|| parse_digits(value)).flatten()
+    });
+    seconds.min().map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN))
 }
 
 #[cfg(test)]
@@ -116,8 +178,6 @@ mod tests {
             ("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", (200, Framing::Chunked, true)),
             ("HTTP/1.1 200 OK\nContent-Length: 0\n\n", (200, Framing::None, true)),
             ("HTTP/1.1 200 OK\r\n\r\n", (200, Framing::Close, false)),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", (200, Framing::Close, false)),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", (200, Framing::Close, false)),
             ("HTTP/1.1 204 No\r\n\r\n", (204, Framing::None, true)),
             ("HTTP/1.1 304 No\r\nContent-Length: 9\r\nConnection: x, Close\r\n\r\n", (304, Framing::None, false)),
             ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", (200, Framing::Length(3), false)),
@@ -133,12 +193,27 @@ mod tests {
     #[test]
     fn caching_1_9_what_can_be_cut_in_two_ways_is_refused() {
         for fields in [
-            "Content-Length: 3\r\nContent-Length: 3",
-            "Content-Length: 3, 3",
+            "Content-Length: 3\r\nContent-Length: 5",
+            "Content-Length: 3, 5",
+            "Content-Length: 3, 3\r\nContent-Length: 5",
+            "Content-Length: 3,",
+            "Content-Length: 3,,3",
+            "Content-Length: 3\r\nContent-Length:",
+            "Content-Length: 3, 0x3",
+            "Content-Length: 3 3",
             "Content-Length: +3",
             "Content-Length:",
             "Content-Length: 99999999999999999999",
             "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "Content-Length: 3, 3\r\nTransfer-Encoding: chunked",
+            "Content-Length: 3\r\nTransfer-Encoding: foo",
+            "Transfer-Encoding:",
+            "Transfer-Encoding: foo",
+            "Transfer-Encoding: gzip",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: identity, chunked",
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: \"chunked\"",
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: chunked, gzip",
             "Transfer-Encoding: chunked, chunked",
@@ -152,8 +227,78 @@ mod tests {
         ] {
             assert!(judge(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).is_err(), "{fields:?}");
         }
-        for line in ["HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", "HTTP/2 200 OK", "HTTP/1.1 20 OK", "200 OK", "HTTP/1.1 099 x"] {
+        for line in [
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: foo",
+            "HTTP/1.0 204 No\r\nTransfer-Encoding: chunked",
+            "HTTP/2 200 OK",
+            "HTTP/1.1 20 OK",
+            "200 OK",
+            "HTTP/1.1 099 x",
+        ] {
             assert!(judge(&format!("{line}\r\n\r\n")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_length_said_twice_alike_is_said_once() {
+        for fields in [
+            "Content-Length: 5\r\nContent-Length: 5",
+            "Content-Length: 5, 5",
+            "Content-Length: 5,5 ,\t05",
+            "Content-Length: 005, 5\r\nX: y\r\nContent-Length: 5",
+        ] {
+            for (status, to_head) in [(200, false), (200, true), (304, false)] {
+                let head = Bytes::from(format!("HTTP/1.1 {status} x\r\n{fields}\r\n\r\n"));
+                let read = read(&head, to_head).unwrap();
+                let lines: Vec<&[u8]> = read.fields.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
+                assert_eq!(lines, [b"5"], "{fields:?}");
+                let has_body = status == 200 && !to_head;
+                assert_eq!(read.framing, if has_body { Framing::Length(5) } else { Framing::None }, "{fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_no_body_can_be_no_coding_is_undone_and_none_is_waited_for() {
+        // Status, whether it answers HEAD, its fields, and whether the connection may be used again.
+        for (status, to_head, fields, keeps) in [
+            (200, true, "Transfer-Encoding: chunked", true),
+            (304, false, "Transfer-Encoding: chunked", true),
+            (200, true, "Transfer-Encoding: gzip, chunked", false),
+            (304, false, "Transfer-Encoding: foo", false),
+            (204, false, "Transfer-Encoding: chunked", false),
+            (204, false, "Content-Length: 5", false),
+            (204, false, "Content-Length: 0", true),
+            (103, false, "Transfer-Encoding: chunked", true),
+        ] {
+            let head = Bytes::from(format!("HTTP/1.1 {status} x\r\n{fields}\r\n\r\n"));
+            let read = read(&head, to_head).unwrap();
+            assert_eq!((read.framing, read.keeps), (Framing::None, keeps), "{status} {to_head} {fields:?}");
+        }
+        for fields in ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Content-Length: 3, 5"] {
+            let head = Bytes::from(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+            assert!(read(&head, true).is_err(), "to a HEAD too: {fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_given_up_before_the_origin_does() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (fields, idle_for, keeps) in [
+            ("X: y", None, true),
+            ("Keep-Alive: timeout=5", seconds(4), true),
+            ("Keep-Alive: max=100, TIMEOUT = 5", seconds(4), true),
+            ("Keep-Alive: timeout=30\r\nKeep-Alive: timeout=15", seconds(14), true),
+            ("Keep-Alive: timeout=1", seconds(0), false),
+            ("Keep-Alive: timeout=0", seconds(0), false),
+            ("Keep-Alive: timeout=99999999999999999999", seconds(u64::MAX - 1), true),
+            ("Keep-Alive: timeout=soon, max=3", None, true),
+            ("Keep-Alive: 300", None, true),
+        ] {
+            let head = Bytes::from(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n"));
+            let read = read(&head, false).unwrap();
+            assert_eq!((read.idle_for, read.keeps), (idle_for, keeps), "{fields:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 to origins: a pool per core and origin, limits over all cores, deadlines on everything.
+//! HTTP/1.1 to origins: a pool per core and origin, in it connections by name, limits over all cores, deadlines on everything.
 //!
 //! A connection goes back to the pool only when the whole answer was read, the whole request was sent, and neither
 //! side meant to close; whatever else happened to it, it is closed.
@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer_head::AnswerHead;
 use super::connect::{Place, Resolver};
+use super::peer;
 use super::pool::{Gates, Pool};
 use super::request::{OriginRequest, receive};
 use super::sending::Sending;
@@ -46,6 +47,7 @@ impl Client {
     /// Asks an origin and waits for the head of its answer.
     pub async fn ask(&self, origin: &Arc<Origin>, http: &HttpOrigin, request: OriginRequest) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
+        let name: Arc<str> = Arc::from(&*peer::name(http, &request.fields));
         let asked_at = self.clock.now();
         let permit = permit(&pool).await?;
         let to_head = request.method == http::Method::HEAD;
@@ -53,12 +55,12 @@ impl Client {
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
         let interim = request.interim;
         let mut sending = Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
-        let patience = Patience { response: origin.timeouts.response, head_bytes: self.head_bytes.max(8192) };
+        let patience = Patience { response: origin.timeouts.response, head_bytes: self.head_bytes };
         let (wire, head) = loop {
-            let (mut wire, is_used) = match pool.take() {
+            let (mut wire, is_used) = match pool.take(&name) {
                 Some(wire) => (wire, true),
                 // Boxed: seldom needed, and large.
-                None => (Box::pin(self.connect(&pool)).await?, false),
+                None => (Box::pin(self.connect(&pool, &name)).await?, false),
             };
             match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
                 Ok(head) => break (wire, head),
@@ -72,7 +74,7 @@ impl Client {
             }
         };
         let arrived_at = self.clock.now();
-        let leased = Leased { wire, pool, permit };
+        let leased = Leased { wire, pool, name, permit };
         let (mut fields, status, body) = take_body(leased, head, sending);
         receive(&mut fields);
         Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin(origin.id.clone()) })
@@ -91,7 +93,8 @@ impl Client {
         let tls = match &http.tls {
             None => None,
             Some(settings) => {
-                let config = tls::client_config(settings).map_err(|why| Failure::new(FailureKind::TlsError, why))?;
+                let own = peer::own(http);
+                let config = tls::config_for(settings, own.as_deref()).map_err(|why| Failure::new(FailureKind::TlsError, why))?;
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
@@ -102,10 +105,11 @@ impl Client {
         Ok(pool)
     }
 
-    async fn connect(&self, pool: &Pool) -> Result<Wire, Failure> {
+    async fn connect(&self, pool: &Pool, name: &str) -> Result<Wire, Failure> {
+        let place = pool.place_for(name);
         let mut tried = 1;
         loop {
-            match self.resolver.connect(&pool.place, pool.origin.timeouts.connect).await {
+            match self.resolver.connect(&place, pool.origin.timeouts.connect).await {
                 Ok(stream) => return Ok(Wire::new(stream)),
                 // A certificate does not get better by asking again.
                 Err(failure) if tried >= pool.origin.attempts || failure.kind == FailureKind::CertificateError => return Err(failure),

@@ -4,6 +4,8 @@ pub mod answer_head;
 pub mod client;
 pub mod connect;
 pub mod directory;
+pub mod idle;
+pub mod peer;
 pub mod pool;
 pub mod request;
 pub mod sending;

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::connect::Place;
+use super::idle::ByName;
 use super::wire::Wire;
 use crate::distribution::origin::Origin;
 
@@ -41,42 +42,54 @@ pub struct Pool {
     pub gate: Arc<Semaphore>,
     /// Whether somebody looks after the idle ones already.
     is_swept: AtomicBool,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<ByName<Idle>>,
 }
 
 /// Holds no permit: a quiet core must not keep the others from connecting.
 struct Idle {
     wire: Wire,
     since: Instant,
+    /// How long it may be used again: as the origin is configured, or less where it says so itself.
+    patience: Duration,
+}
+
+impl Idle {
+    fn is_good(&mut self) -> bool {
+        self.since.elapsed() < self.patience && self.wire.is_quiet()
+    }
 }
 
 impl Pool {
     /// A pool without connections.
     pub fn new(origin: Arc<Origin>, place: Place, gate: Arc<Semaphore>) -> Self {
-        Self { origin, place, gate, is_swept: AtomicBool::new(false), idle: Mutex::default() }
+        let idle = Mutex::new(ByName::new(origin.connections));
+        Self { origin, place, gate, is_swept: AtomicBool::new(false), idle }
     }
 
-    /// The connection used last: it is the likeliest to be alive.
-    pub fn take(&self) -> Option<Wire> {
-        let patience = self.origin.timeouts.idle;
+    /// The place, asked for under a name: SNI and certificate are about that one.
+    pub fn place_for(&self, name: &str) -> Place {
+        let tls = self.place.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
+        Place { host: self.place.host.clone(), port: self.place.port, tls }
+    }
+
+    /// The connection used last for this name: it is the likeliest to be alive.
+    pub fn take(&self, name: &str) -> Option<Wire> {
         let mut idle = self.idle.lock();
-        while let Some(mut candidate) = idle.pop() {
-            if candidate.since.elapsed() < patience && candidate.wire.is_quiet() {
+        while let Some(mut candidate) = idle.take(name) {
+            if candidate.is_good() {
                 return Some(candidate.wire);
             }
         }
         None
     }
 
-    /// Keeps a connection for the next request.
-    pub fn give_back(self: &Arc<Self>, mut wire: Wire) {
+    /// Keeps a connection for the next request that goes to the same name.
+    pub fn give_back(self: &Arc<Self>, name: &Arc<str>, mut wire: Wire) {
         if !wire.is_quiet() {
             return;
         }
-        let mut idle = self.idle.lock();
-        if idle.len() < self.origin.connections {
-            idle.push(Idle { wire, since: Instant::now() });
-        }
+        let patience = wire.idle_for().map_or(self.origin.timeouts.idle, |said| said.min(self.origin.timeouts.idle));
+        self.idle.lock().put(name, Idle { wire, since: Instant::now(), patience });
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
@@ -90,7 +103,7 @@ async fn sweep(pool: std::sync::Weak<Pool>) {
         tokio::time::sleep(patience.min(SWEEP)).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle.lock();
-        idle.retain_mut(|one| one.since.elapsed() < patience && one.wire.is_quiet());
+        idle.retain(Idle::is_good);
         if idle.is_empty() {
             pool.is_swept.store(false, Ordering::Relaxed);
             return;

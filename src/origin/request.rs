@@ -32,7 +32,7 @@ pub enum Asking {
 /// A request on its way to an origin.
 pub struct OriginRequest {
     pub method: Method,
-    /// Path and query.
+    /// Path and query, or `*`.
     pub target: String,
     pub fields: HeaderMap,
     pub body: Body,
@@ -52,7 +52,10 @@ pub struct Node<'a> {
 pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>) -> OriginRequest {
     let (head, behavior) = (asked.head(), asked.routed.behavior);
     let mut target = Vec::with_capacity(origin.path.len() + head.path.len() + 32);
-    target.extend_from_slice(origin.path.as_bytes());
+    // `*` is the server as a whole: no folder of it.
+    if asked.routed.path != "*" {
+        target.extend_from_slice(origin.path.as_bytes());
+    }
     chosen::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
     let mut fields = match behavior.semantics() {
         Semantics::Rfc9111 => every_field(asked),
@@ -293,8 +296,15 @@ fn is_part(range: &[u8], fields: &HeaderMap) -> bool {
     }
 }
 
-/// Makes an origin's head ours: hop-by-hop fields go, Via says where it has been.
+/// Makes an origin's head ours: what was about its connection goes, Via says where it has been.
 pub fn receive(fields: &mut HeaderMap) {
-    hop_by_hop::strip(fields);
+    strip_connection(fields);
     fields.append(header::VIA, HeaderValue::from_static(VIA));
+}
+
+/// Takes out what an origin says of its connection to us: hop-by-hop fields, and where else it can be reached (Alt-Svc). A viewer would
+/// look for that at our address, and from a store it would do so for a day.
+pub fn strip_connection(fields: &mut HeaderMap) {
+    hop_by_hop::strip(fields);
+    fields.remove(header::ALT_SVC);
 }

@@ -23,7 +23,8 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     // Whoever asks with a presigned URL has signed already, and two signatures are one too many.
     let is_presigned = query.is_some_and(|query| query.split('&').any(|parameter| parameter.starts_with("X-Amz-Signature=")));
     let keeps_own = access.signing == Signing::NoOverride && request.fields.contains_key(AUTHORIZATION);
-    if is_presigned || keeps_own {
+    // A bucket is not asked about its server as a whole, and what is signed is a path.
+    if is_presigned || keeps_own || request.target == "*" {
         return;
     }
     let mut target = one_form(path);

@@ -27,10 +27,13 @@ const READ_BODY: usize = 64 << 10;
 /// More interim responses than this to one request are nobody's need.
 const INTERIMS_MAX: usize = 32;
 
+const TOO_LONG: &str = "a head longer than limits.origin_head_bytes";
+
 /// A connection.
 pub struct Wire {
     stream: Stream,
     buffer: BytesMut,
+    idle_for: Option<Duration>,
 }
 
 /// An exchange that gave no answer.
@@ -44,13 +47,19 @@ pub struct Lost {
 pub struct Patience {
     /// From the last octet sent to the last of the head.
     pub response: Duration,
+    /// Octets of one head, the empty line at its end included; more are refused.
     pub head_bytes: usize,
 }
 
 impl Wire {
     /// A fresh connection.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), idle_for: None }
+    }
+
+    /// How long it may lie idle, where the origin's last answer said so.
+    pub const fn idle_for(&self) -> Option<Duration> {
+        self.idle_for
     }
 
     /// False if the other side closed it, or said something nobody asked for.
@@ -79,6 +88,9 @@ impl Wire {
         let mut takes = true;
         loop {
             if let Some(len) = answer_head::find_end(&self.buffer, looked) {
+                if len > patience.head_bytes {
+                    return Err(Lost::malformed(TOO_LONG, is_silent));
+                }
                 looked = 0;
                 let head =
                     answer_head::read(&self.buffer.split_to(len).freeze(), to_head).map_err(|why| Lost::malformed(why, is_silent))?;
@@ -87,7 +99,10 @@ impl Wire {
                     100 => {}
                     101 => return Err(Lost::malformed("an interim status as the final one", is_silent)),
                     102..200 => interim.into_iter().for_each(|sink| pass_on(sink, &head)),
-                    _ => return Ok(head),
+                    _ => {
+                        self.idle_for = head.idle_for;
+                        return Ok(head);
+                    }
                 }
                 interims += 1;
                 if interims > INTERIMS_MAX {
@@ -96,8 +111,9 @@ impl Wire {
                 continue;
             }
             looked = self.buffer.len();
-            if looked > patience.head_bytes {
-                return Err(Lost::malformed("a head longer than `head_bytes`", is_silent));
+            // Its end is still to come: it is longer than what is here.
+            if looked >= patience.head_bytes {
+                return Err(Lost::malformed(TOO_LONG, is_silent));
             }
             let woke = std::future::poll_fn(|cx| {
                 if takes && !sending.is_done() {
@@ -157,7 +173,7 @@ impl Lost {
 
 fn pass_on(sink: &InterimSink, head: &AnswerHead) {
     let mut fields = head.fields.clone();
-    crate::semantics::hop_by_hop::strip(&mut fields);
+    super::request::strip_connection(&mut fields);
     sink.take((head.status, fields));
 }
 
@@ -165,6 +181,8 @@ fn pass_on(sink: &InterimSink, head: &AnswerHead) {
 pub struct Leased {
     pub wire: Wire,
     pub pool: Arc<Pool>,
+    /// What it was made for.
+    pub name: Arc<str>,
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -172,7 +190,7 @@ impl Leased {
     /// Gives the connection back for the next request.
     pub fn give_back(self) {
         drop(self.permit);
-        self.pool.give_back(self.wire);
+        self.pool.give_back(&self.name, self.wire);
     }
 }
 

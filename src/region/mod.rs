@@ -132,7 +132,10 @@ pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize
 
 fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl, node: &str) -> Origin {
     let secret = |text: &str| Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")));
-    let http = HttpOrigin { host: url.host.clone(), port: url.port, tls: Some(configured.tls.clone()), host_rule: HostRule::Viewer };
+    // A parent is asked for its viewers' hosts, and proves its own name all the same.
+    let mut tls = configured.tls.clone();
+    tls.server_name.get_or_insert_with(|| url.host.clone());
+    let http = HttpOrigin { host: url.host.clone(), port: url.port, tls: Some(tls), host_rule: HostRule::Viewer };
     Origin {
         id: url.to_string(),
         kind: OriginKind::Http(http),
@@ -176,6 +179,28 @@ impl AppliedNumbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+    use crate::distribution::region::ParentUrl;
+    use crate::origin::peer;
+
+    #[test]
+    fn a_parent_proves_its_own_name_whatever_host_it_is_asked_for() {
+        for (server_name, want) in [(None, "parent.test"), (Some("tier.test".to_string()), "tier.test")] {
+            let tls = OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
+            let parents = Parents {
+                urls: Vec::new(),
+                admins: Vec::new(),
+                edge_id: "e1".into(),
+                token: Secret::new("between-us".to_string()),
+                tls,
+                timeout: Duration::from_secs(1),
+            };
+            let origin = as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");
+            let OriginKind::Http(parent) = &origin.kind else { panic!("a parent is asked over HTTP") };
+            let sent = http::HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("www.example.com"))]);
+            assert_eq!((&*peer::name(parent, &sent), peer::own(parent)), (want, None));
+        }
+    }
 
     #[test]
     fn keys_spread_over_parents_and_stay_when_one_goes() {

@@ -108,6 +108,7 @@ fn our_requests(data: &[u8]) -> Vec<Read> {
         let request = &head.request;
         let fields = sorted(request.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())));
         let path = request.query.map_or(request.path.to_string(), |query| format!("{}?{query}", request.path));
+        let path = of_options(request.method, path);
         let Some(body) = decoded(head.framing, &mut rest) else { return read };
         read.push(Read { line: vec![request.method.to_string(), path], fields, body });
         if head.after == h1_head::After::Close {
@@ -129,6 +130,11 @@ fn decoded(framing: Framing, rest: &mut BytesMut) -> Option<Vec<u8>> {
     }
 }
 
+// `OPTIONS http://h` asks about the server as a whole, and so does `OPTIONS *`; hyper tells the first from `OPTIONS http://h/` no more.
+fn of_options(method: &Method, target: String) -> String {
+    if *method == Method::OPTIONS && target == "*" { "/".to_string() } else { target }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
@@ -144,8 +150,7 @@ fn hypers_requests(data: &[u8]) -> Vec<Read> {
         async move {
             let (parts, body) = request.into_parts();
             let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_string();
-            // The asterisk form is a path to us.
-            let target = if target == "*" { "/*".to_string() } else { target };
+            let target = of_options(&parts.method, target);
             if let Ok(body) = body.collect().await {
                 let line = vec![parts.method.to_string(), target];
                 let read = Read { line, fields: of_map(&parts.headers), body: body.to_bytes().to_vec() };
@@ -192,6 +197,16 @@ pub fn response_head(data: &[u8]) -> Compared {
     }
 }
 
+// A length said several times alike is one length to hyper, which leaves the lines as they are; we say it once.
+fn say_one_length(fields: &mut HeaderMap) {
+    let all = fields.get_all(http::header::CONTENT_LENGTH);
+    let first = all.iter().next().and_then(|line| line.to_str().ok()?.split(',').next()?.trim().parse::<u64>().ok());
+    let is_repeated = all.iter().count() > 1 || all.iter().any(|line| line.as_bytes().contains(&b','));
+    if let Some(length) = first.filter(|_| is_repeated) {
+        fields.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+}
+
 fn hypers_answer(data: &[u8]) -> Option<Read> {
     runtime().block_on(async {
         let (near, mut far) = tokio::io::duplex(1 << 20);
@@ -200,6 +215,8 @@ fn hypers_answer(data: &[u8]) -> Option<Read> {
             let request = hyper::Request::get("/").header("host", "h").body(Empty::<Bytes>::new()).ok()?;
             let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
             let body = body.collect().await.ok()?.to_bytes().to_vec();
+            let mut parts = parts;
+            say_one_length(&mut parts.headers);
             Some(Read { line: vec![parts.status.as_u16().to_string()], fields: of_map(&parts.headers), body })
         };
         let answering = async {

@@ -16,6 +16,7 @@ mod hit_cost;
 mod http2;
 mod laws;
 mod migrate;
+mod origins;
 mod parent;
 mod parts;
 mod policies;
