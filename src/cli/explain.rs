@@ -141,7 +141,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let routed = match gate::route(site, &head, request.arrived_at) {
         Ok(routed) => routed,
         Err(refusal) => {
-            line("host", format!("{}  refused: {} {}", head.host, refusal.status(), refusal.sentence()));
+            line("host", format!("{}  refused: {} {}", head.host, refusal.status(), refusal.words()));
             return out;
         }
     };
@@ -155,7 +155,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now: request.arrived_at }) {
         Ok(()) => line("viewer", format!("{}  may ask: {}", head.connection.peer.ip(), admitted(&routed))),
         Err(refusal) => {
-            line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.sentence()));
+            line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.words()));
             return out;
         }
     }

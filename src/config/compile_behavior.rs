@@ -15,7 +15,7 @@ use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
-use crate::distribution::origin::{HostRule, Origin, OriginGroup, OriginKind};
+use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::Network;
@@ -287,7 +287,7 @@ fn assemble(
     let host_in_key = viewer_host || rules.cache.key.headers.contains(&host) || rules.origin_request.headers.includes(&host);
     let proto = HeaderName::from_static("cloudfront-forwarded-proto");
     let scheme_in_key = rules.cache.key.headers.contains(&proto) || rules.origin_request.headers.adds(proto.as_str());
-    let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(|access| access.service == "s3"));
+    let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(AccessControl::is_bucket));
     let rfc = rules.cache.semantics == Semantics::Rfc9111;
     let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket };
     let behavior = Behavior {

@@ -9,8 +9,9 @@ use super::compile::{Scope, names};
 use super::credentials::{self, variable};
 use super::reader::Table;
 use super::report::nearest;
-use crate::distribution::origin::{AccessControl, Signing};
+use crate::distribution::origin::{AccessControl, Signing, Subresources};
 use crate::signature::key::PublicKey;
+use crate::signature::s3::{self, Parameter};
 use crate::signature::sigv4::Credentials;
 use crate::signature::url::Signers;
 
@@ -105,6 +106,11 @@ pub fn access_control(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>
             None
         }
     };
+    let has_subresources = table.has("subresources");
+    let subresources = subresources(&mut table);
+    if has_subresources && !service.starts_with("s3") {
+        table.problem(&span, format!("access_control.subresources is for buckets, and the service is {service:?}"), None);
+    }
     if [&service, &region].iter().any(|word| word.is_empty() || word.contains(['/', ' '])) {
         table.problem(&span, "service and region are plain words, such as \"s3\" and \"eu-west-1\"", None);
     }
@@ -112,7 +118,38 @@ pub fn access_control(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>
     if signing == Signing::Never {
         return None;
     }
-    Some(AccessControl { signing, service, region, credentials: credentials? })
+    Some(AccessControl { signing, service, region, credentials: credentials?, subresources })
+}
+
+// `"refuse"`, `"pass"`, or the names that pass. A name that S3 does not know would be there for nothing.
+fn subresources(table: &mut Table<'_>) -> Subresources {
+    let Some(found) = table.string_or_strings("subresources") else { return Subresources::Refuse };
+    let items = match found.value {
+        Ok(word) if word == "refuse" => return Subresources::Refuse,
+        Ok(word) if word == "pass" => return Subresources::Pass,
+        Ok(word) => {
+            let help = "\"refuse\", \"pass\", or a list of parameters and x-amz- fields, such as [\"tagging\", \"x-amz-copy-source\"]";
+            table.problem(&found.span, format!("access_control.subresources = {word:?} is not known"), Some(help.into()));
+            return Subresources::Refuse;
+        }
+        Err(items) => items,
+    };
+    let mut names = Vec::with_capacity(items.len());
+    for item in items {
+        let name = if s3::is_amz(&item.value) { item.value.to_ascii_lowercase() } else { item.value };
+        match s3::parameter(&name) {
+            Parameter::Order | Parameter::Version => names.push(name),
+            Parameter::Dress => {
+                let help = "leave it out: it goes on wherever the policies forward it";
+                table.problem(&item.span, format!("{name:?} needs no leave"), Some(help.into()));
+            }
+            Parameter::Plain => {
+                let near = nearest(&name, s3::ORDERS.iter().copied()).map(|near| format!("did you mean {near:?}?"));
+                table.problem(&item.span, format!("{name:?} is no subresource of S3"), near);
+            }
+        }
+    }
+    Subresources::Only(names)
 }
 
 // `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where there is one,

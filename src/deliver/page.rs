@@ -19,8 +19,13 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let reason = if *refusal == Refusal::Country { Reason::CountryRefused } else { Reason::Refused };
-    let mut response = plain(refusal.status(), refusal.sentence(), outcome, reason, (face, id), None);
+    let reason = match refusal {
+        Refusal::Country => Reason::CountryRefused,
+        Refusal::Subresource(_) => Reason::SubresourceRefused,
+        _ => Reason::Refused,
+    };
+    let mut response = plain(refusal.status(), &refusal.words(), outcome, reason, (face, id), None);
+    response.failure = refusal.failure();
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
         Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),

@@ -34,6 +34,35 @@ pub struct AccessControl {
     pub service: String,
     pub region: String,
     pub credentials: Credentials,
+    pub subresources: Subresources,
+}
+
+impl AccessControl {
+    /// Says whether the origin is S3 or one of its siblings (`s3express`, `s3-outposts`, `s3-object-lambda`).
+    pub fn is_bucket(&self) -> bool {
+        self.service.starts_with("s3")
+    }
+}
+
+/// Which orders beside asking for, writing and removing an object viewers may give to a bucket with our credentials: S3's
+/// subresources (`?tagging`, `?uploads`) and fields (`x-amz-copy-source`), by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subresources {
+    Refuse,
+    Pass,
+    /// These, as S3 spells them; fields in lower case.
+    Only(Vec<String>),
+}
+
+impl Subresources {
+    /// Says whether viewers may give the order that a parameter or field of this name makes.
+    pub fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::Refuse => false,
+            Self::Pass => true,
+            Self::Only(names) => names.iter().any(|known| known == name),
+        }
+    }
 }
 
 /// CloudFront's signing behaviors.

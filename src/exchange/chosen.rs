@@ -28,7 +28,7 @@ fn write_query(out: &mut Vec<u8>, behavior: &Behavior, query: Option<&str>, chos
     let mut mark = b'?';
     for parameter in query.split('&').filter(|p| !p.is_empty()) {
         let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        if (all || chosen(name)) && !(is_signed && signs(name)) {
+        if (all || chosen(name)) && !is_signature(behavior, name) {
             out.push(mark);
             out.extend_from_slice(parameter.as_bytes());
             mark = b'&';
@@ -49,6 +49,17 @@ pub fn write_origin_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, quer
     let (keyed, more) = (&behavior.cache.key.query, &behavior.origin_request.query);
     let all = *keyed == Listed::All || *more == Listed::All;
     write_query(out, behavior, query, |name| keyed.includes(name) || more.includes(name), all);
+}
+
+/// Says whether a parameter of this name, as it is spelled, signs the URL for us.
+pub fn is_signature(behavior: &Behavior, name: &str) -> bool {
+    behavior.signers.is_some() && signs(name)
+}
+
+/// Says whether a parameter of this name, as it is spelled, is one that `write_origin_url` writes.
+pub fn parameter_reaches_origin(behavior: &Behavior, name: &str) -> bool {
+    let (keyed, more) = (&behavior.cache.key.query, &behavior.origin_request.query);
+    (keyed.includes(name) || more.includes(name)) && !is_signature(behavior, name)
 }
 
 /// Appends the chosen cookies as one Cookie value, without those that are between the viewer and us; false if there are none.

@@ -33,12 +33,14 @@ pub enum FailureKind {
     RequestTooLarge,
     /// Nothing may be fetched (`only-if-cached`).
     NotStored,
+    /// The request may not be passed on.
+    RequestDenied,
     /// A bug of ours, survived.
     Internal,
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DnsError,
         Self::ConnectionRefused,
         Self::ConnectTimeout,
@@ -52,6 +54,7 @@ impl FailureKind {
         Self::RequestBroken,
         Self::RequestTooLarge,
         Self::NotStored,
+        Self::RequestDenied,
         Self::Internal,
     ];
 
@@ -65,6 +68,7 @@ impl FailureKind {
             Self::Storage | Self::Internal => 500,
             Self::RequestBroken => 400,
             Self::RequestTooLarge => 413,
+            Self::RequestDenied => 403,
         }
     }
 
@@ -83,13 +87,14 @@ impl FailureKind {
             Self::Storage => "proxy_internal_response",
             Self::RequestBroken | Self::RequestTooLarge => "http_request_error",
             Self::NotStored => "http_response_incomplete",
+            Self::RequestDenied => "http_request_denied",
             Self::Internal => "proxy_internal_error",
         }
     }
 
     /// Says whether an origin group may ask its next member.
     pub const fn fails_over(self) -> bool {
-        !matches!(self, Self::RequestBroken | Self::RequestTooLarge | Self::NotStored | Self::Internal)
+        !matches!(self, Self::RequestBroken | Self::RequestTooLarge | Self::NotStored | Self::RequestDenied | Self::Internal)
     }
 }
 

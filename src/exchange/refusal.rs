@@ -1,5 +1,8 @@
 //! Refusals: the viewer may not. Made by `gate`, worded and given a status here, once.
 
+use std::borrow::Cow;
+
+use super::failure::{Failure, FailureKind};
 use crate::signature::url::Unsigned;
 
 /// Why a viewer is turned away.
@@ -35,6 +38,8 @@ pub enum Refusal {
     Country,
     /// The bucket itself is asked for, with credentials that may list it.
     Bucket,
+    /// It would be another order to the bucket than the viewer's, or is one that viewers may not give.
+    Subresource(Unfit),
     /// The viewer's address is not one that may ask.
     Address,
     /// It asked too often; in so many seconds it may again.
@@ -57,7 +62,8 @@ impl Refusal {
             | Self::Unsigned(_)
             | Self::Country
             | Self::Address
-            | Self::Bucket => 403,
+            | Self::Bucket
+            | Self::Subresource(_) => 403,
             Self::RedirectToHttps { keeps_method: false, .. } => 301,
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::MayNotPurge => 401,
@@ -89,9 +95,79 @@ impl Refusal {
             Self::MayNotPurge => "Purging needs a token.",
             Self::Country => "This is not served in your country.",
             Self::Bucket => "There is no object without a name.",
+            Self::Subresource(_) => "The bucket may not be asked for this here.",
             Self::Address => "This is not served to your address.",
             Self::TooMany { .. } => "Too many requests; try again later.",
             Self::Unsigned(why) => why.words().1,
+        }
+    }
+
+    /// The sentence, with what it is about where that is known.
+    pub fn words(&self) -> Cow<'static, str> {
+        match self {
+            Self::Subresource(unfit) => Cow::Owned(unfit.words()),
+            other => Cow::Borrowed(other.sentence()),
+        }
+    }
+
+    /// What the log says beside the reason.
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Subresource(unfit) => Some(Failure::new(FailureKind::RequestDenied, unfit.words())),
+            _ => None,
+        }
+    }
+}
+
+/// A parameter or field that keeps an order from a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    name: String,
+    why: Why,
+}
+
+/// Why a parameter or field keeps an order from a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// `access_control.subresources` does not let it pass.
+    NotAllowed,
+    /// The policies keep it back, and what is left would be another order.
+    KeptBack,
+    /// It reaches the bucket, but answers are kept without it in their key.
+    NotInKey,
+    /// The body is signed piece by piece with the viewer's own key.
+    SignedPieces,
+}
+
+/// Names are shown up to here.
+const SHOWN: usize = 48;
+
+impl Unfit {
+    /// Speaks of a name, of which only harmless characters are kept: it goes into pages and logs.
+    pub fn new(name: &str, why: Why) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+        Self { name: name.chars().take(SHOWN).map(plain).collect(), why }
+    }
+
+    fn words(&self) -> String {
+        let name = &self.name;
+        match self.why {
+            Why::NotAllowed => format!(
+                "\"{name}\" gives the bucket an order that access_control.subresources does not let viewers give: \
+                 it takes \"pass\", or a list that names it."
+            ),
+            Why::KeptBack => format!(
+                "\"{name}\" is kept back by the policies of this behavior, and the bucket would get another order: \
+                 forward it, as access_control.subresources needs for whatever passes."
+            ),
+            Why::NotInKey => format!(
+                "\"{name}\" reaches the bucket but is not in the cache key, and its answer would be kept for others: \
+                 put it into the key, or disable caching, as access_control.subresources needs for whatever passes."
+            ),
+            Why::SignedPieces => format!(
+                "\"{name}\" says that the body is signed piece by piece with the viewer's own key, and access_control signs anew: \
+                 send the body with its hash, with UNSIGNED-PAYLOAD, or with a trailer that is not signed."
+            ),
         }
     }
 }

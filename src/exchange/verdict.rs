@@ -140,6 +140,8 @@ pub enum Reason {
     Refused,
     /// The viewer's country is not one that is served.
     CountryRefused,
+    /// A bucket would get another order than the viewer's, or one that viewers may not give.
+    SubresourceRefused,
     /// Nothing was asked for: something was invalidated.
     Purged,
     Failed,
@@ -181,6 +183,7 @@ impl Reason {
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
             Self::Refused => "refused",
             Self::CountryRefused => "country",
+            Self::SubresourceRefused => "subresource",
             Self::Purged => "purged",
             Self::Failed => "failed",
         }
@@ -189,7 +192,13 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused | Self::CountryRefused | Self::Purged => None,
+            Self::Fresh
+            | Self::StaleWhileRevalidate
+            | Self::StandsIn
+            | Self::Refused
+            | Self::CountryRefused
+            | Self::SubresourceRefused
+            | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

@@ -87,7 +87,11 @@ impl Core {
             Err(refusal) => {
                 let refused = page::refusal(&refusal, face, head.id);
                 let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
-                self.error_page(&errand, &asked, refused.status).await.unwrap_or(refused)
+                match self.error_page(&errand, &asked, refused.status).await {
+                    // The log says what was refused, whatever the viewer sees.
+                    Some(page) => ViewerResponse { failure: refused.failure, ..page },
+                    None => refused,
+                }
             }
             Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, face, head.id),
             Ok(()) => {

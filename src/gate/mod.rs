@@ -2,6 +2,7 @@
 //!
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
+pub mod bucket;
 pub mod rate;
 pub mod staging;
 
@@ -115,9 +116,11 @@ pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refus
     }
     // An edge has judged its viewer already.
     match head.connection.asker {
-        Asker::Viewer => admit_viewer(routed, around),
-        Asker::Edge => Ok(()),
+        Asker::Viewer => admit_viewer(routed, around)?,
+        Asker::Edge => {}
     }
+    // Whoever asks: a bucket gets no other order than was given.
+    if routed.behavior.derived.is_bucket { bucket::judge(routed) } else { Ok(()) }
 }
 
 // From the cheapest to the dearest.
@@ -129,9 +132,6 @@ fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Re
         && !rule.allows(country)
     {
         return Err(Refusal::Country);
-    }
-    if behavior.derived.is_bucket && routed.path == "/" {
-        return Err(Refusal::Bucket);
     }
     let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
     if is_in(&behavior.deny_from) || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from)) {

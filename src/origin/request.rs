@@ -9,12 +9,14 @@ use crate::body::Body;
 use crate::cache::ask::{Asked, Wanted};
 use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
-use crate::distribution::origin::{HostRule, Origin, OriginKind};
+use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::exchange::chosen;
 use crate::exchange::request::Known;
 use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
+use crate::gate::bucket;
 use crate::semantics::{hop_by_hop, ranges};
+use crate::signature::s3;
 
 /// Why an origin is asked.
 #[derive(Clone)]
@@ -74,13 +76,8 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         let (name, value) = crate::flow::slices::range_field(span);
         fields.insert(name, value);
     }
-    if origin.access.is_some() {
-        // Signed fields are orders: a viewer gives none with our credentials. What it says of the body that it sends is checked.
-        let orders: Vec<HeaderName> = fields.keys().filter(|name| name.as_str().starts_with("x-amz-")).cloned().collect();
-        orders.iter().for_each(|name| drop(fields.remove(name)));
-        if matches!(asking, Asking::Pass) && !matches!(*head.method, Method::GET | Method::HEAD) {
-            copy_fields(asked, std::iter::once(&HeaderName::from_static("x-amz-content-sha256")), &mut fields);
-        }
+    if let Some(access) = &origin.access {
+        signed_fields(asked, asking, access, &mut fields);
     }
     set_host(asked, origin, &mut fields);
     trace_fields(asked, node, &mut fields);
@@ -194,6 +191,31 @@ fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
 fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
+}
+
+// Signed fields are orders: those that the viewer may give with our credentials go on, and with a write whatever describes its body;
+// `gate::bucket` has refused a write with any other. Reads do without.
+fn signed_fields(asked: &Asked<'_>, asking: &Asking, access: &AccessControl, fields: &mut HeaderMap) {
+    let head = asked.head();
+    let is_write = s3::writes(head.method);
+    let is_own = access.is_bucket() && bucket::is_own(asked.routed.behavior, head, access);
+    let is_for_one = access.is_bucket() && (is_write || matches!(asking, Asking::Pass));
+    let stays = |name: &HeaderName| match s3::field(name.as_str()) {
+        s3::Field::Hop => is_own,
+        s3::Field::Describes | s3::Field::Order => is_for_one && (is_own || access.subresources.includes(name.as_str())),
+    };
+    let gone: Vec<HeaderName> = fields.keys().filter(|name| s3::is_amz(name.as_str()) && !stays(name)).cloned().collect();
+    gone.iter().for_each(|name| drop(fields.remove(name)));
+    if is_write {
+        let describes = |name: &str| name == s3::CONTENT_HASH || access.is_bucket() && s3::field(name) == s3::Field::Describes;
+        let mut said: Vec<HeaderName> = Vec::new();
+        asked.head().fields.for_each(|name, _| {
+            if s3::is_amz(name.as_str()) && describes(name.as_str()) {
+                said.push(name.clone());
+            }
+        });
+        copy_fields(asked, said.iter(), fields);
+    }
 }
 
 fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName>, fields: &mut HeaderMap) {

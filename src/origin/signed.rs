@@ -1,7 +1,8 @@
 //! Signing requests for S3-like origins (CloudFront's origin access control). Pure; the moment is passed in.
 //!
 //! As little as possible is signed, so that nothing on the way can break it: Host, the body's hash, the date, and every other
-//! `x-amz-` field, which S3 insists on. The path is sent in the one form that every server signs.
+//! `x-amz-` field, which S3 insists on. The path is sent in the one form that every server signs, the query as the policies let it
+//! through: whether the viewer may ask so has been judged by `gate::bucket`.
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 
@@ -11,6 +12,7 @@ use crate::deliver::value;
 use crate::distribution::origin::{AccessControl, Signing};
 use crate::exchange::request::split_target;
 use crate::semantics::time::Timestamp;
+use crate::signature::s3;
 use crate::signature::sigv4::{self, PathForm, Scope, Signed};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -21,17 +23,16 @@ const HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp) {
     let (path, query) = split_target(&request.target);
     // Whoever asks with a presigned URL has signed already, and two signatures are one too many.
-    let is_presigned = query.is_some_and(|query| query.split('&').any(|parameter| parameter.starts_with("X-Amz-Signature=")));
+    let is_presigned = query.is_some_and(s3::is_presigned);
     let keeps_own = access.signing == Signing::NoOverride && request.fields.contains_key(AUTHORIZATION);
     // A bucket is not asked about its server as a whole, and what is signed is a path.
     if is_presigned || keeps_own || request.target == "*" {
         return;
     }
     let mut target = one_form(path);
-    let is_s3 = access.service == "s3";
-    for (at, parameter) in query.into_iter().flat_map(|query| query.split('&')).filter(|one| !(is_s3 && is_order(one))).enumerate() {
-        target.push(if at == 0 { '?' } else { '&' });
-        target.push_str(parameter);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
     }
     request.target = target;
     let fields = &mut request.fields;
@@ -55,7 +56,7 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
         fields.insert(HASH, value(hash));
     }
     let joined = |name: &HeaderName| {
-        let lines: Vec<&str> = fields.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+        let lines: Vec<_> = fields.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
         lines.join(",")
     };
     let is_signed = |name: &&HeaderName| **name == HOST || name.as_str().starts_with("x-amz-");
@@ -64,62 +65,12 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     let payload = joined(&HASH);
     let (path, query) = split_target(&request.target);
     let about = Signed { method: request.method.as_str(), path, query, fields: &signed, payload: &payload };
-    let form = if access.service == "s3" { PathForm::Once } else { PathForm::Twice };
+    let form = if access.is_bucket() { PathForm::Once } else { PathForm::Twice };
     let scope = Scope { region: &access.region, service: &access.service };
     let said = sigv4::authorization(&about, form, &date, scope, &access.credentials);
     let mut said = value(said);
     said.set_sensitive(true);
     request.fields.insert(AUTHORIZATION, said);
-}
-
-// Parameters that ask a bucket for something else than an object, or for one dressed otherwise: allowed with a signature alone, and so
-// none of a viewer's business.
-fn is_order(parameter: &str) -> bool {
-    const ORDERS: [&str; 40] = [
-        "accelerate",
-        "acl",
-        "analytics",
-        "attributes",
-        "cors",
-        "delete",
-        "encryption",
-        "intelligent-tiering",
-        "inventory",
-        "legal-hold",
-        "lifecycle",
-        "list-type",
-        "location",
-        "logging",
-        "metadata",
-        "metrics",
-        "notification",
-        "object-lock",
-        "ownershipControls",
-        "partNumber",
-        "policy",
-        "policyStatus",
-        "publicAccessBlock",
-        "replication",
-        "requestPayment",
-        "restore",
-        "retention",
-        "select",
-        "tagging",
-        "torrent",
-        "uploadId",
-        "uploads",
-        "versioning",
-        "versions",
-        "website",
-        "delimiter",
-        "marker",
-        "max-keys",
-        "prefix",
-        "continuation-token",
-    ];
-    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-    ORDERS.contains(&&*name) || name.starts_with("response-")
 }
 
 // Every octet that is not unreserved as an escape, slashes and escaped slashes as they are: what a server makes of the decoded

@@ -160,7 +160,7 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
         Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
         Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
         Some(FailureKind::ConnectionLimit) => "CapacityExceeded",
-        Some(FailureKind::Storage | FailureKind::NotStored | FailureKind::Internal) => Outcome::Error.word(),
+        Some(FailureKind::Storage | FailureKind::NotStored | FailureKind::RequestDenied | FailureKind::Internal) => Outcome::Error.word(),
     }
 }
 

@@ -6,5 +6,6 @@
 pub mod key;
 pub mod memory;
 pub mod policy;
+pub mod s3;
 pub mod sigv4;
 pub mod url;

@@ -178,6 +178,42 @@ cache_policy = "p"
 }
 
 #[test]
+fn orders_that_a_bucket_does_not_know_are_named() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:1"]
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "a"
+url = "https://a.test"
+access_control = { sign = "never", subresources = "allow" }
+[[distribution.origin]]
+id = "b"
+url = "https://b.test"
+access_control = { sign = "never", subresources = ["tagging", "X-Amz-Acl", "taging", "response-expires"] }
+[[distribution.origin]]
+id = "c"
+url = "https://c.test"
+access_control = { sign = "never", service = "lambda", subresources = "pass" }
+[[distribution.behavior]]
+path = "*"
+origin = "a"
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:10:", "subresources = \"allow\" is not known"),
+            ("broken.toml:14:", "did you mean \"tagging\"?"),
+            ("broken.toml:14:", "\"response-expires\" needs no leave"),
+            ("broken.toml:18:", "is for buckets"),
+        ],
+    );
+    assert_eq!(found.len(), 4, "{}", found.join("\n"));
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let openssl = |args: &[&str]| {

@@ -4,6 +4,7 @@
 //! real sockets, with origins of its own that stall, reset, truncate and lie.
 
 mod aws;
+mod bucket;
 mod config;
 mod control;
 mod crash;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use foreshore::body::Body;
-use foreshore::distribution::origin::{AccessControl, Signing};
+use foreshore::distribution::origin::{AccessControl, Signing, Subresources};
 use foreshore::distribution::secret::Secret;
 use foreshore::origin::request::OriginRequest;
 use foreshore::origin::signed::sign;
@@ -23,12 +23,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::support::edge::{certificates, plain};
-use super::support::origin::answer;
 use super::support::viewer::request;
-use super::support::{Edge, Origin, Viewer};
+use super::support::{Edge, Viewer};
 use super::wire::server_config;
 
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const NEW_YEAR: Timestamp = Timestamp::from_secs(1_767_225_600);
 
 fn credentials(token: Option<&str>) -> Credentials {
@@ -73,8 +72,13 @@ fn ours(method: &str, target: &str, token: Option<&str>, more: &[(String, String
     }
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let mut request = OriginRequest { method, target: target.into(), fields, body: Body::Empty, interim: None };
-    let access =
-        AccessControl { signing: Signing::Always, service: "s3".into(), region: "eu-west-1".into(), credentials: credentials(token) };
+    let access = AccessControl {
+        signing: Signing::Always,
+        service: "s3".into(),
+        region: "eu-west-1".into(),
+        credentials: credentials(token),
+        subresources: Subresources::Refuse,
+    };
     sign(&mut request, &access, NEW_YEAR);
     request
 }
@@ -115,8 +119,13 @@ proptest! {
 fn what_was_signed_before_is_left_alone() {
     let presigned = ours("GET", "/a?X-Amz-Signature=00", None, &[]);
     assert!(!presigned.fields.contains_key("authorization"));
-    let mut access =
-        AccessControl { signing: Signing::NoOverride, service: "s3".into(), region: "r".into(), credentials: credentials(None) };
+    let mut access = AccessControl {
+        signing: Signing::NoOverride,
+        service: "s3".into(),
+        region: "r".into(),
+        credentials: credentials(None),
+        subresources: Subresources::Refuse,
+    };
     for (signing, kept) in [(Signing::NoOverride, true), (Signing::Always, false)] {
         access.signing = signing;
         let mut request = ours("GET", "/a", None, &[]);
@@ -127,7 +136,7 @@ fn what_was_signed_before_is_left_alone() {
 }
 
 // An S3-like server that answers nobody without a signature it has checked; over TLS, where a configuration is given.
-fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
+pub fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
     std::fs::create_dir(folder.join("private")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -161,12 +170,17 @@ fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
 }
 
 // An edge in front of a private bucket; `origin` is what its configuration says of it.
-fn edge_before_bucket(folder: Arc<tempfile::TempDir>, origin: &str, (id, secret): (&str, &str)) -> Edge {
+fn edge_before_bucket(folder: Arc<tempfile::TempDir>, origin: &str, keys: (&str, &str)) -> Edge {
+    edge_with(folder, origin, keys, "", "methods = \"all\"\n")
+}
+
+/// The same with more settings of `access_control`, each with a comma behind it, and those of the behavior.
+pub fn edge_with(folder: Arc<tempfile::TempDir>, origin: &str, (id, secret): (&str, &str), access: &str, behavior: &str) -> Edge {
     std::fs::write(folder.path().join("id"), id).unwrap();
     std::fs::write(folder.path().join("secret"), secret).unwrap();
     let anywhere = "127.0.0.1:9".parse().unwrap();
-    let access = "access_control = { credentials = { id = { file = \"id\" }, secret = { file = \"secret\" } } }";
-    let text = plain(anywhere, "").replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}")) + "methods = \"all\"\n";
+    let access = format!("access_control = {{ {access}credentials = {{ id = {{ file = \"id\" }}, secret = {{ file = \"secret\" }} }} }}");
+    let text = plain(anywhere, "").replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}")) + behavior;
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
 }
@@ -222,58 +236,48 @@ fn a_bucket_may_be_a_host_behind_tls() {
     read_and_write(&edge, SECRET);
 }
 
+/// A bucket of moto's, `private`, in a process of its own.
+pub struct Moto {
+    server: Child,
+    pub address: SocketAddr,
+    pub id: String,
+    pub secret: String,
+}
+
+impl Moto {
+    pub fn start() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut server = Command::new(root.join("target/tools/python/bin/python"))
+            .arg(root.join("tests/aws/moto_bucket.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("tests/install was run");
+        let mut line = String::new();
+        BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| told[name].as_str().unwrap().to_string();
+        let address = SocketAddr::from(([127, 0, 0, 1], told["port"].as_u64().unwrap() as u16));
+        Self { server, address, id: text("id"), secret: text("secret") }
+    }
+
+    pub fn end(mut self) {
+        drop(self.server.stdin.take());
+        assert!(self.server.wait().unwrap().success());
+    }
+}
+
 // A second opinion: moto has botocore check what we sign.
 #[test]
 fn moto_agrees() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut server = Command::new(root.join("target/tools/python/bin/python"))
-        .arg(root.join("tests/aws/moto_bucket.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("tests/install was run");
-    let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let text = |name: &str| told[name].as_str().unwrap().to_string();
-    let address = SocketAddr::from(([127, 0, 0, 1], told["port"].as_u64().unwrap() as u16));
+    let moto = Moto::start();
     // It falls over a stranger, who gets nothing.
-    assert!(Viewer::connect(address).get("/private/a.txt", &[]).status >= 400);
-    let url = format!("url = \"http://{address}/private\"");
-    let (id, secret) = (text("id"), text("secret"));
-    let wrong = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&id, SECRET));
+    assert!(Viewer::connect(moto.address).get("/private/a.txt", &[]).status >= 400);
+    let url = format!("url = \"http://{}/private\"", moto.address);
+    let wrong = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, SECRET));
     assert_eq!(wrong.get("/a.txt").status, 403, "a signature under another secret");
-    let edge = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&id, &secret));
-    read_and_write(&edge, &secret);
-    drop(server.stdin.take());
-    assert!(server.wait().unwrap().success());
-}
-
-// With our credentials a viewer gets objects and nothing else.
-#[test]
-fn a_viewer_gives_no_orders_with_our_credentials() {
-    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(folder.path().join("id"), "AKIDEXAMPLE").unwrap();
-    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
-    let url = format!("url = \"http://{}\"", origin.address);
-    let access = "access_control = { credentials = { id = { file = \"id\" }, secret = { file = \"secret\" } } }";
-    let text =
-        plain(origin.address, "").replace(&url, &format!("{url}\n{access}")) + "methods = \"all\"\norigin_request_policy = \"AllViewer\"\n";
-    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
-    let edge = Edge::start_in(folder);
-    let mut viewer = edge.viewer();
-    viewer.send(&request("PUT", "/x?acl&tagging=1&a=1", &["x-amz-copy-source: /b/secret", "x-amz-acl: public-read", "Content-Length: 0"]));
-    assert_eq!(viewer.read("PUT").unwrap().status, 200);
-    let asked = &origin.seen()[0];
-    assert_eq!(asked.target, "/x?a=1");
-    assert_eq!((asked.field("x-amz-copy-source"), asked.field("x-amz-acl")), (None, None));
-    assert!(asked.field("authorization").unwrap().contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date,"));
-    // The bucket itself is not for viewers, nor is what would make a fill fail.
-    assert_eq!(edge.get("/").status, 403);
-    assert_eq!(edge.get("/?list-type=2").status, 403);
-    edge.get_with("/y?response-content-type=text/html", &["x-amz-content-sha256: 00"]);
-    let asked = origin.seen().pop().unwrap();
-    assert_eq!((asked.target.as_str(), asked.field("x-amz-content-sha256").as_deref()), ("/y", Some(sigv4::EMPTY)));
+    let edge = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, &moto.secret));
+    read_and_write(&edge, &moto.secret);
+    moto.end();
 }
