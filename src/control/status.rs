@@ -88,7 +88,11 @@ impl Control {
             ("foreshore_tls_resumed_total", "TLS sessions resumed.", &self.gauges.resumed),
             ("foreshore_bad_requests_total", "Requests refused by the strict head check.", &self.gauges.bad_requests),
             ("foreshore_viewer_timeouts_total", "Viewers that were too slow.", &self.gauges.timeouts),
-            ("foreshore_access_log_dropped_total", "Access log lines that found the queue full.", &self.access_log.dropped),
+            (
+                "foreshore_access_log_dropped_total",
+                "Log lines that were not written: the queue was full, or the disk.",
+                &self.access_log.dropped,
+            ),
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
         }

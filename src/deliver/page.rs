@@ -19,8 +19,7 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let reason = if *refusal == Refusal::Country { Reason::CountryRefused } else { Reason::Refused };
-    let mut response = plain(refusal.status(), refusal.sentence(), outcome, reason, (face, id), None);
+    let mut response = plain(refusal.status(), refusal.sentence(), outcome, Reason::Refused(refusal.rule()), (face, id), None);
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
         Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod fingerprint;
 pub mod h1;
 mod h1_file;
+mod h1_half;
 pub mod h1_head;
 pub mod h1_write;
 pub mod h2;

@@ -34,9 +34,11 @@ use super::{Buffers, Gauges, Worker};
 use crate::body::{Body, BodyError};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Known, ViewerRequest};
 use crate::exchange::response::ViewerResponse;
 use crate::flow::hit::{self, Hit};
+use crate::record::LINE_MAX;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::time::{Timestamp, format_http_date};
 
