@@ -69,7 +69,13 @@ impl Core {
         let site = &*errand.running.site;
         let routed = match gate::route(site, &head, errand.request.arrived_at) {
             Ok(routed) => routed,
-            Err(refusal) => return page::refusal(&refusal, &Face::default(), head.id),
+            Err(refusal) => {
+                let mut refused = page::refusal(&refusal, &Face::default(), head.id);
+                if from_edge.is_some() {
+                    region::name_node(&self.edge.node, &mut refused.fields);
+                }
+                return refused;
+            }
         };
         let face = &routed.distribution.face;
         if let Some(may) = gate::purges(site, &routed) {
@@ -131,6 +137,7 @@ impl Core {
         }
         if let Some(applied) = from_edge {
             response.fields.insert(region::APPLIED, applied.0.into());
+            region::name_node(&self.edge.node, &mut response.fields);
         }
         response
     }
