@@ -21,6 +21,7 @@ use super::h1_file;
 use super::h1_half::{self, Half};
 use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To, Watched};
+use super::places::Place;
 use super::recording::{self, Facts, Finish, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
@@ -105,6 +106,7 @@ struct Session<'w, S> {
     io: S,
     worker: &'w Arc<Worker>,
     connection: Arc<Connection>,
+    place: &'w Place,
     limits: Limits,
     buffer: BytesMut,
     out: Vec<u8>,
@@ -157,9 +159,15 @@ impl Next {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
+    io: S,
+    worker: &Arc<Worker>,
+    connection: Arc<Connection>,
+    place: &Place,
+) {
     let limits = worker.core.edge.running().site.limits.clone();
-    let mut session = Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
+    let mut session =
+        Session { io, worker, connection, place, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
     session.run().await;
     if session.cut {
         session.io.abort();
@@ -224,6 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 match std::pin::pin!(self.io.read_buf(&mut self.buffer)).poll(cx) {
                     Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
                     Poll::Pending => {
+                        if is_idle {
+                            self.place.idle((until - self.limits.idle).into_std());
+                        }
                         self.give_back_buffers();
                         if std::mem::take(&mut is_fresh) {
                             return Poll::Pending;
@@ -234,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 }
             });
             match woke.await {
-                Woke::Read(Ok(n)) if n > 0 => {}
+                Woke::Read(Ok(n)) if n > 0 && (!is_idle || self.place.busy()) => {}
                 Woke::Read(_) | Woke::Drained => return None,
                 Woke::TimedOut => {
                     Gauges::add(&self.worker.gauges.timeouts);

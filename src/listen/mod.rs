@@ -13,6 +13,7 @@ pub mod h1_head;
 pub mod h1_write;
 pub mod h2;
 pub mod hpack;
+pub mod places;
 pub mod proxy_protocol;
 mod recording;
 pub mod sni;
@@ -92,6 +93,8 @@ pub struct Gauges {
     pub bad_requests: AtomicU64,
     pub timeouts: AtomicU64,
     pub at_limit: AtomicU64,
+    /// Connections that were ended while idle to make room for others.
+    pub idle_closed: AtomicU64,
 }
 
 impl Gauges {
