@@ -5,6 +5,7 @@
 
 mod aws;
 mod config;
+mod connections;
 mod control;
 mod crash;
 mod disk;
