@@ -70,11 +70,11 @@ impl Places {
 
     /// A place for a connection that was accepted. At the bound it waits until one is free, and has the longest idle leave.
     pub async fn take(self: &Arc<Self>) -> Place {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return self.place(permit);
+        }
+        Gauges::add(&self.gauges.at_limit);
         loop {
-            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-                return self.place(permit);
-            }
-            Gauges::add(&self.gauges.at_limit);
             if let Some(before) = self.full.tell(Instant::now()) {
                 tracing::warn!(before, "no more viewers' connections may be open; the longest idle leave (limits.connections, open files)");
             }
