@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, header};
 
+use super::unanswered::Unanswered;
 use super::{Core, Running};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
@@ -291,7 +292,9 @@ impl Core {
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
+        let unanswered = Unanswered::of(&self.edge, asked);
         let came = self.ask_the_hops(errand, asked, &Asking::Pass, body).await;
+        unanswered.ended();
         if asked.wants.method == Wanted::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
             && let Some(stored) = self.stand_in_for_head(asked)

@@ -96,6 +96,28 @@ fn a_viewer_that_resets_gives_its_place_at_the_origin_back() {
 }
 
 #[test]
+fn rfc9111_4_4_a_write_whose_viewer_left_makes_old_what_it_may_have_changed() {
+    let origin = Origin::start(|asked| match asked.method.as_str() {
+        "GET" => fresh(b"page"),
+        _ => after(20_000, answer(200, "", b"done")),
+    });
+    let config = plain(origin.address, "")
+        .replace("response = \"3s\"", "response = \"30s\"")
+        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
+    let edge = Edge::start(&config);
+    for path in ["/page", "/other"] {
+        assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()), "{path}");
+    }
+    let before = origin.count();
+    let mut viewer = TcpStream::connect(edge.http).unwrap();
+    viewer.write_all(b"POST /page HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody").unwrap();
+    eventually("the origin is asked", || origin.count() > before);
+    reset(viewer);
+    eventually("the write is taken into account", || edge.metric("foreshore_invalidations_head") >= 1.0);
+    assert_eq!((edge.get("/page").cache(), edge.get("/other").cache()), ("Miss".into(), "Hit".into()));
+}
+
+#[test]
 fn a_viewer_that_only_ends_its_own_side_is_answered() {
     let origin = Origin::start(|_| after(1_000, answer(200, "Cache-Control: no-store", b"fine")));
     let edge = narrow(&origin);
