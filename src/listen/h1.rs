@@ -559,20 +559,21 @@ impl Interims {
         mut serving: Pin<&mut impl Future<Output = ViewerResponse>>,
     ) -> Option<ViewerResponse> {
         loop {
-            let came = {
+            // Pending: there are interim responses to pass on.
+            let came: Poll<Option<ViewerResponse>> = {
                 let mut gone = std::pin::pin!(h1_write::reset(&*io));
                 let next = std::future::poll_fn(|cx| {
                     if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-                        return Poll::Ready(Came::Answer(response));
+                        return Poll::Ready(Poll::Ready(Some(response)));
                     }
                     if let Some(waiting) = &self.0 {
                         let mut waiting = waiting.0.lock();
                         if !waiting.0.is_empty() {
-                            return Poll::Ready(Came::Interims);
+                            return Poll::Ready(Poll::Pending);
                         }
                         waiting.1 = Some(cx.waker().clone());
                     }
-                    gone.as_mut().poll(cx).map(|()| Came::Reset)
+                    gone.as_mut().poll(cx).map(|()| Poll::Ready(None))
                 });
                 next.await
             };
@@ -580,21 +581,12 @@ impl Interims {
             for interim in interims.into_iter().flatten() {
                 h1_write::write_interim(out, &interim);
             }
-            match came {
-                Came::Answer(response) => return Some(response),
-                Came::Reset => return None,
-                Came::Interims => drop(h1_write::flush_out(io, out, stall).await),
+            if let Poll::Ready(response) = came {
+                return response;
             }
+            let _ = h1_write::flush_out(io, out, stall).await;
         }
     }
-}
-
-/// What ends a wait for an answer's head.
-enum Came {
-    Answer(ViewerResponse),
-    Interims,
-    /// By the viewer.
-    Reset,
 }
 
 /// A request body as whoever serves the request reads it.
