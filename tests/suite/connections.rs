@@ -9,7 +9,7 @@ use super::support::edge::{certificates, plain};
 use super::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block, fields, frame};
 use super::support::origin::{after, answer, fresh};
 use super::support::viewer::request;
-use super::support::{Edge, Origin, Say, eventually};
+use super::support::{Edge, Origin, Say, Viewer, eventually};
 
 #[test]
 fn rfc9110_7_8_an_offer_to_upgrade_is_ignored() {
@@ -52,11 +52,14 @@ fn reset(tcp: TcpStream) {
 
 // One connection to the origin, and an edge that passes everything on.
 fn narrow(origin: &Origin) -> Edge {
-    let config = plain(origin.address, "")
+    Edge::start(&narrow_config(origin, ""))
+}
+
+fn narrow_config(origin: &Origin, more: &str) -> String {
+    plain(origin.address, more)
         .replace("timeouts = {", "connections = 1\ntimeouts = {")
         .replace("response = \"3s\"", "response = \"30s\"")
-        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\ncache_policy = \"CachingDisabled\"\n");
-    Edge::start(&config)
+        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\ncache_policy = \"CachingDisabled\"\n")
 }
 
 #[test]
@@ -93,6 +96,30 @@ fn a_viewer_that_resets_gives_its_place_at_the_origin_back() {
         assert!(began.elapsed() < Duration::from_secs(8), "{what}: {:?}", began.elapsed());
     }
     assert!(origin.seen().iter().all(|asked| asked.target != "/never"));
+}
+
+#[test]
+fn a_viewer_over_tls_gives_its_place_back_too() {
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/head" => after(25_000, fresh(b"late")),
+        _ => answer(200, "Cache-Control: no-store", b"fine"),
+    });
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, chain, key) = certificates(folder.path(), &["h.test"]);
+    let config = narrow_config(&origin, &format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n"))
+        .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let edge = Edge::start_in(folder);
+    for asks in [request("GET", "/head", &[]), b"POST /head HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody".to_vec()] {
+        let before = origin.count();
+        let mut viewer = Viewer::connect_tls(edge.https.unwrap(), "h.test", &ca).unwrap();
+        viewer.send(&asks);
+        eventually("the origin is asked", || origin.count() > before);
+        viewer.reset();
+        let began = Instant::now();
+        assert_eq!(edge.get("/next").text(), "fine");
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
 }
 
 #[test]
