@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
@@ -24,6 +24,7 @@ use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::flow::{Core, Edge};
 use crate::listen::accept::{Accepting, Bound, Speaks};
+use crate::listen::places::{self, Places};
 use crate::listen::tickets::Tickets;
 use crate::listen::tls::ServerTls;
 use crate::listen::{Gauges, Worker};
@@ -61,7 +62,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("main").build().map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     let clock = Clock::system();
     for wanted in config::wanted_certificates(&args.config.config) {
         if !wanted.chain.exists() {
@@ -96,13 +97,16 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let log = Arc::new(log);
     edge.keep_log(Arc::clone(&log));
     let disk = DiskTier::start(&edge, &site, &log)?;
+    let gauges = Arc::<Gauges>::default();
+    let places = Arc::new(Places::new(room_for_viewers(&site, descriptors), Arc::clone(&gauges)));
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),
         tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
         tickets,
         access_log: LogQueue::start(&site).map_err(|error| error.to_string())?,
-        gauges: Arc::new(Gauges::default()),
+        gauges,
+        places,
         token,
         draining,
         started_at: clock.now(),
@@ -130,14 +134,37 @@ fn start(args: &RunArgs) -> Result<(), String> {
     outcome
 }
 
-// Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows.
-fn raise_descriptor_limit() {
+// Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows. Gives the limit
+// in force, `None` for none.
+fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-    {
+    // `None` is no limit, and more than any.
+    let is_below = limit.current.is_some_and(|current| limit.maximum.is_none_or(|maximum| current < maximum));
+    if is_below && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Descriptors that each core opens for itself once it runs.
+const PER_CORE: u64 = 6;
+
+// How many viewers there may be, by the configuration and by descriptors: what is open by now stays open.
+fn room_for_viewers(site: &Site, descriptors: Option<u64>) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(64, |open| open.count() as u64);
+    let room = places::bound(site.limits.connections, descriptors, open + PER_CORE * site.listen.workers as u64);
+    if room < site.limits.connections {
+        tracing::warn!(
+            viewers = room,
+            configured = site.limits.connections,
+            open_files = descriptors,
+            "the limit of open files leaves room for fewer viewers' connections than limits.connections; the longest idle leave when it is \
+             reached; raise the limit (ulimit -n, LimitNOFILE) for more"
+        );
+    } else {
+        tracing::info!(viewers = room, open_files = descriptors, "room for viewers' connections");
+    }
+    room
 }
 
 fn lock_folder(data: &Path) -> Result<File, String> {
@@ -180,12 +207,11 @@ fn start_workers(
     bound: &mut [Bound],
     (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-    let places = Arc::new(Semaphore::new(site.limits.connections));
     let gates = Arc::new(Gates::default());
     let mut threads = Vec::new();
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound.iter_mut().filter_map(|one| one.take().map(|socket| (socket, one.speaks))).collect();
-        let (control, places, gates, drained) = (Arc::clone(control), Arc::clone(&places), Arc::clone(&gates), drained.clone());
+        let (control, gates, drained) = (Arc::clone(control), Arc::clone(&gates), drained.clone());
         let mut abandoned = abandoned.clone();
         let head_bytes = site.limits.origin_head_bytes;
         let body = move || {
@@ -195,7 +221,8 @@ fn start_workers(
             let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
             runtime.block_on(async {
                 for (socket, speaks) in sockets {
-                    let accepting = Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&places) };
+                    let accepting =
+                        Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&control.places) };
                     tokio::spawn(async move {
                         if let Err(error) = accepting.run(socket, speaks).await {
                             tracing::error!(%error, "a listener ended");

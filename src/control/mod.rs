@@ -20,6 +20,7 @@ use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::flow::Edge;
 use crate::listen::Gauges;
+use crate::listen::places::Places;
 use crate::listen::tickets::Tickets;
 use crate::listen::tls::ServerTls;
 use crate::record::queue::LogQueue;
@@ -35,6 +36,8 @@ pub struct Control {
     pub tickets: Arc<Tickets>,
     pub access_log: Arc<LogQueue>,
     pub gauges: Arc<Gauges>,
+    /// Viewers' connections: they make room where descriptors are short.
+    pub places: Arc<Places>,
     pub token: Secret<String>,
     pub draining: watch::Sender<bool>,
     pub started_at: Timestamp,

@@ -1,6 +1,7 @@
 //! The admin listener: HTTP/1.1, JSON, a bearer token compared in constant time.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::invalidation::{Asked, Listed, Wrong};
 use super::{Control, cloudfront};
 use crate::distribution::site::Transport;
+use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
 use crate::store::disk::survey::Which;
@@ -42,16 +44,25 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut spare = spare();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let (tcp, _) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "accepting on the admin listener failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                control.places.complain(&error, "admin");
+                // The spare descriptor is there for the operator; an idle viewer gives the next one.
+                let is_short = is_out_of_descriptors(&error);
+                if is_short {
+                    control.places.close_idle();
+                }
+                if !is_short || spare.take().is_none() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 continue;
             }
         };
+        spare = spare.or_else(self::spare);
         let control = Arc::clone(&control);
         tokio::spawn(async move {
             let _place = place;
@@ -66,6 +77,11 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             }
         });
     }
+}
+
+// A descriptor that is held for the time when there is no other.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(control: Arc<Control>, stream: S) {

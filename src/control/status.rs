@@ -84,11 +84,16 @@ impl Control {
             ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
             ("foreshore_connections_accepted_total", "Connections accepted.", &self.gauges.accepted),
             ("foreshore_connection_limit_total", "Times that accepting waited at the limit.", &self.gauges.at_limit),
+            ("foreshore_idle_connections_closed_total", "Idle connections ended to make room for others.", &self.gauges.idle_closed),
             ("foreshore_tls_handshakes_failed_total", "TLS handshakes that failed or took too long.", &self.gauges.handshakes_failed),
             ("foreshore_tls_resumed_total", "TLS sessions resumed.", &self.gauges.resumed),
             ("foreshore_bad_requests_total", "Requests refused by the strict head check.", &self.gauges.bad_requests),
             ("foreshore_viewer_timeouts_total", "Viewers that were too slow.", &self.gauges.timeouts),
-            ("foreshore_access_log_dropped_total", "Access log lines that found the queue full.", &self.access_log.dropped),
+            (
+                "foreshore_access_log_dropped_total",
+                "Log lines that were not written: the queue was full, or the disk.",
+                &self.access_log.dropped,
+            ),
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
         }

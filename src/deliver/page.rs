@@ -19,12 +19,7 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let reason = match refusal {
-        Refusal::Country => Reason::CountryRefused,
-        Refusal::Subresource(_) => Reason::SubresourceRefused,
-        _ => Reason::Refused,
-    };
-    let mut response = plain(refusal.status(), &refusal.words(), outcome, reason, (face, id), None);
+    let mut response = plain(refusal.status(), &refusal.words(), outcome, Reason::Refused(refusal.rule()), (face, id), None);
     response.failure = refusal.failure();
     match refusal {
         Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),

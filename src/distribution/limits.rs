@@ -13,7 +13,8 @@ pub struct Limits {
     pub fields: usize,
     /// Octets of a request body; more is 413.
     pub request_body: u64,
-    /// Open viewer connections over all listeners; more wait in the kernel's queue.
+    /// Open viewer connections over all listeners, as far as descriptors allow; beyond it the longest idle make room, and where nobody
+    /// is idle, more wait in the kernel's queue.
     pub connections: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub streams: u32,

@@ -1,4 +1,7 @@
 //! Refusals: the viewer may not. Made by `gate`, worded and given a status here, once.
+//!
+//! A [`Rule`] names what was broken in one word: the log and the counters speak of it, heads that were refused before they were
+//! requests included.
 
 use std::borrow::Cow;
 
@@ -23,7 +26,7 @@ pub enum Refusal {
     BodyOnGet,
     /// The request has been through this node before (RFC 8586).
     Loop,
-    /// Upgrade is not spoken.
+    /// A WebSocket handshake: not spoken.
     Upgrade,
     /// Trailing dots, empty segments that climb: a path that cannot be served safely.
     BadPath,
@@ -51,6 +54,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What was broken.
+    pub const fn rule(&self) -> Rule {
+        match self {
+            Self::UnknownHost => Rule::UnknownHost,
+            Self::Misdirected => Rule::Misdirected,
+            Self::HttpsOnly | Self::RedirectToHttps { .. } => Rule::HttpsOnly,
+            Self::Method => Rule::Method,
+            Self::BodyOnGet => Rule::BodyOnGet,
+            Self::Loop => Rule::Loop,
+            Self::Upgrade => Rule::Upgrade,
+            Self::BadPath => Rule::UnsafePath,
+            Self::TooLarge => Rule::LongBody,
+            Self::Expectation => Rule::Expectation,
+            Self::MayNotReplace => Rule::Replacement,
+            Self::MayNotPurge => Rule::Purge,
+            Self::Country => Rule::Country,
+            Self::Bucket => Rule::Bucket,
+            Self::Subresource(_) => Rule::Subresource,
+            Self::Address => Rule::Address,
+            Self::TooMany { .. } => Rule::Rate,
+            Self::Unsigned(_) => Rule::Unsigned,
+        }
+    }
+
     /// The status the viewer sees.
     pub const fn status(&self) -> u16 {
         match self {
@@ -168,6 +195,165 @@ impl Unfit {
                 "\"{name}\" says that the body is signed piece by piece with the viewer's own key, and access_control signs anew: \
                  send the body with its hash, with UNSIGNED-PAYLOAD, or with a trailer that is not signed."
             ),
+        }
+    }
+}
+
+/// The rule that a refused request has broken. The first ones are those of a head, before it is a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Not a head at all, by the grammar of RFC 9112 or RFC 9113 §8.
+    Malformed,
+    /// A CR, LF or NUL where none may be (RFC 9112 §2.2).
+    LineEnd,
+    /// HTTP/1.1 without Host, HTTP/2 without an authority (RFC 9112 §3.2).
+    NoHost,
+    /// Two of them, or a target that names another.
+    ManyHosts,
+    /// Not a name, an address or a port.
+    BadHost,
+    /// A request target of no known form, or with octets that may not stand in one (RFC 9112 §3.2).
+    BadTarget,
+    /// A path that climbs, or that other software would read otherwise.
+    UnsafePath,
+    /// Two lengths, or one that others could read otherwise: request smuggling (RFC 9112 §6).
+    Framing,
+    /// A transfer coding that is not understood (RFC 9112 §6.1).
+    Coding,
+    /// More than `limits.url_bytes`.
+    LongUrl,
+    /// More than `limits.head_bytes`.
+    LongHead,
+    /// More than `limits.fields`.
+    ManyFields,
+    /// A version of HTTP that is not spoken.
+    Version,
+    /// CONNECT: nothing is a proxy here.
+    Connect,
+    /// A head that took longer than `limits.head_time`.
+    SlowHead,
+    // The refusals of the same names.
+    UnknownHost,
+    Misdirected,
+    HttpsOnly,
+    Method,
+    BodyOnGet,
+    Loop,
+    Upgrade,
+    LongBody,
+    Expectation,
+    Replacement,
+    Purge,
+    Country,
+    Bucket,
+    Subresource,
+    Address,
+    Rate,
+    Unsigned,
+}
+
+impl Rule {
+    /// All of them, in order.
+    pub const ALL: [Self; 32] = [
+        Self::Malformed,
+        Self::LineEnd,
+        Self::NoHost,
+        Self::ManyHosts,
+        Self::BadHost,
+        Self::BadTarget,
+        Self::UnsafePath,
+        Self::Framing,
+        Self::Coding,
+        Self::LongUrl,
+        Self::LongHead,
+        Self::ManyFields,
+        Self::Version,
+        Self::Connect,
+        Self::SlowHead,
+        Self::UnknownHost,
+        Self::Misdirected,
+        Self::HttpsOnly,
+        Self::Method,
+        Self::BodyOnGet,
+        Self::Loop,
+        Self::Upgrade,
+        Self::LongBody,
+        Self::Expectation,
+        Self::Replacement,
+        Self::Purge,
+        Self::Country,
+        Self::Bucket,
+        Self::Subresource,
+        Self::Address,
+        Self::Rate,
+        Self::Unsigned,
+    ];
+
+    /// The word of the log and of the counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::LineEnd => "line-end",
+            Self::NoHost => "no-host",
+            Self::ManyHosts => "many-hosts",
+            Self::BadHost => "bad-host",
+            Self::BadTarget => "bad-target",
+            Self::UnsafePath => "unsafe-path",
+            Self::Framing => "framing",
+            Self::Coding => "coding",
+            Self::LongUrl => "long-url",
+            Self::LongHead => "long-head",
+            Self::ManyFields => "many-fields",
+            Self::Version => "version",
+            Self::Connect => "connect",
+            Self::SlowHead => "slow-head",
+            Self::UnknownHost => "unknown-host",
+            Self::Misdirected => "misdirected",
+            Self::HttpsOnly => "https-only",
+            Self::Method => "method-not-allowed",
+            Self::BodyOnGet => "body-on-get",
+            Self::Loop => "loop",
+            Self::Upgrade => "upgrade",
+            Self::LongBody => "long-body",
+            Self::Expectation => "expectation",
+            Self::Replacement => "replacement",
+            Self::Purge => "purge",
+            Self::Country => "country",
+            Self::Bucket => "bucket",
+            Self::Subresource => "subresource",
+            Self::Address => "address",
+            Self::Rate => "rate",
+            Self::Unsigned => "unsigned",
+        }
+    }
+
+    /// The status of a head that has broken it; 400 for whatever is no matter of heads.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Coding => 501,
+            Self::LongUrl => 414,
+            Self::LongHead | Self::ManyFields => 431,
+            Self::Version => 505,
+            Self::Connect => 405,
+            Self::SlowHead => 408,
+            _ => 400,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_a_word_and_a_counter_of_its_own() {
+        let mut words: Vec<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+        assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Rule::ALL.len());
+        for (at, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(rule as usize, at, "{rule:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How a request went, and the reasons, as types: log, metrics, headers and `explain` all read these.
 
+use super::refusal::Rule;
 use crate::semantics::cache_status::Forward;
 
 /// Why there was nothing to serve.
@@ -137,11 +138,8 @@ pub enum Reason {
     Miss(MissReason),
     Pass(PassReason),
     NotKept(NotKept),
-    Refused,
-    /// The viewer's country is not one that is served.
-    CountryRefused,
-    /// A bucket would get another order than the viewer's, or one that viewers may not give.
-    SubresourceRefused,
+    /// By this rule.
+    Refused(Rule),
     /// Nothing was asked for: something was invalidated.
     Purged,
     Failed,
@@ -181,9 +179,7 @@ impl Reason {
             Self::NotKept(NotKept::StoreFull) => "store-full",
             Self::NotKept(NotKept::Partial) => "partial",
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
-            Self::Refused => "refused",
-            Self::CountryRefused => "country",
-            Self::SubresourceRefused => "subresource",
+            Self::Refused(rule) => rule.name(),
             Self::Purged => "purged",
             Self::Failed => "failed",
         }
@@ -192,13 +188,7 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh
-            | Self::StaleWhileRevalidate
-            | Self::StandsIn
-            | Self::Refused
-            | Self::CountryRefused
-            | Self::SubresourceRefused
-            | Self::Purged => None,
+            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused(_) | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

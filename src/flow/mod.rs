@@ -12,6 +12,7 @@ mod purge;
 pub mod recall;
 pub mod serve;
 pub mod slices;
+mod unanswered;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

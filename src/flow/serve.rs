@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, header};
 
+use super::unanswered::Unanswered;
 use super::{Core, Running};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
@@ -70,7 +71,13 @@ impl Core {
         let site = &*errand.running.site;
         let routed = match gate::route(site, &head, errand.request.arrived_at) {
             Ok(routed) => routed,
-            Err(refusal) => return page::refusal(&refusal, &Face::default(), head.id),
+            Err(refusal) => {
+                let mut refused = page::refusal(&refusal, &Face::default(), head.id);
+                if from_edge.is_some() {
+                    region::name_node(&self.edge.node, &mut refused.fields);
+                }
+                return refused;
+            }
         };
         let face = &routed.distribution.face;
         if let Some(may) = gate::purges(site, &routed) {
@@ -136,6 +143,7 @@ impl Core {
         }
         if let Some(applied) = from_edge {
             response.fields.insert(region::APPLIED, applied.0.into());
+            region::name_node(&self.edge.node, &mut response.fields);
         }
         response
     }
@@ -290,7 +298,9 @@ impl Core {
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
+        let unanswered = Unanswered::of(&self.edge, asked);
         let came = self.ask_the_hops(errand, asked, &Asking::Pass, body).await;
+        unanswered.ended();
         if asked.wants.method == Wanted::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
             && let Some(stored) = self.stand_in_for_head(asked)

@@ -218,10 +218,15 @@ fn has_body(head: &RequestHead<'_>) -> bool {
     head.known.has(Known::TransferEncoding) || head.known.get(Known::ContentLength).is_some_and(|len| len.iter().any(|b| *b != b'0'))
 }
 
-// A client that offers HTTP/2 over clear text (h2c) goes on in HTTP/1.1; one that wants another protocol is told.
+// An offer may be ignored, and in HTTP/1.0 must be (RFC 9110 §7.8): the request means the same without it. Only a handshake for a
+// WebSocket means nothing else; an answer to it would be taken for a broken one, so its client is told.
 fn asks_to_upgrade(head: &RequestHead<'_>) -> bool {
-    let listed = head.fields.get_all("connection").flat_map(crate::semantics::lists::members).any(|m| m.eq_ignore_ascii_case(b"upgrade"));
-    listed && !head.fields.get_all("upgrade").flat_map(crate::semantics::lists::members).all(|m| m.eq_ignore_ascii_case(b"h2c"))
+    let members = |name| head.fields.get_all(name).flat_map(crate::semantics::lists::members);
+    let mut offers = members("upgrade").peekable();
+    head.version == Version::Http11
+        && offers.peek().is_some()
+        && offers.all(|offer| offer.eq_ignore_ascii_case(b"websocket"))
+        && members("connection").any(|member| member.eq_ignore_ascii_case(b"upgrade"))
 }
 
 // RFC 8586 §2: a list of cdn-ids with parameters. Only our own id ends the request.

@@ -11,9 +11,9 @@ use rustls::server::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use super::places::{Place, Places, is_out_of_descriptors};
 use super::tls::ServerTls;
 use super::{Gauges, Worker, fingerprint, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
@@ -75,7 +75,7 @@ pub struct Accepting {
     pub worker: Arc<Worker>,
     pub tls: Arc<ArcSwap<Option<ServerTls>>>,
     /// Connections over all workers.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
 }
 
 impl Accepting {
@@ -91,33 +91,33 @@ impl Accepting {
             match accepted {
                 Ok((tcp, peer)) => {
                     // At the limit, one viewer a listener waits here and the others in the kernel's queue.
-                    if self.places.available_permits() == 0 {
-                        Gauges::add(&self.worker.gauges.at_limit);
-                    }
                     let place = tokio::select! {
-                        place = Arc::clone(&self.places).acquire_owned() => place,
+                        place = self.places.take() => place,
                         _ = draining.wait_for(|draining| *draining) => return Ok(()),
                     };
-                    let Ok(place) = place else { return Ok(()) };
+                    let ticket = place.ticket();
                     let this = self.clone();
                     this.worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
                     Gauges::add(&this.worker.gauges.accepted);
-                    tokio::spawn(async move {
-                        let _place = place;
+                    let task = tokio::spawn(async move {
                         let _count = Counted(Arc::clone(&this.worker));
-                        this.connection(tcp, peer, speaks).await;
+                        this.connection(tcp, peer, speaks, &place).await;
                     });
+                    self.places.serves(ticket, task.abort_handle());
                 }
                 Err(error) => {
                     // Out of descriptors, or the viewer is gone already: neither is helped by trying at once.
-                    tracing::warn!(%error, "accepting failed");
+                    self.places.complain(&error, "viewers");
+                    if is_out_of_descriptors(&error) {
+                        self.places.close_idle();
+                    }
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         }
     }
 
-    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, speaks: Speaks) {
+    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, speaks: Speaks, at: &Place) {
         let site = Arc::clone(&self.worker.core.edge.running_cell().load().site);
         let Ok(local) = tcp.local_addr() else { return };
         let _ = tcp.set_nodelay(true);
@@ -135,7 +135,7 @@ impl Accepting {
             Speaks::Http => {
                 let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, place, asker: Asker::Viewer });
                 // Boxed each: a connection is to take the room of what it is, not of the largest it could be.
-                Box::pin(h1::serve(tcp, &self.worker, connection)).await;
+                Box::pin(h1::serve(tcp, &self.worker, connection, at)).await;
             }
             Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local, site.observes))).await {
                 Ok(Some((stream, facts))) => {
@@ -143,9 +143,9 @@ impl Accepting {
                     let connection =
                         Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), place, asker: Asker::Viewer });
                     if is_h2 {
-                        Box::pin(h2::serve(stream, &self.worker, connection)).await;
+                        Box::pin(h2::serve(stream, &self.worker, connection, at)).await;
                     } else {
-                        Box::pin(h1::serve(stream, &self.worker, connection)).await;
+                        Box::pin(h1::serve(stream, &self.worker, connection, at)).await;
                     }
                 }
                 Ok(None) => Gauges::add(&self.worker.gauges.handshakes_failed),

@@ -18,8 +18,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep, timeout};
 
 use super::h1_file;
+use super::h1_half::{self, Half};
 use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
-use super::h1_write::{self, SendEnd, Sent, To};
+use super::h1_write::{self, SendEnd, Sent, To, Watched};
+use super::places::Place;
 use super::recording::{self, Facts, Finish, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
@@ -27,6 +29,7 @@ use crate::body::framing::{Decoded, Decoder, Framing};
 use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::exchange::stored::Stored;
@@ -103,6 +106,7 @@ struct Session<'w, S> {
     io: S,
     worker: &'w Arc<Worker>,
     connection: Arc<Connection>,
+    place: &'w Place,
     limits: Limits,
     buffer: BytesMut,
     out: Vec<u8>,
@@ -112,7 +116,7 @@ struct Session<'w, S> {
 }
 
 /// What a connection can do beside reading and writing.
-pub trait Socket {
+pub trait Socket: Watched {
     /// Makes the coming close a reset: the other side sees that it was not meant to end.
     fn abort(&self);
     /// The socket itself, where octets go out as they are.
@@ -155,9 +159,15 @@ impl Next {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
+    io: S,
+    worker: &Arc<Worker>,
+    connection: Arc<Connection>,
+    place: &Place,
+) {
     let limits = worker.core.edge.running().site.limits.clone();
-    let mut session = Session { io, worker, connection, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
+    let mut session =
+        Session { io, worker, connection, place, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
     session.run().await;
     if session.cut {
         session.io.abort();
@@ -181,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     Box::pin(self.send_lying(&stored, span, &mut finish.sent)).await;
                     self.after_large(next, *finish)
                 }
-                Step::Refused(status) => return Box::pin(self.refuse(status)).await,
+                Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
                 Step::Full(request, framing, after) => Box::pin(self.exchange(*request, framing, after)).await,
             };
             if next == Next::Close {
@@ -201,8 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             if !self.buffer.is_empty() {
                 match h1_head::find_end(&self.buffer, &self.limits) {
                     Ok(len) => return Some(len),
-                    Err(NoHead::Refused(status)) => {
-                        Box::pin(self.refuse(status)).await;
+                    Err(NoHead::Refused(rule)) => {
+                        Box::pin(self.refuse(rule)).await;
                         return None;
                     }
                     Err(NoHead::Partial) => {}
@@ -222,6 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 match std::pin::pin!(self.io.read_buf(&mut self.buffer)).poll(cx) {
                     Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
                     Poll::Pending => {
+                        if is_idle {
+                            self.place.idle((until - self.limits.idle).into_std());
+                        }
                         self.give_back_buffers();
                         if std::mem::take(&mut is_fresh) {
                             return Poll::Pending;
@@ -232,12 +245,12 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 }
             });
             match woke.await {
-                Woke::Read(Ok(n)) if n > 0 => {}
+                Woke::Read(Ok(n)) if n > 0 && (!is_idle || self.place.busy()) => {}
                 Woke::Read(_) | Woke::Drained => return None,
                 Woke::TimedOut => {
                     Gauges::add(&self.worker.gauges.timeouts);
                     if !self.buffer.is_empty() {
-                        Box::pin(self.refuse(408)).await;
+                        Box::pin(self.refuse(Rule::SlowHead)).await;
                     }
                     return None;
                 }
@@ -269,8 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let now = edge.clock.now();
         let mut head = match h1_head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
             Ok(head) => head,
-            Err(NoHead::Refused(status)) => return Step::Refused(status),
-            Err(NoHead::Partial) => return Step::Refused(400),
+            Err(NoHead::Refused(rule)) => return Step::Refused(rule),
+            Err(NoHead::Partial) => return Step::Refused(Rule::Malformed),
         };
         head.request.id = self.worker.next_id();
         let running = edge.running_cell().load();
@@ -353,9 +366,14 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut interims = Interims::listen(&mut request);
         let read = if framing == Framing::None {
             let serving = std::pin::pin!(core.serve(request, Body::Empty));
-            finish.answered(interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await);
-            h1_write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
-            true
+            match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
+                Some(response) => {
+                    finish.answered(response);
+                    h1_write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
+                    true
+                }
+                None => false,
+            }
         } else {
             // Boxed: it is the larger by far, and every other request would carry its size about.
             Box::pin(self.exchange_with_body(core, request, (framing, &mut finish), to, expects, interims)).await
@@ -375,7 +393,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         expects: bool,
         mut interims: Interims,
     ) -> bool {
-        let (mut reading, mut writing) = tokio::io::split(&mut self.io);
+        let io = parking_lot::Mutex::new(&mut self.io);
+        let (mut reading, mut writing) = (Half(&io), Half(&io));
         let (tx, rx) = mpsc::channel(2);
         let wanted = Arc::new(Notify::new());
         let length = match framing {
@@ -387,53 +406,62 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let body =
             Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false, whole: Arc::clone(&whole) }), length);
         let out = &mut self.out;
-        let mut respond = std::pin::pin!(async {
-            let mut serving = std::pin::pin!(core.serve(request, body));
-            let mut to = to;
-            let response = if expects {
+        let is_again = {
+            let mut respond = std::pin::pin!(async {
+                let mut serving = std::pin::pin!(core.serve(request, body));
+                let mut to = to;
+                let response = if expects {
+                    tokio::select! {
+                        response = &mut serving => {
+                            // Nobody said "continue": the viewer may rightly skip the body, and then what comes next
+                            // is a request to it and a body to us. So nothing comes next.
+                            to.after = After::Close;
+                            Some(response)
+                        }
+                        // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
+                        () = wanted.notified() => {
+                            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+                            let _ = h1_write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
+                            interims.pass_on(&mut writing, out, to.stall, serving).await
+                        }
+                    }
+                } else {
+                    interims.pass_on(&mut writing, out, to.stall, serving).await
+                };
+                let Some(response) = response else { return After::Close };
+                finish.answered(response);
+                h1_write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
+                to.after
+            });
+            let mut gone = std::pin::pin!(h1_half::reset(&io));
+            let mut pump =
+                std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
+            let mut read = None;
+            let after = loop {
                 tokio::select! {
-                    response = &mut serving => {
-                        // Nobody said "continue": the viewer may rightly skip the body, and then what comes next
-                        // is a request to it and a body to us. So nothing comes next.
-                        to.after = After::Close;
-                        response
-                    }
-                    // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
-                    () = wanted.notified() => {
-                        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-                        let _ = h1_write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
-                        interims.pass_on(&mut writing, out, to.stall, serving).await
-                    }
+                    done = &mut respond => break done,
+                    whole = &mut pump, if read.is_none() => read = Some(whole),
+                    // What is under way is dropped with this: nobody needs it.
+                    () = &mut gone => break After::Close,
                 }
-            } else {
-                interims.pass_on(&mut writing, out, to.stall, serving).await
             };
-            finish.answered(response);
-            h1_write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
-            finish.received = counted.load(Ordering::Relaxed);
-            to.after
-        });
-        let mut pump =
-            std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
-        let mut read = None;
-        let after = loop {
-            tokio::select! {
-                done = &mut respond => break done,
-                whole = &mut pump, if read.is_none() => read = Some(whole),
-            }
+            // A viewer that is about to send the rest gets a moment to do so; then the connection is closed.
+            let read = match read {
+                Some(whole) => whole,
+                None if after == After::Close => false,
+                None => timeout(Duration::from_millis(500), &mut pump).await.unwrap_or(false),
+            };
+            read && after == After::KeepAlive
         };
-        // A viewer that is about to send the rest gets a moment to do so; then the connection is closed.
-        let read = match read {
-            Some(whole) => whole,
-            None if after == After::Close => false,
-            None => timeout(Duration::from_millis(500), &mut pump).await.unwrap_or(false),
-        };
-        read && after == After::KeepAlive
+        finish.received = counted.load(Ordering::Relaxed);
+        is_again
     }
 
-    async fn refuse(&mut self, status: u16) {
+    // The head lies at the buffer's front.
+    async fn refuse(&mut self, rule: Rule) {
         Gauges::add(&self.worker.gauges.bad_requests);
-        record_refused(self.worker, &self.connection, Version::Http11, status);
+        record_refused(self.worker, &self.connection, Version::Http11, rule, &self.buffer);
+        let status = rule.status();
         let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
         let text = format!("{status} {reason}\n");
         h1_write::write_status(&mut self.out, status);
@@ -453,7 +481,7 @@ enum Step {
     Large(Next, Body, Box<Finish>),
     /// The head is composed; the body lies where the kernel can take it from.
     Lying(Next, Arc<Stored>, Span, Box<Finish>),
-    Refused(u16),
+    Refused(Rule),
     Full(Box<(ViewerRequest, Option<Asked<'static>>)>, Framing, After),
 }
 
@@ -522,31 +550,38 @@ impl Interims {
         Self(Some(waiting))
     }
 
-    /// Writes each as it comes, until the final answer is there.
-    async fn pass_on<W: AsyncWrite + Unpin>(
+    /// Writes each as it comes, until the final answer is there; `None` once the viewer has reset the connection.
+    async fn pass_on<W: AsyncWrite + Watched + Unpin>(
         &mut self,
         io: &mut W,
         out: &mut Vec<u8>,
         stall: Duration,
         mut serving: Pin<&mut impl Future<Output = ViewerResponse>>,
-    ) -> ViewerResponse {
-        let Some(waiting) = &self.0 else { return serving.await };
+    ) -> Option<ViewerResponse> {
         loop {
-            let response = std::future::poll_fn(|cx| {
-                let response = serving.as_mut().poll(cx);
-                let mut waiting = waiting.0.lock();
-                if response.is_pending() && waiting.0.is_empty() {
-                    waiting.1 = Some(cx.waker().clone());
-                    return Poll::Pending;
-                }
-                Poll::Ready(response)
-            });
-            let response = response.await;
-            let came = std::mem::take(&mut waiting.0.lock().0);
-            for interim in came {
+            // Pending: there are interim responses to pass on.
+            let came: Poll<Option<ViewerResponse>> = {
+                let mut gone = std::pin::pin!(h1_write::reset(&*io));
+                let next = std::future::poll_fn(|cx| {
+                    if let Poll::Ready(response) = serving.as_mut().poll(cx) {
+                        return Poll::Ready(Poll::Ready(Some(response)));
+                    }
+                    if let Some(waiting) = &self.0 {
+                        let mut waiting = waiting.0.lock();
+                        if !waiting.0.is_empty() {
+                            return Poll::Ready(Poll::Pending);
+                        }
+                        waiting.1 = Some(cx.waker().clone());
+                    }
+                    gone.as_mut().poll(cx).map(|()| Poll::Ready(None))
+                });
+                next.await
+            };
+            let interims = self.0.as_ref().map(|waiting| std::mem::take(&mut waiting.0.lock().0));
+            for interim in interims.into_iter().flatten() {
                 h1_write::write_interim(out, &interim);
             }
-            if let Poll::Ready(response) = response {
+            if let Poll::Ready(response) = came {
                 return response;
             }
             let _ = h1_write::flush_out(io, out, stall).await;

@@ -12,6 +12,7 @@ use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Scheme, Version};
 use crate::exchange::path::is_safe_path;
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::{members, parse_digits};
 
@@ -39,8 +40,8 @@ pub struct Head<'b> {
 pub enum NoHead {
     /// More octets are needed.
     Partial,
-    /// This status, then close.
-    Refused(u16),
+    /// By this rule: its status, then close.
+    Refused(Rule),
 }
 
 /// Where the head ends in `buffer`, if it does. Also refuses early what can never become a head.
@@ -59,13 +60,13 @@ pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
                 }
                 line = at + 1;
             }
-            _ => return Err(NoHead::Refused(400)),
+            _ => return Err(NoHead::Refused(Rule::LineEnd)),
         }
     }
     let head = &buffer[..end.unwrap_or(buffer.len())];
     if head.len() - skipped > limits.head_bytes {
         let line = memchr::memchr(b'\r', &head[skipped..]).unwrap_or(head.len());
-        return Err(NoHead::Refused(if line > limits.url_bytes { 414 } else { 431 }));
+        return Err(NoHead::Refused(if line > limits.url_bytes { Rule::LongUrl } else { Rule::LongHead }));
     }
     end.ok_or(NoHead::Partial)
 }
@@ -84,35 +85,35 @@ pub fn read<'b>(
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, lines) {
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
-        Ok(_) => return Err(refused(400)),
-        Err(httparse::Error::TooManyHeaders) => return Err(refused(431)),
-        Err(httparse::Error::Version) => return Err(refused(if names_a_version(head) { 505 } else { 400 })),
-        Err(_) => return Err(refused(400)),
+        Ok(_) => return Err(refused(Rule::Malformed)),
+        Err(httparse::Error::TooManyHeaders) => return Err(refused(Rule::ManyFields)),
+        Err(httparse::Error::Version) => return Err(refused(if names_a_version(head) { Rule::Version } else { Rule::Malformed })),
+        Err(_) => return Err(refused(Rule::Malformed)),
     }
     let version = match request.version {
         Some(0) => Version::Http10,
         Some(1) => Version::Http11,
-        _ => return Err(refused(505)),
+        _ => return Err(refused(Rule::Version)),
     };
     let fields: &'b [httparse::Header<'b>] = request.headers;
     if fields.len() > limits.fields {
-        return Err(refused(431));
+        return Err(refused(Rule::ManyFields));
     }
-    let target = request.path.ok_or(refused(400))?;
+    let target = request.path.ok_or(refused(Rule::Malformed))?;
     if target.len() > limits.url_bytes {
-        return Err(refused(414));
+        return Err(refused(Rule::LongUrl));
     }
-    let name = request.method.ok_or(refused(400))?;
-    *method = Method::from_bytes(name.as_bytes()).map_err(|_| refused(400))?;
+    let name = request.method.ok_or(refused(Rule::Malformed))?;
+    *method = Method::from_bytes(name.as_bytes()).map_err(|_| refused(Rule::Malformed))?;
     if *method == Method::CONNECT {
-        return Err(refused(405));
+        return Err(refused(Rule::Connect));
     }
     let known = KnownFields::find(Fields::Lines(fields));
     let (authority, target) = authority_and_target(target, method, version, &known)?;
-    let host = if authority.is_empty() { "" } else { parse_authority(authority).ok_or(refused(400))?.host };
+    let host = if authority.is_empty() { "" } else { parse_authority(authority).ok_or(refused(Rule::BadHost))?.host };
     let (path, query) = split_target(target);
     if !is_safe_path(path) {
-        return Err(refused(400));
+        return Err(refused(Rule::UnsafePath));
     }
     let framing = framing(version, &known)?;
     let after = after(version, &known, Fields::Lines(fields));
@@ -151,14 +152,17 @@ fn authority_and_target<'b>(
     version: Version,
     known: &KnownFields<'b>,
 ) -> Result<(&'b str, &'b str), NoHead> {
-    let refused = NoHead::Refused(400);
-    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') || known.is_repeated(Known::Host) {
+    let refused = NoHead::Refused(Rule::BadTarget);
+    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
         return Err(refused);
     }
+    if known.is_repeated(Known::Host) {
+        return Err(NoHead::Refused(Rule::ManyHosts));
+    }
     let host = match known.get(Known::Host) {
-        Some(host) => std::str::from_utf8(host).map_err(|_| refused)?,
+        Some(host) => std::str::from_utf8(host).map_err(|_| NoHead::Refused(Rule::BadHost))?,
         None if version == Version::Http10 => "",
-        None => return Err(refused),
+        None => return Err(NoHead::Refused(Rule::NoHost)),
     };
     if target.starts_with('/') {
         return Ok((host, target));
@@ -177,7 +181,7 @@ fn authority_and_target<'b>(
     let cut = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(cut);
     if !host.is_empty() && !host.eq_ignore_ascii_case(authority) {
-        return Err(refused);
+        return Err(NoHead::Refused(Rule::ManyHosts));
     }
     match path {
         // The server as a whole, in the absolute form (RFC 9112 §3.2.4).
@@ -190,13 +194,13 @@ fn authority_and_target<'b>(
 
 // RFC 9112 §6.1-6.3, with every ambiguity refused.
 fn framing(version: Version, known: &KnownFields<'_>) -> Result<Framing, NoHead> {
-    let refused = NoHead::Refused(400);
+    let refused = NoHead::Refused(Rule::Framing);
     if let Some(coding) = known.get(Known::TransferEncoding) {
         if known.has(Known::ContentLength) || known.is_repeated(Known::TransferEncoding) || version == Version::Http10 {
             return Err(refused);
         }
         if !coding.eq_ignore_ascii_case(b"chunked") {
-            return Err(NoHead::Refused(501));
+            return Err(NoHead::Refused(Rule::Coding));
         }
         return Ok(Framing::Chunked);
     }
@@ -245,7 +249,7 @@ mod tests {
 
     fn refused(text: &str) -> u16 {
         match judge(text.as_bytes()) {
-            Err(NoHead::Refused(status)) => status,
+            Err(NoHead::Refused(rule)) => rule.status(),
             other => panic!("{text:?} gave {other:?}"),
         }
     }
@@ -327,6 +331,33 @@ mod tests {
         assert_eq!(refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
         assert_eq!(refused("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"), 405);
         assert_eq!(refused("\n"), 400);
+    }
+
+    #[test]
+    fn a_refusal_names_the_rule() {
+        let rule = |text: &str| match judge(text.as_bytes()) {
+            Err(NoHead::Refused(rule)) => rule,
+            other => panic!("{text:?} gave {other:?}"),
+        };
+        for (line, fields, expected) in [
+            ("GET / HTTP/1.1", "X: y", Rule::NoHost),
+            ("GET / HTTP/1.1", "Host: h\r\nHost: h", Rule::ManyHosts),
+            ("GET http://other/ HTTP/1.1", "Host: h", Rule::ManyHosts),
+            ("GET / HTTP/1.1", "Host: u@h", Rule::BadHost),
+            ("GET /a#b HTTP/1.1", "Host: h", Rule::BadTarget),
+            ("GET h HTTP/1.1", "Host: h", Rule::BadTarget),
+            ("GET /../a HTTP/1.1", "Host: h", Rule::UnsafePath),
+            ("GET / HTTP/1.1", "Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", Rule::Framing),
+            ("GET / HTTP/1.1", "Host: h\r\nContent-Length: +1", Rule::Framing),
+            ("GET / HTTP/1.1", "Host: h\r\nTransfer-Encoding: gzip, chunked", Rule::Coding),
+            ("GET / HTTP/2.0", "Host: h", Rule::Version),
+            ("CONNECT h:1 HTTP/1.1", "Host: h:1", Rule::Connect),
+            ("GET / HTTP/1.1", "Host: h\nA: b", Rule::LineEnd),
+            ("GET  / HTTP/1.1", "Host: h", Rule::Malformed),
+            ("GET / HTTP/1.1", "Host: h\r\nA : b", Rule::Malformed),
+        ] {
+            assert_eq!(rule(&format!("{line}\r\n{fields}\r\n\r\n")), expected, "{line} {fields:?}");
+        }
     }
 
     #[test]

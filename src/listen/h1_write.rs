@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
 
 use super::h1_head::After;
 use crate::body::BodyError;
@@ -92,8 +93,35 @@ enum Delimited {
     NoBody,
 }
 
+/// A way to a viewer that may tell when the viewer is gone for good.
+pub trait Watched {
+    /// The socket, where it can be looked at while nothing is written.
+    fn tcp(&self) -> Option<&TcpStream>;
+}
+
+impl Watched for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Watched for tokio_rustls::server::TlsStream<TcpStream> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+/// Returns once the viewer has reset the connection. A viewer that has only ended its own side still reads, and what it has sent
+/// meanwhile stays where it is.
+pub async fn reset(io: &impl Watched) {
+    match io.tcp() {
+        Some(tcp) => drop(tcp.ready(Interest::ERROR).await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Sends a response: head, then body piece by piece. `out` is a buffer to compose in.
-pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse, sent: &mut Sent) {
+pub async fn send<W: AsyncWrite + Watched + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse, sent: &mut Sent) {
     let delimited = write_head(out, to, response);
     sent.length = match delimited {
         Delimited::Length(len) => Some(len),
@@ -115,7 +143,12 @@ pub async fn send<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, 
                 if flush_out(io, out, to.stall).await.is_err() {
                     return;
                 }
-                response.body.piece().await
+                // Nobody needs what nobody is there to take: the body, and with it a place at the origin, is let go of.
+                tokio::select! {
+                    biased;
+                    piece = response.body.piece() => piece,
+                    () = reset(&*io) => return,
+                }
             }
         };
         let is_last = piece.is_none();

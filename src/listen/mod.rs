@@ -8,10 +8,12 @@ pub mod accept;
 pub mod fingerprint;
 pub mod h1;
 mod h1_file;
+mod h1_half;
 pub mod h1_head;
 pub mod h1_write;
 pub mod h2;
 pub mod hpack;
+pub mod places;
 pub mod proxy_protocol;
 mod recording;
 pub mod sni;
@@ -91,6 +93,8 @@ pub struct Gauges {
     pub bad_requests: AtomicU64,
     pub timeouts: AtomicU64,
     pub at_limit: AtomicU64,
+    /// Connections that were ended while idle to make room for others.
+    pub idle_closed: AtomicU64,
 }
 
 impl Gauges {

@@ -11,13 +11,14 @@ use crate::body::Body;
 use crate::deliver::no_cache;
 use crate::distribution::host::parse_authority;
 use crate::exchange::connection::{Connection, Scheme, Version};
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Fields, KnownFields, RequestHead, RequestId, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::verdict::{Outcome, Reason};
 use crate::flow::Running;
 use crate::flow::hit::{self, Hit};
 use crate::record::more::{Answered, Asked};
-use crate::record::{Cut, GONE, Record};
+use crate::record::{Cut, GONE, Record, request_line};
 use crate::semantics::time::Timestamp;
 
 /// Writes a hit down that goes out with the next write; its time is that of the step itself, so none is measured.
@@ -31,6 +32,7 @@ pub fn record_hit(worker: &Worker, running: &Running, head: &RequestHead<'_>, hi
         host: head.authority,
         path: head.path,
         query: head.query,
+        request_line: None,
         status: hit.status(),
         bytes: hit.span.map_or(0, |span| span.len()),
         received: 0,
@@ -67,9 +69,10 @@ fn said<'h>(hit: &'h Hit<'_>, name: &str) -> Option<&'h [u8]> {
     hit.stored.head.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
 }
 
-/// Writes down a request whose head was refused: nothing of it was believed, so nothing of it is repeated.
-pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, status: u16) {
+/// Writes down a request whose head was refused: by which rule, and how it began. Nothing of it was believed, so all else is a dash.
+pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, rule: Rule, head: &[u8]) {
     let edge = &worker.core.edge;
+    let line = request_line(head);
     let record = Record {
         at: edge.clock.now(),
         peer: connection.peer,
@@ -79,12 +82,13 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
         host: "-",
         path: "-",
         query: None,
-        status,
+        request_line: Some(&line),
+        status: rule.status(),
         bytes: 0,
         received: 0,
         micros: 0,
         head_micros: 0,
-        verdict: no_cache(Outcome::Error, Reason::Refused),
+        verdict: no_cache(Outcome::Error, Reason::Refused(rule)),
         distribution: None,
         behavior: None,
         ordinal: None,
@@ -206,6 +210,7 @@ impl Facts {
             host: &self.authority,
             path,
             query,
+            request_line: None,
             status: response.status,
             bytes: sent.bytes,
             received,

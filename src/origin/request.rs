@@ -11,6 +11,7 @@ use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::exchange::chosen;
+use crate::exchange::connection::Asker;
 use crate::exchange::request::Known;
 use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
@@ -266,12 +267,17 @@ fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
     let head = asked.head();
     let face = asked.routed.distribution.face.cloudfront.as_ref();
     // The version is the one that the viewer spoke.
-    let via = face.and_then(|face| face.via.split_once(' ')).map_or("foreshore", |(_, host)| host);
+    let via = match face.and_then(|face| face.via.split_once(' ')) {
+        Some((_, host)) => host.to_string(),
+        // The edge before this parent goes by the plain name.
+        None if head.connection.asker == Asker::Edge => ["foreshore-", node.id].concat(),
+        None => "foreshore".to_string(),
+    };
     if face.is_some() {
         fields.insert("x-amz-cf-id", value(head.id.text()));
     }
     let ours = [
-        ("via", [head.version.number(), " ", via].concat()),
+        ("via", [head.version.number(), " ", &via].concat()),
         ("cdn-loop", ["foreshore-", node.id].concat()),
         ("x-forwarded-for", head.connection.peer.ip().to_canonical().to_string()),
     ];

@@ -4,6 +4,9 @@ use std::io::Write;
 
 use super::{Cut, Record, without_signatures};
 
+/// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is never cut.
+const FIELD_MAX: usize = 4096;
+
 /// Writes one line. `stamp` is the date and time as far as whole seconds go, with the point behind them.
 pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     let mut digits = itoa::Buffer::new();
@@ -21,6 +24,9 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     if let Some(query) = record.query {
         text(out, "query", &without_signatures(query.as_bytes()));
     }
+    if let Some(line) = record.request_line {
+        text(out, "request_line", line);
+    }
     out.extend_from_slice(b"\",\"status\":");
     out.extend_from_slice(digits.format(record.status).as_bytes());
     out.extend_from_slice(b",\"bytes\":");
@@ -37,14 +43,14 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
         text(out, "behavior", pattern.as_bytes());
     }
     if let Some(agent) = record.user_agent {
-        text(out, "user_agent", agent);
+        text(out, "user_agent", bounded(agent));
     }
     if let Some(referer) = record.referer {
-        text(out, "referer", &without_signatures(referer));
+        text(out, "referer", &without_signatures(bounded(referer)));
     }
     if let Some(failure) = record.failure {
         text(out, "error", failure.kind.token().as_bytes());
-        text(out, "detail", failure.detail.as_bytes());
+        text(out, "detail", bounded(failure.detail.as_bytes()));
     }
     out.push(b'"');
     if let Some(millis) = record.origin_millis {
@@ -77,6 +83,10 @@ fn write_ip(out: &mut Vec<u8>, peer: std::net::SocketAddr) {
     }
 }
 
+fn bounded(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(FIELD_MAX)]
+}
+
 // Closes the value before it, then `,"name":"value` with the value left open.
 fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\",\"");
@@ -89,7 +99,8 @@ fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     for c in String::from_utf8_lossy(value).chars() {
         match c {
             '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => drop(write!(out, "\\u{:04x}", c as u32)),
+            // C1 controls, too, and what some readers take for the end of a line.
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => drop(write!(out, "\\u{:04x}", c as u32)),
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
@@ -116,6 +127,32 @@ mod tests {
             prop_assert_eq!(read["path"].as_str(), Some(path.as_str()));
             prop_assert_eq!(&read["viewer"], "192.0.2.100");
             prop_assert_eq!(&read["result"], "Hit");
+        }
+
+        #[test]
+        fn no_control_reaches_the_log(line in proptest::collection::vec(any::<u8>(), 0..60), agent in "[\\x00-\\x20\\x7f-\u{a0}\u{2028}\\PC]{0,40}") {
+            let line = super::super::request_line(&line);
+            let said = String::from_utf8_lossy(&line).into_owned();
+            let record = Record { request_line: Some(&line), user_agent: Some(agent.as_bytes()), ..record() };
+            let mut written = Vec::new();
+            write_json(&mut written, &record, "2023-11-14T22:13:20.");
+            let text = String::from_utf8(written).unwrap();
+            prop_assert!(text.ends_with('\n') && !text[..text.len() - 1].chars().any(char::is_control), "{text:?}");
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read["request_line"].as_str(), Some(said.as_str()));
+            prop_assert_eq!(read["user_agent"].as_str(), Some(agent.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_long_field_is_cut_and_the_line_is_not() {
+        let long = vec![b'"'; 100_000];
+        let record = Record { user_agent: Some(&long), referer: Some(&long), ..record() };
+        let mut line = Vec::new();
+        write_json(&mut line, &record, "2023-11-14T22:13:20.");
+        let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        for field in ["user_agent", "referer"] {
+            assert_eq!(read[field].as_str().unwrap().len(), FIELD_MAX, "{field}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
 use crate::distribution::site::Site;
+use crate::exchange::refusal::Rule;
 use crate::exchange::verdict::{Outcome, PassReason, Reason};
 
 /// Upper bounds of the origin latency buckets, milliseconds.
@@ -46,6 +47,8 @@ pub struct CoreCounts {
     behaviors: Box<[BehaviorCounts]>,
     /// Requests that found no behavior.
     unrouted: BehaviorCounts,
+    /// Refused requests, by the rule that they have broken.
+    refused: Box<[Count]>,
 }
 
 impl CoreCounts {
@@ -54,6 +57,9 @@ impl CoreCounts {
         let counts = record.ordinal.and_then(|at| self.behaviors.get(at)).unwrap_or(&self.unrouted);
         counts.outcomes[record.verdict.outcome as usize].add(1);
         counts.statuses[usize::from(record.status / 100).clamp(1, 5) - 1].add(1);
+        if let Reason::Refused(rule) = record.verdict.reason {
+            self.refused[rule as usize].add(1);
+        }
         if record.status >= 400 || matches!(record.verdict.reason, Reason::Pass(PassReason::Method)) {
             counts.aside[record.verdict.outcome as usize].add(1);
         }
@@ -88,7 +94,8 @@ impl SiteCounts {
         }
         let core = || {
             let behaviors = names.iter().map(|_| BehaviorCounts::default()).collect();
-            Arc::new(CoreCounts { behaviors, unrouted: BehaviorCounts::default() })
+            let refused = Rule::ALL.iter().map(|_| Count::default()).collect();
+            Arc::new(CoreCounts { behaviors, unrouted: BehaviorCounts::default(), refused })
         };
         Arc::new(Self { cores: (0..cores.max(1)).map(|_| core()).collect(), names })
     }
@@ -122,6 +129,11 @@ impl SiteCounts {
                 let n = sum(at, &|counts| counts.statuses[class - 1].get());
                 let _ = writeln!(out, "foreshore_responses_total{{{label},class=\"{class}xx\"}} {n}");
             }
+        }
+        family(out, "foreshore_refusals_total", "counter", "Requests refused, by the rule that they have broken.");
+        for rule in Rule::ALL {
+            let n: u64 = self.cores.iter().map(|core| core.refused[rule as usize].get()).sum();
+            let _ = writeln!(out, "foreshore_refusals_total{{rule=\"{}\"}} {n}", rule.name());
         }
         family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
         for (at, label) in labels.iter().enumerate() {

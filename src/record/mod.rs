@@ -36,6 +36,29 @@ pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     out.into()
 }
 
+/// Octets of a refused head's first line that are written down.
+pub const LINE_MAX: usize = 200;
+
+/// The first line of a head that was refused, as far as the log may have it: bounded, and without what lets its reader in elsewhere.
+/// Whoever writes it escapes it.
+pub fn request_line(octets: &[u8]) -> Vec<u8> {
+    let octets = octets.strip_prefix(b"\r\n").unwrap_or(octets);
+    let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
+    without_signatures(&without_userinfo(&octets[..end.min(LINE_MAX)])).into_owned()
+}
+
+// `user:password@` of an absolute target: refused, and a secret.
+fn without_userinfo(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    let Some(start) = memchr::memmem::find(line, b"://").map(|at| at + 3) else { return line.into() };
+    let end = memchr::memchr3(b'/', b'?', b' ', &line[start..]).map_or(line.len(), |at| start + at);
+    match memchr::memrchr(b'@', &line[start..end]) {
+        Some(at) => [&line[..start], b"-", &line[start + at..]].concat().into(),
+        // Cut off within it, perhaps: what cannot be told apart is left out.
+        None if end == line.len() => [&line[..start], b"-"].concat().into(),
+        None => line.into(),
+    }
+}
+
 /// One finished request.
 pub struct Record<'r> {
     pub at: Timestamp,
@@ -46,6 +69,8 @@ pub struct Record<'r> {
     pub host: &'r str,
     pub path: &'r str,
     pub query: Option<&'r str>,
+    /// Of a head that was refused, what [`request_line`] leaves of its first line: then method, host and path are a dash.
+    pub request_line: Option<&'r [u8]>,
     pub status: u16,
     /// Octets of body sent.
     pub bytes: u64,
@@ -83,5 +108,23 @@ impl Record<'_> {
     /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of ours.
     pub fn origin_micros(&self) -> Option<u64> {
         self.origin_millis.map(|millis| (millis * 1000).min(self.micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_line_is_bounded_and_tells_no_secret() {
+        let line = |octets: &[u8]| String::from_utf8_lossy(&request_line(octets)).into_owned();
+        assert_eq!(line(b"GET /a b HTTP/1.1\r\nHost: h\r\nX: secret"), "GET /a b HTTP/1.1");
+        assert_eq!(line(b"\r\nGET / HTTP/3.0\r\n"), "GET / HTTP/3.0");
+        assert_eq!(line(b"\nGET"), "");
+        assert_eq!(line(b"GET /?a=1&Signature=abc&b=2 HTTP/9.9\r\n"), "GET /?a=1&Signature=-&b=2 HTTP/9.9");
+        assert_eq!(line(b"GET http://joe:secret@h/x HTTP/1.1\r\n"), "GET http://-@h/x HTTP/1.1");
+        assert_eq!(line(b"GET http://joe:secr"), "GET http://-");
+        assert_eq!(line(b"GET http://h/x@y HTTP/1.1"), "GET http://h/x@y HTTP/1.1");
+        assert_eq!(request_line(&[b'a'; 100_000]).len(), LINE_MAX);
     }
 }

@@ -7,6 +7,7 @@ use super::{Cut, GONE, Record, without_signatures};
 use crate::distribution::logs::{Cookies, MoreLogs};
 use crate::exchange::connection::Version;
 use crate::exchange::failure::FailureKind;
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{RequestHead, RequestId};
 use crate::exchange::verdict::{Outcome, Reason};
 
@@ -135,7 +136,7 @@ fn octets(head: &RequestHead<'_>) -> u64 {
 /// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came from.
 pub fn result(record: &Record<'_>) -> &'static str {
     match record.verdict.outcome {
-        _ if record.status == 429 && record.verdict.reason == Reason::Refused => "LimitExceeded",
+        _ if record.status == 429 && record.verdict.reason == Reason::Refused(Rule::Rate) => "LimitExceeded",
         Outcome::Redirect => Outcome::Redirect.word(),
         _ if record.status >= 400 => Outcome::Error.word(),
         outcome => outcome.word(),
@@ -151,7 +152,7 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
         None => {}
     }
     match record.failure.map(|failure| failure.kind) {
-        None if record.verdict.reason == Reason::CountryRefused => "ClientGeoBlocked",
+        None if record.verdict.reason == Reason::Refused(Rule::Country) => "ClientGeoBlocked",
         None => result(record),
         Some(FailureKind::DnsError) => "OriginDnsError",
         Some(FailureKind::ConnectionRefused | FailureKind::ConnectTimeout) => "OriginConnectError",
@@ -264,6 +265,7 @@ pub mod tests {
             host: "www.example.com",
             path: "/index.html",
             query: Some("a=1&Signature=abc"),
+            request_line: None,
             status: 200,
             bytes: 78,
             received: 7,

@@ -1,6 +1,7 @@
 //! The way of every log's lines: composed in a per-core buffer, written by one thread.
 //!
-//! The thread's queue is bounded in octets; what does not fit is dropped and counted.
+//! The thread's queue is bounded in octets; what does not fit is dropped and counted. What is counted was not written, and what was
+//! written is whole lines, on a full disk too.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -104,10 +105,48 @@ impl LogQueue {
     }
 }
 
+/// Where lines go.
+trait Sink: Write + Send {
+    /// Takes back the octets that were written last; `false` where that cannot be done.
+    fn take_back(&mut self, octets: u64) -> bool;
+}
+
+impl Sink for File {
+    fn take_back(&mut self, octets: u64) -> bool {
+        match self.metadata() {
+            // Shorter than that: somebody has emptied it, and nothing stands there any more.
+            Ok(found) if found.is_file() => found.len().checked_sub(octets).is_none_or(|len| self.set_len(len).is_ok()),
+            _ => false,
+        }
+    }
+}
+
+impl Sink for std::io::Stdout {
+    fn take_back(&mut self, _: u64) -> bool {
+        false
+    }
+}
+
+// Writes as much as it can: how many octets that was, and why not all.
+fn write_far(out: &mut (impl Write + ?Sized), octets: &[u8]) -> (usize, Option<std::io::Error>) {
+    let mut done = 0;
+    while done < octets.len() {
+        match out.write(&octets[done..]) {
+            Ok(0) => return (done, Some(std::io::ErrorKind::WriteZero.into())),
+            Ok(wrote) => done += wrote,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}
+
 /// A file that lines are added to. A full disk must not stop the edge; it is said once until writing works again.
 struct Appended {
     settings: LogSettings,
-    out: Option<Box<dyn Write + Send>>,
+    out: Option<Box<dyn Sink>>,
+    /// The rest of a line whose beginning stands there and cannot be taken back.
+    rest: Vec<u8>,
     what: &'static str,
     complained: bool,
     tried: Instant,
@@ -117,17 +156,17 @@ struct Appended {
 impl Appended {
     fn open(what: &'static str, settings: LogSettings, dropped: &Arc<AtomicU64>) -> Self {
         let (tried, dropped) = (Instant::now(), Arc::clone(dropped));
-        let mut file = Self { settings, out: None, what, complained: false, tried, dropped };
+        let mut file = Self { settings, out: None, rest: Vec::new(), what, complained: false, tried, dropped };
         file.try_open();
         file
     }
 
     fn try_open(&mut self) {
         self.tried = Instant::now();
-        let opened: std::io::Result<Option<Box<dyn Write + Send>>> = match &self.settings {
+        let opened: std::io::Result<Option<Box<dyn Sink>>> = match &self.settings {
             LogSettings::Off => Ok(None),
             LogSettings::Stdout => Ok(Some(Box::new(std::io::stdout()))),
-            LogSettings::File(path) => open_file(path).map(|file| Some(Box::new(file) as Box<dyn Write + Send>)),
+            LogSettings::File(path) => open_file(path).map(|file| Some(Box::new(file) as Box<dyn Sink>)),
         };
         match opened {
             Ok(out) => self.out = out,
@@ -142,15 +181,34 @@ impl Appended {
         if self.out.is_none() && self.tried.elapsed() >= AGAIN {
             self.try_open();
         }
-        let written = self.out.as_mut().map(|out| out.write_all(lines));
-        match written {
-            Some(Ok(())) => self.complained = false,
-            Some(Err(error)) => {
-                self.complain(&error, "writing a log failed");
-                drop_lines(&self.dropped, lines);
-            }
-            None => drop_lines(&self.dropped, lines),
+        let (lost, error) = self.write(lines);
+        drop_lines(&self.dropped, lost);
+        match error {
+            Some(error) => self.complain(&error, "writing a log failed"),
+            None if lost.is_empty() => self.complained = false,
+            None => {}
         }
+    }
+
+    // Gives the lines that were not written, and why not.
+    fn write<'l>(&mut self, lines: &'l [u8]) -> (&'l [u8], Option<std::io::Error>) {
+        let Some(out) = self.out.as_mut() else { return (lines, None) };
+        let (done, error) = write_far(out, &self.rest);
+        self.rest.drain(..done);
+        if error.is_some() {
+            return (lines, error);
+        }
+        let (done, error) = write_far(out, lines);
+        if error.is_none() {
+            return (&[], None);
+        }
+        let whole = memchr::memrchr(b'\n', &lines[..done]).map_or(0, |at| at + 1);
+        if done == whole || out.take_back((done - whole) as u64) {
+            return (&lines[whole..], error);
+        }
+        let end = memchr::memchr(b'\n', &lines[whole..]).map_or(lines.len(), |at| whole + at + 1);
+        self.rest = lines[done..end].to_vec();
+        (&lines[end..], error)
     }
 
     fn complain(&mut self, error: &std::io::Error, words: &str) {
@@ -372,5 +430,79 @@ impl LogBuffer {
         if !self.realtime.is_empty() {
             self.queue.push(std::mem::take(&mut self.realtime), |lines| Message::Realtime(Arc::clone(under), lines));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many octets, a few at a time.
+    #[derive(Clone, Default)]
+    struct Narrow {
+        room: Arc<AtomicUsize>,
+        written: Arc<parking_lot::Mutex<Vec<u8>>>,
+        keeps: bool,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            let take = octets.len().min(7).min(self.room.load(Ordering::Relaxed));
+            if take == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.room.fetch_sub(take, Ordering::Relaxed);
+            self.written.lock().extend_from_slice(&octets[..take]);
+            Ok(take)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink for Narrow {
+        fn take_back(&mut self, octets: u64) -> bool {
+            let mut written = self.written.lock();
+            let left = written.len() - octets as usize;
+            if !self.keeps {
+                written.truncate(left);
+            }
+            !self.keeps
+        }
+    }
+
+    #[test]
+    fn whole_lines_are_written_and_only_lost_ones_are_counted() {
+        let lines: Vec<u8> = (0..10).flat_map(|n| format!("{{\"line\":{n}}}\n").into_bytes()).collect();
+        for keeps in [false, true] {
+            for room in 0..=lines.len() {
+                let narrow = Narrow { room: Arc::new(AtomicUsize::new(room)), keeps, ..Narrow::default() };
+                let dropped = Arc::<AtomicU64>::default();
+                let mut log = Appended::open("test", LogSettings::Off, &dropped);
+                log.settings = LogSettings::Stdout;
+                log.out = Some(Box::new(narrow.clone()));
+                log.add(&lines);
+                narrow.room.store(usize::MAX / 2, Ordering::Relaxed);
+                log.add(b"{\"line\":10}\n");
+                let written = narrow.written.lock().clone();
+                let read: Vec<serde_json::Value> =
+                    written.split_inclusive(|b| *b == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+                assert_eq!(read.len() as u64 + dropped.load(Ordering::Relaxed), 11, "room for {room}");
+                assert_eq!(read.last().unwrap()["line"], 10);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_takes_back_what_was_written_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut file = open_file(&path).unwrap();
+        file.write_all(b"whole\nhal").unwrap();
+        assert!(file.take_back(3));
+        file.write_all(b"next\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole\nnext\n");
+        assert!(file.take_back(100), "somebody emptied it");
     }
 }

@@ -148,6 +148,7 @@ pub fn hour(at: crate::semantics::time::Timestamp) -> u64 {
 mod tests {
     use super::*;
     use crate::exchange::connection::Version;
+    use crate::exchange::refusal::Rule;
     use crate::exchange::request::RequestId;
     use crate::exchange::verdict::{Outcome, Reason};
     use crate::record::more::tests::record;
@@ -211,10 +212,10 @@ mod tests {
         };
         assert_eq!(of(404, Outcome::Hit, Reason::Fresh), ("Error", "Error"));
         assert_eq!(of(200, Outcome::RefreshHit, Reason::Fresh), ("RefreshHit", "RefreshHit"));
-        assert_eq!(of(301, Outcome::Redirect, Reason::Refused), ("Redirect", "Redirect"));
-        assert_eq!(of(429, Outcome::Error, Reason::Refused), ("LimitExceeded", "LimitExceeded"));
+        assert_eq!(of(301, Outcome::Redirect, Reason::Refused(Rule::HttpsOnly)), ("Redirect", "Redirect"));
+        assert_eq!(of(429, Outcome::Error, Reason::Refused(Rule::Rate)), ("LimitExceeded", "LimitExceeded"));
         assert_eq!(of(429, Outcome::Miss, Reason::Fresh), ("Error", "Error"), "an origin's own");
-        assert_eq!(of(403, Outcome::Error, Reason::CountryRefused), ("Error", "ClientGeoBlocked"));
+        assert_eq!(of(403, Outcome::Error, Reason::Refused(Rule::Country)), ("Error", "ClientGeoBlocked"));
     }
 
     proptest! {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::cache::ask::Asked;
+use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::secret::Secret;
@@ -90,7 +91,7 @@ impl Region {
                         return None;
                     }
                     // Its own failure to reach the origin is no answer.
-                    if reply.status >= 500 && reply.fields.contains_key(crate::deliver::PROXY_STATUS) {
+                    if reply.status >= 500 && reply.fields.contains_key(PROXY_STATUS) {
                         return None;
                     }
                     reply.from = ReplyFrom::Parent(parent.name.clone());
@@ -158,6 +159,31 @@ pub fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
     Some(claimed.to_string())
 }
 
+/// Names this node in an answer to an edge. Both tiers would say the same of themselves otherwise, and a member of these fields is to
+/// identify a cache or proxy (RFC 9211 §2, RFC 9209 §2, RFC 9110 §7.6.3). A node without a parent or an edge has nobody to be
+/// told from, and keeps the plain name.
+pub fn name_node(node: &str, fields: &mut HeaderMap) {
+    for name in [CACHE_STATUS, PROXY_STATUS] {
+        rename_last(fields, &name, |line| {
+            let rest = line.strip_prefix("Foreshore").filter(|rest| rest.is_empty() || rest.starts_with(';'))?;
+            Some(["Foreshore-", node, rest].concat())
+        });
+    }
+    rename_last(fields, &header::VIA, |line| (line == VIA).then(|| [VIA, "-", node].concat()));
+}
+
+// Ours is the last: those before it come from further upstream.
+fn rename_last(fields: &mut HeaderMap, name: &HeaderName, renamed: impl Fn(&str) -> Option<String>) {
+    let mut lines: Vec<HeaderValue> = fields.get_all(name).iter().cloned().collect();
+    let Some(last) = lines.last_mut() else { return };
+    let Some(ours) = last.to_str().ok().and_then(renamed).and_then(|line| HeaderValue::try_from(line).ok()) else { return };
+    *last = ours;
+    fields.remove(name);
+    for line in lines {
+        fields.append(name.clone(), line);
+    }
+}
+
 /// How far each edge's log has been applied here.
 #[derive(Default)]
 pub struct AppliedNumbers {
@@ -200,6 +226,31 @@ mod tests {
             let sent = http::HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("www.example.com"))]);
             assert_eq!((&*peer::name(parent, &sent), peer::own(parent)), (want, None));
         }
+    }
+
+    #[test]
+    fn rfc9211_2_a_parent_is_told_from_its_edge() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [
+            ("cache-status", "Other; hit"),
+            ("cache-status", "Foreshore; fwd=uri-miss; stored"),
+            ("via", "1.1 foreshore"),
+            ("via", "1.1 foreshore"),
+            ("proxy-status", "Foreshore; error=dns_error"),
+        ] {
+            fields.append(name, HeaderValue::from_static(value));
+        }
+        name_node("0a1b", &mut fields);
+        let of = |name: &str| fields.get_all(name).iter().map(|line| line.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(of("cache-status"), ["Other; hit", "Foreshore-0a1b; fwd=uri-miss; stored"]);
+        assert_eq!(of("via"), ["1.1 foreshore", "1.1 foreshore-0a1b"], "only the last is ours");
+        assert_eq!(of("proxy-status"), ["Foreshore-0a1b; error=dns_error"]);
+        let mut others = HeaderMap::new();
+        others.insert("cache-status", HeaderValue::from_static("Foreshores; hit"));
+        others.insert("via", HeaderValue::from_static("1.1 somebody"));
+        let before = others.clone();
+        name_node("0a1b", &mut others);
+        assert_eq!(others, before);
     }
 
     #[test]

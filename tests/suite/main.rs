@@ -6,6 +6,7 @@
 mod aws;
 mod bucket;
 mod config;
+mod connections;
 mod control;
 mod crash;
 mod disk;

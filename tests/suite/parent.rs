@@ -50,7 +50,17 @@ fn one_fetch_for_the_region_and_invalidations_on_both() {
     let seen = two.get("/a");
     assert_eq!((seen.text(), origin.count()), ("/a 1".into(), 1), "the second edge is answered by the parent");
     assert!(seen.field("age").unwrap().parse::<u64>().unwrap() >= 5, "ages add up: {}", seen.head);
-    assert!(origin.seen()[0].field("via").unwrap().matches("foreshore").count() == 2, "{:?}", origin.seen()[0]);
+    let via = origin.seen()[0].field("via").unwrap();
+    assert!(via.starts_with("1.1 foreshore, 1.1 foreshore-"), "who is who: {via}");
+    let lines = |name: &str| {
+        let of_name = seen.head.lines().filter_map(|line| line.split_once(": ")).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        of_name.map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    // Each member identifies a cache (RFC 9211 §2), nearest to the origin first.
+    let said = lines("cache-status");
+    let members: Vec<&str> = said.split(", ").map(|member| member.split(';').next().unwrap()).collect();
+    assert!(members.len() == 2 && members[0].starts_with("Foreshore-") && members[1] == "Foreshore", "{said}");
+    assert!(lines("via").starts_with("1.1 foreshore-") && lines("via").ends_with(", 1.1 foreshore"), "{}", lines("via"));
     let asked = &origin.seen()[0];
     assert!(!asked.head.to_lowercase().contains("between-us") && asked.field("foreshore-edge").is_none(), "the token stays in the family");
     // A purge on an edge reaches the parent before it is acknowledged.

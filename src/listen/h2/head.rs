@@ -7,6 +7,7 @@ use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::path::is_safe_path;
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::listen::hpack::decode::FieldList;
 use crate::semantics::lists::parse_digits;
@@ -19,8 +20,8 @@ pub type Lines<'b> = SmallVec<[httparse::Header<'b>; 32]>;
 pub enum NoHead {
     /// Not a request at all: the stream is reset (§8.1.1).
     Malformed,
-    /// Understood and refused with this status.
-    Refused(u16),
+    /// Understood and refused by this rule, with its status.
+    Refused(Rule),
 }
 
 /// What a header block says, before it is a request.
@@ -52,7 +53,7 @@ impl<'b> Parts<'b> {
             check_name(name, value)?;
             if name == b"host" {
                 if parts.host.replace(value).is_some() {
-                    return Err(NoHead::Refused(400));
+                    return Err(NoHead::Refused(Rule::ManyHosts));
                 }
             } else if name == b"cookie" {
                 if crumbs == 0 {
@@ -99,21 +100,21 @@ impl<'b> Parts<'b> {
     pub fn request<'r>(&'r self, method: &'r Method, connection: &'r Connection, limits: &Limits) -> Result<RequestHead<'r>, NoHead> {
         let refused = NoHead::Refused;
         if *method == Method::CONNECT {
-            return Err(refused(405));
+            return Err(refused(Rule::Connect));
         }
         let (Some(target), true) = (self.path, self.has_scheme) else { return Err(NoHead::Malformed) };
         let authority = match (self.authority, self.host) {
-            (Some(authority), Some(host)) if !authority.as_bytes().eq_ignore_ascii_case(host) => return Err(refused(400)),
+            (Some(authority), Some(host)) if !authority.as_bytes().eq_ignore_ascii_case(host) => return Err(refused(Rule::ManyHosts)),
             (Some(authority), _) => authority,
-            (None, Some(host)) => std::str::from_utf8(host).map_err(|_| refused(400))?,
-            (None, None) => return Err(refused(400)),
+            (None, Some(host)) => std::str::from_utf8(host).map_err(|_| refused(Rule::BadHost))?,
+            (None, None) => return Err(refused(Rule::NoHost)),
         };
-        let host = parse_authority(authority).ok_or(refused(400))?.host;
+        let host = parse_authority(authority).ok_or(refused(Rule::BadHost))?.host;
         if self.lines.len() > limits.fields {
-            return Err(refused(431));
+            return Err(refused(Rule::ManyFields));
         }
         if target.len() > limits.url_bytes {
-            return Err(refused(414));
+            return Err(refused(Rule::LongUrl));
         }
         if target.is_empty() {
             return Err(NoHead::Malformed);
@@ -122,8 +123,11 @@ impl<'b> Parts<'b> {
         let (path, query) = split_target(target);
         // The server as a whole (§8.3.1): `*` stays what it is.
         let is_asterisk = target == "*" && *method == Method::OPTIONS;
-        if !(target.starts_with('/') || is_asterisk) || !is_visible || !is_safe_path(path) {
-            return Err(refused(400));
+        if !(target.starts_with('/') || is_asterisk) || !is_visible {
+            return Err(refused(Rule::BadTarget));
+        }
+        if !is_safe_path(path) {
+            return Err(refused(Rule::UnsafePath));
         }
         let fields = Fields::Lines(&self.lines);
         let known = KnownFields::find(fields);
@@ -234,7 +238,7 @@ mod tests {
             r#"GET /x Some("y") a.test Some(5) [content-length=5,te=trailers]"#
         );
         assert_eq!(with(&[("host", "A.test")]).unwrap(), r#"GET /x Some("y") a.test None []"#);
-        assert_eq!(with(&[("host", "b.test")]), Err(NoHead::Refused(400)));
+        assert_eq!(with(&[("host", "b.test")]), Err(NoHead::Refused(Rule::ManyHosts)));
     }
 
     #[test]
@@ -282,7 +286,7 @@ mod tests {
             fields.remove(missing);
             assert_eq!(read(&fields), Err(NoHead::Malformed), "without {}", PLAIN[missing].0);
         }
-        assert_eq!(read(&[PLAIN[0], PLAIN[1], PLAIN[3]]), Err(NoHead::Refused(400)), "no authority and no Host");
+        assert_eq!(read(&[PLAIN[0], PLAIN[1], PLAIN[3]]), Err(NoHead::Refused(Rule::NoHost)), "no authority and no Host");
         assert!(read(&[PLAIN[0], PLAIN[1], PLAIN[3], ("host", "a.test")]).is_ok());
         for twice in PLAIN {
             assert_eq!(read(&[&PLAIN[..], &[twice]].concat()), Err(NoHead::Malformed));
@@ -290,10 +294,11 @@ mod tests {
         assert_eq!(read(&[PLAIN[0], ("x", "y"), PLAIN[1], PLAIN[2], PLAIN[3]]), Err(NoHead::Malformed), "behind a field");
         let path = |path| read(&[PLAIN[0], PLAIN[1], PLAIN[2], (":path", path)]);
         assert_eq!(path(""), Err(NoHead::Malformed));
-        for refused in ["x", "http://a.test/", "/a b", "/a/../b", "/a#b", "*", "/\u{e9}"] {
-            assert_eq!(path(refused), Err(NoHead::Refused(400)), "{refused}");
+        for refused in ["x", "http://a.test/", "/a b", "/a#b", "*", "/\u{e9}"] {
+            assert_eq!(path(refused), Err(NoHead::Refused(Rule::BadTarget)), "{refused}");
         }
-        assert_eq!(read(&[(":method", "CONNECT"), (":authority", "a.test:443")]), Err(NoHead::Refused(405)));
+        assert_eq!(path("/a/../b"), Err(NoHead::Refused(Rule::UnsafePath)));
+        assert_eq!(read(&[(":method", "CONNECT"), (":authority", "a.test:443")]), Err(NoHead::Refused(Rule::Connect)));
         let asterisk = read(&[(":method", "OPTIONS"), PLAIN[1], PLAIN[2], (":path", "*")]).unwrap();
         assert!(asterisk.starts_with("OPTIONS * None"), "{asterisk}");
     }

@@ -29,14 +29,17 @@ use self::stream::{Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WAS
 use super::h1_write::SendEnd;
 use super::hpack::decode::Decoder;
 use super::hpack::encode;
+use super::places::Place;
 use super::recording::{self, Facts, Finish, record_hit, record_refused};
 use super::{Buffers, Gauges, Worker};
 use crate::body::{Body, BodyError};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
+use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Known, ViewerRequest};
 use crate::exchange::response::ViewerResponse;
 use crate::flow::hit::{self, Hit};
+use crate::record::LINE_MAX;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -137,9 +140,19 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>, place: &Place) {
     let mut session = Session::new(io, worker, connection);
-    let end = std::future::poll_fn(|cx| session.poll(cx)).await;
+    let poll = std::future::poll_fn(|cx| {
+        if !place.busy() {
+            return Poll::Ready(End::Lost);
+        }
+        let end = session.poll(cx);
+        if end.is_pending() && session.streams.is_empty() && session.out.is_empty() {
+            place.idle(session.idle_since.into_std());
+        }
+        end
+    });
+    let end = poll.await;
     session.streams.clear();
     if matches!(end, End::Closed) {
         super::linger(&mut session.io).await;

@@ -76,12 +76,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         match begun {
             Ok(()) => Ok(()),
             Err(NoHead::Malformed) => {
-                self.note_refused(400);
+                self.note_refused(Rule::Malformed);
                 self.break_stream(id, Code::Protocol)
             }
-            Err(NoHead::Refused(status)) => {
-                self.note_refused(status);
-                self.answer_refused(id, ends_stream, status);
+            Err(NoHead::Refused(rule)) => {
+                self.note_refused(rule);
+                self.answer_refused(id, ends_stream, rule.status());
                 Ok(())
             }
         }
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     pub(super) fn begin(&mut self, id: u32, ends_stream: bool, scratch: &mut Buffers) -> Result<(), NoHead> {
         if scratch.list.is_over_limit() {
-            return Err(NoHead::Refused(431));
+            return Err(NoHead::Refused(Rule::LongHead));
         }
         let Buffers { list, cookies, key, lines, .. } = scratch;
         let connection = Arc::clone(&self.connection);
@@ -160,9 +160,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         Some(stream)
     }
 
-    pub(super) fn note_refused(&self, status: u16) {
+    // The block's fields are still in the list; it is written down as HTTP/1 would say it.
+    pub(super) fn note_refused(&self, rule: Rule) {
         Gauges::add(&self.worker.gauges.bad_requests);
-        record_refused(self.worker, &self.connection, Version::Http2, status);
+        let said = |wanted: &[u8]| self.scratch.list.iter().find(|(name, _)| *name == wanted).map_or(&b"-"[..], |(_, value)| value);
+        let short = |value: &[u8]| value[..value.len().min(LINE_MAX)].to_vec();
+        let line = [short(said(b":method")), short(said(b":path")), b"HTTP/2".to_vec()].join(&b' ');
+        record_refused(self.worker, &self.connection, Version::Http2, rule, &line);
     }
 
     pub(super) fn answer_refused(&mut self, id: u32, ends_stream: bool, status: u16) {

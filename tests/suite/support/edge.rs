@@ -58,15 +58,24 @@ impl Edge {
 
     /// The same with variables in its environment.
     pub fn try_start_with(folder: Arc<tempfile::TempDir>, environment: &[(&str, &Path)]) -> Result<Self, String> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_foreshore"))
-            .args(["run", "--quiet", "--config"])
-            .envs(environment.iter().copied())
-            .arg(folder.path().join("edge.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foreshore"));
+        command.args(["run", "--quiet", "--config"]).envs(environment.iter().copied());
+        Self::launch(command, folder)
+    }
+
+    /// Starts an edge that may have so many files open.
+    pub fn start_with_files(config: &str, files: u32) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_foreshore"), "run", "--quiet", "--config"]);
+        Self::launch(command, folder).unwrap_or_else(|log| panic!("the edge did not start:\n{log}"))
+    }
+
+    fn launch(mut command: Command, folder: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        let mut child =
+            command.arg(folder.path().join("edge.toml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let (mut http, mut https, mut admin) = (None, None, None);

@@ -14,6 +14,8 @@ impl<T: Read + Write + Send> Wire for T {}
 /// A connection.
 pub struct Viewer {
     io: Box<dyn Wire>,
+    /// The socket below.
+    tcp: TcpStream,
     buffer: Vec<u8>,
 }
 
@@ -54,7 +56,7 @@ impl Viewer {
         let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Self { io: Box::new(tcp), buffer: Vec::new() }
+        Self { tcp: tcp.try_clone().unwrap(), io: Box::new(tcp), buffer: Vec::new() }
     }
 
     /// Connects over TLS and HTTP/1.1, trusting `ca`.
@@ -72,7 +74,12 @@ impl Viewer {
         while session.is_handshaking() {
             session.complete_io(&mut tcp).map_err(|error| error.to_string())?;
         }
-        Ok(Self { io: Box::new(rustls::StreamOwned::new(session, tcp)), buffer: Vec::new() })
+        Ok(Self { tcp: tcp.try_clone().unwrap(), io: Box::new(rustls::StreamOwned::new(session, tcp)), buffer: Vec::new() })
+    }
+
+    /// Leaves without a word: what the edge still sends finds nobody.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Sends bytes as they are.

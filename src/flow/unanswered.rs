@@ -1,0 +1,46 @@
+//! A write whose viewer left before its answer came. The origin may have carried it out, so it makes old what it would have.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::Edge;
+use crate::cache::ask::Asked;
+use crate::cache::invalidations::Matcher;
+use crate::cache::written;
+
+/// A request that is on its way. If it is dropped without an answer, what a success would have made old is invalidated.
+pub(super) struct Unanswered {
+    edge: Arc<Edge>,
+    distribution: String,
+    /// None for what writes nothing.
+    matchers: Vec<Matcher>,
+}
+
+impl Unanswered {
+    /// Of a request that is about to be sent.
+    pub fn of(edge: &Arc<Edge>, asked: &Asked<'_>) -> Self {
+        let matchers = written::matchers(asked, 200, &HeaderMap::new());
+        let distribution = if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
+        Self { edge: Arc::clone(edge), distribution, matchers }
+    }
+
+    /// It came to an end, good or bad: what follows from that is somebody else's matter.
+    pub fn ended(mut self) {
+        self.matchers.clear();
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if self.matchers.is_empty() {
+            return;
+        }
+        // Nobody waits here any more, so a task of its own does.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (edge, distribution) = (Arc::clone(&self.edge), std::mem::take(&mut self.distribution));
+            let matchers = std::mem::take(&mut self.matchers);
+            runtime.spawn(async move { edge.written(distribution, matchers).await });
+        }
+    }
+}
