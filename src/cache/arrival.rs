@@ -230,10 +230,13 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
     if names.iter().any(|name| is_our_own(asked, name)) {
         return Err(NotKept::VaryStar);
     }
-    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, name) && !chosen::is_keyed(behavior, name);
+    let (anybody, ours) = (asked.routed.any_forwarder(), asked.routed.forwarder());
+    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, anybody, name) && !chosen::is_keyed(behavior, name);
     let chosen = names.into_iter().filter(counts).map(|name| {
         let mut value = Vec::new();
-        let lines = asked.head().fields.get_all(name.as_str());
+        // What went no further is as good as not said.
+        let was_sent = chosen::reaches_origin(behavior, ours, &name);
+        let lines = asked.head().fields.get_all(name.as_str()).filter(|_| was_sent);
         let value = vary::normalise(&name, lines, &mut value).map(|()| value.into_boxed_slice());
         (name, value)
     });
@@ -257,7 +260,7 @@ pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let Vary::Names(names) = vary::parse(fields) else { return };
     let shown = |name: &&HeaderName| {
         matches!(**name, http::header::ACCEPT_ENCODING | http::header::COOKIE)
-            || chosen::reaches_origin(behavior, name)
+            || chosen::reaches_origin(behavior, asked.routed.any_forwarder(), name)
             || chosen::is_keyed(behavior, name)
             || is_our_own(asked, name)
     };

@@ -194,7 +194,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     if let Some(first) = members.first() {
         let asked = Asked { routed, key: &key, wants, slice: None };
         let origin = &routed.distribution.origins[*first];
-        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: false });
+        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted });
         if let Some(access) = &origin.access {
             signed::sign(&mut built, access, request.arrived_at);
         }
