@@ -353,7 +353,7 @@ mod tests {
         assert!(sends(&host, "host") && !sends(&host, "user-agent") && host.query.is_none() && host.cookies.is_none());
         let tailor = policy("775133bc-15f2-49f9-abea-afb2e0bf67d2");
         assert_eq!(tailor.name, "Elemental-MediaTailor-PersonalizedManifests");
-        assert!(["origin", "access-control-request-method", "user-agent", "x-forwarded-for"].iter().all(|name| sends(&tailor, name)));
+        assert!(["origin", "access-control-request-method", "user-agent", "x-forwarded-for"].into_iter().all(|name| sends(&tailor, name)));
         assert!(!sends(&tailor, "host") && tailor.query == Listed::All && tailor.cookies.is_none());
         let all = policy("33f36d7e-f396-46d9-90e0-52428a34d9dc");
         assert!(CLOUDFRONT_HEADERS_2022_06.iter().all(|name| all.headers.adds(name)));
