@@ -183,7 +183,7 @@ fn wants_its_full_name(name: &str) -> bool {
         "upgrade",
     ];
     const HOPS: [&str; 3] = ["via", "cdn-loop", "x-forwarded-for"];
-    const PREFIXES: [&str; 3] = ["cloudfront-", "foreshore-", "proxy-"];
+    const PREFIXES: [&str; 2] = ["cloudfront-", "foreshore-"];
     let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     FULL.iter().chain(&HOPS).any(|known| known.eq_ignore_ascii_case(name))
         || PREFIXES.iter().any(begins)

@@ -15,7 +15,7 @@ pub fn speaks_as_proxy(name: &str) -> bool {
     if begins("x-forwarded-") {
         return !name.eq_ignore_ascii_case("x-forwarded-for");
     }
-    begins("x-edge-") || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    begins("x-edge-") || begins("proxy-") || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 const NAMES: [&str; 19] = [
@@ -47,10 +47,12 @@ mod tests {
 
     #[test]
     fn what_proxies_say_is_known_in_any_case_and_viewers_own_fields_are_not_taken_for_it() {
-        for name in ["X-Forwarded-Proto", "x-forwarded-prefix", "X-EDGE-LOCATION", "Forwarded", "x-real-ip", "X-Rewrite-URL", "X-Host"] {
+        for name in
+            ["X-Forwarded-Proto", "x-forwarded-prefix", "X-EDGE-LOCATION", "Forwarded", "x-real-ip", "X-Rewrite-URL", "X-Host", "Proxy-Foo"]
+        {
             assert!(speaks_as_proxy(name), "{name}");
         }
-        for name in ["X-Forwarded-For", "host", "x-edge", "x-api-key", "origin", "x-hostname", "authorization", ""] {
+        for name in ["X-Forwarded-For", "host", "x-edge", "proxys", "x-api-key", "origin", "x-hostname", "authorization", ""] {
             assert!(!speaks_as_proxy(name), "{name}");
         }
     }
