@@ -14,6 +14,7 @@ mod compile_tls;
 mod credentials;
 pub mod reader;
 pub mod report;
+mod warnings;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

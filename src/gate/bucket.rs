@@ -10,6 +10,7 @@ use crate::cache::ask::{Wanted, wants};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
 use crate::exchange::chosen;
+use crate::exchange::connection::Forwarder;
 use crate::exchange::refusal::{Refusal, Unfit, Why};
 use crate::exchange::request::{Known, RequestHead};
 use crate::signature::s3::{self, Field, Parameter};
@@ -35,8 +36,9 @@ pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
 
 /// Says whether a request goes to the bucket under the viewer's own signature: then the viewer's rights count, not ours.
 pub fn is_own(behavior: &Behavior, head: &RequestHead<'_>, access: &AccessControl) -> bool {
-    let by_field =
-        access.signing == Signing::NoOverride && head.known.has(Known::Authorization) && chosen::reaches_origin(behavior, &AUTHORIZATION);
+    let by_field = access.signing == Signing::NoOverride
+        && head.known.has(Known::Authorization)
+        && chosen::reaches_origin(behavior, Forwarder::Unknown, &AUTHORIZATION);
     let reaches =
         |query: &str| s3::parameters(query).any(|name| s3::signs_for_s3(name) && chosen::parameter_reaches_origin(behavior, name));
     by_field || head.query.is_some_and(|query| s3::is_presigned(query) && reaches(query))
@@ -104,7 +106,8 @@ fn judge_fields(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Re
             Field::Hop | Field::Describes => {}
             Field::Order if !is_own && !access.subresources.includes(&name) => return Err(Unfit::new(&name, Why::NotAllowed)),
             Field::Order => {
-                let reaches = HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| chosen::reaches_origin(behavior, &name));
+                let reaches =
+                    HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| chosen::reaches_origin(behavior, Forwarder::Unknown, &name));
                 if !reaches {
                     return Err(Unfit::new(&name, Why::KeptBack));
                 }
