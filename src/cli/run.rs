@@ -18,6 +18,7 @@ use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
 use crate::clock::Clock;
 use crate::config::{self, Making};
+use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::secret::Secret;
@@ -96,6 +97,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let log = Arc::new(log);
     edge.keep_log(Arc::clone(&log));
     let disk = DiskTier::start(&edge, &site, &log)?;
+    // What was said of a distribution that was away until now holds before anybody can ask.
+    let roster = Roster::open(&site.data, &site)?;
+    roster.admit(&site, &edge, &log, || {})?;
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),
@@ -111,6 +115,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: Forwarder::default(),
         batches: tokio::sync::Mutex::default(),
         sweeper: Arc::default(),
+        roster,
         edge,
     });
     let (abandon, abandoned) = watch::channel(false);
