@@ -13,6 +13,7 @@ use crate::distribution::cache_policy::{Codings, Listed, Semantics};
 use crate::exchange::chosen;
 use crate::exchange::connection::Version;
 use crate::exchange::stored::{Life, Part, Selector, Stored, TtlRule};
+use crate::exchange::tier::TierFacts;
 use crate::exchange::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
 use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
@@ -45,6 +46,15 @@ pub struct Keeping {
     pub date: Timestamp,
     pub life: Life,
     pub tags: Box<[u64]>,
+}
+
+impl Keeping {
+    /// Cuts its life to what is left of it in the tier that gave it, where one did. `now` is when it came.
+    pub fn hold_to(&mut self, tier: Option<TierFacts>, now: Timestamp) {
+        if let Some(facts) = tier {
+            self.life = facts.hold(self.life, now.millis_since(self.born));
+        }
+    }
 }
 
 /// Statuses that count as a failing origin (RFC 5861 §4).

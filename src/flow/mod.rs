@@ -179,10 +179,20 @@ impl Edge {
 
     /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.
     pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
+        self.note(distribution, matchers, Severity::Hard).await;
+    }
+
+    /// Puts into force that what is stored of a URL is known to be old, here and in every tier: it is to be validated, and is all
+    /// there is if the origin fails. In effect when this returns.
+    pub async fn outdated(self: &Arc<Self>, distribution: String, matcher: Matcher) {
+        self.note(distribution, vec![matcher], Severity::Soft).await;
+    }
+
+    async fn note(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>, severity: Severity) {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
-            let record = Record::new(String::new(), distribution, matchers, Severity::Hard, at);
+            let record = Record::new(String::new(), distribution, matchers, severity, at);
             let in_force = |record: &Record| edge.apply(record);
             // What lies on the disk must not come back after a power cut.
             let noted = log.map(|log| match edge.disk() {
