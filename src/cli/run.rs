@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
@@ -118,6 +118,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         roster,
         edge,
     });
+    keep_messenger(&control, runtime.handle());
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -133,6 +134,21 @@ fn start(args: &RunArgs) -> Result<(), String> {
     disk.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// The parents are told on the admin thread, whichever core asks for it.
+fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
+    let (of, admin) = (Arc::downgrade(control), admin.clone());
+    control.edge.keep_messenger(Box::new(move |number| {
+        let (done, heard) = oneshot::channel();
+        if let Some(control) = of.upgrade() {
+            admin.spawn(async move {
+                control.forwarder.forward(&control, number).await;
+                let _ = done.send(());
+            });
+        }
+        heard
+    }));
 }
 
 // Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows.

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
 
 use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
@@ -45,6 +46,9 @@ pub struct Running {
     pub rates: gate::rate::Buckets,
 }
 
+/// Sends the parents what the log has up to a number; the receiver hears when they have it, or cannot be reached.
+pub type Messenger = Box<dyn Fn(LogNumber) -> oneshot::Receiver<()> + Send + Sync>;
+
 /// What all cores share.
 pub struct Edge {
     running: ArcSwap<Running>,
@@ -63,6 +67,7 @@ pub struct Edge {
     turns: recall::Turns,
     /// Somebody should look at the log: there is something for the parents.
     pub news: tokio::sync::Notify,
+    messenger: OnceLock<Messenger>,
     /// How far the logs of trusted edges are in effect here.
     pub applied: AppliedNumbers,
 }
@@ -106,6 +111,7 @@ impl Edge {
             disk: OnceLock::new(),
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
+            messenger: OnceLock::new(),
             applied: AppliedNumbers::default(),
             running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }),
         })
@@ -114,6 +120,16 @@ impl Edge {
     /// Gives the edge the log that its invalidations are written to.
     pub fn keep_log(&self, log: Arc<Log>) {
         let _ = self.log.set(log);
+    }
+
+    /// Gives the edge a way to its parents, for who must know that they have heard.
+    pub fn keep_messenger(&self, messenger: Messenger) {
+        let _ = self.messenger.set(messenger);
+    }
+
+    /// Has the parents told of everything in force; `None` where there is no way to them.
+    pub fn tell_parents(&self) -> Option<oneshot::Receiver<()>> {
+        self.messenger.get().map(|tell| tell(self.invalidations.head()))
     }
 
     /// Gives the edge a disk tier.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
+use tokio::sync::oneshot;
 
 use super::{Core, Running};
 use crate::body::{Body, collect};
@@ -40,6 +41,9 @@ const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the ca
 
 /// An edge whose answer takes longer than this is told that somebody is here: a stopped node looks else like a slow origin.
 const SIGN_AFTER: Duration = Duration::from_millis(25);
+
+/// So long an answer that replaces what is stored waits for the parents to hear of it.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the steps of one request share.
 pub(super) struct Errand {
@@ -161,19 +165,7 @@ impl Core {
         let replaces = gate::replaces(&asked.routed);
         let came = match replaces {
             Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, face, asked.head().id),
-            // Alone: a fetch under way may have begun before the change that the caller knows of.
-            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => {
-                self.outdate(errand, asked).await;
-                // Slices are replaced one by one, as they are asked for.
-                if asked.routed.behavior.slice.is_some() {
-                    let request = Arc::new(errand.request.arriving_at(self.edge.invalidations.head()));
-                    let later = Errand { request, ..errand.again() };
-                    if let Some(came) = self.try_slices(&later, asked).await {
-                        return came.unwrap_or_else(|failure| page::failure(failure, face, asked.head().id));
-                    }
-                }
-                self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
-            }
+            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => self.replace_everywhere(errand, asked).await,
             Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
                 Some(came) => came,
                 None => self.travel(errand, asked, body).await,
@@ -186,11 +178,36 @@ impl Core {
         response
     }
 
-    // What the origin is known to have anew, no other tier may go on giving, nor may the slices of the object.
-    async fn outdate(&self, errand: &Errand, asked: &Asked<'_>) {
-        if errand.running.region.is_some() || asked.routed.behavior.slice.is_some() {
+    // Alone: a fetch under way may have begun before the change that the caller knows of. Once the caller has its answer, no tier that
+    // can be reached goes on giving what it had.
+    async fn replace_everywhere(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Result<ViewerResponse, Failure> {
+        let heard = self.outdate(errand, asked).await;
+        let came = match self.replace_slices(errand, asked).await {
+            Some(came) => came,
+            None => self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await,
+        };
+        if let Some(heard) = heard {
+            let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
+        }
+        came
+    }
+
+    // Slices are replaced one by one, as they are asked for; none of them by a fetch that is under way.
+    async fn replace_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+        asked.routed.behavior.slice?;
+        let request = Arc::new(errand.request.arriving_at(self.edge.invalidations.head()));
+        let later = Errand { request, ..errand.again() };
+        self.try_slices(&later, asked).await
+    }
+
+    // What the origin is known to have anew, no other tier may go on giving, nor may the slices of the object. Says when the parents
+    // have heard.
+    async fn outdate(&self, errand: &Errand, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
+        let has_parents = errand.running.region.is_some();
+        if has_parents || asked.routed.behavior.slice.is_some() {
             self.edge.outdated(asked.routed.distribution.id.clone(), written::own_url(asked)).await;
         }
+        if has_parents { self.edge.tell_parents() } else { None }
     }
 
     async fn try_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
@@ -348,7 +365,7 @@ impl Core {
         }
         if asked.wants.method == Wanted::Head && self.learn_from_head(asked, &reply, when, number) {
             // The tiers above would confirm what they have.
-            self.outdate(errand, asked).await;
+            drop(self.outdate(errand, asked).await);
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
         Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))
