@@ -50,9 +50,11 @@ impl Parent {
     ) -> Result<(Reply, Duration), Missed> {
         let patience = self.health.patience(budget);
         let began = Instant::now();
-        if until.saturating_duration_since(began) < patience {
+        let left = until.saturating_duration_since(began);
+        if left < patience / 2 {
             return Err(Missed::NoTime);
         }
+        let patience = patience.min(left);
         let sign = Arc::new(Sign { began, after: OnceLock::new() });
         request.interim = Some(Arc::<Sign>::clone(&sign));
         let mut asking = core.upstream.ask(&self.origin, request);

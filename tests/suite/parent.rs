@@ -8,7 +8,7 @@ use super::support::edge::{certificates, plain};
 use super::support::origin::{answer, fresh};
 use super::support::{Edge, Origin, eventually, free_port};
 
-fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u16, u16)) -> Edge {
+pub fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u16, u16)) -> Edge {
     let (_, chain, key) = certificates(folder.path(), &["localhost"]);
     let config = plain(
         origin,
