@@ -68,7 +68,7 @@ impl Parent {
         };
         let shown = sign.after.get().copied().unwrap_or_else(|| began.elapsed());
         let reply = came.map_err(Missed::Failed)?;
-        self.health.showed_itself(shown);
+        self.health.showed_itself(core.edge.clock.now(), shown);
         Ok((reply, shown))
     }
 
@@ -84,11 +84,12 @@ impl Parent {
                 Some((octets, shown))
             };
             let came = timeout(PROBE_LASTS, trying).await.ok().flatten();
+            let now = core.edge.clock.now();
             if let Some((_, shown)) = came {
-                parent.health.showed_itself(shown);
-                tracing::info!(parent = parent.name, "a parent is asked again");
+                parent.health.showed_itself(now, shown);
             }
-            parent.health.probed(core.edge.clock.now(), came.map(|(octets, _)| octets));
+            parent.health.probed(now, came.map(|(octets, _)| octets));
+            tracing::info!(parent = parent.name, answered = came.is_some(), "a parent was probed");
         });
     }
 }

@@ -17,6 +17,11 @@ pub const PROBE_LASTS: Duration = Duration::from_secs(5);
 /// Nobody is given up for silence before this, however quick it was so far: any machine hangs for a moment.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
+/// A first sign after this is slow, unless its sender was never much quicker: then it is far away.
+pub const SLOW: Duration = Duration::from_millis(200);
+/// How many times its best is slow.
+const TIMES_BEST: u64 = 8;
+
 /// What is known of one upstream. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
@@ -43,6 +48,8 @@ struct State {
     broke_after: u64,
     /// How long it takes to the first sign of an answer, in milliseconds, smoothed.
     latency: Option<u64>,
+    /// The quickest of late, in milliseconds; it gives way slowly, because somebody may have moved away.
+    best: u64,
 }
 
 impl State {
@@ -78,7 +85,12 @@ impl State {
     // A quarter of the news, so that one slow answer changes little and ten change all.
     fn took(&mut self, millis: u64) {
         let millis = millis.min(60_000);
+        self.best = if self.latency.is_none() { millis } else { millis.min(self.best + self.best / 64 + 1) };
         self.latency = Some(self.latency.map_or(millis, |before| (before * 3 + millis) / 4));
+    }
+
+    fn is_slow(&self) -> bool {
+        self.latency.is_some_and(|latency| u128::from(latency) > SLOW.as_millis().max(u128::from(self.best * TIMES_BEST)))
     }
 
     fn patience(&self, budget: Duration) -> Duration {
@@ -101,9 +113,13 @@ impl Health {
         self.0.lock().patience(budget)
     }
 
-    /// The first sign of an answer came after so long.
-    pub fn showed_itself(&self, after: Duration) {
-        self.0.lock().took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    /// The first sign of an answer came after so long. Whoever has become slow is stepped over like one who fails.
+    pub fn showed_itself(&self, now: Timestamp, after: Duration) {
+        let mut state = self.0.lock();
+        state.took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        if state.paused_until == 0 && state.is_slow() {
+            state.failed(now);
+        }
     }
 
     /// An answer came whole, with a body of so many octets.
@@ -128,10 +144,11 @@ impl Health {
         state.failed(now);
     }
 
-    /// A probe ended: with so many octets of a body, or with nothing that can be trusted.
+    /// A probe ended: with so many octets of a body, or with nothing that can be trusted. One that was slow to show itself changes
+    /// nothing either.
     pub fn probed(&self, now: Timestamp, came: Option<u64>) {
         let mut state = self.0.lock();
-        match came {
+        match came.filter(|_| !state.is_slow()) {
             Some(octets) => {
                 state.paused_until = 0;
                 state.probed_until = 0;
@@ -209,15 +226,37 @@ mod tests {
     }
 
     #[test]
+    fn who_has_become_slow_is_stepped_over_until_it_is_quick_again() {
+        let health = Health::default();
+        let shown = |at, millis| health.showed_itself(Timestamp(at), Duration::from_millis(millis));
+        (0..10).for_each(|_| shown(1000, 2));
+        shown(1000, 400);
+        assert_eq!(health.turn(Timestamp(1000)), Turn::Ask, "once is nothing");
+        (0..3).for_each(|_| shown(1000, 400));
+        let mut now = next_probe(&health, 1000);
+        shown(now, 400);
+        health.probed(Timestamp(now), Some(600));
+        now = next_probe(&health, now);
+        (0..3).for_each(|_| shown(now, 2));
+        health.probed(Timestamp(now), Some(600));
+        assert_eq!(health.turn(Timestamp(now)), Turn::Ask);
+        // One that is far away is no slower than it ever was.
+        let far = Health::default();
+        (0..50).for_each(|_| far.showed_itself(Timestamp(1000), Duration::from_millis(350)));
+        assert_eq!(far.turn(Timestamp(1000)), Turn::Ask);
+    }
+
+    #[test]
     fn patience_follows_what_it_took() {
         let (health, budget) = (Health::default(), Duration::from_secs(10));
         assert_eq!(health.patience(budget), budget / 2, "a stranger");
-        health.showed_itself(Duration::from_millis(3));
+        let shown = |millis| health.showed_itself(Timestamp(1000), Duration::from_millis(millis));
+        shown(3);
         assert_eq!(health.patience(budget), LEAST_PATIENCE);
-        (0..20).for_each(|_| health.showed_itself(Duration::from_millis(300)));
+        (0..20).for_each(|_| shown(300));
         let far = health.patience(budget);
         assert!((1200..=1300).contains(&far.as_millis()), "{far:?}");
-        (0..20).for_each(|_| health.showed_itself(Duration::from_secs(9)));
+        (0..20).for_each(|_| shown(9000));
         assert_eq!(health.patience(budget), budget / 2);
         assert_eq!(health.patience(Duration::from_millis(200)), Duration::from_millis(100));
     }

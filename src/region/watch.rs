@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::ETAG;
 use tokio::time::{Instant, Sleep};
 
-use super::health::Health;
+use super::health::{Health, SLOW};
 use crate::body::{Body, BodyError, Source};
 use crate::exchange::response::Reply;
 use crate::flow::{Edge, Tally};
@@ -21,8 +21,6 @@ use crate::flow::{Edge, Tally};
 pub const LEAST_RATE: u64 = 256 << 10;
 /// So long a body may take to get going.
 const GRACE: Duration = Duration::from_millis(500);
-/// A parent that took longer than this to show itself is slow by itself, whatever its origin does.
-const SLOW: Duration = Duration::from_millis(200);
 
 /// Says whether the rest of a body can be had from somebody else if it breaks: the whole of known length, under a strong validator.
 pub fn can_go_on(reply: &Reply) -> bool {
@@ -82,7 +80,7 @@ pub fn watch(reply: &mut Reply, parent: &str, health: &Health, edge: &Arc<Edge>,
             if counts {
                 health.broke(edge.clock.now(), after);
             }
-            tracing::warn!(parent = parent.as_str(), octets = after, why = %why, "a parent's body broke off, or was left for being slow");
+            tracing::warn!(parent = parent.as_str(), octets = after, why = %why, "a parent's body broke off, or came too slowly");
         }
     };
     let body = std::mem::take(&mut reply.body);
@@ -118,12 +116,19 @@ impl Watched {
                 self.pace.octets += octets.len() as u64;
                 // Whoever knows the length does not ask for the end.
                 if self.length == Some(self.pace.octets) {
-                    self.tell(News::Whole(self.pace.octets));
+                    self.ended();
                 }
             }
-            None => self.tell(News::Whole(self.pace.octets)),
+            None => self.ended(),
             Some(Err(why)) => self.tell(News::Broke { after: self.pace.octets, why: *why, counts: true }),
         }
+    }
+
+    // One that nobody could go on with was not left; it came too slowly all the same.
+    fn ended(&mut self) {
+        let octets = self.pace.octets;
+        let is_blamed = self.pace.is_too_slow() && self.slowness == Slowness::Counts;
+        self.tell(if is_blamed { News::Broke { after: octets, why: BodyError::Stalled, counts: true } } else { News::Whole(octets) });
     }
 
     fn tell(&mut self, news: News) {
@@ -134,11 +139,11 @@ impl Watched {
 
     // Ready when the parent is to be left.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
         if !self.may_leave {
             return Poll::Pending;
         }
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
         let so_far = Pace { waited: self.pace.waited + now.duration_since(since), ..self.pace };
         if so_far.is_too_slow() {
             return Poll::Ready(());
@@ -250,10 +255,20 @@ mod tests {
 
     // What a reader who rests so long before each piece gets, and what is told.
     async fn read(source: Pieces, length: u64, may_leave: bool, rests: u64) -> (u64, Option<BodyError>, Vec<News>) {
+        read_from(Slowness::Excused, source, length, may_leave, rests).await
+    }
+
+    async fn read_from(
+        slowness: Slowness,
+        source: Pieces,
+        length: u64,
+        may_leave: bool,
+        rests: u64,
+    ) -> (u64, Option<BodyError>, Vec<News>) {
         let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
-        let tell = Box::new(move |news| heard.lock().push(news));
-        let mut body = Watched::new(Body::Wire(Box::new(source), Some(length)), Slowness::Excused, may_leave, tell);
+        let tell = Box::new(move |news: News| heard.lock().push(news));
+        let mut body = Watched::new(Body::Wire(Box::new(source), Some(length)), slowness, may_leave, tell);
         let (mut got, mut broke) = (0, None);
         while broke.is_none() {
             tokio::time::sleep(Duration::from_millis(rests)).await;
@@ -290,7 +305,11 @@ mod tests {
         assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
         assert_eq!(told, [News::Broke { after: got, why: BodyError::Stalled, counts: false }]);
         // Elsewhere nobody could go on: slow is better than broken.
-        assert_eq!(read(trickle(), 25 * (16 << 10), false, 0).await.1, None);
+        let all = 25 * (16 << 10);
+        assert_eq!(read(trickle(), all, false, 0).await, (all, None, vec![News::Whole(all)]));
+        // Whoever has every octet is blamed for it.
+        let blamed = read_from(Slowness::Counts, trickle(), all, false, 0).await;
+        assert_eq!(blamed, (all, None, vec![News::Broke { after: all, why: BodyError::Stalled, counts: true }]));
         // One that hangs from the start.
         assert_eq!(read(Pieces::new(&[(60_000, 1)], None), 1, true, 0).await.1, Some(BodyError::Stalled));
     }
