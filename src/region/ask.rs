@@ -1,7 +1,6 @@
 //! Asks one parent: with patience for its first sign, under a budget that all parents of a request share.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
