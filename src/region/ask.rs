@@ -32,6 +32,24 @@ struct Sign {
     after: OnceLock<Duration>,
 }
 
+impl Sign {
+    // Has a request tell of it; what it waits for from here on counts.
+    fn of(request: &mut OriginRequest) -> Arc<Self> {
+        let sign = Arc::new(Self { began: Instant::now(), after: OnceLock::new() });
+        request.interim = Some(Arc::<Self>::clone(&sign));
+        sign
+    }
+
+    fn is_seen(&self) -> bool {
+        self.after.get().is_some()
+    }
+
+    // How long the first sign took, where the head came just now.
+    fn shown(&self) -> Duration {
+        self.after.get().copied().unwrap_or_else(|| self.began.elapsed())
+    }
+}
+
 impl TakesInterims for Sign {
     fn take(&self, _: Interim) {
         let _ = self.after.set(self.began.elapsed());
@@ -48,37 +66,35 @@ impl Parent {
         until: Instant,
     ) -> Result<(Reply, Duration), Missed> {
         let patience = self.health.patience(budget);
-        let began = Instant::now();
-        let left = until.saturating_duration_since(began);
+        let left = until.saturating_duration_since(Instant::now());
         if left < patience / 2 {
             return Err(Missed::NoTime);
         }
         let patience = patience.min(left);
-        let sign = Arc::new(Sign { began, after: OnceLock::new() });
-        request.interim = Some(Arc::<Sign>::clone(&sign));
+        let sign = Sign::of(&mut request);
         let mut asking = core.upstream.ask(&self.origin, request);
         let came = match timeout(patience, &mut asking).await {
             Ok(came) => came,
-            Err(_) if sign.after.get().is_some() => timeout_at(until, &mut asking).await.map_err(|_| Missed::Waiting)?,
+            Err(_) if sign.is_seen() => timeout_at(until, &mut asking).await.map_err(|_| Missed::Waiting)?,
             Err(_) => {
                 let why = format!("no sign of an answer in {patience:?}");
                 return Err(Missed::Failed(Failure::new(FailureKind::ResponseTimeout, why)));
             }
         };
-        let shown = sign.after.get().copied().unwrap_or_else(|| began.elapsed());
+        let shown = sign.shown();
         let reply = came.map_err(Missed::Failed)?;
         self.health.showed_itself(core.edge.clock.now(), shown);
         Ok((reply, shown))
     }
 
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would have been asked of it.
-    pub(super) fn probe(&self, core: &Arc<Core>, request: OriginRequest) {
+    pub(super) fn probe(&self, core: &Arc<Core>, mut request: OriginRequest) {
         let (core, parent) = (Arc::clone(core), self.clone());
         tokio::spawn(async move {
             let trying = async {
-                let began = Instant::now();
+                let sign = Sign::of(&mut request);
                 let reply = core.upstream.ask(&parent.origin, request).await.ok()?;
-                let shown = began.elapsed();
+                let shown = sign.shown();
                 let octets = try_out(reply.body, PROBE_READS).await?;
                 Some((octets, shown))
             };
