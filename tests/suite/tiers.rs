@@ -44,8 +44,12 @@ fn under_a_scripted_parent(origin: &Origin, says: impl Fn(&Asked) -> Vec<Say> + 
     Stage { parent, edge, _folder: folder }
 }
 
-const FROM_ITS_STORE: &str =
-    "Foreshore-Applied: 0\nForeshore-Tier: standing=fresh, fresh=60000, refreshing=60000, on-error=60000, body=whole";
+/// How a parent says that it has heard all of an edge's log, which is empty here.
+const HAS_HEARD: &str = "Foreshore-Applied: 0";
+
+fn from_its_store() -> String {
+    format!("{HAS_HEARD}\nForeshore-Tier: standing=fresh, fresh=60000, refreshing=60000, on-error=60000, body=whole")
+}
 
 fn ttl(seen: &super::support::viewer::Seen) -> i64 {
     let told = seen.field("cache-status").unwrap_or_default();
@@ -59,7 +63,7 @@ fn a_stale_answer_of_a_parent_is_the_last_word_and_not_the_first() {
     let origin = Origin::start(move |_| if up.load(Ordering::SeqCst) { fresh(b"new") } else { vec![Say::Reset] });
     let stage = under_a_scripted_parent(&origin, |_| {
         let tier = "Foreshore-Tier: standing=stale, fresh=0, refreshing=0, on-error=60000, body=whole";
-        answer(200, &format!("Foreshore-Applied: 0\n{tier}\nCache-Control: max-age=600\nAge: 5\nETag: \"1\""), b"old")
+        answer(200, &format!("{HAS_HEARD}\n{tier}\nCache-Control: max-age=600\nAge: 5\nETag: \"1\""), b"old")
     });
     assert_eq!(stage.edge.get("/a").text(), "new", "the origin can be reached");
     is_up.store(false, Ordering::SeqCst);
@@ -77,7 +81,8 @@ fn a_stale_answer_of_a_parent_is_the_last_word_and_not_the_first() {
 fn a_lifetime_does_not_begin_anew_in_each_tier() {
     let origin = Origin::start(|_| fresh(b"x"));
     let stage = under_a_scripted_parent(&origin, |asked| {
-        let tier = "Foreshore-Applied: 0\nAge: 6\nForeshore-Tier: standing=fresh, fresh=4000, refreshing=4000, on-error=4000, body=whole";
+        let tier = "Foreshore-Tier: standing=fresh, fresh=4000, refreshing=4000, on-error=4000, body=whole";
+        let tier = &format!("{HAS_HEARD}\nAge: 6\n{tier}");
         match asked.target.as_str() {
             // The edge's own rules: ten seconds for an error, a day for what says nothing.
             "/error" => answer(404, tier, b"none"),
@@ -107,7 +112,7 @@ fn facts_that_an_origin_claims_are_nobodys() {
 fn a_body_that_breaks_counts_against_its_parent() {
     let origin = Origin::start(|_| fresh(b"from the origin"));
     let stage = under_a_scripted_parent(&origin, |_| {
-        let head = format!("HTTP/1.1 200 OK\r\n{}\r\nContent-Length: 400000\r\n\r\n", FROM_ITS_STORE.replace('\n', "\r\n"));
+        let head = format!("HTTP/1.1 200 OK\r\n{}\r\nContent-Length: 400000\r\n\r\n", from_its_store().replace('\n', "\r\n"));
         vec![Say::Bytes(head.into_bytes()), Say::Bytes(vec![b'x'; 150_000]), Say::Reset]
     });
     // Whoever was first may have seen it break: there is no validator to go on by.
@@ -132,7 +137,7 @@ fn a_parent_that_stops_costs_one_viewer_its_patience() {
     let stopped = Arc::clone(&is_stopped);
     let stage = under_a_scripted_parent(&origin, move |_| match stopped.load(Ordering::SeqCst) {
         true => vec![Say::Wait(Duration::from_secs(60)), Say::Close],
-        false => answer(200, FROM_ITS_STORE, b"x"),
+        false => answer(200, &from_its_store(), b"x"),
     });
     stage.edge.get("/warm");
     assert_eq!((stage.parent.count(), origin.count()), (1, 0));
