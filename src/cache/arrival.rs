@@ -14,6 +14,7 @@ use crate::exchange::chosen;
 use crate::exchange::connection::Version;
 use crate::exchange::request::Known;
 use crate::exchange::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
+use crate::exchange::tier::TierFacts;
 use crate::exchange::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
 use crate::semantics::digests::{self, Change};
@@ -48,6 +49,15 @@ pub struct Keeping {
     pub date: Timestamp,
     pub life: Life,
     pub tags: Box<[u64]>,
+}
+
+impl Keeping {
+    /// Cuts its life to what is left of it in the tier that gave it, where one did. `now` is when it came.
+    pub fn hold_to(&mut self, tier: Option<TierFacts>, now: Timestamp) {
+        if let Some(facts) = tier {
+            self.life = facts.hold(self.life, now.millis_since(self.born));
+        }
+    }
 }
 
 /// Statuses that count as a failing origin (RFC 5861 §4).

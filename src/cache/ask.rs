@@ -9,7 +9,7 @@ use crate::distribution::names::FieldNames;
 use crate::exchange::chosen;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::verdict::PassReason;
-use crate::gate::Routed;
+use crate::gate::{Replaces, Routed, replaces};
 use crate::semantics::cache_control::{CacheControl, Directive};
 use crate::semantics::ranges::Span;
 
@@ -54,6 +54,8 @@ pub enum Answer {
     Any,
     /// `only-if-cached`, heard under RFC 9111 rules only: a public CDN does not take orders from viewers.
     StoredOnly,
+    /// None that is stored anywhere: the caller may replace what is stored, and asks to.
+    Anew,
 }
 
 /// Says what a routed request wants.
@@ -69,7 +71,14 @@ pub fn wants(routed: &Routed<'_>) -> Wants {
     let stored_only = policy.semantics == Semantics::Rfc9111
         && routed.head.known.get(Known::CacheControl).is_some()
         && CacheControl::parse(routed.head.fields.get_all("cache-control")).has(Directive::OnlyIfCached);
-    Wants { method, answer: if stored_only { Answer::StoredOnly } else { Answer::Any } }
+    let answer = if stored_only {
+        Answer::StoredOnly
+    } else if replaces(routed) == Replaces::Yes {
+        Answer::Anew
+    } else {
+        Answer::Any
+    };
+    Wants { method, answer }
 }
 
 /// Writes the key of a routed request into `out`, which is emptied first.

@@ -39,6 +39,10 @@ pub fn lookup<'s>(asked: &Asked<'_>, found: &'s [Arc<Stored>], invalidations: &I
     if let Wanted::Pass(reason) = asked.wants.method {
         return Lookup::Pass(reason);
     }
+    // What a HEAD asks of the origin itself brings no body that could replace what is stored, but may tell that it is old.
+    if asked.wants.answer == Answer::Anew && asked.wants.method == Wanted::Head {
+        return Lookup::Pass(PassReason::Head);
+    }
     let verdict = weigh(asked.head().fields, found, invalidations, now);
     match verdict {
         Lookup::Fresh(_) | Lookup::Stale(_) => verdict,

@@ -20,7 +20,7 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
     if is_query || is_safe(head.method) || !(200..400).contains(&status) {
         return Vec::new();
     }
-    let mut all = vec![matcher(asked, asked.routed.path, head.query)];
+    let mut all = vec![own_url(asked)];
     for name in [LOCATION, CONTENT_LOCATION] {
         let target = fields.get(&name).and_then(|value| value.to_str().ok()).and_then(|text| same_origin(asked, text));
         if let Some(target) = target {
@@ -32,6 +32,11 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
         }
     }
     all
+}
+
+/// The URL that is asked for, in all its variants.
+pub fn own_url(asked: &Asked<'_>) -> Matcher {
+    matcher(asked, asked.routed.path, asked.head().query)
 }
 
 // Those that the method registry calls safe and http does not know.

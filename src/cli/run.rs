@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
 use crate::clock::Clock;
 use crate::config::{self, Making};
+use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::secret::Secret;
@@ -99,6 +100,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();
     let places = Arc::new(Places::new(room_for_viewers(&site, descriptors), Arc::clone(&gauges)));
+    // What was said of a distribution that was away until now holds before anybody can ask.
+    let roster = Roster::open(&site.data, &site)?;
+    roster.admit(&site, &edge, &log, || {})?;
     let control = Arc::new(Control {
         log,
         config: args.config.config.clone(),
@@ -115,8 +119,10 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: Forwarder::default(),
         batches: tokio::sync::Mutex::default(),
         sweeper: Arc::default(),
+        roster,
         edge,
     });
+    keep_messenger(&control, runtime.handle());
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -132,6 +138,21 @@ fn start(args: &RunArgs) -> Result<(), String> {
     disk.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// The parents are told on the admin thread, whichever core asks for it.
+fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
+    let (of, admin) = (Arc::downgrade(control), admin.clone());
+    control.edge.keep_messenger(Box::new(move |number| {
+        let (done, heard) = oneshot::channel();
+        if let Some(control) = of.upgrade() {
+            admin.spawn(async move {
+                control.forwarder.forward(&control, number).await;
+                let _ = done.send(());
+            });
+        }
+        heard
+    }));
 }
 
 // Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows. Gives the limit

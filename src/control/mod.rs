@@ -5,6 +5,7 @@
 pub mod cloudfront;
 pub mod invalidation;
 pub mod reload;
+pub mod roster;
 pub mod server;
 pub mod status;
 pub mod sweep;
@@ -48,6 +49,7 @@ pub struct Control {
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
     pub sweeper: Arc<sweep::Sweeper>,
+    pub roster: roster::Roster,
 }
 
 /// How the last reload went.

@@ -21,12 +21,20 @@ impl Control {
             Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
                 Err(why) => outcome.problems.push(why),
                 Ok(tls) => {
-                    outcome.needs_restart = needs_restart(&self.started_with, &loaded.site);
-                    outcome.warnings.clone_from(&loaded.site.warnings);
-                    self.tls.store(Arc::new(Some(tls)));
-                    self.access_log.retarget(&loaded.site);
-                    self.edge.install(loaded.site);
-                    outcome.ok = true;
+                    let site = Arc::clone(&loaded.site);
+                    let install = || {
+                        self.tls.store(Arc::new(Some(tls)));
+                        self.access_log.retarget(&site);
+                        self.edge.install(Arc::clone(&site));
+                    };
+                    match self.roster.admit(&site, &self.edge, &self.log, install) {
+                        Ok(()) => {
+                            outcome.needs_restart = needs_restart(&self.started_with, &site);
+                            outcome.warnings.clone_from(&site.warnings);
+                            outcome.ok = true;
+                        }
+                        Err(why) => outcome.problems.push(why),
+                    }
                 }
             },
         }

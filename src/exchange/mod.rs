@@ -9,4 +9,5 @@ pub mod refusal;
 pub mod request;
 pub mod response;
 pub mod stored;
+pub mod tier;
 pub mod verdict;

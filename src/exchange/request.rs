@@ -308,6 +308,26 @@ impl ViewerRequest {
         }
     }
 
+    /// The same request, as if it had arrived when the log stood at `number`: it follows no fetch that is older.
+    pub fn arriving_at(&self, number: LogNumber) -> Self {
+        Self {
+            id: self.id,
+            method: self.method.clone(),
+            version: self.version,
+            scheme: self.scheme,
+            authority: self.authority.clone(),
+            target: self.target.clone(),
+            spelled: self.spelled.clone(),
+            fields: self.fields.clone(),
+            order: self.order.clone(),
+            connection: Arc::clone(&self.connection),
+            arrived_at: self.arrived_at,
+            arrived_number: number,
+            interim: self.interim.clone(),
+            upstream: UpstreamTime::default(),
+        }
+    }
+
     /// Gives the path its one form, for behavior, key and origin alike.
     pub fn spell_plainly(&mut self) {
         let (path, query) = split_target(&self.target);

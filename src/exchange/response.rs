@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use super::failure::Failure;
+use super::tier::{Standing, TierFacts};
 use super::verdict::Verdict;
 use crate::body::Body;
 use crate::semantics::time::Timestamp;
@@ -22,7 +23,23 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyFrom {
     Origin(String),
-    Parent(String),
+    /// A parent, and what it said of an answer from its store.
+    Parent(String, Option<TierFacts>),
+}
+
+impl Reply {
+    /// What the tier that gave it said of it; `None` if it came from an origin, at first or second hand.
+    pub const fn tier(&self) -> Option<TierFacts> {
+        match &self.from {
+            ReplyFrom::Origin(_) => None,
+            ReplyFrom::Parent(_, facts) => *facts,
+        }
+    }
+
+    /// Says whether a tier gave it only because it could not reach the origin.
+    pub fn is_stale(&self) -> bool {
+        self.tier().is_some_and(|facts| facts.standing == Standing::Stale)
+    }
 }
 
 /// An interim response of an origin (RFC 9110 §15.2): passed on as it comes, never stored.

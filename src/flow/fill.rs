@@ -139,8 +139,7 @@ impl Core {
                 ticket.hand_over(why, *reply);
             }
             Came::StandIn(stored) => {
-                let until = self.edge.clock.now().plus(asked.routed.behavior.cache.error_ttl);
-                stored.live.stands_in_until.store(until.0, Ordering::Relaxed);
+                self.let_stand_in(asked, &stored);
                 ticket.land(FillEnd::StandsIn(stored));
             }
             Came::Failed(failure) => ticket.land(FillEnd::Failed(failure)),
@@ -172,8 +171,12 @@ impl Core {
                 return Came::Relay(NotKept::Partial, Box::new(reply));
             }
             match on_arrival(asked, old.as_ref(), reply.status, &reply.fields, when, &self.edge.invalidations) {
-                Arrived::Keep(keeping) => return Came::Keep(keeping, Box::new(reply), number),
-                Arrived::Freshen(keeping, fields) => {
+                Arrived::Keep(mut keeping) => {
+                    keeping.hold_to(reply.tier(), reply.arrived_at);
+                    return Came::Keep(keeping, Box::new(reply), number);
+                }
+                Arrived::Freshen(mut keeping, fields) => {
+                    keeping.hold_to(reply.tier(), reply.arrived_at);
                     // A hard invalidation since the old response was fetched: its content may not live on.
                     if old.as_ref().is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard) {
                         return Came::Freshen(keeping, fields, number);
@@ -186,6 +189,12 @@ impl Core {
             asking = Asking::Fill;
         }
         Came::Failed(internal("the origin confirms what was not asked about"))
+    }
+
+    // The origin is left in peace for the error caching minimum TTL.
+    fn let_stand_in(&self, asked: &Asked<'_>, stored: &Stored) {
+        let until = self.edge.clock.now().plus(asked.routed.behavior.cache.error_ttl);
+        stored.live.stands_in_until.store(until.0, Ordering::Relaxed);
     }
 
     fn on_failure(&self, old: Option<Arc<Stored>>, failure: Failure) -> Came {
@@ -278,8 +287,14 @@ impl Core {
                 self.edge.forget(&old);
             }
         }
-        marks.unmark_if_shareable(&stored);
-        ticket.land(FillEnd::Kept(Arc::clone(&stored)));
+        if reply.is_stale() {
+            // A parent's last word while the origin fails. It serves those who wait as a stored one of our own would.
+            self.let_stand_in(marks.asked, &stored);
+            ticket.land(FillEnd::StandsIn(Arc::clone(&stored)));
+        } else {
+            marks.unmark_if_shareable(&stored);
+            ticket.land(FillEnd::Kept(Arc::clone(&stored)));
+        }
         if writer.is_none() && is_newest {
             self.edge.offer(&stored);
         }

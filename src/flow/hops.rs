@@ -5,15 +5,19 @@ use std::sync::Arc;
 use super::Core;
 use super::serve::Errand;
 use crate::body::{Body, collect};
-use crate::cache::arrival::show_vary;
-use crate::cache::ask::{Asked, Wanted};
+use crate::cache::arrival::{is_origin_failure, show_vary};
+use crate::cache::ask::{Answer, Asked, Wanted};
+use crate::cache::lookup::may_stand_in;
 use crate::deliver::face;
 use crate::distribution::origin::OriginKind;
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::Reply;
+use crate::exchange::tier;
 use crate::origin::request::{Asking, Node, build, is_unasked};
 use crate::origin::signed;
+use crate::region;
+use crate::semantics::freshness::date_value;
 
 /// Bodies up to here are held until they are whole, where a signature has to cover them because nothing else protects them.
 const HELD: u64 = 1 << 20;
@@ -49,19 +53,46 @@ impl Core {
         Ok(reply)
     }
 
-    // Asks hop after hop until one gives an answer that need not be asked for elsewhere.
+    // Asks the tier, and the origin where the tier has no answer, or one only for when the origin fails.
     async fn walk_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
-        let node = self.node(errand);
+        let from_tier = self.ask_the_tier(errand, asked, asking).await;
+        let stale = match from_tier {
+            Some(reply) if !reply.is_stale() => return Ok(reply),
+            other => other,
+        };
+        let came = self.ask_the_origins(errand, asked, asking, body).await;
+        let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
+        match stale.filter(|stale| failed && !self.has_as_good(asking, stale)) {
+            Some(stale) => Ok(stale),
+            None => came,
+        }
+    }
+
+    // Our own stored response stands in rather than one that is no newer.
+    fn has_as_good(&self, asking: &Asking, stale: &Reply) -> bool {
+        let Asking::Revalidate(stored) = asking else { return false };
+        let is_newer = stale.status != 304 && date_value(&stale.fields, stale.arrived_at) > stored.date;
+        !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
+    }
+
+    async fn ask_the_tier(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking) -> Option<Reply> {
         // Requests that cannot be answered from a store go straight to the origin (CloudFront's regional caches).
         if let Some(region) = &errand.running.region
             && !matches!(asking, Asking::Pass)
             && asked.wants.method != Wanted::Post
             // A parent would draw a side of its own.
             && !asked.routed.distribution.is_deploying
-            && let Some(reply) = region.ask(self, asked, asking, node).await
+            // Nor may anybody's store answer whoever asks for the origin's own word.
+            && asked.wants.answer != Answer::Anew
         {
-            return Ok(reply);
+            return region.ask(self, asked, asking, self.node(errand)).await;
         }
+        None
+    }
+
+    // Asks one origin after the other until one gives an answer that need not be asked for elsewhere.
+    async fn ask_the_origins(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
+        let node = self.node(errand);
         let distribution = asked.routed.distribution;
         let (members, failover) = distribution.members(asked.routed.behavior.target);
         // Only these may be asked of a second origin (CloudFront's origin groups), and a body is gone once sent.
@@ -79,7 +110,11 @@ impl Core {
                 }
                 signed::sign(&mut request, access, self.edge.clock.now());
             }
-            let came = self.upstream.ask(origin, request).await;
+            let mut came = self.upstream.ask(origin, request).await;
+            if let Ok(reply) = &mut came {
+                // Only tiers say these.
+                [tier::FIELD, region::APPLIED].iter().for_each(|name| drop(reply.fields.remove(name)));
+            }
             let moves_on = match &came {
                 Ok(reply) => failover.contains(&reply.status),
                 Err(failure) => failure.kind.fails_over() && members.len() > 1,

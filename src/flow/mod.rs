@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
 
 use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
@@ -46,6 +47,9 @@ pub struct Running {
     pub rates: gate::rate::Buckets,
 }
 
+/// Sends the parents what the log has up to a number; the receiver hears when they have it, or cannot be reached.
+pub type Messenger = Box<dyn Fn(LogNumber) -> oneshot::Receiver<()> + Send + Sync>;
+
 /// What all cores share.
 pub struct Edge {
     running: ArcSwap<Running>,
@@ -64,6 +68,7 @@ pub struct Edge {
     turns: recall::Turns,
     /// Somebody should look at the log: there is something for the parents.
     pub news: tokio::sync::Notify,
+    messenger: OnceLock<Messenger>,
     /// How far the logs of trusted edges are in effect here.
     pub applied: AppliedNumbers,
 }
@@ -107,6 +112,7 @@ impl Edge {
             disk: OnceLock::new(),
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
+            messenger: OnceLock::new(),
             applied: AppliedNumbers::default(),
             running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }),
         })
@@ -115,6 +121,16 @@ impl Edge {
     /// Gives the edge the log that its invalidations are written to.
     pub fn keep_log(&self, log: Arc<Log>) {
         let _ = self.log.set(log);
+    }
+
+    /// Gives the edge a way to its parents, for who must know that they have heard.
+    pub fn keep_messenger(&self, messenger: Messenger) {
+        let _ = self.messenger.set(messenger);
+    }
+
+    /// Has the parents told of everything in force; `None` where there is no way to them.
+    pub fn tell_parents(&self) -> Option<oneshot::Receiver<()>> {
+        self.messenger.get().map(|tell| tell(self.invalidations.head()))
     }
 
     /// Gives the edge a disk tier.
@@ -180,10 +196,20 @@ impl Edge {
 
     /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.
     pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
+        self.note(distribution, matchers, Severity::Hard).await;
+    }
+
+    /// Puts into force that what is stored of a URL is known to be old, here and in every tier: it is to be validated, and is all
+    /// there is if the origin fails. In effect when this returns.
+    pub async fn outdated(self: &Arc<Self>, distribution: String, matcher: Matcher) {
+        self.note(distribution, vec![matcher], Severity::Soft).await;
+    }
+
+    async fn note(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>, severity: Severity) {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
-            let record = Record::new(String::new(), distribution, matchers, Severity::Hard, at);
+            let record = Record::new(String::new(), distribution, matchers, severity, at);
             let in_force = |record: &Record| edge.apply(record);
             // What lies on the disk must not come back after a power cut.
             let noted = log.map(|log| match edge.disk() {

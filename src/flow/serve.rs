@@ -3,9 +3,12 @@
 //! Anything with a rule in it is a call into another room. A request is judged at the moment it arrived.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
+use tokio::sync::oneshot;
 
 use super::unanswered::Unanswered;
 use super::{Core, Running};
@@ -25,6 +28,7 @@ use crate::exchange::refusal::Refusal;
 use crate::exchange::request::ViewerRequest;
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
+use crate::exchange::tier::TierFacts;
 use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::gate::{self, Replaces};
 use crate::origin::request::Asking;
@@ -36,6 +40,12 @@ use crate::semantics::time::Timestamp;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
 const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
+
+/// An edge whose answer takes longer than this is told that somebody is here: a stopped node looks else like a slow origin.
+const SIGN_AFTER: Duration = Duration::from_millis(25);
+
+/// So long an answer that replaces what is stored waits for the parents to hear of it.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the steps of one request share.
 pub(super) struct Errand {
@@ -119,7 +129,7 @@ impl Core {
                     }
                 }
                 let asked = Asked { routed, key: &key, wants, slice: None };
-                let response = self.answer(&errand, &asked, body).await;
+                let response = self.answer_in_sight(&errand, &asked, body).await;
                 self.error_page(&errand, &asked, response.status).await.unwrap_or(response)
             }
         };
@@ -148,16 +158,27 @@ impl Core {
         response
     }
 
+    // Answers, and shows an edge a sign of life meanwhile (RFC 2518 §10.1).
+    async fn answer_in_sight(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
+        let sink = errand.request.interim.as_ref().filter(|_| errand.request.connection.asker == Asker::Edge);
+        let Some(sink) = sink else { return self.answer(errand, asked, body).await };
+        let mut answering = Box::pin(self.answer(errand, asked, body));
+        match tokio::time::timeout(SIGN_AFTER, &mut answering).await {
+            Ok(response) => response,
+            Err(_) => {
+                sink.take((102, HeaderMap::new()));
+                answering.await
+            }
+        }
+    }
+
     // Asks, or replaces what is stored if the viewer may have that.
     async fn answer(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
         let face = &asked.routed.distribution.face;
         let replaces = gate::replaces(&asked.routed);
         let came = match replaces {
             Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, face, asked.head().id),
-            // Alone: a fetch under way may have begun before the change that the caller knows of.
-            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => {
-                self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await
-            }
+            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => self.replace_everywhere(errand, asked).await,
             Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
                 Some(came) => came,
                 None => self.travel(errand, asked, body).await,
@@ -168,6 +189,38 @@ impl Core {
             response.fields.append(http::header::WARNING, http::HeaderValue::from_static(NOT_ALLOWED));
         }
         response
+    }
+
+    // Alone: a fetch under way may have begun before the change that the caller knows of. Once the caller has its answer, no tier that
+    // can be reached goes on giving what it had.
+    async fn replace_everywhere(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Result<ViewerResponse, Failure> {
+        let heard = self.outdate(errand, asked).await;
+        let came = match self.replace_slices(errand, asked).await {
+            Some(came) => came,
+            None => self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await,
+        };
+        if let Some(heard) = heard {
+            let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
+        }
+        came
+    }
+
+    // Slices are replaced one by one, as they are asked for; none of them by a fetch that is under way.
+    async fn replace_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+        asked.routed.behavior.slice?;
+        let request = Arc::new(errand.request.arriving_at(self.edge.invalidations.head()));
+        let later = Errand { request, ..errand.again() };
+        self.try_slices(&later, asked).await
+    }
+
+    // What the origin is known to have anew, no other tier may go on giving, nor may the slices of the object. Says when the parents
+    // have heard.
+    async fn outdate(&self, errand: &Errand, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
+        let has_parents = errand.running.region.is_some();
+        if has_parents || asked.routed.behavior.slice.is_some() {
+            self.edge.outdated(asked.routed.distribution.id.clone(), written::own_url(asked)).await;
+        }
+        if has_parents { self.edge.tell_parents() } else { None }
     }
 
     async fn try_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
@@ -279,14 +332,22 @@ impl Core {
     ) -> Result<ViewerResponse, Failure> {
         stored.live.used();
         let name = &asked.routed.distribution.face.name;
-        deliver::from_stored(asked.head(), stored, verdict, name, now)
-            .ok_or_else(|| Failure::new(FailureKind::Internal, "the stored response can no longer be read from its start"))
+        let mut response = deliver::from_stored(asked.head(), stored, verdict, name, now)
+            .ok_or_else(|| Failure::new(FailureKind::Internal, "the stored response can no longer be read from its start"))?;
+        self.tell_edge(asked, stored, verdict.reason, &mut response.fields);
+        Ok(response)
+    }
+
+    /// Tells an edge what a stored response is worth that it is given; viewers hear nothing of it.
+    pub(super) fn tell_edge(&self, asked: &Asked<'_>, stored: &Stored, reason: Reason, fields: &mut HeaderMap) {
+        if asked.head().connection.asker == Asker::Edge {
+            TierFacts::of(stored, reason, self.edge.clock.now()).write(fields);
+        }
     }
 
     // The origin failed a moment ago: it is left in peace for the error caching minimum TTL.
     fn stands_in(&self, stored: &Stored, now: Timestamp) -> bool {
-        now.0 < stored.live.stands_in_until.load(std::sync::atomic::Ordering::Relaxed)
-            && may_stand_in(stored, &self.edge.invalidations, now)
+        now.0 < stored.live.stands_in_until.load(Ordering::Relaxed) && may_stand_in(stored, &self.edge.invalidations, now)
     }
 
     /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may confirm.
@@ -319,7 +380,10 @@ impl Core {
             return self.adopt(errand, asked, keeping, reply, Reason::Pass(why)).await;
         }
         if asked.wants.method == Wanted::Head {
-            self.learn_from_head(asked, &reply, when, number);
+            if self.learn_from_head(asked, &reply, when, number) {
+                // The tiers above would confirm what they have.
+                drop(self.outdate(errand, asked).await);
+            }
             if let Some(coding) = arrival::coding_of_get(asked, status, &reply.fields, when) {
                 note_coding(&mut reply.fields, coding);
             } else if arrival::is_encoded_for_others(asked, status, &reply.fields) {
@@ -337,19 +401,21 @@ impl Core {
         may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now()).then(|| Arc::clone(stored))
     }
 
-    fn learn_from_head(&self, asked: &Asked<'_>, reply: &Reply, when: Exchanged, number: LogNumber) {
+    // True if what is stored turns out to be old, which is said once.
+    fn learn_from_head(&self, asked: &Asked<'_>, reply: &Reply, when: Exchanged, number: LogNumber) -> bool {
         let found = self.edge.store.find(asked.key);
-        let Some(stored) = choose(asked.head().fields, &found) else { return };
+        let Some(stored) = choose(asked.head().fields, &found) else { return false };
         if self.edge.invalidations.validity(stored) != Validity::Valid {
-            return;
+            return false;
         }
         match arrival::on_head(asked, stored, reply.status, &reply.fields, when) {
             HeadNews::Freshen(keeping, mut fields) => {
                 arrival::strip_for_storage(asked, &mut fields);
                 self.freshen(&stored.key, stored, *keeping, &fields, number);
+                false
             }
-            HeadNews::Differs => stored.live.suspect.store(true, std::sync::atomic::Ordering::Relaxed),
-            HeadNews::Nothing => {}
+            HeadNews::Differs => !stored.live.suspect.swap(true, Ordering::Relaxed),
+            HeadNews::Nothing => false,
         }
     }
 }

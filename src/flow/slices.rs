@@ -16,7 +16,8 @@ use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
 use super::serve::{Errand, verdict};
 use crate::body::{Body, BodyError, Reader, Source};
 use crate::cache::ask::{self, Asked};
-use crate::cache::lookup::{Lookup, lookup};
+use crate::cache::invalidations::Validity;
+use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::deliver::about::About;
 use crate::deliver::{self, answer};
 use crate::exchange::failure::{Failure, FailureKind};
@@ -201,6 +202,7 @@ impl Core {
         let told = verdict(outcome, if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) });
         let age = first.age(now) / 1000;
         fields.insert(http::header::AGE, age.into());
+        self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
         About { verdict: told, name: &asked.routed.distribution.face.name, ttl, status: Some(206), detail: None }.write(&mut fields);
         if *head.method == http::Method::HEAD {
@@ -218,6 +220,13 @@ impl Core {
             });
         }
         Ok(ViewerResponse { status, fields, body, verdict: told, failure: None, behavior: None, origin_millis: None })
+    }
+
+    // Why a slice is given: one that came before the request and may not be used by its own right stands in for the origin.
+    fn standing(&self, first: &Arc<Stored>, reason: Reason, now: Timestamp) -> Reason {
+        let is_usable = matches!(worth(first, now), Lookup::Fresh(_) | Lookup::Stale(_));
+        let is_valid = self.edge.invalidations.validity(first) == Validity::Valid;
+        if first.asked_now(now) || (is_usable && is_valid) { reason } else { Reason::StaleIfError }
     }
 
     // One slice: from the store, or fetched once for everybody.

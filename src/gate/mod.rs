@@ -197,6 +197,10 @@ pub enum Replaces {
 pub fn replaces(routed: &Routed<'_>) -> Replaces {
     let Some(rule) = &routed.behavior.client_invalidation else { return Replaces::No };
     let head = routed.head;
+    // An edge has judged its viewer already, and asks the origin itself where the viewer may replace.
+    if head.connection.asker == Asker::Edge {
+        return Replaces::No;
+    }
     if !head.known.has(Known::CacheControl) || CacheControl::parse(head.fields.get_all("cache-control")).max_age != Some(0) {
         return Replaces::No;
     }

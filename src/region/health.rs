@@ -1,49 +1,161 @@
-//! When to stop asking somebody who fails, and when to try again: longer pauses after each failure, up to a bound.
+//! When to stop asking somebody who fails or is slow, and when to try again.
+//!
+//! Pauses grow with each failure, up to a bound. No viewer finds out whether a pause may end: the request that comes after it goes
+//! elsewhere, and a probe behind it asks the same thing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::semantics::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A probe has ended after this; one that has not is taken for lost.
+pub const PROBE_LASTS: Duration = Duration::from_secs(5);
+/// Nobody is given up for silence before this, however quick it was so far: any machine hangs for a moment.
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A first sign after this is slow, unless its sender was never much quicker: then it is far away.
+pub const SLOW: Duration = Duration::from_millis(200);
+/// How many times its best is slow.
+const TIMES_BEST: u64 = 8;
 
 /// What is known of one upstream. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Facts>);
+pub struct Health(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
-struct Facts {
-    failures: AtomicU32,
-    ask_again_at: AtomicU64,
+/// What to do with somebody whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Ask,
+    /// It failed a moment ago: step over it.
+    Pause,
+    /// The pause is over: step over it all the same, and send a probe. One request hears this, the others wait for its news.
+    Probe,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// In a row. Bodies that broke count for as long as no longer one came whole.
+    failures: u32,
+    /// Milliseconds since the epoch; 0: it may be asked.
+    paused_until: u64,
+    /// Until when a probe is under way.
+    probed_until: u64,
+    /// After how many octets the last body broke.
+    broke_after: u64,
+    /// How long it takes to the first sign of an answer, in milliseconds, smoothed.
+    latency: Option<u64>,
+    /// The quickest of late, in milliseconds; it gives way slowly, because somebody may have moved away.
+    best: u64,
+}
+
+impl State {
+    fn turn(&mut self, now: Timestamp) -> Turn {
+        if self.paused_until == 0 {
+            return Turn::Ask;
+        }
+        if now.0 < self.paused_until || now.0 < self.probed_until {
+            return Turn::Pause;
+        }
+        self.probed_until = now.plus(PROBE_LASTS).0;
+        Turn::Probe
+    }
+
+    // What was under way when the pause began tells nothing new by failing too.
+    fn failed(&mut self, now: Timestamp) {
+        if now.0 < self.paused_until {
+            return;
+        }
+        let pause = (FIRST_PAUSE * (1 << self.failures.min(8))).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.paused_until = now.plus(pause).0;
+        self.probed_until = 0;
+    }
+
+    fn succeeded(&mut self, octets: u64) {
+        if octets >= self.broke_after {
+            self.failures = 0;
+            self.broke_after = 0;
+        }
+    }
+
+    // A quarter of the news, so that one slow answer changes little and ten change all.
+    fn took(&mut self, millis: u64) {
+        let millis = millis.min(60_000);
+        self.best = if self.latency.is_none() { millis } else { millis.min(self.best + self.best / 64 + 1) };
+        self.latency = Some(self.latency.map_or(millis, |before| (before * 3 + millis) / 4));
+    }
+
+    fn is_slow(&self) -> bool {
+        self.latency.is_some_and(|latency| u128::from(latency) > SLOW.as_millis().max(u128::from(self.best * TIMES_BEST)))
+    }
+
+    fn patience(&self, budget: Duration) -> Duration {
+        let most = budget / 2;
+        // Of a stranger nothing is known, not even how far away it is.
+        let Some(latency) = self.latency else { return most };
+        (Duration::from_millis(latency.saturating_mul(4)) + Duration::from_millis(100)).max(LEAST_PATIENCE).min(most)
+    }
 }
 
 impl Health {
-    /// Says whether it may be asked now. After a pause one request tries; the others wait for its news.
-    pub fn may_ask(&self, now: Timestamp) -> bool {
-        let at = self.0.ask_again_at.load(Ordering::Relaxed);
-        if at == 0 {
-            return true;
-        }
-        if now.0 < at {
-            return false;
-        }
-        let next = now.plus(FIRST_PAUSE).0;
-        self.0.ask_again_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Says whether it may be asked now.
+    pub fn turn(&self, now: Timestamp) -> Turn {
+        self.0.lock().turn(now)
     }
 
-    /// It answered.
-    pub fn answered(&self) {
-        self.0.failures.store(0, Ordering::Relaxed);
-        self.0.ask_again_at.store(0, Ordering::Relaxed);
+    /// How long to wait for the first sign of an answer before somebody else is asked, where all together may take `budget`: by
+    /// what it took before, and never more than half of the budget, so that the next one has its time too.
+    pub fn patience(&self, budget: Duration) -> Duration {
+        self.0.lock().patience(budget)
     }
 
-    /// It did not.
+    /// The first sign of an answer came after so long. Whoever has become slow is stepped over like one who fails.
+    pub fn showed_itself(&self, now: Timestamp, after: Duration) {
+        let mut state = self.0.lock();
+        state.took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        if state.paused_until == 0 && state.is_slow() {
+            state.failed(now);
+        }
+    }
+
+    /// An answer came whole, with a body of so many octets.
+    pub fn succeeded(&self, octets: u64) {
+        let mut state = self.0.lock();
+        // What was under way when a pause began does not end it: a probe does.
+        if state.paused_until == 0 {
+            state.succeeded(octets);
+        }
+    }
+
+    /// No answer came.
     pub fn failed(&self, now: Timestamp) {
-        let failures = self.0.failures.fetch_add(1, Ordering::Relaxed).min(8);
-        let pause = (FIRST_PAUSE * (1 << failures)).min(LONGEST_PAUSE);
-        self.0.ask_again_at.store(now.plus(pause).0, Ordering::Relaxed);
+        self.0.lock().failed(now);
+    }
+
+    /// A body broke, stalled, or came too slowly, after so many octets.
+    pub fn broke(&self, now: Timestamp, octets: u64) {
+        let mut state = self.0.lock();
+        // Shorter ones prove nothing any more.
+        state.broke_after = state.broke_after.max(octets.saturating_add(1));
+        state.failed(now);
+    }
+
+    /// A probe ended: with so many octets of a body, or with nothing that can be trusted. One that was slow to show itself changes
+    /// nothing either.
+    pub fn probed(&self, now: Timestamp, came: Option<u64>) {
+        let mut state = self.0.lock();
+        match came.filter(|_| !state.is_slow()) {
+            Some(octets) => {
+                state.paused_until = 0;
+                state.probed_until = 0;
+                state.succeeded(octets);
+            }
+            None => state.failed(now),
+        }
     }
 }
 
@@ -51,19 +163,101 @@ impl Health {
 mod tests {
     use super::*;
 
+    // The moment at which the next probe goes out, from `from` on.
+    fn next_probe(health: &Health, from: u64) -> u64 {
+        (from..from + 120_000).find(|at| health.turn(Timestamp(*at)) == Turn::Probe).expect("a pause ends")
+    }
+
     #[test]
-    fn pauses_grow_and_end() {
+    fn pauses_grow_and_end_with_a_probe() {
         let health = Health::default();
-        assert!(health.may_ask(Timestamp(0)));
+        assert_eq!(health.turn(Timestamp(0)), Turn::Ask);
         health.failed(Timestamp(1000));
-        assert!(!health.may_ask(Timestamp(1499)));
-        assert!(health.may_ask(Timestamp(1500)));
-        assert!(!health.may_ask(Timestamp(1501)), "only one tries");
-        for _ in 0..20 {
-            health.failed(Timestamp(2000));
+        assert_eq!(health.turn(Timestamp(1499)), Turn::Pause);
+        assert_eq!(health.turn(Timestamp(1500)), Turn::Probe);
+        assert_eq!(health.turn(Timestamp(1501)), Turn::Pause, "only one tries");
+        let (mut now, mut pauses) = (1500, Vec::new());
+        for _ in 0..8 {
+            health.probed(Timestamp(now), None);
+            let next = next_probe(&health, now);
+            pauses.push(next - now);
+            now = next;
         }
-        assert!(!health.may_ask(Timestamp(31_999)) && health.may_ask(Timestamp(32_000)));
-        health.answered();
-        assert!(health.may_ask(Timestamp(32_001)));
+        assert_eq!(pauses, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        health.probed(Timestamp(now), Some(10));
+        assert_eq!(health.turn(Timestamp(now)), Turn::Ask);
+        health.failed(Timestamp(now));
+        assert_eq!(next_probe(&health, now) - now, 500, "whoever came back begins anew");
+    }
+
+    #[test]
+    fn many_that_fail_together_are_one_failure() {
+        let health = Health::default();
+        (0..50).for_each(|at| health.failed(Timestamp(1000 + at)));
+        assert_eq!(next_probe(&health, 1000), 1500);
+        // One that was under way comes whole: the pause holds.
+        health.failed(Timestamp(1501));
+        health.succeeded(1 << 20);
+        assert_ne!(health.turn(Timestamp(1502)), Turn::Ask);
+    }
+
+    #[test]
+    fn a_probe_that_is_lost_holds_nobody_up() {
+        let health = Health::default();
+        health.failed(Timestamp(1000));
+        let first = next_probe(&health, 1000);
+        assert_eq!(next_probe(&health, first) - first, 5000);
+    }
+
+    #[test]
+    fn short_answers_do_not_excuse_long_ones_that_break() {
+        let health = Health::default();
+        health.broke(Timestamp(1000), 150_000);
+        let mut now = next_probe(&health, 1000);
+        health.probed(Timestamp(now), Some(600));
+        assert_eq!(health.turn(Timestamp(now)), Turn::Ask, "it is asked again");
+        health.succeeded(600);
+        health.broke(Timestamp(now), 150_000);
+        assert_eq!(next_probe(&health, now) - now, 1000, "but its next break counts as the second");
+        now += 2000;
+        health.probed(Timestamp(now), Some(400_000));
+        health.broke(Timestamp(now), 150_000);
+        assert_eq!(next_probe(&health, now) - now, 500);
+    }
+
+    #[test]
+    fn who_has_become_slow_is_stepped_over_until_it_is_quick_again() {
+        let health = Health::default();
+        let shown = |at, millis| health.showed_itself(Timestamp(at), Duration::from_millis(millis));
+        (0..10).for_each(|_| shown(1000, 2));
+        shown(1000, 400);
+        assert_eq!(health.turn(Timestamp(1000)), Turn::Ask, "once is nothing");
+        (0..3).for_each(|_| shown(1000, 400));
+        let mut now = next_probe(&health, 1000);
+        shown(now, 400);
+        health.probed(Timestamp(now), Some(600));
+        now = next_probe(&health, now);
+        (0..3).for_each(|_| shown(now, 2));
+        health.probed(Timestamp(now), Some(600));
+        assert_eq!(health.turn(Timestamp(now)), Turn::Ask);
+        // One that is far away is no slower than it ever was.
+        let far = Health::default();
+        (0..50).for_each(|_| far.showed_itself(Timestamp(1000), Duration::from_millis(350)));
+        assert_eq!(far.turn(Timestamp(1000)), Turn::Ask);
+    }
+
+    #[test]
+    fn patience_follows_what_it_took() {
+        let (health, budget) = (Health::default(), Duration::from_secs(10));
+        assert_eq!(health.patience(budget), budget / 2, "a stranger");
+        let shown = |millis| health.showed_itself(Timestamp(1000), Duration::from_millis(millis));
+        shown(3);
+        assert_eq!(health.patience(budget), LEAST_PATIENCE);
+        (0..20).for_each(|_| shown(300));
+        let far = health.patience(budget);
+        assert!((1200..=1300).contains(&far.as_millis()), "{far:?}");
+        (0..20).for_each(|_| shown(9000));
+        assert_eq!(health.patience(budget), budget / 2);
+        assert_eq!(health.patience(Duration::from_millis(200)), Duration::from_millis(100));
     }
 }

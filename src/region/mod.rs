@@ -3,14 +3,17 @@
 //! Today: parents, which are other Foreshores. Redis and memcached will be further kinds behind the same
 //! question (`Region::ask`) and the same right to be stepped over.
 
+mod ask;
 pub mod forward;
 pub mod health;
+pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::Instant;
 
 use crate::cache::ask::Asked;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
@@ -19,12 +22,15 @@ use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::exchange::connection::Asker;
+use crate::exchange::failure::FailureKind;
 use crate::exchange::key::LogNumber;
 use crate::exchange::request::RequestHead;
 use crate::exchange::response::{Reply, ReplyFrom};
+use crate::exchange::tier::TierFacts;
 use crate::flow::{Core, Tally};
 use crate::origin::request::{Asking, Node, build};
-use health::Health;
+use ask::Missed;
+use health::{Health, Turn};
 
 /// The edge that asks, and the log its numbers are of: `edge-id/log-id`.
 pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
@@ -36,8 +42,11 @@ pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 /// The tier of one running site.
 pub struct Region {
     parents: Vec<Parent>,
+    /// How long all parents together may take to give one request a head.
+    budget: Duration,
 }
 
+#[derive(Clone)]
 struct Parent {
     name: String,
     origin: Arc<Origin>,
@@ -61,10 +70,11 @@ impl Region {
                 }
             })
             .collect();
-        Some(Arc::new(Self { parents }))
+        Some(Arc::new(Self { parents, budget: configured.timeout }))
     }
 
-    /// Asks the parent responsible for this key, or the next; `None` means that the origin is to be asked.
+    /// Asks the parent responsible for this key, or the next; `None` means that the origin is to be asked. So does an answer that
+    /// is stale: it is for when the origin fails.
     pub async fn ask(&self, core: &Arc<Core>, asked: &Asked<'_>, asking: &Asking, node: Node<'_>) -> Option<Reply> {
         // A parent would take its own scheme for the viewer's.
         if asked.routed.behavior.derived.scheme_in_key || asked.head().connection.asker == Asker::Edge {
@@ -72,15 +82,20 @@ impl Region {
         }
         let edge = &core.edge;
         let head = edge.invalidations.head();
+        let until = Instant::now() + self.budget;
         for at in ranked(asked.key, self.parents.iter().map(|parent| parent.name.as_str())).into_iter().take(2) {
             let parent = &self.parents[at];
-            if !parent.health.may_ask(edge.clock.now()) {
-                continue;
+            let request = || build(asked, asking, &parent.origin, node);
+            match parent.health.turn(edge.clock.now()) {
+                Turn::Ask => {}
+                Turn::Pause => continue,
+                Turn::Probe => {
+                    parent.probe(core, request());
+                    continue;
+                }
             }
-            let request = build(asked, asking, &parent.origin, node);
-            match core.upstream.ask(&parent.origin, request).await {
-                Ok(mut reply) => {
-                    parent.health.answered();
+            match parent.ask(core, request(), self.budget, until).await {
+                Ok((mut reply, shown)) => {
                     if !is_new_enough(&mut reply, head) {
                         Tally::add(&edge.tally.parent_refused);
                         tracing::info!(
@@ -94,14 +109,24 @@ impl Region {
                     if reply.status >= 500 && reply.fields.contains_key(PROXY_STATUS) {
                         return None;
                     }
-                    reply.from = ReplyFrom::Parent(parent.name.clone());
+                    reply.from = ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
+                    watch::watch(&mut reply, &parent.name, &parent.health, edge, shown);
                     return Some(reply);
                 }
-                Err(failure) => {
+                Err(Missed::Failed(failure)) => {
                     Tally::add(&edge.tally.parent_failed);
-                    parent.health.failed(edge.clock.now());
+                    // Our own limit says nothing of it.
+                    if failure.kind != FailureKind::ConnectionLimit {
+                        parent.health.failed(edge.clock.now());
+                    }
                     tracing::warn!(parent = parent.name, kind = failure.kind.token(), detail = failure.detail, "a parent was stepped over");
                 }
+                Err(Missed::Waiting) => {
+                    Tally::add(&edge.tally.parent_failed);
+                    tracing::info!(parent = parent.name, "a parent waits for its origin for too long; it is stepped over, and not blamed");
+                    return None;
+                }
+                Err(Missed::NoTime) => return None,
             }
         }
         None

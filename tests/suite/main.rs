@@ -31,5 +31,6 @@ mod staging;
 mod storm;
 mod support;
 mod tidy;
+mod tiers;
 mod tools;
 mod wire;

@@ -8,7 +8,7 @@ use super::support::edge::{certificates, plain};
 use super::support::origin::{answer, fresh};
 use super::support::{Edge, Origin, eventually, free_port};
 
-fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u16, u16)) -> Edge {
+pub fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u16, u16)) -> Edge {
     let (_, chain, key) = certificates(folder.path(), &["localhost"]);
     let config = plain(
         origin,
@@ -30,7 +30,7 @@ fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u
         .map(|(https, admin)| format!("[[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n"))
         .collect();
     let region =
-        format!("[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"1s\"\n{tables}");
+        format!("[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}");
     std::fs::write(folder.path().join("edge.toml"), plain(origin, &region)).unwrap();
     Edge::start_in(folder)
 }
