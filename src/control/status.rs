@@ -83,6 +83,7 @@ impl Control {
             ("foreshore_not_stored_full_total", "Responses passed through for want of room.", &tally.not_stored_full),
             ("foreshore_parent_refused_total", "Answers of a parent that were older than our own log.", &tally.parent_refused),
             ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
+            ("foreshore_bodies_resumed_total", "Bodies that broke off and were gone on with elsewhere.", &tally.bodies_resumed),
             ("foreshore_connections_accepted_total", "Connections accepted.", &self.gauges.accepted),
             ("foreshore_connection_limit_total", "Times that accepting waited at the limit.", &self.gauges.at_limit),
             ("foreshore_idle_connections_closed_total", "Idle connections ended to make room for others.", &self.gauges.idle_closed),

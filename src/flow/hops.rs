@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::resume::Rest;
 use super::serve::Errand;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
 use crate::cache::ask::{Answer, Asked, Wanted};
 use crate::cache::lookup::may_stand_in;
 use crate::deliver::face;
-use crate::distribution::origin::OriginKind;
+use crate::distribution::origin::{Origin, OriginKind};
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::Reply;
 use crate::exchange::tier;
-use crate::origin::request::{Asking, Node, build, is_unasked};
+use crate::origin::request::{Asking, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
 use crate::region;
 use crate::semantics::freshness::date_value;
@@ -57,7 +58,10 @@ impl Core {
     async fn walk_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
         let from_tier = self.ask_the_tier(errand, asked, asking).await;
         let stale = match from_tier {
-            Some(reply) if !reply.is_stale() => return Ok(reply),
+            Some(reply) if !reply.is_stale() => match self.resumed(errand, asked, reply, 0).await {
+                Some(reply) => return Ok(reply),
+                None => None,
+            },
             other => other,
         };
         let came = self.ask_the_origins(errand, asked, asking, body).await;
@@ -99,21 +103,19 @@ impl Core {
         let repeatable = matches!(*asked.head().method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS);
         let mut body = body;
         let mut last: Option<Result<Reply, Failure>> = None;
-        for at in members {
-            let origin = &distribution.origins[*at];
+        for (at, member) in members.iter().enumerate() {
+            let origin = &distribution.origins[*member];
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
             request.interim = errand.request.interim.clone();
-            if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
-                if http.tls.is_none() {
-                    request.body = hold_small(request.body).await;
-                }
-                signed::sign(&mut request, access, self.edge.clock.now());
-            }
-            let mut came = self.upstream.ask(origin, request).await;
-            if let Ok(reply) = &mut came {
-                // Only tiers say these.
-                [tier::FIELD, region::APPLIED].iter().for_each(|name| drop(reply.fields.remove(name)));
+            let mut came = self.ask_origin(origin, request).await;
+            if members.len() > 1
+                && let Ok(reply) = came
+            {
+                came = self.resumed(errand, asked, reply, at + 1).await.ok_or_else(|| {
+                    let why = format!("origin {:?}: the answer broke off before its first octet", origin.id);
+                    Failure::new(FailureKind::ConnectionTerminated, why)
+                });
             }
             let moves_on = match &came {
                 Ok(reply) => failover.contains(&reply.status),
@@ -125,6 +127,32 @@ impl Core {
             last = Some(came);
         }
         last.unwrap_or_else(|| Err(super::fetch::internal("a behavior without origins")))
+    }
+
+    async fn ask_origin(&self, origin: &Arc<Origin>, mut request: OriginRequest) -> Result<Reply, Failure> {
+        if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
+            if http.tls.is_none() {
+                request.body = hold_small(request.body).await;
+            }
+            signed::sign(&mut request, access, self.edge.clock.now());
+        }
+        let mut reply = self.upstream.ask(origin, request).await?;
+        // Only tiers say these.
+        [tier::FIELD, region::APPLIED].iter().for_each(|name| drop(reply.fields.remove(name)));
+        Ok(reply)
+    }
+
+    /// Asks an origin for what is left of a body that broke off elsewhere.
+    pub(super) async fn ask_for_rest(
+        &self,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        origin: &Arc<Origin>,
+        rest: &Rest,
+    ) -> Result<Reply, Failure> {
+        let mut request = build(asked, &Asking::Fill, origin, self.node(errand));
+        rest.ask_for(&mut request.fields);
+        self.ask_origin(origin, request).await
     }
 
     /// What a request says of this node.

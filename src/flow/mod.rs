@@ -10,6 +10,7 @@ pub mod hit;
 pub mod hops;
 mod purge;
 pub mod recall;
+mod resume;
 pub mod serve;
 pub mod slices;
 mod unanswered;
@@ -84,6 +85,7 @@ pub struct Tally {
     pub not_stored_full: AtomicU64,
     pub parent_refused: AtomicU64,
     pub parent_failed: AtomicU64,
+    pub bodies_resumed: AtomicU64,
 }
 
 impl Tally {

@@ -22,10 +22,10 @@ pub const LEAST_RATE: u64 = 256 << 10;
 /// So long a body may take to get going.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Says whether the rest of a body can be had from somebody else if it breaks: the whole of known length, under a strong validator.
+/// Says whether the rest of a body can be had from somebody else if it breaks: of known length, under a strong tag.
 pub fn can_go_on(reply: &Reply) -> bool {
-    let is_strong = reply.fields.get(ETAG).is_some_and(|tag| !tag.as_bytes().starts_with(b"W/"));
-    reply.status == 200 && is_strong && reply.body.length().is_some()
+    let is_strong = reply.fields.get(ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
+    matches!(reply.status, 200 | 206) && is_strong && reply.body.length().is_some()
 }
 
 /// How a body comes: what came, and how long we waited for it. Time in which nobody asked for more does not count.
@@ -224,7 +224,8 @@ mod tests {
         assert!(can_go_on(&reply(200, Some("\"a\""), whole())));
         assert!(!can_go_on(&reply(200, Some("W/\"a\""), whole())));
         assert!(!can_go_on(&reply(200, None, whole())));
-        assert!(!can_go_on(&reply(206, Some("\"a\""), whole())));
+        assert!(can_go_on(&reply(206, Some("\"a\""), whole())));
+        assert!(!can_go_on(&reply(404, Some("\"a\""), whole())));
         let endless = Body::Wire(Box::new(Pieces::new(&[], None)), None);
         assert!(!can_go_on(&reply(200, Some("\"a\""), endless)));
     }

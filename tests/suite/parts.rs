@@ -334,3 +334,54 @@ fn a_stored_language_is_for_those_who_want_it_most() {
     assert_eq!(get("fr, de;q=0.5").text(), "en", "French was not asked of the origin");
     assert_eq!(origin.count(), 3);
 }
+
+#[test]
+fn a_body_that_breaks_off_is_gone_on_with_at_the_next_origin() {
+    let octets: Vec<u8> = octets();
+    let head = |status: &str, fields: &str| format!("HTTP/1.1 {status}\r\n{fields}\r\n").into_bytes();
+    let copy = octets.clone();
+    // The target says what is broken: `/tag/after`.
+    let first = Origin::start(move |asked| {
+        let (tag, after) = asked.target[1..].rsplit_once('/').unwrap();
+        let after: usize = after.parse().unwrap();
+        let tag = if tag == "none" { String::new() } else { format!("ETag: {}\r\n", tag.replace('\'', "\"")) };
+        let fields = format!("Cache-Control: max-age=60\r\n{tag}Content-Length: {LEN}\r\n");
+        vec![
+            Say::Bytes(head("200 OK", &fields)),
+            Say::Bytes(copy[..after].to_vec()),
+            Say::Wait(std::time::Duration::from_millis(5)),
+            Say::Close,
+        ]
+    });
+    let copy = octets.clone();
+    let second = Origin::start(move |asked| {
+        let fields = "Cache-Control: max-age=60\nETag: \"e\"";
+        match range_of(asked).filter(|_| asked.field("if-range").as_deref() == Some("\"e\"")) {
+            Some((from, to)) => answer(206, &format!("{fields}\nContent-Range: bytes {from}-{to}/{LEN}"), &copy[from..=to]),
+            None => answer(200, fields, &copy),
+        }
+    });
+    let group = format!(
+        "[[distribution.origin]]\nid = \"p\"\nurl = \"http://{}\"\n[[distribution.origin_group]]\nid = \"g\"\nmembers = [\"o\", \"p\"]\n\
+         failover = [500, 502]\n[[distribution.behavior]]\n",
+        second.address
+    );
+    let config = plain(first.address, "").replace("[[distribution.behavior]]\n", &group).replace("origin = \"o\"\n", "origin = \"g\"\n");
+    let edge = Edge::start(&config);
+    for after in [0, 1, 1000, 150_000, LEN - 1] {
+        let seen = edge.get(&format!("/'e'/{after}"));
+        assert!(seen.status == 200 && seen.whole && seen.body == octets, "{after}: {} octets, {}", seen.body.len(), seen.head);
+        assert_eq!(second.seen().pop().unwrap().field("range"), Some(format!("bytes={after}-{}", LEN - 1)));
+    }
+    assert_eq!(edge.metric("foreshore_bodies_resumed_total"), 5.0);
+    // What is stored is what was joined.
+    assert_eq!((edge.get("/'e'/1000").cache(), edge.get("/'e'/1000").body == octets), ("Hit".into(), true));
+    // Another version, a weak tag, or none: nothing is joined that may not be.
+    for tag in ["'f'", "W/'e'", "none"] {
+        let seen = edge.get(&format!("/{tag}/1000"));
+        assert!(!seen.whole, "{tag}: {}", seen.head);
+    }
+    // Before the first octet it begins anew, whatever its tag.
+    let seen = edge.get("/none/0");
+    assert!(seen.whole && seen.body == octets, "{}", seen.head);
+}

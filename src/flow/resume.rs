@@ -1,0 +1,264 @@
+//! Bodies that break off are gone on with: the rest comes from the next hop, so that no viewer sees the break.
+//!
+//! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5, §14.2). Without them a body
+//! may only begin anew, while nobody has an octet of it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
+use http::{HeaderMap, Method};
+
+use super::serve::Errand;
+use super::{Core, Tally};
+use crate::body::{Body, BodyError, Source};
+use crate::cache::ask::{self, Asked};
+use crate::deliver;
+use crate::exchange::key::CacheKey;
+use crate::exchange::response::Reply;
+use crate::gate;
+use crate::semantics::ranges::{Span, parse_content_range};
+
+/// A body shows its first octet within this, or its head goes on without it.
+const BEGINS_WITHIN: Duration = Duration::from_millis(500);
+
+/// Octets of one representation.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    /// Which of them are wanted.
+    span: Span,
+    /// What they must be octets of.
+    tag: HeaderValue,
+}
+
+impl Rest {
+    /// What a reply brings, if it can be had from somebody else too: of known extent, under a strong tag.
+    pub fn of(reply: &Reply) -> Option<Self> {
+        let tag = reply.fields.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?.clone();
+        let length = reply.body.length().filter(|length| *length > 0)?;
+        let span = match reply.status {
+            200 => Span { start: 0, end: length },
+            206 => content_range(&reply.fields).filter(|span| span.len() == length)?,
+            _ => return None,
+        };
+        Some(Self { span, tag })
+    }
+
+    /// Has a request ask for this and nothing else.
+    pub fn ask_for(&self, fields: &mut HeaderMap) {
+        fields.insert(RANGE, deliver::value(format!("bytes={}-{}", self.span.start, self.span.end - 1)));
+        fields.insert(IF_RANGE, self.tag.clone());
+    }
+
+    /// The body of a reply, if it is exactly this; of a whole, what lies before it is passed over.
+    fn take(&self, reply: Reply) -> Option<Body> {
+        if reply.fields.get(ETAG) != Some(&self.tag) {
+            return None;
+        }
+        let length = reply.body.length();
+        match reply.status {
+            206 if content_range(&reply.fields)? == self.span => Some(reply.body.held_to(self.span.len())),
+            200 if length == Some(self.span.end) => {
+                let skipped = Skipped { body: reply.body, before: self.span.start };
+                Some(Body::Wire(Box::new(skipped), Some(self.span.len())))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn content_range(fields: &HeaderMap) -> Option<Span> {
+    Some(parse_content_range(fields.get(CONTENT_RANGE)?.as_bytes())?.span)
+}
+
+/// A body without its beginning.
+struct Skipped {
+    body: Body,
+    before: u64,
+}
+
+impl Source for Skipped {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            match ready!(self.body.poll_piece(cx)) {
+                Some(Ok(mut piece)) => {
+                    let passed = self.before.min(piece.len() as u64);
+                    self.before -= passed;
+                    let piece = piece.split_off(passed as usize);
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                }
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+type Coming = Pin<Box<dyn Future<Output = Option<(Body, usize)>> + Send>>;
+
+/// A body with others behind it that have the same octets.
+struct Resumed {
+    core: Arc<Core>,
+    errand: Errand,
+    key: CacheKey,
+    body: Body,
+    /// What has not come yet.
+    rest: Rest,
+    /// The member of the target that is asked next.
+    next: usize,
+    coming: Option<Coming>,
+    /// Why the body broke off that is being gone on with.
+    why: BodyError,
+}
+
+impl Source for Resumed {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if let Some(coming) = &mut self.coming {
+                let came = ready!(coming.as_mut().poll(cx));
+                self.coming = None;
+                let Some((body, asked)) = came else { return Poll::Ready(Some(Err(self.why))) };
+                (self.body, self.next) = (body, asked + 1);
+            }
+            match ready!(self.body.poll_piece(cx)) {
+                Some(Ok(piece)) => {
+                    self.rest.span.start += piece.len() as u64;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                None => return Poll::Ready(None),
+                Some(Err(why)) => {
+                    self.why = why;
+                    // Its connection is closed here.
+                    self.body = Body::Empty;
+                    let (core, errand, key) = (Arc::clone(&self.core), self.errand.again(), self.key.clone());
+                    self.coming = Some(Box::pin(core.go_on(errand, key, self.rest.clone(), self.next)));
+                }
+            }
+        }
+    }
+}
+
+/// A body whose first piece was waited for.
+struct Begun {
+    first: Option<Bytes>,
+    rest: Body,
+}
+
+impl Source for Begun {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.rest.poll_piece(cx),
+        }
+    }
+}
+
+impl Core {
+    /// Has a reply's body go on with the members of the target from `next` on, if it breaks off. Where it could not, it is held until
+    /// it begins: `None` if it broke off before its first octet, and the next hop is to be asked as if this one had failed.
+    pub(super) async fn resumed(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut reply: Reply, next: usize) -> Option<Reply> {
+        let (members, _) = asked.routed.distribution.members(asked.routed.behavior.target);
+        // Most replies are whole when their heads are.
+        if next >= members.len() || *asked.head().method != Method::GET || !matches!(reply.body, Body::Wire(..)) {
+            return Some(reply);
+        }
+        let (rest, length) = (Rest::of(&reply), reply.body.length());
+        let body = std::mem::take(&mut reply.body);
+        reply.body = match rest {
+            Some(rest) => {
+                let (core, errand, key) = (Arc::clone(self), errand.again(), CacheKey::new(asked.key));
+                let why = BodyError::Truncated;
+                Body::Wire(Box::new(Resumed { core, errand, key, body, rest, next, coming: None, why }), length)
+            }
+            None => begun(body, length).await?,
+        };
+        Some(reply)
+    }
+
+    // The rest from the first member that has it, and which one that was.
+    async fn go_on(self: Arc<Self>, errand: Errand, key: CacheKey, rest: Rest, next: usize) -> Option<(Body, usize)> {
+        let head = errand.request.head();
+        let routed = gate::route(&errand.running.site, &head, errand.request.arrived_at).ok()?;
+        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
+        let (members, _) = routed.distribution.members(routed.behavior.target);
+        for (at, member) in members.iter().enumerate().skip(next) {
+            let origin = &routed.distribution.origins[*member];
+            let Ok(reply) = self.ask_for_rest(&errand, &asked, origin, &rest).await else { continue };
+            if let Some(body) = rest.take(reply) {
+                Tally::add(&self.edge.tally.bodies_resumed);
+                return Some((body, at));
+            }
+        }
+        None
+    }
+}
+
+// Waits for the first piece of a body, but not for long: `None` if there is none where there should be.
+async fn begun(mut body: Body, length: Option<u64>) -> Option<Body> {
+    let first = match tokio::time::timeout(BEGINS_WITHIN, body.piece()).await {
+        Ok(Some(Ok(first))) => Some(first),
+        Ok(Some(Err(_))) => return None,
+        Ok(None) => return Some(Body::Empty),
+        Err(_) => None,
+    };
+    Some(Body::Wire(Box::new(Begun { first, rest: body }), length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::response::ReplyFrom;
+    use crate::semantics::time::Timestamp;
+
+    fn reply(status: u16, fields: &[(&'static str, &'static str)], body: &'static [u8]) -> Reply {
+        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let at = Timestamp(0);
+        let body = Body::Bytes(Bytes::from_static(body));
+        Reply { status, fields, body, asked_at: at, arrived_at: at, from: ReplyFrom::Origin("o".into()) }
+    }
+
+    #[test]
+    fn only_octets_that_others_have_too_can_be_gone_on_with() {
+        for (status, fields, body, want) in [
+            (200, &[("etag", "\"a\"")][..], &b"0123456789"[..], Some((0, 10))),
+            (206, &[("etag", "\"a\""), ("content-range", "bytes 5-9/20")], b"56789", Some((5, 10))),
+            (206, &[("etag", "\"a\""), ("content-range", "bytes 5-9/20")], b"567", None),
+            (206, &[("etag", "\"a\"")], b"56789", None),
+            (200, &[("etag", "W/\"a\"")], b"0123456789", None),
+            (200, &[("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")], b"0123456789", None),
+            (200, &[("etag", "\"a\"")], b"", None),
+            (404, &[("etag", "\"a\"")], b"gone", None),
+        ] {
+            let rest = Rest::of(&reply(status, fields, body));
+            assert_eq!(rest.map(|rest| (rest.span.start, rest.span.end)), want, "{status} {fields:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rest_is_exactly_the_rest_of_the_same_octets() {
+        let rest = || Rest { span: Span { start: 4, end: 10 }, tag: HeaderValue::from_static("\"a\"") };
+        for (status, fields, body, want) in [
+            (206, &[("etag", "\"a\""), ("content-range", "bytes 4-9/10")][..], &b"456789"[..], Some(&b"456789"[..])),
+            (200, &[("etag", "\"a\"")], b"0123456789", Some(b"456789")),
+            (200, &[("etag", "\"a\"")], b"01234567890", None),
+            (200, &[("etag", "\"b\"")], b"0123456789", None),
+            (206, &[("etag", "\"b\""), ("content-range", "bytes 4-9/10")], b"456789", None),
+            (206, &[("etag", "\"a\""), ("content-range", "bytes 3-9/10")], b"3456789", None),
+            (206, &[("content-range", "bytes 4-9/10")], b"456789", None),
+            (503, &[("etag", "\"a\"")], b"0123456789", None),
+        ] {
+            let mut got = None;
+            if let Some(mut body) = rest().take(reply(status, fields, body)) {
+                let all = got.get_or_insert_with(Vec::new);
+                while let Some(Ok(piece)) = body.piece().await {
+                    all.extend_from_slice(&piece);
+                }
+            }
+            assert_eq!(got.as_deref(), want, "{status} {fields:?}");
+        }
+    }
+}
