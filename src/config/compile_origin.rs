@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use super::compile::Scope;
 use super::compile_keys;
 use super::compile_tls::read_identity;
 use super::credentials;
+use super::decode;
 use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::behavior::Target;
@@ -152,8 +151,7 @@ pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     }
     let path = super::at(folder, &ca.value);
     files.push(path.clone());
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
-    match all {
+    match decode::certificates(&path) {
         Ok(all) if !all.is_empty() => Some(Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())),
         Ok(_) => {
             table.problem(&ca.span, format!("{} holds no certificate", path.display()), None);
