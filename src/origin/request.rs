@@ -186,6 +186,9 @@ fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
         [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, conditions.iter().chain(&CONTENT).chain(keyed), fields);
+    if !matches!(*asked.head().method, Method::GET | Method::HEAD) {
+        copy_fields(asked, asked.routed.behavior.origin_request.of_writes.iter(), fields);
+    }
 }
 
 fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName>, fields: &mut HeaderMap) {
