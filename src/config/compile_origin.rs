@@ -13,7 +13,9 @@ use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
+use crate::distribution::origin::{
+    HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion, is_reserved,
+};
 use crate::distribution::secret::Secret;
 use crate::distribution::site::ORIGINS_MAX;
 
@@ -190,37 +192,6 @@ fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(
         }
     }
     all
-}
-
-// shared/spec/CLOUDFRONT.md §8.
-fn is_reserved(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(
-        name,
-        "cache-control"
-            | "connection"
-            | "content-length"
-            | "cookie"
-            | "host"
-            | "if-match"
-            | "if-modified-since"
-            | "if-none-match"
-            | "if-range"
-            | "if-unmodified-since"
-            | "max-forwards"
-            | "pragma"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "range"
-            | "request-range"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "via"
-            | "x-real-ip"
-    ) || name.starts_with("x-amz-")
-        || name.starts_with("x-edge-")
 }
 
 fn timeouts(table: &mut Table<'_>) -> Timeouts {
