@@ -15,7 +15,7 @@ use crate::exchange::connection::Version;
 use crate::exchange::stored::{Life, Part, Selector, Stored, TtlRule};
 use crate::exchange::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
-use crate::semantics::freshness::{Exchanged, LifetimeSource, date_value, initial_age};
+use crate::semantics::freshness::{self, Exchanged, LifetimeSource, date_value, initial_age};
 use crate::semantics::merge::{self, Confirms};
 use crate::semantics::ranges;
 use crate::semantics::time::Timestamp;
@@ -230,10 +230,13 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
     if names.iter().any(|name| is_our_own(asked, name)) {
         return Err(NotKept::VaryStar);
     }
-    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, name) && !chosen::is_keyed(behavior, name);
+    let (anybody, ours) = (asked.routed.any_forwarder(), asked.routed.forwarder());
+    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, anybody, name) && !chosen::is_keyed(behavior, name);
     let chosen = names.into_iter().filter(counts).map(|name| {
         let mut value = Vec::new();
-        let lines = asked.head().fields.get_all(name.as_str());
+        // What went no further is as good as not said.
+        let was_sent = chosen::reaches_origin(behavior, ours, &name);
+        let lines = asked.head().fields.get_all(name.as_str()).filter(|_| was_sent);
         let value = vary::normalise(&name, lines, &mut value).map(|()| value.into_boxed_slice());
         (name, value)
     });
@@ -257,7 +260,7 @@ pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let Vary::Names(names) = vary::parse(fields) else { return };
     let shown = |name: &&HeaderName| {
         matches!(**name, http::header::ACCEPT_ENCODING | http::header::COOKIE)
-            || chosen::reaches_origin(behavior, name)
+            || chosen::reaches_origin(behavior, asked.routed.any_forwarder(), name)
             || chosen::is_keyed(behavior, name)
             || is_our_own(asked, name)
     };
@@ -270,8 +273,24 @@ pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     }
 }
 
+/// Takes out of a head the fields that its origin keeps out of stores, as `no-cache="Set-Cookie"` does, and gives them back: they are for
+/// the viewer that was asked for (RFC 9111 §5.2.2.4, §5.2.2.7).
+pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
+    let mut aside = HeaderMap::new();
+    for name in freshness::withheld(fields) {
+        if let http::header::Entry::Occupied(lines) = fields.entry(&name) {
+            let (_, lines) = lines.remove_entry_mult();
+            lines.for_each(|line| {
+                aside.append(&name, line);
+            });
+        }
+    }
+    aside
+}
+
 /// Takes out of a head what a shared store does not replay.
 pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
+    withhold(fields);
     let policy = &asked.routed.behavior.cache;
     // DECISIONS 4: a cookie is replayed only where it is in the key, or under the rules of RFC 9111.
     if policy.semantics == Semantics::CloudFront

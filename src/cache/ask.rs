@@ -1,9 +1,11 @@
 //! An admitted request becomes a question to the cache: it gets its key and says what it wants.
 
 use http::Method;
+use smallvec::SmallVec;
 
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
+use crate::distribution::names::FieldNames;
 use crate::exchange::chosen;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::verdict::PassReason;
@@ -93,6 +95,9 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     for name in key.headers.iter().filter(|name| **name != http::header::HOST) {
         write_field(out, head, name);
     }
+    if key.headers.has_patterns() {
+        write_matching_fields(out, head, &key.headers);
+    }
     if key.cookies != Listed::None {
         out.extend_from_slice(b"\0cookie=");
         chosen::write_cookies(out, head, |name| key.cookies.includes(name));
@@ -117,6 +122,29 @@ pub fn write_post_key(out: &mut Vec<u8>, routed: &Routed<'_>, post: &PostCaching
             out.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
         }
     }
+}
+
+// Fields that patterns take in, by name: the order in which they come makes no key of its own. A colon stands in no name and no other part
+// begins with one.
+fn write_matching_fields(out: &mut Vec<u8>, head: &RequestHead<'_>, names: &FieldNames) {
+    let mut found: SmallVec<[(&str, &[u8]); 8]> = head.fields.iter().filter(|(name, _)| names.takes_in(name)).collect();
+    found.sort_by_cached_key(|(name, _)| lower_case(name));
+    let mut last: Option<&str> = None;
+    for (name, value) in found {
+        if last.is_some_and(|last| last.eq_ignore_ascii_case(name)) {
+            out.push(b',');
+        } else {
+            out.extend_from_slice(b"\0:");
+            out.extend_from_slice(&lower_case(name));
+            out.push(b'=');
+        }
+        out.extend_from_slice(value);
+        last = Some(name);
+    }
+}
+
+fn lower_case(name: &str) -> SmallVec<[u8; 32]> {
+    name.bytes().map(|octet| octet.to_ascii_lowercase()).collect()
 }
 
 fn write_field(out: &mut Vec<u8>, head: &RequestHead<'_>, name: &http::HeaderName) {

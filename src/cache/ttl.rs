@@ -32,9 +32,11 @@ pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchang
     }
     let ruling = freshness::directives(fields);
     let mut cc = ruling.cache_control;
-    forbid(policy, status, fields, &mut cc, seen)?;
+    // A cookie that the origin keeps out of the store itself says nothing of the rest.
+    let sets_cookie = fields.contains_key(SET_COOKIE) && !freshness::withheld(fields).contains(&SET_COOKIE);
+    forbid(policy, status, sets_cookie, &mut cc, seen)?;
     let explicit = freshness::explicit_lifetime(fields, &ruling, when.arrived_at);
-    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && explicit.is_none() {
+    if policy.semantics == Semantics::CloudFront && sets_cookie && explicit.is_none() {
         return Err(NotKept::SetCookie);
     }
     let initial_age = freshness::initial_age(fields, when);
@@ -48,7 +50,7 @@ pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchang
 }
 
 // What must not be kept at all.
-fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheControl, seen: Circumstances) -> Result<(), NotKept> {
+fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheControl, seen: Circumstances) -> Result<(), NotKept> {
     if cc.has(Directive::MustUnderstand) {
         // RFC 9111 §5.2.2.3: with a status we implement, no-store beside it is to be ignored.
         if !freshness::is_understood(status) {
@@ -68,7 +70,7 @@ fn forbid(policy: &CachePolicy, status: u16, fields: &HeaderMap, cc: &mut CacheC
     if seen.authorization && !shared {
         return Err(NotKept::Authorization);
     }
-    if policy.semantics == Semantics::CloudFront && fields.contains_key(SET_COOKIE) && seen.cookies {
+    if policy.semantics == Semantics::CloudFront && sets_cookie && seen.cookies {
         return Err(NotKept::SetCookie);
     }
     Ok(())

@@ -23,6 +23,9 @@ pub(super) fn check(args: &ConfigArgs) -> ExitCode {
                 count(site.behaviors, "behavior"),
                 count(site.certificates.len(), "certificate")
             );
+            for warning in &site.warnings {
+                println!("warning: {warning}");
+            }
             for remark in &site.remarks {
                 println!("note: {remark}");
             }

@@ -17,7 +17,7 @@ use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::OriginKind;
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
-use crate::exchange::connection::{Asker, Connection, Scheme, Version};
+use crate::exchange::connection::{Asker, Connection, Forwarder, Scheme, Version};
 use crate::exchange::key::{LogNumber, readable};
 use crate::exchange::path::is_safe_path;
 use crate::exchange::request::{ViewerRequest, split_target};
@@ -26,7 +26,7 @@ use crate::exchange::verdict::PassReason;
 use crate::gate::{self, Routed};
 use crate::origin::request::{Asking, Node, build};
 use crate::origin::signed;
-use crate::semantics::freshness::Exchanged;
+use crate::semantics::freshness::{self, Exchanged};
 use crate::semantics::time::{Timestamp, format_http_date};
 
 #[derive(Args)]
@@ -194,7 +194,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     if let Some(first) = members.first() {
         let asked = Asked { routed, key: &key, wants, slice: None };
         let origin = &routed.distribution.origins[*first];
-        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: false });
+        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted });
         if let Some(access) = &origin.access {
             signed::sign(&mut built, access, request.arrived_at);
         }
@@ -241,7 +241,11 @@ fn arrived(asked: &Asked<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<
     }
     let when = Exchanged { asked_at: now, arrived_at: now };
     match on_arrival(asked, None, *status, fields, when, &Invalidations::new(1)) {
-        Arrived::Keep(keeping) => kept(*status, &keeping, now),
+        Arrived::Keep(keeping) => {
+            let withheld: Vec<String> = freshness::withheld(fields).iter().map(ToString::to_string).collect();
+            let without = format!("without {}, which this viewer alone gets (RFC 9111 §5.2.2.4, §5.2.2.7)", withheld.join(", "));
+            kept(*status, &keeping, now).into_iter().chain((!withheld.is_empty()).then_some(without)).collect()
+        }
         Arrived::Relay(why) => vec![format!("{status}  not kept: {}", why.cites())],
         Arrived::Freshen(..) | Arrived::Reuse(_) | Arrived::AskAgain => vec![format!("{status}  confirms nothing that is stored")],
     }

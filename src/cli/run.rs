@@ -280,7 +280,7 @@ fn announce(args: &RunArgs, site: &Site, bound: &[Bound], admin: std::net::Socke
         tracing::info!(address = %one.address, speaks, workers = site.listen.workers, "listening");
     }
     tracing::info!(address = %admin, "admin listener");
-    for remark in &site.remarks {
+    for remark in site.warnings.iter().chain(&site.remarks) {
         tracing::warn!("{remark}");
     }
     let https = bound.iter().find(|one| one.speaks == Speaks::Https);

@@ -33,21 +33,21 @@ pub fn own(distribution: &Distribution, left: &mut Vec<String>) -> Value {
 }
 
 fn listed(kind: &str, names: &str, listed: &Listed) -> Value {
-    let (word, all): (&str, &[String]) = match listed {
-        Listed::None => ("none", &[]),
-        Listed::All => ("all", &[]),
-        Listed::Only(all) => ("whitelist", all),
-        Listed::Except(all) => ("allExcept", all),
+    let (word, all) = match listed {
+        Listed::None => ("none", Vec::new()),
+        Listed::All => ("all", Vec::new()),
+        Listed::Only(all) => ("whitelist", all.texts()),
+        Listed::Except(all) => ("allExcept", all.texts()),
     };
     let mut out = json!({ kind: word });
     if !all.is_empty() {
-        out[names] = items(all.to_vec());
+        out[names] = items(all);
     }
     out
 }
 
 fn cache_policy(policy: &CachePolicy) -> Value {
-    let headers: Vec<&str> = policy.key.headers.iter().map(http::HeaderName::as_str).collect();
+    let headers = policy.key.headers.texts();
     let headers = if headers.is_empty() {
         json!({ "HeaderBehavior": "none" })
     } else {
@@ -66,16 +66,16 @@ fn cache_policy(policy: &CachePolicy) -> Value {
 }
 
 fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
-    let (word, names): (&str, &[http::HeaderName]) = match &policy.headers {
-        ForwardHeaders::None => ("none", &[]),
-        ForwardHeaders::Only(names) => ("whitelist", names),
-        ForwardHeaders::AllViewer => ("allViewer", &[]),
-        ForwardHeaders::AllViewerExcept(names) => ("allExcept", names),
-        ForwardHeaders::AllViewerAnd(names) => ("allViewerAndWhitelistCloudFront", names),
+    let (word, names) = match &policy.headers {
+        ForwardHeaders::None => ("none", Vec::new()),
+        ForwardHeaders::Only(names) => ("whitelist", names.texts()),
+        ForwardHeaders::AllViewer => ("allViewer", Vec::new()),
+        ForwardHeaders::AllViewerExcept(names) => ("allExcept", names.texts()),
+        ForwardHeaders::AllViewerAnd(names) => ("allViewerAndWhitelistCloudFront", names.iter().map(http::HeaderName::as_str).collect()),
     };
     let mut headers = json!({ "HeaderBehavior": word });
     if !names.is_empty() {
-        headers["Headers"] = items(names.iter().map(http::HeaderName::as_str).collect());
+        headers["Headers"] = items(names);
     }
     json!({
         "Name": policy.name, "HeadersConfig": headers,

@@ -152,12 +152,17 @@ impl<'d> Job<'d, '_> {
         all
     }
 
-    // Those that are names of fields at all, and may be such with `*` and `?`.
+    // Those that are names of fields at all, or patterns of such; CloudFront's own fields and every field are no patterns here.
     fn field_names(&mut self, whose: &str, names: Vec<&'d str>) -> Vec<&'d str> {
-        let (good, bad): (Vec<&'d str>, Vec<&'d str>) =
-            names.into_iter().partition(|name| HeaderName::from_bytes(name.replace('?', "_").as_bytes()).is_ok());
+        let is_good = |name: &&str| {
+            let is_pattern = name.contains(['*', '?']);
+            let is_ours = name.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
+            let is_everything = name.bytes().all(|octet| octet == b'*');
+            HeaderName::from_bytes(name.replace('?', "*").as_bytes()).is_ok() && !is_everything && !(is_pattern && is_ours)
+        };
+        let (good, bad): (Vec<&'d str>, Vec<&'d str>) = names.into_iter().partition(is_good);
         for name in bad {
-            self.say(Rank::BeforeServing, format!("{whose}: {name:?} is no field name; left out"));
+            self.say(Rank::BeforeServing, format!("{whose}: {name:?} is no name of a field, and no pattern of one; left out"));
         }
         good
     }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
-use super::{Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials};
+use super::{
+    Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials, warnings,
+};
 use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
@@ -29,6 +31,7 @@ pub struct Scope<'s> {
     pub making: Making,
     pub files: Vec<PathBuf>,
     pub remarks: Vec<String>,
+    pub warnings: Vec<String>,
     pub policies: compile_policy::Policies,
     pub keys: compile_keys::Keys,
     pub pop: String,
@@ -50,6 +53,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         making,
         files,
         remarks: Vec::new(),
+        warnings: Vec::new(),
         policies: compile_policy::Policies::default(),
         keys: compile_keys::Keys::default(),
         pop: "LOC1-C1".into(),
@@ -89,6 +93,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
             distributions.extend(compile_distribution::read(table, &mut scope, &mut ordinal));
         }
     }
+    scope.warnings.extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
     check_whole(&roots, &listen, &certificates, &distributions);
@@ -115,6 +120,7 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
         geo,
         files: scope.files,
         remarks: scope.remarks,
+        warnings: scope.warnings,
         behaviors: ordinal,
     })
 }

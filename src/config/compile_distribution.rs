@@ -39,6 +39,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         plain.then(|| id.to_string()).ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
     });
+    let comment = table.string("comment").map(|found| found.value);
     let staging = staging(&mut table);
     let hosts = if staging.is_some() { Vec::new() } else { hosts(&mut table) };
     let default_root_object = table.parsed("default_root_object", |name| {
@@ -68,6 +69,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let face = Face { name: name.into(), cloudfront: (compat == "cloudfront").then(|| cloudfront(&id.value, &scope.pop)) };
     let distribution = Distribution {
         id: id.value,
+        comment,
         hosts: hosts.iter().map(|host| host.value.to_string()).collect(),
         default_root_object: default_root_object.map(|found| found.value),
         origins: origins.into_iter().map(|(_, origin)| Arc::new(origin)).collect(),

@@ -14,6 +14,7 @@ use crate::distribution::cache_policy::{
     CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES, MANAGED_ORIGIN_REQUEST_POLICIES, OriginRequestPolicy,
     Semantics, TtlBounds,
 };
+use crate::distribution::names::{FieldNames, NamePattern, Names};
 use crate::distribution::response_policy::ResponsePolicy;
 
 /// The file's own policies.
@@ -31,10 +32,14 @@ pub fn read(root: &mut Table<'_>, scope: &mut Scope<'_>) {
         if CachePolicy::managed(&name.value).is_some() {
             root.problem(&name.span, format!("{:?} is the name of a managed policy", name.value), Some("choose another name".into()));
         }
+        let whose = format!("cache_policy {:?}", name.value);
+        scope.warnings.extend(stars_in_query(&whose, &policy.key.query));
         scope.policies.cache.insert(name.value, Arc::new(policy));
     }
     for (name, table) in root.named_tables("origin_request_policy") {
         let policy = origin_request_policy(name.value.clone(), table);
+        let whose = format!("origin_request_policy {:?}", name.value);
+        scope.warnings.extend(stars_in_query(&whose, &policy.query));
         scope.policies.origin_request.insert(name.value, Arc::new(policy));
     }
     for (name, table) in root.named_tables("response_headers_policy") {
@@ -125,18 +130,18 @@ fn ttl(policy: &mut Table<'_>, usual: TtlBounds, semantics: Semantics) -> (TtlBo
 }
 
 fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
-    let whole = KeyParts { query: Listed::All, headers: Vec::new(), cookies: Listed::None };
+    let whole = KeyParts { query: Listed::All, headers: FieldNames::default(), cookies: Listed::None };
     let none = KeyParts { query: Listed::None, ..whole.clone() };
     let usual = if semantics == Semantics::Rfc9111 { whole } else { none };
     let Some(mut table) = policy.table("key") else { return usual };
-    let query = listed(&mut table, "query", "query_except").unwrap_or(usual.query);
-    let cookies = listed(&mut table, "cookies", "cookies_except").unwrap_or(Listed::None);
+    let query = listed(&mut table, "query", "query_except", Names::exact).unwrap_or(usual.query);
+    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns).unwrap_or(Listed::None);
     let named = table.strings("headers").map(|list| list.value).unwrap_or_default();
     for item in named.iter().filter(|item| EACH_VIEWERS_OWN.iter().any(|own| item.value.eq_ignore_ascii_case(own))) {
         let help = "an origin_request_policy may name it; CloudFront does not allow it in a key either";
         table.problem(&item.span, format!("{} is nearly each viewer's own: nothing would be shared", item.value), Some(help.into()));
     }
-    let headers = header_names(&table, named);
+    let headers = field_names(&table, named);
     table.finish();
     KeyParts { query, headers, cookies }
 }
@@ -161,9 +166,45 @@ pub(super) fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<
     all
 }
 
+/// Names of fields of which some may be patterns.
+fn field_names(table: &Table<'_>, items: Vec<Found<String>>) -> FieldNames {
+    let (patterns, plain): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| NamePattern::parse(&item.value).is_some());
+    let mut all = Vec::new();
+    for item in patterns {
+        // But for its question marks it has to be a name.
+        let is_name = HeaderName::from_bytes(item.value.replace('?', "*").as_bytes()).is_ok();
+        let is_everything = item.value.bytes().all(|octet| octet == b'*');
+        let is_ours = item.value.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
+        match NamePattern::parse(&item.value) {
+            Some(pattern) if is_name && !is_everything && !is_ours => all.push(pattern),
+            _ if is_everything => {
+                let help = "headers = \"all\" in an origin_request_policy; in a key it would leave nothing to share: \"CachingDisabled\"";
+                table.problem(&item.span, format!("{:?} is every field", item.value), Some(help.into()));
+            }
+            _ if is_ours => {
+                let help = "such as \"CloudFront-Is-Mobile-Viewer\"";
+                table.problem(&item.span, format!("{:?}: CloudFront's own fields are named in full", item.value), Some(help.into()));
+            }
+            _ => table.problem(&item.span, format!("{:?} is no field name, and no pattern of one", item.value), None),
+        }
+    }
+    FieldNames::new(header_names(table, plain), all)
+}
+
+// Whoever writes a pattern for parameters is told that it is none.
+fn stars_in_query(whose: &str, query: &Listed) -> Option<String> {
+    let (Listed::Only(names) | Listed::Except(names)) = query else { return None };
+    let stars: Vec<&str> = names.texts().into_iter().filter(|name| name.contains('*')).collect();
+    let name = stars.first()?;
+    Some(format!(
+        "{whose}: query parameters are compared as they stand, as at CloudFront: {name:?} is the parameter of that very name. Name each one; \
+         patterns are for cookies and fields"
+    ))
+}
+
 // `x = "none" | "all" | ["a", "b"]`, or `x_except = ["a"]`.
-fn listed(table: &mut Table<'_>, key: &'static str, except: &'static str) -> Option<Listed> {
-    let but = table.strings(except).map(|list| list.value.into_iter().map(|item| item.value).collect());
+fn listed(table: &mut Table<'_>, key: &'static str, except: &'static str, names: fn(Vec<String>) -> Names) -> Option<Listed> {
+    let but = table.strings(except).map(|list| names(list.value.into_iter().map(|item| item.value).collect()));
     let chosen = table.string_or_strings(key).and_then(|found| match found.value {
         Ok(word) if word == "none" => Some(Listed::None),
         Ok(word) if word == "all" => Some(Listed::All),
@@ -172,13 +213,13 @@ fn listed(table: &mut Table<'_>, key: &'static str, except: &'static str) -> Opt
             None
         }
         Err(items) if items.is_empty() => Some(Listed::None),
-        Err(items) => Some(Listed::Only(items.into_iter().map(|item| item.value).collect())),
+        Err(items) => Some(Listed::Only(names(items.into_iter().map(|item| item.value).collect()))),
     });
     but.map(Listed::Except).or(chosen)
 }
 
 fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPolicy {
-    let except = table.strings("headers_except").map(|list| header_names(&table, list.value));
+    let except = table.strings("headers_except").map(|list| field_names(&table, list.value));
     let headers = match table.string_or_strings("headers") {
         None => except.map_or(ForwardHeaders::None, ForwardHeaders::AllViewerExcept),
         Some(found) => match found.value {
@@ -192,7 +233,7 @@ fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPol
                 );
                 ForwardHeaders::None
             }
-            Err(items) => ForwardHeaders::Only(header_names(&table, items)),
+            Err(items) => ForwardHeaders::Only(field_names(&table, items)),
         },
     };
     let and = table.strings("add").map(|list| header_names(&table, list.value));
@@ -202,12 +243,12 @@ fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPol
             names.extend(more);
             ForwardHeaders::Only(names)
         }
-        (ForwardHeaders::None, Some(more)) => ForwardHeaders::Only(more),
+        (ForwardHeaders::None, Some(more)) => ForwardHeaders::Only(more.into()),
         (headers, _) => headers,
     };
     let of_writes = table.strings("headers_of_writes").map(|list| header_names(&table, list.value)).unwrap_or_default();
-    let query = listed(&mut table, "query", "query_except").unwrap_or(Listed::None);
-    let cookies = listed(&mut table, "cookies", "cookies_except").unwrap_or(Listed::None);
+    let query = listed(&mut table, "query", "query_except", Names::exact).unwrap_or(Listed::None);
+    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns).unwrap_or(Listed::None);
     table.finish();
     OriginRequestPolicy { name, headers, of_writes, query, cookies }
 }

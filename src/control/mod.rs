@@ -56,4 +56,6 @@ pub struct Reloaded {
     pub problems: Vec<String>,
     /// What was taken only in part, because it needs a restart.
     pub needs_restart: Vec<String>,
+    /// What was taken and is likely not to be meant.
+    pub warnings: Vec<String>,
 }

@@ -14,13 +14,15 @@ impl Control {
     /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep theirs.
     pub fn reload(&self) -> Reloaded {
         let now = self.edge.clock.now();
-        let mut outcome = Reloaded { at: format_rfc3339(now), ok: false, problems: Vec::new(), needs_restart: Vec::new() };
+        let mut outcome =
+            Reloaded { at: format_rfc3339(now), ok: false, problems: Vec::new(), needs_restart: Vec::new(), warnings: Vec::new() };
         match config::load(&self.config, now, Making::Done) {
             Err(report) => outcome.problems = report.lines(),
             Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
                 Err(why) => outcome.problems.push(why),
                 Ok(tls) => {
                     outcome.needs_restart = needs_restart(&self.started_with, &loaded.site);
+                    outcome.warnings.clone_from(&loaded.site.warnings);
                     self.tls.store(Arc::new(Some(tls)));
                     self.access_log.retarget(&loaded.site);
                     self.edge.install(loaded.site);
@@ -30,6 +32,7 @@ impl Control {
         }
         if outcome.ok {
             tracing::info!(needs_restart = ?outcome.needs_restart, "configuration reloaded");
+            outcome.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         } else {
             tracing::error!(problems = ?outcome.problems, "the changed configuration was not taken; the one before stays in force");
         }

@@ -35,6 +35,7 @@ impl Control {
             "config": self.config.display().to_string(),
             "last_reload": *self.last_reload.lock(),
             "remarks": site.remarks,
+            "warnings": site.warnings,
             "distributions": distributions,
             "certificates": certificates,
             "store": { "bytes": store.bytes, "limit": store.limit, "objects": store.objects, "evictions": store.evictions },

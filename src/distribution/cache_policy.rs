@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::names::{FieldNames, Names};
+
 /// Which rules win where CloudFront and RFC 9111 differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Semantics {
@@ -59,8 +61,8 @@ impl TtlBounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
     None,
-    Only(Vec<String>),
-    Except(Vec<String>),
+    Only(Names),
+    Except(Names),
     All,
 }
 
@@ -69,8 +71,8 @@ impl Listed {
     pub fn includes(&self, name: &str) -> bool {
         match self {
             Self::None => false,
-            Self::Only(names) => names.iter().any(|known| known == name),
-            Self::Except(names) => !names.iter().any(|known| known == name),
+            Self::Only(names) => names.includes(name),
+            Self::Except(names) => !names.includes(name),
             Self::All => true,
         }
     }
@@ -112,7 +114,7 @@ impl Codings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyParts {
     pub query: Listed,
-    pub headers: Vec<HeaderName>,
+    pub headers: FieldNames,
     pub cookies: Listed,
 }
 
@@ -144,7 +146,7 @@ impl CachePolicy {
             semantics: Semantics::CloudFront,
             ttl: TtlBounds::CLOUDFRONT,
             error_ttl: Self::ERROR_TTL,
-            key: KeyParts { query: Listed::All, headers: Vec::new(), cookies: Listed::None },
+            key: KeyParts { query: Listed::All, headers: FieldNames::default(), cookies: Listed::None },
             compress: Codings::default(),
             stale_on_error: Self::STALE_ON_ERROR,
         }
@@ -154,10 +156,10 @@ impl CachePolicy {
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let secs = Duration::from_secs;
         let bounds = |min, default, max| TtlBounds { min: secs(min), default: secs(default), max: secs(max) };
-        let header = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
+        let header = |names: &[&'static str]| FieldNames::from(names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>());
         let both = Codings::default().with(Codings::BR).with(Codings::GZIP);
         let day = bounds(1, 86_400, 31_536_000);
-        let none = || KeyParts { query: Listed::None, headers: Vec::new(), cookies: Listed::None };
+        let none = || KeyParts { query: Listed::None, headers: FieldNames::default(), cookies: Listed::None };
         let origin_rules = ["host", "origin", "x-http-method-override", "x-http-method", "x-method-override"];
         let own = |query| KeyParts { query, headers: header(&origin_rules), cookies: Listed::All };
         let (name, ttl, key, compress) = match name_or_id {
@@ -168,7 +170,7 @@ impl CachePolicy {
             "CachingDisabled" | "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => ("CachingDisabled", bounds(0, 0, 0), none(), Codings::default()),
             "Elemental-MediaPackage" | "08627262-05a9-4f76-9ded-b50ca2e3a84f" => {
                 let query = ["aws.manifestfilter", "start", "end", "m"].map(String::from).to_vec();
-                let key = KeyParts { query: Listed::Only(query), headers: header(&["origin"]), cookies: Listed::None };
+                let key = KeyParts { query: Listed::Only(Names::exact(query)), headers: header(&["origin"]), cookies: Listed::None };
                 ("Elemental-MediaPackage", TtlBounds::CLOUDFRONT, key, Codings::default().with(Codings::GZIP))
             }
             "Amplify" | "2e54312d-136d-493c-8eb9-b001f22f67d2" => {
@@ -202,10 +204,10 @@ pub const MANAGED_CACHE_POLICIES: [&str; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardHeaders {
     None,
-    Only(Vec<HeaderName>),
+    Only(FieldNames),
     AllViewer,
-    AllViewerExcept(Vec<HeaderName>),
-    /// All of the viewer's, and these of CloudFront's own.
+    AllViewerExcept(FieldNames),
+    /// All of the viewer's, these of CloudFront's own, and these of a proxy's.
     AllViewerAnd(Vec<HeaderName>),
 }
 
@@ -216,14 +218,24 @@ impl ForwardHeaders {
             Self::None => false,
             Self::Only(names) => names.contains(name),
             Self::AllViewer | Self::AllViewerAnd(_) => true,
-            Self::AllViewerExcept(names) => !names.contains(name),
+            Self::AllViewerExcept(names) => !names.leaves_out(name),
+        }
+    }
+
+    /// Says whether a field is named in full among those that go to the origin.
+    pub fn names(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::Only(names) => names.names(name),
+            Self::AllViewerAnd(names) => names.contains(name),
+            Self::None | Self::AllViewer | Self::AllViewerExcept(_) => false,
         }
     }
 
     /// Says whether a CloudFront-* field is to be added.
     pub fn adds(&self, name: &str) -> bool {
         match self {
-            Self::Only(names) | Self::AllViewerAnd(names) => names.iter().any(|known| known == name),
+            Self::Only(names) => names.iter().any(|known| known == name),
+            Self::AllViewerAnd(names) => names.iter().any(|known| known == name),
             Self::None | Self::AllViewer | Self::AllViewerExcept(_) => false,
         }
     }
@@ -242,13 +254,40 @@ pub struct OriginRequestPolicy {
 }
 
 /// The names of CloudFront's managed origin request policies, for suggestions.
-pub const MANAGED_ORIGIN_REQUEST_POLICIES: [&str; 6] = [
+pub const MANAGED_ORIGIN_REQUEST_POLICIES: [&str; 8] = [
     "AllViewer",
     "AllViewerExceptHostHeader",
     "AllViewerAndCloudFrontHeaders-2022-06",
     "CORS-CustomOrigin",
     "CORS-S3Origin",
+    "Elemental-MediaTailor-PersonalizedManifests",
+    "HostHeaderOnly",
     "UserAgentRefererHeaders",
+];
+
+/// What `AllViewerAndCloudFrontHeaders-2022-06` adds: CloudFront's fields of June 2022.
+pub const CLOUDFRONT_HEADERS_2022_06: [&str; 21] = [
+    "cloudfront-forwarded-proto",
+    "cloudfront-is-android-viewer",
+    "cloudfront-is-desktop-viewer",
+    "cloudfront-is-ios-viewer",
+    "cloudfront-is-mobile-viewer",
+    "cloudfront-is-smarttv-viewer",
+    "cloudfront-is-tablet-viewer",
+    "cloudfront-viewer-address",
+    "cloudfront-viewer-asn",
+    "cloudfront-viewer-city",
+    "cloudfront-viewer-country",
+    "cloudfront-viewer-country-name",
+    "cloudfront-viewer-country-region",
+    "cloudfront-viewer-country-region-name",
+    "cloudfront-viewer-http-version",
+    "cloudfront-viewer-latitude",
+    "cloudfront-viewer-longitude",
+    "cloudfront-viewer-metro-code",
+    "cloudfront-viewer-postal-code",
+    "cloudfront-viewer-time-zone",
+    "cloudfront-viewer-tls",
 ];
 
 impl OriginRequestPolicy {
@@ -260,33 +299,32 @@ impl OriginRequestPolicy {
     /// CloudFront's managed policies by name or id (shared/spec/CLOUDFRONT.md §13).
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let header = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
-        let only = |names: &[&'static str]| (ForwardHeaders::Only(header(names)), Listed::None);
-        let (name, (headers, rest)) = match name_or_id {
-            "AllViewer" | "216adef6-5c7f-47e4-b989-5492eafa07d3" => ("AllViewer", (ForwardHeaders::AllViewer, Listed::All)),
+        let only = |names: &[&'static str]| ForwardHeaders::Only(header(names).into());
+        let cors = ["origin", "access-control-request-headers", "access-control-request-method"];
+        let (name, headers, query, cookies) = match name_or_id {
+            "AllViewer" | "216adef6-5c7f-47e4-b989-5492eafa07d3" => ("AllViewer", ForwardHeaders::AllViewer, Listed::All, Listed::All),
             "AllViewerExceptHostHeader" | "b689b0a8-53d0-40ab-baf2-68738e2966ac" => {
-                ("AllViewerExceptHostHeader", (ForwardHeaders::AllViewerExcept(header(&["host"])), Listed::All))
+                ("AllViewerExceptHostHeader", ForwardHeaders::AllViewerExcept(header(&["host"]).into()), Listed::All, Listed::All)
             }
-            "AllViewerAndCloudFrontHeaders-2022-06" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => (
-                "AllViewerAndCloudFrontHeaders-2022-06",
-                (
-                    ForwardHeaders::AllViewerAnd(header(&[
-                        "cloudfront-forwarded-proto",
-                        "cloudfront-viewer-address",
-                        "cloudfront-viewer-http-version",
-                    ])),
-                    Listed::All,
-                ),
-            ),
-            "CORS-CustomOrigin" | "59781a5b-3903-41f3-afcb-af62929ccde1" => ("CORS-CustomOrigin", only(&["origin"])),
-            "CORS-S3Origin" | "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => {
-                ("CORS-S3Origin", only(&["origin", "access-control-request-headers", "access-control-request-method"]))
+            "AllViewerAndCloudFrontHeaders-2022-06" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => {
+                let all = ForwardHeaders::AllViewerAnd(header(&CLOUDFRONT_HEADERS_2022_06));
+                ("AllViewerAndCloudFrontHeaders-2022-06", all, Listed::All, Listed::All)
             }
+            "CORS-CustomOrigin" | "59781a5b-3903-41f3-afcb-af62929ccde1" => {
+                ("CORS-CustomOrigin", only(&["origin"]), Listed::None, Listed::None)
+            }
+            "CORS-S3Origin" | "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => ("CORS-S3Origin", only(&cors), Listed::None, Listed::None),
+            "Elemental-MediaTailor-PersonalizedManifests" | "775133bc-15f2-49f9-abea-afb2e0bf67d2" => {
+                let viewer = [cors[0], cors[1], cors[2], "user-agent", "x-forwarded-for"];
+                ("Elemental-MediaTailor-PersonalizedManifests", only(&viewer), Listed::All, Listed::None)
+            }
+            "HostHeaderOnly" | "bf0718e1-ba1e-49d1-88b1-f726733018ae" => ("HostHeaderOnly", only(&["host"]), Listed::None, Listed::None),
             "UserAgentRefererHeaders" | "acba4595-bd28-49b8-b9fe-13317c0390fa" => {
-                ("UserAgentRefererHeaders", only(&["user-agent", "referer"]))
+                ("UserAgentRefererHeaders", only(&["user-agent", "referer"]), Listed::None, Listed::None)
             }
             _ => return None,
         };
-        Some(Self { name: name.into(), headers, of_writes: Vec::new(), query: rest.clone(), cookies: rest })
+        Some(Self { name: name.into(), headers, of_writes: Vec::new(), query, cookies })
     }
 }
 
@@ -306,5 +344,22 @@ mod tests {
     fn every_managed_policy_is_there_by_name() {
         assert!(MANAGED_CACHE_POLICIES.iter().all(|name| CachePolicy::managed(name).is_some_and(|p| p.name == *name)));
         assert!(MANAGED_ORIGIN_REQUEST_POLICIES.iter().all(|name| OriginRequestPolicy::managed(name).is_some_and(|p| p.name == *name)));
+    }
+
+    // Ids, and what each sends, as AWS publishes them.
+    #[test]
+    fn managed_origin_request_policies_send_what_they_are_named_for() {
+        let policy = |id: &str| OriginRequestPolicy::managed(id).unwrap();
+        let sends = |policy: &OriginRequestPolicy, name: &'static str| policy.headers.includes(&HeaderName::from_static(name));
+        let host = policy("bf0718e1-ba1e-49d1-88b1-f726733018ae");
+        assert_eq!(host.name, "HostHeaderOnly");
+        assert!(sends(&host, "host") && !sends(&host, "user-agent") && host.query.is_none() && host.cookies.is_none());
+        let tailor = policy("775133bc-15f2-49f9-abea-afb2e0bf67d2");
+        assert_eq!(tailor.name, "Elemental-MediaTailor-PersonalizedManifests");
+        assert!(["origin", "access-control-request-method", "user-agent", "x-forwarded-for"].into_iter().all(|name| sends(&tailor, name)));
+        assert!(!sends(&tailor, "host") && tailor.query == Listed::All && tailor.cookies.is_none());
+        let all = policy("33f36d7e-f396-46d9-90e0-52428a34d9dc");
+        assert!(CLOUDFRONT_HEADERS_2022_06.iter().all(|name| all.headers.adds(name)));
+        assert!(sends(&all, "x-anything") && all.cookies == Listed::All);
     }
 }

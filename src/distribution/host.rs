@@ -129,16 +129,29 @@ impl HostTable {
 
     /// The index of the distribution that answers for `host` (without port, any case).
     pub fn find(&self, host: &str) -> Option<usize> {
+        self.find_named(host).or(self.any)
+    }
+
+    /// The same, where the host is named: by itself or by a suffix, and not by `*` alone.
+    pub fn find_named(&self, host: &str) -> Option<usize> {
         with_normal_host(host, |host| {
             if let Some(found) = self.exact.get(host) {
                 return Some(*found);
             }
-            self.suffixes
-                .iter()
-                .find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()))
-                .map(|(_, found)| *found)
-                .or(self.any)
+            self.suffixes.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str())).map(|(_, found)| *found)
         })
+    }
+
+    /// Says whether a certificate's name (lower case, perhaps `*.` and a domain) stands for a named host of another distribution than `at`.
+    ///
+    /// Looks through all exact hosts for a wildcard: asked only where a certificate does not cover what is asked for.
+    pub fn is_of_another(&self, certified: &str, at: usize) -> bool {
+        if self.find_named(certified).is_some_and(|found| found != at) {
+            return true;
+        }
+        let Some(domain) = certified.strip_prefix("*.") else { return false };
+        let is_under = |host: &str| host.split_once('.').is_some_and(|(_, parent)| parent == domain);
+        self.exact.iter().any(|(host, found)| *found != at && is_under(host))
     }
 }
 
@@ -164,6 +177,27 @@ mod tests {
         assert_eq!(hosts.find("example.com"), None);
         assert_eq!(hosts.find("badexample.com"), None);
         assert_eq!(table(&["*", "a.b"]).find("anything"), Some(0));
+    }
+
+    #[test]
+    fn a_star_alone_names_no_host_and_certificates_are_of_those_who_are_named() {
+        let hosts = table(&["*", "www.example.com", "*.shop.test"]);
+        assert_eq!(hosts.find_named("WWW.example.com"), Some(1));
+        assert_eq!((hosts.find_named("other.test"), hosts.find("other.test")), (None, Some(0)));
+        for (certified, at, is_another) in [
+            ("localhost", 0, false),
+            ("www.example.com", 0, true),
+            ("www.example.com", 1, false),
+            ("*.example.com", 0, true),
+            ("*.example.com", 1, false),
+            ("*.example.org", 0, false),
+            ("*.shop.test", 0, true),
+            ("a.shop.test", 1, true),
+            ("a.shop.test", 2, false),
+            ("127.0.0.1", 0, false),
+        ] {
+            assert_eq!(hosts.is_of_another(certified, at), is_another, "{certified} {at}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod geo;
 pub mod host;
 pub mod limits;
 pub mod logs;
+pub mod names;
 pub mod origin;
 pub mod pattern;
 pub mod region;

@@ -42,6 +42,8 @@ pub struct Site {
     pub files: Vec<PathBuf>,
     /// Settings that are taken from another field's when absent, and other remarks for the operator.
     pub remarks: Vec<String>,
+    /// What loads and is likely not to be meant, each with what to do about it.
+    pub warnings: Vec<String>,
     /// Behaviors in all distributions together.
     pub behaviors: usize,
 }
@@ -198,6 +200,8 @@ pub enum TlsPolicy {
 #[derive(Debug)]
 pub struct Distribution {
     pub id: String,
+    /// What the operator calls it; CloudFront's `Comment`.
+    pub comment: Option<String>,
     pub hosts: Vec<String>,
     pub default_root_object: Option<String>,
     pub origins: Vec<Arc<Origin>>,

@@ -5,11 +5,12 @@
 
 use http::HeaderName;
 
-use super::connection::Asker;
+use super::connection::{Asker, Forwarder};
 use super::request::{Known, RequestHead};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
+use crate::semantics::forwarded::speaks_as_proxy;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::is_ours;
@@ -116,13 +117,13 @@ pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
 
 /// Says whether a field of the viewer's reaches the origin on a request that may be kept.
 ///
-/// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies name.
-/// Ranges and conditions never do: the store answers them.
-pub fn reaches_origin(behavior: &Behavior, name: &HeaderName) -> bool {
+/// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies name. What is said in the name of a
+/// proxy does only as [`goes_no_further`] has it. Ranges and conditions never do: the store answers them.
+pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
     use http::header;
     let own =
         [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
-    if own.contains(name) {
+    if own.contains(name) || goes_no_further(behavior, forwarder, name) {
         return false;
     }
     match behavior.semantics() {
@@ -132,6 +133,15 @@ pub fn reaches_origin(behavior: &Behavior, name: &HeaderName) -> bool {
         }
         Semantics::CloudFront => is_keyed(behavior, name) || behavior.origin_request.headers.includes(name),
     }
+}
+
+/// Says whether a field is one in which proxies speak of their viewers, from somebody who may not, and under policies that do not
+/// name it. A pattern names nothing.
+pub fn goes_no_further(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
+    forwarder == Forwarder::Unknown
+        && speaks_as_proxy(name.as_str())
+        && !behavior.cache.key.headers.names(name)
+        && !behavior.origin_request.headers.names(name)
 }
 
 /// Says whether the request lets the origin see who asks, outside the key: by a cookie, credentials, a field or
@@ -185,13 +195,13 @@ fn tells_who(behavior: &Behavior, name: &str) -> bool {
         || name.as_str().starts_with("sec-fetch-")
         || name.as_str().starts_with("cloudfront-")
         || is_hop_by_hop(&name);
-    !is_harmless && reaches_origin(behavior, &name) && !is_keyed(behavior, &name)
+    !is_harmless && reaches_origin(behavior, Forwarder::Trusted, &name) && !is_keyed(behavior, &name)
 }
 
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
 pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
     let name = &http::header::AUTHORIZATION;
-    let reaches = reaches_origin(behavior, name) || comes_with_writes(behavior, head, name);
+    let reaches = reaches_origin(behavior, Forwarder::Unknown, name) || comes_with_writes(behavior, head, name);
     head.known.has(Known::Authorization) && reaches && !is_keyed(behavior, name)
 }
 
@@ -229,7 +239,8 @@ pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
 /// The CloudFront-* names of an origin request policy and of the key's fields.
 pub fn added_names(behavior: &Behavior) -> impl Iterator<Item = &HeaderName> {
     let more: &[HeaderName] = match &behavior.origin_request.headers {
-        ForwardHeaders::Only(names) | ForwardHeaders::AllViewerAnd(names) => names,
+        ForwardHeaders::Only(names) => names.exact(),
+        ForwardHeaders::AllViewerAnd(names) => names,
         ForwardHeaders::None | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerExcept(_) => &[],
     };
     behavior.cache.key.headers.iter().chain(more).filter(|name| name.as_str().starts_with("cloudfront-"))

@@ -63,6 +63,14 @@ pub enum Asker {
     Edge,
 }
 
+/// Whether whoever asks is believed when it speaks of another's viewer, in X-Forwarded-Host and fields of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarder {
+    Unknown,
+    /// It lies in a network of `forwarded_for_from`, or is an edge that proved itself.
+    Trusted,
+}
+
 /// What the handshake settled.
 #[derive(Clone, Debug)]
 pub struct TlsFacts {

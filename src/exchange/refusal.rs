@@ -2,13 +2,22 @@
 
 use crate::signature::url::Unsigned;
 
+/// What is wrong with a connection for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdirection {
+    /// Its certificate stands for a host that the configuration gives to another distribution.
+    OtherSite,
+    /// The host is named in the configuration or not served at all, and the certificate does not stand for it.
+    NotCovered,
+}
+
 /// Why a viewer is turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No distribution answers for this host.
     UnknownHost,
     /// The Host is not one of the connection's certificate (RFC 9110 §7.4).
-    Misdirected,
+    Misdirected(Misdirection),
     HttpsOnly,
     /// 301 for GET and HEAD, 307 for the others (CloudFront's viewer protocol policy).
     RedirectToHttps {
@@ -62,7 +71,7 @@ impl Refusal {
             Self::RedirectToHttps { keeps_method: true, .. } => 307,
             Self::MayNotPurge => 401,
             Self::TooMany { .. } => 429,
-            Self::Misdirected => 421,
+            Self::Misdirected(_) => 421,
             Self::Loop => 508,
             Self::Upgrade => 501,
             Self::BadPath => 400,
@@ -75,7 +84,8 @@ impl Refusal {
     pub const fn sentence(&self) -> &'static str {
         match self {
             Self::UnknownHost => "This host is not served here.",
-            Self::Misdirected => "This connection's certificate does not cover the requested host.",
+            Self::Misdirected(Misdirection::OtherSite) => "This connection's certificate is for another site than the requested host's.",
+            Self::Misdirected(Misdirection::NotCovered) => "This connection's certificate does not cover the requested host.",
             Self::HttpsOnly => "This resource is available over HTTPS only.",
             Self::RedirectToHttps { .. } => "This resource has its place at an https URL.",
             Self::Method => "This method is not allowed here.",

@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -73,7 +74,7 @@ impl CollapseTable {
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Part::Alone(why),
             Role::Follow(id) => match shard.outlooks.get(&id) {
-                Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None }),
+                Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None }),
                 None => Part::Alone(AloneReason::Crowded),
             },
             Role::Lead(id) => {
@@ -120,6 +121,7 @@ impl CollapseTable {
 pub struct Ticket {
     outlook: watch::Sender<Option<FillEnd>>,
     reply: Option<oneshot::Sender<Reply>>,
+    aside: Option<oneshot::Sender<HeaderMap>>,
     place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>,
 }
 
@@ -127,6 +129,7 @@ pub struct Ticket {
 pub struct Waiter {
     outlook: Outlook,
     reply: Option<oneshot::Receiver<Reply>>,
+    aside: Option<oneshot::Receiver<HeaderMap>>,
 }
 
 /// What came of waiting.
@@ -143,12 +146,22 @@ impl Ticket {
     fn new(place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
         let (outlook, seen) = watch::channel(None);
         let (reply, awaited) = oneshot::channel();
-        (Self { outlook, reply: Some(reply), place }, Waiter { outlook: seen, reply: Some(awaited) })
+        let (aside, own) = oneshot::channel();
+        let waiter = Waiter { outlook: seen, reply: Some(awaited), aside: Some(own) };
+        (Self { outlook, reply: Some(reply), aside: Some(aside), place }, waiter)
     }
 
     /// A ticket nobody else can wait on.
     pub fn alone() -> (Self, Waiter) {
         Self::new(None)
+    }
+
+    /// Puts fields aside for the leader's viewer, which the store does not keep; before landing.
+    pub fn set_aside(&mut self, fields: HeaderMap) {
+        if let Some(leader) = self.aside.take().filter(|_| !fields.is_empty()) {
+            // A viewer who left misses nothing.
+            let _ = leader.send(fields);
+        }
     }
 
     /// Tells everybody.
@@ -184,7 +197,25 @@ impl Drop for Ticket {
     }
 }
 
+/// What may have been put aside for a leader's viewer.
+pub struct Aside(Option<oneshot::Receiver<HeaderMap>>);
+
+impl Aside {
+    /// Adds it to the answer, once the fill has landed.
+    pub fn add_to(self, fields: &mut HeaderMap) {
+        let Some(aside) = self.0.and_then(|mut aside| aside.try_recv().ok()) else { return };
+        for (name, value) in &aside {
+            fields.append(name, value.clone());
+        }
+    }
+}
+
 impl Waiter {
+    /// What is put aside for this viewer; to be taken before the wait.
+    pub fn aside(&mut self) -> Aside {
+        Aside(self.aside.take())
+    }
+
     /// Waits for the end of the fill; a leader waits as long as its fill does.
     pub async fn wait(mut self, patience: Option<Duration>) -> Waited {
         let end = async {

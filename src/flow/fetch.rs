@@ -95,7 +95,8 @@ impl Core {
         }
     }
 
-    pub(super) async fn as_leader(&self, asked: &Asked<'_>, waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+    pub(super) async fn as_leader(&self, asked: &Asked<'_>, mut waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+        let aside = waiter.aside();
         match waiter.wait(None).await {
             Waited::Yours(why, reply) => Some(Ok(not_kept(asked, why, *reply))),
             Waited::End(end) => {
@@ -119,7 +120,9 @@ impl Core {
                 };
                 // A fill that outgrew the store may have let go of its start already, if nobody held it.
                 let now = self.edge.clock.now();
-                self.open(asked, &stored, verdict, now).ok().map(Ok)
+                let mut response = self.open(asked, &stored, verdict, now).ok()?;
+                aside.add_to(&mut response.fields);
+                Some(Ok(response))
             }
             Waited::Abandoned | Waited::TooLong => None,
         }

@@ -12,7 +12,7 @@ use super::{Core, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
-use crate::cache::arrival::{Arrived, Keeping, on_arrival, strip_for_storage};
+use crate::cache::arrival::{Arrived, Keeping, on_arrival, strip_for_storage, withhold};
 use crate::cache::ask::{self, Asked};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
@@ -116,13 +116,14 @@ impl Core {
         Err(Ok(waiter))
     }
 
-    async fn settle(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, came: Came, ticket: Ticket) {
+    async fn settle(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, came: Came, mut ticket: Ticket) {
         let asked = marks.asked;
         match came {
             Came::Keep(keeping, reply, number) => {
                 self.keep(marks, key, old, Brought { keeping, reply, number }, ticket).await;
             }
             Came::Freshen(keeping, mut fields, number) => {
+                ticket.set_aside(withhold(&mut fields));
                 strip_for_storage(asked, &mut fields);
                 let Some(old) = old else { return ticket.land(FillEnd::Failed(internal("a confirmation of nothing"))) };
                 let fresh = self.freshen(key, &old, *keeping, &fields, number);
@@ -193,7 +194,7 @@ impl Core {
         }
     }
 
-    async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, ticket: Ticket) {
+    async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, mut ticket: Ticket) {
         let Brought { keeping, mut reply, number } = brought;
         let max = marks.errand.running.site.store.max_object;
         let mut length = reply.body.length();
@@ -216,6 +217,7 @@ impl Core {
         }
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
+        ticket.set_aside(withhold(&mut fields));
         strip_for_storage(marks.asked, &mut fields);
         // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
         fields.entry(http::header::DATE).or_insert_with(|| crate::deliver::value(format_http_date(reply.arrived_at)));

@@ -13,9 +13,9 @@ use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Network, Site};
 use crate::distribution::staging::Chosen;
-use crate::exchange::connection::{Asker, Scheme, Version};
+use crate::exchange::connection::{Asker, Forwarder, Scheme, Version};
 use crate::exchange::path::other_reading;
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Misdirection, Refusal};
 use crate::exchange::request::{Known, RequestHead};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::time::Timestamp;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy)]
 pub struct Routed<'r> {
     pub head: &'r RequestHead<'r>,
+    /// The configuration that routed it.
+    pub site: &'r Site,
     pub distribution: &'r Arc<Distribution>,
     pub behavior: &'r Behavior,
     /// Which side of a continuous deployment the viewer is on, where that is to be remembered.
@@ -35,14 +37,30 @@ pub struct Routed<'r> {
     pub path: &'r str,
 }
 
+impl Routed<'_> {
+    /// Whether what this request says in the name of a proxy is believed.
+    pub fn forwarder(&self) -> Forwarder {
+        let connection = self.head.connection;
+        let is_near = || self.site.listen.forwarded_for_from.iter().any(|network| network.contains(connection.peer.ip()));
+        if connection.asker == Asker::Edge || is_near() { Forwarder::Trusted } else { Forwarder::Unknown }
+    }
+
+    /// Whether anybody's is: then another request for the same may have sent what this one could not.
+    pub fn any_forwarder(&self) -> Forwarder {
+        let is_nobody = self.site.listen.forwarded_for_from.is_empty() && self.site.trusted_edges.is_empty();
+        if is_nobody { Forwarder::Unknown } else { Forwarder::Trusted }
+    }
+}
+
 /// Host to distribution, path to the first matching behavior (shared/spec/CLOUDFRONT.md §3).
 pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> Result<Routed<'r>, Refusal> {
     // An edge connects by this node's own name and asks for its viewers' hosts.
     if let Some(tls) = &head.connection.tls
         && head.connection.asker == Asker::Viewer
         && !covers(&tls.names, head.host)
+        && let Some(why) = misdirection(site, &tls.names, head.host)
     {
-        return Err(Refusal::Misdirected);
+        return Err(Refusal::Misdirected(why));
     }
     let at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
     let mut distribution = &site.distributions[at];
@@ -67,7 +85,17 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     {
         return Err(Refusal::BadPath);
     }
-    Ok(Routed { head, distribution, behavior, session, path })
+    Ok(Routed { head, site, distribution, behavior, session, path })
+}
+
+// A host that only `*` takes has no certificate of its own to be shown: whatever was shown will do, unless it is another site's.
+fn misdirection(site: &Site, certified: &[String], host: &str) -> Option<Misdirection> {
+    let by_name = site.hosts.find_named(host);
+    let Some(at) = by_name.or_else(|| site.hosts.find(host)) else { return Some(Misdirection::NotCovered) };
+    if certified.iter().any(|name| site.hosts.is_of_another(name, at)) {
+        return Some(Misdirection::OtherSite);
+    }
+    by_name.map(|_| Misdirection::NotCovered)
 }
 
 /// The cookie that keeps a viewer on its side of a continuous deployment, if it is to be sent now.

@@ -106,11 +106,13 @@ const OWN: [HeaderName; 9] = [
 // before.
 fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(16);
+    let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
     asked.head().fields.for_each(|name, value| {
         let is_ours = OWN.contains(name) || [crate::region::EDGE, crate::region::EDGE_TOKEN].contains(name);
         // Only we say what CloudFront's fields say.
         let is_claimed = name.as_str().starts_with("cloudfront-");
-        if !is_ours && !is_claimed && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
+        let is_left_out = is_ours || is_claimed || chosen::goes_no_further(behavior, forwarder, name);
+        if !is_left_out && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
             fields.append(name.clone(), value.clone());
         }
     });
@@ -133,11 +135,11 @@ fn every_field(asked: &Asked<'_>) -> HeaderMap {
 
 // What the policies name, and CloudFront's own additions.
 fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
-    let (head, behavior) = (asked.head(), asked.routed.behavior);
+    let (head, behavior, forwarder) = (asked.head(), asked.routed.behavior, asked.routed.forwarder());
     // Codings are said as the key has them, where it has them.
     let has_codings = !behavior.cache.compress.is_empty();
     let mut fields = end_to_end(asked, |name| {
-        *name != header::COOKIE && !(has_codings && *name == header::ACCEPT_ENCODING) && chosen::reaches_origin(behavior, name)
+        *name != header::COOKIE && !(has_codings && *name == header::ACCEPT_ENCODING) && chosen::reaches_origin(behavior, forwarder, name)
     });
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);

@@ -4,7 +4,9 @@
 //! not a number counts as zero (RFC 9111 §4.2.1 lets us call such a response stale), and of a directive
 //! given twice the smaller value holds. Knows nothing of policies; `cache::ttl` weighs what stands here.
 
-use super::lists::{parse_digits, split_outside_quotes, trim};
+use http::HeaderName;
+
+use super::lists::{is_token, members, parse_digits, split_outside_quotes, trim};
 use super::structured::{self, BareItem};
 
 /// A number of seconds said by an origin; saturates, never overflows.
@@ -25,9 +27,9 @@ pub struct CacheControl {
 #[repr(u16)]
 pub enum Directive {
     NoStore = 1,
-    /// Also the qualified form: `no-cache="a"` taken as plain is the safe reading (RFC 9111 §5.2.2.4).
+    /// Without fields, or with a list of them that cannot be followed (RFC 9111 §5.2.2.4).
     NoCache = 1 << 1,
-    /// Also the qualified form (RFC 9111 §5.2.2.7).
+    /// The same (RFC 9111 §5.2.2.7).
     Private = 1 << 2,
     Public = 1 << 3,
     MustRevalidate = 1 << 4,
@@ -35,6 +37,8 @@ pub enum Directive {
     MustUnderstand = 1 << 6,
     OnlyIfCached = 1 << 7,
     Immutable = 1 << 8,
+    /// The qualified form of no-cache or private, `no-cache="a"`: of the response only these fields may not be kept. [`withheld`] says which.
+    Withholds = 1 << 9,
 }
 
 impl CacheControl {
@@ -64,6 +68,7 @@ impl CacheControl {
         let trimmed = trim(name);
         let directive = match () {
             () if trimmed.eq_ignore_ascii_case(b"no-store") => Directive::NoStore,
+            () if qualified(member).is_some() => Directive::Withholds,
             () if trimmed.eq_ignore_ascii_case(b"no-cache") => Directive::NoCache,
             () if trimmed.eq_ignore_ascii_case(b"private") => Directive::Private,
             () if trimmed.eq_ignore_ascii_case(b"public") => Directive::Public,
@@ -155,6 +160,45 @@ impl CacheControl {
     }
 }
 
+/// The fields that the qualified forms of no-cache and private name in these lines of Cache-Control: they are not to be stored, the rest
+/// may be.
+pub fn withheld<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<HeaderName> {
+    let directives = lines.into_iter().flat_map(|line| split_outside_quotes(line, b','));
+    directives.filter_map(|member| qualified(trim(member))).flatten().filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+// The fields that a directive of the form `no-cache="a, b"` names. Any other form, and a list with something in it that is no field or that a
+// stored response cannot do without, is `None`: then the directive is of the whole response, which is the safe reading.
+fn qualified(member: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let at = member.iter().position(|octet| *octet == b'=')?;
+    let [b'"', listed @ .., b'"'] = &member[at + 1..] else { return None };
+    let takes_fields = [&b"no-cache"[..], b"private"].iter().any(|known| known.eq_ignore_ascii_case(&member[..at]));
+    let can_be_left_out = |name: &[u8]| is_token(name) && !ESSENTIAL.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
+    let is_followed = takes_fields && members(listed).next().is_some() && members(listed).all(can_be_left_out);
+    is_followed.then(|| members(listed))
+}
+
+/// What a stored response is misread without.
+const ESSENTIAL: [&str; 17] = [
+    "age",
+    "cache-control",
+    "cdn-cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "location",
+    "trailer",
+    "transfer-encoding",
+    "vary",
+];
+
 // Accepts the token and the quoted form (RFC 9111 §5.2); `None` for anything that is not digits.
 fn delta_seconds(value: Option<&[u8]>) -> Option<DeltaSeconds> {
     let value = value?;
@@ -224,9 +268,49 @@ mod tests {
 
     #[test]
     fn caching_1_7_stray_parts_do_not_fail_the_field() {
-        let parsed = cc(r#",, =5, unknown="x", no-cache="set-cookie", private=, max-age=5"#);
-        assert!(parsed.has(Directive::NoCache) && parsed.has(Directive::Private));
+        let parsed = cc(r#",, =5, unknown="x", no-cache="", private=, max-age=5"#);
+        assert!(parsed.has(Directive::NoCache) && parsed.has(Directive::Private) && !parsed.has(Directive::Withholds));
         assert_eq!(parsed.max_age, Some(5));
+    }
+
+    #[test]
+    fn caching_4_4_a_list_of_fields_is_of_these_fields_alone() {
+        for (line, names) in [
+            (r#"no-cache="Set-Cookie""#, &["set-cookie"][..]),
+            (r#"PRIVATE="a, B""#, &["a", "b"][..]),
+            (r#"public, max-age=60, no-cache="x-a,, x-b" , private=" set-cookie ""#, &["x-a", "x-b", "set-cookie"][..]),
+        ] {
+            let parsed = cc(line);
+            assert!(parsed.has(Directive::Withholds) && !parsed.has(Directive::NoCache) && !parsed.has(Directive::Private), "{line}");
+            assert_eq!(withheld([line.as_bytes()]), names, "{line}");
+        }
+    }
+
+    #[test]
+    fn caching_4_4_a_list_that_cannot_be_followed_is_of_everything() {
+        for value in [
+            "=a",
+            "=\"\"",
+            "=\" , \"",
+            "=\"a b\"",
+            "=\"a",
+            "='a'",
+            "= \"a\"",
+            " =\"a\"",
+            "=\"Vary\"",
+            "=\"a, Content-Encoding\"",
+            "=\"a\"x",
+        ] {
+            for (word, directive) in [("no-cache", Directive::NoCache), ("private", Directive::Private)] {
+                let line = format!("max-age=60, {word}{value}");
+                let parsed = cc(&line);
+                assert!(parsed.has(directive) && !parsed.has(Directive::Withholds), "{line}");
+                assert!(withheld([line.as_bytes()]).is_empty(), "{line}");
+            }
+        }
+        // One of each: the plain one is of everything, whatever the other names.
+        let both = cc("no-cache, no-cache=\"a\"");
+        assert!(both.has(Directive::NoCache));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, LAST_MODIFIED};
 
-use super::cache_control::{CacheControl, Directive};
+use super::cache_control::{self, CacheControl, Directive};
 use super::lists::{members, parse_digits};
 use super::time::{Timestamp, parse_http_date};
 
@@ -53,6 +53,15 @@ pub fn directives(fields: &HeaderMap) -> Directives {
             targeted: false,
         },
     }
+}
+
+/// The fields of a response that are not to be stored, because the Cache-Control that rules it says so of them alone.
+pub fn withheld(fields: &HeaderMap) -> Vec<http::HeaderName> {
+    let ruling = directives(fields);
+    if ruling.targeted || !ruling.cache_control.has(Directive::Withholds) {
+        return Vec::new();
+    }
+    cache_control::withheld(fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes))
 }
 
 /// The Age that a response carries: the first member of the first line, if that is digits (RFC 9111 §5.1).

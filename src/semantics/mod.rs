@@ -7,6 +7,7 @@ pub mod cache_control;
 pub mod cache_status;
 pub mod coding;
 pub mod device;
+pub mod forwarded;
 pub mod freshness;
 pub mod hop_by_hop;
 pub mod lists;

@@ -178,6 +178,75 @@ cache_policy = "p"
 }
 
 #[test]
+fn patterns_of_fields_that_make_no_sense_are_named() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:1"]
+[cache_policy.p]
+key = { headers = ["*", "X-Device*", "CloudFront-Is-*", "X y*"], cookies = ["wordpress_*"] }
+[origin_request_policy.o]
+headers = ["Accept*", "**"]
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:5:", "\"*\" is every field"),
+            ("broken.toml:5:", "named in full"),
+            ("broken.toml:5:", "no field name, and no pattern of one"),
+            ("broken.toml:7:", "\"**\" is every field"),
+        ],
+    );
+    assert_eq!(found.len(), 4, "{}", found.join("\n"));
+}
+
+// One line for each behavior that keeps what its origin may have made of more than its key; none for others.
+#[test]
+fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
+    let behavior = |path: &str, policies: &str| format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{policies}\n");
+    let text = [
+        "[listen]\nhttp = [\"127.0.0.1:1\"]\n",
+        "[cache_policy.all]\nkey = { query = \"all\", headers = [\"Origin\"], cookies = \"all\" }\n",
+        "[cache_policy.some]\nkey = { query = [\"a\"], cookies = [\"lang\"] }\n",
+        "[cache_policy.rfc]\nsemantics = \"rfc9111\"\n",
+        "[cache_policy.stars]\nkey = { query_except = [\"utm_*\"] }\n",
+        "[origin_request_policy.keyed]\nheaders = [\"Origin\", \"Host\", \"CloudFront-Forwarded-Proto\"]\nquery = \"all\"\ncookies = \"all\"\n",
+        "[origin_request_policy.named]\nheaders = [\"Origin\", \"Referer\"]\ncookies = [\"lang\", \"id\"]\nquery = \"all\"\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\ncomment = \"the shop\"\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n",
+        &behavior("/viewer", "cache_policy = \"CachingOptimized\"\norigin_request_policy = \"AllViewer\""),
+        &behavior("/off", "cache_policy = \"CachingDisabled\"\norigin_request_policy = \"AllViewer\""),
+        &behavior("/keyed", "cache_policy = \"all\"\norigin_request_policy = \"keyed\""),
+        &behavior("/named", "cache_policy = \"some\"\norigin_request_policy = \"named\""),
+        &behavior("/rfc", "cache_policy = \"rfc\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    assert_eq!(site.distributions[0].comment.as_deref(), Some("the shop"));
+    let said = |words: &[&str]| site.warnings.iter().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    assert_eq!(site.warnings.len(), 3, "{:#?}", site.warnings);
+    assert_eq!(
+        said(&["\"/viewer\"", "all of the viewer's", "cookies: all", "query parameters: all", "CachingDisabled"]),
+        1,
+        "{:#?}",
+        site.warnings
+    );
+    assert_eq!(said(&["\"/named\"", "fields: origin, referer", "cookies: id", "query parameters: all but a"]), 1, "{:#?}", site.warnings);
+    assert_eq!(said(&["\"stars\"", "utm_*", "Name each one"]), 1, "{:#?}", site.warnings);
+    // To whoever checks it they are said, and it loads.
+    let (code, out, err) = command(folder.path(), &["check", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, out.matches("warning: ").count()), (0, 3), "{out}{err}");
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let openssl = |args: &[&str]| {

@@ -202,7 +202,7 @@ fn invalidation_small_worlds() {
 /// Where we differ from the second opinion, on purpose.
 fn known_disagreement(line: &str) -> Option<&'static str> {
     if line.contains("no-cache=") || line.contains("private=") {
-        return Some("RFC 9111 §5.2.2.4: qualified forms are taken as plain here");
+        return Some("RFC 9111 §5.2.2.4: qualified forms are of the named fields alone here, and plain there");
     }
     let ages = line.matches("max-age").count();
     if ages > 1 {

@@ -365,10 +365,72 @@ fn tls_by_sni_and_misdirected_requests() {
     let https = edge.https.unwrap();
     let mut viewer = Viewer::connect_tls(https, "h.test", &ca).unwrap();
     assert_eq!(viewer.get("/a", &[]).text(), "secret");
-    assert_eq!(viewer.get("/a", &["Host: other.test"]).status, 421);
+    assert_eq!(viewer.get("/a", &["Host: other.test"]).text(), "secret", "only * takes it, and nobody's certificate was shown");
     assert_eq!(viewer.get("/a", &["Host: a.wild.test"]).status, 200, "the same certificate covers it");
     assert!(Viewer::connect_tls(https, "a.wild.test", &ca).is_ok());
     assert!(Viewer::connect_tls(https, "a.b.wild.test", &ca).is_err(), "a certificate's wildcard is one label");
+}
+
+// By configuration, not by what a certificate happens to be for: what only * takes has none of its own.
+#[test]
+fn another_sites_certificate_is_no_leave_and_says_so() {
+    let origin = Origin::start(|_| fresh(b"open"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let (ca, chain, key) = certificates(folder.path(), &["h.test"]);
+    let certificate = format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n");
+    let named = format!(
+        "[[distribution]]\nid = \"E2\"\nhosts = [\"h.test\", \"named.test\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\n",
+        origin.address
+    );
+    let config = plain(origin.address, &certificate).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n") + &named;
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let edge = Edge::start_in(folder);
+    let mut viewer = Viewer::connect_tls(edge.https.unwrap(), "h.test", &ca).unwrap();
+    assert_eq!(viewer.get("/a", &[]).text(), "open");
+    for (host, words) in [("Host: other.test", "is for another site"), ("Host: named.test", "does not cover")] {
+        let seen = viewer.get("/a", &[host]);
+        assert_eq!(seen.status, 421, "{host}");
+        assert!(seen.text().contains(words), "{host}: {}", seen.text());
+    }
+}
+
+#[test]
+fn a_trusted_proxy_speaks_of_its_viewers_and_nobody_else_does() {
+    let heard = ["X-Forwarded-Host: shop.test", "X-Real-IP: 198.51.100.9", "Forwarded: for=198.51.100.9", "X-Any: 1"];
+    let behavior = "cache_policy = \"CachingDisabled\"\norigin_request_policy = \"AllViewer\"\n";
+    for (networks, is_trusted) in [("[\"127.0.0.0/8\"]", true), ("[\"192.0.2.0/24\"]", false)] {
+        let origin = Origin::start(|_| fresh(b"x"));
+        let listen = format!("[listen]\nforwarded_for_from = {networks}\n");
+        let edge = Edge::start(&(plain(origin.address, "").replace("[listen]\n", &listen) + behavior));
+        assert_eq!(edge.get_with("/a", &heard).status, 200);
+        let asked = &origin.seen()[0];
+        for name in ["x-forwarded-host", "x-real-ip", "forwarded"] {
+            assert_eq!(asked.field(name).is_some(), is_trusted, "{name} with {networks}");
+        }
+        assert_eq!(asked.field("x-any").as_deref(), Some("1"));
+    }
+}
+
+// What a stranger said went no further, so its answer is that of nobody having said it.
+#[test]
+fn an_answer_for_a_stranger_is_not_one_for_a_trusted_proxys_viewer() {
+    let origin = Origin::start(|asked| {
+        let said = asked.field("x-forwarded-proto").unwrap_or_else(|| "nothing".into());
+        answer(200, "Cache-Control: max-age=600\nVary: X-Forwarded-Proto", said.as_bytes())
+    });
+    let listen = "[listen]\nforwarded_for_from = [\"198.51.100.0/24\"]\nproxy_protocol_from = [\"127.0.0.0/8\"]\n";
+    let behavior = "origin_request_policy = \"AllViewer\"\n";
+    let edge = Edge::start(&(plain(origin.address, "").replace("[listen]\n", listen) + behavior));
+    let ask = |from: &str, fields: &[&str]| {
+        let mut viewer = edge.viewer();
+        viewer.send(format!("PROXY TCP4 {from} 192.0.2.1 1234 80\r\n").as_bytes());
+        viewer.get("/a", fields).text()
+    };
+    assert_eq!(ask("203.0.113.5", &["X-Forwarded-Proto: gopher"]), "nothing");
+    assert_eq!(ask("198.51.100.9", &["X-Forwarded-Proto: https"]), "https");
+    assert_eq!(ask("203.0.113.5", &[]), "nothing");
+    assert_eq!(ask("198.51.100.9", &["X-Forwarded-Proto: https"]), "https");
+    assert_eq!(origin.count(), 2);
 }
 
 #[test]
