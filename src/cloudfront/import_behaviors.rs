@@ -240,7 +240,6 @@ impl<'d> Job<'d, '_> {
             let Some(status) = rule.number("ErrorCode") else { continue };
             if !is_known(status) {
                 self.note(Rank::ToKnow, format!("CustomErrorResponses: {status} cannot be mapped; left out"));
-                rule.take();
                 continue;
             }
             let _ = writeln!(self.out, "\n[[distribution.error_response]]\nstatus = {status}");

@@ -1,5 +1,6 @@
 //! Origins and their groups of an imported distribution.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use http::{HeaderName, HeaderValue};
@@ -19,7 +20,6 @@ impl<'d> Job<'d, '_> {
             let id = origin.text("Id").map_or_else(|| format!("origin-{}", at + 1), String::from);
             if self.targets.insert(id.clone(), id.clone()).is_some() {
                 self.note(Rank::BeforeServing, format!("there are two origins with the id {id}; the second is left out"));
-                origin.take();
                 continue;
             }
             self.origin(origin, &id);
@@ -159,7 +159,11 @@ impl<'d> Job<'d, '_> {
     fn access(&mut self, origin: &Node<'d>, id: &str, domain: &str) {
         let control = origin.text("OriginAccessControlId");
         let identity = origin.get("S3OriginConfig").and_then(|s3| s3.text("OriginAccessIdentity"));
-        let Some(who) = control.or(identity) else { return };
+        let who: Vec<&str> = control.into_iter().chain(identity).collect();
+        if who.is_empty() {
+            return;
+        }
+        let who = who.join(", ");
         let body = control.and_then(|id| self.shelf.find(Kind::OriginAccessControl, id));
         let (mut sign, mut service) = ("always", service_of(domain));
         if let Some(body) = &body {
@@ -229,10 +233,12 @@ impl<'d> Job<'d, '_> {
 
     /// Every `[[distribution.origin_group]]` that has two members; one that has fewer stands for its member.
     pub(super) fn groups(&mut self, config: &Node<'d>) {
+        // A group is no member of another.
+        let origins: BTreeSet<String> = self.targets.keys().cloned().collect();
         for (at, group) in config.items("OriginGroups").iter().enumerate() {
             let id = group.text("Id").map_or_else(|| format!("group-{}", at + 1), String::from);
             let named: Vec<&str> = group.items("Members").iter().filter_map(|member| member.text("OriginId")).collect();
-            let (members, unknown): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|name| self.targets.contains_key(*name));
+            let (members, unknown): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|name| origins.contains(*name));
             for name in unknown {
                 self.note(Rank::BeforeServing, format!("origin group {id}: there is no origin {name}"));
             }
@@ -252,9 +258,15 @@ impl<'d> Job<'d, '_> {
                     codes.join(", ")
                 );
                 self.targets.insert(id.clone(), id);
-            } else if let [only] = members[..] {
-                self.note(Rank::BeforeServing, format!("origin group {id}: {only} is its only member, and stands for it"));
-                self.targets.insert(id, only.to_string());
+            } else {
+                let codes = codes.join(", ");
+                let only = members.first().copied();
+                let what =
+                    only.map_or_else(|| "it has no member".to_string(), |only| format!("{only} is its only member, and stands for it"));
+                self.note(Rank::BeforeServing, format!("origin group {id}: {what}; failover ({codes}) needs two"));
+                if let Some(only) = only {
+                    self.targets.insert(id, only.to_string());
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ mod fuzz;
 
 mod hit_cost;
 mod http2;
+mod imports;
 mod laws;
 mod migrate;
 mod parent;
