@@ -451,8 +451,9 @@ fn legacy_settings_send_on_what_cloudfronts_do() {
         "Authorization: Bearer t",
     ];
     let fields: Vec<&str> = sent.iter().flat_map(|field| ["-H", *field]).collect();
-    let sees =
-        |method: &str| explain(folder.path(), "https://www.example.com/a", &[&["-X", method][..], &fields[..]].concat()).to_ascii_lowercase();
+    let sees = |method: &str| {
+        explain(folder.path(), "https://www.example.com/a", &[&["-X", method][..], &fields[..]].concat()).to_ascii_lowercase()
+    };
     for (method, has_authorization) in [("GET", false), ("HEAD", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
         let story = sees(method);
         for field in ["x-api-key: k", "accept-language: de"] {
