@@ -41,7 +41,7 @@ pub(super) struct ImportArgs {
 }
 
 fn origin(text: &str) -> Result<(String, String), String> {
-    let cut = ["=http://", "=https://", "=file:"].iter().filter_map(|mark| text.find(mark)).min().filter(|cut| *cut > 0);
+    let cut = ["=http://", "=https://", "=file:"].iter().filter_map(|mark| text.find(*mark)).min().filter(|cut| *cut > 0);
     let cut = cut.ok_or("this is ID=URL, and the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER")?;
     let (id, url) = (&text[..cut], &text[cut + 1..]);
     let Some(folder) = url.strip_prefix("file:") else { return Ok((id.to_string(), url.to_string())) };

@@ -159,8 +159,10 @@ impl<'d, 'w> Job<'d, 'w> {
 
     // The other distributions of the files, and what a list leaves out of the one that was chosen.
     fn leave_the_others(&mut self, sorted: &Sorted<'d>, chosen: &Candidate<'d>) {
-        let is_chosen = |one: &Candidate<'d>| std::ptr::eq(one.config.value(), chosen.config.value());
-        for other in sorted.candidates.iter().filter(|one| !is_chosen(one)) {
+        for other in &sorted.candidates {
+            if std::ptr::eq(other.config.value(), chosen.config.value()) {
+                continue;
+            }
             other.config.take();
             let (file, id) = (other.config.file(), other.id.unwrap_or("without an id"));
             self.say(Rank::Idle, format!("{file}: the distribution {id} is another one"));
@@ -176,7 +178,7 @@ impl<'d, 'w> Job<'d, 'w> {
 
     // Configurations that came without an id belong to what this distribution asks for.
     fn settle_the_nameless(&mut self, config: &Node<'d>) {
-        let mut asked = BTreeSet::new();
+        let mut asked: BTreeSet<(Kind, &'d str)> = BTreeSet::new();
         let mut ask = |kind: Kind, id: Option<Node<'d>>| asked.extend(id.and_then(|id| Some((kind, id.value().as_str()?))));
         let mut behaviors = config.items("CacheBehaviors");
         behaviors.extend(config.get("DefaultCacheBehavior"));

@@ -100,11 +100,6 @@ impl<'d> Node<'d> {
         Some(Self { document: self.document, path: join(&self.path, key), value })
     }
 
-    /// The same, several keys deep.
-    pub fn at(&self, keys: &[&str]) -> Option<Self> {
-        keys.iter().try_fold(self.clone(), |node, key| node.get(key))
-    }
-
     /// Notes that all of this was read.
     pub fn take(&self) {
         self.document.read.borrow_mut().insert(self.path.clone());

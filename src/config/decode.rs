@@ -40,8 +40,8 @@ pub fn decode(octets: Vec<u8>) -> std::result::Result<String, String> {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err("this is UTF-32; save it as UTF-8".into()),
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [1..=255, 0, ..] => wide(&octets, u16::from_le_bytes),
-        [0, 1..=255, ..] => wide(&octets, u16::from_be_bytes),
+        [1..=255, 0, ..] => wide(&octets[..], u16::from_le_bytes),
+        [0, 1..=255, ..] => wide(&octets[..], u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest.to_vec()),
         _ => utf8(octets),
     }

@@ -149,7 +149,7 @@ fn no_value_of_the_model_is_dropped_without_a_word() {
     }
     for (number, leaf) in leaves().iter().enumerate() {
         for word in &leaf.words {
-            demand_all(&[&LEGACY[..], &KINDS[0]].concat(), Some((number, word)));
+            demand_all(&[&LEGACY[..], &KINDS[0]].concat(), Some((number, *word)));
         }
     }
 }
