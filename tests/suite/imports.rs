@@ -279,6 +279,22 @@ fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise(
     assert!(toml.contains("\ntrusted_key_groups = [\"nobody\"]") && toml.contains("\n# trusted_key_groups = [\"g\"]\n"), "{toml}");
 }
 
+// What origins are told may be a secret: it goes into the configuration, which nobody else may read, and into no message.
+#[test]
+fn values_of_origins_fields_are_in_no_message() {
+    for headers in [
+        json!({ "Items": [{ "HeaderName": "X-Key", "HeaderValue": "hush" }] }),
+        json!({ "Items": [{ "HeaderName": "Cookie", "HeaderValue": "hush" }, { "HeaderValue": "hush" }] }),
+        json!([{ "HeaderName": { "Ref": "Name" }, "HeaderValue": "hush" }]),
+    ] {
+        let mut config = small();
+        config["Origins"]["Items"][0]["CustomHeaders"] = headers.clone();
+        put_over(&mut config, "/Origins/Items/1", json!({ "Id": "o", "DomainName": "b.test", "CustomHeaders": headers }));
+        let (_, told) = imported(config, Functions::Guard);
+        assert!(told.contains("/CustomHeaders") && !told.contains("hush"), "{told}");
+    }
+}
+
 #[test]
 fn the_report_begins_with_what_keeps_it_from_serving() {
     let mut config = small();
