@@ -7,13 +7,11 @@ use clap::Args;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 
 use super::ConfigArgs;
 use crate::clock::Clock;
-use crate::config::{self, Making};
+use crate::config::{self, Making, decode};
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::site::Transport;
@@ -84,8 +82,7 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
         let roots = match ca {
             None => Roots::System,
             Some(path) => {
-                let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-                let all = all.map_err(|error| format!("{}: {error}", path.display()))?;
+                let all = decode::certificates(path).map_err(|error| format!("{}: {error}", path.display()))?;
                 Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())
             }
         };

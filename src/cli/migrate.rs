@@ -1,6 +1,7 @@
 //! `foreshore import` and `foreshore export`: to and from CloudFront's description of a distribution.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::ffi::OsString;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,8 +9,9 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, fail};
 use crate::clock::Clock;
-use crate::cloudfront::{export, import};
-use crate::config::{self, Making};
+use crate::cloudfront::import::{Functions, Imported, Input, Wishes};
+use crate::cloudfront::{export, import, seal};
+use crate::config::{self, Making, decode};
 
 #[derive(Subcommand)]
 pub(super) enum ImportCommand {
@@ -19,13 +21,36 @@ pub(super) enum ImportCommand {
 
 #[derive(Args)]
 pub(super) struct ImportArgs {
-    /// The distribution, and with it the outputs of get-cache-policy, get-origin-request-policy, get-response-headers-policy,
-    /// get-key-group and get-public-key, as far as they are at hand; in any order.
+    /// Outputs of `aws cloudfront`, in any order: get-distribution-config, get-distribution or list-distributions, and beside it those
+    /// of get-cache-policy, get-origin-request-policy, get-response-headers-policy, get-key-group, get-public-key and
+    /// get-origin-access-control, their `-config` and their `list-` forms, as far as they are at hand.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Where the configuration goes; nothing is written over.
+    /// Where the configuration goes. A file that an import wrote and nobody has changed is written over, no other.
     #[arg(short, long, value_name = "FILE", default_value = "imported.toml")]
     out: PathBuf,
+    /// Which distribution, where there are several.
+    #[arg(long, value_name = "ID")]
+    distribution: Option<String>,
+    /// Ask another place for an origin: http://HOST[:PORT][/PATH], https://… or file:FOLDER. Repeatable; `*` is every origin.
+    #[arg(long, value_name = "ID=URL", value_parser = origin)]
+    origin: Vec<(String, String)>,
+    /// Leave behaviors open whose viewer-request function is not carried over: these functions guard nothing.
+    #[arg(long)]
+    ignore_functions: bool,
+}
+
+fn origin(text: &str) -> Result<(String, String), String> {
+    let cut = ["=http://", "=https://", "=file:"].iter().filter_map(|mark| text.find(*mark)).min().filter(|cut| *cut > 0);
+    let cut = cut.ok_or("this is ID=URL, and the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER")?;
+    let (id, url) = (&text[..cut], &text[cut + 1..]);
+    let Some(folder) = url.strip_prefix("file:") else { return Ok((id.to_string(), url.to_string())) };
+    // Where the command is called counts, not where the configuration will lie.
+    let folder = std::path::absolute(folder.trim_start_matches("//")).map_err(|error| format!("{folder}: {error}"))?;
+    if !folder.is_dir() {
+        return Err(format!("{} is not a folder", folder.display()));
+    }
+    Ok((id.to_string(), format!("file:{}", folder.display())))
 }
 
 #[derive(Subcommand)]
@@ -54,31 +79,123 @@ pub(super) fn run_import(ImportCommand::Cloudfront(args): &ImportCommand) -> Exi
 }
 
 fn read_in(args: &ImportArgs) -> Result<String, String> {
-    let mut documents = Vec::new();
+    let (mut inputs, mut wrong) = (Vec::new(), Vec::new());
     for path in &args.files {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        documents.push(serde_json::from_str(&text).map_err(|error| format!("{}: this is no JSON: {error}", path.display()))?);
+        match read_input(path) {
+            Ok(input) => inputs.push(input),
+            Err(why) => wrong.push(why),
+        }
     }
-    let imported = import::import(documents)?;
-    let folder = args.out.parent().unwrap_or(Path::new(""));
-    let write = |path: &Path, text: &str| {
-        // It may hold what origins are told in confidence.
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
-        written.map_err(|error| format!("{}: {error}", path.display()))
-    };
-    write(&args.out, &imported.toml)?;
-    for (name, text) in &imported.files {
-        write(&folder.join(name), text)?;
+    if !wrong.is_empty() {
+        return Err(wrong.join("\nforeshore: "));
     }
-    // It is to load as it is: if it does not, that is our mistake, and is told.
-    let checked = config::load(&args.out, Clock::system().now(), Making::Pending);
-    let mut out = format!("wrote {}\n", args.out.display());
-    out.push_str(&format!("{} to look at:\n", imported.report.len()));
-    imported.report.iter().for_each(|item| out.push_str(&format!("  - {item}\n")));
-    match checked {
-        Ok(_) => Ok(out),
-        Err(report) => Err(format!("{out}what was written does not load:\n{}", report.render(false))),
+    let functions = if args.ignore_functions { Functions::Ignored } else { Functions::Guard };
+    let wishes = Wishes { distribution: args.distribution.clone(), origins: args.origin.clone(), functions };
+    let mut imported = import::import(inputs, &wishes)?;
+    let stage = Stage::of(&args.out)?;
+    settle(&mut imported, &stage)?;
+    stage.place(&imported)?;
+    Ok(format!("wrote {}\n{}", args.out.display(), imported.report.render()))
+}
+
+fn read_input(path: &Path) -> Result<Input, String> {
+    let name = path.display().to_string();
+    let text = decode::read_text(path).map_err(|error| format!("{name}: {error}"))?;
+    if text.lines().any(|line| line.starts_with("AWSTemplateFormatVersion:") || line.trim_end() == "Resources:") {
+        return Err(format!(
+            "{name}: this is a template: what comes of it is known once it is deployed; give the output of \
+             `aws cloudfront get-distribution-config --id ID`"
+        ));
+    }
+    match serde_json::from_str(&text) {
+        Ok(json) => Ok(Input { name, json }),
+        Err(error) => Err(format!("{name}: this is no JSON: {error} (`--output json` gives it, whatever the profile says)")),
+    }
+}
+
+// Rounds of taking out what the configuration refuses. Each takes out a line at least.
+const ROUNDS: usize = 32;
+
+// Nothing is written before all of it is known to load.
+fn settle(imported: &mut Imported, stage: &Stage) -> Result<(), String> {
+    let mut said = String::new();
+    for _ in 0..ROUNDS {
+        stage.fill(imported)?;
+        let Err(report) = config::load(&stage.toml(), Clock::system().now(), Making::Pending) else { return Ok(()) };
+        said = report.lines().join("\n").replace(&stage.toml().display().to_string(), "line");
+        let refused: Vec<(usize, String)> = report.problems.iter().map(|problem| (problem.span.start, problem.title.clone())).collect();
+        if refused.is_empty() || !imported.without(&refused) {
+            break;
+        }
+    }
+    Err(format!("nothing was written: a value is refused that an import should have known of; change it in the input:\n{said}"))
+}
+
+/// A folder beside the file to come, where everything lies until it is known to load. It goes when this is dropped.
+struct Stage {
+    folder: PathBuf,
+    out: PathBuf,
+    name: OsString,
+}
+
+impl Stage {
+    fn of(out: &Path) -> Result<Self, String> {
+        let name = out.file_name().ok_or_else(|| format!("{}: this is no name of a file", out.display()))?.to_os_string();
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = parent.join(format!(".foreshore-import-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(|error| format!("{}: {error}", parent.display()))?;
+        Ok(Self { folder, out: out.to_path_buf(), name })
+    }
+
+    fn toml(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    fn fill(&self, imported: &Imported) -> Result<(), String> {
+        let write = |path: &Path, text: &str| {
+            // It may hold what origins are told in confidence.
+            let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+            let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+            written.map_err(|error| format!("{}: {error}", path.display()))
+        };
+        for (name, text) in &imported.files {
+            write(&self.folder.join(name), text)?;
+        }
+        write(&self.toml(), &imported.toml())
+    }
+
+    // Moves everything to its place, the configuration last; or nothing, if something stands there that is not an import's.
+    fn place(&self, imported: &Imported) -> Result<(), String> {
+        let parent = self.out.parent().unwrap_or(Path::new(""));
+        let mut moves = Vec::new();
+        for (name, text) in &imported.files {
+            let to = parent.join(name);
+            may_write(&to, |there| there == text.as_bytes())?;
+            moves.push((self.folder.join(name), to));
+        }
+        may_write(&self.out, |there| std::str::from_utf8(there).is_ok_and(seal::is_untouched))?;
+        moves.push((self.toml(), self.out.clone()));
+        for (from, to) in moves {
+            std::fs::rename(&from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+// Nothing is written over but what an import wrote and nobody has changed.
+fn may_write(path: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), String> {
+    match std::fs::read(path) {
+        Ok(there) if is_ours(&there) => Ok(()),
+        Ok(_) => Err(format!("{}: this is there already, and not as an import left it; name another file with --out", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
 

@@ -68,9 +68,11 @@ enum Command {
     /// Write a configuration from another system's description.
     #[command(subcommand)]
     #[command(
-        after_help = "Example:\n  aws cloudfront get-distribution-config --id E1234 > e1234.json\n  aws cloudfront get-cache-policy --id … > policy.json\n  \
-        foreshore import cloudfront e1234.json policy.json --out e1234.toml\n\nWhatever cannot be carried over is listed; a behavior that wants \
-        signatures stays closed until its keys are there."
+        after_help = "Examples:\n  aws cloudfront get-distribution-config --id E1234 > e1234.json\n  aws cloudfront get-cache-policy --id … > policy.json\n  \
+        foreshore import cloudfront e1234.json policy.json --out e1234.toml\n  \
+        foreshore import cloudfront e1234.json --origin '*=http://127.0.0.1:3000' && foreshore run --config imported.toml\n\n\
+        Whatever cannot be carried over is listed, the most urgent first. A behavior that wants signatures stays closed until its keys are \
+        there, one with a viewer-request function until you open it. Nothing is written that does not load."
     )]
     Import(migrate::ImportCommand),
     /// Describe a distribution in another system's words.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::fail;
 use crate::clock::Clock;
+use crate::config::decode;
 use crate::config::reader::parse_duration;
 use crate::distribution::site::Network;
 use crate::signature::key::PrivateKey;
@@ -67,7 +68,7 @@ pub(super) fn run(command: &SignCommand) -> ExitCode {
 }
 
 fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
-    let pem = std::fs::read(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
+    let pem = decode::read_pem(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
     let key = PrivateKey::from_pem(&pem).map_err(|why| format!("{}: {why}", args.key.display()))?;
     let before = args.until.unwrap_or_else(|| Clock::system().now().plus(args.expires_in).secs());
     let terms = Terms { before, after: args.since, from: args.ip };

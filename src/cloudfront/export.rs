@@ -47,7 +47,7 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         "DefaultCacheBehavior": default,
         "CacheBehaviors": items(behaviors),
         "CustomErrorResponses": items(distribution.error_responses.iter().map(error_response).collect()),
-        "Comment": "",
+        "Comment": distribution.comment.as_deref().unwrap_or(""),
         "Enabled": true,
         "ViewerCertificate": { "MinimumProtocolVersion": policy, "SSLSupportMethod": "sni-only" },
         "Restrictions": { "GeoRestriction": geo },

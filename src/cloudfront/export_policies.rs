@@ -17,6 +17,9 @@ pub fn own(distribution: &Distribution, left: &mut Vec<String>) -> Value {
         }
         let request = &behavior.origin_request;
         if **request != OriginRequestPolicy::nothing() && OriginRequestPolicy::managed(&request.name).is_none() {
+            if !request.of_writes.is_empty() && all["OriginRequestPolicies"].get(&request.name).is_none() {
+                left.push(format!("origin request policy {}: headers_of_writes is what legacy settings do of themselves", request.name));
+            }
             all["OriginRequestPolicies"][&request.name] = json!({ "OriginRequestPolicyConfig": origin_request_policy(request) });
         }
         if let Some(policy) = behavior.response.as_deref().filter(|policy| ResponsePolicy::managed(&policy.name).is_none()) {

@@ -1,239 +1,400 @@
 //! A distribution of CloudFront's as a configuration of ours (`foreshore import cloudfront`).
 //!
-//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody in. What cannot be carried
-//! over is said in the report, and beside its place in the file where it has one.
+//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody in, and neither does a behavior
+//! whose viewer-request function stays behind. What cannot be carried over is said in the report, and beside its place in the file
+//! where it has one. A value that the configuration would refuse is such a thing, so that what is written loads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::documents::{Candidate, Kind, Shelf, Sorted, choose, say_passed_over};
 use super::node::{Document, Node};
+use super::report::{Rank, Report, one_line};
+use super::seal::sealed;
+use crate::distribution::host::HostPattern;
+
+/// A file that was given, as JSON.
+pub struct Input {
+    /// What messages call it.
+    pub name: String,
+    pub json: Value,
+}
+
+/// What the operator says beside the files.
+#[derive(Default)]
+pub struct Wishes {
+    /// The distribution that is meant, where there are several.
+    pub distribution: Option<String>,
+    /// Ids of origins and the URLs to ask in the place of theirs; `*` is every origin.
+    pub origins: Vec<(String, String)>,
+    pub functions: Functions,
+}
+
+/// What becomes of a behavior whose viewer-request function is not carried over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Functions {
+    /// It lets nobody in, because the function may have been what guarded it.
+    #[default]
+    Guard,
+    /// It is open: the operator knows that they guard nothing.
+    Ignored,
+}
 
 /// What an import comes to.
 #[derive(Debug)]
 pub struct Imported {
-    /// The configuration.
-    pub toml: String,
+    /// The configuration, without its seal.
+    text: String,
     /// Files that it names: public keys, by their names beside it.
     pub files: Vec<(String, String)>,
     /// What was not carried over, or not as it was.
-    pub report: Vec<String>,
+    pub report: Report,
+}
+
+impl Imported {
+    /// The configuration as it is written to a file: the first line says whether it was changed since (`seal::is_untouched`).
+    pub fn toml(&self) -> String {
+        sealed(&self.text)
+    }
+
+    /// Takes out lines that the configuration refuses, and says so: `(offset in toml(), why)` each. False if one of them is not
+    /// among those that may go: without it the rest would mean something else, or let more in.
+    pub fn without(&mut self, refused: &[(usize, String)]) -> bool {
+        let sealed = self.toml();
+        let before = sealed.len() - self.text.len();
+        super::repair::take_out(&mut self.text, before, refused, &mut self.report)
+    }
 }
 
 /// Reads a distribution, and whatever of its policies, key groups and public keys is at hand.
 ///
-/// `documents` are outputs of `aws cloudfront get-…`, in any order; one of them is the distribution.
-pub fn import(documents: Vec<Value>) -> Result<Imported, String> {
-    let documents: Vec<Document> = documents.into_iter().map(Document::new).collect();
-    let mut job = Job {
-        out: String::new(),
-        files: BTreeMap::new(),
-        report: Vec::new(),
-        policies: Policies::default(),
-        made: BTreeMap::new(),
-        wants_certificates: false,
-    };
-    let mut found = None;
-    for document in &documents {
-        let root = document.root();
-        if let Some(config) = root.at(&["Distribution", "DistributionConfig"]) {
-            let id = root.get("Distribution").and_then(|d| d.text("Id"));
-            let domain = root.get("Distribution").and_then(|d| d.text("DomainName"));
-            ["ETag", "Distribution"].iter().filter_map(|key| root.get(key)).for_each(|node| take_all_but(&node, "DistributionConfig"));
-            found = Some((config, id, domain));
-        } else if let Some(config) = root.get("DistributionConfig") {
-            root.text("ETag");
-            found = Some((config, None, None));
-        } else if root.get("Origins").is_some() && root.get("DefaultCacheBehavior").is_some() {
-            found = Some((root, None, None));
-        } else {
-            job.learn(&root)?;
-        }
+/// `inputs` are outputs of `aws cloudfront get-…` and `list-…`, in any order; one of them is the distribution.
+pub fn import(inputs: Vec<Input>, wishes: &Wishes) -> Result<Imported, String> {
+    let documents: Vec<Document> = inputs.into_iter().map(|input| Document::new(input.name, input.json)).collect();
+    let mut sorted = Sorted::default();
+    documents.iter().for_each(|document| sorted.add(&document.root()));
+    let chosen = choose(&sorted, wishes.distribution.as_deref())?;
+    check_origins(&chosen, wishes)?;
+    let mut job = Job::new(wishes);
+    say_passed_over(&sorted, &mut job.report);
+    job.leave_the_others(&sorted, &chosen);
+    job.shelf = sorted.shelf;
+    job.settle_the_nameless(&chosen.config);
+    job.distribution(&chosen);
+    job.shelf.put_away(&mut job.report);
+    for (place, value) in documents.iter().flat_map(Document::left) {
+        // What is told to origins may be a secret.
+        let value = if place.ends_with("/HeaderValue") { "…".to_string() } else { value };
+        job.report.add(Rank::ToKnow, &format!("{place} = {value}: not carried over"));
     }
-    let (config, id, domain) =
-        found.ok_or("none of these is a distribution: the output of `aws cloudfront get-distribution-config` is needed")?;
-    job.distribution(&config, id.unwrap_or("EIMPORTED"), domain);
-    for document in &documents {
-        for (place, value) in document.left() {
-            job.report.push(format!("{place} = {value}: not carried over"));
-        }
-    }
-    let report = job.report.iter().map(|line| one_line(line)).collect();
-    Ok(Imported { toml: job.out, files: job.files.into_iter().collect(), report })
+    Ok(Imported { text: job.out, files: job.files.into_iter().collect(), report: job.report })
 }
 
-// What stands beside the configuration is about the original, not about what it does.
-fn take_all_but(node: &Node<'_>, but: &str) {
-    match node.value().as_object() {
-        Some(map) => map.keys().filter(|key| *key != but).filter_map(|key| node.get(key)).for_each(|node| node.take()),
-        None => node.take(),
+// Who names an origin that is not there means another one.
+fn check_origins(chosen: &Candidate<'_>, wishes: &Wishes) -> Result<(), String> {
+    let known: Vec<String> =
+        chosen.config.items("Origins").iter().filter_map(|one| Some(one.get("Id")?.value().as_str()?.to_string())).collect();
+    for (id, url) in &wishes.origins {
+        if id != "*" && !known.contains(id) {
+            return Err(format!("--origin {id}=…: there is no such origin; there is {}", known.join(", ")));
+        }
+        if !["http://", "https://", "file:"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(format!("--origin {id}={url}: the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER"));
+        }
     }
-}
-
-/// What came along with a distribution, by CloudFront's ids.
-#[derive(Default)]
-pub(super) struct Policies<'d> {
-    pub(super) cache: BTreeMap<&'d str, Node<'d>>,
-    pub(super) origin_request: BTreeMap<&'d str, Node<'d>>,
-    pub(super) response: BTreeMap<&'d str, Node<'d>>,
-    pub(super) groups: BTreeMap<&'d str, Node<'d>>,
-    pub(super) keys: BTreeMap<&'d str, Node<'d>>,
+    Ok(())
 }
 
 /// An import under way.
-pub(super) struct Job<'d> {
+pub(super) struct Job<'d, 'w> {
+    pub(super) wishes: &'w Wishes,
     pub(super) out: String,
     pub(super) files: BTreeMap<String, String>,
-    pub(super) report: Vec<String>,
-    pub(super) policies: Policies<'d>,
-    /// Policies written into the file, by CloudFront's id.
+    pub(super) report: Report,
+    pub(super) shelf: Shelf<'d>,
+    /// Tables that are named by others, written into the file: by kind and CloudFront's id.
     pub(super) made: BTreeMap<String, String>,
-    /// CloudFront asks viewers for certificates.
-    pub(super) wants_certificates: bool,
+    /// The names that such tables have, by the same; and all that are taken.
+    pub(super) named: BTreeMap<String, String>,
+    pub(super) taken: BTreeSet<String>,
+    /// What a behavior may name as its origin.
+    pub(super) targets: BTreeMap<String, String>,
+    /// Why nobody is let in anywhere.
+    pub(super) shut: Option<String>,
+    /// Behaviors with legacy settings that keep answers.
+    pub(super) keep_by_legacy: Vec<String>,
 }
 
-impl<'d> Job<'d> {
-    // Policies and keys that came along.
-    fn learn(&mut self, root: &Node<'d>) -> Result<(), String> {
-        for (kind, config) in [
-            ("CachePolicy", "CachePolicyConfig"),
-            ("OriginRequestPolicy", "OriginRequestPolicyConfig"),
-            ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
-            ("KeyGroup", "KeyGroupConfig"),
-            ("PublicKey", "PublicKeyConfig"),
-        ] {
-            let Some(node) = root.get(kind) else { continue };
-            root.text("ETag");
-            take_all_but(&node, config);
-            let (Some(id), Some(config)) = (node.text("Id"), node.get(config)) else { continue };
-            let table = match kind {
-                "CachePolicy" => &mut self.policies.cache,
-                "OriginRequestPolicy" => &mut self.policies.origin_request,
-                "ResponseHeadersPolicy" => &mut self.policies.response,
-                "KeyGroup" => &mut self.policies.groups,
-                _ => &mut self.policies.keys,
-            };
-            table.insert(id, config);
-            return Ok(());
+/// Where a URL leads that cannot be known; the name is reserved (RFC 6761) and never resolves.
+pub(super) const NOWHERE: &str = "https://not-carried-over.invalid";
+
+impl<'d, 'w> Job<'d, 'w> {
+    fn new(wishes: &'w Wishes) -> Self {
+        Self {
+            wishes,
+            out: String::new(),
+            files: BTreeMap::new(),
+            report: Report::default(),
+            shelf: Shelf::default(),
+            made: BTreeMap::new(),
+            named: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            targets: BTreeMap::new(),
+            shut: None,
+            keep_by_legacy: Vec::new(),
         }
-        Err("a file is neither a distribution nor a policy, a key group or a public key of CloudFront's".into())
     }
 
-    pub(super) fn note(&mut self, what: impl Into<String>) {
+    /// Says something in the report and, as a comment, where the file has got to.
+    pub(super) fn note(&mut self, rank: Rank, what: impl AsRef<str>) {
         // One line, whatever the document says: nothing in it may become a setting.
-        let what = one_line(&what.into());
-        let _ = writeln!(self.out, "# {what}");
-        self.report.push(what);
+        let _ = writeln!(self.out, "# {}", one_line(what.as_ref()));
+        self.report.add(rank, what.as_ref());
     }
 
-    fn distribution(&mut self, config: &Node<'d>, id: &str, domain: Option<&str>) {
-        let mut hosts = config.texts("Aliases");
-        hosts.extend(domain);
-        let comment = one_line(config.text("Comment").unwrap_or(""));
-        let _ = writeln!(
-            self.out,
-            "# Imported from CloudFront. {comment}\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
-        );
-        self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
-        self.wants_certificates = config.get("ViewerMtlsConfig").is_some_and(|mtls| mtls.text("Mode") == Some("required"));
+    /// Says something in the report alone.
+    pub(super) fn say(&mut self, rank: Rank, what: impl AsRef<str>) {
+        self.report.add(rank, what.as_ref());
+    }
+
+    // The other distributions of the files, and what a list leaves out of the one that was chosen.
+    fn leave_the_others(&mut self, sorted: &Sorted<'d>, chosen: &Candidate<'d>) {
+        for other in &sorted.candidates {
+            if std::ptr::eq(other.config.value(), chosen.config.value()) {
+                continue;
+            }
+            other.config.take();
+            let (file, id) = (other.config.file(), other.id.unwrap_or("without an id"));
+            self.say(Rank::Idle, format!("{file}: the distribution {id} is another one"));
+        }
+        if chosen.is_summary {
+            self.say(
+                Rank::BeforeServing,
+                "what list-distributions says is not everything: DefaultRootObject, Logging and CustomErrorResponses may be missing; \
+                 `aws cloudfront get-distribution-config --id ID` says it all",
+            );
+        }
+    }
+
+    // Configurations that came without an id belong to what this distribution asks for.
+    fn settle_the_nameless(&mut self, config: &Node<'d>) {
+        let mut asked: BTreeSet<(Kind, &'d str)> = BTreeSet::new();
+        let mut ask = |kind: Kind, id: Option<Node<'d>>| asked.extend(id.and_then(|id| Some((kind, id.value().as_str()?))));
+        let mut behaviors = config.items("CacheBehaviors");
+        behaviors.extend(config.get("DefaultCacheBehavior"));
+        for behavior in &behaviors {
+            ask(Kind::CachePolicy, behavior.get("CachePolicyId"));
+            ask(Kind::OriginRequestPolicy, behavior.get("OriginRequestPolicyId"));
+            ask(Kind::ResponseHeadersPolicy, behavior.get("ResponseHeadersPolicyId"));
+            behavior.items("TrustedKeyGroups").into_iter().for_each(|group| ask(Kind::KeyGroup, Some(group)));
+        }
+        config.items("Origins").iter().for_each(|origin| ask(Kind::OriginAccessControl, origin.get("OriginAccessControlId")));
+        self.shelf.name_the_nameless(&asked, &mut self.report);
+    }
+
+    fn distribution(&mut self, chosen: &Candidate<'d>) {
+        let config = &chosen.config;
+        let mut hosts = self.hosts(config);
+        hosts.extend(chosen.domain.map(String::from).filter(|name| HostPattern::parse(name).is_ok() && !hosts.contains(name)));
+        self.what_guards_all(config);
+        self.head(config);
         self.log(config);
         self.tls(config, &hosts);
         // Everything that is named comes before what names it.
-        let at = self.out.len();
-        let mut body = String::new();
-        std::mem::swap(&mut self.out, &mut body);
-        self.behaviors(config);
-        let behaviors = std::mem::replace(&mut self.out, body);
-        let policies: String = self.made.values().cloned().collect();
-        self.out.push_str(&policies);
-        debug_assert!(self.out.len() >= at);
-        let _ = writeln!(self.out, "[[distribution]]\nid = {}", quoted(id));
-        if hosts.is_empty() {
-            self.note("there are no aliases: this distribution takes every host");
-        }
-        let _ = writeln!(self.out, "hosts = {}", list(if hosts.is_empty() { &["*"] } else { &hosts }));
-        if let Some(object) = config.text("DefaultRootObject") {
-            let _ = writeln!(self.out, "default_root_object = {}", quoted(object.trim_start_matches('/')));
-        }
-        if let Some(tags) = config.at(&["CacheTagConfig"]).and_then(|tags| tags.text("HeaderName")) {
-            let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
-        }
-        self.out.push_str("compat = \"cloudfront\"\n");
-        self.geo(config);
+        let before = std::mem::take(&mut self.out);
         self.origins(config);
         self.groups(config);
-        self.out.push_str(&behaviors);
+        self.behaviors(config);
         self.errors(config);
+        let after = std::mem::replace(&mut self.out, before);
+        let made: String = self.made.values().map(String::as_str).collect();
+        self.out.push_str(&made);
+        self.names(config, chosen.id, &hosts);
+        self.geo(config);
+        self.out.push_str(&after);
+        self.say_what_legacy_risks();
         self.what_is_ours_to_say(config);
+    }
+
+    fn head(&mut self, config: &Node<'d>) {
+        let call = config.text("CallerReference").map(|call| format!(" (CallerReference {})", one_line(call))).unwrap_or_default();
+        let _ = writeln!(
+            self.out,
+            "# Imported from CloudFront{call}.\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
+        );
+        self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
+    }
+
+    fn hosts(&mut self, config: &Node<'d>) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for name in config.texts("Aliases") {
+            match HostPattern::parse(name) {
+                Ok(_) if all.iter().any(|known| known.eq_ignore_ascii_case(name)) => {}
+                Ok(_) => all.push(name.to_string()),
+                Err(why) => self.say(Rank::BeforeServing, format!("the alias {name}: {why}; not carried over")),
+            }
+        }
+        all
+    }
+
+    // The table of the distribution itself, up to what has a function of its own.
+    fn names(&mut self, config: &Node<'d>, id: Option<&str>, hosts: &[String]) {
+        let is_id = |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let known = id.or(self.wishes.distribution.as_deref()).filter(is_id).unwrap_or("EIMPORTED");
+        let _ = writeln!(self.out, "[[distribution]]\nid = {}", quoted(known));
+        if let Some(comment) = config.text("Comment") {
+            let _ = writeln!(self.out, "comment = {}", quoted(&one_line(comment)));
+        }
+        if hosts.is_empty() {
+            self.note(Rank::ToKnow, "there are no aliases: this distribution takes every host");
+            self.out.push_str("hosts = [\"*\"]\n");
+        } else {
+            let _ = writeln!(self.out, "hosts = {}", list(hosts));
+        }
+        if let Some(object) = config.text("DefaultRootObject") {
+            let plain = object.trim_start_matches('/');
+            if plain != object {
+                self.note(
+                    Rank::ToKnow,
+                    format!("DefaultRootObject = {object}: with a slash in front CloudFront answers / with 403; carried over without it"),
+                );
+            }
+            if !plain.is_empty() {
+                let _ = writeln!(self.out, "default_root_object = {}", quoted(plain));
+            }
+        }
+        if let Some(tags) = config.get("CacheTagConfig").and_then(|tags| tags.text("HeaderName")) {
+            if http::HeaderName::from_bytes(tags.as_bytes()).is_ok() {
+                let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
+            } else {
+                self.note(Rank::BeforeServing, format!("CacheTagConfig: {tags} is no field name; tags are read from Cache-Tag"));
+            }
+        }
+        self.out.push_str("compat = \"cloudfront\"\n");
+    }
+
+    // Whatever guards every behavior and stays behind.
+    fn what_guards_all(&mut self, config: &Node<'d>) {
+        let says_something = |mtls: &Node<'d>| mtls.value().as_object().is_none_or(|map| !map.is_empty());
+        if let Some(mtls) = config.get("ViewerMtlsConfig").filter(says_something) {
+            let store = mtls.get("TrustStoreConfig");
+            let store = store.and_then(|store| store.text("TrustStoreId")).map(|id| format!(" (trust store {id})")).unwrap_or_default();
+            match mtls.text("Mode") {
+                Some("optional") => self.say(
+                    Rank::ToKnow,
+                    format!(
+                        "ViewerMtlsConfig: Mode = optional: viewers may show a certificate at CloudFront{store}; here none is asked for"
+                    ),
+                ),
+                Some("passthrough") => self.say(
+                    Rank::BeforeServing,
+                    format!(
+                        "ViewerMtlsConfig: Mode = passthrough: the origin is to see the viewer's certificate{store}; here it sees none"
+                    ),
+                ),
+                mode => {
+                    let mode = mode.unwrap_or("required");
+                    self.shut = Some(format!("viewers must show a certificate at CloudFront (ViewerMtlsConfig: Mode = {mode}{store})"));
+                }
+            }
+        }
+        if let Some(function) = config.get("ConnectionFunctionAssociation").and_then(|one| one.text("Id")) {
+            let more = format!("the connection function {function} decides at CloudFront who may connect");
+            self.shut = Some(self.shut.take().map_or_else(|| more.clone(), |first| format!("{first}, and {more}")));
+        }
     }
 
     // Settings that have no meaning here, or another one; each is said once, in words.
     fn what_is_ours_to_say(&mut self, config: &Node<'d>) {
-        config.text("CallerReference");
         if config.is("Staging") {
-            self.report.push("Staging = true: give this distribution `staging = { of = …, percent = … }` in the place of its hosts".into());
+            self.say(
+                Rank::BeforeServing,
+                "Staging = true: give this distribution `staging = { of = …, percent = … }` in the place of its hosts",
+            );
         }
         if config.get("Enabled").is_some() && !config.is("Enabled") {
-            self.report.push("Enabled = false: the distribution is off at CloudFront; here it is served as soon as the edge runs".into());
-        }
-        if let Some(version @ ("http3" | "http2and3")) = config.text("HttpVersion") {
-            self.report.push(format!("HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are"));
-        }
-        if let Some(class) = config.text("PriceClass").filter(|class| *class != "PriceClass_All") {
-            self.report.push(format!("PriceClass = {class}: there is one place, and it costs what it costs"));
-        }
-        if config.is("IsIPV6Enabled") {
-            self.report.push("IsIPV6Enabled: add \"[::]:443\" to listen.https to serve IPv6".into());
+            self.say(
+                Rank::BeforeServing,
+                "Enabled = false: the distribution is off at CloudFront; here it is served as soon as the edge runs",
+            );
         }
         if let Some(acl) = config.text("WebACLId") {
-            self.report.push(format!(
-                "WebACLId = {acl}: web application firewalls are not carried over; see allow_from, deny_from and rate_limit"
-            ));
+            self.say(
+                Rank::BeforeServing,
+                format!("WebACLId = {acl}: web application firewalls are not carried over; see allow_from, deny_from and rate_limit"),
+            );
+        }
+        match config.text("ConnectionMode") {
+            None | Some("direct") => {}
+            Some(mode) => self.say(
+                Rank::BeforeServing,
+                format!("ConnectionMode = {mode}: at CloudFront it serves through its tenants alone; here it serves its hosts itself"),
+            ),
+        }
+        match config.text("HttpVersion") {
+            None | Some("http2") => {}
+            Some("http1.1") => self.say(Rank::ToKnow, "HttpVersion = http1.1: HTTP/2 is spoken too"),
+            Some(version) => self.say(Rank::ToKnow, format!("HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are")),
+        }
+        if let Some(policy) = config.text("ContinuousDeploymentPolicyId") {
+            self.say(
+                Rank::ToKnow,
+                format!("ContinuousDeploymentPolicyId = {policy}: import its staging distribution too, and see `staging`"),
+            );
+        }
+        if let Some(class) = config.text("PriceClass").filter(|class| *class != "PriceClass_All") {
+            self.say(Rank::Idle, format!("PriceClass = {class}: there is one place, and it costs what it costs"));
+        }
+        if let Some(addresses) = config.text("AnycastIpListId") {
+            self.say(Rank::Idle, format!("AnycastIpListId = {addresses}: addresses are those of this machine"));
+        }
+        if config.is("IsIPV6Enabled") {
+            self.say(Rank::Idle, "IsIPV6Enabled: add \"[::]:443\" to listen.https to serve IPv6");
         }
     }
 
     fn log(&mut self, config: &Node<'d>) {
         let Some(logging) = config.get("Logging") else { return };
-        let is_on = logging.is("Enabled") || logging.text("Bucket").is_some();
-        let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
-        let prefix: Vec<String> =
-            logging.text("Prefix").unwrap_or("").split('/').map(plain_name).filter(|part| !part.trim_matches('.').is_empty()).collect();
-        let prefix = prefix.join("/");
-        if is_on {
-            let folder = if prefix.is_empty() { "standard-log".to_string() } else { format!("standard-log/{prefix}") };
-            let _ = writeln!(self.out, "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n", quoted(&folder));
-            self.report.push("Logging: the files are written to a folder, not to a bucket".into());
+        let bucket = logging.text("Bucket");
+        if !logging.is("Enabled") && bucket.is_none() {
+            return;
         }
+        let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
+        let given = logging.text("Prefix").unwrap_or("");
+        let prefix: Vec<String> = given.split('/').map(plain_name).filter(|part| !part.trim_matches('.').is_empty()).collect();
+        let folder = ["standard-log".to_string()].into_iter().chain(prefix).collect::<Vec<_>>().join("/");
+        let _ = writeln!(self.out, "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n", quoted(&folder));
+        let bucket = bucket.unwrap_or("none was named");
+        self.say(
+            Rank::ToKnow,
+            format!("Logging: the files are written to the folder {folder}, not to a bucket ({bucket}, prefix {given:?})"),
+        );
     }
 
-    fn tls(&mut self, config: &Node<'d>, hosts: &[&str]) {
-        let certificate = config.get("ViewerCertificate");
-        let mut policy = None;
-        if let Some(certificate) = &certificate {
-            policy = certificate.text("MinimumProtocolVersion");
-            certificate.is("CloudFrontDefaultCertificate");
-            certificate.text("SSLSupportMethod");
-            certificate.text("CertificateSource");
-            certificate.text("Certificate");
-            for arn in ["ACMCertificateArn", "IAMCertificateId"].iter().filter_map(|key| certificate.text(key)) {
-                self.report.push(format!("certificate {arn}: put its chain and key in the place of the development one"));
-            }
-        }
+    fn tls(&mut self, config: &Node<'d>, hosts: &[String]) {
+        let policy = config.get("ViewerCertificate").and_then(|certificate| {
+            self.certificate(&certificate);
+            certificate.text("MinimumProtocolVersion")
+        });
         match policy {
             Some(known @ ("TLSv1.2_2021" | "TLSv1.2_2025" | "TLSv1.3_2025")) => {
                 let _ = writeln!(self.out, "[tls]\npolicy = \"{known}\"\n");
             }
             Some(old) => {
                 self.out.push_str("[tls]\n");
-                self.note(format!(
-                    "MinimumProtocolVersion = {old}: older than TLS 1.2, or with suites that are not spoken here; lifted to TLSv1.2_2021"
-                ));
+                self.note(
+                    Rank::ToKnow,
+                    format!(
+                        "MinimumProtocolVersion = {old}: older than TLS 1.2, or with suites that are not spoken here; lifted to TLSv1.2_2021"
+                    ),
+                );
                 self.out.push_str("policy = \"TLSv1.2_2021\"\n\n");
             }
             None => {}
         }
-        let mut names: Vec<&str> = hosts.to_vec();
+        let mut names: Vec<&str> = hosts.iter().map(String::as_str).collect();
         names.extend(["localhost", "127.0.0.1"]);
         let _ = writeln!(
             self.out,
@@ -242,192 +403,71 @@ impl<'d> Job<'d> {
         );
     }
 
+    fn certificate(&mut self, certificate: &Node<'d>) {
+        let source = certificate.text("CertificateSource").map(|source| format!(" ({source})")).unwrap_or_default();
+        // `Certificate` is what the others are now, and says the same where both are there.
+        let mut names: Vec<&str> =
+            ["ACMCertificateArn", "IAMCertificateId", "Certificate"].iter().filter_map(|key| certificate.text(key)).collect();
+        names.dedup();
+        for name in names {
+            self.say(Rank::BeforeServing, format!("certificate {name}{source}: put its chain and key in the place of the development one"));
+        }
+        if certificate.is("CloudFrontDefaultCertificate") {
+            self.say(
+                Rank::ToKnow,
+                "CloudFrontDefaultCertificate: the one of *.cloudfront.net stays there; a development certificate takes its place",
+            );
+        }
+        if let Some(support) = certificate.text("SSLSupportMethod").filter(|support| *support != "sni-only") {
+            self.say(
+                Rank::ToKnow,
+                format!(
+                    "SSLSupportMethod = {support}: there is no address for this certificate alone; viewers without SNI get the first one"
+                ),
+            );
+        }
+    }
+
     fn geo(&mut self, config: &Node<'d>) {
         let Some(restrictions) = config.get("Restrictions") else { return };
         let Some(geo) = restrictions.get("GeoRestriction") else { return };
         let key = match geo.text("RestrictionType") {
             Some("whitelist") => "only",
             Some("blacklist") => "except",
-            _ => return,
+            None | Some("none") => return,
+            Some(other) => {
+                self.note(
+                    Rank::BeforeServing,
+                    format!("geo restriction: RestrictionType = {other} is not known here; every place is served"),
+                );
+                return;
+            }
         };
-        self.note("geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
-        let _ = writeln!(self.out, "geo_restriction = {{ {key} = {} }}", list(&restrictions.texts("GeoRestriction")));
+        let is_country = |name: &&str| name.len() == 2 && name.bytes().all(|b| b.is_ascii_uppercase());
+        let (countries, others): (Vec<&str>, Vec<&str>) = restrictions.texts("GeoRestriction").into_iter().partition(is_country);
+        if !others.is_empty() {
+            self.note(Rank::BeforeServing, format!("geo restriction: {} is no country of ISO 3166-1; left out", others.join(", ")));
+        }
+        self.note(Rank::BeforeServing, "geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
+        let _ = writeln!(self.out, "geo_restriction = {{ {key} = {} }}", list(&countries));
     }
 
-    fn origins(&mut self, config: &Node<'d>) {
-        for origin in config.items("Origins") {
-            let id = origin.text("Id").unwrap_or("origin");
-            let domain = origin.text("DomainName").unwrap_or("invalid.example");
-            let path = origin.text("OriginPath").unwrap_or("");
-            let custom = origin.get("CustomOriginConfig");
-            let policy = custom.as_ref().and_then(|custom| custom.text("OriginProtocolPolicy")).unwrap_or("https-only");
-            let ports = custom
-                .as_ref()
-                .map_or((80, 443), |custom| (custom.number("HTTPPort").unwrap_or(80), custom.number("HTTPSPort").unwrap_or(443)));
-            let (scheme, port, usual) = if policy == "http-only" { ("http", ports.0, 80) } else { ("https", ports.1, 443) };
-            let port = if port == usual { String::new() } else { format!(":{port}") };
-            let _ = writeln!(
-                self.out,
-                "\n[[distribution.origin]]\nid = {}\nurl = {}",
-                quoted(id),
-                quoted(&format!("{scheme}://{domain}{port}{path}"))
-            );
-            if policy == "match-viewer" {
-                self.note(format!("origin {id}: match-viewer is not carried over; the origin is asked over https"));
-            }
-            let mut times = Vec::new();
-            times.extend(origin.number("ConnectionTimeout").map(|seconds| format!("connect = \"{seconds}s\"")));
-            if let Some(custom) = &custom {
-                times.extend(custom.number("OriginReadTimeout").map(|seconds| format!("response = \"{seconds}s\"")));
-                times.extend(custom.number("OriginKeepaliveTimeout").map(|seconds| format!("idle = \"{seconds}s\"")));
-                let old: Vec<&str> = custom.texts("OriginSslProtocols").into_iter().filter(|name| *name != "TLSv1.2").collect();
-                if !old.is_empty() && scheme == "https" {
-                    self.report.push(format!("origin {id}: {} are not spoken to origins; TLS 1.2 and 1.3 are", old.join(", ")));
-                }
-            }
-            if !times.is_empty() {
-                let _ = writeln!(self.out, "timeouts = {{ {} }}", times.join(", "));
-            }
-            if let Some(attempts) = origin.number("ConnectionAttempts") {
-                let _ = writeln!(self.out, "attempts = {attempts}");
-            }
-            let headers = origin.items("CustomHeaders");
-            let pairs: Vec<String> = headers
-                .iter()
-                .filter_map(|header| {
-                    Some(format!("{} = {}", quoted(header.text("HeaderName")?), quoted(header.text("HeaderValue").unwrap_or(""))))
-                })
-                .collect();
-            if !pairs.is_empty() {
-                let _ = writeln!(self.out, "headers = {{ {} }}   # a secret among them is better {{ file = \"…\" }}", pairs.join(", "));
-            }
-            self.access(&origin, id, domain);
-            if origin.get("OriginShield").is_some_and(|shield| shield.is("Enabled")) {
-                origin.get("OriginShield").and_then(|shield| shield.text("OriginShieldRegion"));
-                self.report.push(format!("origin {id}: Origin Shield is a regional tier here; see [region]"));
-            }
+    /// A name for a table, unlike all others of its kind and not that of a managed policy.
+    pub(super) fn name(&mut self, kind: Kind, wanted: &str, is_managed: impl Fn(&str) -> bool) -> String {
+        let mut name = wanted.to_string();
+        let mut count = 1;
+        while is_managed(&name) || !self.taken.insert(format!("{kind:?} {name}")) {
+            count += 1;
+            name = format!("{wanted}-{count}");
         }
+        name
     }
-
-    // A private bucket wants credentials, which nobody exports.
-    fn access(&mut self, origin: &Node<'d>, id: &str, domain: &str) {
-        let control = origin.text("OriginAccessControlId");
-        let identity = origin.get("S3OriginConfig").and_then(|s3| {
-            s3.number("OriginReadTimeout");
-            s3.text("OriginAccessIdentity")
-        });
-        if control.or(identity).is_none() {
-            return;
-        }
-        let region = domain
-            .split('.')
-            .find(|part| part.matches('-').count() >= 2 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
-            .unwrap_or("us-east-1");
-        self.note(format!("origin {id}: requests to it are signed at CloudFront; set credentials and take the # away"));
-        let _ = writeln!(
-            self.out,
-            "# access_control = {{ sign = \"always\", service = \"s3\", region = \"{region}\", credentials = {{ env_prefix = \"AWS_\" }} }}"
-        );
-    }
-
-    fn groups(&mut self, config: &Node<'d>) {
-        for group in config.items("OriginGroups") {
-            let members: Vec<&str> = group.items("Members").iter().filter_map(|member| member.text("OriginId")).collect();
-            let codes = group.get("FailoverCriteria").map(|criteria| criteria.items("StatusCodes")).unwrap_or_default();
-            codes.iter().for_each(Node::take);
-            let codes: Vec<String> = codes.iter().filter_map(|code| code.value().as_u64()).map(|code| code.to_string()).collect();
-            let id = group.text("Id").unwrap_or("group");
-            if let Some(criteria) = group.text("SelectionCriteria").filter(|criteria| *criteria != "default") {
-                self.note(format!("origin group {id}: SelectionCriteria = {criteria} is not carried over; the first member comes first"));
-            }
-            let _ = writeln!(
-                self.out,
-                "\n[[distribution.origin_group]]\nid = {}\nmembers = {}\nfailover = [{}]",
-                quoted(id),
-                list(&members),
-                codes.join(", ")
-            );
-        }
-    }
-
-    fn behaviors(&mut self, config: &Node<'d>) {
-        for behavior in config.items("CacheBehaviors") {
-            let pattern = behavior.text("PathPattern").unwrap_or("*");
-            self.behavior(&behavior, pattern);
-        }
-        if let Some(behavior) = config.get("DefaultCacheBehavior") {
-            self.behavior(&behavior, "*");
-        }
-    }
-
-    fn behavior(&mut self, behavior: &Node<'d>, pattern: &str) {
-        let _ = writeln!(
-            self.out,
-            "\n[[distribution.behavior]]\npath = {}\norigin = {}",
-            quoted(pattern),
-            quoted(behavior.text("TargetOriginId").unwrap_or(""))
-        );
-        if let Some(policy) = behavior.text("ViewerProtocolPolicy") {
-            let _ = writeln!(self.out, "viewer_protocol = {}", quoted(policy));
-        }
-        if let Some(allowed) = behavior.get("AllowedMethods") {
-            // Only answers to GET and HEAD are kept here.
-            let cached = allowed.texts("CachedMethods");
-            if cached.contains(&"OPTIONS") {
-                self.note(format!("{pattern}: answers to OPTIONS are not cached"));
-            }
-        }
-        let methods = behavior.texts("AllowedMethods");
-        match methods.len() {
-            0 | 2 => {}
-            3 => self.out.push_str("methods = [\"GET\", \"HEAD\", \"OPTIONS\"]\n"),
-            _ => self.out.push_str("methods = \"all\"\n"),
-        }
-        self.policies(behavior, pattern);
-        self.signers(behavior, pattern);
-        for (list, what) in [("FunctionAssociations", "FunctionARN"), ("LambdaFunctionAssociations", "LambdaFunctionARN")] {
-            for function in behavior.items(list) {
-                let (event, arn) = (function.text("EventType").unwrap_or("?"), function.text(what).unwrap_or("?"));
-                function.is("IncludeBody");
-                self.note(format!("{pattern}: the {event} function {arn} does not run here; if it guards something, guard that otherwise"));
-            }
-        }
-        if let Some(id) = behavior.text("FieldLevelEncryptionId") {
-            self.note(format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"));
-        }
-        if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
-            self.note(format!(
-                "{pattern}: the real-time log {arn} is not carried over; [log] realtime writes the same lines, of every behavior"
-            ));
-        }
-    }
-
-    fn errors(&mut self, config: &Node<'d>) {
-        for rule in config.items("CustomErrorResponses") {
-            let Some(status) = rule.number("ErrorCode") else { continue };
-            let _ = writeln!(self.out, "\n[[distribution.error_response]]\nstatus = {status}");
-            let respond_with = rule.get("ResponseCode").and_then(|code| {
-                code.take();
-                code.value().as_u64().or_else(|| code.value().as_str()?.parse().ok())
-            });
-            if let (Some(page), Some(code)) = (rule.text("ResponsePagePath"), respond_with) {
-                let _ = writeln!(self.out, "page = {}\nrespond_with = {code}", quoted(page));
-            }
-            if let Some(ttl) = rule.number("ErrorCachingMinTTL") {
-                let _ = writeln!(self.out, "ttl = \"{ttl}s\"");
-            }
-        }
-    }
-}
-
-// As a comment may be.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// As a key of a table and a name of a file.
 pub(super) fn plain_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect()
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    name.chars().take(100).map(plain).collect()
 }
 
 /// As TOML has strings.
@@ -437,6 +477,11 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// As TOML has lists of them.
-pub(super) fn list(items: &[&str]) -> String {
-    format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    format!("[{}]", items.iter().map(|item| quoted(item.as_ref())).collect::<Vec<_>>().join(", "))
+}
+
+/// Seconds as a duration of the configuration: what is longer than a century is one.
+pub(super) fn seconds(count: u64) -> String {
+    format!("\"{}s\"", count.min(3_153_600_000))
 }

@@ -1,45 +1,82 @@
-//! Policies and key groups of an imported distribution, as tables of ours.
+//! Policies of an imported distribution, and what there was before policies, as tables of ours.
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use http::{HeaderName, HeaderValue};
 
-use super::import::{Job, list, plain_name, quoted};
+use super::documents::Kind;
+use super::import::{Job, list, plain_name, quoted, seconds};
 use super::node::Node;
+use super::report::Rank;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
-use crate::distribution::response_policy::ResponsePolicy;
+use crate::distribution::response_policy::{ResponsePolicy, may_touch};
 
-impl<'d> Job<'d> {
+/// Fields that CloudFront's legacy settings keep from an origin, unless they are in the list and so in the key
+/// (shared/spec/CLOUDFRONT.md §6). Cookies, Host and what belongs to a connection have rules of their own.
+const NOT_BY_LEGACY: [&str; 19] = [
+    "Accept",
+    "Accept-Charset",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cookie",
+    "Expect",
+    "Host",
+    "Proxy-*",
+    "Referer",
+    "TE",
+    "Trailer",
+    "Upgrade",
+    "User-Agent",
+    "X-Amz-Cf-*",
+    "X-Edge-*",
+    "X-Forwarded-Proto",
+    "X-HTTP-Method-Override",
+    "X-Real-IP",
+];
+
+// Fields that a key cannot have (shared/spec/CLOUDFRONT.md §6).
+const NOT_IN_A_KEY: [&str; 5] = [
+    "cloudfront-viewer-address",
+    "cloudfront-viewer-asn",
+    "cloudfront-viewer-ja3-fingerprint",
+    "cloudfront-viewer-ja4-fingerprint",
+    "cloudfront-viewer-tls",
+];
+
+impl<'d> Job<'d, '_> {
     /// The policies that a behavior names, or the settings it has in the place of one.
     pub(super) fn policies(&mut self, behavior: &Node<'d>, pattern: &str) {
-        let compress = behavior.is("Compress");
-        if !compress && behavior.get("CachePolicyId").is_some() {
-            self.report.push(format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"));
-        }
         match behavior.text("CachePolicyId") {
             Some(id) => {
-                let managed = CachePolicy::managed(id).map(|policy| policy.name);
-                let own = self.policies.cache.get(id).cloned();
-                let name = managed.or_else(|| own.map(|policy| self.cache_policy(id, &policy)));
+                let managed = CachePolicy::managed(id);
+                let may_compress = managed.as_ref().is_none_or(|policy| !policy.compress.is_empty());
+                if behavior.get("Compress").is_some() && !behavior.is("Compress") && may_compress {
+                    self.say(
+                        Rank::ToKnow,
+                        format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"),
+                    );
+                }
+                let managed = managed.map(|policy| policy.name);
+                let name = managed.or_else(|| self.own(Kind::CachePolicy, id, Self::cache_policy));
                 if !self.write_named(pattern, "cache_policy", id, name) {
                     self.out.push_str("cache_policy = \"CachingDisabled\"\n");
                 }
             }
-            None => {
-                let name = self.legacy_policy(behavior, pattern, compress);
-                let _ = writeln!(self.out, "cache_policy = {}", quoted(&name));
-            }
+            None => self.legacy(behavior, pattern),
         }
         if let Some(id) = behavior.text("OriginRequestPolicyId") {
             let managed = OriginRequestPolicy::managed(id).map(|policy| policy.name);
-            let own = self.policies.origin_request.get(id).cloned();
-            let name = managed.or_else(|| own.map(|policy| self.origin_request_policy(id, &policy)));
-            self.write_named(pattern, "origin_request_policy", id, name);
+            let name = managed.or_else(|| self.own(Kind::OriginRequestPolicy, id, Self::origin_request_policy));
+            if behavior.get("CachePolicyId").is_some() {
+                self.write_named(pattern, "origin_request_policy", id, name);
+            } else {
+                self.note(Rank::ToKnow, format!("{pattern}: origin request policy {id} beside legacy settings is not carried over"));
+            }
         }
         if let Some(id) = behavior.text("ResponseHeadersPolicyId") {
             let managed = ResponsePolicy::managed(id).map(|policy| policy.name);
-            let own = self.policies.response.get(id).cloned();
-            let name = managed.or_else(|| own.map(|policy| self.response_policy(id, &policy)));
+            let name = managed.or_else(|| self.own(Kind::ResponseHeadersPolicy, id, Self::response_policy));
             self.write_named(pattern, "response_headers_policy", id, name);
         }
     }
@@ -50,231 +87,340 @@ impl<'d> Job<'d> {
             Some(name) => drop(writeln!(self.out, "{setting} = {}", quoted(name))),
             None => {
                 let (words, call) = (setting.replace('_', " "), setting.replace('_', "-"));
-                self.note(format!("{pattern}: {words} {id} is not at hand; give the output of get-{call} too"));
+                self.note(Rank::BeforeServing, format!("{pattern}: {words} {id} is not at hand; give the output of get-{call} too"));
             }
         }
         name.is_some()
     }
 
-    fn cache_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
-        let name = plain_name(policy.text("Name").unwrap_or(id));
-        policy.text("Comment");
-        let ttl = ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| policy.number(key));
-        let key = policy.get("ParametersInCacheKeyAndForwardedToOrigin");
-        let mut text = format!("[cache_policy.{}]\n{}", quoted(&name), ttl_line(ttl));
-        if let Some(key) = key {
-            let mut codings = Vec::new();
-            codings.extend(key.is("EnableAcceptEncodingBrotli").then_some("br"));
-            codings.extend(key.is("EnableAcceptEncodingGzip").then_some("gzip"));
-            if !codings.is_empty() {
-                let _ = writeln!(text, "compress = {}", list(&codings));
-            }
-            let parts = chosen(&key);
-            let headers = key.get("HeadersConfig").map(|headers| {
-                headers.text("HeaderBehavior");
-                headers.texts("Headers")
-            });
-            let headers = headers.filter(|names| !names.is_empty()).map(|names| format!("headers = {}", list(&names)));
-            let all: Vec<String> = parts.into_iter().chain(headers).collect();
-            let _ = writeln!(text, "key = {{ {} }}", all.join(", "));
+    // A policy of the account's own, written once: its name.
+    fn own(&mut self, kind: Kind, id: &'d str, write: fn(&mut Self, &str, &Node<'d>) -> String) -> Option<String> {
+        let slot = format!("{kind:?} {id}");
+        if let Some(name) = self.named.get(&slot) {
+            return Some(name.clone());
         }
-        self.made.insert(id.to_string(), text + "\n");
-        name
+        let policy = self.shelf.find(kind, id)?;
+        policy.take_each(&["Comment"]);
+        let wanted = plain_name(policy.text("Name").unwrap_or(id));
+        let name = self.name(kind, &wanted, |name| match kind {
+            Kind::CachePolicy => CachePolicy::managed(name).is_some(),
+            Kind::OriginRequestPolicy => OriginRequestPolicy::managed(name).is_some(),
+            _ => ResponsePolicy::managed(name).is_some(),
+        });
+        let text = write(self, &name, &policy);
+        self.made.insert(slot.clone(), text + "\n");
+        self.named.insert(slot, name.clone());
+        Some(name)
+    }
+
+    fn cache_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+        let mut text = format!("[cache_policy.{}]\n{}", quoted(name), self.ttl(&format!("cache policy {name}"), policy).1);
+        let Some(key) = policy.get("ParametersInCacheKeyAndForwardedToOrigin") else { return text };
+        let mut codings = Vec::new();
+        codings.extend(key.is("EnableAcceptEncodingBrotli").then_some("br"));
+        codings.extend(key.is("EnableAcceptEncodingGzip").then_some("gzip"));
+        if !codings.is_empty() {
+            let _ = writeln!(text, "compress = {}", list(&codings));
+        }
+        let mut parts = self.chosen(&format!("cache policy {name}"), &key);
+        if let Some(headers) = key.get("HeadersConfig") {
+            let kind = headers.text("HeaderBehavior");
+            let names = self.key_fields(&format!("cache policy {name}"), headers.texts("Headers"));
+            match kind {
+                None | Some("none") if names.is_empty() => {}
+                None | Some("none" | "whitelist") => parts.push(format!("headers = {}", list(&names))),
+                Some(other) => {
+                    parts.push(format!("headers = {}", list(&names)));
+                    self.say(Rank::BeforeServing, format!("cache policy {name}: HeaderBehavior = {other} is not known here"));
+                }
+            }
+        }
+        let _ = writeln!(text, "key = {{ {} }}", parts.join(", "));
+        text
+    }
+
+    // Names of fields that can be in a key.
+    fn key_fields(&mut self, whose: &str, names: Vec<&'d str>) -> Vec<&'d str> {
+        let mut all = Vec::new();
+        for name in self.field_names(whose, names) {
+            if NOT_IN_A_KEY.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                self.say(Rank::BeforeServing, format!("{whose}: {name} is nearly each viewer's own and in no key; left out"));
+            } else {
+                all.push(name);
+            }
+        }
+        all
+    }
+
+    // Those that are names of fields at all, or patterns of such; CloudFront's own fields and every field are no patterns here.
+    fn field_names(&mut self, whose: &str, names: Vec<&'d str>) -> Vec<&'d str> {
+        let is_good = |name: &&str| {
+            let is_pattern = name.contains(['*', '?']);
+            let is_ours = name.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
+            let is_everything = name.bytes().all(|octet| octet == b'*');
+            HeaderName::from_bytes(name.replace('?', "*").as_bytes()).is_ok() && !is_everything && !(is_pattern && is_ours)
+        };
+        let (good, bad): (Vec<&'d str>, Vec<&'d str>) = names.into_iter().partition(is_good);
+        for name in bad {
+            self.say(Rank::BeforeServing, format!("{whose}: {name:?} is no name of a field, and no pattern of one; left out"));
+        }
+        good
+    }
+
+    // Lifetimes in CloudFront's order: the most that anything is kept, and the line for them.
+    fn ttl(&mut self, whose: &str, node: &Node<'d>) -> (u64, String) {
+        let [min, default, max] = ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| node.number(key));
+        let least = min.unwrap_or(0);
+        let most = max.unwrap_or_else(|| default.unwrap_or(0).max(31_536_000)).max(least);
+        if max.is_some_and(|max| max < least) || default.is_some_and(|default| default > most) {
+            self.say(
+                Rank::ToKnow,
+                format!("{whose}: MinTTL, DefaultTTL and MaxTTL are not in order; MaxTTL is {most}, and bounds DefaultTTL"),
+            );
+        }
+        let long = (most > 31_536_000).then_some(most);
+        let bounds = [("min", min), ("default", default.map(|default| default.min(most))), ("max", max.map(|_| most).or(long))];
+        let all: Vec<String> = bounds.iter().filter_map(|(name, count)| Some(format!("{name} = {}", seconds((*count)?)))).collect();
+        (most, if all.is_empty() { String::new() } else { format!("ttl = {{ {} }}\n", all.join(", ")) })
     }
 
     // ForwardedValues and TTLs of a behavior itself: what there was before policies.
-    fn legacy_policy(&mut self, behavior: &Node<'d>, pattern: &str, compress: bool) -> String {
-        let name = format!("settings of {pattern}");
-        let ttl = ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| behavior.number(key));
-        let mut text = format!("[cache_policy.{}]\n{}", quoted(&name), ttl_line(ttl));
-        if compress {
-            text.push_str("compress = [\"br\", \"gzip\"]\n");
-        }
-        if let Some(values) = behavior.get("ForwardedValues") {
-            let keys = values.texts("QueryStringCacheKeys");
-            let query = match (values.is("QueryString"), keys.is_empty()) {
-                (false, _) => "\"none\"".to_string(),
-                (true, true) => "\"all\"".to_string(),
-                (true, false) => list(&keys),
-            };
-            let cookies = values.get("Cookies");
-            let names = cookies.as_ref().map(|cookies| cookies.texts("WhitelistedNames")).unwrap_or_default();
-            let cookies = match cookies.as_ref().and_then(|cookies| cookies.text("Forward")) {
-                Some("all") => "\"all\"".to_string(),
-                Some("whitelist") => list(&names),
-                _ => "\"none\"".to_string(),
-            };
-            let headers = values.texts("Headers");
-            if headers.contains(&"*") {
-                // Every field in the key: nothing could ever be shared. All of the request reaches the origin.
-                self.report.push(format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront"));
-                let text = format!("[cache_policy.{}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n", quoted(&name));
-                self.made.insert(format!("legacy {pattern}"), text);
-                let request =
-                    format!("[origin_request_policy.{}]\nheaders = \"all\"\nquery = {query}\ncookies = {cookies}\n\n", quoted(&name));
-                self.made.insert(format!("request of {pattern}"), request);
-                let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
-                return name;
+    fn legacy(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let name = self.name(Kind::CachePolicy, &format!("settings of {pattern}"), |_| false);
+        let (most, ttl) = self.ttl(pattern, behavior);
+        let compress = if behavior.is("Compress") { "compress = [\"br\", \"gzip\"]\n" } else { "" };
+        let values = behavior.get("ForwardedValues");
+        let (query, more_query, cookies) = self.legacy_lists(values.as_ref(), pattern);
+        let headers = values.as_ref().map(|values| values.texts("Headers")).unwrap_or_default();
+        let table = quoted(&name);
+        if headers.contains(&"*") {
+            // Every field in the key: nothing could ever be shared. All of the request reaches the origin.
+            self.say(
+                Rank::ToKnow,
+                format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront{}", ignored(&ttl)),
+            );
+            let off = format!("[cache_policy.{table}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n");
+            self.made.insert(format!("legacy {name}"), off);
+            let query = if more_query { "\"all\"" } else { query.as_str() };
+            let request = format!("[origin_request_policy.{table}]\nheaders = \"all\"\nquery = {query}\ncookies = {cookies}\n\n");
+            self.made.insert(format!("legacy request {name}"), request);
+        } else {
+            let headers = self.key_fields(pattern, headers);
+            let mut text = format!("[cache_policy.{table}]\n{ttl}{compress}");
+            let _ = writeln!(text, "key = {{ query = {query}, cookies = {cookies}, headers = {} }}\n", list(&headers));
+            self.made.insert(format!("legacy {name}"), text);
+            let mut request = format!("[origin_request_policy.{table}]\n");
+            let _ = writeln!(request, "headers_except = {}\nheaders_of_writes = [\"Authorization\"]", list(&NOT_BY_LEGACY));
+            // Some of the query is in the key, all of it reaches the origin.
+            request.push_str(if more_query { "query = \"all\"\n\n" } else { "\n" });
+            self.made.insert(format!("legacy request {name}"), request);
+            if most > 0 {
+                self.keep_by_legacy.push(pattern.to_string());
             }
-            if !keys.is_empty() && values.is("QueryString") {
-                // Some of the query is in the key, all of it reaches the origin.
-                let request = format!("[origin_request_policy.{}]\nquery = \"all\"\n\n", quoted(&name));
-                self.made.insert(format!("request of {pattern}"), request);
-                let _ = writeln!(self.out, "origin_request_policy = {}", quoted(&name));
-            }
-            let _ = writeln!(text, "key = {{ query = {query}, cookies = {cookies}, headers = {} }}", list(&headers));
         }
-        self.made.insert(format!("legacy {pattern}"), text + "\n");
-        name
+        let _ = writeln!(self.out, "cache_policy = {table}\norigin_request_policy = {table}");
     }
 
-    fn origin_request_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
-        let name = plain_name(policy.text("Name").unwrap_or(id));
-        policy.text("Comment");
-        let mut text = format!("[origin_request_policy.{}]\n", quoted(&name));
+    // Query and cookies of the key, as TOML; and whether all of the query reaches the origin beside it.
+    fn legacy_lists(&mut self, values: Option<&Node<'d>>, pattern: &str) -> (String, bool, String) {
+        let none = || "\"none\"".to_string();
+        let Some(values) = values else { return (none(), false, none()) };
+        let is_forwarded = values.is("QueryString");
+        let keys = if is_forwarded { values.texts("QueryStringCacheKeys") } else { Vec::new() };
+        let query = match (is_forwarded, keys.is_empty()) {
+            (false, _) => none(),
+            (true, true) => "\"all\"".to_string(),
+            (true, false) => list(&keys),
+        };
+        let cookies = values.get("Cookies");
+        let cookies = match cookies.as_ref().and_then(|cookies| cookies.text("Forward")) {
+            Some("all") => "\"all\"".to_string(),
+            Some("whitelist") => list(&cookies.as_ref().map(|cookies| cookies.texts("WhitelistedNames")).unwrap_or_default()),
+            None | Some("none") => none(),
+            Some(other) => {
+                self.say(Rank::BeforeServing, format!("{pattern}: Cookies: Forward = {other} is not known here; none is forwarded"));
+                none()
+            }
+        };
+        (query, !keys.is_empty(), cookies)
+    }
+
+    /// One line for all behaviors with legacy settings that keep answers.
+    pub(super) fn say_what_legacy_risks(&mut self) {
+        let patterns = std::mem::take(&mut self.keep_by_legacy);
+        if !patterns.is_empty() {
+            self.say(
+                Rank::ToKnow,
+                format!(
+                    "{}: as at CloudFront, fields that ForwardedValues does not list reach the origin and are in no key: if an answer depends on \
+                     one of them (Origin, X-Api-Key), a viewer may be shown another's; put such fields into the key, or take \
+                     origin_request_policy away",
+                    patterns.join(", ")
+                ),
+            );
+        }
+    }
+
+    fn origin_request_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+        let mut text = format!("[origin_request_policy.{}]\n", quoted(name));
+        let whose = format!("origin request policy {name}");
         if let Some(headers) = policy.get("HeadersConfig") {
-            let names = headers.texts("Headers");
+            let names = self.field_names(&whose, headers.texts("Headers"));
             match headers.text("HeaderBehavior") {
                 Some("whitelist") => drop(writeln!(text, "headers = {}", list(&names))),
                 Some("allViewer") => text.push_str("headers = \"all\"\n"),
                 Some("allViewerAndWhitelistCloudFront") => drop(writeln!(text, "headers = \"all\"\nadd = {}", list(&names))),
                 Some("allExcept") => drop(writeln!(text, "headers_except = {}", list(&names))),
-                _ => {}
+                None | Some("none") => {}
+                Some(other) => {
+                    self.say(Rank::BeforeServing, format!("{whose}: HeaderBehavior = {other} is not known here; no field is forwarded"))
+                }
             }
         }
-        for part in chosen(policy) {
+        for part in self.chosen(&whose, policy) {
             let _ = writeln!(text, "{part}");
         }
-        self.made.insert(id.to_string(), text + "\n");
-        name
+        text
     }
 
-    fn response_policy(&mut self, id: &str, policy: &Node<'d>) -> String {
-        let name = plain_name(policy.text("Name").unwrap_or(id));
-        policy.text("Comment");
-        let mut text = format!("[response_headers_policy.{}]\n", quoted(&name));
-        let over = |node: &Node<'_>, key: &str| if node.is(key) { "origin" } else { "nothing" };
-        let remove: Vec<&str> = policy.items("RemoveHeadersConfig").iter().filter_map(|item| item.text("Header")).collect();
-        if !remove.is_empty() {
-            let _ = writeln!(text, "remove = {}", list(&remove));
+    // Queries and cookies that a policy names: `none`, `all`, a list, or all but a list.
+    fn chosen(&mut self, whose: &str, policy: &Node<'d>) -> Vec<String> {
+        let mut all = Vec::new();
+        for (key, config, behavior, names) in [
+            ("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"),
+            ("cookies", "CookiesConfig", "CookieBehavior", "Cookies"),
+        ] {
+            let Some(config) = policy.get(config) else { continue };
+            all.push(match config.text(behavior) {
+                Some("all") => format!("{key} = \"all\""),
+                Some("whitelist") => format!("{key} = {}", list(&config.texts(names))),
+                Some("allExcept") => format!("{key}_except = {}", list(&config.texts(names))),
+                None | Some("none") => format!("{key} = \"none\""),
+                Some(other) => {
+                    self.say(Rank::BeforeServing, format!("{whose}: {behavior} = {other} is not known here; none is taken"));
+                    format!("{key} = \"none\"")
+                }
+            });
         }
-        if let Some(timing) = policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled")) {
-            timing.get("SamplingRate").inspect(Node::take);
-            let rate = timing.get("SamplingRate").and_then(|rate| rate.value().as_f64()).unwrap_or(0.0);
-            let _ = writeln!(text, "server_timing = {}", rate.round() as u64);
+        all
+    }
+
+    fn response_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+        let mut text = format!("[response_headers_policy.{}]\n", quoted(name));
+        let whose = format!("response headers policy {name}");
+        let removed: Vec<&str> = policy.items("RemoveHeadersConfig").iter().filter_map(|item| item.text("Header")).collect();
+        let removed: Vec<&str> = removed.into_iter().filter(|field| self.may_touch(&whose, field)).collect();
+        if !removed.is_empty() {
+            let _ = writeln!(text, "remove = {}", list(&removed));
+        }
+        if let Some(timing) = policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled"))
+            && let Some((rate, percent)) = timing.get("SamplingRate").and_then(|rate| Some((rate.clone(), rate.value().as_f64()?)))
+        {
+            rate.take();
+            let _ = writeln!(text, "server_timing = {}", percent.round().clamp(0.0, 100.0) as u64);
         }
         if let Some(cors) = policy.get("CorsConfig") {
-            let mut all = vec![format!("allow_origins = {}", list(&cors.texts("AccessControlAllowOrigins")))];
-            for (key, theirs) in [
-                ("allow_methods", "AccessControlAllowMethods"),
-                ("allow_headers", "AccessControlAllowHeaders"),
-                ("expose_headers", "AccessControlExposeHeaders"),
-            ] {
-                let names = cors.texts(theirs);
-                all.extend((!names.is_empty()).then(|| format!("{key} = {}", list(&names))));
-            }
-            let is_any = cors.texts("AccessControlAllowOrigins").contains(&"*");
-            let with = cors.is("AccessControlAllowCredentials");
-            if with && is_any {
-                self.report.push(format!(
-                    "response headers policy {name}: credentials for every origin are not carried over; name the origins that may"
-                ));
-            }
-            all.push(format!("credentials = \"{}\"", if with && !is_any { "allow" } else { "omit" }));
-            all.extend(cors.number("AccessControlMaxAgeSec").map(|seconds| format!("max_age = \"{seconds}s\"")));
-            all.push(format!("override = \"{}\"", over(&cors, "OriginOverride")));
-            let _ = writeln!(text, "cors = {{ {} }}", all.join(", "));
+            let cors = self.cors(&whose, &cors);
+            let _ = writeln!(text, "{cors}");
         }
-        if let Some(security) = policy.get("SecurityHeadersConfig") {
-            let fields = [
-                ("xss_protection", "XSSProtection"),
-                ("frame_options", "FrameOptions"),
-                ("referrer_policy", "ReferrerPolicy"),
-                ("content_security_policy", "ContentSecurityPolicy"),
-                ("content_type_options", "ContentTypeOptions"),
-                ("strict_transport_security", "StrictTransportSecurity"),
-            ];
-            for (key, theirs) in fields {
-                if let Some(one) = security.get(theirs) {
-                    let value = security_value(theirs, &one);
-                    let _ = writeln!(text, "{key} = {{ value = {}, override = \"{}\" }}", quoted(&value), over(&one, "Override"));
-                }
-            }
-        }
-        for item in policy.items("CustomHeadersConfig") {
-            let (header, value) = (item.text("Header").unwrap_or("X-Nothing"), item.text("Value").unwrap_or(""));
-            let _ = writeln!(
-                text,
-                "[[response_headers_policy.{}.custom]]\nheader = {}\nvalue = {}\noverride = \"{}\"",
-                quoted(&name),
-                quoted(header),
-                quoted(value),
-                over(&item, "Override")
-            );
-        }
-        self.made.insert(id.to_string(), text + "\n");
-        name
+        self.security(&whose, policy, &mut text);
+        self.custom(&whose, name, policy, &mut text);
+        text
     }
 
-    /// A restricted behavior stays one, whatever is at hand of its keys.
-    pub(super) fn signers(&mut self, behavior: &Node<'d>, pattern: &str) {
-        let mut ids: Vec<&str> = Vec::new();
-        let wanted = |key: &str| {
-            // With names in it, it is a restriction, whatever else it says.
-            let names = behavior.texts(key);
-            let is_on = behavior.get(key).is_some_and(|list| list.is("Enabled"));
-            (is_on || !names.is_empty()).then_some(names)
-        };
-        let (signers, groups) = (wanted("TrustedSigners"), wanted("TrustedKeyGroups"));
-        if signers.is_some() {
-            self.note(format!(
-                "{pattern}: trusted signers are accounts, which are unknown here; nobody is let in until a key group takes their place"
-            ));
+    // Whether a policy may set or remove a field; said if not.
+    fn may_touch(&mut self, whose: &str, field: &str) -> bool {
+        let may = HeaderName::from_bytes(field.as_bytes()).is_ok_and(|field| may_touch(&field));
+        if !may {
+            self.say(Rank::ToKnow, format!("{whose}: {field} is not for a policy to touch; left out"));
         }
-        if self.wants_certificates {
-            self.note(format!("{pattern}: viewers must show a certificate at CloudFront, which is not asked for here; nobody is let in until something else guards this"));
-        }
-        match groups {
-            Some(names) => ids.extend(names),
-            None if signers.is_some() || self.wants_certificates => {}
-            None => return,
-        }
-        if ids.is_empty() || self.wants_certificates {
-            ids = vec!["nobody"];
-            self.made.insert("group nobody".into(), "[key_group.nobody]\nkeys = []\n\n".into());
-        }
-        for id in ids.iter().filter(|id| **id != "nobody") {
-            let Some(group) = self.policies.groups.get(id).cloned() else {
-                self.note(format!("{pattern}: key group {id} is not at hand: nobody is let in by it. Give the outputs of get-key-group and get-public-key too"));
-                self.made.insert(format!("group {id}"), format!("[key_group.{}]\nkeys = []\n\n", quoted(id)));
-                continue;
-            };
-            group.text("Name");
-            group.text("Comment");
-            let mut keys = Vec::new();
-            let mut text = String::new();
-            let listed = group.get("Items").and_then(|items| items.value().as_array());
-            group.get("Items").inspect(Node::take);
-            for key in listed.into_iter().flatten().filter_map(Value::as_str) {
-                let Some(config) = self.policies.keys.get(key).cloned() else {
-                    self.report.push(format!("public key {key} of key group {id} is not at hand: give the output of get-public-key too"));
-                    continue;
-                };
-                for name in ["Name", "Comment", "CallerReference"] {
-                    config.text(name);
-                }
-                let file = format!("{}.pem", plain_name(key));
-                self.files.insert(file.clone(), config.text("EncodedKey").unwrap_or("").to_string());
-                let declared = format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file));
-                // Sorted before the groups.
-                self.made.insert(format!("a key {key}"), declared);
-                keys.push(key);
-            }
-            let _ = writeln!(text, "[key_group.{}]\nkeys = {}\n", quoted(id), list(&keys));
-            self.made.insert(format!("group {id}"), text);
-        }
-        let _ = writeln!(self.out, "trusted_key_groups = {}", list(&ids));
+        may
     }
+
+    // Whether a text can be a field's value; said if not.
+    fn can_be_sent(&mut self, whose: &str, field: &str, value: &str) -> bool {
+        let can = HeaderValue::from_str(value).is_ok();
+        if !can {
+            self.say(Rank::BeforeServing, format!("{whose}: the value of {field} has characters that a field cannot have; left out"));
+        }
+        can
+    }
+
+    fn cors(&mut self, whose: &str, cors: &Node<'d>) -> String {
+        let is_plain = |origin: &&str| {
+            let is_label = origin.starts_with("*.") || origin.contains("://*.");
+            *origin == "*" || !origin.contains('*') || (is_label && origin.matches('*').count() == 1)
+        };
+        let (origins, others): (Vec<&str>, Vec<&str>) = cors.texts("AccessControlAllowOrigins").into_iter().partition(is_plain);
+        if !others.is_empty() {
+            self.say(
+                Rank::BeforeServing,
+                format!("{whose}: {}: a wildcard stands for the left-most label alone; left out", others.join(", ")),
+            );
+        }
+        let mut all = vec![format!("allow_origins = {}", list(&origins))];
+        for (key, theirs) in [
+            ("allow_methods", "AccessControlAllowMethods"),
+            ("allow_headers", "AccessControlAllowHeaders"),
+            ("expose_headers", "AccessControlExposeHeaders"),
+        ] {
+            let names = cors.texts(theirs);
+            all.extend((!names.is_empty()).then(|| format!("{key} = {}", list(&names))));
+        }
+        let with = cors.is("AccessControlAllowCredentials");
+        let is_any = origins.contains(&"*");
+        if with && is_any {
+            self.say(Rank::BeforeServing, format!("{whose}: credentials for every origin are not carried over; name the origins that may"));
+        }
+        all.push(format!("credentials = \"{}\"", if with && !is_any { "allow" } else { "omit" }));
+        all.extend(cors.number("AccessControlMaxAgeSec").map(|count| format!("max_age = {}", seconds(count))));
+        all.push(format!("override = \"{}\"", over(cors, "OriginOverride")));
+        format!("cors = {{ {} }}", all.join(", "))
+    }
+
+    fn security(&mut self, whose: &str, policy: &Node<'d>, text: &mut String) {
+        let Some(security) = policy.get("SecurityHeadersConfig") else { return };
+        let fields = [
+            ("xss_protection", "XSSProtection"),
+            ("frame_options", "FrameOptions"),
+            ("referrer_policy", "ReferrerPolicy"),
+            ("content_security_policy", "ContentSecurityPolicy"),
+            ("content_type_options", "ContentTypeOptions"),
+            ("strict_transport_security", "StrictTransportSecurity"),
+        ];
+        for (key, theirs) in fields {
+            let Some(one) = security.get(theirs) else { continue };
+            let value = security_value(theirs, &one);
+            if self.can_be_sent(whose, theirs, &value) {
+                let _ = writeln!(text, "{key} = {{ value = {}, override = \"{}\" }}", quoted(&value), over(&one, "Override"));
+            }
+        }
+    }
+
+    fn custom(&mut self, whose: &str, name: &str, policy: &Node<'d>, text: &mut String) {
+        for item in policy.items("CustomHeadersConfig") {
+            let Some(header) = item.text("Header") else { continue };
+            let value = item.text("Value").unwrap_or("");
+            if self.may_touch(whose, header) && self.can_be_sent(whose, header, value) {
+                let _ = writeln!(
+                    text,
+                    "[[response_headers_policy.{}.custom]]\nheader = {}\nvalue = {}\noverride = \"{}\"",
+                    quoted(name),
+                    quoted(header),
+                    quoted(value),
+                    over(&item, "Override")
+                );
+            }
+        }
+    }
+}
+
+fn ignored(ttl: &str) -> String {
+    if ttl.is_empty() { String::new() } else { format!(" ({} counts for nothing)", ttl.trim()) }
+}
+
+fn over(node: &Node<'_>, key: &str) -> &'static str {
+    if node.is(key) { "origin" } else { "nothing" }
 }
 
 fn security_value(kind: &str, one: &Node<'_>) -> String {
@@ -301,30 +447,4 @@ fn security_value(kind: &str, one: &Node<'_>) -> String {
         }
         _ => "nosniff".into(),
     }
-}
-
-fn ttl_line([min, default, max]: [Option<u64>; 3]) -> String {
-    let mut all = Vec::new();
-    for (name, seconds) in [("min", min), ("default", default), ("max", max)] {
-        all.extend(seconds.map(|seconds| format!("{name} = \"{seconds}s\"")));
-    }
-    if all.is_empty() { String::new() } else { format!("ttl = {{ {} }}\n", all.join(", ")) }
-}
-
-// Queries and cookies that a policy names: `none`, `all`, a list, or all but a list.
-fn chosen(policy: &Node<'_>) -> Vec<String> {
-    let mut all = Vec::new();
-    for (key, config, behavior, names) in
-        [("query", "QueryStringsConfig", "QueryStringBehavior", "QueryStrings"), ("cookies", "CookiesConfig", "CookieBehavior", "Cookies")]
-    {
-        let Some(config) = policy.get(config) else { continue };
-        let listed = config.texts(names);
-        all.push(match config.text(behavior) {
-            Some("all") => format!("{key} = \"all\""),
-            Some("whitelist") => format!("{key} = {}", list(&listed)),
-            Some("allExcept") => format!("{key}_except = {}", list(&listed)),
-            _ => format!("{key} = \"none\""),
-        });
-    }
-    all
 }

@@ -3,8 +3,14 @@
 //! Pure: JSON goes in, text and a report come out, and the other way round. Whatever cannot be carried over is reported, item by
 //! item: what nobody has asked for is looked for at the end.
 
+mod documents;
 pub mod export;
 mod export_policies;
 pub mod import;
+mod import_behaviors;
+mod import_origins;
 mod import_policies;
 mod node;
+mod repair;
+pub mod report;
+pub mod seal;

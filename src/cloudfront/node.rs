@@ -1,12 +1,15 @@
 //! A JSON document that remembers what was read of it.
+//!
+//! Only a value of the type that was asked for counts as read: whatever else stands in its place is reported as not carried over.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// A document, and the places in it that somebody has read.
+/// A document, the file it came from, and the places in it that somebody has read.
 pub struct Document {
+    file: String,
     root: Value,
     read: RefCell<HashSet<String>>,
 }
@@ -20,8 +23,10 @@ pub struct Node<'d> {
 }
 
 impl Document {
-    pub fn new(root: Value) -> Self {
-        Self { root, read: RefCell::default() }
+    /// `file` is what reports call it.
+    pub fn new(file: String, mut root: Value) -> Self {
+        spell(&mut root);
+        Self { file, root, read: RefCell::default() }
     }
 
     pub fn root(&self) -> Node<'_> {
@@ -51,6 +56,39 @@ impl Document {
     }
 }
 
+// Templates spell some names otherwise than the API does.
+const SPELLINGS: [(&str, &str); 6] = [
+    ("OriginCustomHeaders", "CustomHeaders"),
+    ("OriginSSLProtocols", "OriginSslProtocols"),
+    ("AcmCertificateArn", "ACMCertificateArn"),
+    ("IamCertificateId", "IAMCertificateId"),
+    ("SslSupportMethod", "SSLSupportMethod"),
+    ("IPV6Enabled", "IsIPV6Enabled"),
+];
+
+fn spell(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (theirs, known) in SPELLINGS {
+                if !map.contains_key(known)
+                    && let Some(value) = map.remove(theirs)
+                {
+                    map.insert(known.to_string(), value);
+                }
+            }
+            if let Some(geo) = map.get_mut("GeoRestriction").and_then(Value::as_object_mut)
+                && !geo.contains_key("Items")
+                && let Some(places) = geo.remove("Locations")
+            {
+                geo.insert("Items".to_string(), places);
+            }
+            map.values_mut().for_each(spell);
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell),
+        _ => {}
+    }
+}
+
 fn join(path: &str, key: &str) -> String {
     format!("{path}/{key}")
 }
@@ -62,39 +100,67 @@ impl<'d> Node<'d> {
         Some(Self { document: self.document, path: join(&self.path, key), value })
     }
 
-    /// The same, several keys deep.
-    pub fn at(&self, keys: &[&str]) -> Option<Self> {
-        keys.iter().try_fold(self.clone(), |node, key| node.get(key))
-    }
-
     /// Notes that all of this was read.
     pub fn take(&self) {
         self.document.read.borrow_mut().insert(self.path.clone());
     }
 
+    /// Notes that what is under these keys was read.
+    pub fn take_each(&self, keys: &[&str]) {
+        keys.iter().filter_map(|key| self.get(key)).for_each(|node| node.take());
+    }
+
+    /// Notes that all was read but what is under one key.
+    pub fn take_all_but(&self, but: &str) {
+        match self.value.as_object() {
+            Some(map) => map.keys().filter(|key| *key != but).filter_map(|key| self.get(key)).for_each(|node| node.take()),
+            None => self.take(),
+        }
+    }
+
     /// A text under a key; an empty one is none.
     pub fn text(&self, key: &str) -> Option<&'d str> {
         let node = self.get(key)?;
+        let text = node.value.as_str()?;
         node.take();
-        node.value.as_str().filter(|text| !text.is_empty())
+        Some(text).filter(|text| !text.is_empty())
     }
 
+    /// A whole number under a key, written as one or as a text of digits.
     pub fn number(&self, key: &str) -> Option<u64> {
         let node = self.get(key)?;
+        let number = node.whole()?;
         node.take();
-        node.value.as_u64()
+        Some(number)
     }
 
+    /// Says whether something is true under a key, written as a boolean or as a text.
     pub fn is(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|node| {
-            node.take();
-            node.value.as_bool() == Some(true)
-        })
+        let Some(node) = self.get(key) else { return false };
+        let truth = match node.value {
+            Value::Bool(truth) => *truth,
+            Value::String(text) if text == "true" => true,
+            Value::String(text) if text == "false" => false,
+            _ => return false,
+        };
+        node.take();
+        truth
     }
 
-    /// The items of `{ Quantity, Items }`.
+    /// This as a whole number, if it is one. Nothing is noted.
+    pub fn whole(&self) -> Option<u64> {
+        self.value.as_u64().or_else(|| self.value.as_str()?.parse().ok())
+    }
+
+    /// The items of `{ Quantity, Items }`, or of a plain list.
     pub fn items(&self, key: &str) -> Vec<Self> {
-        let Some(list) = self.get(key).and_then(|node| node.get("Items")) else { return Vec::new() };
+        self.get(key).map(|list| list.elements()).unwrap_or_default()
+    }
+
+    /// The items of this: of `{ Quantity, Items }`, or of a plain list.
+    pub fn elements(&self) -> Vec<Self> {
+        let list = if self.value.is_array() { Some(self.clone()) } else { self.get("Items") };
+        let Some(list) = list else { return Vec::new() };
         let all = list.value.as_array().map(Vec::as_slice).unwrap_or_default();
         let item = |(at, value)| Self { document: list.document, path: join(&list.path, &format!("{at}")), value };
         all.iter().enumerate().map(item).collect()
@@ -102,13 +168,50 @@ impl<'d> Node<'d> {
 
     /// The texts of such a list.
     pub fn texts(&self, key: &str) -> Vec<&'d str> {
-        let items = self.items(key);
-        items.iter().for_each(Node::take);
-        items.iter().filter_map(|item| item.value.as_str()).collect()
+        let texts = self.items(key).into_iter().filter_map(|item| {
+            let text = item.value.as_str()?;
+            item.take();
+            Some(text)
+        });
+        texts.collect()
     }
 
     /// The value itself.
     pub const fn value(&self) -> &'d Value {
         self.value
+    }
+
+    /// The file it came from.
+    pub fn file(&self) -> &'d str {
+        &self.document.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_as_it_is_counts_as_read() {
+        let json = serde_json::json!({
+            "a": "x", "b": { "Ref": "Bucket" }, "n": "60", "m": { "Items": ["1", 2] }, "plain": ["p"], "off": false, "deep": { "Quantity": 3 },
+        });
+        let document = Document::new("f".into(), json);
+        let root = document.root();
+        assert_eq!((root.text("a"), root.text("b"), root.number("n")), (Some("x"), None, Some(60)));
+        assert_eq!((root.texts("m"), root.texts("plain")), (vec!["1"], vec!["p"]));
+        let left = document.left();
+        let places: Vec<&str> = left.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["b/Ref", "m/Items/1"]);
+    }
+
+    #[test]
+    fn templates_spellings_are_the_apis() {
+        let json = serde_json::json!({ "IPV6Enabled": true, "Restrictions": { "GeoRestriction": { "Locations": ["DE"] } } });
+        let document = Document::new("f".into(), json);
+        let root = document.root();
+        assert!(root.is("IsIPV6Enabled"));
+        assert_eq!(root.get("Restrictions").map(|node| node.texts("GeoRestriction")), Some(vec!["DE"]));
+        assert!(document.left().is_empty());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::compile::{Scope, names};
 use super::credentials::{self, variable};
+use super::decode;
 use super::reader::Table;
 use super::report::nearest;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
@@ -31,7 +32,7 @@ pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
             (Some(id), Some(file)) => {
                 let path = super::at(&folder, &file.value);
                 scope.files.push(path.clone());
-                let pem = std::fs::read(&path).map_err(|error| error.to_string());
+                let pem = decode::read_pem(&path).map_err(|error| error.to_string());
                 match pem.and_then(|pem| PublicKey::from_pem(&id.value, &pem)) {
                     Ok(key) => {
                         if scope.keys.keys.insert(id.value.clone(), Arc::new(key)).is_some() {

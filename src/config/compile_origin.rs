@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use super::compile::Scope;
 use super::compile_keys;
 use super::compile_tls::read_identity;
 use super::credentials;
+use super::decode;
 use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion};
+use crate::distribution::origin::{
+    HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion, is_reserved,
+};
 use crate::distribution::secret::Secret;
 use crate::distribution::site::ORIGINS_MAX;
 
@@ -161,8 +162,7 @@ pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     }
     let path = super::at(folder, &ca.value);
     files.push(path.clone());
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
-    match all {
+    match decode::certificates(&path) {
         Ok(all) if !all.is_empty() => Some(Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())),
         Ok(_) => {
             table.problem(&ca.span, format!("{} holds no certificate", path.display()), None);
@@ -201,37 +201,6 @@ fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(
         }
     }
     all
-}
-
-// shared/spec/CLOUDFRONT.md §8.
-fn is_reserved(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(
-        name,
-        "cache-control"
-            | "connection"
-            | "content-length"
-            | "cookie"
-            | "host"
-            | "if-match"
-            | "if-modified-since"
-            | "if-none-match"
-            | "if-range"
-            | "if-unmodified-since"
-            | "max-forwards"
-            | "pragma"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "range"
-            | "request-range"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "via"
-            | "x-real-ip"
-    ) || name.starts_with("x-amz-")
-        || name.starts_with("x-edge-")
 }
 
 fn timeouts(table: &mut Table<'_>) -> Timeouts {

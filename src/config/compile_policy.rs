@@ -246,8 +246,9 @@ fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPol
         (ForwardHeaders::None, Some(more)) => ForwardHeaders::Only(more.into()),
         (headers, _) => headers,
     };
+    let of_writes = table.strings("headers_of_writes").map(|list| header_names(&table, list.value)).unwrap_or_default();
     let query = listed(&mut table, "query", "query_except", Names::exact).unwrap_or(Listed::None);
     let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns).unwrap_or(Listed::None);
     table.finish();
-    OriginRequestPolicy { name, headers, query, cookies }
+    OriginRequestPolicy { name, headers, of_writes, query, cookies }
 }

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::de::DeTable;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::compile::Scope;
+use super::decode;
 use super::reader::{Collector, Table};
 use super::{Making, WantedCertificate};
 use crate::distribution::certificate::{Certificate, KeyKind};
@@ -84,8 +83,7 @@ enum Part {
 fn read_certificate(chain_path: &Path, key_path: &Path, now: Timestamp) -> Result<Certificate, (Part, String)> {
     let in_chain = |why: String| (Part::Chain, format!("{}: {why}", chain_path.display()));
     let in_key = |why: String| (Part::Key, format!("{}: {why}", key_path.display()));
-    let chain: Vec<CertificateDer<'_>> =
-        CertificateDer::pem_file_iter(chain_path).and_then(Iterator::collect).map_err(|error| in_chain(error.to_string()))?;
+    let chain = decode::certificates(chain_path).map_err(in_chain)?;
     let leaf = chain.first().ok_or_else(|| in_chain("holds no certificate".into()))?;
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| in_chain(format!("is no X.509 certificate: {error}")))?;
     let moment = |secs: i64| Timestamp::from_secs(u64::try_from(secs).unwrap_or(0));
@@ -106,7 +104,7 @@ fn read_certificate(chain_path: &Path, key_path: &Path, now: Timestamp) -> Resul
         "1.3.101.112" => KeyKind::Ed25519,
         other => return Err(in_chain(format!("a key of kind {other} is not supported; use RSA, ECDSA or Ed25519"))),
     };
-    let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| in_key(error.to_string()))?;
+    let key = decode::private_key(key_path).map_err(in_key)?;
     let certificate = Certificate {
         chain: chain.iter().map(|der| der.to_vec()).collect(),
         key: Secret::new(key.secret_der().to_vec()),
@@ -136,8 +134,7 @@ fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
 
 /// Reads a client certificate and its key.
 pub fn read_identity(chain: &PathBuf, key: &PathBuf) -> Result<Identity, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
-    let certificates = certificates.map_err(|error| format!("{}: {error}", chain.display()))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    let certificates = decode::certificates(chain).map_err(|error| format!("{}: {error}", chain.display()))?;
+    let secret = decode::private_key(key).map_err(|error| format!("{}: {error}", key.display()))?;
     Ok(Identity { chain: certificates.into_iter().map(|der| der.to_vec()).collect(), key: Secret::new(secret.secret_der().to_vec()) })
 }

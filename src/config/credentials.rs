@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::decode;
 use super::reader::Table;
 use crate::distribution::secret::Secret;
 
@@ -21,7 +22,7 @@ pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
         (Some(file), None) => {
             let path = super::at(folder, &file.value);
             files.push(path.clone());
-            let text = std::fs::read_to_string(&path);
+            let text = decode::read_text(&path);
             text.map_err(|error| (file.span, format!("the secret file {} cannot be read: {error}", path.display())))
         }
         (None, Some(env)) => {

@@ -12,6 +12,7 @@ mod compile_policy;
 mod compile_response;
 mod compile_tls;
 mod credentials;
+pub mod decode;
 pub mod reader;
 pub mod report;
 mod warnings;
@@ -106,7 +107,7 @@ fn read_sources(path: &Path, collector: &Collector) -> Vec<Text> {
 
 fn read_one(path: &Path, collector: &Collector, texts: &mut Vec<Text>) {
     let mut report = collector.report.borrow_mut();
-    let text = std::fs::read_to_string(path);
+    let text = decode::read_text(path);
     report.sources.push(Source { path: path.to_path_buf(), text: text.as_deref().unwrap_or("").to_string() });
     match text {
         Ok(text) => texts.push((path.to_path_buf(), text)),

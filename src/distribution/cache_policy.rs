@@ -246,6 +246,9 @@ impl ForwardHeaders {
 pub struct OriginRequestPolicy {
     pub name: String,
     pub headers: ForwardHeaders,
+    /// Fields that reach the origin with every method but GET and HEAD, whatever `headers` says: how CloudFront's legacy settings
+    /// treat Authorization.
+    pub of_writes: Vec<HeaderName>,
     pub query: Listed,
     pub cookies: Listed,
 }
@@ -290,7 +293,7 @@ pub const CLOUDFRONT_HEADERS_2022_06: [&str; 21] = [
 impl OriginRequestPolicy {
     /// Nothing beside the key.
     pub fn nothing() -> Self {
-        Self { name: "(none)".into(), headers: ForwardHeaders::None, query: Listed::None, cookies: Listed::None }
+        Self { name: "(none)".into(), headers: ForwardHeaders::None, of_writes: Vec::new(), query: Listed::None, cookies: Listed::None }
     }
 
     /// CloudFront's managed policies by name or id (shared/spec/CLOUDFRONT.md §13).
@@ -321,7 +324,7 @@ impl OriginRequestPolicy {
             }
             _ => return None,
         };
-        Some(Self { name: name.into(), headers, query, cookies })
+        Some(Self { name: name.into(), headers, of_writes: Vec::new(), query, cookies })
     }
 }
 

@@ -168,6 +168,37 @@ pub struct OriginGroup {
     pub failover: Vec<u16>,
 }
 
+/// Says whether a field may not be set on an origin (shared/spec/CLOUDFRONT.md §8).
+pub fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "cache-control"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "host"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "max-forwards"
+            | "pragma"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "range"
+            | "request-range"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "via"
+            | "x-real-ip"
+    ) || name.starts_with("x-amz-")
+        || name.starts_with("x-edge-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
 use crate::semantics::forwarded::speaks_as_proxy;
+use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::is_ours;
 use crate::semantics::vary::weight;
@@ -162,14 +163,57 @@ pub fn shows_identity_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bo
     let cookies_pass = behavior.semantics() == Semantics::Rfc9111 || behavior.origin_request.cookies != Listed::None;
     let cookie = head.known.has(Known::Cookie) && behavior.cache.key.cookies != Listed::All && cookies_pass;
     let more = &behavior.origin_request;
-    let added = more.headers != ForwardHeaders::None || (more.query != Listed::None && behavior.cache.key.query != Listed::All);
-    cookie || added || authorization_unkeyed(behavior, head)
+    let fields = match &more.headers {
+        ForwardHeaders::None => false,
+        // CloudFront's legacy settings come as such a list. A request that brings nothing of its own shows nobody.
+        ForwardHeaders::AllViewerExcept(_) => head.fields.iter().any(|(name, _)| tells_who(behavior, name)),
+        ForwardHeaders::Only(_) | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerAnd(_) => true,
+    };
+    let fields = fields || more.of_writes.iter().any(|name| comes_with_writes(behavior, head, name));
+    let query = more.query != Listed::None && behavior.cache.key.query != Listed::All;
+    cookie || fields || query || authorization_unkeyed(behavior, head)
+}
+
+// Says whether a field came that reaches the origin because of the method alone (`headers_of_writes`).
+fn comes_with_writes(behavior: &Behavior, head: &RequestHead<'_>, name: &HeaderName) -> bool {
+    let is_write = !matches!(*head.method, http::Method::GET | http::Method::HEAD);
+    is_write && behavior.origin_request.of_writes.contains(name) && head.fields.get_all(name.as_str()).next().is_some()
+}
+
+// Says whether a field that this viewer sent reaches the origin, is in no key, and may say who asks. Those that are not counted
+// say how a page came to ask, or are written anew on the way.
+fn tells_who(behavior: &Behavior, name: &str) -> bool {
+    const HARMLESS: [&str; 16] = [
+        "accept",
+        "accept-encoding",
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "dnt",
+        "host",
+        "max-forwards",
+        "origin",
+        "pragma",
+        "priority",
+        "upgrade-insecure-requests",
+        "via",
+    ];
+    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { return false };
+    let is_harmless = HARMLESS.contains(&name.as_str())
+        || name.as_str().starts_with("sec-fetch-")
+        || name.as_str().starts_with("cloudfront-")
+        || is_hop_by_hop(&name);
+    !is_harmless && reaches_origin(behavior, Forwarder::Trusted, &name) && !is_keyed(behavior, &name)
 }
 
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
 pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
     let name = &http::header::AUTHORIZATION;
-    head.known.has(Known::Authorization) && reaches_origin(behavior, Forwarder::Unknown, name) && !is_keyed(behavior, name)
+    let reaches = reaches_origin(behavior, Forwarder::Unknown, name) || comes_with_writes(behavior, head, name);
+    head.known.has(Known::Authorization) && reaches && !is_keyed(behavior, name)
 }
 
 /// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says under these names is nobody's

@@ -194,6 +194,9 @@ fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
 fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
+    if !matches!(*asked.head().method, Method::GET | Method::HEAD) {
+        copy_fields(asked, asked.routed.behavior.origin_request.of_writes.iter(), fields);
+    }
 }
 
 // Signed fields are orders: those that the viewer may give with our credentials go on, and with a write whatever describes its body;

@@ -352,9 +352,9 @@ pub fn aws(data: &[u8]) {
     assert!(judge(&head, &signers, &Memory::default(), now).is_err(), "{text:?}");
     // A distribution, whatever it says, becomes a file of TOML.
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(data)
-        && let Ok(imported) = import::import(vec![json])
+        && let Ok(imported) = import::import(vec![import::Input { name: "x.json".into(), json }], &import::Wishes::default())
     {
-        assert!(imported.toml.parse::<toml::Table>().is_ok(), "{}", imported.toml);
+        assert!(imported.toml().parse::<toml::Table>().is_ok(), "{}", imported.toml());
     }
 }
 

@@ -16,6 +16,7 @@ mod fuzz;
 
 mod hit_cost;
 mod http2;
+mod imports;
 mod laws;
 mod migrate;
 mod origins;

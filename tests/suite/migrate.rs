@@ -79,8 +79,12 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
         let (_, story, _) = command(folder.path(), &["explain", "--config", "imported.toml", &format!("https://www.example.com{path}")]);
         assert!(story.contains("refused: 403 Missing Key-Pair-Id"), "{story}");
     }
-    // Nothing is written over.
-    assert_eq!(import(folder.path(), &ALL).0, 1);
+    // What an import wrote may be written over, what somebody changed may not.
+    assert_eq!(import(folder.path(), &ALL).0, 0);
+    std::fs::write(folder.path().join("imported.toml"), toml.clone() + "# mine\n").unwrap();
+    let (code, told) = import(folder.path(), &ALL);
+    assert!(code == 1 && told.contains("imported.toml: this is there already"), "{told}");
+    assert!(std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().ends_with("# mine\n"));
 }
 
 fn export(folder: &Path, config: &str) -> Value {
@@ -98,6 +102,7 @@ fn what_came_in_goes_out_again() {
     let (ours, theirs) = (&out["DistributionConfig"], &theirs["DistributionConfig"]);
     for pointer in [
         "/Aliases",
+        "/Comment",
         "/DefaultRootObject",
         "/OriginGroups",
         "/Restrictions",

@@ -1,0 +1,264 @@
+//! Behaviors of an imported distribution: paths, methods, who is let in; and the pages in the place of errors.
+
+use std::fmt::Write;
+
+use super::documents::Kind;
+use super::import::{Functions, Job, list, plain_name, quoted, seconds};
+use super::node::Node;
+use super::report::Rank;
+use crate::distribution::behavior::MAPPABLE;
+use crate::distribution::pattern::PathPattern;
+use crate::signature::key::PublicKey;
+
+impl<'d> Job<'d, '_> {
+    /// Every `[[distribution.behavior]]`, the default one last.
+    pub(super) fn behaviors(&mut self, config: &Node<'d>) {
+        for behavior in config.items("CacheBehaviors") {
+            match behavior.text("PathPattern") {
+                Some(pattern) => {
+                    let path = self.path(pattern);
+                    self.behavior(&behavior, pattern, &path);
+                }
+                None => self.note(Rank::BeforeServing, "a behavior has no PathPattern; left out"),
+            }
+        }
+        match config.get("DefaultCacheBehavior") {
+            Some(behavior) => self.behavior(&behavior, "*", "*"),
+            None => {
+                let target = self.targets.keys().next().cloned().unwrap_or_default();
+                let _ = writeln!(self.out, "\n[[distribution.behavior]]\npath = \"*\"\norigin = {}", quoted(&target));
+                self.close("*", &["there is no DefaultCacheBehavior"], &[]);
+            }
+        }
+    }
+
+    // A pattern that takes at least what CloudFront's does: a rule that took less would leave paths to another rule.
+    fn path(&mut self, pattern: &str) -> String {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.*$/~\"'@:+&?".contains(c);
+        let wider = |c: char| match c {
+            c if allowed(c) => c,
+            c if c.is_ascii() => '?',
+            _ => '*',
+        };
+        let mut path: String = pattern.chars().map(wider).collect();
+        if path.len() > 255 {
+            path.truncate(254);
+            path.push('*');
+        }
+        if PathPattern::parse(&path).is_err() {
+            path = "/*".into();
+        }
+        if path != pattern {
+            self.note(
+                Rank::BeforeServing,
+                format!("{pattern}: a path pattern has no such characters, or is too long; written as {path}, which takes this and more"),
+            );
+        }
+        // Only the default behavior is `*`; with a slash it means the same.
+        if path == "*" { "/*".into() } else { path }
+    }
+
+    fn behavior(&mut self, behavior: &Node<'d>, pattern: &str, path: &str) {
+        let wanted = behavior.text("TargetOriginId").unwrap_or("nowhere");
+        if !self.targets.contains_key(wanted) {
+            self.nowhere(wanted);
+        }
+        let target = self.targets.get(wanted).cloned().unwrap_or_default();
+        let _ = writeln!(self.out, "\n[[distribution.behavior]]\npath = {}\norigin = {}", quoted(path), quoted(&target));
+        self.viewer_protocol(behavior, pattern);
+        self.methods(behavior, pattern);
+        self.policies(behavior, pattern);
+        self.who_is_let_in(behavior, pattern);
+        self.functions(behavior, pattern);
+        self.what_a_behavior_says_more(behavior, pattern);
+    }
+
+    fn viewer_protocol(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let Some(policy) = behavior.text("ViewerProtocolPolicy") else { return };
+        let known = ["allow-all", "https-only", "redirect-to-https"].contains(&policy);
+        if !known {
+            self.note(Rank::BeforeServing, format!("{pattern}: ViewerProtocolPolicy = {policy} is not known here; https alone is taken"));
+        }
+        let _ = writeln!(self.out, "viewer_protocol = {}", quoted(if known { policy } else { "https-only" }));
+    }
+
+    fn methods(&mut self, behavior: &Node<'d>, pattern: &str) {
+        // Templates have the cached ones beside the allowed ones.
+        let inside = behavior.get("AllowedMethods").map(|allowed| allowed.texts("CachedMethods")).unwrap_or_default();
+        let cached: Vec<&str> = inside.into_iter().chain(behavior.texts("CachedMethods")).collect();
+        if cached.contains(&"OPTIONS") {
+            self.note(Rank::ToKnow, format!("{pattern}: answers to OPTIONS are not cached"));
+        }
+        let others: Vec<&str> = cached.into_iter().filter(|method| !["GET", "HEAD", "OPTIONS"].contains(method)).collect();
+        if !others.is_empty() {
+            self.note(Rank::ToKnow, format!("{pattern}: CachedMethods: answers to {} are not cached", others.join(", ")));
+        }
+        let allowed = behavior.texts("AllowedMethods");
+        let only = |known: &[&str]| allowed.iter().all(|method| known.contains(method));
+        if !only(&["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]) {
+            self.note(Rank::ToKnow, format!("{pattern}: AllowedMethods {}: CloudFront's seven are taken", allowed.join(", ")));
+        }
+        let methods = match () {
+            () if only(&["GET", "HEAD"]) => return,
+            () if only(&["GET", "HEAD", "OPTIONS"]) => "[\"GET\", \"HEAD\", \"OPTIONS\"]",
+            () => "\"all\"",
+        };
+        let _ = writeln!(self.out, "methods = {methods}");
+    }
+
+    // A restricted behavior stays one, whatever is at hand of its keys.
+    fn who_is_let_in(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let wanted = |key: &str| {
+            // With names in it, it is a restriction, whatever else it says.
+            let names = behavior.texts(key);
+            let is_on = behavior.get(key).is_some_and(|list| list.is("Enabled"));
+            (is_on || !names.is_empty()).then_some(names)
+        };
+        let (signers, groups) = (wanted("TrustedSigners"), wanted("TrustedKeyGroups"));
+        let mut why: Vec<String> = self.shut.iter().cloned().collect();
+        if let Some(accounts) = &signers {
+            let what = format!("{pattern}: trusted signers are accounts ({}), which are unknown here", accounts.join(", "));
+            match &groups {
+                Some(groups) if !groups.is_empty() => self.note(Rank::BeforeServing, format!("{what}; the key groups let in without them")),
+                _ => why.push(format!("trusted signers are accounts ({}), which are unknown here", accounts.join(", "))),
+            }
+        } else if groups.as_ref().is_some_and(Vec::is_empty) {
+            why.push("a key group is asked for and none is named".into());
+        }
+        for (event, arn) in self.functions_of(behavior) {
+            if event == "viewer-request" && self.wishes.functions == Functions::Guard {
+                why.push(format!("the viewer-request function {arn} does not run here"));
+            }
+        }
+        let groups = groups.unwrap_or_default();
+        groups.iter().for_each(|&id| self.key_group(id, pattern));
+        if !why.is_empty() {
+            self.close(pattern, &why, &groups);
+        } else if !groups.is_empty() {
+            let _ = writeln!(self.out, "trusted_key_groups = {}", list(&groups));
+        }
+    }
+
+    // Lets nobody in, until somebody changes the file.
+    fn close<T: AsRef<str>>(&mut self, pattern: &str, why: &[T], groups: &[&str]) {
+        let why: Vec<&str> = why.iter().map(|one| one.as_ref()).collect();
+        self.note(Rank::BeforeServing, format!("{pattern}: closed, nobody is let in until something else guards it: {}", why.join("; ")));
+        self.out.push_str("trusted_key_groups = [\"nobody\"]   # take this away to open it\n");
+        if !groups.is_empty() {
+            let _ = writeln!(self.out, "# trusted_key_groups = {}", list(groups));
+        }
+        self.made.insert("5 group nobody".into(), "[key_group.nobody]\nkeys = []\n\n".into());
+    }
+
+    fn key_group(&mut self, id: &'d str, pattern: &str) {
+        let slot = format!("5 group of {id}");
+        if self.made.contains_key(&slot) || id == "nobody" {
+            return;
+        }
+        let Some(group) = self.shelf.find(Kind::KeyGroup, id) else {
+            self.note(
+                Rank::BeforeServing,
+                format!("{pattern}: key group {id} is not at hand: nobody is let in by it. Give the outputs of get-key-group and get-public-key too"),
+            );
+            self.made.insert(slot, format!("[key_group.{}]\nkeys = []\n\n", quoted(id)));
+            return;
+        };
+        group.take_each(&["Name", "Comment"]);
+        let mut keys = group.texts("Items");
+        keys.retain(|&key| self.public_key(key, id));
+        self.made.insert(slot, format!("[key_group.{}]\nkeys = {}\n\n", quoted(id), list(&keys)));
+    }
+
+    // Whether a key is at hand, and one that can be read; it is written then.
+    fn public_key(&mut self, key: &'d str, group: &str) -> bool {
+        let Some(config) = self.shelf.find(Kind::PublicKey, key) else {
+            let what = format!("public key {key} of key group {group} is not at hand: give the output of get-public-key too");
+            self.say(Rank::BeforeServing, what);
+            return false;
+        };
+        config.take_each(&["Name", "Comment", "CallerReference"]);
+        let pem = config.text("EncodedKey").unwrap_or("");
+        if let Err(why) = PublicKey::from_pem(key, pem.as_bytes()) {
+            self.say(Rank::BeforeServing, format!("public key {key} of key group {group}: {why}; nobody is let in by it"));
+            return false;
+        }
+        let slot = format!("4 key {key}");
+        if !self.made.contains_key(&slot) {
+            let file = format!("{}.pem", self.name(Kind::PublicKey, &plain_name(key), |_| false));
+            self.files.insert(file.clone(), pem.to_string());
+            self.made.insert(slot, format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file)));
+        }
+        true
+    }
+
+    // Events and names of a behavior's functions.
+    fn functions_of(&self, behavior: &Node<'d>) -> Vec<(&'d str, &'d str)> {
+        let mut all = Vec::new();
+        for (list, name) in [("FunctionAssociations", "FunctionARN"), ("LambdaFunctionAssociations", "LambdaFunctionARN")] {
+            for function in behavior.items(list) {
+                all.push((function.text("EventType").unwrap_or("?"), function.text(name).unwrap_or("?")));
+            }
+        }
+        all
+    }
+
+    fn functions(&mut self, behavior: &Node<'d>, pattern: &str) {
+        for (event, arn) in self.functions_of(behavior) {
+            let rank = if event.ends_with("-request") { Rank::BeforeServing } else { Rank::ToKnow };
+            self.note(
+                rank,
+                format!("{pattern}: the {event} function {arn} does not run here; whatever it guards or changes is done otherwise"),
+            );
+        }
+    }
+
+    fn what_a_behavior_says_more(&mut self, behavior: &Node<'d>, pattern: &str) {
+        if let Some(id) = behavior.text("FieldLevelEncryptionId") {
+            self.note(
+                Rank::BeforeServing,
+                format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"),
+            );
+        }
+        if behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
+            self.note(Rank::BeforeServing, format!("{pattern}: GrpcConfig: gRPC is not spoken to origins"));
+        }
+        if behavior.is("SmoothStreaming") {
+            self.note(Rank::ToKnow, format!("{pattern}: SmoothStreaming: the origin's files are served as they are"));
+        }
+        if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
+            self.note(
+                Rank::ToKnow,
+                format!("{pattern}: the real-time log {arn} is not carried over; [log] realtime writes the same lines, of every behavior"),
+            );
+        }
+    }
+
+    /// Every `[[distribution.error_response]]`.
+    pub(super) fn errors(&mut self, config: &Node<'d>) {
+        let is_known = |status: u64| MAPPABLE.iter().any(|known| u64::from(*known) == status);
+        for rule in config.items("CustomErrorResponses") {
+            let Some(status) = rule.number("ErrorCode") else { continue };
+            if !is_known(status) {
+                self.note(Rank::ToKnow, format!("CustomErrorResponses: {status} cannot be mapped; left out"));
+                continue;
+            }
+            let _ = writeln!(self.out, "\n[[distribution.error_response]]\nstatus = {status}");
+            match (rule.text("ResponsePagePath"), rule.number("ResponseCode")) {
+                (Some(page), Some(code)) if page.starts_with('/') && (code == 200 || is_known(code)) => {
+                    let _ = writeln!(self.out, "page = {}\nrespond_with = {code}", quoted(page));
+                }
+                (None, None) => {}
+                (page, code) => {
+                    let (page, code) = (page.unwrap_or("none"), code.map_or_else(|| "none".to_string(), |code| code.to_string()));
+                    self.note(
+                        Rank::BeforeServing,
+                        format!("CustomErrorResponses: {status}: page {page} with status {code} cannot be shown; the error itself is"),
+                    );
+                }
+            }
+            if let Some(ttl) = rule.number("ErrorCachingMinTTL") {
+                let _ = writeln!(self.out, "ttl = {}", seconds(ttl));
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Origins and their groups of an imported distribution.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use http::{HeaderName, HeaderValue};
+
+use super::documents::Kind;
+use super::import::{Job, NOWHERE, list, quoted, seconds};
+use super::node::Node;
+use super::report::Rank;
+use crate::distribution::host::parse_authority;
+use crate::distribution::origin::is_reserved;
+use crate::exchange::path::is_safe_path;
+
+impl<'d> Job<'d, '_> {
+    /// Every `[[distribution.origin]]`, and what a behavior may name.
+    pub(super) fn origins(&mut self, config: &Node<'d>) {
+        for (at, origin) in config.items("Origins").iter().enumerate() {
+            let id = origin.text("Id").map_or_else(|| format!("origin-{}", at + 1), String::from);
+            if self.targets.insert(id.clone(), id.clone()).is_some() {
+                self.note(Rank::BeforeServing, format!("there are two origins with the id {id}; the second is left out"));
+                continue;
+            }
+            self.origin(origin, &id);
+        }
+        if self.targets.is_empty() {
+            self.nowhere("nowhere");
+        }
+    }
+
+    /// An origin that answers nothing, in the place of one that is not known.
+    pub(super) fn nowhere(&mut self, id: &str) {
+        let _ = writeln!(self.out, "\n[[distribution.origin]]\nid = {}\nurl = \"{NOWHERE}\"", quoted(id));
+        self.note(Rank::BeforeServing, format!("origin {id}: nothing is said of where it is; put its address into url"));
+        self.targets.insert(id.to_string(), id.to_string());
+    }
+
+    fn origin(&mut self, origin: &Node<'d>, id: &str) {
+        let _ = writeln!(self.out, "\n[[distribution.origin]]\nid = {}", quoted(id));
+        let wished = self.wishes.origins.iter().rev().find(|(known, _)| known == id || known == "*").map(|(_, url)| url);
+        if let Some(url) = wished {
+            self.elsewhere(origin, id, url);
+            self.fields(origin, id);
+            return;
+        }
+        let custom = origin.get("CustomOriginConfig");
+        let domain = origin.text("DomainName").unwrap_or("");
+        let is_https = self.address(origin, custom.as_ref(), id, domain);
+        self.times(origin, id);
+        self.fields(origin, id);
+        self.access(origin, id, domain);
+        self.what_an_origin_says_more(origin, custom.as_ref(), id, is_https);
+    }
+
+    // An origin that the operator has somewhere else: only its path and its fields are those of CloudFront's.
+    fn elsewhere(&mut self, origin: &Node<'d>, id: &str, url: &str) {
+        let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+        let has_path = scheme == "file" || rest.trim_start_matches('/').contains('/');
+        let path = origin.text("OriginPath").filter(|path| is_path(path)).unwrap_or("");
+        let whole = if has_path { url.to_string() } else { format!("{url}{path}") };
+        let domain = origin.text("DomainName").unwrap_or("its own address");
+        origin.take_each(&[
+            "OriginPath",
+            "DomainName",
+            "CustomOriginConfig",
+            "S3OriginConfig",
+            "VpcOriginConfig",
+            "OriginAccessControlId",
+            "OriginShield",
+            "ConnectionAttempts",
+            "ConnectionTimeout",
+            "ResponseCompletionTimeout",
+        ]);
+        let _ = writeln!(self.out, "url = {}", quoted(&whole));
+        self.say(Rank::ToKnow, format!("origin {id}: asked at {whole} in the place of {domain}, unsigned and with the usual timeouts"));
+    }
+
+    // Writes `url`; says whether it is https. Where anything of the address cannot be meant, it leads nowhere: a part of it could
+    // show more than the whole.
+    fn address(&mut self, origin: &Node<'d>, custom: Option<&Node<'d>>, id: &str, domain: &str) -> bool {
+        let path = origin.text("OriginPath").unwrap_or("");
+        let policy = custom.and_then(|custom| custom.text("OriginProtocolPolicy")).unwrap_or("https-only");
+        let port = |key: &str, usual: u64| custom.and_then(|custom| custom.number(key)).unwrap_or(usual);
+        let (http, https) = (port("HTTPPort", 80), port("HTTPSPort", 443));
+        let is_https = policy != "http-only";
+        let (scheme, port, usual) = if is_https { ("https", https, 443) } else { ("http", http, 80) };
+        let is_host = parse_authority(domain).is_some_and(|authority| authority.port.is_none());
+        let is_plain = is_host && (1..=65535).contains(&port) && (path.is_empty() || is_path(path));
+        if is_plain {
+            let port = if port == usual { String::new() } else { format!(":{port}") };
+            let _ = writeln!(self.out, "url = {}", quoted(&format!("{scheme}://{domain}{port}{path}")));
+        } else {
+            let _ = writeln!(self.out, "url = \"{NOWHERE}\"");
+            self.note(
+                Rank::BeforeServing,
+                format!(
+                    "origin {id}: DomainName = {domain:?}, port {port}, OriginPath = {path:?} is no address; put the right one into url"
+                ),
+            );
+        }
+        if !matches!(policy, "http-only" | "https-only") {
+            self.note(Rank::ToKnow, format!("origin {id}: {policy} is not carried over; the origin is asked over https"));
+        }
+        let (unused, usual, name) = if is_https { (http, 80, "HTTPPort") } else { (https, 443, "HTTPSPort") };
+        if unused != usual {
+            self.say(Rank::Idle, format!("origin {id}: {name} = {unused} is not used: it is asked over {scheme}"));
+        }
+        is_https
+    }
+
+    fn times(&mut self, origin: &Node<'d>, id: &str) {
+        let mut all = Vec::new();
+        let kinds = ["CustomOriginConfig", "S3OriginConfig", "VpcOriginConfig"].map(|kind| origin.get(kind));
+        let of_kind = |key: &str| kinds.iter().flatten().find_map(|kind| kind.number(key));
+        for (ours, theirs, given) in [
+            ("connect", "ConnectionTimeout", origin.number("ConnectionTimeout")),
+            ("response", "OriginReadTimeout", of_kind("OriginReadTimeout")),
+            ("idle", "OriginKeepaliveTimeout", of_kind("OriginKeepaliveTimeout")),
+        ] {
+            match given {
+                Some(0) => self.note(Rank::ToKnow, format!("origin {id}: {theirs} = 0 is no time; the usual one is kept")),
+                Some(count) => all.push(format!("{ours} = {}", seconds(count))),
+                None => {}
+            }
+        }
+        if !all.is_empty() {
+            let _ = writeln!(self.out, "timeouts = {{ {} }}", all.join(", "));
+        }
+        match origin.number("ConnectionAttempts") {
+            Some(attempts @ 1..=3) => drop(writeln!(self.out, "attempts = {attempts}")),
+            Some(attempts) => self.note(Rank::ToKnow, format!("origin {id}: ConnectionAttempts = {attempts}: one to three are made")),
+            None => {}
+        }
+    }
+
+    fn fields(&mut self, origin: &Node<'d>, id: &str) {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for header in origin.items("CustomHeaders") {
+            let Some(name) = header.text("HeaderName") else { continue };
+            // The value may be a secret: messages do not repeat it.
+            let value = header.text("HeaderValue").unwrap_or("");
+            let known = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !is_reserved(name));
+            if known.is_none() || HeaderValue::from_str(value).is_err() {
+                self.note(Rank::BeforeServing, format!("origin {id}: the field {name} cannot be sent as it is here; left out"));
+            } else if pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                self.note(Rank::BeforeServing, format!("origin {id}: the field {name} is there twice; the first counts"));
+            } else {
+                pairs.push((name.to_string(), value.to_string()));
+            }
+        }
+        if !pairs.is_empty() {
+            let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
+            let _ = writeln!(self.out, "headers = {{ {} }}   # a secret among them is better {{ file = \"…\" }}", pairs.join(", "));
+        }
+    }
+
+    // A private bucket wants credentials, which nobody exports.
+    fn access(&mut self, origin: &Node<'d>, id: &str, domain: &str) {
+        let control = origin.text("OriginAccessControlId");
+        let identity = origin.get("S3OriginConfig").and_then(|s3| s3.text("OriginAccessIdentity"));
+        let who: Vec<&str> = control.into_iter().chain(identity).collect();
+        if who.is_empty() {
+            return;
+        }
+        let who = who.join(", ");
+        let body = control.and_then(|id| self.shelf.find(Kind::OriginAccessControl, id));
+        let (mut sign, mut service) = ("always", service_of(domain));
+        if let Some(body) = &body {
+            body.take_each(&["Name", "Description"]);
+            sign = match body.text("SigningBehavior") {
+                Some("never") => "never",
+                Some("no-override") => "no-override",
+                _ => "always",
+            };
+            service = body.text("OriginAccessControlOriginType").unwrap_or(service);
+            if let Some(other) = body.text("SigningProtocol").filter(|protocol| *protocol != "sigv4") {
+                self.note(Rank::BeforeServing, format!("origin {id}: SigningProtocol = {other} is not spoken here; sigv4 is"));
+            }
+        }
+        if sign == "never" {
+            self.say(Rank::Idle, format!("origin {id}: the origin access control {who} signs nothing"));
+            return;
+        }
+        let region = region_of(domain);
+        if region.is_none() {
+            self.note(Rank::BeforeServing, format!("origin {id}: {domain} names no region; us-east-1 is taken for it"));
+        }
+        self.note(
+            Rank::BeforeServing,
+            format!("origin {id}: requests to it are signed at CloudFront ({who}); set credentials and take the # away"),
+        );
+        let _ = writeln!(
+            self.out,
+            "# access_control = {{ sign = \"{sign}\", service = {}, region = {}, credentials = {{ env_prefix = \"AWS_\" }} }}",
+            quoted(service),
+            quoted(region.unwrap_or("us-east-1"))
+        );
+    }
+
+    fn what_an_origin_says_more(&mut self, origin: &Node<'d>, custom: Option<&Node<'d>>, id: &str, is_https: bool) {
+        if let Some(custom) = custom {
+            let old: Vec<&str> = custom.texts("OriginSslProtocols").into_iter().filter(|name| *name != "TLSv1.2").collect();
+            if !old.is_empty() && is_https {
+                self.say(Rank::ToKnow, format!("origin {id}: {} are not spoken to origins; TLS 1.2 and 1.3 are", old.join(", ")));
+            }
+            if let Some(family) = custom.text("IpAddressType") {
+                self.say(Rank::Idle, format!("IpAddressType = {family}: origins' names are resolved to IPv4 and IPv6 alike"));
+            }
+            if let Some(arn) = custom.get("OriginMtlsConfig").and_then(|mtls| mtls.text("ClientCertificateArn")) {
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin {id}: the certificate {arn} is shown to it at CloudFront; name yours: tls = {{ chain = …, key = … }}"),
+                );
+            }
+        }
+        if let Some(vpc) = origin.get("VpcOriginConfig") {
+            let (name, owner) = (vpc.text("VpcOriginId").unwrap_or("?"), vpc.text("OwnerAccountId"));
+            let owner = owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
+            self.note(
+                Rank::BeforeServing,
+                format!("origin {id}: CloudFront reaches it inside a VPC ({name}{owner}); see that this machine does"),
+            );
+        }
+        if let Some(time) = origin.number("ResponseCompletionTimeout") {
+            self.note(Rank::ToKnow, format!("origin {id}: ResponseCompletionTimeout = {time}: there is no bound on a whole answer here"));
+        }
+        if let Some(shield) = origin.get("OriginShield").filter(|shield| shield.is("Enabled")) {
+            let region = shield.text("OriginShieldRegion").map(|region| format!(" ({region})")).unwrap_or_default();
+            self.say(Rank::ToKnow, format!("origin {id}: Origin Shield{region} is a regional tier here; see [region]"));
+        }
+    }
+
+    /// Every `[[distribution.origin_group]]` that has two members; one that has fewer stands for its member.
+    pub(super) fn groups(&mut self, config: &Node<'d>) {
+        // A group is no member of another.
+        let origins: BTreeSet<String> = self.targets.keys().cloned().collect();
+        for (at, group) in config.items("OriginGroups").iter().enumerate() {
+            let id = group.text("Id").map_or_else(|| format!("group-{}", at + 1), String::from);
+            let named: Vec<&str> = group.items("Members").iter().filter_map(|member| member.text("OriginId")).collect();
+            let (members, unknown): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|name| origins.contains(*name));
+            for name in unknown {
+                self.note(Rank::BeforeServing, format!("origin group {id}: there is no origin {name}"));
+            }
+            let codes = self.failover(group, &id);
+            if let Some(criteria) = group.text("SelectionCriteria").filter(|criteria| *criteria != "default") {
+                let what = format!("origin group {id}: SelectionCriteria = {criteria} is not carried over; the first member comes first");
+                self.note(Rank::ToKnow, what);
+            }
+            if self.targets.contains_key(&id) {
+                self.note(Rank::BeforeServing, format!("origin group {id}: something else has this id; left out"));
+            } else if members.len() >= 2 {
+                let _ = writeln!(
+                    self.out,
+                    "\n[[distribution.origin_group]]\nid = {}\nmembers = {}\nfailover = [{}]",
+                    quoted(&id),
+                    list(&members),
+                    codes.join(", ")
+                );
+                self.targets.insert(id.clone(), id);
+            } else {
+                let codes = codes.join(", ");
+                let only = members.first().copied();
+                let what =
+                    only.map_or_else(|| "it has no member".to_string(), |only| format!("{only} is its only member, and stands for it"));
+                self.note(Rank::BeforeServing, format!("origin group {id}: {what}; failover ({codes}) needs two"));
+                if let Some(only) = only {
+                    self.targets.insert(id, only.to_string());
+                }
+            }
+        }
+    }
+
+    fn failover(&mut self, group: &Node<'d>, id: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for code in group.get("FailoverCriteria").map(|criteria| criteria.items("StatusCodes")).unwrap_or_default() {
+            let Some(status) = code.whole() else { continue };
+            code.take();
+            if (400..=599).contains(&status) {
+                all.push(status.to_string());
+            } else {
+                self.note(Rank::ToKnow, format!("origin group {id}: {status} is no status of a failure"));
+            }
+        }
+        all
+    }
+}
+
+fn is_path(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['?', '#', ' ']) && !path.contains(char::is_control) && is_safe_path(path)
+}
+
+// The service that is signed for, by the origin's name; an origin access control says it better.
+fn service_of(domain: &str) -> &'static str {
+    let has = |label: &str| domain.split('.').any(|part| part == label);
+    match () {
+        () if has("lambda-url") => "lambda",
+        () if has("mediapackagev2") => "mediapackagev2",
+        () if has("mediastore") => "mediastore",
+        () => "s3",
+    }
+}
+
+/// The region in the name of a bucket, or of another service of AWS's: the label between the service's and `amazonaws.com`, or the one
+/// that hangs on `s3-`. `None` where the name has none, as those of us-east-1 may be.
+pub(super) fn region_of(domain: &str) -> Option<&str> {
+    let domain = domain.trim_end_matches('.');
+    let labels: Vec<&str> = domain.split('.').collect();
+    // Function URLs: ID.lambda-url.REGION.on.aws.
+    if let Some(at) = labels.iter().rposition(|label| *label == "lambda-url") {
+        return labels.get(at + 1).copied().filter(|label| is_region(label));
+    }
+    let end = labels.iter().rposition(|label| *label == "amazonaws")?;
+    let before = &labels[..end];
+    // A bucket may have any name, `s3` too: the last such label is the service's.
+    let Some(at) = before.iter().rposition(|label| *label == "s3" || label.starts_with("s3-")) else {
+        return before.last().copied().filter(|label| is_region(label));
+    };
+    let hung =
+        before[at].strip_prefix("s3-").map(|rest| rest.strip_prefix("website-").or_else(|| rest.strip_prefix("fips-")).unwrap_or(rest));
+    let hung = hung.filter(|label| is_region(label));
+    hung.or_else(|| before[at + 1..].last().copied().filter(|label| is_region(label)))
+}
+
+// eu-west-1, us-gov-east-1, ap-northeast-2: two letters, words, a number.
+fn is_region(label: &str) -> bool {
+    let parts: Vec<&str> = label.split('-').collect();
+    let [land, .., number] = &parts[..] else { return false };
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    parts.len() >= 3
+        && land.len() == 2
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && !number.is_empty()
+        && parts[..parts.len() - 1].iter().all(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_is_the_services_not_the_buckets() {
+        for (domain, region) in [
+            ("my-web-site.s3.us-west-2.amazonaws.com", Some("us-west-2")),
+            ("my-web-site.s3-us-west-2.amazonaws.com", Some("us-west-2")),
+            ("my-web-site.s3.amazonaws.com", None),
+            ("eu-west-1.s3.amazonaws.com", None),
+            ("eu-west-1.s3.ap-northeast-2.amazonaws.com", Some("ap-northeast-2")),
+            ("s3.s3.us-gov-east-1.amazonaws.com", Some("us-gov-east-1")),
+            ("a.s3-eu-west-1.b.s3.eu-central-1.amazonaws.com", Some("eu-central-1")),
+            ("my.dotted.bucket.s3.dualstack.eu-north-1.amazonaws.com", Some("eu-north-1")),
+            ("b.s3-fips.us-east-2.amazonaws.com", Some("us-east-2")),
+            ("b.s3-fips-us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
+            ("b.s3-website-sa-east-1.amazonaws.com", Some("sa-east-1")),
+            ("b.s3-website.eu-west-3.amazonaws.com", Some("eu-west-3")),
+            ("b.s3-accelerate.amazonaws.com", None),
+            ("b.s3.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("s3-external-1.amazonaws.com", None),
+            ("x.data.mediastore.eu-west-1.amazonaws.com", Some("eu-west-1")),
+            ("abc.lambda-url.us-east-1.on.aws", Some("us-east-1")),
+            ("us-west-2.example.com", None),
+            ("minio.internal", None),
+        ] {
+            assert_eq!(region_of(domain), region, "{domain}");
+        }
+    }
+}
