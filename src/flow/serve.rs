@@ -31,6 +31,7 @@ use crate::region;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
+use crate::store::chain::Mark;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
 const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
@@ -129,8 +130,8 @@ impl Core {
         if let Some(cookie) = gate::session_cookie(site, &routed, errand.request.arrived_at) {
             response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }
-        if let Some(applied) = from_edge {
-            response.fields.insert(region::APPLIED, applied.0.into());
+        if let Some(Some(applied)) = from_edge {
+            response.fields.insert(region::APPLIED, deliver::value(applied.to_string()));
         }
         response
     }
@@ -219,12 +220,12 @@ impl Core {
     }
 
     // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
-    // when the answer leaves: a response found in between could be older.
-    fn recognise_edge(&self, running: &Running, request: &mut ViewerRequest) -> Option<LogNumber> {
-        let log = region::trusted_edge(&running.site, &request.head())?;
+    // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
+    fn recognise_edge(&self, running: &Running, request: &mut ViewerRequest) -> Option<Option<Mark>> {
+        let claim = region::trusted_edge(&running.site, &request.head())?;
         let connection = Connection { asker: Asker::Edge, ..Connection::clone(&request.connection) };
         request.connection = Arc::new(connection);
-        let applied = self.edge.applied.of(&log);
+        let applied = self.edge.applied.of(&claim, request.arrived_at);
         // After `applied`: it must not join a fetch older than what we claim.
         request.arrived_number = self.edge.invalidations.head();
         Some(applied)

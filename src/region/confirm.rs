@@ -236,16 +236,22 @@ mod tests {
     use super::*;
     use crate::store::chain::{Chain, RecordId};
 
-    const LOG: &str = "e1/node";
-
     /// What a data folder holds.
     #[derive(Clone, Default)]
     struct Folder {
+        /// The node id.
+        node: u64,
         chain: Chain,
         /// The chain as far as it was synced.
         synced: Chain,
         /// The incarnation that ended in order, and told every parent.
         sealed: Option<Incarnation>,
+    }
+
+    impl Folder {
+        fn log(&self) -> String {
+            format!("e1/{}", self.node)
+        }
     }
 
     /// A process on a folder.
@@ -363,15 +369,15 @@ mod tests {
             heir_of: Option<Incarnation>,
         ) -> Option<Answer> {
             let incarnation = self.edges[at].process.as_ref()?.incarnation;
-            let now = Timestamp(self.now);
+            let (log, now) = (self.edges[at].folder.log(), Timestamp(self.now));
             let heard = &mut self.parents[parent];
             if heard.is_cut {
                 return None;
             }
             self.was_heard |= at == 0;
-            heard.lives.heard(LOG, incarnation, step, now);
-            let passage = |mark, is_sealed| Passage { log: LOG.into(), incarnation, mark, is_sealed };
-            let answer = match heard.lives.judge(LOG, incarnation, (step, mark), heir_of) {
+            heard.lives.heard(&log, incarnation, step, now);
+            let passage = |mark, is_sealed| Passage { log: log.clone(), incarnation, mark, is_sealed };
+            let answer = match heard.lives.judge(&log, incarnation, (step, mark), heir_of) {
                 Ruling::Tell => None,
                 Ruling::Succeed => Some(passage(mark, false)),
                 Ruling::Begin => {
@@ -389,7 +395,7 @@ mod tests {
             if let Some(passage) = answer {
                 heard.lives.note(&passage, now);
             }
-            Some(heard.lives.answer(LOG, incarnation, step, now))
+            Some(heard.lives.answer(&log, incarnation, step, now))
         }
 
         fn tend(&mut self, at: usize, parent: usize) {
@@ -505,7 +511,8 @@ mod tests {
                 }
                 Op::Lose => {
                     self.edges[0].process = None;
-                    self.edges[0].folder = Folder::default();
+                    // The node id is lost with it.
+                    self.edges[0].folder = Folder { node: self.now, ..Folder::default() };
                 }
                 Op::Twin => {
                     if self.edges[1].process.is_none() {
@@ -529,7 +536,7 @@ mod tests {
                     let chain = &edge.folder.chain;
                     let knows = |mark| chain.has(mark);
                     let covered = |since: LogNumber| chain.tail().number > since.0;
-                    let applied = parent.lives.applied(LOG, process.incarnation, Timestamp(self.now));
+                    let applied = parent.lives.applied(&edge.folder.log(), process.incarnation, Timestamp(self.now));
                     let is_asked = is_worth_asking(process.standings[which], process.is_contested, covered);
                     if is_asked && may_believe(applied, knows, covered) && parent.stored.is_some_and(|version| version < edge.floor) {
                         return Some(format!("edge {at} reads {:?} at parent {which}, not {}", parent.stored, edge.floor));
@@ -586,7 +593,7 @@ mod tests {
     fn each_rule_is_missed_where_it_is_left_out() {
         use Op::{Copy, Lose, Purge, Restore, Start, Stop, Tend, Toggle};
         let lost = [Toggle(0), Toggle(1), Purge(0), Lose, Start(0), Toggle(0), Toggle(1), Tend(0)];
-        let half = [Stop(0), Copy, Toggle(0), Start(0), Purge(0), Tend(0), Toggle(0), Restore, Start(0)];
+        let half = [Stop(0), Copy, Toggle(0), Start(0), Purge(0), Tend(0), Toggle(0), Toggle(1), Restore, Start(0)];
         for (rules, ops) in [(Rules::BeginsSoftly, &lost[..]), (Rules::EachSealAlone, &half)] {
             let went_wrong = |rules| {
                 let mut world = World::warm(rules);

@@ -312,9 +312,11 @@ impl Log {
         inner.last = inner.last.max(number.0);
     }
 
-    /// Accepts nothing from here on: what the log ends in now is its end in this life.
-    pub fn close(&self) {
-        self.inner.lock().is_closed = true;
+    /// Accepts nothing from here on: what the log ends in now is its end in this life, and synced.
+    pub fn close(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        inner.is_closed = true;
+        inner.file.sync()
     }
 
     /// The last record, by number and identity.
@@ -673,7 +675,7 @@ mod tests {
         let again = log.accept(record("/c"), |_| ()).unwrap();
         assert_eq!(lost.number, again.number);
         assert!(log.has(again.mark()) && !log.has(lost.mark()));
-        log.close();
+        log.close().unwrap();
         assert!(log.accept(record("/d"), |_| ()).is_err(), "a closed log gives no more numbers");
     }
 
