@@ -566,10 +566,10 @@ impl Control {
         let passages = &self.edge.applied;
         let _one = passages.one.lock().await;
         let (incarnation, step, now) = (said.incarnation, said.step, self.edge.clock.now());
+        // What is told of others is where they stood before this step.
+        let before = passages.lives.read().answer(&log, incarnation, step, now);
         passages.lives.write().heard(&log, incarnation, step, now);
         let ruling = passages.lives.read().judge(&log, incarnation, (step, said.at), said.heir_of);
-        // What it says of others is about those before this step.
-        let before = passages.lives.read().answer(&log, incarnation, step, now);
         let passage = |mark, is_sealed| Some(Passage { log: log.clone(), incarnation, mark, is_sealed });
         let (records, passage) = match ruling {
             Ruling::Tell => (Vec::new(), None),

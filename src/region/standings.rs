@@ -204,11 +204,12 @@ mod tests {
         let patience = Duration::from_secs(2);
         let began = tokio::time::Instant::now();
         assert_eq!(standings.settle(1, patience).await, Status::InProgress);
-        assert_eq!(began.elapsed(), patience, "two that do not answer cost one bound");
+        let waited = began.elapsed();
+        assert!(waited >= patience && waited < patience * 2, "two that do not answer cost one bound: {waited:?}");
         standings.set("a", at(1));
         standings.set_tried("b", 1);
         assert_eq!(standings.settle(1, patience).await, Status::InProgress);
-        assert_eq!(began.elapsed(), patience, "one that cannot be reached is not waited for");
+        assert_eq!(began.elapsed(), waited, "one that cannot be reached is not waited for");
         let applied = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             standings.set("a", at(2));
