@@ -30,7 +30,7 @@ fn edge_text(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u1
         .collect();
     let region =
         format!("[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"1s\"\n{tables}");
-    plain(origin, &region)
+    plain(origin, &region) + "methods = \"all\"\n"
 }
 
 fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> Edge {
@@ -97,8 +97,9 @@ fn one_fetch_for_the_region_and_invalidations_on_both() {
 #[test]
 fn a_write_to_what_is_never_stored_needs_no_record() {
     let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
-    let behaviors = "cache_policy = \"CachingDisabled\"\n";
-    let (off, on) = (Edge::before_with(origin.address, "", behaviors), Edge::before(origin.address, ""));
+    let all = "methods = \"all\"\n";
+    let off = Edge::before_with(origin.address, "", &format!("{all}cache_policy = \"CachingDisabled\"\n"));
+    let on = Edge::before_with(origin.address, "", all);
     for (edge, records) in [(&off, 0), (&on, 1)] {
         let mut viewer = edge.viewer();
         viewer.send(&request("POST", "/a", &["Content-Length: 0"]));
