@@ -4,7 +4,7 @@
 //! into its own log, marked with the edge's log, the incarnation that spoke, and the record up to which that is in effect. Nothing is
 //! skipped: what does not follow on where the parent stands is answered with where it stands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_WORDS: Duration = Duration::from_secs(1);
 /// A parent is told for so long at a time; what is left waits for the next turn.
 const TURN: Duration = Duration::from_secs(30);
-/// Distributions that one edge may name, and octets of a name.
+/// Distributions that one edge may name at once, and octets of a name.
 const DISTRIBUTIONS: usize = 1000;
 const NAME: usize = 256;
 
@@ -121,6 +121,8 @@ struct Receiver {
     kick: tokio::sync::Notify,
     /// One exchange at a time, over one connection that is kept.
     line: tokio::sync::Mutex<Option<Line>>,
+    /// The distributions that it was told of as ours when our log began there, or since.
+    named: Mutex<HashSet<String>>,
     is_failing: AtomicBool,
 }
 
@@ -167,7 +169,10 @@ impl Forwarder {
             let said = Forwarded { heir_of: Some(heir_of), ..Forwarded::of(control, Step::Succeed, tail) };
             let answers = control.forwarder.ask_all(control, &receivers, &said).await;
             if answers == receivers.len() {
-                receivers.iter().for_each(|receiver| control.edge.standings.set(&receiver.name, Standing::At(tail)));
+                for receiver in &receivers {
+                    *receiver.named.lock() = ids(control).into_iter().collect();
+                    control.edge.standings.set(&receiver.name, Standing::At(tail));
+                }
                 return tracing::info!(number = tail.number, "every parent confirmed the invalidation log");
             }
         }
@@ -278,11 +283,16 @@ impl Forwarder {
             let before = control.edge.standings.of(&receiver.name);
             let stands = match before {
                 Standing::Unconfirmed => {
+                    let own = ids(control);
+                    // Too many to be named are all that the parent has.
+                    let distributions = if own.len() > DISTRIBUTIONS { Vec::new() } else { own.clone() };
                     let said = Forwarded::of(control, Step::Begin, control.log.tail());
-                    let distributions = control.edge.running().site.distributions.iter().map(|one| one.id.clone()).collect();
-                    self.tell(control, receiver, Forwarded { distributions, ..said }).await?
+                    let stands = self.tell(control, receiver, Forwarded { distributions, ..said }).await?;
+                    *receiver.named.lock() = own.into_iter().collect();
+                    stands
                 }
                 Standing::At(mark) => {
+                    self.name_new(control, receiver, mark).await?;
                     let mut stands = before;
                     for batch in self.batches(control, mark).await? {
                         let said =
@@ -303,6 +313,23 @@ impl Forwarder {
                 _ => {}
             }
         }
+    }
+
+    // Distributions that came with a reload begin at the parent too: what was once accepted for them may be known to nobody.
+    async fn name_new(&self, control: &Arc<Control>, receiver: &Receiver, mark: Mark) -> Result<(), String> {
+        let news: Vec<String> = {
+            let named = receiver.named.lock();
+            ids(control).into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
+        };
+        if news.is_empty() {
+            return Ok(());
+        }
+        let records = everything_of(news.clone());
+        let stands = self.tell(control, receiver, Forwarded { records, ..Forwarded::of(control, Step::Continue, mark) }).await?;
+        if stands == Standing::At(mark) {
+            receiver.named.lock().extend(news);
+        }
+        Ok(())
     }
 
     // Says one thing to a parent and does what its answer asks for; where it stands now.
@@ -467,8 +494,8 @@ async fn post(
 
 impl Receiver {
     fn new(name: String) -> Arc<Self> {
-        let (kick, line, is_failing) = Default::default();
-        Arc::new(Self { name, kick, line, is_failing })
+        let (kick, line, named, is_failing) = Default::default();
+        Arc::new(Self { name, kick, line, named, is_failing })
     }
 }
 
@@ -484,6 +511,19 @@ fn at(standing: Standing) -> Mark {
         Standing::At(mark) => mark,
         Standing::Unconfirmed => Mark::START,
     }
+}
+
+// The distributions of the site in force.
+fn ids(control: &Control) -> Vec<String> {
+    control.edge.running().site.distributions.iter().map(|one| one.id.clone()).collect()
+}
+
+fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
+    let one = |distribution| {
+        let matchers = vec![Matcher::Prefix("/".into())];
+        ForwardedRecord { id: new_id(), distribution, matchers, severity: Severity::Hard }
+    };
+    distributions.into_iter().map(one).collect()
 }
 
 fn everything(id: String, distribution: &str, now: Timestamp) -> Record {
@@ -576,7 +616,8 @@ impl Control {
             Ruling::Succeed => (Vec::new(), passage(said.at, false)),
             Ruling::Begin => {
                 tracing::warn!(log, number = said.at.number, "an edge's log begins here; everything of its distributions is invalidated");
-                (self.everything_of(&said.distributions), passage(said.at, false))
+                let all = if said.distributions.is_empty() { ids(self) } else { said.distributions };
+                (everything_of(all), passage(said.at, false))
             }
             Ruling::Take => (grouped(said.records), said.upto.and_then(|upto| passage(upto, false))),
             Ruling::Seal => (Vec::new(), passage(said.at, true)),
@@ -594,18 +635,6 @@ impl Control {
             );
         }
         Ok(Answer { others: before.others, ..after })
-    }
-
-    // The distributions that the edge names, known here at the moment or not; ours, if it names none.
-    fn everything_of(&self, distributions: &[String]) -> Vec<ForwardedRecord> {
-        let running = self.edge.running();
-        let own = || running.site.distributions.iter().map(|one| one.id.clone()).collect();
-        let all: Vec<String> = if distributions.is_empty() { own() } else { distributions.to_vec() };
-        let one = |distribution| {
-            let matchers = vec![Matcher::Prefix("/".into())];
-            ForwardedRecord { id: new_id(), distribution, matchers, severity: Severity::Hard }
-        };
-        all.into_iter().map(one).collect()
     }
 
     // In effect and synced when this returns; the last record says how far the edge's log is in effect with it.

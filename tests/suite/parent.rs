@@ -1,5 +1,6 @@
 //! An edge and its parents: one fetch for the region, honest ages, invalidations on both.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -251,6 +252,55 @@ fn two_edges_of_one_folder_are_noticed() {
         assert_eq!(origin.count(), before + 1, "the origin is asked, the parent is not");
     }
     assert!(parent.log().contains("speak for the same log"));
+}
+
+// A parent's admin listener that says yes to everything, and how many connections were made to it.
+fn agreeing_parent() -> (u16, Arc<AtomicU64>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, made) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&made);
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || agree(tcp));
+        }
+    });
+    (port, made)
+}
+
+fn agree(mut tcp: std::net::TcpStream) {
+    let mut lines = BufReader::new(tcp.try_clone().unwrap());
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        while lines.read_line(&mut line).is_ok_and(|read| read > 2) {
+            if let Some(("content-length", value)) = line.to_lowercase().split_once(':') {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        if length == 0 || lines.read_exact(&mut body).is_err() {
+            return;
+        }
+        let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let mark = said.get("upto").unwrap_or(&said["at"]);
+        let answer = format!("{{\"mark\":{mark},\"is_contested\":false}}");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+        tcp.write_all((head + &answer).as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn one_connection_per_parent_is_kept() {
+    let (origin, _) = versions();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    certificates(folder.path(), &["localhost"]);
+    let (admin, made) = agreeing_parent();
+    let edge = edge_under(folder.path(), origin.address, &[(free_port(), admin)]);
+    for at in 0..5 {
+        assert_eq!(edge.purge(&[&format!("/{at}")])["status"], "Completed");
+    }
+    assert_eq!(made.load(Ordering::SeqCst), 1);
 }
 
 // Parents that do not answer are waited for together, and once they do it is Completed everywhere.
