@@ -442,10 +442,11 @@ mod tests {
             if heir_of.is_some() {
                 let answers = [0, 1].map(|parent| self.say(at, parent, (Step::Succeed, tail, None), heir_of));
                 let took = answers.map(|answer| answer.is_some_and(|answer| answer.mark == Some(tail)));
+                let is_alone = self.rules == Rules::EachSealAlone;
                 let process = self.edges[at].process.as_mut().unwrap();
-                for parent in 0..2 {
-                    if took == [true, true] || (took[parent] && self.rules == Rules::EachSealAlone) {
-                        process.standings[parent] = Standing::At(tail);
+                for (standing, it_took) in process.standings.iter_mut().zip(took) {
+                    if took == [true, true] || (it_took && is_alone) {
+                        *standing = Standing::At(tail);
                     }
                 }
             }
