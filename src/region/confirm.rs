@@ -595,7 +595,7 @@ mod tests {
         use Op::{Copy, Lose, Purge, Restore, Start, Stop, Tend, Toggle};
         let lost = [Toggle(0), Toggle(1), Purge(0), Lose, Start(0), Toggle(0), Toggle(1), Tend(0)];
         let half = [Stop(0), Copy, Toggle(0), Start(0), Purge(0), Tend(0), Toggle(0), Toggle(1), Restore, Start(0)];
-        for (rules, ops) in [(Rules::BeginsSoftly, &lost[..]), (Rules::EachSealAlone, &half)] {
+        for (rules, ops) in [(Rules::BeginsSoftly, &lost[..]), (Rules::EachSealAlone, &half[..])] {
             let went_wrong = |rules| {
                 let mut world = World::warm(rules);
                 ops.iter().any(|op| {

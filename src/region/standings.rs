@@ -160,7 +160,7 @@ impl Standings {
     pub async fn settle(&self, number: u64, patience: Duration) -> Status {
         let mut changes = self.changes.subscribe();
         // Err is the bound: by then some parent has neither taken it nor failed.
-        let _ = tokio::time::timeout(patience, changes.wait_for(|()| self.is_settled(number))).await;
+        let _ = tokio::time::timeout(patience, changes.wait_for(|_| self.is_settled(number))).await;
         self.status(number)
     }
 }

@@ -162,7 +162,7 @@ struct Inner {
 // About what a record takes in the log.
 fn octets(record: &Record) -> usize {
     let paths: usize = record.batch.iter().flat_map(|batch| &batch.paths).map(String::len).sum();
-    200 + record.matchers.len() * 40 + 2 * paths
+    250 + record.matchers.len() * 40 + 2 * paths
 }
 
 impl Inner {
