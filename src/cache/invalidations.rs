@@ -270,13 +270,15 @@ impl Invalidations {
 
     /// Makes an invalidation take effect. Numbers come from the log and rise.
     pub fn apply(&self, distribution: &str, matchers: &[Matcher], severity: Severity, number: LogNumber) {
-        let mut all = self.entries.write();
-        let entries = all.entry(distribution.as_bytes().into()).or_default();
-        for matcher in matchers {
-            entries.add(matcher, severity, number.0);
-        }
-        if entries.len() > self.max {
-            entries.fold();
+        if !matchers.is_empty() {
+            let mut all = self.entries.write();
+            let entries = all.entry(distribution.as_bytes().into()).or_default();
+            for matcher in matchers {
+                entries.add(matcher, severity, number.0);
+            }
+            if entries.len() > self.max {
+                entries.fold();
+            }
         }
         // After the entries, so that nobody who sees the new head misses them.
         self.head.fetch_max(number.0, Ordering::Release);
@@ -304,6 +306,17 @@ impl Invalidations {
             asked_at if found.soft > asked_at => Validity::Soft,
             _ => Validity::Valid,
         }
+    }
+
+    /// Says whether anything after `since` covers a response of this key with these tags.
+    pub fn is_covered_after(&self, key: &[u8], tags: &[u64], since: LogNumber) -> bool {
+        if self.head() <= since {
+            return false;
+        }
+        let all = self.entries.read();
+        let Some(entries) = all.get(distribution_of(key)) else { return false };
+        let found = entries.covering(&canonical(url_of(key)), tags);
+        found.hard.max(found.soft) > since.0
     }
 
     /// Says whether anything after `since` may cover what a fetch for this key will bring.

@@ -20,22 +20,19 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
     if is_query || is_safe(head.method) || !(200..400).contains(&status) {
         return Vec::new();
     }
-    let mut all = vec![own_url(asked)];
+    let mut all: Vec<Matcher> = own_url(asked).into_iter().collect();
     for name in [LOCATION, CONTENT_LOCATION] {
         let target = fields.get(&name).and_then(|value| value.to_str().ok()).and_then(|text| same_origin(asked, text));
         if let Some(target) = target {
             let (path, query) = split_target(&target);
-            let more = matcher(asked, path, query);
-            if !all.contains(&more) {
-                all.push(more);
-            }
+            all.extend(matcher(asked, path, query).filter(|more| !all.contains(more)));
         }
     }
     all
 }
 
-/// The URL that is asked for, in all its variants.
-pub fn own_url(asked: &Asked<'_>) -> Matcher {
+/// The URL that is asked for, in all its variants; `None` where nothing can be stored under it.
+pub fn own_url(asked: &Asked<'_>) -> Option<Matcher> {
     matcher(asked, asked.routed.path, asked.head().query)
 }
 
@@ -51,12 +48,16 @@ fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
     Some((found.host.to_ascii_lowercase(), found.port.unwrap_or(usual)))
 }
 
-// The URL as keys of its own behavior hold it.
-fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Matcher {
-    let behavior = asked.routed.distribution.behavior(path);
+// The URL as keys of its own behavior hold it; none where nothing can be stored under it, on neither side of a deployment.
+fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Option<Matcher> {
+    let distribution = asked.routed.distribution;
+    let behavior = distribution.behavior(path);
+    if behavior.cache.ttl.is_off() && !distribution.is_deploying {
+        return None;
+    }
     let mut url = Vec::new();
     chosen::write_keyed_url(&mut url, behavior, path, query);
-    Matcher::Path(canonical(&url).into_owned())
+    Some(Matcher::Path(canonical(&url).into_owned()))
 }
 
 /// A reference resolved against the request's URL: path and query, if it stays with the same host.

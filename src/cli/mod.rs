@@ -20,7 +20,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// A CDN edge: a caching reverse proxy that behaves like Amazon CloudFront, on your own machine.
 #[derive(Parser)]
 #[command(name = "foreshore", version, max_term_width = 100, arg_required_else_help = false, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+#[command(
+    after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 invalidated here but not at every parent yet."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -46,7 +48,8 @@ enum Command {
     /// Invalidate what a running edge has stored.
     #[command(after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \
         foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
-        not even by a fetch that is under way, and not after a crash.")]
+        not even by a fetch that is under way, and not after a crash. Exit code 3: that holds for this edge, but some parent has \
+        yet to apply it; with --wait, a minute was not enough.")]
     Purge(purge::PurgeArgs),
     /// Let a staging distribution take the place of the one it is for, in a running edge.
     #[command(

@@ -1,6 +1,7 @@
 //! `foreshore purge`: asks a running edge's admin listener to invalidate.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -27,10 +28,16 @@ pub(super) struct PurgeArgs {
     /// Which distribution; may be left out if there is only one.
     #[arg(long, value_name = "ID")]
     distribution: Option<String>,
-    /// Wait until every parent has applied it too.
+    /// Wait until every parent has applied it too, for a minute at most.
     #[arg(long)]
     wait: bool,
 }
+
+/// What was accepted is not in effect at every parent yet.
+const IN_PROGRESS: u8 = 3;
+/// How often `--wait` looks, and how many times.
+const AGAIN: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 120;
 
 pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
     if args.paths.is_empty() && args.tags.is_empty() {
@@ -51,10 +58,12 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
         return fail(answer["error"].as_str().unwrap_or("the edge refused"));
     }
     show(&answer);
+    let is_everywhere = answer["status"] != "InProgress" || (args.wait && runtime.block_on(wait_for_parents(&door, &answer)));
+    if !is_everywhere {
+        eprintln!("foreshore: in effect here, but some parents have not applied it yet; they will, see /v1/status");
+        return ExitCode::from(IN_PROGRESS);
+    }
     if args.wait {
-        if !runtime.block_on(wait_for_parents(&door, &answer)) {
-            return fail("after a minute some parents have not applied it yet; they will, see /v1/status");
-        }
         println!("in effect everywhere");
     }
     ExitCode::SUCCESS
@@ -63,9 +72,10 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
 fn show(answer: &Value) {
     let covered = answer["covered"].as_u64();
     let word = if covered == Some(1) { "response" } else { "responses" };
+    let status = if answer["status"] == "InProgress" { "in progress" } else { "completed" };
     match (answer["id"].as_str(), covered) {
-        (Some(id), Some(covered)) => println!("{id}  completed, {covered} stored {word} covered"),
-        (Some(id), None) => println!("{id}  completed"),
+        (Some(id), Some(covered)) => println!("{id}  {status}, {covered} stored {word} covered"),
+        (Some(id), None) => println!("{id}  {status}"),
         (None, covered) => println!("dry run: {} stored {word} would be covered", covered.unwrap_or(0)),
     }
     for response in answer["responses"].as_array().into_iter().flatten() {
@@ -77,13 +87,12 @@ fn show(answer: &Value) {
 }
 
 async fn wait_for_parents(door: &Door, answer: &Value) -> bool {
-    let number = answer["number"].as_u64().unwrap_or(0);
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
-    for _ in 0..120 {
+    let path = format!("/v1/invalidations/{}", answer["id"].as_str().unwrap_or(""));
+    let mut tick = tokio::time::interval(AGAIN);
+    for _ in 0..LOOKS {
         tick.tick().await;
-        let Ok((200, status)) = call(door, "GET", "/v1/status", String::new()).await else { continue };
-        let behind = status["region"].as_array().into_iter().flatten().any(|parent| parent["applied"].as_u64().unwrap_or(0) < number);
-        if !behind {
+        let Ok((200, one)) = call(door, "GET", &path, String::new()).await else { continue };
+        if one["status"] == "Completed" {
             return true;
         }
     }

@@ -34,6 +34,7 @@ use crate::origin::client::Client;
 use crate::origin::pool::Gates;
 use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
+use crate::store::chain::Incarnation;
 use crate::store::log::Log;
 
 /// How long the cores have to write down what was under way when the edge leaves.
@@ -81,6 +82,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         Some(token) => token.clone(),
         None => Secret::new(keep_word(&site.data.join("admin-token"), 32)?),
     };
+    let heir_of = take_seal(&site.data)?;
     let (log, records) = Log::open(&site.data).map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
     let tickets = Tickets::open(&site.data, clock.clone());
     let tls = ServerTls::new(&site, &tickets)?;
@@ -90,8 +92,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let edge = Edge::new(Arc::clone(&site), node, clock.clone());
     for record in &records {
         edge.apply(record);
-        if let Some((edge_log, number)) = &record.from {
-            edge.applied.note(edge_log, *number);
+        if let Some(passed) = &record.from {
+            edge.applied.note(passed, clock.now());
         }
     }
     let (draining, drained) = watch::channel(false);
@@ -123,6 +125,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
         edge,
     });
     keep_messenger(&control, runtime.handle());
+    // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
+    runtime.block_on(Forwarder::introduce(&control, heir_of));
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -135,6 +139,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     control.access_log.flush();
+    if site_has_parents(&control) {
+        runtime.block_on(seal(&control));
+    }
     disk.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
@@ -147,7 +154,7 @@ fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
         let (done, heard) = oneshot::channel();
         if let Some(control) = of.upgrade() {
             admin.spawn(async move {
-                control.forwarder.forward(&control, number).await;
+                control.forwarder.forward(&control, number.0).await;
                 let _ = done.send(());
             });
         }
@@ -212,6 +219,39 @@ fn keep_word(path: &Path, octets: usize) -> Result<String, String> {
     file.write_all(format!("{word}\n").as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(word)
+}
+
+/// Names the incarnation that ended in order on this data folder, for the next to go on where it left off.
+const SEALED: &str = "log-sealed";
+
+// Takes the seal away, for good: whatever becomes of this process, it ended in order once only.
+fn take_seal(data: &Path) -> Result<Option<Incarnation>, String> {
+    let path = data.join(SEALED);
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    std::fs::remove_file(&path).map_err(failed)?;
+    File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(Incarnation::parse(text.trim()))
+}
+
+fn site_has_parents(control: &Control) -> bool {
+    control.edge.running().site.region.is_some()
+}
+
+// The log ends here, and the parents are told, so that the next process need not begin with empty parents.
+async fn seal(control: &Arc<Control>) {
+    let written = control
+        .log
+        .close()
+        .and_then(|()| std::fs::write(control.edge.running().site.data.join(SEALED), format!("{}\n", control.edge.incarnation())));
+    match written {
+        Ok(()) => Forwarder::seal(control).await,
+        Err(error) => tracing::warn!(%error, "the invalidation log was not sealed; the parents begin anew at the next start"),
+    }
 }
 
 fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
-use crate::exchange::key::{LogNumber, distribution_of, readable, url_of};
+use crate::exchange::key::{distribution_of, readable, url_of};
 use crate::exchange::stored::Stored;
-use crate::region::forward::ParentState;
+use crate::region::standings::{ParentState, Status};
 use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::disk::list::Brief;
 use crate::store::log::{Record, new_id};
@@ -45,6 +45,7 @@ pub struct Done {
     pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
+    /// `Completed`, `InProgress` while a parent is behind, or `DryRun`.
     pub status: &'static str,
     pub distribution: String,
     pub items: Vec<String>,
@@ -90,12 +91,13 @@ pub struct Listed {
     pub at: String,
 }
 
-impl From<Record> for Listed {
-    fn from(record: Record) -> Self {
+impl Listed {
+    /// A record, and how far it has come.
+    pub fn new(record: Record, status: Status) -> Self {
         Self {
             id: record.id,
             number: record.number,
-            status: "Completed",
+            status: status.as_str(),
             distribution: record.distribution,
             items: record.matchers.iter().map(Matcher::to_string).collect(),
             soft: record.severity == Severity::Soft,
@@ -122,11 +124,12 @@ impl Control {
         }
         let record = Record::new(new_id(), distribution.clone(), matchers, severity, self.edge.clock.now().0);
         let (record, covered) = self.accept(record).await?;
-        let parents = self.forwarder.forward(self, LogNumber(record.number)).await;
+        let status = self.forwarder.forward(self, record.number).await.as_str();
+        let parents = self.edge.standings.states(record.number);
         Ok(Done {
             id: Some(record.id),
             number: Some(record.number),
-            status: "Completed",
+            status,
             distribution,
             items,
             soft: asked.soft,

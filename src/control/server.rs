@@ -27,11 +27,12 @@ use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
 use crate::store::disk::survey::Which;
+use crate::store::log::Record;
 
 type Answer = Response<Full<Bytes>>;
 
-/// Admin connections at a time.
-const CONNECTIONS: usize = 256;
+/// Admin connections at a time: each edge below a parent keeps one.
+const CONNECTIONS: usize = 1024;
 
 /// Binds the admin address.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -63,6 +64,8 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             }
         };
         spare = spare.or_else(self::spare);
+        // Answers are small and somebody waits for each.
+        let _ = tcp.set_nodelay(true);
         let control = Arc::clone(&control);
         tokio::spawn(async move {
             let _place = place;
@@ -144,11 +147,18 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
         }
         (&Method::POST, "/v1/invalidations") => invalidate(control, body, limit).await,
         (&Method::GET, "/v1/invalidations") => {
-            let all: Vec<Listed> = control.log.newest(100).into_iter().map(Listed::from).collect();
+            let listed = |record: Record| {
+                let status = control.edge.standings.status(record.number);
+                Listed::new(record, status)
+            };
+            let all: Vec<Listed> = control.log.newest(100).into_iter().map(listed).collect();
             ok(StatusCode::OK, &json!({ "invalidations": all }))
         }
         (&Method::GET, one) if one.starts_with("/v1/invalidations/") => match control.log.find(&one["/v1/invalidations/".len()..]) {
-            Some(record) => ok(StatusCode::OK, &Listed::from(record)),
+            Some(record) => {
+                let status = control.edge.standings.status(record.number);
+                ok(StatusCode::OK, &Listed::new(record, status))
+            }
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
         _ => error(
@@ -245,7 +255,7 @@ async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: I
         Err(refused) => return refused,
     };
     match control.take_from_edge(&edge.id, batch).await {
-        Ok(applied) => ok(StatusCode::OK, &json!({ "applied": applied })),
+        Ok(answer) => ok(StatusCode::OK, &answer),
         Err(wrong) => refuse(wrong),
     }
 }

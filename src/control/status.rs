@@ -47,7 +47,13 @@ impl Control {
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
-            "region": self.forwarder.states(),
+            "region": self.edge.standings.states(self.log.tail().number),
+            "log": {
+                "tail": self.log.tail().to_string(),
+                "incarnation": self.edge.incarnation().to_string(),
+                // Another edge runs on a copy of this data folder.
+                "contested": self.edge.standings.is_contested(),
+            },
         })
     }
 
@@ -84,6 +90,16 @@ impl Control {
             ("foreshore_parent_refused_total", "Answers of a parent that were older than our own log.", &tally.parent_refused),
             ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
             ("foreshore_bodies_resumed_total", "Bodies that broke off and were gone on with elsewhere.", &tally.bodies_resumed),
+            (
+                "foreshore_log_contests_total",
+                "Times that another edge was found to run on a copy of this data folder.",
+                &self.edge.standings.contests,
+            ),
+            (
+                "foreshore_log_losses_total",
+                "Times that parents had records of the invalidation log that are not in it.",
+                &self.edge.standings.losses,
+            ),
             ("foreshore_connections_accepted_total", "Connections accepted.", &self.gauges.accepted),
             ("foreshore_connection_limit_total", "Times that accepting waited at the limit.", &self.gauges.at_limit),
             ("foreshore_idle_connections_closed_total", "Idle connections ended to make room for others.", &self.gauges.idle_closed),
@@ -122,6 +138,8 @@ impl Control {
             "Invalidations held as separate entries.",
             self.edge.invalidations.len() as u64,
         );
+        let is_contested = u64::from(self.edge.standings.is_contested());
+        single(&mut out, "foreshore_log_contested", "gauge", "1 while another edge runs on a copy of this data folder.", is_contested);
         family(&mut out, "foreshore_certificate_expiry_seconds", "gauge", "When each certificate ends, seconds since the epoch.");
         for certificate in &running.site.certificates {
             let file = certificate.source.replace('\\', "\\\\").replace('"', "\\\"");

@@ -54,11 +54,11 @@ pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
     response
 }
 
-/// What a purge came to.
-pub fn purged(id: &str, number: u64) -> ViewerResponse {
+/// What a purge came to, and how far it has come.
+pub fn purged(id: &str, number: u64, status: &str) -> ViewerResponse {
     let mut response = plain(200, "", Outcome::Miss, Reason::Purged, (&Face::default(), RequestId::default()), None);
     response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"Completed\"}}\n").into());
+    response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"{status}\"}}\n").into());
     response
 }
 

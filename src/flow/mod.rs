@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::body::Arena;
@@ -30,8 +31,11 @@ use crate::exchange::key::LogNumber;
 use crate::gate;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
-use crate::region::{AppliedNumbers, Region};
+use crate::region::Region;
+use crate::region::forward::Passages;
+use crate::region::standings::Standings;
 use crate::semantics::time::Timestamp;
+use crate::store::chain::{Incarnation, Mark};
 use crate::store::log::{Log, Record};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
@@ -71,7 +75,11 @@ pub struct Edge {
     pub news: tokio::sync::Notify,
     messenger: OnceLock<Messenger>,
     /// How far the logs of trusted edges are in effect here.
-    pub applied: AppliedNumbers,
+    pub applied: Passages,
+    /// Where our own parents stand.
+    pub standings: Standings,
+    /// Which life of the log's holder this is.
+    incarnation: RwLock<Incarnation>,
 }
 
 /// Events counted for all behaviors together.
@@ -100,7 +108,8 @@ impl Edge {
     pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
-        let region = Region::for_site(&site, &node, None);
+        let incarnation = Incarnation::random();
+        let region = Region::for_site(&site, &format!("{node}/{incarnation}"), None);
         Arc::new(Self {
             store: Memory::new(site.store.memory, limits.variants),
             arena: arena(site.store.memory),
@@ -115,7 +124,9 @@ impl Edge {
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
             messenger: OnceLock::new(),
-            applied: AppliedNumbers::default(),
+            applied: Passages::default(),
+            standings: Standings::default(),
+            incarnation: RwLock::new(incarnation),
             running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }),
         })
     }
@@ -133,6 +144,24 @@ impl Edge {
     /// Has the parents told of everything in force; `None` where there is no way to them.
     pub fn tell_parents(&self) -> Option<oneshot::Receiver<()>> {
         self.messenger.get().map(|tell| tell(self.invalidations.head()))
+    }
+
+    /// Which life of the log's holder this is.
+    pub fn incarnation(&self) -> Incarnation {
+        *self.incarnation.read()
+    }
+
+    /// Takes another one, which no parent knows.
+    pub fn reincarnate(&self) {
+        *self.incarnation.write() = Incarnation::random();
+        self.standings.unconfirm_all();
+        // The requests to parents name it.
+        self.install(Arc::clone(&self.running().site));
+    }
+
+    /// Says whether this very record is in our log. Without a log nobody can tell.
+    pub fn knows(&self, mark: Mark) -> bool {
+        self.log.get().is_some_and(|log| log.has(mark))
     }
 
     /// Gives the edge a disk tier.
@@ -245,7 +274,7 @@ impl Edge {
     pub fn install(&self, site: Arc<Site>) {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
-        let region = Region::for_site(&site, &self.node, before.region.as_ref());
+        let region = Region::for_site(&site, &format!("{}/{}", self.node, self.incarnation()), before.region.as_ref());
         self.running.store(Arc::new(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }));
     }
 

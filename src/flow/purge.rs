@@ -10,10 +10,11 @@ use crate::exchange::chosen;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::ViewerResponse;
 use crate::gate::Routed;
+use crate::region::forward::PATIENCE;
 use crate::store::log::{Record, new_id};
 
 impl Core {
-    /// Purges what a request names. In effect, and on the disk, when this returns.
+    /// Purges what a request names. In effect here, and on the disk, when this returns; the answer says whether it is at every parent.
     pub(super) async fn purge(self: &Arc<Self>, site: &Site, routed: &Routed<'_>) -> ViewerResponse {
         let matcher = match routed.head.path.strip_suffix('*') {
             Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()),
@@ -31,7 +32,10 @@ impl Core {
         let owner = site.hosts.find(routed.head.host).map_or(routed.distribution, |at| &site.distributions[at]);
         let record = Record::new(new_id(), owner.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
         match self.edge.accept(record).await {
-            Ok(record) => page::purged(&record.id, record.number),
+            Ok(record) => {
+                let status = self.edge.standings.settle(record.number, PATIENCE).await;
+                page::purged(&record.id, record.number, status.as_str())
+            }
             Err(error) => {
                 tracing::error!(%error, "a purge could not be written down");
                 let failure = Failure::new(FailureKind::Storage, "the invalidation log could not be written");

@@ -37,6 +37,7 @@ use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
+use crate::store::chain::Mark;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
 const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
@@ -152,7 +153,9 @@ impl Core {
             response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }
         if let Some(applied) = from_edge {
-            response.fields.insert(region::APPLIED, applied.0.into());
+            if let Some(mark) = applied {
+                response.fields.insert(region::APPLIED, deliver::value(mark.to_string()));
+            }
             region::name_node(&self.edge.node, &mut response.fields);
         }
         response
@@ -217,8 +220,10 @@ impl Core {
     // have heard.
     async fn outdate(&self, errand: &Errand, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
         let has_parents = errand.running.region.is_some();
-        if has_parents || asked.routed.behavior.slice.is_some() {
-            self.edge.outdated(asked.routed.distribution.id.clone(), written::own_url(asked)).await;
+        if (has_parents || asked.routed.behavior.slice.is_some())
+            && let Some(url) = written::own_url(asked)
+        {
+            self.edge.outdated(asked.routed.distribution.id.clone(), url).await;
         }
         if has_parents { self.edge.tell_parents() } else { None }
     }
@@ -286,12 +291,12 @@ impl Core {
     }
 
     // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
-    // when the answer leaves: a response found in between could be older.
-    fn recognise_edge(&self, running: &Running, request: &mut ViewerRequest) -> Option<LogNumber> {
-        let log = region::trusted_edge(&running.site, &request.head())?;
+    // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
+    fn recognise_edge(&self, running: &Running, request: &mut ViewerRequest) -> Option<Option<Mark>> {
+        let claim = region::trusted_edge(&running.site, &request.head())?;
         let connection = Connection { asker: Asker::Edge, ..Connection::clone(&request.connection) };
         request.connection = Arc::new(connection);
-        let applied = self.edge.applied.of(&log);
+        let applied = self.edge.applied.of(&claim, request.arrived_at);
         // After `applied`: it must not join a fetch older than what we claim.
         request.arrived_number = self.edge.invalidations.head();
         Some(applied)

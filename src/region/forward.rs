@@ -1,61 +1,107 @@
 //! Invalidations go from an edge to its parents, in the order of the edge's log, until each has them all.
 //!
-//! A parent writes them into its own log, marked with the edge and the edge's number, and says how far it
-//! has come. Nothing is skipped: a batch that begins after a gap is answered with where to begin again.
+//! The rules are in `confirm`: what is said to a parent, what it does, and what is made of its answer. A parent writes what it is told
+//! into its own log, marked with the edge's log, the incarnation that spoke, and the record up to which that is in effect. Nothing is
+//! skipped: what does not follow on where the parent stands is answered with where it stands.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::EDGE;
+use super::confirm::{Answer, Heard, Lives, Ruling, Standing, Step, hear};
+use super::standings::Status;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::Control;
 use crate::control::invalidation::Wrong;
-use crate::distribution::region::{Parents, Region as Configured};
-use crate::exchange::key::LogNumber;
+use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
 use crate::origin::connect::{Place, Resolver};
 use crate::origin::tls;
-use crate::store::log::{Record, new_id};
+use crate::semantics::time::Timestamp;
+use crate::store::chain::{Incarnation, Mark};
+use crate::store::log::{Passage, Passed, Record, new_id};
 
+/// Records of one batch, and about how many octets.
 const BATCH: usize = 500;
-/// How long an operator's call waits for a parent.
-const PATIENCE: Duration = Duration::from_secs(2);
+const BATCH_OCTETS: usize = 256 << 10;
+/// How long an operator's call waits for the parents, all of them.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the edge waits for its parents before it serves, and again when it leaves.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+/// A parent is told for so long at a time; what is left waits for the next turn.
+const TURN: Duration = Duration::from_secs(30);
+/// Distributions that one edge may name at once, and octets of a name.
+const DISTRIBUTIONS: usize = 1000;
+const NAME: usize = 256;
 
 /// What an edge sends.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forwarded {
-    /// Which log the numbers are of.
+    /// The node whose log it is.
     pub log: String,
-    /// Everything up to here has been sent before.
-    pub after: u64,
+    /// Which life of its holder speaks.
+    pub incarnation: Incarnation,
+    pub step: Step,
+    /// Where the parent is taken to stand; in other steps than `Continue`, the log's last record.
+    pub at: Mark,
+    /// The incarnation that `Succeed` follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heir_of: Option<Incarnation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<ForwardedRecord>,
+    /// Where the log is in effect up to once these have been taken; absent if more is to come before that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<Mark>,
+    /// The edge's distributions, in `Begin`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distributions: Vec<String>,
 }
 
-/// One invalidation of the edge's log.
-#[derive(Debug, Serialize, Deserialize)]
+/// What one invalidation of the edge's log says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardedRecord {
-    pub number: u64,
+    /// Empty if it follows from a viewer's write.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     pub distribution: String,
     pub matchers: Vec<Matcher>,
     pub severity: Severity,
 }
 
-/// How far one parent has come.
-#[derive(Clone, Debug, Serialize)]
-pub struct ParentState {
-    pub parent: String,
-    /// `applied` or `behind`.
-    pub state: &'static str,
-    pub applied: u64,
+/// The receiving side: how far the logs of trusted edges are in effect here.
+#[derive(Default)]
+pub struct Passages {
+    lives: RwLock<Lives>,
+    /// What edges say is judged, written down and noted one at a time.
+    one: tokio::sync::Mutex<()>,
+}
+
+impl Passages {
+    /// Notes what the log has of an edge, at the start.
+    pub fn note(&self, passed: &Passed, now: Timestamp) {
+        // A number without the record's identity proves nothing: that edge begins anew.
+        if let Passed::Marked(passage) = passed {
+            self.lives.write().note(passage, now);
+        }
+    }
+
+    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if nobody can say.
+    pub fn of(&self, claim: &str, now: Timestamp) -> Option<Mark> {
+        let (log, incarnation) = claim.rsplit_once('/')?;
+        self.lives.read().applied(log, Incarnation::parse(incarnation)?, now)
+    }
 }
 
 /// The sending side.
@@ -63,125 +109,347 @@ pub struct ParentState {
 pub struct Forwarder {
     parents: Mutex<Vec<Arc<Receiver>>>,
     resolver: Resolver,
+    /// Marks of records that this log lost, for which everything was invalidated already.
+    atoned: Mutex<Vec<Mark>>,
+    /// One parent that is far behind has the log read for it at a time.
+    folding: tokio::sync::Mutex<()>,
 }
 
 struct Receiver {
     name: String,
-    applied: AtomicU64,
-    /// The log's head as this parent should have it.
-    wanted: AtomicU64,
-    busy: tokio::sync::Mutex<()>,
+    /// Somebody should tell it something.
+    kick: tokio::sync::Notify,
+    /// One exchange at a time, over one connection that is kept.
+    line: tokio::sync::Mutex<Option<Line>>,
+    /// The distributions that it was told of as ours when our log began there, or since.
+    named: Mutex<HashSet<String>>,
+    is_failing: AtomicBool,
+}
+
+struct Line {
+    admin: AdminUrl,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+struct Batch {
+    records: Vec<ForwardedRecord>,
+    upto: Option<Mark>,
 }
 
 impl Forwarder {
-    // One receiver per parent of the site in force; what is known of one that stays is kept.
+    // One receiver per parent of the site in force, each with a task of its own; what is known of one that stays is kept.
     fn receivers(&self, control: &Control) -> Vec<Arc<Receiver>> {
         let running = control.edge.running();
-        let Some(Configured::Parents(configured)) = &running.site.region else {
-            self.parents.lock().clear();
-            return Vec::new();
+        let urls = match &running.site.region {
+            Some(Configured::Parents(configured)) => &configured.urls[..],
+            None => &[],
         };
+        let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
         let mut known = self.parents.lock();
-        let fresh = configured.urls.iter().map(|url| {
-            let name = url.to_string();
-            known.iter().find(|receiver| receiver.name == name).cloned().unwrap_or_else(|| {
-                Arc::new(Receiver { name, applied: AtomicU64::new(0), wanted: AtomicU64::new(0), busy: tokio::sync::Mutex::new(()) })
-            })
-        });
-        *known = fresh.collect();
+        if !known.iter().map(|receiver| &receiver.name).eq(&names) {
+            let of = |name: String| known.iter().find(|receiver| receiver.name == name).cloned().unwrap_or_else(|| Receiver::new(name));
+            *known = names.iter().cloned().map(of).collect();
+        }
+        control.edge.standings.keep(&names);
         known.clone()
     }
 
-    /// Sends everything up to `number` to every parent and says which have it.
-    pub async fn forward(&self, control: &Arc<Control>, number: LogNumber) -> Vec<ParentState> {
-        let mut states = Vec::new();
-        for receiver in self.receivers(control) {
-            let _ = tokio::time::timeout(PATIENCE, self.bring_up(control, &receiver, number)).await;
-            states.push(receiver.state(number));
-        }
-        states
+    fn is_mine(&self, receiver: &Arc<Receiver>) -> bool {
+        self.parents.lock().iter().any(|known| Arc::ptr_eq(known, receiver))
     }
 
-    /// Brings parents that are behind up to date, for as long as the process lives.
+    /// The first words to every parent, before the edge serves: all at once, and not for long.
+    ///
+    /// `heir_of` is the incarnation that ended in order on this data folder. Every parent must have heard that it did, or none is
+    /// believed for it: one that has not may know of records that nobody else has any more.
+    pub async fn introduce(control: &Arc<Control>, heir_of: Option<Incarnation>) {
+        let receivers = control.forwarder.receivers(control);
+        let tail = control.log.tail();
+        if let Some(heir_of) = heir_of.filter(|_| !receivers.is_empty()) {
+            let said = Forwarded { heir_of: Some(heir_of), ..Forwarded::of(control, Step::Succeed, tail) };
+            let answers = control.forwarder.ask_all(control, &receivers, &said).await;
+            if answers == receivers.len() {
+                for receiver in &receivers {
+                    *receiver.named.lock() = ids(control).into_iter().collect();
+                    control.edge.standings.set(&receiver.name, Standing::At(tail));
+                }
+                return tracing::info!(number = tail.number, "every parent confirmed the invalidation log");
+            }
+        }
+        let mut begun = JoinSet::new();
+        for receiver in receivers {
+            let control = Arc::clone(control);
+            begun.spawn(async move {
+                let _ = tokio::time::timeout(FIRST_WORDS, control.forwarder.bring_up(&control, &receiver)).await;
+            });
+        }
+        while begun.join_next().await.is_some() {}
+    }
+
+    /// The last words: this log ends here, and no more is given out. Nothing may be accepted any more.
+    pub async fn seal(control: &Arc<Control>) {
+        let receivers = control.forwarder.receivers(control);
+        let all = async {
+            let mut told = JoinSet::new();
+            for receiver in &receivers {
+                let (control, receiver) = (Arc::clone(control), Arc::clone(receiver));
+                told.spawn(async move { control.forwarder.bring_up(&control, &receiver).await });
+            }
+            while told.join_next().await.is_some() {}
+            let said = Forwarded::of(control, Step::Seal, control.log.tail());
+            control.forwarder.ask_all(control, &receivers, &said).await
+        };
+        let _ = tokio::time::timeout(FIRST_WORDS, all).await;
+    }
+
+    // Says the same to all of them at once; how many answered that they stand where it says.
+    async fn ask_all(&self, control: &Arc<Control>, receivers: &[Arc<Receiver>], said: &Forwarded) -> usize {
+        let Ok(body) = serde_json::to_vec(said) else { return 0 };
+        let (body, at) = (Bytes::from(body), said.at);
+        let mut asked = JoinSet::new();
+        for receiver in receivers {
+            let (control, receiver, body) = (Arc::clone(control), Arc::clone(receiver), body.clone());
+            asked.spawn(async move {
+                let answer = tokio::time::timeout(FIRST_WORDS, control.forwarder.exchange(&control, &receiver, body)).await;
+                matches!(answer, Ok(Ok(Answer { mark: Some(mark), .. })) if mark == at)
+            });
+        }
+        let mut stand = 0;
+        while let Some(stands) = asked.join_next().await {
+            stand += usize::from(stands.unwrap_or(false));
+        }
+        stand
+    }
+
+    /// Has every parent told, and says how far an invalidation has come once all were, or after a while.
+    pub async fn forward(&self, control: &Arc<Control>, number: u64) -> Status {
+        self.kick(control);
+        control.edge.standings.settle(number, PATIENCE).await
+    }
+
+    fn kick(&self, control: &Control) {
+        self.receivers(control).iter().for_each(|receiver| receiver.kick.notify_one());
+    }
+
+    /// Brings parents that are behind up to date, for as long as the process lives. Each is asked once a second where it stands.
     pub async fn keep_up(control: Arc<Control>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut turn = 0u32;
+        let mut tended: Vec<Arc<Receiver>> = Vec::new();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = control.edge.news.notified() => {}
             }
-            turn = turn.wrapping_add(1);
-            let last = control.log.last();
-            for receiver in control.forwarder.receivers(&control) {
-                // Now and then also one that seems to have all: it may have lost its log.
-                if receiver.applied.load(Ordering::Relaxed) < last.0 || turn % 10 == 1 {
-                    let sending = control.forwarder.bring_up(&control, &receiver, last);
-                    let _ = tokio::time::timeout(Duration::from_secs(10), sending).await;
+            let receivers = control.forwarder.receivers(&control);
+            tended.retain(|old| {
+                let stays = receivers.iter().any(|receiver| Arc::ptr_eq(old, receiver));
+                if !stays {
+                    // So that its task sees that it is over.
+                    old.kick.notify_one();
                 }
+                stays
+            });
+            for receiver in receivers {
+                if !tended.iter().any(|old| Arc::ptr_eq(old, &receiver)) {
+                    tended.push(Arc::clone(&receiver));
+                    tokio::spawn(tend(Arc::clone(&control), Arc::clone(&receiver)));
+                }
+                receiver.kick.notify_one();
             }
         }
     }
 
-    /// The state of each parent, for `/v1/status`.
-    pub fn states(&self) -> Vec<ParentState> {
-        self.parents.lock().iter().map(|receiver| receiver.state(LogNumber(receiver.wanted.load(Ordering::Relaxed)))).collect()
-    }
-
-    /// Says whether every parent has applied everything up to this number.
-    pub fn have_applied(&self, number: LogNumber) -> bool {
-        self.parents.lock().iter().all(|receiver| receiver.applied.load(Ordering::Relaxed) >= number.0)
-    }
-
-    async fn bring_up(&self, control: &Arc<Control>, receiver: &Receiver, number: LogNumber) {
-        receiver.wanted.fetch_max(number.0, Ordering::Relaxed);
-        let _alone = receiver.busy.lock().await;
-        // An empty batch asks where the parent stands.
-        let mut told = false;
-        while !told || receiver.applied.load(Ordering::Relaxed) < number.0 {
-            let after = receiver.applied.load(Ordering::Relaxed);
-            let records = if told { batch(control, LogNumber(after)) } else { Vec::new() };
-            match self.send(control, receiver, after, records).await {
-                Ok(applied) if applied > control.log.last().0 => return self.after_rollback(control, LogNumber(applied)).await,
-                Ok(applied) if told && applied <= after => return,
-                Ok(applied) => receiver.applied.store(applied, Ordering::Relaxed),
-                Err(why) => return tracing::warn!(parent = receiver.name, why, "a parent did not take our invalidations yet"),
+    // Tells one parent everything it has yet to hear. What fails is tried again at the next turn.
+    async fn bring_up(&self, control: &Arc<Control>, receiver: &Receiver) {
+        let goal = control.log.tail().number;
+        let done = self.bring_up_to(control, receiver, goal).await;
+        match done {
+            Ok(()) if receiver.is_failing.swap(false, Ordering::Relaxed) => {
+                tracing::info!(parent = receiver.name, "a parent takes our invalidations again");
             }
-            told = true;
+            Ok(()) => {}
+            // Once, until it is over.
+            Err(why) if !receiver.is_failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(parent = receiver.name, why, "a parent does not take our invalidations; it is tried each second");
+            }
+            Err(_) => {}
+        }
+        control.edge.standings.set_tried(&receiver.name, goal);
+    }
+
+    async fn bring_up_to(&self, control: &Arc<Control>, receiver: &Receiver, goal: u64) -> Result<(), String> {
+        // Each round tells some more; one that changed nothing is the last.
+        loop {
+            let before = control.edge.standings.of(&receiver.name);
+            let stands = match before {
+                Standing::Unconfirmed => {
+                    let own = ids(control);
+                    // Too many to be named are all that the parent has.
+                    let distributions = if own.len() > DISTRIBUTIONS { Vec::new() } else { own.clone() };
+                    let said = Forwarded::of(control, Step::Begin, control.log.tail());
+                    let stands = self.tell(control, receiver, Forwarded { distributions, ..said }).await?;
+                    *receiver.named.lock() = own.into_iter().collect();
+                    stands
+                }
+                Standing::At(mark) => {
+                    self.name_new(control, receiver, mark).await?;
+                    let mut stands = before;
+                    for batch in self.batches(control, mark).await? {
+                        let said =
+                            Forwarded { records: batch.records, upto: batch.upto, ..Forwarded::of(control, Step::Continue, at(stands)) };
+                        let expected = said.upto.map_or(stands, Standing::At);
+                        stands = self.tell(control, receiver, said).await?;
+                        // It stands elsewhere than we thought: the next round begins from there.
+                        if stands != expected {
+                            break;
+                        }
+                    }
+                    stands
+                }
+            };
+            match stands {
+                Standing::At(mark) if mark.number >= goal => return Ok(()),
+                _ if stands == before => return Ok(()),
+                _ => {}
+            }
         }
     }
 
-    // A parent has more of our log than we have: the disk went back to an older state. What the lost records
-    // said is unknown, so everything is declared old, under numbers nobody has seen.
-    async fn after_rollback(&self, control: &Arc<Control>, applied: LogNumber) {
+    // Distributions that came with a reload begin at the parent too: what was once accepted for them may be known to nobody.
+    async fn name_new(&self, control: &Arc<Control>, receiver: &Receiver, mark: Mark) -> Result<(), String> {
+        let news: Vec<String> = {
+            let named = receiver.named.lock();
+            ids(control).into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
+        };
+        if news.is_empty() {
+            return Ok(());
+        }
+        let records = everything_of(news.clone());
+        let stands = self.tell(control, receiver, Forwarded { records, ..Forwarded::of(control, Step::Continue, mark) }).await?;
+        if stands == Standing::At(mark) {
+            receiver.named.lock().extend(news);
+        }
+        Ok(())
+    }
+
+    // Says one thing to a parent and does what its answer asks for; where it stands now.
+    async fn tell(&self, control: &Arc<Control>, receiver: &Receiver, said: Forwarded) -> Result<Standing, String> {
+        let (standings, name) = (&control.edge.standings, &receiver.name);
+        let body = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
+        let answer = self.exchange(control, receiver, Bytes::from(body)).await?;
+        if said.incarnation != control.edge.incarnation() {
+            return Err("another incarnation speaks for this log by now".into());
+        }
+        if standings.set_contested(name, answer.is_contested) {
+            tracing::error!(
+                parent = name,
+                node = control.edge.node,
+                "another edge runs on a copy of this data folder: the same edge_id and node id. No parent's answer is taken while both run. \
+                 Give each its own data folder"
+            );
+        }
+        let last = match standings.of(name) {
+            Standing::At(mark) => Some(mark),
+            Standing::Unconfirmed => None,
+        };
+        let standing = match hear(&answer, last, |mark| control.log.has(mark)) {
+            Heard::Stands(mark) => Standing::At(mark),
+            Heard::Unknown => Standing::Unconfirmed,
+            Heard::Lost(mark, lost) => {
+                self.atone(control, name, lost).await;
+                Standing::At(mark)
+            }
+            Heard::Foreign(mark) => {
+                tracing::error!(parent = name, %mark, "another process gave records in the name of this one; this one takes another incarnation");
+                standings.contests.fetch_add(1, Ordering::Relaxed);
+                control.edge.reincarnate();
+                self.atone(control, name, vec![mark]).await;
+                Standing::Unconfirmed
+            }
+        };
+        standings.set(name, standing);
+        Ok(standing)
+    }
+
+    // A parent has records of our log that we do not have: the disk went back to an older state, or another edge runs on a copy of it.
+    // What they said is unknown, so everything is declared old, once, under numbers nobody has seen.
+    async fn atone(&self, control: &Arc<Control>, parent: &str, lost: Vec<Mark>) {
+        {
+            let mut atoned = self.atoned.lock();
+            if lost.iter().all(|mark| atoned.contains(mark)) {
+                return;
+            }
+            atoned.extend(&lost);
+            let surplus = atoned.len().saturating_sub(256);
+            atoned.drain(..surplus);
+        }
+        let highest = lost.iter().map(|mark| mark.number).max().unwrap_or(0);
         tracing::error!(
             ours = control.log.last().0,
-            parent = applied.0,
-            "the invalidation log has lost records; everything is invalidated"
+            parent,
+            theirs = highest,
+            "a parent has records of the invalidation log that are not in it: the log lost them, or another edge runs on a copy of this data \
+             folder; everything is invalidated"
         );
-        control.log.skip_to(applied);
+        control.edge.standings.losses.fetch_add(1, Ordering::Relaxed);
+        control.log.skip_to(crate::exchange::key::LogNumber(highest));
         let running = control.edge.running();
         for distribution in &running.site.distributions {
-            let everything = vec![Matcher::Prefix("/".into())];
-            let record = Record::new(new_id(), distribution.id.clone(), everything, Severity::Hard, control.edge.clock.now().0);
+            let record = everything(new_id(), &distribution.id, control.edge.clock.now());
             if let Err(why) = control.accept(record).await {
                 tracing::error!(?why, "not even that could be written down");
             }
         }
     }
 
-    async fn send(&self, control: &Control, receiver: &Receiver, after: u64, records: Vec<ForwardedRecord>) -> Result<u64, String> {
+    // What a parent has yet to hear, in pieces that it takes. One empty batch asks where it stands.
+    async fn batches(&self, control: &Arc<Control>, mark: Mark) -> Result<Vec<Batch>, String> {
+        if let Some(records) = control.log.after(crate::exchange::key::LogNumber(mark.number), BATCH) {
+            return Ok(batched(records, None));
+        }
+        // Too far behind for that: what is in force since, of each matcher the latest. It counts once all of it was taken.
+        let _one = self.folding.lock().await;
+        let log = Arc::clone(&control.log);
+        let folded = tokio::task::spawn_blocking(move || log.in_force_after(mark.number)).await.map_err(|error| error.to_string())?;
+        let (records, last) = folded.map_err(|error| error.to_string())?;
+        tracing::info!(
+            after = mark.number,
+            upto = last.number,
+            records = records.len(),
+            "a parent is far behind; it is told what is in force since"
+        );
+        Ok(batched(records, Some(last)))
+    }
+
+    // One request over the kept connection, which is made anew if it went away meanwhile.
+    async fn exchange(&self, control: &Control, receiver: &Receiver, body: Bytes) -> Result<Answer, String> {
         let running = control.edge.running();
         let Some(Configured::Parents(configured)) = &running.site.region else { return Err("no longer configured".into()) };
         let at = configured.urls.iter().position(|url| url.to_string() == receiver.name).ok_or("no longer configured")?;
-        let body = Forwarded { log: control.edge.node.clone(), after, records };
-        let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
-        let answer = self.post(configured, at, body).await?;
-        answer.get("applied").and_then(serde_json::Value::as_u64).ok_or_else(|| "the answer names no number".into())
+        let admin = configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
+        let mut line = receiver.line.lock().await;
+        // Taken out: whoever gives up in the middle leaves no connection with half an answer.
+        let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());
+        let asked = async {
+            if let Some(mut kept) = kept
+                && let Ok(answer) = post(&mut kept.sender, configured, admin, body.clone()).await
+            {
+                return Ok((kept, answer));
+            }
+            let mut fresh = Line { admin: admin.clone(), sender: self.connect(configured, admin).await? };
+            let answer = post(&mut fresh.sender, configured, admin, body).await?;
+            Ok::<_, String>((fresh, answer))
+        };
+        let (used, (status, bytes)) =
+            tokio::time::timeout(PATIENCE, asked).await.map_err(|_| "the parent did not answer in time".to_string())??;
+        *line = Some(used);
+        if !status.is_success() {
+            return Err(format!("the parent answered {status}"));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
 
-    async fn post(&self, configured: &Parents, at: usize, body: Vec<u8>) -> Result<serde_json::Value, String> {
-        let admin = configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
+    async fn connect(&self, configured: &Parents, admin: &AdminUrl) -> Result<SendRequest<Full<Bytes>>, String> {
         let tls = if admin.is_tls {
             let name = configured.tls.server_name.clone().unwrap_or_else(|| admin.host.clone());
             Some((tls::client_config(&configured.tls)?, name))
@@ -190,76 +458,272 @@ impl Forwarder {
         };
         let place = Place { host: admin.host.clone(), port: admin.port, tls };
         let stream = self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         tokio::spawn(connection);
-        let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose())).map_err(|e| e.to_string())?;
-        let request = Request::post("/v1/edge/invalidations")
-            .header(http::header::HOST, format!("{}:{}", admin.host, admin.port))
-            .header(http::header::AUTHORIZATION, authorization)
-            .header(EDGE, configured.edge_id.as_str())
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let bytes = Limited::new(answer.into_body(), 1 << 20).collect().await.map_err(|error| error.to_string())?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("the parent answered {status}"));
-        }
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        Ok(sender)
     }
+}
+
+// One parent's own task, so that one that does not answer holds nobody up.
+async fn tend(control: Arc<Control>, receiver: Arc<Receiver>) {
+    while control.forwarder.is_mine(&receiver) {
+        receiver.kick.notified().await;
+        let _ = tokio::time::timeout(TURN, control.forwarder.bring_up(&control, &receiver)).await;
+    }
+}
+
+async fn post(
+    sender: &mut SendRequest<Full<Bytes>>,
+    configured: &Parents,
+    admin: &AdminUrl,
+    body: Bytes,
+) -> Result<(http::StatusCode, Bytes), String> {
+    sender.ready().await.map_err(|error| error.to_string())?;
+    let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose())).map_err(|error| error.to_string())?;
+    let request = Request::post("/v1/edge/invalidations")
+        .header(http::header::HOST, format!("{}:{}", admin.host, admin.port))
+        .header(http::header::AUTHORIZATION, authorization)
+        .header(EDGE, configured.edge_id.as_str())
+        .body(Full::new(body))
+        .map_err(|error| error.to_string())?;
+    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let bytes = Limited::new(answer.into_body(), 1 << 20).collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok((status, bytes))
 }
 
 impl Receiver {
-    fn state(&self, number: LogNumber) -> ParentState {
-        let applied = self.applied.load(Ordering::Relaxed);
-        let state = if applied >= number.0 { "applied" } else { "behind" };
-        ParentState { parent: self.name.clone(), state, applied }
+    fn new(name: String) -> Arc<Self> {
+        let (kick, line, named, is_failing) = Default::default();
+        Arc::new(Self { name, kick, line, named, is_failing })
     }
 }
 
-// The next records after a number. If they are no longer at hand, everything of every distribution.
-fn batch(control: &Control, after: LogNumber) -> Vec<ForwardedRecord> {
-    if let Some(records) = control.log.after(after, BATCH) {
-        return records
-            .into_iter()
-            .map(|record| ForwardedRecord {
-                number: record.number,
-                distribution: record.distribution,
-                matchers: record.matchers,
-                severity: record.severity,
-            })
-            .collect();
+impl Forwarded {
+    fn of(control: &Control, step: Step, at: Mark) -> Self {
+        let (log, incarnation) = (control.edge.node.clone(), control.edge.incarnation());
+        Self { log, incarnation, step, at, heir_of: None, records: Vec::new(), upto: None, distributions: Vec::new() }
     }
-    let number = control.log.last().0;
-    let running = control.edge.running();
-    let everything = |id: &String| ForwardedRecord {
-        number,
-        distribution: id.clone(),
-        matchers: vec![Matcher::Prefix("/".into())],
-        severity: Severity::Hard,
+}
+
+fn at(standing: Standing) -> Mark {
+    match standing {
+        Standing::At(mark) => mark,
+        Standing::Unconfirmed => Mark::START,
+    }
+}
+
+// The distributions of the site in force.
+fn ids(control: &Control) -> Vec<String> {
+    control.edge.running().site.distributions.iter().map(|one| one.id.clone()).collect()
+}
+
+fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
+    let one = |distribution| {
+        let matchers = vec![Matcher::Prefix("/".into())];
+        ForwardedRecord { id: new_id(), distribution, matchers, severity: Severity::Hard }
     };
-    running.site.distributions.iter().map(|distribution| everything(&distribution.id)).collect()
+    distributions.into_iter().map(one).collect()
+}
+
+fn everything(id: String, distribution: &str, now: Timestamp) -> Record {
+    Record::new(id, distribution.to_string(), vec![Matcher::Prefix("/".into())], Severity::Hard, now.0)
+}
+
+fn octets(matcher: &Matcher) -> usize {
+    let (Matcher::Path(text) | Matcher::Prefix(text) | Matcher::Tag(text)) = matcher;
+    text.len() + 24
+}
+
+// Cuts records into batches. Each says up to which record the log is in effect with it; those of a folded list say it at the very end
+// alone, because an earlier record's number may stand for a later one.
+fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
+    let mut all = vec![Batch { records: Vec::new(), upto: None }];
+    let mut size = 0;
+    for record in records {
+        let mark = record.mark();
+        let mut rest = record.matchers.into_iter().peekable();
+        loop {
+            if size >= BATCH_OCTETS || all.last().is_some_and(|batch| batch.records.len() >= BATCH) {
+                all.push(Batch { records: Vec::new(), upto: None });
+                size = 0;
+            }
+            let mut matchers = Vec::new();
+            while let Some(matcher) = rest.next_if(|_| size < BATCH_OCTETS) {
+                size += octets(&matcher);
+                matchers.push(matcher);
+            }
+            size += 100;
+            let piece =
+                ForwardedRecord { id: record.id.clone(), distribution: record.distribution.clone(), matchers, severity: record.severity };
+            let Some(batch) = all.last_mut() else { break };
+            batch.records.push(piece);
+            if rest.peek().is_none() {
+                batch.upto = folded_upto.is_none().then_some(mark);
+                break;
+            }
+            // The record goes on in the next batch; until that is taken, this one counts for nothing.
+            batch.upto = None;
+        }
+    }
+    if let (Some(last), Some(upto)) = (all.last_mut(), folded_upto) {
+        last.upto = Some(upto);
+    }
+    all
+}
+
+// What follows from viewers' writes has no name: of one distribution and severity it becomes one record, which is synced once.
+fn grouped(records: Vec<ForwardedRecord>) -> Vec<ForwardedRecord> {
+    let mut all: Vec<ForwardedRecord> = Vec::new();
+    let mut places: HashMap<(String, Severity), usize> = HashMap::new();
+    for record in records {
+        let place = (record.distribution.clone(), record.severity);
+        match places.get(&place) {
+            Some(at) if record.id.is_empty() => {
+                let known = &mut all[*at].matchers;
+                known.extend(record.matchers);
+            }
+            _ => {
+                if record.id.is_empty() {
+                    places.insert(place, all.len());
+                }
+                all.push(record);
+            }
+        }
+    }
+    for writes in all.iter_mut().filter(|one| one.id.is_empty()) {
+        writes.matchers.sort_unstable();
+        writes.matchers.dedup();
+    }
+    all
 }
 
 impl Control {
-    /// Takes a batch from an edge; says how far that edge's log is in effect here now.
-    pub async fn take_from_edge(self: &Arc<Self>, edge: &str, batch: Forwarded) -> Result<u64, Wrong> {
-        let log = format!("{edge}/{}", batch.log);
-        let applied = self.edge.applied.of(&log).0;
-        // After a gap nothing is taken: the edge begins again where we stand.
-        if batch.after > applied {
-            return Ok(applied);
-        }
-        let mut numbers: Vec<u64> = batch.records.iter().map(|record| record.number).collect();
-        numbers.dedup();
-        for number in numbers.into_iter().filter(|number| *number > applied) {
-            for one in batch.records.iter().filter(|record| record.number == number) {
-                let at = self.edge.clock.now().0;
-                let record = Record::new(new_id(), one.distribution.clone(), one.matchers.clone(), one.severity, at);
-                self.accept(Record { from: Some((log.clone(), number)), ..record }).await?;
+    /// Does what an edge says; how its log stands here now.
+    pub async fn take_from_edge(self: &Arc<Self>, edge: &str, said: Forwarded) -> Result<Answer, Wrong> {
+        check(&said).map_err(Wrong::Bad)?;
+        let log = format!("{edge}/{}", said.log);
+        let passages = &self.edge.applied;
+        let _one = passages.one.lock().await;
+        let (incarnation, step, now) = (said.incarnation, said.step, self.edge.clock.now());
+        // What is told of others is where they stood before this step.
+        let before = passages.lives.read().answer(&log, incarnation, step, now);
+        passages.lives.write().heard(&log, incarnation, step, now);
+        let ruling = passages.lives.read().judge(&log, incarnation, (step, said.at), said.heir_of);
+        let passage = |mark, is_sealed| Some(Passage { log: log.clone(), incarnation, mark, is_sealed });
+        let (records, passage) = match ruling {
+            Ruling::Tell => (Vec::new(), None),
+            Ruling::Succeed => (Vec::new(), passage(said.at, false)),
+            Ruling::Begin => {
+                tracing::warn!(log, number = said.at.number, "an edge's log begins here; everything of its distributions is invalidated");
+                let all = if said.distributions.is_empty() { ids(self) } else { said.distributions };
+                (everything_of(all), passage(said.at, false))
             }
-            self.edge.applied.note(&log, number);
+            Ruling::Take => (grouped(said.records), said.upto.and_then(|upto| passage(upto, false))),
+            Ruling::Seal => (Vec::new(), passage(said.at, true)),
+        };
+        self.write_down(records, passage.clone()).await?;
+        let mut lives = passages.lives.write();
+        if let Some(passage) = &passage {
+            lives.note(passage, now);
         }
-        Ok(self.edge.applied.of(&log).0)
+        let after = lives.answer(&log, incarnation, step, now);
+        if after.is_contested && !before.is_contested {
+            tracing::error!(
+                log,
+                "two edges run on copies of one data folder, and speak for the same log; neither is told how far it is in effect"
+            );
+        }
+        Ok(Answer { others: before.others, ..after })
+    }
+
+    // In effect and synced when this returns; the last record says how far the edge's log is in effect with it.
+    async fn write_down(self: &Arc<Self>, records: Vec<ForwardedRecord>, passage: Option<Passage>) -> Result<(), Wrong> {
+        let at = self.edge.clock.now().0;
+        let record = |one: ForwardedRecord| Record::new(one.id, one.distribution, one.matchers, one.severity, at);
+        let mut all: Vec<Record> = records.into_iter().map(record).collect();
+        if let Some(passage) = passage {
+            if all.is_empty() {
+                // Nothing is invalidated, but it must not be forgotten.
+                all.push(Record::new(String::new(), String::new(), Vec::new(), Severity::Hard, at));
+            }
+            if let Some(last) = all.last_mut() {
+                last.from = Some(Passed::Marked(passage));
+            }
+        }
+        for record in all {
+            self.accept(record).await?;
+        }
+        Ok(())
+    }
+}
+
+// What an edge may say, beside what its form allows.
+fn check(said: &Forwarded) -> Result<(), String> {
+    if said.log.is_empty() || said.log.len() > NAME || said.log.contains('/') {
+        return Err(format!("log is a node id: 1 to {NAME} octets without a slash"));
+    }
+    if said.distributions.len() > DISTRIBUTIONS || said.distributions.iter().any(|id| id.len() > NAME) {
+        return Err(format!("at most {DISTRIBUTIONS} distributions, each with at most {NAME} octets in its id"));
+    }
+    if said.records.len() > BATCH || said.records.iter().any(|record| record.distribution.len() > NAME || record.id.len() > NAME) {
+        return Err(format!("at most {BATCH} records at once, with at most {NAME} octets in an id"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::chain::RecordId;
+
+    fn record(number: u64, paths: usize) -> Record {
+        let matchers = (0..paths).map(|at| Matcher::Path(format!("/{number}/{at}/{}", "x".repeat(1000)))).collect();
+        let record = Record::new(String::new(), "E".into(), matchers, Severity::Hard, 0);
+        Record { number, identity: RecordId::of_octets(&number.to_le_bytes()), ..record }
+    }
+
+    // Everything is in it, in order, in pieces that are taken, and no batch claims more than it brings.
+    #[test]
+    fn batches_bring_everything_and_claim_no_more() {
+        for sizes in [&[][..], &[1], &[1, 0, 2], &[3000], &[10, 3000, 1, 700, 0], &[1; 1200]] {
+            let records: Vec<Record> = sizes.iter().enumerate().map(|(at, size)| record(at as u64 + 1, *size)).collect();
+            let said: Vec<Matcher> = records.iter().flat_map(|record| record.matchers.clone()).collect();
+            let last = records.last().map(Record::mark);
+            for folded in [None, last] {
+                let all = batched(records.clone(), folded);
+                let brought: Vec<Matcher> = all.iter().flat_map(|b| &b.records).flat_map(|r| r.matchers.clone()).collect();
+                assert_eq!(brought, said);
+                assert_eq!(all.last().and_then(|batch| batch.upto), last);
+                assert!(all.iter().all(|b| b.records.len() <= BATCH && serde_json::to_vec(&b.records).unwrap().len() < 2 * BATCH_OCTETS));
+                let mut so_far = 0;
+                for batch in &all {
+                    so_far += batch.records.iter().map(|record| record.matchers.len()).sum::<usize>();
+                    if let Some(upto) = batch.upto {
+                        assert!(so_far >= sizes[..upto.number as usize].iter().sum::<usize>());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn writes_become_one_record_and_purges_keep_their_names() {
+        let one = |id: &str, path: &str, severity| ForwardedRecord {
+            id: id.into(),
+            distribution: "E".into(),
+            matchers: vec![Matcher::Path(path.into())],
+            severity,
+        };
+        let all = grouped(vec![
+            one("", "/a", Severity::Hard),
+            one("I1", "/p", Severity::Hard),
+            one("", "/b", Severity::Hard),
+            one("", "/a", Severity::Hard),
+            one("", "/c", Severity::Soft),
+            one("I2", "/p", Severity::Hard),
+        ]);
+        let shown: Vec<(&str, usize)> = all.iter().map(|record| (record.id.as_str(), record.matchers.len())).collect();
+        assert_eq!(shown, [("", 2), ("I1", 1), ("", 1), ("I2", 1)]);
     }
 }

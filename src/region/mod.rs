@@ -4,18 +4,20 @@
 //! question (`Region::ask`) and the same right to be stepped over.
 
 mod ask;
+pub mod confirm;
 pub mod forward;
 pub mod health;
+pub mod standings;
 pub mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::cache::ask::Asked;
+use crate::cache::invalidations::tag_hashes;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
@@ -27,16 +29,18 @@ use crate::exchange::key::LogNumber;
 use crate::exchange::request::RequestHead;
 use crate::exchange::response::{Reply, ReplyFrom};
 use crate::exchange::tier::TierFacts;
-use crate::flow::{Core, Tally};
+use crate::flow::{Core, Edge, Tally};
 use crate::origin::request::{Asking, Node, build};
+use crate::store::chain::Mark;
 use ask::Missed;
+use confirm::Standing;
 use health::{Health, Turn};
 
-/// The edge that asks, and the log its numbers are of: `edge-id/log-id`.
+/// The edge that asks, and whose log it goes by: `edge-id/node-id/incarnation`.
 pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
 /// The secret that goes with it.
 pub const EDGE_TOKEN: HeaderName = HeaderName::from_static("foreshore-edge-token");
-/// A parent's answer: the highest number of the edge's log that was in effect when it was asked.
+/// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in effect when it was asked.
 pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 
 /// The tier of one running site.
@@ -54,7 +58,7 @@ struct Parent {
 }
 
 impl Region {
-    /// The tier that a site asks for. What is known of parents that stay is kept.
+    /// The tier that a site asks for, for the holder of a log, `node-id/incarnation`. What is known of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
         let parents = configured
@@ -81,10 +85,12 @@ impl Region {
             return None;
         }
         let edge = &core.edge;
-        let head = edge.invalidations.head();
         let until = Instant::now() + self.budget;
         for at in ranked(asked.key, self.parents.iter().map(|parent| parent.name.as_str())).into_iter().take(2) {
             let parent = &self.parents[at];
+            if !is_worth_asking(edge, &parent.name, asked, asking) {
+                continue;
+            }
             let request = || build(asked, asking, &parent.origin, node);
             match parent.health.turn(edge.clock.now()) {
                 Turn::Ask => {}
@@ -96,11 +102,11 @@ impl Region {
             }
             match parent.ask(core, request(), self.budget, until).await {
                 Ok((mut reply, shown)) => {
-                    if !is_new_enough(&mut reply, head) {
+                    if !is_new_enough(edge, &parent.name, (asked, asking), &mut reply) {
                         Tally::add(&edge.tally.parent_refused);
                         tracing::info!(
                             parent = parent.name,
-                            head = head.0,
+                            head = edge.invalidations.head().0,
                             "a parent has not applied our invalidations yet; the origin is asked"
                         );
                         return None;
@@ -133,11 +139,32 @@ impl Region {
     }
 }
 
-// An answer without a number comes from somebody who does not know us: it proves nothing.
-fn is_new_enough(reply: &mut Reply, head: LogNumber) -> bool {
-    let applied = reply.fields.remove(APPLIED);
-    let number = applied.and_then(|value| crate::semantics::lists::parse_digits(value.as_bytes()));
-    number.is_some_and(|number| number >= head.0)
+// A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in vain.
+fn is_worth_asking(edge: &Edge, parent: &str, asked: &Asked<'_>, asking: &Asking) -> bool {
+    let standings = &edge.standings;
+    let is_covered_after = |since| edge.invalidations.is_covered_after(asked.key, tags_of(asking), since);
+    confirm::is_worth_asking(standings.of(parent), standings.is_contested(), is_covered_after)
+}
+
+// An answer that does not say how far our log was in effect comes from somebody who does not know us: it proves nothing. One that does is
+// good for this key if nothing after that covers it.
+fn is_new_enough(edge: &Edge, parent: &str, (asked, asking): (&Asked<'_>, &Asking), reply: &mut Reply) -> bool {
+    let applied = reply.fields.remove(APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
+    let lines = reply.fields.get_all(&asked.routed.distribution.tag_header);
+    let tags = tag_hashes(lines.into_iter().map(HeaderValue::as_bytes));
+    let covers = |tags: &[u64], since| edge.invalidations.is_covered_after(asked.key, tags, since);
+    // A 304 need not say what tags the stored response has.
+    let is_covered_after = |since: LogNumber| covers(&tags, since) || covers(tags_of(asking), since);
+    // Where a parent far behind stands may be a record that is no longer remembered, but it was known when the parent came there.
+    let knows = |mark| edge.standings.of(parent) == Standing::At(mark) || edge.knows(mark);
+    !edge.standings.is_contested() && confirm::may_believe(applied, knows, is_covered_after)
+}
+
+fn tags_of(asking: &Asking) -> &[u64] {
+    match asking {
+        Asking::Revalidate(stored) => &stored.tags,
+        Asking::Fill | Asking::Pass | Asking::Unkept => &[],
+    }
 }
 
 /// Parents in the order of their right to a key: highest random weight first. Taking one away moves only
@@ -206,24 +233,6 @@ fn rename_last(fields: &mut HeaderMap, name: &HeaderName, renamed: impl Fn(&str)
     fields.remove(name);
     for line in lines {
         fields.append(name.clone(), line);
-    }
-}
-
-/// How far each edge's log has been applied here.
-#[derive(Default)]
-pub struct AppliedNumbers {
-    edges: parking_lot::RwLock<std::collections::HashMap<String, Arc<AtomicU64>>>,
-}
-
-impl AppliedNumbers {
-    /// The highest number applied of an edge's log.
-    pub fn of(&self, edge: &str) -> LogNumber {
-        LogNumber(self.edges.read().get(edge).map_or(0, |number| number.load(Ordering::Acquire)))
-    }
-
-    /// Notes that a number is in effect, and everything before it.
-    pub fn note(&self, edge: &str, number: u64) {
-        self.edges.write().entry(edge.to_string()).or_default().fetch_max(number, Ordering::Release);
     }
 }
 

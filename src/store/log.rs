@@ -4,7 +4,7 @@
 //! off at the next start: it was never acknowledged. The file is reached through a small seam, so that tests
 //! can lose what was not synced.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32fast::hash as crc32;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use super::chain::{Chain, Incarnation, Mark, RecordId};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::exchange::key::LogNumber;
 
@@ -25,6 +26,8 @@ const SHOWN: usize = 10_000;
 const SHOWN_OCTETS: usize = 64 << 20;
 /// Records kept as they are when a log is rewritten, for being shown.
 const VERBATIM: usize = 1000;
+/// Incarnations of one edge's log whose last place is kept.
+pub const INCARNATIONS: usize = 16;
 /// A log longer than this is rewritten without what no longer matters, and again when it has doubled.
 const COMPACT_AT: u64 = 64 << 20;
 
@@ -38,12 +41,41 @@ pub struct Record {
     pub severity: Severity,
     /// Milliseconds since the epoch; for people, decides nothing.
     pub at: u64,
-    /// Whose it was, where an edge passed it on: the edge's id and its number there.
+    /// Whose it was, where an edge passed it on, and how far that edge's log is in effect with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<(String, u64)>,
+    pub from: Option<Passed>,
     /// How it was asked for through CloudFront's API, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// What tells this record from every other, whatever their numbers. The log gives it.
+    #[serde(default, skip_serializing_if = "RecordId::is_none")]
+    pub identity: RecordId,
+}
+
+/// How far the log of an edge is in effect here, as written down with a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Passed {
+    Marked(Passage),
+    /// As it was written before records had an identity: the edge's log and a number, which proves nothing.
+    Numbered(String, u64),
+}
+
+/// Up to which record the log of an edge is in effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// `edge-id/node-id`.
+    pub log: String,
+    /// Which life of its holder.
+    pub incarnation: Incarnation,
+    pub mark: Mark,
+    /// The holder said that this is its last record and that it gives no other.
+    #[serde(default, skip_serializing_if = "is_open")]
+    pub is_sealed: bool,
+}
+
+fn is_open(is_sealed: &bool) -> bool {
+    !*is_sealed
 }
 
 /// CloudFront's InvalidationBatch, as it came.
@@ -55,9 +87,14 @@ pub struct Batch {
 }
 
 impl Record {
-    /// A record that has no number yet.
+    /// A record that has no number yet, and no identity.
     pub fn new(id: String, distribution: String, matchers: Vec<Matcher>, severity: Severity, at: u64) -> Self {
-        Self { number: 0, id, distribution, matchers, severity, at, from: None, batch: None }
+        Self { number: 0, id, distribution, matchers, severity, at, from: None, batch: None, identity: RecordId::NONE }
+    }
+
+    /// Its place in the log.
+    pub const fn mark(&self) -> Mark {
+        Mark { number: self.number, id: self.identity }
     }
 }
 
@@ -92,6 +129,8 @@ impl LogFile for File {
 /// The log, open.
 pub struct Log {
     inner: Arc<Mutex<Inner>>,
+    /// The last records' marks. Beside the rest, because whoever looks at these must not wait for a sync.
+    chain: Arc<RwLock<Chain>>,
     /// Where it lies, if it is a file that can be rewritten.
     path: Option<PathBuf>,
 }
@@ -114,6 +153,8 @@ struct Inner {
     named_octets: usize,
     /// Set when a failed write could not be taken back: nothing more is accepted.
     broken: bool,
+    /// Set when the holder leaves: nothing more is accepted.
+    is_closed: bool,
     /// From this length on it is rewritten.
     compact_at: u64,
 }
@@ -121,7 +162,7 @@ struct Inner {
 // About what a record takes in the log.
 fn octets(record: &Record) -> usize {
     let paths: usize = record.batch.iter().flat_map(|batch| &batch.paths).map(String::len).sum();
-    200 + record.matchers.len() * 40 + 2 * paths
+    250 + record.matchers.len() * 40 + 2 * paths
 }
 
 impl Inner {
@@ -174,9 +215,11 @@ impl Log {
         let last = records.last().map_or(0, |record| record.number);
         let len = good.max(MAGIC.len()) as u64;
         let (shown, named) = (VecDeque::new(), VecDeque::new());
-        let mut inner = Inner { file, len, last, shown, named, named_octets: 0, broken: false, compact_at: COMPACT_AT };
+        let mut inner = Inner { file, len, last, shown, named, named_octets: 0, broken: false, is_closed: false, compact_at: COMPACT_AT };
         records.iter().for_each(|record| inner.remember(&Arc::new(record.clone()), octets(record)));
-        Ok((Self { inner: Arc::new(Mutex::new(inner)), path: None }, records))
+        let mut chain = Chain::default();
+        records.iter().for_each(|record| chain.push(record.mark()));
+        Ok((Self { inner: Arc::new(Mutex::new(inner)), chain: Arc::new(RwLock::new(chain)), path: None }, records))
     }
 
     // Rewrites the file without what no longer matters, while records are taken; only the end of it holds them up.
@@ -241,7 +284,11 @@ impl Log {
         if inner.broken {
             return Err(io::Error::other("the invalidation log could not be written before; restart after mending the disk"));
         }
+        if inner.is_closed {
+            return Err(io::Error::other("the edge is leaving, and its invalidation log is closed; ask again when it is back"));
+        }
         record.number = inner.last + 1;
+        record.identity = RecordId::random();
         let mut bytes = Vec::with_capacity(256);
         encode(&record, &mut bytes)?;
         let written = inner.file.append(&bytes).and_then(|()| if synced == Synced::Yes { inner.file.sync() } else { Ok(()) });
@@ -253,6 +300,7 @@ impl Log {
         inner.len += bytes.len() as u64;
         inner.last = record.number;
         inner.remember(&Arc::new(record.clone()), bytes.len());
+        self.chain.write().push(record.mark());
         apply(&record);
         self.compact_if_long(&mut inner);
         Ok(record)
@@ -262,6 +310,43 @@ impl Log {
     pub fn skip_to(&self, number: LogNumber) {
         let mut inner = self.inner.lock();
         inner.last = inner.last.max(number.0);
+    }
+
+    /// Accepts nothing from here on: what the log ends in now is its end in this life, and synced.
+    pub fn close(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        inner.is_closed = true;
+        inner.file.sync()
+    }
+
+    /// The last record, by number and identity.
+    pub fn tail(&self) -> Mark {
+        self.chain.read().tail()
+    }
+
+    /// Says whether this very record is one of the last ten thousand here.
+    pub fn has(&self, mark: Mark) -> bool {
+        self.chain.read().has(mark)
+    }
+
+    /// What is in force of the records after a number, folded: of each matcher the latest counts. With it the last record that was
+    /// looked at. Reads the file, which may take a while.
+    pub fn in_force_after(&self, number: u64) -> io::Result<(Vec<Record>, Mark)> {
+        let bytes = match &self.path {
+            Some(path) => {
+                let inner = self.inner.lock();
+                let (until, file) = (inner.len, File::open(path)?);
+                drop(inner);
+                let mut bytes = Vec::new();
+                file.take(until).read_to_end(&mut bytes)?;
+                bytes
+            }
+            None => self.inner.lock().file.read_all()?,
+        };
+        let (records, _) = read_records(&bytes)?;
+        let last = records.last().map_or(Mark::START, Record::mark);
+        let after: Vec<Record> = records.into_iter().filter(|record| record.number > number).collect();
+        Ok((folded(after, &mut HashSet::new()), last))
     }
 
     /// The last number given.
@@ -325,7 +410,10 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
     }
     let mut records: Vec<Record> = Vec::new();
     let mut at = MAGIC.len();
-    while let Some((record, next)) = read_record(bytes, at) {
+    while let Some((mut record, next)) = read_record(bytes, at) {
+        if record.identity.is_none() {
+            record.identity = RecordId::of_octets(&bytes[at..next]);
+        }
         // Numbers rise; anything else is not ours to guess at.
         if records.last().is_some_and(|last| last.number >= record.number) {
             return Err(io::Error::other(format!("the invalidation log is out of order at octet {at}")));
@@ -374,16 +462,49 @@ fn compacted(mut records: Vec<Record>) -> Vec<Record> {
     let kept = records.split_off(records.len().saturating_sub(VERBATIM));
     let mut said = HashSet::new();
     kept.iter().rev().for_each(|record| drop(news(record, &mut said)));
-    let mut old: Vec<Record> = Vec::new();
-    for record in records.into_iter().rev() {
-        let matchers = news(&record, &mut said);
-        if !matchers.is_empty() {
-            old.push(Record { matchers, ..record });
-        }
-    }
-    old.reverse();
+    let mut old = with_passages(records, &kept, &mut said);
     old.extend(kept);
     old
+}
+
+// The same of records that only matter for what they say.
+fn folded(records: Vec<Record>, said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Record> {
+    let mut out: Vec<Record> = Vec::new();
+    for record in records.into_iter().rev() {
+        let matchers = news(&record, said);
+        if !matchers.is_empty() {
+            out.push(Record { matchers, ..record });
+        }
+    }
+    out.reverse();
+    out
+}
+
+// And of records that may also say how far an edge's log is in effect: the last that says so of an incarnation stays, even if it says
+// nothing else. Of each log the last few incarnations count, as they do where they are in use.
+fn with_passages(records: Vec<Record>, later: &[Record], said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Record> {
+    let mut passed: HashMap<String, Vec<Incarnation>> = HashMap::new();
+    let mut is_last = |record: &Record| {
+        let Some(Passed::Marked(passage)) = &record.from else { return false };
+        let known = passed.entry(passage.log.clone()).or_default();
+        let is_news = known.len() < INCARNATIONS && !known.contains(&passage.incarnation);
+        if is_news {
+            known.push(passage.incarnation);
+        }
+        is_news
+    };
+    for record in later.iter().rev() {
+        is_last(record);
+    }
+    let mut out: Vec<Record> = Vec::new();
+    for record in records.into_iter().rev() {
+        let matchers = news(&record, said);
+        if is_last(&record) || !matchers.is_empty() {
+            out.push(Record { matchers, ..record });
+        }
+    }
+    out.reverse();
+    out
 }
 
 // What a record says that none after it has said; a hard one says a soft one too.
@@ -516,6 +637,75 @@ mod tests {
         assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
         assert_eq!(log.after(LogNumber(3), 10).unwrap().len(), 2);
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    // What was written before records had an identity: `from` of two parts, and no identity at all.
+    #[test]
+    fn a_log_of_before_comes_back_with_identities_of_its_own() {
+        let disk = Disk::default();
+        let mut bytes = MAGIC.to_vec();
+        for number in 1..=2u64 {
+            let json = format!(
+                r#"{{"number":{number},"id":"I1","distribution":"E","matchers":[{{"path":"/a"}}],"severity":"hard","at":0,"from":["e1/n",{number}]}}"#
+            );
+            bytes.extend_from_slice(&(json.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&crc32(json.as_bytes()).to_le_bytes());
+            bytes.extend_from_slice(json.as_bytes());
+        }
+        disk.0.lock().cached = bytes;
+        let (log, records) = Log::over(Box::new(disk.clone())).unwrap();
+        assert_eq!(records[1].from, Some(Passed::Numbered("e1/n".into(), 2)));
+        assert!(records.iter().all(|record| !record.identity.is_none() && log.has(record.mark())));
+        assert_ne!(records[0].identity, records[1].identity);
+        let next = log.accept(record("/b"), |_| ()).unwrap();
+        drop(log);
+        let (log, again) = Log::over(Box::new(disk)).unwrap();
+        assert_eq!((again[1].identity, log.tail()), (records[1].identity, next.mark()), "the same at each start");
+    }
+
+    // The same number twice is not the same record.
+    #[test]
+    fn a_number_that_is_given_again_has_another_identity() {
+        let disk = Disk::default();
+        let (log, _) = Log::over(Box::new(disk.clone())).unwrap();
+        log.accept(record("/a"), |_| ()).unwrap();
+        let lost = log.note(record("/b"), |_| ()).unwrap();
+        disk.power_off(0);
+        let (log, _) = Log::over(Box::new(disk)).unwrap();
+        let again = log.accept(record("/c"), |_| ()).unwrap();
+        assert_eq!(lost.number, again.number);
+        assert!(log.has(again.mark()) && !log.has(lost.mark()));
+        log.close().unwrap();
+        assert!(log.accept(record("/d"), |_| ()).is_err(), "a closed log gives no more numbers");
+    }
+
+    #[test]
+    fn how_far_an_edge_is_in_effect_outlives_compaction() {
+        let (first, second) = (Incarnation::random(), Incarnation::random());
+        let passed = |number: u64, incarnation| Record {
+            number,
+            from: Some(Passed::Marked(Passage {
+                log: "e/n".into(),
+                incarnation,
+                mark: Mark { number, id: RecordId::NONE },
+                is_sealed: false,
+            })),
+            ..record("/same")
+        };
+        let mut all = vec![passed(1, first), passed(2, first), passed(3, second)];
+        all.extend((4..VERBATIM as u64 + 10).map(|number| Record { number, ..record("/same") }));
+        let kept: Vec<u64> = compacted(all).iter().filter(|record| record.from.is_some()).map(|record| record.number).collect();
+        assert_eq!(kept, [2, 3]);
+    }
+
+    #[test]
+    fn what_is_in_force_since_is_folded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(folder.path()).unwrap();
+        (0..30).for_each(|at| drop(log.note(record(&format!("/{}", at % 3)), |_| ()).unwrap()));
+        let (records, last) = log.in_force_after(10).unwrap();
+        assert_eq!((records.iter().map(|record| record.number).collect::<Vec<_>>(), last), (vec![28, 29, 30], log.tail()));
+        assert!(log.in_force_after(30).unwrap().0.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Two tiers: the memory, which answers, and behind it the disk, which remembers. Nothing here decides what a
 //! response is worth.
 
+pub mod chain;
 #[cfg(test)]
 mod contract;
 pub mod disk;

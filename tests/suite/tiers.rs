@@ -32,6 +32,7 @@ fn edge_under(certified: &Path, origin: &Origin, parents: &[(u16, u16)], behavio
 struct Stage {
     parent: Origin,
     edge: Edge,
+    _admin: Origin,
     /// With the certificates.
     _folder: tempfile::TempDir,
 }
@@ -40,12 +41,18 @@ fn under_a_scripted_parent(origin: &Origin, says: impl Fn(&Asked) -> Vec<Say> + 
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["localhost"]);
     let parent = Origin::start_tls(server_config(folder.path(), "localhost"), says);
-    let edge = edge_under(folder.path(), origin, &[(parent.address.port(), free_port())], "");
-    Stage { parent, edge, _folder: folder }
+    let admin = confirming();
+    let edge = edge_under(folder.path(), origin, &[(parent.address.port(), admin.address.port())], "");
+    Stage { parent, edge, _admin: admin, _folder: folder }
 }
 
 /// How a parent says that it has heard all of an edge's log, which is empty here.
-const HAS_HEARD: &str = "Foreshore-Applied: 0";
+const HAS_HEARD: &str = "Foreshore-Applied: 0:00000000000000000000000000000000";
+
+/// A parent's admin port that confirms an empty log, whatever it is told.
+fn confirming() -> Origin {
+    Origin::start(|_| answer(200, "", br#"{"mark":{"number":0,"id":"00000000000000000000000000000000"}}"#))
+}
 
 fn from_its_store() -> String {
     format!("{HAS_HEARD}\nForeshore-Tier: standing=fresh, fresh=60000, refreshing=60000, on-error=60000, body=whole")
@@ -131,6 +138,34 @@ fn a_body_that_breaks_counts_against_its_parent() {
 }
 
 #[test]
+fn no_viewer_sees_a_parent_break_off() {
+    const LEN: usize = 400_000;
+    let octets = || -> Vec<u8> { (0..LEN).map(|at| (at * 7 % 251) as u8).collect() };
+    let origin = Origin::start(move |asked| {
+        let fields = "Cache-Control: max-age=60\nETag: \"e\"";
+        match asked.field("range").and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse::<usize>().ok()) {
+            Some(from) => answer(206, &format!("{fields}\nContent-Range: bytes {from}-{}/{LEN}", LEN - 1), &octets()[from..]),
+            None => answer(200, fields, &octets()),
+        }
+    });
+    let stage = under_a_scripted_parent(&origin, move |_| {
+        let fields = format!("{}\nCache-Control: max-age=60\nETag: \"e\"", from_its_store()).replace('\n', "\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {LEN}\r\n\r\n");
+        vec![Say::Bytes(head.into_bytes()), Say::Bytes(octets()[..150_000].to_vec()), Say::Wait(Duration::from_millis(100)), Say::Reset]
+    });
+    std::thread::scope(|scope| {
+        let viewers: Vec<_> = (0..50).map(|_| scope.spawn(|| stage.edge.get("/big"))).collect();
+        for viewer in viewers {
+            let seen = viewer.join().unwrap();
+            assert!(seen.whole && seen.body == octets(), "{} octets, {}", seen.body.len(), seen.head);
+        }
+    });
+    assert_eq!(origin.count(), 1, "the rest, once");
+    assert!(origin.seen()[0].field("range").is_some_and(|range| range != "bytes=0-399999"));
+    assert_eq!(stage.edge.metric("foreshore_bodies_resumed_total"), 1.0);
+}
+
+#[test]
 fn a_parent_that_stops_costs_one_viewer_its_patience() {
     let origin = Origin::start(|_| fresh(b"x"));
     let is_stopped = Arc::new(AtomicBool::new(false));
@@ -163,7 +198,8 @@ fn all_parents_of_a_request_share_one_budget() {
     certificates(folder.path(), &["localhost"]);
     let silent = || Origin::start_tls(server_config(folder.path(), "localhost"), |_| vec![Say::Wait(Duration::from_secs(60)), Say::Close]);
     let parents = [silent(), silent(), silent()];
-    let ports: Vec<(u16, u16)> = parents.iter().map(|parent| (parent.address.port(), free_port())).collect();
+    let admin = confirming();
+    let ports: Vec<(u16, u16)> = parents.iter().map(|parent| (parent.address.port(), admin.address.port())).collect();
     let edge = edge_under(folder.path(), &origin, &ports, "");
     let began = Instant::now();
     assert_eq!(edge.get("/a").text(), "x");

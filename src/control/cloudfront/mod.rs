@@ -21,7 +21,7 @@ use super::server::is_authorised;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::deliver::value;
 use crate::distribution::site::{Site, Transport, Unsigned};
-use crate::exchange::key::LogNumber;
+use crate::region::standings::Status;
 use crate::signature::sigv4::{self, Claim, Doubt};
 use crate::store::log::{Batch, Record, new_id};
 
@@ -205,22 +205,23 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
     })?;
     drop(one);
     // Parents that answer soon have applied it before anybody asks.
-    control.forwarder.forward(control, LogNumber(record.number)).await;
+    control.forwarder.forward(control, record.number).await;
     Ok(record)
 }
 
 // Paths of invalidations that some parent has yet to apply.
 fn in_progress(control: &Control, distribution: &str) -> usize {
-    if control.forwarder.have_applied(control.log.last()) {
+    let standings = &control.edge.standings;
+    if standings.status(control.log.tail().number) == Status::Completed {
         return 0;
     }
     let newest = control.log.newest(ITEMS_MAX);
-    let behind = newest.iter().take_while(|record| !control.forwarder.have_applied(LogNumber(record.number)));
+    let behind = newest.iter().take_while(|record| standings.status(record.number) == Status::InProgress);
     behind.filter(|record| record.distribution == distribution).map(|record| record.matchers.len()).sum()
 }
 
 fn status(control: &Control, record: &Record) -> &'static str {
-    if control.forwarder.have_applied(LogNumber(record.number)) { "Completed" } else { "InProgress" }
+    control.edge.standings.status(record.number).as_str()
 }
 
 fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
