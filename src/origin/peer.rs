@@ -4,22 +4,28 @@
 //! for that name or for the origin's own. Where `tls.server_name` is set it is that, and no other.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::HttpOrigin;
+use crate::distribution::origin::{HostRule, HttpOrigin};
 
 /// The name that a request's connection is for: lower case, without port, brackets or a dot at its end. Empty without TLS, where a
 /// connection is to an address and nobody's in particular.
 ///
-/// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own.
+/// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own, and so does one that a policy passes on to
+/// an origin whose `url` is an address: nothing says that whoever is there has a site of that name.
 pub fn name<'r>(http: &'r HttpOrigin, fields: &'r HeaderMap) -> Cow<'r, str> {
     let Some(tls) = &http.tls else { return Cow::Borrowed("") };
     if let Some(fixed) = &tls.server_name {
         return plain(fixed);
+    }
+    let is_address = plain(&http.host).parse::<IpAddr>().is_ok();
+    if is_address && http.host_rule == HostRule::Origin {
+        return plain(&http.host);
     }
     let sent = fields.get(HOST).and_then(|host| host.to_str().ok()).and_then(parse_authority).map(|sent| plain(sent.host));
     sent.filter(|name| ServerName::try_from(&**name).is_ok()).unwrap_or_else(|| plain(&http.host))
@@ -40,7 +46,7 @@ pub fn plain(host: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::origin::{HostRule, OriginTls, Roots, TlsVersion};
+    use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
@@ -70,6 +76,12 @@ mod tests {
             assert_eq!(name(&origin("alb.test", Some("Fixed.test")), &sent(host)), "fixed.test", "{host:?}");
         }
         assert_eq!(name(&origin("alb.test", None), &HeaderMap::new()), "alb.test");
+        for address in ["192.0.2.7", "[2001:db8::7]"] {
+            let own = plain(address).into_owned();
+            assert_eq!(name(&origin(address, None), &sent("www.example.com")), own);
+            let told = HttpOrigin { host_rule: HostRule::Viewer, ..origin(address, None) };
+            assert_eq!(name(&told, &sent("www.example.com")), "www.example.com");
+        }
         let clear = HttpOrigin { tls: None, ..origin("alb.test", None) };
         assert_eq!(name(&clear, &sent("www.example.com")), "");
     }
