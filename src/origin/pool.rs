@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::connect::Place;
 use super::idle::ByName;
 use super::wire::Wire;
-use crate::distribution::origin::Origin;
+use crate::distribution::origin::{HttpOrigin, Origin};
 
 /// How often a pool looks for connections that were closed, or kept too long.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -27,6 +27,10 @@ impl Gates {
     /// The gate of an origin; a reload that changes its size makes a new one.
     pub fn gate(&self, place: &str, size: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock();
+        if !gates.contains_key(place) {
+            // Gates of places that no pool and no exchange has any more.
+            gates.retain(|_, (_, gate)| Arc::strong_count(gate) > 1);
+        }
         let known = gates.entry(place.to_string()).or_insert_with(|| (size, Arc::new(Semaphore::new(size))));
         if known.0 != size {
             *known = (size, Arc::new(Semaphore::new(size)));
@@ -35,9 +39,14 @@ impl Gates {
     }
 }
 
-/// Idle connections to one origin as one configuration knows it.
+/// Idle connections to one origin, over all configurations that reach it in the same way.
 pub struct Pool {
-    pub origin: Arc<Origin>,
+    /// What its connections depend on.
+    reached: HttpOrigin,
+    /// The most that lie here, and the size of the gate.
+    connections: usize,
+    /// How long they lie here, where the origin does not say less.
+    patience: Duration,
     pub place: Place,
     pub gate: Arc<Semaphore>,
     /// Whether somebody looks after the idle ones already.
@@ -61,9 +70,21 @@ impl Idle {
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(origin: Arc<Origin>, place: Place, gate: Arc<Semaphore>) -> Self {
+    pub fn new(origin: &Origin, reached: HttpOrigin, place: Place, gate: Arc<Semaphore>) -> Self {
         let idle = Mutex::new(ByName::new(origin.connections));
-        Self { origin, place, gate, is_swept: AtomicBool::new(false), idle }
+        let (connections, patience) = (origin.connections, origin.timeouts.idle);
+        Self { reached, connections, patience, place, gate, is_swept: AtomicBool::new(false), idle }
+    }
+
+    /// Says whether it is the pool of an origin, whichever configuration that is of. What requests say and how long they wait is theirs,
+    /// and does not matter here.
+    pub fn serves(&self, origin: &Origin, http: &HttpOrigin) -> bool {
+        self.connections == origin.connections && self.patience == origin.timeouts.idle && self.reached.connects_like(http)
+    }
+
+    /// True if no connection lies here.
+    pub fn is_empty(&self) -> bool {
+        self.idle.lock().is_empty()
     }
 
     /// The place, asked for under a name: SNI and certificate are about that one.
@@ -88,7 +109,7 @@ impl Pool {
         if !wire.is_quiet() {
             return;
         }
-        let patience = wire.idle_for().map_or(self.origin.timeouts.idle, |said| said.min(self.origin.timeouts.idle));
+        let patience = wire.idle_for().map_or(self.patience, |said| said.min(self.patience));
         self.idle.lock().put(name, Idle { wire, since: Instant::now(), patience });
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self)));
@@ -98,7 +119,7 @@ impl Pool {
 
 // A quiet pool closes its connections too. Ends when the pool is empty; the next connection begins it again.
 async fn sweep(pool: std::sync::Weak<Pool>) {
-    let Some(patience) = pool.upgrade().map(|pool| pool.origin.timeouts.idle) else { return };
+    let Some(patience) = pool.upgrade().map(|pool| pool.patience) else { return };
     loop {
         tokio::time::sleep(patience.min(SWEEP)).await;
         let Some(pool) = pool.upgrade() else { return };
