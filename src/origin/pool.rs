@@ -20,22 +20,23 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Connection counts of all origins, shared by the cores.
 #[derive(Default)]
 pub struct Gates {
-    gates: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
+    /// By place (`host:port`) and size, so that all cores count with one gate, whichever configuration made their pools.
+    gates: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
 }
 
 impl Gates {
-    /// The gate of an origin; a reload that changes its size makes a new one.
+    /// The gate of this size at a place.
     pub fn gate(&self, place: &str, size: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock();
-        if !gates.contains_key(place) {
-            // Gates of places that no pool and no exchange has any more.
-            gates.retain(|_, (_, gate)| Arc::strong_count(gate) > 1);
+        let key = (place.to_string(), size);
+        if let Some(known) = gates.get(&key) {
+            return Arc::clone(known);
         }
-        let known = gates.entry(place.to_string()).or_insert_with(|| (size, Arc::new(Semaphore::new(size))));
-        if known.0 != size {
-            *known = (size, Arc::new(Semaphore::new(size)));
-        }
-        Arc::clone(&known.1)
+        // Those that no pool and no exchange has any more.
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        let gate = Arc::new(Semaphore::new(size));
+        gates.insert(key, Arc::clone(&gate));
+        gate
     }
 }
 
@@ -129,5 +130,27 @@ async fn sweep(pool: std::sync::Weak<Pool>) {
             pool.is_swept.store(false, Ordering::Relaxed);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_gate_counts_for_a_place_and_size_for_as_long_as_anybody_holds_it() {
+        let gates = Gates::default();
+        let first = gates.gate("o.test:80", 2);
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)), "another core, or the next configuration");
+        // A reload makes it smaller, and another takes that back: who still holds the first one is counted with the others.
+        let smaller = gates.gate("o.test:80", 1);
+        assert!(!Arc::ptr_eq(&first, &smaller) && smaller.available_permits() == 1);
+        drop(smaller);
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)));
+        for port in 0..100 {
+            gates.gate(&format!("p.test:{port}"), 2);
+        }
+        assert!(gates.gates.lock().len() <= 2, "places that nobody asks any more are not counted for");
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)));
     }
 }
