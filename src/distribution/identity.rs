@@ -18,7 +18,7 @@ pub struct BehaviorId {
 /// The ids of all behaviors of a site, in the order of their ordinals.
 pub fn behaviors(site: &Site) -> Vec<BehaviorId> {
     let patterns =
-        site.distributions.iter().flat_map(|one| one.behaviors.iter().map(|behavior| (one.id.as_str(), behavior.pattern.as_str())));
+        site.distributions.iter().flat_map(|one| one.behaviors.iter().map(move |behavior| (one.id.as_str(), behavior.pattern.as_str())));
     numbered(patterns)
 }
 
