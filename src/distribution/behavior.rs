@@ -79,7 +79,7 @@ pub struct Behavior {
     pub rate_limit: Option<RateLimit>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
-    /// The behavior's place among all behaviors of the site, for counters.
+    /// The behavior's place among all behaviors of its site; it means nothing in another site (`distribution::identity`).
     pub ordinal: usize,
 }
 

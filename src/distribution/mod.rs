@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod face;
 pub mod geo;
 pub mod host;
+pub mod identity;
 pub mod limits;
 pub mod logs;
 pub mod names;

@@ -92,6 +92,22 @@ pub struct HttpOrigin {
     pub host_rule: HostRule,
 }
 
+impl HttpOrigin {
+    /// Says whether a connection made for the one may carry requests for the other: both are reached at one address, and prove who they
+    /// are in the same way. What is sent over it may differ.
+    pub fn connects_like(&self, other: &Self) -> bool {
+        // Without `..`: a new field does not compile until its part in a connection is decided. The Host that is sent chooses among
+        // the connections of one pool.
+        let Self { host, port, tls, host_rule: _ } = self;
+        let is_same_tls = match (tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.proves_like(two),
+            _ => false,
+        };
+        *host == other.host && *port == other.port && is_same_tls
+    }
+}
+
 /// What an origin sees as Host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostRule {
@@ -113,8 +129,20 @@ pub struct OriginTls {
     pub min: TlsVersion,
 }
 
+impl OriginTls {
+    fn proves_like(&self, other: &Self) -> bool {
+        let Self { roots, server_name, identity, min } = self;
+        let is_same_identity = match (identity, &other.identity) {
+            (None, None) => true,
+            (Some(Identity { chain, key }), Some(other)) => *chain == other.chain && key.is_same(&other.key),
+            _ => false,
+        };
+        *roots == other.roots && *server_name == other.server_name && *min == other.min && is_same_identity
+    }
+}
+
 /// Whose signature on the origin's certificate counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
     System,
     /// These certificates, DER.
@@ -202,6 +230,35 @@ pub fn is_reserved(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn over_tls() -> HttpOrigin {
+        let identity = Identity { chain: vec![vec![1]], key: Secret::new(vec![2]) };
+        let tls = OriginTls { roots: Roots::Given(vec![vec![3]]), server_name: None, identity: Some(identity), min: TlsVersion::V1_2 };
+        HttpOrigin { host: "o.test".into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
+    }
+
+    // A connection over which an origin proved itself in one way is no proof in another.
+    #[test]
+    fn a_connection_serves_whoever_is_reached_and_proved_in_the_same_way() {
+        let with = |change: &dyn Fn(&mut HttpOrigin)| {
+            let mut other = over_tls();
+            change(&mut other);
+            over_tls().connects_like(&other)
+        };
+        let tls = |change: &dyn Fn(&mut OriginTls)| with(&|other| change(other.tls.as_mut().unwrap()));
+        assert!(with(&|_| {}));
+        assert!(with(&|other| other.host_rule = HostRule::Viewer), "each name has connections of its own anyway");
+        assert!(!with(&|other| other.host = "p.test".into()));
+        assert!(!with(&|other| other.port = 444));
+        assert!(!with(&|other| other.tls = None));
+        assert!(!tls(&|tls| tls.roots = Roots::System));
+        assert!(!tls(&|tls| tls.roots = Roots::Given(vec![vec![4]])));
+        assert!(!tls(&|tls| tls.server_name = Some("o.test".into())));
+        assert!(!tls(&|tls| tls.min = TlsVersion::V1_3));
+        assert!(!tls(&|tls| tls.identity = None));
+        assert!(!tls(&|tls| tls.identity.as_mut().unwrap().chain.push(vec![5])));
+        assert!(!tls(&|tls| tls.identity.as_mut().unwrap().key = Secret::new(vec![6])));
+    }
 
     // Node closes an idle connection after 5 s.
     #[test]

@@ -16,6 +16,13 @@ impl<T> Secret<T> {
     }
 }
 
+impl<T: PartialEq> Secret<T> {
+    /// Says whether two configured secrets are the same. Not for what a viewer sends: it tells by its time where they differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
 impl<T> std::fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(secret)")

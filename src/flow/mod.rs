@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::body::Arena;
@@ -40,14 +40,15 @@ use crate::store::log::{Log, Record};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
 
-/// A site in force, and what hangs on it.
+/// A site in force, and the state of what is in it. A reload carries that on: of a behavior by distribution id and pattern, of a parent by
+/// its URL. What left with the site before is dropped.
 pub struct Running {
     pub site: Arc<Site>,
     pub counts: Arc<SiteCounts>,
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
-    /// Signatures that were found good under this site's keys.
-    pub signatures: crate::signature::memory::Memory,
+    /// Signatures that were found good, whatever site was in force; the key is a part of what is remembered.
+    pub signatures: Arc<crate::signature::memory::Memory>,
     /// Who asked how often of late.
     pub rates: gate::rate::Buckets,
 }
@@ -58,6 +59,8 @@ pub type Messenger = Box<dyn Fn(LogNumber) -> oneshot::Receiver<()> + Send + Syn
 /// What all cores share.
 pub struct Edge {
     running: ArcSwap<Running>,
+    /// Held while another site is made out of the one in force, so that none is made out of one that is replaced meanwhile.
+    installing: Mutex<()>,
     pub store: Memory,
     /// Where large bodies lie; `None` where the system gives no such memory.
     pub arena: Option<Arc<Arena>>,
@@ -108,6 +111,7 @@ impl Edge {
     pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
+        let rates = gate::rate::Buckets::for_site(&site, None);
         let incarnation = Incarnation::random();
         let region = Region::for_site(&site, &format!("{node}/{incarnation}"), None);
         Arc::new(Self {
@@ -127,7 +131,8 @@ impl Edge {
             applied: Passages::default(),
             standings: Standings::default(),
             incarnation: RwLock::new(incarnation),
-            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }),
+            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Arc::default(), rates }),
+            installing: Mutex::default(),
         })
     }
 
@@ -156,7 +161,8 @@ impl Edge {
         *self.incarnation.write() = Incarnation::random();
         self.standings.unconfirm_all();
         // The requests to parents name it.
-        self.install(Arc::clone(&self.running().site));
+        let _turn = self.installing.lock();
+        self.replace(Arc::clone(&self.running().site));
     }
 
     /// Says whether this very record is in our log. Without a log nobody can tell.
@@ -270,12 +276,19 @@ impl Edge {
         &self.running
     }
 
-    /// Puts another site in force. Exchanges under way keep the one they began with.
+    /// Puts another site in force. Exchanges under way keep the one they began with, and share the state of what is in both.
     pub fn install(&self, site: Arc<Site>) {
+        let _turn = self.installing.lock();
+        self.replace(site);
+    }
+
+    fn replace(&self, site: Arc<Site>) {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
         let region = Region::for_site(&site, &format!("{}/{}", self.node, self.incarnation()), before.region.as_ref());
-        self.running.store(Arc::new(Running { site, counts, region, signatures: Default::default(), rates: Default::default() }));
+        let rates = gate::rate::Buckets::for_site(&site, Some(&before.rates));
+        let signatures = Arc::clone(&before.signatures);
+        self.running.store(Arc::new(Running { site, counts, region, signatures, rates }));
     }
 
     /// Fills under way.

@@ -3,11 +3,14 @@
 //! A bucket is one number, the moment at which it will be full again (the generic cell rate algorithm): asking moves it on by
 //! one request's worth, and is refused where that would lie further ahead than the burst allows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::distribution::identity::{self, BehaviorId};
+use crate::distribution::site::Site;
 use crate::semantics::time::Timestamp;
 
 /// How often, for how many at once.
@@ -23,12 +26,17 @@ const SHARDS: usize = 16;
 /// Addresses remembered in each half of a shard.
 const EACH: usize = 4096;
 
-type Table = HashMap<(usize, IpAddr), u64, foldhash::fast::RandomState>;
+type Table = HashMap<(u64, IpAddr), u64, foldhash::fast::RandomState>;
 
-/// The buckets, of all behaviors and addresses.
+/// The buckets, of all behaviors of a site and all addresses. Sites that follow each other share them: a reload refills none.
 #[derive(Default)]
 pub struct Buckets {
-    shards: [Mutex<(Table, Table)>; SHARDS],
+    shards: Arc<[Mutex<(Table, Table)>; SHARDS]>,
+    behaviors: Vec<BehaviorId>,
+    /// What stands for each behavior in the tables, by its ordinal. Empty without a site: then ordinals stand for themselves.
+    numbers: Box<[u64]>,
+    /// The least number that never stood for any.
+    unused: u64,
 }
 
 // A network is one asker: whoever has one address of IPv6 has them all.
@@ -40,9 +48,47 @@ fn asker(address: IpAddr) -> IpAddr {
 }
 
 impl Buckets {
+    /// The buckets for a site that follows another, or for the first one. Those of behaviors that left are dropped.
+    pub fn for_site(site: &Site, before: Option<&Self>) -> Self {
+        let behaviors = identity::behaviors(site);
+        match before {
+            Some(before) => before.next(behaviors),
+            None => Self::default().next(behaviors),
+        }
+    }
+
+    fn next(&self, behaviors: Vec<BehaviorId>) -> Self {
+        let mut unused = self.unused;
+        let carried = identity::carried(&behaviors, &self.behaviors);
+        let numbers: Box<[u64]> = carried
+            .into_iter()
+            .map(|known| match known {
+                Some(at) => self.numbers[at],
+                None => {
+                    unused += 1;
+                    unused - 1
+                }
+            })
+            .collect();
+        let staying: HashSet<u64> = numbers.iter().copied().collect();
+        if !self.numbers.iter().all(|number| staying.contains(number)) {
+            self.keep_only(&staying);
+        }
+        Self { shards: Arc::clone(&self.shards), behaviors, numbers, unused }
+    }
+
+    fn keep_only(&self, numbers: &HashSet<u64>) {
+        // One table at a time, so that no request waits for both.
+        for shard in self.shards.iter() {
+            shard.lock().0.retain(|(number, _), _| numbers.contains(number));
+            shard.lock().1.retain(|(number, _), _| numbers.contains(number));
+        }
+    }
+
     /// Takes a token; the error says after how many seconds there is one.
     pub fn take(&self, behavior: usize, address: IpAddr, limit: RateLimit, now: Timestamp) -> Result<(), u64> {
-        let key = (behavior, asker(address));
+        let number = self.numbers.get(behavior).copied().unwrap_or(behavior as u64);
+        let key = (number, asker(address));
         let now = now.0 * 1000;
         let place = match key.1 {
             IpAddr::V4(v4) => u32::from(v4) as usize,
@@ -108,6 +154,26 @@ mod tests {
         assert!(buckets.take(0, ip, one, Timestamp(2000)).is_ok());
         let huge = RateLimit { every: u64::MAX / 2, burst: u64::MAX };
         assert!(buckets.take(1, ip, huge, late).is_ok());
+    }
+
+    #[test]
+    fn a_site_that_follows_refills_no_bucket_but_those_of_what_is_new() {
+        let id = |pattern: &str| BehaviorId { distribution: "E1".into(), pattern: pattern.into(), repeat: 0 };
+        let ip = "192.0.2.1".parse().unwrap();
+        let one = RateLimit { every: 60_000_000, burst: 1 };
+        let take = |buckets: &Buckets, behavior| buckets.take(behavior, ip, one, Timestamp(0)).is_ok();
+        let first = Buckets::default().next(vec![id("/a/*"), id("/b/*"), id("*")]);
+        assert!((0..3).all(|at| take(&first, at)) && !(0..3).any(|at| take(&first, at)));
+        let same = first.next(vec![id("/a/*"), id("/b/*"), id("*")]);
+        assert!(!(0..3).any(|at| take(&same, at)));
+        // In another order, one renamed.
+        let second = same.next(vec![id("/b/*"), id("/c/*"), id("*")]);
+        assert_eq!(second.len(), 2, "what was remembered of one that left is dropped");
+        assert_eq!([0, 1, 2].map(|at| take(&second, at)), [false, true, false]);
+        // A request under way at the reload still knows its own behavior.
+        assert!(!take(&first, 1) && !take(&first, 2));
+        let third = second.next(vec![id("/a/*"), id("/b/*"), id("/c/*"), id("*")]);
+        assert_eq!([0, 1, 2, 3].map(|at| take(&third, at)), [true, false, false, false]);
     }
 
     #[test]

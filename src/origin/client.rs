@@ -1,5 +1,8 @@
 //! HTTP/1.1 to origins: a pool per core and origin, in it connections by name, limits over all cores, deadlines on everything.
 //!
+//! A pool belongs to the origin's value, not to the configuration it stands in: a reload that leaves alone how an origin is reached leaves
+//! its connections alone.
+//!
 //! A connection goes back to the pool only when the whole answer was read, the whole request was sent, and neither
 //! side meant to close; whatever else happened to it, it is closed.
 
@@ -24,10 +27,18 @@ use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::{Reply, ReplyFrom};
 
+/// An origin of a configuration, and its pool, which others like it may have too. Holding the origin keeps its address from being
+/// another's.
+struct Known {
+    origin: Arc<Origin>,
+    pool: Arc<Pool>,
+}
+
 /// The client of one core.
 pub struct Client {
     resolver: Resolver,
-    pools: Mutex<HashMap<usize, Arc<Pool>>>,
+    /// By the origin's address.
+    pools: Mutex<HashMap<usize, Known>>,
     gates: Arc<Gates>,
     clock: Clock,
     head_bytes: usize,
@@ -49,7 +60,7 @@ impl Client {
         let pool = self.pool(origin, http)?;
         let name: Arc<str> = Arc::from(&*peer::name(http, &request.fields));
         let asked_at = self.clock.now();
-        let permit = permit(&pool).await?;
+        let permit = permit(&pool, origin).await?;
         let to_head = request.method == http::Method::HEAD;
         // A request without a body and without consequences may be asked again if its connection died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
@@ -60,7 +71,7 @@ impl Client {
             let (mut wire, is_used) = match pool.take(&name) {
                 Some(wire) => (wire, true),
                 // Boxed: seldom needed, and large.
-                None => (Box::pin(self.connect(&pool, &name)).await?, false),
+                None => (Box::pin(self.connect(&pool, origin, &name)).await?, false),
             };
             match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
                 Ok(head) => break (wire, head),
@@ -74,7 +85,7 @@ impl Client {
             }
         };
         let arrived_at = self.clock.now();
-        let leased = Leased { wire, pool, name, permit };
+        let leased = Leased { wire, pool, name, permit, patience: origin.timeouts.response };
         let (mut fields, status, body) = take_body(leased, head, sending);
         receive(&mut fields);
         Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin(origin.id.clone()) })
@@ -82,14 +93,26 @@ impl Client {
 
     fn pool(&self, origin: &Arc<Origin>, http: &HttpOrigin) -> Result<Arc<Pool>, Failure> {
         let mut pools = self.pools.lock();
-        let key = Arc::as_ptr(origin) as usize;
-        if let Some(pool) = pools.get(&key)
-            && Arc::ptr_eq(&pool.origin, origin)
-        {
-            return Ok(Arc::clone(pool));
+        let address = Arc::as_ptr(origin) as usize;
+        if let Some(known) = pools.get(&address) {
+            return Ok(Arc::clone(&known.pool));
         }
-        // Pools of origins that a reload has dropped go here: nobody else holds their origin.
-        pools.retain(|_, pool| Arc::strong_count(&pool.origin) > 1);
+        // After a reload the same origin lies elsewhere.
+        let pool = match pools.values().find(|known| known.pool.serves(origin, http)) {
+            Some(known) => Arc::clone(&known.pool),
+            None => Arc::new(self.new_pool(origin, http)?),
+        };
+        // Origins that no configuration has any more are held by nobody else. They go where their pool has found its next origin, or has no
+        // connections left to give to one: those of an origin that left are closed like any that lie idle for too long.
+        pools.retain(|_, known| {
+            let is_left = Arc::strong_count(&known.origin) == 1;
+            !(is_left && (Arc::ptr_eq(&known.pool, &pool) || known.pool.is_empty()))
+        });
+        pools.insert(address, Known { origin: Arc::clone(origin), pool: Arc::clone(&pool) });
+        Ok(pool)
+    }
+
+    fn new_pool(&self, origin: &Origin, http: &HttpOrigin) -> Result<Pool, Failure> {
         let tls = match &http.tls {
             None => None,
             Some(settings) => {
@@ -100,20 +123,18 @@ impl Client {
         };
         let place = Place { host: http.host.clone(), port: http.port, tls };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
-        let pool = Arc::new(Pool::new(Arc::clone(origin), place, gate));
-        pools.insert(key, Arc::clone(&pool));
-        Ok(pool)
+        Ok(Pool::new(origin, http.clone(), place, gate))
     }
 
-    async fn connect(&self, pool: &Pool, name: &str) -> Result<Wire, Failure> {
+    async fn connect(&self, pool: &Pool, origin: &Origin, name: &str) -> Result<Wire, Failure> {
         let place = pool.place_for(name);
         let mut tried = 1;
         loop {
-            match self.resolver.connect(&place, pool.origin.timeouts.connect).await {
+            match self.resolver.connect(&place, origin.timeouts.connect).await {
                 Ok(stream) => return Ok(Wire::new(stream)),
                 // A certificate does not get better by asking again.
-                Err(failure) if tried >= pool.origin.attempts || failure.kind == FailureKind::CertificateError => return Err(failure),
-                Err(failure) => tracing::debug!(origin = pool.origin.id, detail = failure.detail, "connecting failed, trying again"),
+                Err(failure) if tried >= origin.attempts || failure.kind == FailureKind::CertificateError => return Err(failure),
+                Err(failure) => tracing::debug!(origin = origin.id, detail = failure.detail, "connecting failed, trying again"),
             }
             tried += 1;
         }
@@ -121,14 +142,14 @@ impl Client {
 }
 
 // A place among the connections in use; the timer is made only when there is something to wait for.
-async fn permit(pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
+async fn permit(pool: &Pool, origin: &Origin) -> Result<OwnedSemaphorePermit, Failure> {
     if let Ok(permit) = Arc::clone(&pool.gate).try_acquire_owned() {
         return Ok(permit);
     }
-    let waited = tokio::time::timeout(pool.origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
+    let waited = tokio::time::timeout(origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
     waited.ok().and_then(Result::ok).ok_or_else(|| {
-        let most = pool.origin.connections;
-        Failure::new(FailureKind::ConnectionLimit, format!("all {most} connections to origin {:?} are busy", pool.origin.id))
+        let most = origin.connections;
+        Failure::new(FailureKind::ConnectionLimit, format!("all {most} connections to origin {:?} are busy", origin.id))
     })
 }
 

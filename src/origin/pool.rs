@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::connect::Place;
 use super::idle::ByName;
 use super::wire::Wire;
-use crate::distribution::origin::Origin;
+use crate::distribution::origin::{HttpOrigin, Origin};
 
 /// How often a pool looks for connections that were closed, or kept too long.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -20,24 +20,34 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Connection counts of all origins, shared by the cores.
 #[derive(Default)]
 pub struct Gates {
-    gates: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
+    /// By place (`host:port`) and size, so that all cores count with one gate, whichever configuration made their pools.
+    gates: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
 }
 
 impl Gates {
-    /// The gate of an origin; a reload that changes its size makes a new one.
+    /// The gate of this size at a place.
     pub fn gate(&self, place: &str, size: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock();
-        let known = gates.entry(place.to_string()).or_insert_with(|| (size, Arc::new(Semaphore::new(size))));
-        if known.0 != size {
-            *known = (size, Arc::new(Semaphore::new(size)));
+        let key = (place.to_string(), size);
+        if let Some(known) = gates.get(&key) {
+            return Arc::clone(known);
         }
-        Arc::clone(&known.1)
+        // Those that no pool and no exchange has any more.
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        let gate = Arc::new(Semaphore::new(size));
+        gates.insert(key, Arc::clone(&gate));
+        gate
     }
 }
 
-/// Idle connections to one origin as one configuration knows it.
+/// Idle connections to one origin, over all configurations that reach it in the same way.
 pub struct Pool {
-    pub origin: Arc<Origin>,
+    /// What its connections depend on.
+    reached: HttpOrigin,
+    /// The most that lie here, and the size of the gate.
+    connections: usize,
+    /// How long they lie here, where the origin does not say less.
+    patience: Duration,
     pub place: Place,
     pub gate: Arc<Semaphore>,
     /// Whether somebody looks after the idle ones already.
@@ -61,9 +71,21 @@ impl Idle {
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(origin: Arc<Origin>, place: Place, gate: Arc<Semaphore>) -> Self {
+    pub fn new(origin: &Origin, reached: HttpOrigin, place: Place, gate: Arc<Semaphore>) -> Self {
         let idle = Mutex::new(ByName::new(origin.connections));
-        Self { origin, place, gate, is_swept: AtomicBool::new(false), idle }
+        let (connections, patience) = (origin.connections, origin.timeouts.idle);
+        Self { reached, connections, patience, place, gate, is_swept: AtomicBool::new(false), idle }
+    }
+
+    /// Says whether it is the pool of an origin, whichever configuration that is of. What requests say and how long they wait is theirs,
+    /// and does not matter here.
+    pub fn serves(&self, origin: &Origin, http: &HttpOrigin) -> bool {
+        self.connections == origin.connections && self.patience == origin.timeouts.idle && self.reached.connects_like(http)
+    }
+
+    /// True if no connection lies here.
+    pub fn is_empty(&self) -> bool {
+        self.idle.lock().is_empty()
     }
 
     /// The place, asked for under a name: SNI and certificate are about that one.
@@ -88,7 +110,7 @@ impl Pool {
         if !wire.is_quiet() {
             return;
         }
-        let patience = wire.idle_for().map_or(self.origin.timeouts.idle, |said| said.min(self.origin.timeouts.idle));
+        let patience = wire.idle_for().map_or(self.patience, |said| said.min(self.patience));
         self.idle.lock().put(name, Idle { wire, since: Instant::now(), patience });
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self)));
@@ -98,7 +120,7 @@ impl Pool {
 
 // A quiet pool closes its connections too. Ends when the pool is empty; the next connection begins it again.
 async fn sweep(pool: std::sync::Weak<Pool>) {
-    let Some(patience) = pool.upgrade().map(|pool| pool.origin.timeouts.idle) else { return };
+    let Some(patience) = pool.upgrade().map(|pool| pool.patience) else { return };
     loop {
         tokio::time::sleep(patience.min(SWEEP)).await;
         let Some(pool) = pool.upgrade() else { return };
@@ -108,5 +130,27 @@ async fn sweep(pool: std::sync::Weak<Pool>) {
             pool.is_swept.store(false, Ordering::Relaxed);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_gate_counts_for_a_place_and_size_for_as_long_as_anybody_holds_it() {
+        let gates = Gates::default();
+        let first = gates.gate("o.test:80", 2);
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)), "another core, or the next configuration");
+        // A reload makes it smaller, and another takes that back: who still holds the first one is counted with the others.
+        let smaller = gates.gate("o.test:80", 1);
+        assert!(!Arc::ptr_eq(&first, &smaller) && smaller.available_permits() == 1);
+        drop(smaller);
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)));
+        for port in 0..100 {
+            gates.gate(&format!("p.test:{port}"), 2);
+        }
+        assert!(gates.gates.lock().len() <= 2, "places that nobody asks any more are not counted for");
+        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)));
     }
 }

@@ -184,6 +184,8 @@ pub struct Leased {
     /// What it was made for.
     pub name: Arc<str>,
     pub permit: OwnedSemaphorePermit,
+    /// How long the origin may be silent between two pieces of the body.
+    pub patience: Duration,
 }
 
 impl Leased {
@@ -208,7 +210,7 @@ pub struct WireBody {
 impl WireBody {
     /// The body behind `head`.
     pub fn new(leased: Leased, head: &AnswerHead, sending: Sending) -> Self {
-        let patience = leased.pool.origin.timeouts.response;
+        let patience = leased.patience;
         let sending = (!sending.is_done()).then_some(sending);
         Self { leased: Some(leased), decoder: Decoder::new(head.framing), sending, keeps: head.keeps, deadline: None, patience }
     }

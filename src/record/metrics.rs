@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
+use crate::distribution::identity::{self, BehaviorId};
 use crate::distribution::site::Site;
 use crate::exchange::refusal::Rule;
 use crate::exchange::verdict::{Outcome, PassReason, Reason};
@@ -29,8 +30,9 @@ impl Count {
     }
 }
 
-/// What one core counted for one behavior.
+/// What one core counted for one behavior. On cache lines of its own: the next one in memory may be another core's.
 #[derive(Default)]
+#[repr(align(64))]
 struct BehaviorCounts {
     outcomes: [Count; 5],
     statuses: [Count; 5],
@@ -42,16 +44,28 @@ struct BehaviorCounts {
     latency_sum: Count,
 }
 
-/// The counters of one core for one site.
+/// The counters of one core for one site. Those of a behavior that the next site has too are shared with that site's, so that a request
+/// under way at a reload is counted as well.
 pub struct CoreCounts {
-    behaviors: Box<[BehaviorCounts]>,
+    behaviors: Box<[Arc<BehaviorCounts>]>,
     /// Requests that found no behavior.
-    unrouted: BehaviorCounts,
+    unrouted: Arc<BehaviorCounts>,
     /// Refused requests, by the rule that they have broken.
-    refused: Box<[Count]>,
+    refused: Arc<[Count]>,
 }
 
 impl CoreCounts {
+    fn empty(behaviors: usize) -> Self {
+        let behaviors = (0..behaviors).map(|_| Arc::default()).collect();
+        Self { behaviors, unrouted: Arc::default(), refused: Rule::ALL.iter().map(|_| Count::default()).collect() }
+    }
+
+    // The counters of the next site: `carried` has the ordinal here of each of its behaviors, or none.
+    fn next(&self, carried: &[Option<usize>]) -> Self {
+        let behaviors = carried.iter().map(|known| known.map_or_else(Arc::default, |at| Arc::clone(&self.behaviors[at]))).collect();
+        Self { behaviors, unrouted: Arc::clone(&self.unrouted), refused: Arc::clone(&self.refused) }
+    }
+
     /// Counts a finished request.
     pub fn count(&self, record: &Record<'_>) {
         let counts = record.ordinal.and_then(|at| self.behaviors.get(at)).unwrap_or(&self.unrouted);
@@ -76,28 +90,35 @@ impl CoreCounts {
     }
 }
 
-/// The counters of all cores for one site; a reload with the same behaviors keeps them.
+/// The counters of all cores for one site. A reload keeps those of each behavior that stays, and drops those of one that left.
 pub struct SiteCounts {
-    names: Vec<(String, String)>,
+    names: Vec<BehaviorId>,
     cores: Vec<Arc<CoreCounts>>,
 }
 
 impl SiteCounts {
-    /// Counters for a site, or the ones of before if nothing was renamed.
+    /// Counters for a site that follows another, or for the first one, on so many cores.
     pub fn for_site(site: &Site, cores: usize, before: Option<&Arc<Self>>) -> Arc<Self> {
-        let names: Vec<(String, String)> =
-            site.distributions.iter().flat_map(|d| d.behaviors.iter().map(|b| (d.id.clone(), b.pattern.as_str().to_string()))).collect();
-        if let Some(before) = before
-            && before.names == names
-        {
-            return Arc::clone(before);
+        let names = identity::behaviors(site);
+        match before {
+            Some(before) => before.next(names),
+            None => Self::empty(names, cores),
         }
-        let core = || {
-            let behaviors = names.iter().map(|_| BehaviorCounts::default()).collect();
-            let refused = Rule::ALL.iter().map(|_| Count::default()).collect();
-            Arc::new(CoreCounts { behaviors, unrouted: BehaviorCounts::default(), refused })
-        };
-        Arc::new(Self { cores: (0..cores.max(1)).map(|_| core()).collect(), names })
+    }
+
+    fn empty(names: Vec<BehaviorId>, cores: usize) -> Arc<Self> {
+        let cores = (0..cores.max(1)).map(|_| Arc::new(CoreCounts::empty(names.len()))).collect();
+        Arc::new(Self { names, cores })
+    }
+
+    // As many cores as before: threads are started once, and two of them must not write one counter.
+    fn next(self: &Arc<Self>, names: Vec<BehaviorId>) -> Arc<Self> {
+        if self.names == names {
+            return Arc::clone(self);
+        }
+        let carried = identity::carried(&names, &self.names);
+        let cores = self.cores.iter().map(|core| Arc::new(core.next(&carried))).collect();
+        Arc::new(Self { names, cores })
     }
 
     /// One core's counters.
@@ -110,7 +131,7 @@ impl SiteCounts {
         let labels: Vec<String> = self
             .names
             .iter()
-            .map(|(distribution, behavior)| format!("distribution=\"{}\",behavior=\"{}\"", escape(distribution), escape(behavior)))
+            .map(|name| format!("distribution=\"{}\",behavior=\"{}\"", escape(&name.distribution), escape(&name.pattern)))
             .chain([r#"distribution="",behavior="""#.to_string()])
             .collect();
         let sum = |at: usize, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
@@ -163,12 +184,12 @@ impl SiteCounts {
     /// The same under CloudWatch's names, as its exporters spell them: `AWS/CloudFront` for each distribution, and those of the API
     /// Gateway's cache. Sums count from the start, averages are over all of it.
     pub fn write_cloudwatch(&self, out: &mut String) {
-        let mut ids: Vec<&str> = self.names.iter().map(|(id, _)| id.as_str()).collect();
+        let mut ids: Vec<&str> = self.names.iter().map(|name| name.distribution.as_str()).collect();
         ids.dedup();
         let mut lines: Vec<(&str, &str, String)> = Vec::new();
         for id in ids {
-            let mine = self.names.iter().enumerate().filter(|(_, (known, _))| known == id).map(|(at, _)| at);
-            let counts: Vec<&BehaviorCounts> = mine.flat_map(|at| self.cores.iter().map(move |core| &core.behaviors[at])).collect();
+            let mine = self.names.iter().enumerate().filter(|(_, name)| name.distribution == id).map(|(at, _)| at);
+            let counts: Vec<&BehaviorCounts> = mine.flat_map(|at| self.cores.iter().map(move |core| &*core.behaviors[at])).collect();
             let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { counts.iter().map(|counts| pick(counts)).sum() };
             let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
             let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
@@ -218,4 +239,47 @@ pub fn single(out: &mut String, name: &str, kind: &str, help: &str, value: u64) 
 
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(distribution: &str, pattern: &str) -> BehaviorId {
+        BehaviorId { distribution: distribution.into(), pattern: pattern.into(), repeat: 0 }
+    }
+
+    // How many answers of origins were counted for a behavior, as the text says it.
+    fn count(counts: &SiteCounts, distribution: &str, pattern: &str) -> Option<u64> {
+        let mut text = String::new();
+        counts.write(&mut text);
+        let start = format!("foreshore_origin_seconds_count{{distribution=\"{distribution}\",behavior=\"{pattern}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+    }
+
+    #[test]
+    fn renaming_one_behavior_leaves_all_other_counters_alone() {
+        let first = SiteCounts::empty(vec![id("A", "/x/*"), id("A", "*"), id("B", "*")], 2);
+        for (behavior, times) in [(0, 1), (1, 2), (2, 3), (usize::MAX, 4)] {
+            (0..times).for_each(|at| first.core(at).count_origin(behavior, 7));
+        }
+        // Renamed, and moved behind another distribution.
+        let second = first.next(vec![id("B", "*"), id("A", "/y/*"), id("A", "*")]);
+        let of = |counts: &SiteCounts| [("A", "/x/*"), ("A", "/y/*"), ("A", "*"), ("B", "*"), ("", "")].map(|(d, p)| count(counts, d, p));
+        assert_eq!(of(&second), [None, Some(0), Some(2), Some(3), Some(4)]);
+        // A request that began before and ends after is counted where its behavior is now.
+        first.core(0).count_origin(2, 7);
+        second.core(1).count_origin(0, 7);
+        assert_eq!(of(&second), [None, Some(0), Some(2), Some(5), Some(4)]);
+        assert_eq!(of(&second.next(vec![id("B", "*")])), [None, None, None, Some(5), Some(4)]);
+    }
+
+    #[test]
+    fn what_comes_back_begins_at_nothing() {
+        let first = SiteCounts::empty(vec![id("A", "*"), id("B", "*")], 1);
+        first.core(0).count_origin(1, 7);
+        let away = first.next(vec![id("A", "*")]);
+        assert_eq!(count(&away, "B", "*"), None);
+        assert_eq!(count(&away.next(vec![id("A", "*"), id("B", "*")]), "B", "*"), Some(0));
+    }
 }

@@ -1,5 +1,6 @@
 //! Keys of signed URLs and cookies: public ones check, private ones sign. RSA and ECDSA P-256, as CloudFront has them.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA1_ASN1, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair,
@@ -31,6 +32,7 @@ pub struct PublicKey {
     pub id: String,
     kind: Kind,
     der: Vec<u8>,
+    fingerprint: [u8; 32],
 }
 
 impl PublicKey {
@@ -44,7 +46,14 @@ impl PublicKey {
             Ok(Parsed::EC(point)) if point.key_size() == 256 => Kind::Ecdsa,
             _ => return Err("CloudFront knows RSA and ECDSA P-256 keys".into()),
         };
-        Ok(Self { id: id.to_string(), kind, der })
+        let fingerprint: [u8; 32] =
+            digest::digest(&digest::SHA256, &der).as_ref().try_into().map_err(|_| "this public key has no digest")?;
+        Ok(Self { id: id.to_string(), kind, der, fingerprint })
+    }
+
+    /// The SHA-256 of the key itself, whatever it is called: two keys that take turns under one id have two.
+    pub const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// Says whether a signature of this text was made with the private key to this one.

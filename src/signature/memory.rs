@@ -1,4 +1,7 @@
 //! Signatures that were found good, so that a hit need not check them again: bounded, and asked anew about time and viewer.
+//!
+//! It outlives reloads. Nothing in it depends on the configuration: a signature is looked up only under a key that the behavior has, and
+//! by a print that this key is a part of.
 
 use std::collections::HashMap;
 

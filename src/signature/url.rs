@@ -127,7 +127,7 @@ pub fn judge(head: &RequestHead<'_>, signers: &Signers, memory: &Memory, now: Ti
     }
     let url = Url { head, is_url };
     let key = signers.keys.iter().find(|key| key.id == id).ok_or(Unsigned::UnknownKey)?;
-    let print = url.fingerprint(&shown);
+    let print = url.fingerprint(&shown, key);
     let terms = match memory.find(&print) {
         Some(terms) => terms,
         None => {
@@ -212,9 +212,11 @@ impl Url<'_> {
         out
     }
 
-    // Everything that the outcome of `check` depends on.
-    fn fingerprint(&self, shown: &Shown<'_>) -> [u8; 32] {
+    // Everything that the outcome of `check` depends on. The key is a part of it, because a reload may put another under its id, and what
+    // was found good under the one must not open anything under the other.
+    fn fingerprint(&self, shown: &Shown<'_>, key: &PublicKey) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
+        context.update(key.fingerprint());
         for value in shown.values {
             // No value holds a NUL, so no two lists of values look alike.
             context.update(if value.is_some() { b"\0+" } else { b"\0-" });

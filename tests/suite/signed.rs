@@ -14,6 +14,7 @@ use foreshore::signature::url::{Signers, Unsigned, judge};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
+use super::reloads::reload;
 use super::support::edge::command;
 use super::support::origin::{Say, answer};
 use super::support::{Edge, Origin, eventually};
@@ -28,9 +29,11 @@ fn table(name: &str) -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(vectors(name)).unwrap()).unwrap()
 }
 
+const FILES: [&str; 2] = ["rsa2048-public.pem", "ecdsa-p256-public.pem"];
+
 fn signers() -> Signers {
     let key = |id: &str, file: &str| Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap());
-    Signers { groups: Vec::new(), keys: vec![key("KRSATESTKEY001", "rsa2048-public.pem"), key("KECTESTKEY0001", "ecdsa-p256-public.pem")] }
+    Signers { groups: Vec::new(), keys: vec![key("KRSATESTKEY001", FILES[0]), key("KECTESTKEY0001", FILES[1])] }
 }
 
 fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
@@ -103,6 +106,24 @@ fn the_table_of_resources() {
         let found = row["resource"].as_str().is_none_or(|resource| covers(resource, url));
         assert_eq!(found, row["match"].as_bool().unwrap(), "{row}");
     }
+}
+
+// One memory over reloads: what was found good under a key says nothing under another that has its id now.
+#[test]
+fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
+    let (memory, first) = (Memory::default(), signers());
+    let swapped = |at: usize| Arc::new(PublicKey::from_pem(&first.keys[at].id, &std::fs::read(vectors(FILES[1 - at])).unwrap()).unwrap());
+    let second = Signers { groups: Vec::new(), keys: vec![swapped(0), swapped(1)] };
+    let mut count = 0;
+    for vector in table("signed-urls.json") {
+        let request = request(vector["signed_url"].as_str().unwrap(), None, "192.0.2.10");
+        if judge(&request.head(), &first, &memory, NOW).is_ok() {
+            assert_eq!(judge(&request.head(), &second, &memory, NOW), Err(Unsigned::Denied), "{}", vector["name"]);
+            assert_eq!(judge(&request.head(), &first, &memory, NOW), Ok(()), "{}", vector["name"]);
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
 }
 
 // One octet of anything that was signed, changed, removed or said twice.
@@ -270,6 +291,39 @@ fn who_has_no_signature_is_told_in_cloudfronts_words() {
     let url = format!("http://{}{good}", edge.http);
     let (_, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", &url]);
     assert!(text.contains("with a signature that holds") && text.contains("key       E1|/private/a|cookie=\n"), "{text}");
+}
+
+#[test]
+fn a_reload_forgets_no_signature_but_those_of_keys_that_are_gone() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let edge = Edge::start_in(config(&origin, ""));
+    let text = std::fs::read_to_string(edge.path().join("edge.toml")).unwrap();
+    let host = format!("Host: {}", edge.http);
+    let url = signed(&edge, "url", "/private/a", &["--expires-in", "1h"]);
+    // Status, and CloudFront's code where it is refused.
+    let ask = || {
+        let seen = edge.get_with(target(&edge, &url), &[&host]);
+        let code = seen.text().split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0.to_string()));
+        (seen.status, code.unwrap_or_default())
+    };
+    let good = || (200_u16, String::new());
+    let remembered = || edge.metric("foreshore_signatures_remembered");
+    assert_eq!((ask(), remembered()), (good(), 1.0));
+    reload(&edge, &text);
+    assert_eq!(remembered(), 1.0, "the same file");
+    assert_eq!((ask(), remembered()), (good(), 1.0), "and it is found again");
+    let both = "keys = [\"KRSATESTKEY001\", \"KECTESTKEY0001\"]";
+    let ec = "id = \"KECTESTKEY0001\"\nfile = \"ecdsa-p256-public.pem\"";
+    for (what, from, to, code) in [
+        ("the key left the group", both, "keys = [\"KRSATESTKEY001\"]", "InvalidKey"),
+        ("another key has its id", ec, "id = \"KECTESTKEY0001\"\nfile = \"rsa2048-public.pem\"", "AccessDenied"),
+    ] {
+        assert!(text.contains(from), "{what}");
+        reload(&edge, &text.replace(from, to));
+        assert_eq!(ask(), (403, code.to_string()), "{what}");
+        reload(&edge, &text);
+        assert_eq!((ask(), remembered()), (good(), 1.0), "{what}, and is back");
+    }
 }
 
 #[test]

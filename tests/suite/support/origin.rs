@@ -42,6 +42,7 @@ pub struct Origin {
     seen: Arc<Mutex<Vec<Asked>>>,
     stop: Arc<AtomicBool>,
     open: Arc<AtomicUsize>,
+    accepted: Arc<AtomicUsize>,
 }
 
 type Handler = dyn Fn(&Asked) -> Vec<Say> + Send + Sync;
@@ -61,6 +62,8 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, stop, open) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let accepted_too = Arc::clone(&accepted);
         let handler: Arc<Handler> = Arc::new(handler);
         let (seen_too, stop_too, open_too) = (Arc::clone(&seen), Arc::clone(&stop), Arc::clone(&open));
         std::thread::spawn(move || {
@@ -69,6 +72,7 @@ impl Origin {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
+                accepted_too.fetch_add(1, Ordering::Relaxed);
                 let (handler, seen, tls, open) = (Arc::clone(&handler), Arc::clone(&seen_too), tls.clone(), Arc::clone(&open_too));
                 std::thread::spawn(move || {
                     open.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +89,7 @@ impl Origin {
                 });
             }
         });
-        Self { address, seen, stop, open }
+        Self { address, seen, stop, open, accepted }
     }
 
     /// Everything it was asked so far.
@@ -96,6 +100,11 @@ impl Origin {
     /// How often it was asked.
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// Connections that were ever made to it.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Connections open now.
