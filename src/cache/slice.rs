@@ -26,3 +26,15 @@ pub const fn span(index: u64, size: u64) -> Span {
 pub fn key(object: &[u8], index: u64) -> Vec<u8> {
     [object, b"\0slice=", index.to_string().as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_aligned_and_end_where_numbers_do() {
+        assert_eq!((span(0, 10), span(3, 10)), (Span { start: 0, end: 10 }, Span { start: 30, end: 40 }));
+        assert_eq!(span(u64::MAX, 10).end, u64::MAX);
+        assert_eq!(key(b"E1\0/a", 3), b"E1\0/a\0slice=3");
+    }
+}

@@ -16,7 +16,7 @@ use crate::cache::purged::{Purged, purged};
 use crate::cache::slice;
 use crate::clock::Clock;
 use crate::config::{self, Making};
-use crate::distribution::behavior::Unauthorised;
+use crate::distribution::behavior::{Behavior, Unauthorised};
 use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
@@ -25,8 +25,9 @@ use crate::exchange::connection::{Asker, Connection, Forwarder, Scheme, Version}
 use crate::exchange::key::{LogNumber, readable};
 use crate::exchange::path::is_safe_path;
 use crate::exchange::refusal::Refusal;
-use crate::exchange::request::{ViewerRequest, split_target};
+use crate::exchange::request::{Known, ViewerRequest, split_target};
 use crate::exchange::stored::Reuse;
+use crate::exchange::verdict::PassReason;
 use crate::gate::prepare::prepare;
 use crate::gate::{self, Replaces, Routed};
 use crate::origin::itinerary::{Failover, NoParent, itinerary};
@@ -34,6 +35,7 @@ use crate::origin::peer;
 use crate::origin::request::{Asking, Node, build};
 use crate::origin::signed;
 use crate::semantics::freshness::{self, Exchanged};
+use crate::semantics::lists::parse_digits;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -154,11 +156,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     };
     let behavior = routed.behavior;
-    line("host", format!("{}  distribution {:?}", head.host, routed.distribution.id));
-    let passed: Vec<&str> =
-        routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
-    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
-    line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
+    route_lines(&routed, &mut line);
     let address = head.connection.peer.ip();
     let purges = gate::purges(site, &routed);
     if let Some(Ok(())) = purges {
@@ -173,15 +171,15 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
             return out;
         }
     }
-    let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
-    line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
-    if let Some(policy) = &behavior.response {
-        line("response", format!("headers as {:?} has them", policy.name));
-    }
-    let wants = ask::wants(&routed);
+    policy_lines(behavior, &mut line);
+    let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     if let (Wanted::Post, Some(post)) = (wants.method, &behavior.cache_post) {
+        let announced = head.known.get(Known::ContentLength).and_then(parse_digits);
+        if announced.is_some_and(|length| length > post.max_body) {
+            wants.method = Wanted::Pass(PassReason::Body);
+        }
         ask::write_post_key(&mut key, &routed, post, b"");
     }
     let whole = Asked { routed, key: &key, wants, slice: None };
@@ -204,6 +202,24 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         arrived(judged, answer, request.arrived_at).into_iter().for_each(|words| line("answer", words));
     }
     out
+}
+
+// Which distribution and behavior the request finds.
+fn route_lines(routed: &Routed<'_>, line: &mut impl FnMut(&str, String)) {
+    let pattern = routed.behavior.pattern.as_str();
+    line("host", format!("{}  distribution {:?}", routed.head.host, routed.distribution.id));
+    let passed: Vec<&str> = routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != pattern).collect();
+    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
+    line("path", format!("{}  behavior {pattern:?}{others}", routed.path));
+}
+
+// What the behavior goes by.
+fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
+    let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
+    line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
+    if let Some(policy) = &behavior.response {
+        line("response", format!("headers as {:?} has them", policy.name));
+    }
 }
 
 // By the gate, of which nobody has asked anything yet; and whether the caller insists on what it may not do.

@@ -220,3 +220,21 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_goes_alone_says_why_unless_it_confirms_something() {
+        let missed = [MissReason::Absent, MissReason::OtherVariant, MissReason::Invalidated, MissReason::NeverReused].map(Reason::Miss);
+        for why in [PassReason::Marked, PassReason::Crowded, PassReason::WaitedEnough] {
+            for reason in missed {
+                assert_eq!(reason.alone(why), Reason::Pass(why));
+                assert_eq!(reason.alone(why).forward(), Some(Forward::Bypass));
+            }
+            let confirms = Reason::Revalidated(RevalidateReason::Expired);
+            assert_eq!(confirms.alone(why).forward(), Some(Forward::Stale));
+        }
+    }
+}
