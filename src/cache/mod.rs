@@ -6,5 +6,7 @@ pub mod ask;
 pub mod collapses;
 pub mod invalidations;
 pub mod lookup;
+pub mod purged;
+pub mod slice;
 pub mod ttl;
 pub mod written;

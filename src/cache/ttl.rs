@@ -10,7 +10,7 @@ use crate::distribution::cache_policy::{CachePolicy, Semantics};
 use crate::exchange::stored::{Life, Reuse, TtlRule};
 use crate::exchange::verdict::NotKept;
 use crate::semantics::cache_control::{CacheControl, Directive};
-use crate::semantics::freshness::{self, Exchanged, Lifetime, LifetimeSource};
+use crate::semantics::freshness::{self, Exchanged, Lifetime};
 
 /// What is known of the request that brought a response, as far as a lifetime depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,20 +191,4 @@ fn worth_keeping(life: &Life, fields: &HeaderMap, initial_age: u64) -> Result<Li
     let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
     let stands_in = life.stale_if_error > 0 && life.rule != TtlRule::Zero;
     if life.fresh > initial_age || validator || stands_in { Ok(*life) } else { Err(NotKept::NoFreshness) }
-}
-
-/// The rule in words, with its source, for `explain`.
-pub const fn describe(rule: TtlRule) -> &'static str {
-    match rule {
-        TtlRule::Origin(LifetimeSource::Targeted) => "CDN-Cache-Control (RFC 9213)",
-        TtlRule::Origin(LifetimeSource::SMaxAge) => "s-maxage (RFC 9111 §4.2.1)",
-        TtlRule::Origin(LifetimeSource::MaxAge) => "max-age (RFC 9111 §4.2.1)",
-        TtlRule::Origin(LifetimeSource::Expires) => "Expires - Date (RFC 9111 §4.2.1)",
-        TtlRule::Origin(LifetimeSource::Heuristic) => "a tenth of Date - Last-Modified (RFC 9111 §4.2.2)",
-        TtlRule::Default => "the policy's default TTL",
-        TtlRule::Min => "the policy's minimum TTL",
-        TtlRule::Max => "the policy's maximum TTL",
-        TtlRule::Error => "the error caching minimum TTL",
-        TtlRule::Zero => "kept only to be validated",
-    }
 }

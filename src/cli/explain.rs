@@ -10,9 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::{ConfigArgs, fail};
 use crate::cache::arrival::{Arrived, Keeping, on_arrival};
 use crate::cache::ask::{self, Asked, Wanted};
-use crate::cache::invalidations::Invalidations;
+use crate::cache::invalidations::{Invalidations, Severity};
+use crate::cache::lookup::{Lookup, lookup};
+use crate::cache::purged::{Purged, purged};
+use crate::cache::slice;
 use crate::clock::Clock;
 use crate::config::{self, Making};
+use crate::distribution::behavior::{Behavior, Unauthorised};
 use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
@@ -20,14 +24,19 @@ use crate::distribution::site::Site;
 use crate::exchange::connection::{Asker, Connection, Forwarder, Scheme, Version};
 use crate::exchange::key::{LogNumber, readable};
 use crate::exchange::path::is_safe_path;
-use crate::exchange::request::{ViewerRequest, split_target};
+use crate::exchange::refusal::Refusal;
+use crate::exchange::request::{Known, ViewerRequest, split_target};
 use crate::exchange::stored::Reuse;
 use crate::exchange::verdict::PassReason;
-use crate::gate::{self, Routed};
+use crate::gate::prepare::prepare;
+use crate::gate::{self, Replaces, Routed};
+use crate::origin::itinerary::{Failover, NoParent, itinerary};
 use crate::origin::peer;
 use crate::origin::request::{Asking, Node, build};
 use crate::origin::signed;
 use crate::semantics::freshness::{self, Exchanged};
+use crate::semantics::lists::parse_digits;
+use crate::semantics::ranges::Span;
 use crate::semantics::time::{Timestamp, format_http_date};
 
 #[derive(Args)]
@@ -129,7 +138,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         interim: None,
         upstream: Default::default(),
     };
-    request.spell_plainly();
+    prepare(&mut request, site);
     Ok(request)
 }
 
@@ -138,85 +147,155 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let head = request.head();
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
+    let refused = |refusal: &Refusal| format!("refused: {} {}", refusal.status(), refusal.words());
     let routed = match gate::route(site, &head, request.arrived_at) {
         Ok(routed) => routed,
         Err(refusal) => {
-            line("host", format!("{}  refused: {} {}", head.host, refusal.status(), refusal.words()));
+            line("host", format!("{}  {}", head.host, refused(&refusal)));
             return out;
         }
     };
     let behavior = routed.behavior;
-    line("host", format!("{}  distribution {:?}", head.host, routed.distribution.id));
-    let passed: Vec<&str> =
-        routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != behavior.pattern.as_str()).collect();
-    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
-    line("path", format!("{}  behavior {:?}{others}", routed.path, behavior.pattern.as_str()));
-    let (signatures, rates) = (crate::signature::memory::Memory::default(), gate::rate::Buckets::default());
-    match gate::admit(&routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now: request.arrived_at }) {
-        Ok(()) => line("viewer", format!("{}  may ask: {}", head.connection.peer.ip(), admitted(&routed))),
+    route_lines(&routed, &mut line);
+    let address = head.connection.peer.ip();
+    let purges = gate::purges(site, &routed);
+    if let Some(Ok(())) = purges {
+        line("viewer", format!("{address}  may purge"));
+        line("purge", purging(site, &routed));
+        return out;
+    }
+    match purges.unwrap_or_else(|| admit(&routed, request.arrived_at)) {
+        Ok(()) => line("viewer", format!("{address}  may ask: {}", admitted(&routed))),
         Err(refusal) => {
-            line("viewer", format!("{}  refused: {} {}", head.connection.peer.ip(), refusal.status(), refusal.words()));
+            line("viewer", format!("{address}  {}", refused(&refusal)));
             return out;
         }
     }
-    let wants = ask::wants(&routed);
+    policy_lines(behavior, &mut line);
+    let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
+    if let (Wanted::Post, Some(post)) = (wants.method, &behavior.cache_post) {
+        let announced = head.known.get(Known::ContentLength).and_then(parse_digits);
+        if announced.is_some_and(|length| length > post.max_body) {
+            wants.method = Wanted::Pass(PassReason::Body);
+        }
+        ask::write_post_key(&mut key, &routed, post, b"");
+    }
+    let whole = Asked { routed, key: &key, wants, slice: None };
+    keeping_lines(&whole, &mut line);
+    let part = first_slice(&whole);
+    let asked = match &part {
+        Some((key, span)) => Asked { key, slice: Some(*span), ..whole },
+        None => whole,
+    };
+    if let Some((key, span)) = &part {
+        let size = words_of_octets(span.len());
+        line("slices", format!("of {size}; the first that is asked for: octets {} to {}, {}", span.start, span.end - 1, readable(key)));
+    }
+    let Some(asking) = asking(&asked, request.arrived_at, &mut line) else { return out };
+    line("ask", hops(site, &asked, &asking));
+    request_lines(&asked, &asking, request.arrived_at, &mut line);
+    if let Some(answer) = answer {
+        // What comes instead of a slice is judged as the whole that is asked for next.
+        let judged = if answer.0 == 206 { &asked } else { &whole };
+        arrived(judged, answer, request.arrived_at).into_iter().for_each(|words| line("answer", words));
+    }
+    out
+}
+
+// Which distribution and behavior the request finds.
+fn route_lines(routed: &Routed<'_>, line: &mut impl FnMut(&str, String)) {
+    let pattern = routed.behavior.pattern.as_str();
+    line("host", format!("{}  distribution {:?}", routed.head.host, routed.distribution.id));
+    let passed: Vec<&str> = routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != pattern).collect();
+    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
+    line("path", format!("{}  behavior {pattern:?}{others}", routed.path));
+}
+
+// What the behavior goes by.
+fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
     let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
     line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
     if let Some(policy) = &behavior.response {
         line("response", format!("headers as {:?} has them", policy.name));
     }
-    let asking = match wants.method {
-        Wanted::Pass(why) => {
-            let words = match why {
-                PassReason::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
-                _ => "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so",
-            };
-            line("cache", format!("not asked: {words}"));
-            Asking::Pass
-        }
-        Wanted::Post => {
-            if let Some(post) = &behavior.cache_post {
-                ask::write_post_key(&mut key, &routed, post, b"");
-            }
-            line("key", format!("{} (the digest is an empty body's)", readable(&key)));
-            line("keep", keep(&routed));
-            Asking::Fill
-        }
-        Wanted::Get | Wanted::Head => {
-            line("key", readable(&key));
-            line("keep", keep(&routed));
-            Asking::Fill
-        }
+}
+
+// By the gate, of which nobody has asked anything yet; and whether the caller insists on what it may not do.
+fn admit(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refusal> {
+    let (signatures, rates) = (crate::signature::memory::Memory::default(), gate::rate::Buckets::default());
+    gate::admit(routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now })?;
+    match gate::replaces(routed) {
+        Replaces::MayNot(Unauthorised::FailWith403) => Err(Refusal::MayNotReplace),
+        Replaces::No | Replaces::Yes | Replaces::MayNot(_) => Ok(()),
+    }
+}
+
+// What a PURGE would do.
+fn purging(site: &Site, routed: &Routed<'_>) -> String {
+    let Purged { distribution, matcher, severity } = purged(site, routed);
+    let what = match severity {
+        Severity::Hard => "is never served again",
+        Severity::Soft => "is validated before it is served again",
     };
-    line("ask", hops(site, &routed, &asking));
-    let (members, _) = routed.distribution.members(behavior.target);
-    if let Some(first) = members.first() {
-        let asked = Asked { routed, key: &key, wants, slice: None };
-        let origin = &routed.distribution.origins[*first];
-        let mut built = build(&asked, &asking, origin, Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted });
-        if let Some(access) = &origin.access {
-            signed::sign(&mut built, access, request.arrived_at);
+    format!("what is stored of {matcher} of distribution {:?} {what}", distribution.id)
+}
+
+// What the cache goes by.
+fn keeping_lines(asked: &Asked<'_>, line: &mut impl FnMut(&str, String)) {
+    let digest = match asked.wants.method {
+        Wanted::Pass(_) => return,
+        Wanted::Post => " (the digest is an empty body's)",
+        Wanted::Get | Wanted::Head => "",
+    };
+    line("key", format!("{}{digest}", readable(asked.key)));
+    line("keep", keep(&asked.routed));
+}
+
+// The slice that is asked for first, and its key, where a behavior keeps objects in slices.
+fn first_slice(asked: &Asked<'_>) -> Option<(Vec<u8>, Span)> {
+    let size = asked.routed.behavior.slice.filter(|_| asked.wants.method == Wanted::Get)?;
+    let (_, index) = slice::first(asked.head(), size);
+    Some((slice::key(asked.key, index), slice::span(index, size)))
+}
+
+// For what reason the hops are asked while nothing is stored; `None` if they are not asked.
+fn asking(asked: &Asked<'_>, now: Timestamp, line: &mut impl FnMut(&str, String)) -> Option<Asking> {
+    match lookup(asked, &[], &Invalidations::new(1), now) {
+        Lookup::Pass(why) => {
+            let asks = if let Wanted::Pass(_) = asked.wants.method { "not asked" } else { "cannot answer" };
+            line("cache", format!("{asks}: {}", why.cites()));
+            Some(Asking::Pass)
         }
-        line("request", format!("{} {}", built.method, built.target));
-        for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
-            line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        Lookup::Unavailable => {
+            line("ask", "nobody: only-if-cached (RFC 9111 §5.2.1.7), and nothing is stored".to_string());
+            None
         }
-        if let Some(words) = proof(origin, &built.fields) {
-            line("tls", words);
-        }
-        if let Some(access) = &origin.access {
-            line("", format!("authorization: signed for {} in {}", access.service, access.region));
-        }
+        Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::Revalidate(..) | Lookup::Miss(_) => Some(Asking::Fill),
     }
-    if let Some(answer) = answer {
-        let asked = Asked { routed, key: &key, wants, slice: None };
-        for words in arrived(&asked, answer, request.arrived_at) {
-            out.push_str(&format!("{:<10}{words}\n", "answer"));
-        }
+}
+
+// The request that the first origin would see.
+fn request_lines(asked: &Asked<'_>, asking: &Asking, now: Timestamp, line: &mut impl FnMut(&str, String)) {
+    let routed = asked.routed;
+    let (members, _) = routed.distribution.members(routed.behavior.target);
+    let Some(first) = members.first() else { return };
+    let origin = &routed.distribution.origins[*first];
+    let mut built = build(asked, asking, origin, Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted });
+    if let Some(access) = &origin.access {
+        signed::sign(&mut built, access, now);
     }
-    out
+    line("request", format!("{} {}", built.method, built.target));
+    for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
+        line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    }
+    if let Some(words) = proof(origin, &built.fields) {
+        line("tls", words);
+    }
+    if let Some(access) = &origin.access {
+        line("", format!("authorization: signed for {} in {}", access.service, access.region));
+    }
 }
 
 // Who the origin has to be, over TLS.
@@ -320,31 +399,46 @@ fn words(duration: std::time::Duration) -> String {
     }
 }
 
-fn hops(site: &Site, routed: &Routed<'_>, asking: &Asking) -> String {
-    let mut hops = Vec::new();
-    if let Some(Region::Parents(parents)) = &site.region
-        && matches!(asking, Asking::Fill)
-        && !routed.behavior.derived.scheme_in_key
-    {
-        let names: Vec<String> = parents.urls.iter().map(ToString::to_string).collect();
-        hops.push(format!("a parent ({})", names.join(", ")));
+// Whole units where they are.
+fn words_of_octets(octets: u64) -> String {
+    match octets {
+        n if n > 0 && n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
+        n if n > 0 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
+        n => format!("{n} octets"),
     }
-    let (members, failover) = routed.distribution.members(routed.behavior.target);
-    for at in members {
-        let origin = &routed.distribution.origins[*at];
-        hops.push(match &origin.kind {
-            OriginKind::Http(http) => {
-                let scheme = if http.tls.is_some() { "https" } else { "http" };
-                format!("origin {:?} ({scheme}://{}:{}{})", origin.id, http.host, http.port, origin.path)
-            }
-            OriginKind::Directory(root) => format!("origin {:?} (folder {})", origin.id, root.display()),
-        });
-    }
-    let on = if members.len() > 1 {
-        let statuses: Vec<String> = failover.iter().map(ToString::to_string).collect();
-        format!("; the next on {} or when it cannot be reached", statuses.join(" "))
-    } else {
-        String::new()
+}
+
+// The hops in their order, by the function that serving goes by.
+fn hops(site: &Site, asked: &Asked<'_>, asking: &Asking) -> String {
+    let names: Vec<String> = match &site.region {
+        Some(Region::Parents(parents)) => parents.urls.iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
     };
-    format!("{}{on}", hops.join(", then "))
+    let plan = itinerary(asked, asking, names.iter().map(String::as_str));
+    let parents = plan.parents.iter().flatten().map(|at| format!("parent {:?}", names[*at]));
+    let origins = plan.asked_members().iter().map(|at| origin_words(&asked.routed.distribution.origins[*at]));
+    let mut words = parents.chain(origins).collect::<Vec<_>>().join(", then ");
+    match plan.failover {
+        Failover::On(statuses) => {
+            let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+            words.push_str(&format!("; the next on {} or when it cannot be reached", statuses.join(" ")));
+        }
+        Failover::NotRepeatable => words.push_str(&format!("; no other origin: {} is asked once", asked.head().method)),
+        Failover::OneMember => {}
+    }
+    match plan.parents {
+        Ok(_) | Err(NoParent::NoneConfigured) => {}
+        Err(why) => words.push_str(&format!("; no parent: {}", why.words())),
+    }
+    words
+}
+
+fn origin_words(origin: &Origin) -> String {
+    match &origin.kind {
+        OriginKind::Http(http) => {
+            let scheme = if http.tls.is_some() { "https" } else { "http" };
+            format!("origin {:?} ({scheme}://{}:{}{})", origin.id, http.host, http.port, origin.path)
+        }
+        OriginKind::Directory(root) => format!("origin {:?} (folder {})", origin.id, root.display()),
+    }
 }

@@ -10,6 +10,12 @@ use super::verdict::Reason;
 use crate::semantics::lists::{members, parse_digits, trim};
 use crate::semantics::time::Timestamp;
 
+/// The edge that asks, and whose log it goes by: `edge-id/node-id/incarnation`.
+pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
+
+/// The secret that goes with it.
+pub const EDGE_TOKEN: HeaderName = HeaderName::from_static("foreshore-edge-token");
+
 /// The field between an edge and its parent.
 pub const FIELD: HeaderName = HeaderName::from_static("foreshore-tier");
 

@@ -28,12 +28,25 @@ pub enum PassReason {
     Head,
     /// Too many fills or followers at once.
     Crowded,
-    /// Followers waited long enough.
+    /// It waited for another request's fetch for as long as it may.
     WaitedEnough,
-    /// A range that the store cannot answer and that is not worth the whole.
-    Range,
     /// A POST whose body is too long to be a part of a key.
     Body,
+}
+
+impl PassReason {
+    /// The reason in words, and where it stands.
+    pub const fn cites(self) -> &'static str {
+        match self {
+            Self::Method => "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so",
+            Self::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
+            Self::Marked => "what this key brought a moment ago could not be shared",
+            Self::Head => "nothing is stored that could answer, and a HEAD brings no body that could be kept",
+            Self::Crowded => "too many requests wait or are under way already (limits.followers, limits.fills)",
+            Self::WaitedEnough => "it waited for another request's fetch for as long as it may (limits.follower_wait)",
+            Self::Body => "its body is longer than cache_post.max_body",
+        }
+    }
 }
 
 /// Why a stored response must be checked with the origin first.
@@ -146,6 +159,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason of a request that was to be fetched together with others and goes alone. What was to be confirmed stays that:
+    /// Cache-Status has to call it stale.
+    #[must_use]
+    pub const fn alone(self, why: PassReason) -> Self {
+        match self {
+            Self::Miss(_) => Self::Pass(why),
+            other => other,
+        }
+    }
+
     /// A short stable name for logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -165,7 +188,6 @@ impl Reason {
             Self::Pass(PassReason::Head) => "head",
             Self::Pass(PassReason::Crowded) => "crowded",
             Self::Pass(PassReason::WaitedEnough) => "waited-enough",
-            Self::Pass(PassReason::Range) => "range",
             Self::Pass(PassReason::Body) => "request-body",
             Self::NotKept(NotKept::NoStore) => "no-store",
             Self::NotKept(NotKept::Private) => "private",
@@ -193,9 +215,26 @@ impl Reason {
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),
             Self::Pass(PassReason::Method | PassReason::Head) => Some(Forward::Method),
-            Self::Pass(PassReason::Range) => Some(Forward::Partial),
             Self::Pass(_) => Some(Forward::Bypass),
             Self::NotKept(_) | Self::Failed => Some(Forward::Miss),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_goes_alone_says_why_unless_it_confirms_something() {
+        let missed = [MissReason::Absent, MissReason::OtherVariant, MissReason::Invalidated, MissReason::NeverReused].map(Reason::Miss);
+        for why in [PassReason::Marked, PassReason::Crowded, PassReason::WaitedEnough] {
+            for reason in missed {
+                assert_eq!(reason.alone(why), Reason::Pass(why));
+                assert_eq!(reason.alone(why).forward(), Some(Forward::Bypass));
+            }
+            let confirms = Reason::Revalidated(RevalidateReason::Expired);
+            assert_eq!(confirms.alone(why).forward(), Some(Forward::Stale));
         }
     }
 }

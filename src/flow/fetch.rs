@@ -32,7 +32,7 @@ impl Core {
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
         let limits = &errand.running.site.limits;
-        let mut asking = asking;
+        let (mut asking, mut reason) = (asking, reason);
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             let together = self.collapse_key(asked);
@@ -49,6 +49,7 @@ impl Core {
                     match waiter.wait(Some(limits.follower_wait)).await {
                         Waited::End(FillEnd::Private(_)) => {
                             asking = unkept(asked, asking);
+                            reason = reason.alone(PassReason::Marked);
                             break;
                         }
                         Waited::End(end) => match self.as_follower(asked, end, reason) {
@@ -58,14 +59,22 @@ impl Core {
                             None => break,
                         },
                         Waited::Abandoned => continue,
-                        Waited::Yours(..) | Waited::TooLong => break,
+                        Waited::TooLong => {
+                            reason = reason.alone(PassReason::WaitedEnough);
+                            break;
+                        }
+                        Waited::Yours(..) => break,
                     }
                 }
                 Part::Alone(AloneReason::Marked) => {
                     asking = unkept(asked, asking);
+                    reason = reason.alone(PassReason::Marked);
                     break;
                 }
-                Part::Alone(AloneReason::Crowded) => break,
+                Part::Alone(AloneReason::Crowded) => {
+                    reason = reason.alone(PassReason::Crowded);
+                    break;
+                }
             }
         }
         self.fetch_alone(errand, asked, asking, reason).await

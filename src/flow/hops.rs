@@ -7,7 +7,7 @@ use super::resume::Rest;
 use super::serve::Errand;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
-use crate::cache::ask::{Answer, Asked, Wanted};
+use crate::cache::ask::Asked;
 use crate::cache::lookup::may_stand_in;
 use crate::deliver::face;
 use crate::distribution::origin::{Origin, OriginKind};
@@ -15,6 +15,7 @@ use crate::exchange::connection::Asker;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::response::Reply;
 use crate::exchange::tier;
+use crate::origin::itinerary::{Itinerary, itinerary};
 use crate::origin::request::{Asking, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
 use crate::region;
@@ -56,7 +57,8 @@ impl Core {
 
     // Asks the tier, and the origin where the tier has no answer, or one only for when the origin fails.
     async fn walk_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
-        let from_tier = self.ask_the_tier(errand, asked, asking).await;
+        let plan = itinerary(asked, asking, errand.running.region.iter().flat_map(|region| region.names()));
+        let from_tier = self.ask_the_tier(errand, asked, asking, &plan).await;
         let stale = match from_tier {
             Some(reply) if !reply.is_stale() => match self.resumed(errand, asked, reply, 0).await {
                 Some(reply) => return Ok(reply),
@@ -64,7 +66,7 @@ impl Core {
             },
             other => other,
         };
-        let came = self.ask_the_origins(errand, asked, asking, body).await;
+        let came = self.ask_the_origins(errand, asked, asking, body, &plan).await;
         let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
         match stale.filter(|stale| failed && !self.has_as_good(asking, stale)) {
             Some(stale) => Ok(stale),
@@ -79,28 +81,23 @@ impl Core {
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
     }
 
-    async fn ask_the_tier(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking) -> Option<Reply> {
-        // Requests that cannot be answered from a store go straight to the origin (CloudFront's regional caches).
-        if let Some(region) = &errand.running.region
-            && !matches!(asking, Asking::Pass)
-            && asked.wants.method != Wanted::Post
-            // A parent would draw a side of its own.
-            && !asked.routed.distribution.is_deploying
-            // Nor may anybody's store answer whoever asks for the origin's own word.
-            && asked.wants.answer != Answer::Anew
-        {
-            return region.ask(self, asked, asking, self.node(errand)).await;
-        }
-        None
+    async fn ask_the_tier(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, plan: &Itinerary<'_>) -> Option<Reply> {
+        let (Some(region), Ok(order)) = (&errand.running.region, &plan.parents) else { return None };
+        region.ask(self, asked, asking, self.node(errand), order).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for elsewhere.
-    async fn ask_the_origins(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
+    async fn ask_the_origins(
+        self: &Arc<Self>,
+        errand: &Errand,
+        asked: &Asked<'_>,
+        asking: &Asking,
+        body: Body,
+        plan: &Itinerary<'_>,
+    ) -> Result<Reply, Failure> {
         let node = self.node(errand);
         let distribution = asked.routed.distribution;
-        let (members, failover) = distribution.members(asked.routed.behavior.target);
-        // Only these may be asked of a second origin (CloudFront's origin groups), and a body is gone once sent.
-        let repeatable = matches!(*asked.head().method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS);
+        let members = plan.members;
         let mut body = body;
         let mut last: Option<Result<Reply, Failure>> = None;
         for (at, member) in members.iter().enumerate() {
@@ -117,11 +114,7 @@ impl Core {
                     Failure::new(FailureKind::ConnectionTerminated, why)
                 });
             }
-            let moves_on = match &came {
-                Ok(reply) => failover.contains(&reply.status),
-                Err(failure) => failure.kind.fails_over() && members.len() > 1,
-            };
-            if !moves_on || !repeatable {
+            if !plan.failover.moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind)) {
                 return came;
             }
             last = Some(came);

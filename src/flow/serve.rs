@@ -21,7 +21,7 @@ use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::distribution::behavior::Unauthorised;
 use crate::distribution::face::Face;
-use crate::exchange::connection::{Asker, Connection};
+use crate::exchange::connection::Asker;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::LogNumber;
 use crate::exchange::refusal::Refusal;
@@ -35,7 +35,6 @@ use crate::origin::request::Asking;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
-use crate::semantics::hop_by_hop;
 use crate::semantics::time::Timestamp;
 use crate::store::chain::Mark;
 
@@ -72,11 +71,9 @@ impl Core {
     /// Serves one request, whatever happens to it.
     pub async fn serve(self: &Arc<Self>, request: ViewerRequest, body: Body) -> ViewerResponse {
         let mut request = request;
-        request.spell_plainly();
-        // A field that dies here must not be in the key either: it would choose an answer it had no part in.
-        hop_by_hop::strip_listed(&mut request.fields);
         let running = self.edge.running();
-        let from_edge = self.recognise_edge(&running, &mut request);
+        let claim = gate::prepare::prepare(&mut request, &running.site);
+        let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
         let mut errand = Errand { running, request: Arc::new(request), content: None };
         let head = errand.request.head();
         let site = &*errand.running.site;
@@ -292,14 +289,11 @@ impl Core {
 
     // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
     // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
-    fn recognise_edge(&self, running: &Running, request: &mut ViewerRequest) -> Option<Option<Mark>> {
-        let claim = region::trusted_edge(&running.site, &request.head())?;
-        let connection = Connection { asker: Asker::Edge, ..Connection::clone(&request.connection) };
-        request.connection = Arc::new(connection);
-        let applied = self.edge.applied.of(&claim, request.arrived_at);
+    fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<Mark> {
+        let applied = self.edge.applied.of(claim, request.arrived_at);
         // After `applied`: it must not join a fetch older than what we claim.
         request.arrived_number = self.edge.invalidations.head();
-        Some(applied)
+        applied
     }
 
     async fn travel(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {

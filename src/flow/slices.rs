@@ -18,6 +18,7 @@ use crate::body::{Body, BodyError, Reader, Source};
 use crate::cache::ask::{self, Asked};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, lookup, worth};
+use crate::cache::slice;
 use crate::deliver::about::About;
 use crate::deliver::{self, answer};
 use crate::exchange::failure::{Failure, FailureKind};
@@ -29,7 +30,7 @@ use crate::exchange::verdict::{MissReason, NotKept, Outcome, Reason};
 use crate::gate;
 use crate::origin::request::Asking;
 use crate::semantics::digests::{self, Change};
-use crate::semantics::ranges::{self, RangeSpec, Selection, Span};
+use crate::semantics::ranges::{self, Selection, Span};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validators::{self, Condition, Conditions};
 
@@ -84,15 +85,7 @@ impl Core {
         if self.edge.collapses.is_marked(&unsliced(asked.key), self.edge.clock.now()) {
             return None;
         }
-        let head = asked.head();
-        let wants = match head.known.get(Known::Range) {
-            Some(field) if !head.known.is_repeated(Known::Range) => ranges::parse(field),
-            _ => ranges::Asked::Whole,
-        };
-        let from = match &wants {
-            ranges::Asked::One(RangeSpec::Closed(start, _) | RangeSpec::From(start)) => start / size,
-            _ => 0,
-        };
+        let (wants, from) = slice::first(asked.head(), size);
         let mut came = self.slice(errand, asked, from, size).await;
         if from > 0 && matches!(came, Ok(Came::Unsliced(Unsliced::Unsatisfiable))) {
             // What a range beyond the end is answered with depends on the length and the validators: the first slice has them.
@@ -128,10 +121,10 @@ impl Core {
         if self.edge.collapses.is_marked(&unsliced(asked.key), now) {
             return None;
         }
-        let key = slice_key(asked.key, 0);
-        let slice = Asked { key: &key, slice: Some(Span { start: 0, end: size }), ..*asked };
-        let found = self.find(&slice).await;
-        let Lookup::Fresh(first) = lookup(&slice, &found, &self.edge.invalidations, now) else { return None };
+        let key = slice::key(asked.key, 0);
+        let part = Asked { key: &key, slice: Some(slice::span(0, size)), ..*asked };
+        let found = self.find(&part).await;
+        let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else { return None };
         let part = first.part()?;
         first.live.used();
         Some(self.from_slices(errand, asked, size, &ranges::Asked::Whole, first, part))
@@ -231,10 +224,8 @@ impl Core {
 
     // One slice: from the store, or fetched once for everybody.
     async fn slice(self: &Arc<Self>, errand: &Errand, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
-        let key = slice_key(base.key, index);
-        let start = index.saturating_mul(size);
-        let span = Span { start, end: start.saturating_add(size) };
-        let asked = Asked { key: &key, slice: Some(span), ..*base };
+        let key = slice::key(base.key, index);
+        let asked = Asked { key: &key, slice: Some(slice::span(index, size)), ..*base };
         let limits = &errand.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
@@ -323,14 +314,10 @@ impl Core {
     }
 
     fn forget_slice(&self, key: &CacheKey, index: u64) {
-        for old in &self.edge.store.find(&slice_key(key.as_bytes(), index)) {
+        for old in &self.edge.store.find(&slice::key(key.as_bytes(), index)) {
             self.edge.forget(old);
         }
     }
-}
-
-fn slice_key(key: &[u8], index: u64) -> Vec<u8> {
-    [key, b"\0slice=", index.to_string().as_bytes()].concat()
 }
 
 // Marks an object that its origin does not give in parts.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod connect;
 pub mod directory;
 pub mod idle;
+pub mod itinerary;
 pub mod peer;
 pub mod pool;
 pub mod request;

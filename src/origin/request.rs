@@ -15,6 +15,7 @@ use crate::exchange::connection::Asker;
 use crate::exchange::request::Known;
 use crate::exchange::response::InterimSink;
 use crate::exchange::stored::{Reuse, Stored};
+use crate::exchange::tier;
 use crate::gate::bucket;
 use crate::semantics::{hop_by_hop, ranges};
 use crate::signature::s3;
@@ -112,7 +113,7 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
     let mut fields = HeaderMap::with_capacity(16);
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
     asked.head().fields.for_each(|name, value| {
-        let is_ours = OWN.contains(name) || [crate::region::EDGE, crate::region::EDGE_TOKEN].contains(name);
+        let is_ours = OWN.contains(name) || [tier::EDGE, tier::EDGE_TOKEN].contains(name);
         // Only we say what CloudFront's fields say.
         let is_claimed = name.as_str().starts_with("cloudfront-");
         let is_left_out = is_ours || is_claimed || chosen::goes_no_further(behavior, forwarder, name);

@@ -23,12 +23,10 @@ use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Time
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
-use crate::exchange::connection::Asker;
 use crate::exchange::failure::FailureKind;
 use crate::exchange::key::LogNumber;
-use crate::exchange::request::RequestHead;
 use crate::exchange::response::{Reply, ReplyFrom};
-use crate::exchange::tier::TierFacts;
+use crate::exchange::tier::{EDGE, EDGE_TOKEN, TierFacts};
 use crate::flow::{Core, Edge, Tally};
 use crate::origin::request::{Asking, Node, build};
 use crate::store::chain::Mark;
@@ -36,10 +34,6 @@ use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};
 
-/// The edge that asks, and whose log it goes by: `edge-id/node-id/incarnation`.
-pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
-/// The secret that goes with it.
-pub const EDGE_TOKEN: HeaderName = HeaderName::from_static("foreshore-edge-token");
 /// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in effect when it was asked.
 pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 
@@ -77,17 +71,18 @@ impl Region {
         Some(Arc::new(Self { parents, budget: configured.timeout }))
     }
 
-    /// Asks the parent responsible for this key, or the next; `None` means that the origin is to be asked. So does an answer that
-    /// is stale: it is for when the origin fails.
-    pub async fn ask(&self, core: &Arc<Core>, asked: &Asked<'_>, asking: &Asking, node: Node<'_>) -> Option<Reply> {
-        // A parent would take its own scheme for the viewer's.
-        if asked.routed.behavior.derived.scheme_in_key || asked.head().connection.asker == Asker::Edge {
-            return None;
-        }
+    /// The names of the parents, in the order in which they are configured.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parents.iter().map(|parent| parent.name.as_str())
+    }
+
+    /// Asks the parents at the places in `order`, one after the other; `None` means that the origin is to be asked. So does an
+    /// answer that is stale: it is for when the origin fails.
+    pub async fn ask(&self, core: &Arc<Core>, asked: &Asked<'_>, asking: &Asking, node: Node<'_>, order: &[usize]) -> Option<Reply> {
         let edge = &core.edge;
         let until = Instant::now() + self.budget;
-        for at in ranked(asked.key, self.parents.iter().map(|parent| parent.name.as_str())).into_iter().take(2) {
-            let parent = &self.parents[at];
+        for at in order {
+            let Some(parent) = self.parents.get(*at) else { continue };
             if !is_worth_asking(edge, &parent.name, asked, asking) {
                 continue;
             }
@@ -167,22 +162,6 @@ fn tags_of(asking: &Asking) -> &[u64] {
     }
 }
 
-/// Parents in the order of their right to a key: highest random weight first. Taking one away moves only
-/// the keys it had.
-pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize> {
-    use std::hash::{BuildHasher, Hasher};
-    let weigh = |name: &str| {
-        // Fixed seed: every edge must come to the same order.
-        let mut hasher = foldhash::quality::FixedState::with_seed(0x464f_5245).build_hasher();
-        hasher.write(name.as_bytes());
-        hasher.write(key);
-        hasher.finish()
-    };
-    let mut order: Vec<(u64, usize)> = names.enumerate().map(|(at, name)| (weigh(name), at)).collect();
-    order.sort_unstable_by(|a, b| b.cmp(a));
-    order.into_iter().map(|(_, at)| at).collect()
-}
-
 fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl, node: &str) -> Origin {
     let secret = |text: &str| Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")));
     // A parent is asked for its viewers' hosts, and proves its own name all the same.
@@ -199,16 +178,6 @@ fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl,
         connections: 512,
         access: None,
     }
-}
-
-/// Says whether a request comes from an edge that this node trusts, and which log its numbers are of.
-pub fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
-    let claimed = std::str::from_utf8(head.fields.get_all(EDGE.as_str()).next()?).ok()?;
-    let token = head.fields.get_all(EDGE_TOKEN.as_str()).next()?;
-    let id = claimed.split_once('/')?.0;
-    let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes()).ok()?;
-    Some(claimed.to_string())
 }
 
 /// Names this node in an answer to an edge. Both tiers would say the same of themselves otherwise, and a member of these fields is to
@@ -285,20 +254,5 @@ mod tests {
         let before = others.clone();
         name_node("0a1b", &mut others);
         assert_eq!(others, before);
-    }
-
-    #[test]
-    fn keys_spread_over_parents_and_stay_when_one_goes() {
-        let names = ["https://a:1", "https://b:1", "https://c:1"];
-        let mut counts = [0; 3];
-        for key in 0..3000u32 {
-            let order = ranked(&key.to_le_bytes(), names.iter().copied());
-            counts[order[0]] += 1;
-            if order[0] != 2 {
-                let without: Vec<usize> = ranked(&key.to_le_bytes(), names[..2].iter().copied());
-                assert_eq!(without[0], order[0], "a key moved though its parent stayed");
-            }
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 }

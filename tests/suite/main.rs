@@ -17,6 +17,7 @@ mod fuzz;
 mod hit_cost;
 mod http2;
 mod imports;
+mod itinerary;
 mod laws;
 mod migrate;
 mod origins;

@@ -1,0 +1,309 @@
+//! What `explain` says is asked of whom, held against whom a scripted upstream saw asked.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use foreshore::body::Body;
+use foreshore::clock::Clock;
+use foreshore::config::{self, Making};
+use foreshore::distribution::origin::Origin;
+use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
+use foreshore::exchange::failure::{Failure, FailureKind};
+use foreshore::exchange::request::ViewerRequest;
+use foreshore::exchange::response::Reply;
+use foreshore::flow::{Core, Edge};
+use foreshore::origin::Upstream;
+use foreshore::origin::request::OriginRequest;
+use foreshore::region::confirm::Standing;
+use foreshore::semantics::time::Timestamp;
+use foreshore::store::chain::Mark;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::support::edge::command;
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+const PARENTS: [&str; 3] = ["https://p1.test:8443", "https://p2.test:8443", "https://p3.test:8443"];
+
+const TEXT: &str = r#"
+[listen]
+http = ["127.0.0.1:1"]
+
+[region]
+kind = "parent"
+edge_id = "e1"
+token = { file = "token" }
+[[region.parent]]
+url = "https://p1.test:8443"
+admin = "http://127.0.0.1:9081"
+[[region.parent]]
+url = "https://p2.test:8443"
+admin = "http://127.0.0.1:9082"
+[[region.parent]]
+url = "https://p3.test:8443"
+admin = "http://127.0.0.1:9083"
+
+[[trusted_edge]]
+id = "e9"
+token = { file = "token" }
+
+[cache_policy.keyed]
+key = { headers = ["X-Key"] }
+[cache_policy.scheme]
+key = { headers = ["CloudFront-Forwarded-Proto"] }
+[cache_policy.own]
+semantics = "rfc9111"
+
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+purge = { token = { file = "token" } }
+[[distribution.origin]]
+id = "a"
+url = "http://a.test"
+[[distribution.origin]]
+id = "b"
+url = "http://b.test"
+[[distribution.origin_group]]
+id = "ab"
+members = ["a", "b"]
+failover = [503]
+[[distribution.behavior]]
+path = "/group/*"
+origin = "ab"
+methods = "all"
+[[distribution.behavior]]
+path = "/off/*"
+origin = "a"
+cache_policy = "CachingDisabled"
+[[distribution.behavior]]
+path = "/scheme/*"
+origin = "a"
+cache_policy = "scheme"
+[[distribution.behavior]]
+path = "/post/*"
+origin = "a"
+methods = "all"
+cache_post = { body = "keyed" }
+[[distribution.behavior]]
+path = "/slices/*"
+origin = "ab"
+slice = "1MiB"
+[[distribution.behavior]]
+path = "/anew/*"
+origin = "a"
+client_invalidation = { allow = "anyone" }
+[[distribution.behavior]]
+path = "/own/*"
+origin = "a"
+cache_policy = "own"
+[[distribution.behavior]]
+path = "*"
+origin = "a"
+methods = "all"
+cache_policy = "keyed"
+
+[[distribution]]
+id = "E2"
+hosts = ["deploy.test"]
+[[distribution.origin]]
+id = "old"
+url = "http://old.test"
+[[distribution.behavior]]
+path = "*"
+origin = "old"
+
+[[distribution]]
+id = "E3"
+staging = { of = "E2", header = { name = "aws-cf-cd-try", value = "1" } }
+[[distribution.origin]]
+id = "new"
+url = "http://new.test"
+[[distribution.behavior]]
+path = "*"
+origin = "new"
+"#;
+
+/// A request, how many parents it asks, and which origins.
+type Case = (&'static str, &'static str, &'static [&'static str], usize, &'static [&'static str]);
+
+const CASES: [Case; 24] = [
+    ("GET", "http://h.test/a", &[], 2, &["a"]),
+    ("GET", "http://h.test/a", &["X-Key: 1"], 2, &["a"]),
+    ("GET", "http://h.test/b", &["X-Key: 2"], 2, &["a"]),
+    ("GET", "http://h.test/b", &["X-Key: 2", "Connection: X-Key"], 2, &["a"]),
+    ("GET", "http://h.test/%61", &[], 2, &["a"]),
+    ("HEAD", "http://h.test/a", &[], 0, &["a"]),
+    ("PUT", "http://h.test/a", &[], 0, &["a"]),
+    ("POST", "http://h.test/a", &[], 0, &["a"]),
+    ("OPTIONS", "http://h.test/a", &[], 0, &["a"]),
+    ("GET", "http://h.test/group/a", &[], 2, &["a", "b"]),
+    ("HEAD", "http://h.test/group/a", &[], 0, &["a", "b"]),
+    ("PUT", "http://h.test/group/a", &[], 0, &["a"]),
+    ("GET", "http://h.test/off/a", &[], 0, &["a"]),
+    ("GET", "https://h.test/scheme/a", &[], 0, &["a"]),
+    ("GET", "http://h.test/post/a", &[], 2, &["a"]),
+    ("POST", "http://h.test/post/a", &[], 0, &["a"]),
+    ("GET", "http://h.test/slices/a", &[], 2, &["a", "b"]),
+    ("GET", "http://h.test/slices/a", &["Range: bytes=3500000-"], 2, &["a", "b"]),
+    ("HEAD", "http://h.test/slices/a", &[], 0, &["a", "b"]),
+    ("GET", "http://h.test/anew/a", &["Cache-Control: max-age=0"], 0, &["a"]),
+    ("GET", "http://h.test/own/a", &["Cache-Control: only-if-cached"], 0, &[]),
+    ("GET", "http://deploy.test/a", &[], 0, &["old"]),
+    ("GET", "http://deploy.test/a", &["aws-cf-cd-try: 1"], 0, &["new"]),
+    ("GET", "http://h.test/a", &["Foreshore-Edge: e9/n/1", "Foreshore-Edge-Token: between-us"], 0, &["a"]),
+];
+
+/// Refuses every connection, so that all hops of a request are tried, and notes them.
+#[derive(Default)]
+struct Nobody(Mutex<Vec<String>>);
+
+impl Upstream for Nobody {
+    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, _: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            self.0.lock().unwrap().push(origin.id.clone());
+            Err(Failure::new(FailureKind::ConnectionRefused, "scripted"))
+        })
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "between-us").unwrap();
+    std::fs::write(folder.path().join("edge.toml"), TEXT).unwrap();
+    folder
+}
+
+fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerRequest {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut fields = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        fields.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+    }
+    let at = "192.0.2.1:4000".parse().unwrap();
+    ViewerRequest {
+        id: Default::default(),
+        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        version: Version::Http11,
+        scheme,
+        authority: host.into(),
+        target: format!("/{path}"),
+        spelled: None,
+        order: None,
+        fields,
+        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, place: None, asker: Asker::Viewer }),
+        arrived_at: edge.clock.now(),
+        arrived_number: edge.invalidations.head(),
+        interim: None,
+        upstream: Default::default(),
+    }
+}
+
+// Whom a new edge asks, all of whose parents have applied its log.
+fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let site =
+        config::load(&folder.join("edge.toml"), START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let upstream = Arc::new(Nobody::default());
+    runtime.block_on(async {
+        let edge = Edge::new(site, "hops".into(), Clock::starting_at(START));
+        edge.standings.keep(&PARENTS.map(String::from));
+        PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
+        let request = request(method, url, lines, &edge);
+        let core = Arc::new(Core { index: 0, edge, upstream: Arc::clone(&upstream) as Arc<dyn Upstream> });
+        let response = core.serve(request, Body::Empty).await;
+        assert!(matches!(response.status, 502 | 504), "{method} {url}: {}", response.status);
+    });
+    let seen = upstream.0.lock().unwrap();
+    seen.clone()
+}
+
+fn explain(folder: &Path, method: &str, url: &str, lines: &[&str]) -> String {
+    let mut args = vec!["explain", "--config", "edge.toml", "-X", method, url];
+    lines.iter().for_each(|line| args.extend(["-H", *line]));
+    let (code, out, err) = command(folder, &args);
+    assert_eq!(code, 0, "{method} {url}: {err}");
+    out
+}
+
+fn station<'o>(out: &'o str, name: &str) -> &'o str {
+    let found = out.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
+    found.unwrap_or_else(|| panic!("no {name} in {out}")).trim()
+}
+
+// The quoted names of the hops.
+fn told(out: &str) -> Vec<String> {
+    let hops = station(out, "ask").split(';').next().unwrap_or_default();
+    hops.split(", then ").filter_map(|hop| hop.split('"').nth(1)).map(String::from).collect()
+}
+
+#[test]
+fn explain_tells_the_hops_that_are_asked() {
+    let folder = folder();
+    for case in &CASES {
+        let (method, url, lines, parents, origins) = case;
+        let seen = asked_of(folder.path(), case);
+        let out = explain(folder.path(), method, url, lines);
+        assert_eq!(told(&out), seen, "{method} {url} {lines:?}\n{out}");
+        let (above, below) = seen.split_at(seen.len().min(*parents));
+        assert!(above.len() == *parents && above.iter().all(|hop| PARENTS.contains(&hop.as_str())), "{method} {url} {lines:?}: {seen:?}");
+        assert_eq!(below, *origins, "{method} {url} {lines:?}");
+    }
+}
+
+#[test]
+fn explain_says_why_no_parent_is_asked() {
+    let folder = folder();
+    for (method, url, lines, why) in [
+        ("HEAD", "http://h.test/a", &[][..], "no parent: the request goes on for this viewer alone"),
+        ("POST", "http://h.test/post/a", &[], "no parent: a kept POST is asked of the origin"),
+        ("GET", "http://deploy.test/a", &[], "no parent: a parent would choose a side"),
+        ("GET", "https://h.test/scheme/a", &[], "no parent: the viewer's scheme is in the key"),
+        ("GET", "http://h.test/anew/a", &["Cache-Control: max-age=0"], "no parent: the caller wants the origin's own word"),
+        ("PUT", "http://h.test/group/a", &[], "no other origin: PUT is asked once"),
+    ] {
+        let out = explain(folder.path(), method, url, lines);
+        assert!(station(&out, "ask").contains(why), "{method} {url}: {out}");
+    }
+    let out = explain(folder.path(), "GET", "http://h.test/a", &[]);
+    assert!(!station(&out, "ask").contains("no parent"), "{out}");
+}
+
+#[test]
+fn explain_tells_the_request_that_is_served() {
+    let folder = folder();
+    let listed = explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1", "Connection: X-Key"]);
+    let without = explain(folder.path(), "GET", "http://h.test/a", &[]);
+    assert_eq!(station(&listed, "key"), station(&without, "key"));
+    assert!(station(&explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1"]), "key").ends_with("x-key=1"));
+    // Slices are asked for, and a HEAD is asked as one.
+    let slice = explain(folder.path(), "GET", "http://h.test/slices/a", &["Range: bytes=1048576-"]);
+    assert!(station(&slice, "slices").starts_with("of 1 MiB; the first that is asked for: octets 1048576 to 2097151"), "{slice}");
+    assert!(slice.contains("range: bytes=1048576-2097151"), "{slice}");
+    assert!(station(&explain(folder.path(), "HEAD", "http://h.test/slices/a", &[]), "request").starts_with("HEAD "));
+    // A body that is too long for a key.
+    let long = explain(folder.path(), "POST", "http://h.test/post/a", &["Content-Length: 65537"]);
+    assert!(station(&long, "cache").contains("longer than cache_post.max_body"), "{long}");
+    let short = explain(folder.path(), "POST", "http://h.test/post/a", &["Content-Length: 65536"]);
+    assert!(station(&short, "key").contains("method=POST"), "{short}");
+}
+
+#[test]
+fn explain_tells_what_a_purge_would_do() {
+    let folder = folder();
+    let token = "Authorization: Bearer between-us";
+    let purge = |url: &str, lines: &[&str]| explain(folder.path(), "PURGE", url, lines);
+    let all = purge("http://h.test/img/*", &[token]);
+    assert_eq!(station(&all, "purge"), "what is stored of /img/* of distribution \"E1\" is never served again", "{all}");
+    let soft = purge("http://h.test/a", &[token, "Soft-Purge: 1"]);
+    assert!(station(&soft, "purge").ends_with("is validated before it is served again"), "{soft}");
+    for refused in
+        [purge("http://h.test/a", &[]), purge("http://h.test/a", &["Authorization: Bearer else"]), purge("http://deploy.test/a", &[token])]
+    {
+        assert!(station(&refused, "viewer").contains("refused: "), "{refused}");
+    }
+}
