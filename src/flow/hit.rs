@@ -43,15 +43,14 @@ pub struct Hit<'s> {
 
 /// Answers from the store, or declines. `scratch` holds the key.
 pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
-    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
-    if unusual.iter().any(|field| head.known.has(*field)) {
-        return None;
-    }
-    if has_needless_escape(head.path) || head.known.has(Known::Connection) && lists_more(head) {
+    if !is_plain(head) {
         return None;
     }
     let site = &*running.site;
     let routed = gate::route(site, head, now).ok()?;
+    if !routed.behavior.derived.may_hit {
+        return None;
+    }
     // The full sentence sends the cookie.
     if routed.session.is_some_and(|session| session.is_news) {
         return None;
@@ -98,6 +97,14 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         policy: routed.behavior.response.as_deref(),
         head,
     })
+}
+
+// Says whether a head asks for nothing but a response: what changes the request before it is routed, brings a body or wants another
+// protocol is the full sentence's work.
+fn is_plain(head: &RequestHead<'_>) -> bool {
+    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
+    let is_usual = !unusual.iter().any(|field| head.known.has(*field));
+    is_usual && !has_needless_escape(head.path) && !(head.known.has(Known::Connection) && lists_more(head))
 }
 
 // A Content-Range would stand beside that of the range, and a digest would be of other octets.
