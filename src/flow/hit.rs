@@ -52,7 +52,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         return None;
     }
     // The full sentence sends the cookie.
-    if routed.session.is_some_and(|session| session.is_news) {
+    if routed.route.session.is_some_and(|session| session.is_news) {
         return None;
     }
     gate::admit(&routed, edge.around(running, now)).ok()?;

@@ -25,6 +25,7 @@ mod parts;
 mod policies;
 mod policies_web;
 mod readme;
+mod routes;
 mod s3;
 mod scenes;
 mod signed;
