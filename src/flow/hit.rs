@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Edge, Running};
-use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::ask::{self, Asked, Wanted, Wants};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::answer::{self, Answer};
@@ -14,10 +14,11 @@ use crate::deliver::{face, policy};
 use crate::distribution::face::Face;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::exchange::path::has_needless_escape;
+use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
-use crate::gate;
+use crate::gate::{self, Route, Routed};
 use crate::semantics::digests::{self, Covers};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
@@ -41,13 +42,44 @@ pub struct Hit<'s> {
     head: &'s RequestHead<'s>,
 }
 
+/// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has not looked that far. Holds for
+/// the site in force then, and no other.
+#[derive(Default)]
+pub struct Declined(pub Option<Result<(Route, Wants), Refusal>>);
+
 /// Answers from the store, or declines. `scratch` holds the key.
-pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
+pub fn hit<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    head: &'s RequestHead<'s>,
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+) -> Result<Hit<'s>, Declined> {
     if !is_plain(head) {
-        return None;
+        return Err(Declined(None));
     }
-    let site = &*running.site;
-    let routed = gate::route(site, head, now).ok()?;
+    let routed = match gate::route(&running.site, head, now) {
+        Ok(routed) => routed,
+        Err(refusal) => return Err(Declined(Some(Err(refusal)))),
+    };
+    let wants = ask::wants(&routed);
+    match from_store(edge, running, routed, wants, scratch, now) {
+        Some(hit) => Ok(hit),
+        None => Err(Declined(Some(Ok((routed.route, wants))))),
+    }
+}
+
+// The steps of the full sentence, as far as none of them waits.
+#[inline]
+fn from_store<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    routed: Routed<'s>,
+    wants: Wants,
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+) -> Option<Hit<'s>> {
+    let head = routed.head;
     if !routed.behavior.derived.may_hit {
         return None;
     }
@@ -56,7 +88,6 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         return None;
     }
     gate::admit(&routed, edge.around(running, now)).ok()?;
-    let wants = ask::wants(&routed);
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {
         return None;
     }
@@ -93,7 +124,7 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
         face: &routed.distribution.face,
-        pop: &site.pop,
+        pop: &running.site.pop,
         policy: routed.behavior.response.as_deref(),
         head,
     })

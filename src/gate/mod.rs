@@ -37,10 +37,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// Who answers.
+    pub fn of(self, site: &Site) -> (&Arc<Distribution>, &Behavior) {
+        let distribution = &site.distributions[self.distribution];
+        (distribution, &distribution.behaviors[self.behavior])
+    }
+
     /// The request with everything that answers it, as decisions see it. `site` is the one that routed it.
     pub fn on<'r>(self, site: &'r Site, head: &'r RequestHead<'r>) -> Routed<'r> {
-        let distribution = &site.distributions[self.distribution];
-        let behavior = &distribution.behaviors[self.behavior];
+        let (distribution, behavior) = self.of(site);
         Routed { head, site, distribution, behavior, route: self, path: rooted(distribution, head.path) }
     }
 }
