@@ -23,25 +23,26 @@ use crate::origin::request::Asking;
 const JOINS_MAX: usize = 3;
 
 impl Core {
-    /// Fetches for the store, alone or together, and answers from what came.
+    /// Fetches for the store, alone or together, and answers from what came. `found` is what the lookup saw.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         reason: Reason,
+        found: &[Arc<Stored>],
     ) -> Result<ViewerResponse, Failure> {
         let limits = &exchange.running.site.limits;
         let mut asking = asking;
+        // Where a disk was waited for, more may have come into memory meanwhile.
+        let mut together = if self.edge.disk().is_none() { key_of_variants(asked, found) } else { self.collapse_key(asked) };
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
-            let together = self.collapse_key(asked);
             match CollapseTable::join(&self.edge, &together, exchange.request.arrived_number, now) {
                 Part::Lead(ticket, waiter) => {
                     self.start_fill(exchange, asked, asking.clone(), ticket, together);
-                    match self.as_leader(asked, waiter, reason).await {
-                        Some(done) => return done,
-                        None => continue,
+                    if let Some(done) = self.as_leader(asked, waiter, reason).await {
+                        return done;
                     }
                 }
                 Part::Follow(waiter) => {
@@ -54,21 +55,21 @@ impl Core {
                         Waited::End(end) => match self.as_follower(asked, end, reason) {
                             Some(done) => return done,
                             // Kept for another variant: look again. Not to be shared: go alone.
-                            None if self.fits_nobody_else(asked) => continue,
+                            None if self.fits_nobody_else(asked) => {}
                             None => break,
                         },
-                        Waited::Abandoned => continue,
+                        Waited::Abandoned => {}
                         Waited::Yours(..) | Waited::TooLong => break,
                     }
                 }
-                Part::Alone(AloneReason::Marked) => {
-                    asking = unkept(asked, asking);
-                    break;
+                Part::Alone(why) => {
+                    let asking = if why == AloneReason::Marked { unkept(asked, asking) } else { asking };
+                    return self.fetch_alone(exchange, asked, asking, reason, together).await;
                 }
-                Part::Alone(AloneReason::Crowded) => break,
             }
+            together = self.collapse_key(asked);
         }
-        self.fetch_alone(exchange, asked, asking, reason).await
+        self.fetch_alone(exchange, asked, asking, reason, self.collapse_key(asked)).await
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
@@ -78,13 +79,14 @@ impl Core {
         asked: &Asked<'_>,
         asking: Asking,
         reason: Reason,
+        together: Vec<u8>,
     ) -> Result<ViewerResponse, Failure> {
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
             return self.relay(exchange, asked, PassReason::Crowded, exchange.body()).await;
         };
         let is_as_asked = matches!(asking, Asking::Unkept);
-        let waiter = match self.fill_alone(exchange, asked, asking, place, self.collapse_key(asked)).await {
+        let waiter = match self.fill_alone(exchange, asked, asking, place, together).await {
             Ok((_, reply)) if is_as_asked => return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply)),
             Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), *reply)),
             Err(waiter) => waiter?,
@@ -199,19 +201,24 @@ impl Core {
         true
     }
 
-    // Variants known under the key do not wait for one another.
+    // The key under which a request waits for a fetch, by what is stored at this moment.
     fn collapse_key(&self, asked: &Asked<'_>) -> Vec<u8> {
-        let mut key = asked.key.to_vec();
-        for stored in &self.edge.store.find(asked.key) {
-            for (name, _) in &stored.selector.0 {
-                key.push(0);
-                key.extend_from_slice(name.as_str().as_bytes());
-                key.push(b'=');
-                let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
-            }
-        }
-        key
+        key_of_variants(asked, &self.edge.store.find(asked.key))
     }
+}
+
+// Variants known under the key do not wait for one another.
+fn key_of_variants(asked: &Asked<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
+    let mut key = asked.key.to_vec();
+    for stored in found {
+        for (name, _) in &stored.selector.0 {
+            key.push(0);
+            key.extend_from_slice(name.as_str().as_bytes());
+            key.push(b'=');
+            let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
+        }
+    }
+    key
 }
 
 // What the leader's viewer gets of a reply that is for nobody else.

@@ -290,7 +290,7 @@ impl Core {
         match lookup(asked, &found, &self.edge.invalidations, now) {
             Lookup::Fresh(stored) => match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
                 // It outgrew the store between being found and being opened.
-                Err(_) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Absent)).await,
+                Err(_) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Absent), &found).await,
                 opened => opened,
             },
             Lookup::Stale(stored) => {
@@ -301,9 +301,9 @@ impl Core {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StandsIn), now)
             }
             Lookup::Revalidate(stored, why) => {
-                self.fetch(exchange, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why)).await
+                self.fetch(exchange, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why), &found).await
             }
-            Lookup::Miss(why) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why)).await,
+            Lookup::Miss(why) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why), &found).await,
             Lookup::Pass(why) => self.relay(exchange, asked, why, body).await,
             Lookup::Unavailable => Err(Failure::new(FailureKind::NotStored, "only-if-cached, and nothing usable is stored")),
         }
