@@ -289,8 +289,8 @@ fn assemble(
     let scheme_in_key = rules.cache.key.headers.contains(&proto) || rules.origin_request.headers.adds(proto.as_str());
     let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(AccessControl::is_bucket));
     let rfc = rules.cache.semantics == Semantics::Rfc9111;
-    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket };
-    let behavior = Behavior {
+    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket, may_hit: false };
+    let mut behavior = Behavior {
         pattern,
         target,
         cache: rules.cache,
@@ -310,5 +310,57 @@ fn assemble(
         ordinal: *ordinal,
     };
     *ordinal += 1;
+    behavior.derived.may_hit = may_hit(&behavior);
     behavior
+}
+
+// Says whether the hit step may answer for a behavior. Every setting is named: a new one does not compile before it says here what
+// it means for hits. What the hit step does itself is left as it is; what it does not know of must keep it away.
+fn may_hit(behavior: &Behavior) -> bool {
+    let Behavior {
+        // The hit step routes.
+        pattern: _,
+        // They are about requests to origins; a hit makes none.
+        target: _,
+        origin_request: _,
+        // The gate judges them, and the hit step asks it.
+        viewer_protocol: _,
+        methods: _,
+        signers: _,
+        allow_from: _,
+        deny_from: _,
+        rate_limit: _,
+        // It is written into the lines of a hit.
+        response: _,
+        // A status that is mapped is looked for once the response is known.
+        error_responses: _,
+        // A request that may be meant by it says Cache-Control, and is not plain for this behavior.
+        client_invalidation: _,
+        // A POST is never the hit step's.
+        cache_post: _,
+        // Slices have keys of their own, which the hit step never asks for; an object that is kept whole is a hit like any other.
+        slice: _,
+        // They are in the key, or the gate's.
+        derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },
+        ordinal: _,
+        cache,
+    } = behavior;
+    !cache.ttl.is_off()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(rules: Rules) -> Behavior {
+        let pattern = PathPattern::parse("*").unwrap();
+        assemble(pattern, Target::Origin(0), rules, &Origins::default(), &[], &mut 0)
+    }
+
+    #[test]
+    fn only_what_is_cached_may_be_a_hit() {
+        assert!(made(Rules::default()).derived.may_hit);
+        let off = CachePolicy::managed("CachingDisabled").unwrap();
+        assert!(!made(Rules { cache: Arc::new(off), ..Rules::default() }).derived.may_hit);
+    }
 }

@@ -140,6 +140,8 @@ pub struct Derived {
     pub scheme_in_key: bool,
     /// Requests to its origin are signed for S3.
     pub is_bucket: bool,
+    /// Plain requests may be answered by the hit step. `config` works it out from every other setting of the behavior.
+    pub may_hit: bool,
 }
 
 impl Behavior {

@@ -224,8 +224,13 @@ pub struct Distribution {
 impl Distribution {
     /// The first behavior whose pattern matches; the last one always does.
     pub fn behavior(&self, path: &str) -> &Behavior {
+        &self.behaviors[self.behavior_at(path)]
+    }
+
+    /// The same as an index into `behaviors`.
+    pub fn behavior_at(&self, path: &str) -> usize {
         let last = self.behaviors.len() - 1;
-        self.behaviors[..last].iter().find(|b| b.pattern.matches(path)).unwrap_or(&self.behaviors[last])
+        self.behaviors[..last].iter().position(|b| b.pattern.matches(path)).unwrap_or(last)
     }
 
     /// What a behavior's viewers see in the place of an error.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::collapse::{CollapseTable, FillEnd, Part, Ticket, Waited, Waiter};
+use super::exchange::Exchange;
 use super::fill::Job;
-use super::serve::Errand;
 use super::{Core, Tally};
 use crate::cache::arrival::has_conditions;
 use crate::cache::ask::{Asked, Wanted};
@@ -23,25 +23,26 @@ use crate::origin::request::Asking;
 const JOINS_MAX: usize = 3;
 
 impl Core {
-    /// Fetches for the store, alone or together, and answers from what came.
+    /// Fetches for the store, alone or together, and answers from what came. `found` is what the lookup saw.
     pub(super) async fn fetch(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         reason: Reason,
+        found: &[Arc<Stored>],
     ) -> Result<ViewerResponse, Failure> {
-        let limits = &errand.running.site.limits;
+        let limits = &exchange.running.site.limits;
         let (mut asking, mut reason) = (asking, reason);
+        // Where a disk was waited for, more may have come into memory meanwhile.
+        let mut together = if self.edge.disk().is_none() { key_of_variants(asked, found) } else { self.collapse_key(asked) };
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
-            let together = self.collapse_key(asked);
-            match CollapseTable::join(&self.edge, &together, errand.request.arrived_number, now) {
+            match CollapseTable::join(&self.edge, &together, exchange.request.arrived_number, now) {
                 Part::Lead(ticket, waiter) => {
-                    self.start_fill(errand, asked, asking.clone(), ticket, together);
-                    match self.as_leader(asked, waiter, reason).await {
-                        Some(done) => return done,
-                        None => continue,
+                    self.start_fill(exchange, asked, asking.clone(), ticket, together);
+                    if let Some(done) = self.as_leader(asked, waiter, reason).await {
+                        return done;
                     }
                 }
                 Part::Follow(waiter) => {
@@ -55,10 +56,10 @@ impl Core {
                         Waited::End(end) => match self.as_follower(asked, end, reason) {
                             Some(done) => return done,
                             // Kept for another variant: look again. Not to be shared: go alone.
-                            None if self.fits_nobody_else(asked) => continue,
+                            None if self.fits_nobody_else(asked) => {}
                             None => break,
                         },
-                        Waited::Abandoned => continue,
+                        Waited::Abandoned => {}
                         Waited::TooLong => {
                             reason = reason.alone(PassReason::WaitedEnough);
                             break;
@@ -67,33 +68,33 @@ impl Core {
                     }
                 }
                 Part::Alone(AloneReason::Marked) => {
-                    asking = unkept(asked, asking);
-                    reason = reason.alone(PassReason::Marked);
-                    break;
+                    let (asking, reason) = (unkept(asked, asking), reason.alone(PassReason::Marked));
+                    return self.fetch_alone(exchange, asked, asking, reason, together).await;
                 }
                 Part::Alone(AloneReason::Crowded) => {
-                    reason = reason.alone(PassReason::Crowded);
-                    break;
+                    return self.fetch_alone(exchange, asked, asking, reason.alone(PassReason::Crowded), together).await;
                 }
             }
+            together = self.collapse_key(asked);
         }
-        self.fetch_alone(errand, asked, asking, reason).await
+        self.fetch_alone(exchange, asked, asking, reason, self.collapse_key(asked)).await
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
     async fn fetch_alone(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         reason: Reason,
+        together: Vec<u8>,
     ) -> Result<ViewerResponse, Failure> {
-        let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
+        let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
-            return self.relay(errand, asked, PassReason::Crowded, errand.body()).await;
+            return self.relay(exchange, asked, PassReason::Crowded, exchange.body()).await;
         };
         let is_as_asked = matches!(asking, Asking::Unkept);
-        let waiter = match self.fill_alone(errand, asked, asking, place, self.collapse_key(asked)).await {
+        let waiter = match self.fill_alone(exchange, asked, asking, place, together).await {
             Ok((_, reply)) if is_as_asked => return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply)),
             Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), *reply)),
             Err(waiter) => waiter?,
@@ -104,16 +105,16 @@ impl Core {
     // The same, but seen through to its end even if the viewer leaves: it asked for more than an answer.
     pub(super) async fn replace(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
         let (ticket, waiter) = Ticket::alone();
-        self.start_fill(errand, asked, asking, ticket, self.collapse_key(asked));
+        self.start_fill(exchange, asked, asking, ticket, self.collapse_key(asked));
         match self.as_leader(asked, waiter, reason).await {
             Some(done) => done,
-            None => self.relay(errand, asked, PassReason::Crowded, errand.body()).await,
+            None => self.relay(exchange, asked, PassReason::Crowded, exchange.body()).await,
         }
     }
 
@@ -173,15 +174,15 @@ impl Core {
     }
 
     /// Refreshes a stored response behind a viewer's back, once at a time.
-    pub(super) fn refresh_behind(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, stored: &Arc<Stored>) {
+    pub(super) fn refresh_behind(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, stored: &Arc<Stored>) {
         if stored.live.refreshing.swap(true, Ordering::Relaxed) {
             return;
         }
         let key = self.collapse_key(asked);
         let now = self.edge.clock.now();
-        if let Part::Lead(ticket, _) = CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
+        if let Part::Lead(ticket, _) = CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
             Tally::add(&self.edge.tally.background_refreshes);
-            if self.start_fill(errand, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key) {
+            if self.start_fill(exchange, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key) {
                 return;
             }
         }
@@ -191,36 +192,41 @@ impl Core {
     // False if there are too many fills already.
     pub(super) fn start_fill(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         ticket: Ticket,
         together: Vec<u8>,
     ) -> bool {
-        let Some(place) = FillPlace::take(&self.edge, errand.running.site.limits.fills) else {
+        let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
             // Dropping the ticket tells everybody to look after themselves.
             return false;
         };
-        let job = Job { errand: errand.again(), key: CacheKey::new(asked.key), together, asking, ticket, place, slice: asked.slice };
+        let job = Job { exchange: exchange.clone(), key: CacheKey::new(asked.key), together, asking, ticket, place, slice: asked.slice };
         let core = Arc::clone(self);
         tokio::spawn(async move { core.fill(job).await });
         true
     }
 
-    // Variants known under the key do not wait for one another.
+    // The key under which a request waits for a fetch, by what is stored at this moment.
     fn collapse_key(&self, asked: &Asked<'_>) -> Vec<u8> {
-        let mut key = asked.key.to_vec();
-        for stored in &self.edge.store.find(asked.key) {
-            for (name, _) in &stored.selector.0 {
-                key.push(0);
-                key.extend_from_slice(name.as_str().as_bytes());
-                key.push(b'=');
-                let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
-            }
-        }
-        key
+        key_of_variants(asked, &self.edge.store.find(asked.key))
     }
+}
+
+// Variants known under the key do not wait for one another.
+fn key_of_variants(asked: &Asked<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
+    let mut key = asked.key.to_vec();
+    for stored in found {
+        for (name, _) in &stored.selector.0 {
+            key.push(0);
+            key.extend_from_slice(name.as_str().as_bytes());
+            key.push(b'=');
+            let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
+        }
+    }
+    key
 }
 
 // What the leader's viewer gets of a reply that is for nobody else.

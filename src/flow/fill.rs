@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::collapse::{FillEnd, Ticket, Waiter};
+use super::exchange::Exchange;
 use super::fetch::{FillPlace, internal};
-use super::serve::Errand;
 use super::{Core, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
 use crate::cache::arrival::{Arrived, Keeping, answers_conditions, on_arrival, strip_for_storage, withhold};
-use crate::cache::ask::{self, Asked};
+use crate::cache::ask::Asked;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
 use crate::exchange::failure::Failure;
@@ -21,7 +21,6 @@ use crate::exchange::key::{CacheKey, LogNumber};
 use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::{Live, Stored, StoredHead};
 use crate::exchange::verdict::{NotKept, Reason};
-use crate::gate;
 use crate::origin::request::Asking;
 use crate::semantics::coding::{may_encode, note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
@@ -33,7 +32,7 @@ const FILED_WEIGHT: u64 = 256 << 10;
 
 /// One fill, with everything it needs of its own.
 pub(super) struct Job {
-    pub errand: Errand,
+    pub exchange: Exchange,
     pub key: CacheKey,
     /// The key under which others wait.
     pub together: Vec<u8>,
@@ -58,29 +57,25 @@ impl Drop for Refreshing {
 impl Core {
     /// Fetches once and lands the ticket whatever happens.
     pub(super) async fn fill(self: Arc<Self>, job: Job) {
-        let Job { errand, key, together, asking, ticket, place, slice } = job;
+        let Job { exchange, key, together, asking, ticket, place, slice } = job;
         let _place = place;
         Tally::add(&self.edge.tally.fills);
-        let head = errand.request.head();
-        // The same site and the same head: the route is the one it had.
-        let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else {
-            return ticket.land(FillEnd::Failed(internal("a fill lost its route")));
-        };
-        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
+        let head = exchange.request.head();
+        let asked = exchange.asked(&head, key.as_bytes(), slice);
         let old = match &asking {
             Asking::Revalidate(stored) => Some(Arc::clone(stored)),
             Asking::Fill | Asking::Pass | Asking::Unkept => None,
         };
         let _refreshing = Refreshing(old.clone());
-        let came = self.ask_and_judge(&errand, &asked, asking, Some(&ticket)).await;
-        let marks = Marks { core: &self, key: &together, asked: &asked, errand: &errand };
+        let came = self.ask_and_judge(&exchange, &asked, asking, Some(&ticket)).await;
+        let marks = Marks { core: &self, key: &together, asked: &asked, exchange: &exchange };
         self.settle(&marks, &key, old, came, ticket).await;
     }
 
     /// Fetches for one viewer; the task ends with that viewer unless what came is to be kept.
     pub(super) async fn fill_alone(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: Asking,
         place: FillPlace,
@@ -92,9 +87,9 @@ impl Core {
             Asking::Fill | Asking::Pass | Asking::Unkept => None,
         };
         let refreshing = Refreshing(old.clone());
-        let came = match self.ask_and_judge(errand, asked, asking, None).await {
+        let came = match self.ask_and_judge(exchange, asked, asking, None).await {
             Came::Relay(why, reply) => {
-                Marks { core: self, key: &together, asked, errand }.mark();
+                Marks { core: self, key: &together, asked, exchange }.mark();
                 if let Some(old) = old {
                     self.edge.forget(&old);
                 }
@@ -104,13 +99,12 @@ impl Core {
             came => came,
         };
         let (ticket, waiter) = Ticket::alone();
-        let (core, errand, key, slice) = (Arc::clone(self), errand.again(), CacheKey::new(asked.key), asked.slice);
+        let (core, exchange, key, slice) = (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key), asked.slice);
         tokio::spawn(async move {
             let _held = (place, refreshing);
-            let head = errand.request.head();
-            let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return };
-            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice };
-            let marks = Marks { core: &core, key: &together, asked: &asked, errand: &errand };
+            let head = exchange.request.head();
+            let asked = exchange.asked(&head, key.as_bytes(), slice);
+            let marks = Marks { core: &core, key: &together, asked: &asked, exchange: &exchange };
             core.settle(&marks, &key, old, came, ticket).await;
         });
         Err(Ok(waiter))
@@ -148,7 +142,7 @@ impl Core {
         }
     }
 
-    async fn ask_and_judge(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut asking: Asking, ticket: Option<&Ticket>) -> Came {
+    async fn ask_and_judge(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, mut asking: Asking, ticket: Option<&Ticket>) -> Came {
         // A 304 that confirms nothing, or comes too late, is followed by one plain request.
         let mut is_again = false;
         for _ in 0..2 {
@@ -162,7 +156,7 @@ impl Core {
                 Asking::Revalidate(stored) => Some(Arc::clone(stored)),
                 Asking::Fill | Asking::Pass | Asking::Unkept => None,
             };
-            let reply = match self.ask_the_hops(errand, asked, &asking, errand.body()).await {
+            let reply = match self.ask_the_hops(exchange, asked, &asking, exchange.body()).await {
                 Ok(reply) => reply,
                 Err(failure) => return self.on_failure(old, failure),
             };
@@ -208,7 +202,7 @@ impl Core {
 
     async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, mut ticket: Ticket) {
         let Brought { keeping, mut reply, number } = brought;
-        let max = marks.errand.running.site.store.max_object;
+        let max = marks.exchange.running.site.store.max_object;
         let mut length = reply.body.length();
         if let Some(part) = keeping.part {
             if length.is_some_and(|len| len != part.span.len()) {
@@ -306,7 +300,7 @@ impl Core {
     /// Keeps a reply that came for one viewer, and answers that viewer from what is kept.
     pub(super) async fn adopt(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         keeping: Box<Keeping>,
         reply: Reply,
@@ -316,12 +310,11 @@ impl Core {
         let number = self.edge.invalidations.head();
         let (ticket, waiter) = Ticket::alone();
         let (core, key) = (Arc::clone(self), CacheKey::new(asked.key));
-        let errand = errand.again();
+        let exchange = exchange.clone();
         tokio::spawn(async move {
-            let head = errand.request.head();
-            let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return };
-            let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
-            let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, errand: &errand };
+            let head = exchange.request.head();
+            let asked = exchange.asked(&head, key.as_bytes(), None);
+            let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
             core.keep(&marks, &key, None, Brought { keeping, reply: Box::new(reply), number }, ticket).await;
         });
         self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer to a write was lost")))
@@ -329,8 +322,8 @@ impl Core {
 
     // Streams a body into the store; one that outgrows it goes on as a window for those who read already.
     async fn pump(&self, marks: &Marks<'_>, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
-        let limits = &marks.errand.running.site.limits;
-        let max = marks.errand.running.site.store.max_object;
+        let limits = &marks.exchange.running.site.limits;
+        let max = marks.exchange.running.site.store.max_object;
         let mut kept = true;
         let mut hold = hold;
         loop {
@@ -432,13 +425,13 @@ struct Marks<'a> {
     core: &'a Arc<Core>,
     key: &'a [u8],
     asked: &'a Asked<'a>,
-    errand: &'a Errand,
+    exchange: &'a Exchange,
 }
 
 impl Marks<'_> {
     fn mark(&self) {
         let now = self.core.edge.clock.now();
-        let until = now.plus(self.errand.running.site.limits.pass_mark_time);
+        let until = now.plus(self.exchange.running.site.limits.pass_mark_time);
         self.core.edge.collapses.mark(self.key, until, now);
     }
 

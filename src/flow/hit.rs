@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Edge, Running};
-use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::ask::{self, Asked, Wanted, Wants};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
 use crate::deliver::answer::{self, Answer};
@@ -14,10 +14,11 @@ use crate::deliver::{face, policy};
 use crate::distribution::face::Face;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::exchange::path::has_needless_escape;
+use crate::exchange::refusal::Refusal;
 use crate::exchange::request::{Known, RequestHead};
 use crate::exchange::stored::Stored;
 use crate::exchange::verdict::{Outcome, Reason, Verdict};
-use crate::gate;
+use crate::gate::{self, Route, Routed};
 use crate::semantics::digests::{self, Covers};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
@@ -41,23 +42,52 @@ pub struct Hit<'s> {
     head: &'s RequestHead<'s>,
 }
 
+/// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has not looked that far. Holds for
+/// the site in force then, and no other.
+#[derive(Default)]
+pub struct Declined(pub Option<Result<(Route, Wants), Refusal>>);
+
 /// Answers from the store, or declines. `scratch` holds the key.
-pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scratch: &mut Vec<u8>, now: Timestamp) -> Option<Hit<'s>> {
-    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
-    if unusual.iter().any(|field| head.known.has(*field)) {
+pub fn hit<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    head: &'s RequestHead<'s>,
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+) -> Result<Hit<'s>, Declined> {
+    if !is_plain(head) {
+        return Err(Declined(None));
+    }
+    let routed = match gate::route(&running.site, head, now) {
+        Ok(routed) => routed,
+        Err(refusal) => return Err(Declined(Some(Err(refusal)))),
+    };
+    let wants = ask::wants(&routed);
+    match from_store(edge, running, routed, wants, scratch, now) {
+        Some(hit) => Ok(hit),
+        None => Err(Declined(Some(Ok((routed.route, wants))))),
+    }
+}
+
+// The steps of the full sentence, as far as none of them waits.
+#[inline]
+fn from_store<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    routed: Routed<'s>,
+    wants: Wants,
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+) -> Option<Hit<'s>> {
+    let head = routed.head;
+    if !routed.behavior.derived.may_hit {
         return None;
     }
-    if has_needless_escape(head.path) || head.known.has(Known::Connection) && lists_more(head) {
-        return None;
-    }
-    let site = &*running.site;
-    let routed = gate::route(site, head, now).ok()?;
     // The full sentence sends the cookie.
-    if routed.session.is_some_and(|session| session.is_news) {
+    if routed.route.session.is_some_and(|session| session.is_news) {
         return None;
     }
     gate::admit(&routed, edge.around(running, now)).ok()?;
-    let wants = ask::wants(&routed);
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {
         return None;
     }
@@ -94,10 +124,18 @@ pub fn hit<'s>(edge: &Edge, running: &'s Running, head: &'s RequestHead<'s>, scr
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
         face: &routed.distribution.face,
-        pop: &site.pop,
+        pop: &running.site.pop,
         policy: routed.behavior.response.as_deref(),
         head,
     })
+}
+
+// Says whether a head asks for nothing but a response: what changes the request before it is routed, brings a body or wants another
+// protocol is the full sentence's work.
+fn is_plain(head: &RequestHead<'_>) -> bool {
+    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
+    let is_usual = !unusual.iter().any(|field| head.known.has(*field));
+    is_usual && !has_needless_escape(head.path) && !(head.known.has(Known::Connection) && lists_more(head))
 }
 
 // A Content-Range would stand beside that of the range, and a digest would be of other octets.

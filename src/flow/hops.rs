@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::exchange::Exchange;
+use super::hooks;
 use super::resume::Rest;
-use super::serve::Errand;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
 use crate::cache::ask::Asked;
@@ -37,12 +38,12 @@ impl Core {
     /// Asks the hops and notes how long the answer took.
     pub(super) async fn ask_the_hops(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: &Asking,
         body: Body,
     ) -> Result<Reply, Failure> {
-        let mut reply = self.walk_the_hops(errand, asked, asking, body).await?;
+        let mut reply = self.walk_the_hops(exchange, asked, asking, body).await?;
         if is_unasked(asked, asking, reply.status, &reply.fields) {
             let status = reply.status;
             return Err(Failure::new(FailureKind::ResponseMalformed, format!("a {status} to a request that did not ask for one")));
@@ -50,23 +51,29 @@ impl Core {
         show_vary(asked, &mut reply.fields);
         face::set_via(&asked.routed.distribution.face, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
-        errand.request.upstream.note(millis);
-        errand.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
+        exchange.request.upstream.note(millis);
+        exchange.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
         Ok(reply)
     }
 
     // Asks the tier, and the origin where the tier has no answer, or one only for when the origin fails.
-    async fn walk_the_hops(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, body: Body) -> Result<Reply, Failure> {
-        let plan = itinerary(asked, asking, errand.running.region.iter().flat_map(|region| region.names()));
-        let from_tier = self.ask_the_tier(errand, asked, asking, &plan).await;
+    async fn walk_the_hops(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        asking: &Asking,
+        body: Body,
+    ) -> Result<Reply, Failure> {
+        let plan = itinerary(asked, asking, exchange.running.region.iter().flat_map(|region| region.names()));
+        let from_tier = self.ask_the_tier(exchange, asked, asking, &plan).await;
         let stale = match from_tier {
-            Some(reply) if !reply.is_stale() => match self.resumed(errand, asked, reply, 0).await {
+            Some(reply) if !reply.is_stale() => match self.resumed(exchange, asked, reply, 0).await {
                 Some(reply) => return Ok(reply),
                 None => None,
             },
             other => other,
         };
-        let came = self.ask_the_origins(errand, asked, asking, body, &plan).await;
+        let came = self.ask_the_origins(exchange, asked, asking, body, &plan).await;
         let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
         match stale.filter(|stale| failed && !self.has_as_good(asking, stale)) {
             Some(stale) => Ok(stale),
@@ -81,21 +88,27 @@ impl Core {
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
     }
 
-    async fn ask_the_tier(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, asking: &Asking, plan: &Itinerary<'_>) -> Option<Reply> {
-        let (Some(region), Ok(order)) = (&errand.running.region, &plan.parents) else { return None };
-        region.ask(self, asked, asking, self.node(errand), order).await
+    async fn ask_the_tier(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        asking: &Asking,
+        plan: &Itinerary<'_>,
+    ) -> Option<Reply> {
+        let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else { return None };
+        region.ask(self, asked, asking, self.node(exchange), order).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for elsewhere.
     async fn ask_the_origins(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         asking: &Asking,
         body: Body,
         plan: &Itinerary<'_>,
     ) -> Result<Reply, Failure> {
-        let node = self.node(errand);
+        let node = self.node(exchange);
         let distribution = asked.routed.distribution;
         let members = plan.members;
         let mut body = body;
@@ -104,12 +117,12 @@ impl Core {
             let origin = &distribution.origins[*member];
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
-            request.interim = errand.request.interim.clone();
-            let mut came = self.ask_origin(origin, request).await;
+            request.interim = exchange.request.interim.clone();
+            let mut came = self.ask_origin(exchange, origin, request).await;
             if members.len() > 1
                 && let Ok(reply) = came
             {
-                came = self.resumed(errand, asked, reply, at + 1).await.ok_or_else(|| {
+                came = self.resumed(exchange, asked, reply, at + 1).await.ok_or_else(|| {
                     let why = format!("origin {:?}: the answer broke off before its first octet", origin.id);
                     Failure::new(FailureKind::ConnectionTerminated, why)
                 });
@@ -122,7 +135,8 @@ impl Core {
         last.unwrap_or_else(|| Err(super::fetch::internal("a behavior without origins")))
     }
 
-    async fn ask_origin(&self, origin: &Arc<Origin>, mut request: OriginRequest) -> Result<Reply, Failure> {
+    async fn ask_origin(&self, exchange: &Exchange, origin: &Arc<Origin>, request: OriginRequest) -> Result<Reply, Failure> {
+        let mut request = hooks::origin_request(exchange, request);
         if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
             if http.tls.is_none() {
                 request.body = hold_small(request.body).await;
@@ -132,27 +146,27 @@ impl Core {
         let mut reply = self.upstream.ask(origin, request).await?;
         // Only tiers say these.
         [tier::FIELD, region::APPLIED].iter().for_each(|name| drop(reply.fields.remove(name)));
-        Ok(reply)
+        Ok(hooks::origin_response(exchange, reply))
     }
 
     /// Asks an origin for what is left of a body that broke off elsewhere.
     pub(super) async fn ask_for_rest(
         &self,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         origin: &Arc<Origin>,
         rest: &Rest,
     ) -> Result<Reply, Failure> {
-        let mut request = build(asked, &Asking::Fill, origin, self.node(errand));
+        let mut request = build(asked, &Asking::Fill, origin, self.node(exchange));
         rest.ask_for(&mut request.fields);
-        self.ask_origin(origin, request).await
+        self.ask_origin(exchange, origin, request).await
     }
 
     /// What a request says of this node.
-    pub(super) fn node<'a>(&'a self, errand: &Errand) -> Node<'a> {
-        let peer = errand.request.connection.peer.ip();
-        let is_edge = errand.request.connection.asker == Asker::Edge;
-        let believed = is_edge || errand.running.site.listen.forwarded_for_from.iter().any(|network| network.contains(peer));
+    pub(super) fn node<'a>(&'a self, exchange: &Exchange) -> Node<'a> {
+        let peer = exchange.request.connection.peer.ip();
+        let is_edge = exchange.request.connection.asker == Asker::Edge;
+        let believed = is_edge || exchange.running.site.listen.forwarded_for_from.iter().any(|network| network.contains(peer));
         Node { id: &self.edge.node, keeps_forwarded_for: believed }
     }
 }

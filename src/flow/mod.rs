@@ -4,15 +4,18 @@
 //! A `Core` is one thread's view of it, with the connections to origins that live on that thread.
 
 pub mod collapse;
+pub mod exchange;
 pub mod fetch;
 pub mod fill;
 pub mod hit;
+mod hooks;
 pub mod hops;
 mod purge;
 pub mod recall;
 mod resume;
 pub mod serve;
 pub mod slices;
+mod stop;
 mod unanswered;
 
 use std::collections::HashSet;

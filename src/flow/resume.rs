@@ -12,14 +12,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
 
-use super::serve::Errand;
+use super::exchange::Exchange;
 use super::{Core, Tally};
 use crate::body::{Body, BodyError, Source};
-use crate::cache::ask::{self, Asked};
+use crate::cache::ask::Asked;
 use crate::deliver;
 use crate::exchange::key::CacheKey;
 use crate::exchange::response::Reply;
-use crate::gate;
 use crate::semantics::ranges::{Span, parse_content_range};
 
 /// A body shows its first octet within this, or its head goes on without it.
@@ -103,7 +102,7 @@ type Coming = Pin<Box<dyn Future<Output = Option<(Body, usize)>> + Send>>;
 /// A body with others behind it that have the same octets.
 struct Resumed {
     core: Arc<Core>,
-    errand: Errand,
+    exchange: Exchange,
     key: CacheKey,
     body: Body,
     /// What has not come yet.
@@ -134,8 +133,8 @@ impl Source for Resumed {
                     self.why = why;
                     // Its connection is closed here.
                     self.body = Body::Empty;
-                    let (core, errand, key) = (Arc::clone(&self.core), self.errand.again(), self.key.clone());
-                    self.coming = Some(Box::pin(core.go_on(errand, key, self.rest.clone(), self.next)));
+                    let (core, exchange, key) = (Arc::clone(&self.core), self.exchange.clone(), self.key.clone());
+                    self.coming = Some(Box::pin(core.go_on(exchange, key, self.rest.clone(), self.next)));
                 }
             }
         }
@@ -160,7 +159,7 @@ impl Source for Begun {
 impl Core {
     /// Has a reply's body go on with the members of the target from `next` on, if it breaks off. Where it could not, it is held until
     /// it begins: `None` if it broke off before its first octet, and the next hop is to be asked as if this one had failed.
-    pub(super) async fn resumed(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, mut reply: Reply, next: usize) -> Option<Reply> {
+    pub(super) async fn resumed(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, mut reply: Reply, next: usize) -> Option<Reply> {
         let (members, _) = asked.routed.distribution.members(asked.routed.behavior.target);
         // Most replies are whole when their heads are.
         if next >= members.len() || *asked.head().method != Method::GET || !matches!(reply.body, Body::Wire(..)) {
@@ -170,9 +169,9 @@ impl Core {
         let body = std::mem::take(&mut reply.body);
         reply.body = match rest {
             Some(rest) => {
-                let (core, errand, key) = (Arc::clone(self), errand.again(), CacheKey::new(asked.key));
+                let (core, exchange, key) = (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key));
                 let why = BodyError::Truncated;
-                Body::Wire(Box::new(Resumed { core, errand, key, body, rest, next, coming: None, why }), length)
+                Body::Wire(Box::new(Resumed { core, exchange, key, body, rest, next, coming: None, why }), length)
             }
             None => begun(body, length).await?,
         };
@@ -180,14 +179,14 @@ impl Core {
     }
 
     // The rest from the first member that has it, and which one that was.
-    async fn go_on(self: Arc<Self>, errand: Errand, key: CacheKey, rest: Rest, next: usize) -> Option<(Body, usize)> {
-        let head = errand.request.head();
-        let routed = gate::route(&errand.running.site, &head, errand.request.arrived_at).ok()?;
-        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
+    async fn go_on(self: Arc<Self>, exchange: Exchange, key: CacheKey, rest: Rest, next: usize) -> Option<(Body, usize)> {
+        let head = exchange.request.head();
+        let asked = exchange.asked(&head, key.as_bytes(), None);
+        let routed = asked.routed;
         let (members, _) = routed.distribution.members(routed.behavior.target);
         for (at, member) in members.iter().enumerate().skip(next) {
             let origin = &routed.distribution.origins[*member];
-            let Ok(reply) = self.ask_for_rest(&errand, &asked, origin, &rest).await else { continue };
+            let Ok(reply) = self.ask_for_rest(&exchange, &asked, origin, &rest).await else { continue };
             if let Some(body) = rest.take(reply) {
                 Tally::add(&self.edge.tally.bodies_resumed);
                 return Some((body, at));

@@ -1,4 +1,4 @@
-//! The viewer's sentence: route, admit, ask, find, look up, and then hit, refresh, fetch or pass.
+//! The viewer's sentence: admit, ask, find, look up, and then hit, refresh, fetch or pass.
 //!
 //! Anything with a rule in it is a call into another room. A request is judged at the moment it arrived.
 
@@ -7,20 +7,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::sync::oneshot;
 
+use super::Core;
+use super::exchange::{Begun, Exchange};
+use super::hooks;
+use super::stop::Stop;
 use super::unanswered::Unanswered;
-use super::{Core, Running};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
-use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::ask::{self, Asked, Wanted, Wants};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::distribution::behavior::Unauthorised;
-use crate::distribution::face::Face;
 use crate::exchange::connection::Asker;
 use crate::exchange::failure::{Failure, FailureKind};
 use crate::exchange::key::LogNumber;
@@ -30,13 +32,12 @@ use crate::exchange::response::{Reply, ViewerResponse};
 use crate::exchange::stored::Stored;
 use crate::exchange::tier::TierFacts;
 use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
-use crate::gate::{self, Replaces};
+use crate::gate::{self, Replaces, Routed};
 use crate::origin::request::Asking;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::time::Timestamp;
-use crate::store::chain::Mark;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
 const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
@@ -47,109 +48,100 @@ const SIGN_AFTER: Duration = Duration::from_millis(25);
 /// So long an answer that replaces what is stored waits for the parents to hear of it.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
-/// What the steps of one request share.
-pub(super) struct Errand {
-    pub running: Arc<Running>,
-    pub request: Arc<ViewerRequest>,
-    /// The body of a POST that may be answered from the store, whole.
-    pub content: Option<Bytes>,
-}
-
-impl Errand {
-    /// The same errand for somebody else to run.
-    pub fn again(&self) -> Self {
-        Self { running: Arc::clone(&self.running), request: Arc::clone(&self.request), content: self.content.clone() }
-    }
-
-    /// What is sent along with a request for the store.
-    pub fn body(&self) -> Body {
-        self.content.clone().map_or(Body::Empty, Body::Bytes)
-    }
-}
-
 impl Core {
     /// Serves one request, whatever happens to it.
-    pub async fn serve(self: &Arc<Self>, request: ViewerRequest, body: Body) -> ViewerResponse {
-        let mut request = request;
-        let running = self.edge.running();
-        let claim = gate::prepare::prepare(&mut request, &running.site);
-        let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
-        let mut errand = Errand { running, request: Arc::new(request), content: None };
-        let head = errand.request.head();
-        let site = &*errand.running.site;
-        let routed = match gate::route(site, &head, errand.request.arrived_at) {
-            Ok(routed) => routed,
-            Err(refusal) => {
-                let mut refused = page::refusal(&refusal, &Face::default(), head.id);
-                if from_edge.is_some() {
-                    region::name_node(&self.edge.node, &mut refused.fields);
-                }
-                return refused;
-            }
+    pub async fn serve(self: &Arc<Self>, begun: Begun, body: Body) -> ViewerResponse {
+        let mut exchange = match begun {
+            Ok(exchange) => exchange,
+            Err(unrouted) => return unrouted.refused(&self.edge.node),
         };
-        let face = &routed.distribution.face;
+        let response = match self.answer(&mut exchange, body).await {
+            Ok(response) => response,
+            Err(Stop::Answered(response)) => return *response,
+            Err(Stop::Refused(refusal)) => page::refusal(&refusal, exchange.face(), exchange.request.id),
+            Err(Stop::Failed(failure)) => page::failure(failure, exchange.face(), exchange.request.id),
+        };
+        let response = self.error_response(&exchange, response).await;
+        let response = hooks::viewer_response(&exchange, response);
+        self.finish(&exchange, response)
+    }
+
+    // From the gate to an answer, or to where the request stops.
+    async fn answer(self: &Arc<Self>, exchange: &mut Exchange, body: Body) -> Result<ViewerResponse, Stop> {
+        self.admit(exchange, body.length()).await?;
+        let body = hooks::viewer_request(exchange, body)?;
+        let head = exchange.request.head();
+        let routed = exchange.route.on(&exchange.running.site, &head);
+        let (key, body) = write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
+        let asked = Asked { routed, key: &key, wants: exchange.wants, slice: None };
+        let exchange = &*exchange;
+        match gate::replaces(&routed) {
+            Replaces::MayNot(Unauthorised::FailWith403) => Err(Stop::Refused(Refusal::MayNotReplace)),
+            Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) => {
+                let came = self.answer_in_sight(exchange, &asked, body, Replaces::No).await;
+                let mut response = came.unwrap_or_else(|failure| page::failure(failure, exchange.face(), exchange.request.id));
+                response.fields.append(header::WARNING, HeaderValue::from_static(NOT_ALLOWED));
+                Ok(response)
+            }
+            replaces => self.answer_in_sight(exchange, &asked, body, replaces).await.map_err(Stop::Failed),
+        }
+    }
+
+    // Whether the viewer may ask. A PURGE ends here: it asks for no response.
+    async fn admit(self: &Arc<Self>, exchange: &Exchange, length: Option<u64>) -> Result<(), Stop> {
+        let (site, head) = (&*exchange.running.site, exchange.request.head());
+        let routed = exchange.routed(&head);
         if let Some(may) = gate::purges(site, &routed) {
             let mut response = match may {
                 Ok(()) => self.purge(site, &routed).await,
-                Err(refusal) => page::refusal(&refusal, face, head.id),
+                Err(refusal) => page::refusal(&refusal, exchange.face(), head.id),
             };
             response.behavior = Some(routed.behavior.ordinal);
-            return response;
+            return Err(Stop::Answered(Box::new(response)));
         }
-        let mut key = Vec::with_capacity(128);
-        let around = self.edge.around(&errand.running, errand.request.arrived_at);
-        let mut response = match gate::admit(&routed, around).and_then(|()| gate::spend(&routed, around)) {
-            Err(refusal) => {
-                let refused = page::refusal(&refusal, face, head.id);
-                let asked = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
-                match self.error_page(&errand, &asked, refused.status).await {
-                    // The log says what was refused, whatever the viewer sees.
-                    Some(page) => ViewerResponse { failure: refused.failure, ..page },
-                    None => refused,
-                }
-            }
-            Ok(()) if body.length().is_some_and(|len| len > site.limits.request_body) => page::refusal(&Refusal::TooLarge, face, head.id),
-            Ok(()) => {
-                ask::write_key(&mut key, &routed);
-                let mut wants = ask::wants(&routed);
-                let mut body = body;
-                if let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) {
-                    match collect::collect(body, post.max_body).await {
-                        Ok(content) => {
-                            ask::write_post_key(&mut key, &routed, post, &content);
-                            errand.content = Some(content);
-                            body = Body::Empty;
-                        }
-                        Err(rest) => {
-                            wants.method = Wanted::Pass(PassReason::Body);
-                            body = rest;
-                        }
-                    }
-                }
-                let asked = Asked { routed, key: &key, wants, slice: None };
-                let response = self.answer_in_sight(&errand, &asked, body).await;
-                self.error_page(&errand, &asked, response.status).await.unwrap_or(response)
-            }
-        };
-        response.behavior = Some(routed.behavior.ordinal);
+        let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
+        gate::admit(&routed, around)?;
+        gate::spend(&routed, around)?;
+        let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
+        if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
+    }
+
+    // The error page of the distribution in the place of an error, if there is one.
+    async fn error_response(self: &Arc<Self>, exchange: &Exchange, response: ViewerResponse) -> ViewerResponse {
+        match self.error_page(exchange, response.status).await {
+            // The log says what was refused, whatever the viewer sees.
+            Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => ViewerResponse { failure: response.failure, ..page },
+            Some(page) => page,
+            None => response,
+        }
+    }
+
+    // What is said of every answer, whatever it is: by policy, by the compatibility fields, to an edge.
+    fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
+        let (distribution, behavior) = exchange.chosen();
+        let (site, request) = (&*exchange.running.site, &*exchange.request);
+        response.behavior = Some(behavior.ordinal);
         // A fill of its own was waited for; a refresh behind it, or somebody else's fill, was not.
         if response.verdict.reason.forward().is_some() && !response.verdict.collapsed {
-            response.origin_millis = response.origin_millis.or_else(|| errand.request.upstream.millis());
+            response.origin_millis = response.origin_millis.or_else(|| request.upstream.millis());
         }
         let came = (response.verdict.outcome, response.status);
-        deliver::face::dress(face, head.id, came, &mut response.fields);
+        deliver::face::dress(&distribution.face, request.id, came, &mut response.fields);
         // An edge applies it for its own viewers.
-        if let Some(policy) = routed.behavior.response.as_deref().filter(|_| from_edge.is_none()) {
+        if let Some(policy) = behavior.response.as_deref().filter(|_| exchange.from_edge.is_none()) {
+            let head = request.head();
             deliver::policy::apply(policy, &head, &mut response.fields);
             let (outcome, millis) = (response.verdict.outcome, response.origin_millis);
             if let Some(timing) = deliver::policy::server_timing(policy, &head, outcome, millis, &site.pop) {
                 response.fields.append("server-timing", deliver::value(timing));
             }
         }
-        if let Some(cookie) = gate::session_cookie(site, &routed, errand.request.arrived_at) {
+        if exchange.route.session.is_some()
+            && let Some(cookie) = gate::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
+        {
             response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }
-        if let Some(applied) = from_edge {
+        if let Some(applied) = exchange.from_edge {
             if let Some(mark) = applied {
                 response.fields.insert(region::APPLIED, deliver::value(mark.to_string()));
             }
@@ -159,10 +151,16 @@ impl Core {
     }
 
     // Answers, and shows an edge a sign of life meanwhile (RFC 2518 §10.1).
-    async fn answer_in_sight(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
-        let sink = errand.request.interim.as_ref().filter(|_| errand.request.connection.asker == Asker::Edge);
-        let Some(sink) = sink else { return self.answer(errand, asked, body).await };
-        let mut answering = Box::pin(self.answer(errand, asked, body));
+    async fn answer_in_sight(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        body: Body,
+        replaces: Replaces,
+    ) -> Result<ViewerResponse, Failure> {
+        let sink = exchange.request.interim.as_ref().filter(|_| exchange.request.connection.asker == Asker::Edge);
+        let Some(sink) = sink else { return self.answer_asked(exchange, asked, body, replaces).await };
+        let mut answering = Box::pin(self.answer_asked(exchange, asked, body, replaces));
         match tokio::time::timeout(SIGN_AFTER, &mut answering).await {
             Ok(response) => response,
             Err(_) => {
@@ -172,32 +170,30 @@ impl Core {
         }
     }
 
-    // Asks, or replaces what is stored if the viewer may have that.
-    async fn answer(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> ViewerResponse {
-        let face = &asked.routed.distribution.face;
-        let replaces = gate::replaces(&asked.routed);
-        let came = match replaces {
-            Replaces::MayNot(Unauthorised::FailWith403) => return page::refusal(&Refusal::MayNotReplace, face, asked.head().id),
-            Replaces::Yes if matches!(asked.wants.method, Wanted::Get | Wanted::Post) => self.replace_everywhere(errand, asked).await,
-            Replaces::No | Replaces::Yes | Replaces::MayNot(_) => match self.try_slices(errand, asked).await {
-                Some(came) => came,
-                None => self.travel(errand, asked, body).await,
-            },
-        };
-        let mut response = came.unwrap_or_else(|failure| page::failure(failure, face, asked.head().id));
-        if replaces == Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) {
-            response.fields.append(http::header::WARNING, http::HeaderValue::from_static(NOT_ALLOWED));
+    // Replaces what is stored, where the viewer may have that; puts the answer together from slices, or takes the one way of all others.
+    async fn answer_asked(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        body: Body,
+        replaces: Replaces,
+    ) -> Result<ViewerResponse, Failure> {
+        if replaces == Replaces::Yes && matches!(asked.wants.method, Wanted::Get | Wanted::Post) {
+            return self.replace_everywhere(exchange, asked).await;
         }
-        response
+        match self.try_slices(exchange, asked).await {
+            Some(came) => came,
+            None => self.travel(exchange, asked, body).await,
+        }
     }
 
     // Alone: a fetch under way may have begun before the change that the caller knows of. Once the caller has its answer, no tier that
     // can be reached goes on giving what it had.
-    async fn replace_everywhere(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Result<ViewerResponse, Failure> {
-        let heard = self.outdate(errand, asked).await;
-        let came = match self.replace_slices(errand, asked).await {
+    async fn replace_everywhere(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Result<ViewerResponse, Failure> {
+        let heard = self.outdate(exchange, asked).await;
+        let came = match self.replace_slices(exchange, asked).await {
             Some(came) => came,
-            None => self.replace(errand, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await,
+            None => self.replace(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await,
         };
         if let Some(heard) = heard {
             let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
@@ -206,17 +202,17 @@ impl Core {
     }
 
     // Slices are replaced one by one, as they are asked for; none of them by a fetch that is under way.
-    async fn replace_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+    async fn replace_slices(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
         asked.routed.behavior.slice?;
-        let request = Arc::new(errand.request.arriving_at(self.edge.invalidations.head()));
-        let later = Errand { request, ..errand.again() };
+        let request = Arc::new(exchange.request.arriving_at(self.edge.invalidations.head()));
+        let later = Exchange { request, ..exchange.clone() };
         self.try_slices(&later, asked).await
     }
 
     // What the origin is known to have anew, no other tier may go on giving, nor may the slices of the object. Says when the parents
     // have heard.
-    async fn outdate(&self, errand: &Errand, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
-        let has_parents = errand.running.region.is_some();
+    async fn outdate(&self, exchange: &Exchange, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
+        let has_parents = exchange.running.region.is_some();
         if (has_parents || asked.routed.behavior.slice.is_some())
             && let Some(url) = written::own_url(asked)
         {
@@ -225,25 +221,26 @@ impl Core {
         if has_parents { self.edge.tell_parents() } else { None }
     }
 
-    async fn try_slices(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+    async fn try_slices(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
         let size = asked.routed.behavior.slice?;
         match asked.wants.method {
-            Wanted::Get => self.sliced(errand, asked, size).await,
-            Wanted::Head => self.head_of_slices(errand, asked, size).await,
+            Wanted::Get => self.sliced(exchange, asked, size).await,
+            Wanted::Head => self.head_of_slices(exchange, asked, size).await,
             Wanted::Post | Wanted::Pass(_) => None,
         }
     }
 
     // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
     // origin. If the page cannot be had, the error itself is sent.
-    async fn error_page(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, status: u16) -> Option<ViewerResponse> {
+    async fn error_page(self: &Arc<Self>, exchange: &Exchange, status: u16) -> Option<ViewerResponse> {
         // An edge has pages of its own, and keeps what it is answered under the URL that it asked for.
-        if errand.request.connection.asker == Asker::Edge {
+        if exchange.request.connection.asker == Asker::Edge {
             return None;
         }
-        let rule = asked.routed.distribution.error_response(asked.routed.behavior, status)?;
+        let (distribution, behavior) = exchange.chosen();
+        let rule = distribution.error_response(behavior, status)?;
         let (target, respond_with) = rule.page.as_ref()?;
-        let own = &errand.request;
+        let own = &exchange.request;
         let mut fields = own.fields.clone();
         for name in [
             header::RANGE,
@@ -272,51 +269,42 @@ impl Core {
             interim: None,
             upstream: Default::default(),
         };
-        let errand = Errand { running: Arc::clone(&errand.running), request: Arc::new(request), content: None };
-        let head = errand.request.head();
-        let routed = gate::route(&errand.running.site, &head, errand.request.arrived_at).ok()?;
+        let own = exchange.aside(request)?;
+        let head = own.request.head();
+        let routed = own.routed(&head);
         let mut key = Vec::new();
         ask::write_key(&mut key, &routed);
-        let page = Asked { routed, key: &key, wants: ask::wants(&routed), slice: None };
+        let page = Asked { routed, key: &key, wants: own.wants, slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
-        let mut response = Box::pin(self.travel(&errand, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
-        let name = &asked.routed.distribution.face.name;
+        let mut response = Box::pin(self.travel(&own, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
+        let name = &distribution.face.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
         response.fields.insert(deliver::X_CACHE, deliver::value(format!("{} from {name}", Outcome::Error.word())));
         Some(response)
     }
 
-    // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
-    // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
-    fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<Mark> {
-        let applied = self.edge.applied.of(claim, request.arrived_at);
-        // After `applied`: it must not join a fetch older than what we claim.
-        request.arrived_number = self.edge.invalidations.head();
-        applied
-    }
-
-    async fn travel(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {
-        let now = errand.request.arrived_at;
+    async fn travel(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {
+        let now = exchange.request.arrived_at;
         let found = self.find(asked).await;
         match lookup(asked, &found, &self.edge.invalidations, now) {
             Lookup::Fresh(stored) => match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
                 // It outgrew the store between being found and being opened.
-                Err(_) => self.fetch(errand, asked, Asking::Fill, Reason::Miss(MissReason::Absent)).await,
+                Err(_) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Absent), &found).await,
                 opened => opened,
             },
             Lookup::Stale(stored) => {
-                self.refresh_behind(errand, asked, stored);
+                self.refresh_behind(exchange, asked, stored);
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now)
             }
             Lookup::Revalidate(stored, _) if self.stands_in(stored, now) => {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StandsIn), now)
             }
             Lookup::Revalidate(stored, why) => {
-                self.fetch(errand, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why)).await
+                self.fetch(exchange, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why), &found).await
             }
-            Lookup::Miss(why) => self.fetch(errand, asked, Asking::Fill, Reason::Miss(why)).await,
-            Lookup::Pass(why) => self.relay(errand, asked, why, body).await,
+            Lookup::Miss(why) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why), &found).await,
+            Lookup::Pass(why) => self.relay(exchange, asked, why, body).await,
             Lookup::Unavailable => Err(Failure::new(FailureKind::NotStored, "only-if-cached, and nothing usable is stored")),
         }
     }
@@ -352,14 +340,14 @@ impl Core {
     /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may confirm.
     pub(super) async fn relay(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         why: PassReason,
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
         let unanswered = Unanswered::of(&self.edge, asked);
-        let came = self.ask_the_hops(errand, asked, &Asking::Pass, body).await;
+        let came = self.ask_the_hops(exchange, asked, &Asking::Pass, body).await;
         unanswered.ended();
         if asked.wants.method == Wanted::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
@@ -376,12 +364,12 @@ impl Core {
             self.edge.written(asked.routed.distribution.id.clone(), matchers).await;
         }
         if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
-            return self.adopt(errand, asked, keeping, reply, Reason::Pass(why)).await;
+            return self.adopt(exchange, asked, keeping, reply, Reason::Pass(why)).await;
         }
         if asked.wants.method == Wanted::Head {
             if self.learn_from_head(asked, &reply, when, number) {
                 // The tiers above would confirm what they have.
-                drop(self.outdate(errand, asked).await);
+                drop(self.outdate(exchange, asked).await);
             }
             if let Some(coding) = arrival::coding_of_get(asked, status, &reply.fields, when) {
                 note_coding(&mut reply.fields, coding);
@@ -415,6 +403,24 @@ impl Core {
             }
             HeadNews::Differs => !stored.live.suspect.swap(true, Ordering::Relaxed),
             HeadNews::Nothing => false,
+        }
+    }
+}
+
+// The key; with the body of a POST in it, where that may be answered from the store. Gives back what of the body is still to be sent.
+async fn write_key(routed: &Routed<'_>, wants: &mut Wants, content: &mut Option<Bytes>, body: Body) -> (Vec<u8>, Body) {
+    let mut key = Vec::with_capacity(128);
+    ask::write_key(&mut key, routed);
+    let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else { return (key, body) };
+    match collect::collect(body, post.max_body).await {
+        Ok(whole) => {
+            ask::write_post_key(&mut key, routed, post, &whole);
+            *content = Some(whole);
+            (key, Body::Empty)
+        }
+        Err(rest) => {
+            wants.method = Wanted::Pass(PassReason::Body);
+            (key, rest)
         }
     }
 }

@@ -13,9 +13,10 @@ use http::header::{CONTENT_RANGE, RANGE};
 
 use super::Core;
 use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
-use super::serve::{Errand, verdict};
+use super::exchange::Exchange;
+use super::serve::verdict;
 use crate::body::{Body, BodyError, Reader, Source};
-use crate::cache::ask::{self, Asked};
+use crate::cache::ask::Asked;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::cache::slice;
@@ -27,7 +28,6 @@ use crate::exchange::request::Known;
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::stored::{Part, Stored};
 use crate::exchange::verdict::{MissReason, NotKept, Outcome, Reason};
-use crate::gate;
 use crate::origin::request::Asking;
 use crate::semantics::digests::{self, Change};
 use crate::semantics::ranges::{self, Selection, Span};
@@ -81,21 +81,26 @@ impl Likeness {
 
 impl Core {
     /// Answers a GET from slices of `size` octets. `None` if this object cannot be had in slices.
-    pub(super) async fn sliced(self: &Arc<Self>, errand: &Errand, asked: &Asked<'_>, size: u64) -> Option<Result<ViewerResponse, Failure>> {
+    pub(super) async fn sliced(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        size: u64,
+    ) -> Option<Result<ViewerResponse, Failure>> {
         if self.edge.collapses.is_marked(&unsliced(asked.key), self.edge.clock.now()) {
             return None;
         }
         let (wants, from) = slice::first(asked.head(), size);
-        let mut came = self.slice(errand, asked, from, size).await;
+        let mut came = self.slice(exchange, asked, from, size).await;
         if from > 0 && matches!(came, Ok(Came::Unsliced(Unsliced::Unsatisfiable))) {
             // What a range beyond the end is answered with depends on the length and the validators: the first slice has them.
-            came = self.slice(errand, asked, 0, size).await;
+            came = self.slice(exchange, asked, 0, size).await;
         }
         let first = match came {
             Ok(Came::Slice(stored)) => stored,
             Ok(Came::Other(response)) => return Some(Ok(*response)),
             Ok(Came::Unsliced(why)) => {
-                self.mark_unsliced(errand, asked, why);
+                self.mark_unsliced(exchange, asked, why);
                 return None;
             }
             Err(failure) => return Some(Err(failure)),
@@ -103,21 +108,21 @@ impl Core {
         let part = first.part()?;
         // Nothing would tell two versions apart.
         if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
-            self.mark_unsliced(errand, asked, Unsliced::NoPart);
+            self.mark_unsliced(exchange, asked, Unsliced::NoPart);
             self.edge.forget(&first);
             return None;
         }
-        Some(self.from_slices(errand, asked, size, &wants, &first, part))
+        Some(self.from_slices(exchange, asked, size, &wants, &first, part))
     }
 
     /// Answers a HEAD from the first slice, if that is stored and fresh: it has every field of the whole, and its length.
     pub(super) async fn head_of_slices(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         size: u64,
     ) -> Option<Result<ViewerResponse, Failure>> {
-        let now = errand.request.arrived_at;
+        let now = exchange.request.arrived_at;
         if self.edge.collapses.is_marked(&unsliced(asked.key), now) {
             return None;
         }
@@ -127,12 +132,12 @@ impl Core {
         let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else { return None };
         let part = first.part()?;
         first.live.used();
-        Some(self.from_slices(errand, asked, size, &ranges::Asked::Whole, first, part))
+        Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, first, part))
     }
 
-    fn mark_unsliced(&self, errand: &Errand, asked: &Asked<'_>, why: Unsliced) {
+    fn mark_unsliced(&self, exchange: &Exchange, asked: &Asked<'_>, why: Unsliced) {
         let now = self.edge.clock.now();
-        let until = now.plus(errand.running.site.limits.pass_mark_time);
+        let until = now.plus(exchange.running.site.limits.pass_mark_time);
         self.edge.collapses.mark(&unsliced(asked.key), until, now);
         if why == Unsliced::NotKept {
             // Then it is asked for with the viewer's own range at once.
@@ -142,14 +147,14 @@ impl Core {
 
     fn from_slices(
         self: &Arc<Self>,
-        errand: &Errand,
+        exchange: &Exchange,
         asked: &Asked<'_>,
         size: u64,
         wants: &ranges::Asked,
         first: &Arc<Stored>,
         part: Part,
     ) -> Result<ViewerResponse, Failure> {
-        let (head, now) = (asked.head(), errand.request.arrived_at);
+        let (head, now) = (asked.head(), exchange.request.arrived_at);
         let mut fields = first.head.to_map();
         // A part's digests are not those of what is joined and cut.
         digests::strip(&mut fields, Change::Extent);
@@ -177,7 +182,7 @@ impl Core {
             Some(span) => {
                 let body = SliceBody {
                     core: Arc::clone(self),
-                    errand: errand.again(),
+                    exchange: exchange.clone(),
                     key: CacheKey::new(asked.key),
                     size,
                     at: span.start,
@@ -223,10 +228,10 @@ impl Core {
     }
 
     // One slice: from the store, or fetched once for everybody.
-    async fn slice(self: &Arc<Self>, errand: &Errand, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
+    async fn slice(self: &Arc<Self>, exchange: &Exchange, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
         let key = slice::key(base.key, index);
         let asked = Asked { key: &key, slice: Some(slice::span(index, size)), ..*base };
-        let limits = &errand.running.site.limits;
+        let limits = &exchange.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             if self.edge.collapses.is_marked(&unsliced(base.key), now) {
@@ -236,7 +241,7 @@ impl Core {
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
                 Lookup::Fresh(stored) => return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now),
                 Lookup::Stale(stored) => {
-                    self.refresh_behind(errand, &asked, stored);
+                    self.refresh_behind(exchange, &asked, stored);
                     return self.told(&asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now);
                 }
                 Lookup::Unavailable => {
@@ -245,15 +250,15 @@ impl Core {
                 Lookup::Revalidate(stored, _) => Asking::Revalidate(Arc::clone(stored)),
                 Lookup::Miss(_) | Lookup::Pass(_) => Asking::Fill,
             };
-            let waited = match CollapseTable::join(&self.edge, &key, errand.request.arrived_number, now) {
+            let waited = match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
                 Role::Lead(ticket, waiter) => {
-                    self.start_fill(errand, &asked, asking, ticket, key.clone());
+                    self.start_fill(exchange, &asked, asking, ticket, key.clone());
                     waiter.wait(None).await
                 }
                 Role::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
                 Role::Alone(_) => {
                     let (ticket, waiter) = Ticket::alone();
-                    self.start_fill(errand, &asked, asking, ticket, key.clone());
+                    self.start_fill(exchange, &asked, asking, ticket, key.clone());
                     waiter.wait(None).await
                 }
             };
@@ -299,16 +304,15 @@ impl Core {
     }
 
     // The same for a body that is being sent: it owns everything it asks with.
-    async fn slice_for(self: Arc<Self>, errand: Errand, key: CacheKey, index: u64, size: u64) -> Result<Arc<Stored>, BodyError> {
-        let head = errand.request.head();
-        let Ok(routed) = gate::route(&errand.running.site, &head, errand.request.arrived_at) else { return Err(BodyError::Abandoned) };
-        let asked = Asked { routed, key: key.as_bytes(), wants: ask::wants(&routed), slice: None };
-        match self.slice(&errand, &asked, index, size).await {
+    async fn slice_for(self: Arc<Self>, exchange: Exchange, key: CacheKey, index: u64, size: u64) -> Result<Arc<Stored>, BodyError> {
+        let head = exchange.request.head();
+        let asked = exchange.asked(&head, key.as_bytes(), None);
+        match self.slice(&exchange, &asked, index, size).await {
             Ok(Came::Slice(stored)) => return Ok(stored),
             Err(_) => {}
             // What this answer began with is no longer what the origin has: the next viewer is not to begin with it too.
             Ok(Came::Other(_)) => self.forget_slice(&key, 0),
-            Ok(Came::Unsliced(why)) => self.mark_unsliced(&errand, &asked, why),
+            Ok(Came::Unsliced(why)) => self.mark_unsliced(&exchange, &asked, why),
         }
         Err(BodyError::Truncated)
     }
@@ -359,7 +363,7 @@ type Coming = Pin<Box<dyn Future<Output = Result<Arc<Stored>, BodyError>> + Send
 /// An answer put together from slices, one after the other.
 struct SliceBody {
     core: Arc<Core>,
-    errand: Errand,
+    exchange: Exchange,
     key: CacheKey,
     size: u64,
     at: u64,
@@ -416,8 +420,8 @@ impl Source for SliceBody {
                     }
                 }
                 (None, None) => {
-                    let errand = self.errand.again();
-                    self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(errand, self.key.clone(), index, self.size)));
+                    let exchange = self.exchange.clone();
+                    self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(exchange, self.key.clone(), index, self.size)));
                     continue;
                 }
             };

@@ -25,6 +25,32 @@ use crate::signature::memory::Memory;
 use crate::signature::url;
 use std::sync::Arc;
 
+/// What host and path chose, as indexes into the site that routed the request. It outlives the head: whoever sees to the request later
+/// goes by the same route, whatever has become of its URI (as CloudFront keeps the behavior that the viewer's path chose).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Index into `Site::distributions`.
+    pub distribution: usize,
+    /// Index into `Distribution::behaviors`.
+    pub behavior: usize,
+    /// Which side of a continuous deployment the viewer is on, where that is to be remembered.
+    pub session: Option<Session>,
+}
+
+impl Route {
+    /// Who answers.
+    pub fn of(self, site: &Site) -> (&Arc<Distribution>, &Behavior) {
+        let distribution = &site.distributions[self.distribution];
+        (distribution, &distribution.behaviors[self.behavior])
+    }
+
+    /// The request with everything that answers it, as decisions see it. `site` is the one that routed it.
+    pub fn on<'r>(self, site: &'r Site, head: &'r RequestHead<'r>) -> Routed<'r> {
+        let (distribution, behavior) = self.of(site);
+        Routed { head, site, distribution, behavior, route: self, path: rooted(distribution, head.path) }
+    }
+}
+
 /// A request that has found its distribution and behavior.
 #[derive(Clone, Copy)]
 pub struct Routed<'r> {
@@ -33,8 +59,8 @@ pub struct Routed<'r> {
     pub site: &'r Site,
     pub distribution: &'r Arc<Distribution>,
     pub behavior: &'r Behavior,
-    /// Which side of a continuous deployment the viewer is on, where that is to be remembered.
-    pub session: Option<Session>,
+    /// The same, for whoever outlives the head.
+    pub route: Route,
     /// The viewer's path, or the default root object in the place of `/`.
     pub path: &'r str,
 }
@@ -64,21 +90,20 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     {
         return Err(Refusal::Misdirected(why));
     }
-    let at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
+    let mut at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
     let mut distribution = &site.distributions[at];
     let mut session = None;
     if let Some(staging) = &distribution.staging {
         let (is_staging, remembered) = staging::choose(staging, head, now);
         session = remembered.filter(|_| head.connection.asker == Asker::Viewer);
         if is_staging {
-            distribution = &site.distributions[staging.distribution];
+            at = staging.distribution;
+            distribution = &site.distributions[at];
         }
     }
-    let path = match &distribution.default_root_object {
-        Some(object) if head.path == "/" => object.as_str(),
-        _ => head.path,
-    };
-    let behavior = distribution.behavior(path);
+    let path = rooted(distribution, head.path);
+    let chosen = distribution.behavior_at(path);
+    let behavior = &distribution.behaviors[chosen];
     // Under two readings two behaviors: their rules would be a matter of spelling. A pattern with `//` in it means it.
     if distribution.behaviors.len() > 1
         && let Some(other) = other_reading(path)
@@ -87,7 +112,16 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     {
         return Err(Refusal::BadPath);
     }
-    Ok(Routed { head, site, distribution, behavior, session, path })
+    let route = Route { distribution: at, behavior: chosen, session };
+    Ok(Routed { head, site, distribution, behavior, route, path })
+}
+
+// A path, or the default root object in the place of `/`.
+fn rooted<'r>(distribution: &'r Distribution, path: &'r str) -> &'r str {
+    match &distribution.default_root_object {
+        Some(object) if path == "/" => object.as_str(),
+        _ => path,
+    }
 }
 
 // A host that only `*` takes has no certificate of its own to be shown: whatever was shown will do, unless it is another site's.
@@ -102,7 +136,7 @@ fn misdirection(site: &Site, certified: &[String], host: &str) -> Option<Misdire
 
 /// The cookie that keeps a viewer on its side of a continuous deployment, if it is to be sent now.
 pub fn session_cookie(site: &Site, routed: &Routed<'_>, now: Timestamp) -> Option<String> {
-    let session = routed.session.filter(|session| session.is_news)?;
+    let session = routed.route.session.filter(|session| session.is_news)?;
     let staging = site.distributions[site.hosts.find(routed.head.host)?].staging.as_ref()?;
     match &staging.chosen {
         Chosen::ByWeight { sticky: Some(sticky), .. } => Some(staging::cookie(session, staging, *sticky, now)),

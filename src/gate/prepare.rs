@@ -16,6 +16,9 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
     request.spell_plainly();
     // A field that dies here must not be in the key either: it would choose an answer it had no part in.
     hop_by_hop::strip_listed(&mut request.fields);
+    if !request.fields.contains_key(EDGE) {
+        return None;
+    }
     let claim = trusted_edge(site, &request.head())?;
     let connection = Connection { asker: Asker::Edge, ..Connection::clone(&request.connection) };
     request.connection = Arc::new(connection);

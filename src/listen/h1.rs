@@ -22,7 +22,7 @@ use super::h1_half::{self, Half};
 use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To, Watched};
 use super::places::Place;
-use super::recording::{self, Facts, Finish, record_hit, record_refused};
+use super::recording::{Finish, Told, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
@@ -30,11 +30,11 @@ use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::refusal::Rule;
-use crate::exchange::request::ViewerRequest;
+use crate::exchange::request::{Known, ViewerRequest};
 use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::exchange::stored::Stored;
+use crate::flow::exchange::{Begun, request_of};
 use crate::flow::hit::{self, Hit};
-use crate::record::more::Asked;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     self.after_large(next, *finish)
                 }
                 Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
-                Step::Full(request, framing, after) => Box::pin(self.exchange(*request, framing, after)).await,
+                Step::Full(full, framing, after) => Box::pin(self.exchange(*full, framing, after)).await,
             };
             if next == Next::Close {
                 let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
@@ -288,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         head.request.id = self.worker.next_id();
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
-            Some(hit) => {
+            Ok(hit) => {
                 let later = || Box::new(Finish::of_hit(self.worker, &running, (&head.request, &self.connection), &hit, now));
                 let step = answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some(), later);
                 if matches!(step, Step::Answered(_)) {
@@ -296,11 +296,14 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 }
                 step
             }
-            None => {
+            Err(declined) => {
                 let number = edge.invalidations.head();
-                let request = ViewerRequest::from_head(&head.request, &self.connection, now, number, running.site.observes);
-                let asked = recording::asked(self.worker, &head.request);
-                Step::Full(Box::new((request, asked)), head.framing, head.after)
+                let mut request = ViewerRequest::from_head(&head.request, &self.connection, now, number, running.site.observes);
+                let interims = Interims::listen(&mut request);
+                let told = Told::of(&head.request, self.worker);
+                let begun = edge.begin(Arc::clone(&running), request, declined);
+                let expects = head.request.known.has(Known::Expect) && head.request.version == Version::Http11;
+                Step::Full(Box::new(Full { begun, interims, told, expects }), head.framing, head.after)
             }
         };
         self.buffer.advance(len);
@@ -345,14 +348,16 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 
     // The full sentence, the request's body beside it.
-    async fn exchange(&mut self, (request, asked): (ViewerRequest, Option<Asked<'static>>), framing: Framing, after: After) -> Next {
+    async fn exchange(&mut self, full: Full, framing: Framing, after: After) -> Next {
+        let Full { begun, mut interims, told, expects } = full;
         // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
         if h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
         }
-        let mut finish = Finish::new(Facts::of(&request, asked, self.worker), self.worker);
+        let mut finish = Finish::new(&begun, told, self.worker);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
+        let request = request_of(&begun);
         let to = To {
             version: request.version,
             after,
@@ -360,12 +365,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             stall: self.limits.stall,
             now: request.arrived_at,
         };
-        let expects = request.fields.contains_key(http::header::EXPECT) && request.version == Version::Http11;
         let core = Arc::clone(&self.worker.core);
-        let mut request = request;
-        let mut interims = Interims::listen(&mut request);
         let read = if framing == Framing::None {
-            let serving = std::pin::pin!(core.serve(request, Body::Empty));
+            let serving = std::pin::pin!(core.serve(begun, Body::Empty));
             match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
                 Some(response) => {
                     finish.answered(response);
@@ -376,7 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             }
         } else {
             // Boxed: it is the larger by far, and every other request would carry its size about.
-            Box::pin(self.exchange_with_body(core, request, (framing, &mut finish), to, expects, interims)).await
+            Box::pin(self.exchange_with_body(core, begun, (framing, &mut finish), to, expects, interims)).await
         };
         let end = finish.sent.end;
         drop(finish);
@@ -387,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn exchange_with_body(
         &mut self,
         core: Arc<crate::flow::Core>,
-        request: ViewerRequest,
+        begun: Begun,
         (framing, finish): (Framing, &mut Finish),
         to: To,
         expects: bool,
@@ -408,7 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let out = &mut self.out;
         let is_again = {
             let mut respond = std::pin::pin!(async {
-                let mut serving = std::pin::pin!(core.serve(request, body));
+                let mut serving = std::pin::pin!(core.serve(begun, body));
                 let mut to = to;
                 let response = if expects {
                     tokio::select! {
@@ -482,7 +484,16 @@ enum Step {
     /// The head is composed; the body lies where the kernel can take it from.
     Lying(Next, Arc<Stored>, Span, Box<Finish>),
     Refused(Rule),
-    Full(Box<(ViewerRequest, Option<Asked<'static>>)>, Framing, After),
+    Full(Box<Full>, Framing, After),
+}
+
+/// A request for the full sentence.
+struct Full {
+    begun: Begun,
+    interims: Interims,
+    told: Told,
+    /// It waits for `100 Continue` with its body.
+    expects: bool,
 }
 
 fn answer_hit(

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Duration, Instant};
 
 use super::Worker;
 use super::h1_write::{SendEnd, Sent};
 use crate::body::Body;
 use crate::deliver::no_cache;
-use crate::distribution::host::parse_authority;
-use crate::exchange::connection::{Connection, Scheme, Version};
+use crate::exchange::connection::{Connection, Version};
+use crate::exchange::key::LogNumber;
 use crate::exchange::refusal::Rule;
-use crate::exchange::request::{Fields, KnownFields, RequestHead, RequestId, ViewerRequest, split_target};
+use crate::exchange::request::{RequestHead, ViewerRequest, split_target};
 use crate::exchange::response::ViewerResponse;
 use crate::exchange::verdict::{Outcome, Reason};
 use crate::flow::Running;
+use crate::flow::exchange::{Begun, request_of, running_of};
 use crate::flow::hit::{self, Hit};
 use crate::record::more::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
@@ -101,168 +102,75 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
     worker.record(&edge.running_cell().load(), &record);
 }
 
-/// What of a head the logs beside the access log want, where there are any.
-pub fn asked(worker: &Worker, head: &RequestHead<'_>) -> Option<Asked<'static>> {
+/// What a record tells of a head that the request may have lost by then: fields that Connection names are dropped.
+#[derive(Default)]
+pub struct Told {
+    referer: Option<Vec<u8>>,
+    user_agent: Option<Vec<u8>>,
+    /// What the logs beside the access log want, where there are any.
+    asked: Option<Asked<'static>>,
+}
+
+impl Told {
+    /// Reads a head as it came. Where nothing is logged, counters do without.
+    pub fn of(head: &RequestHead<'_>, worker: &Worker) -> Self {
+        if !worker.is_logging() {
+            return Self { asked: asked(worker, head), ..Self::default() };
+        }
+        let field = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
+        Self { referer: field("referer"), user_agent: field("user-agent"), asked: asked(worker, head) }
+    }
+}
+
+fn asked(worker: &Worker, head: &RequestHead<'_>) -> Option<Asked<'static>> {
     worker.more_logs().map(|wanted| Asked::of(head, &wanted).into_owned())
 }
 
-/// What of a request its record needs, after the request is gone.
-pub struct Facts {
-    at: Timestamp,
-    /// What it is answered under: a behavior has its number there.
-    running: Arc<Running>,
-    connection: Arc<Connection>,
-    method: Method,
-    scheme: Scheme,
-    version: Version,
-    authority: String,
-    target: String,
-    referer: Option<Vec<u8>>,
-    user_agent: Option<Vec<u8>>,
-    asked: Option<Asked<'static>>,
-    /// Octets of the answer's head, where they are not those of its fields.
-    head_octets: Option<u64>,
+// As much of a hit's request as its record tells.
+fn request_of_hit(worker: &Worker, head: &RequestHead<'_>, connection: &Arc<Connection>, now: Timestamp) -> ViewerRequest {
+    let is_told = worker.is_logging();
+    let target = match head.query.filter(|_| is_told) {
+        Some(query) => [head.path, "?", query].concat(),
+        None if is_told => head.path.to_string(),
+        None => String::new(),
+    };
+    ViewerRequest {
+        id: head.id,
+        method: head.method.clone(),
+        version: head.version,
+        scheme: head.scheme,
+        authority: if is_told { head.authority.to_string() } else { String::new() },
+        target,
+        spelled: None,
+        fields: HeaderMap::new(),
+        order: None,
+        connection: Arc::clone(connection),
+        arrived_at: now,
+        arrived_number: LogNumber(0),
+        interim: None,
+        upstream: Default::default(),
+    }
 }
 
-impl Facts {
-    /// Copies them out; `asked` is what [`asked`] said of the head as it came. Where nothing is logged, counters do without most.
-    pub fn of(request: &ViewerRequest, asked: Option<Asked<'static>>, worker: &Worker) -> Self {
-        let is_told = worker.is_logging();
-        let field = |name: HeaderName| request.fields.get(name).filter(|_| is_told).map(|value| value.as_bytes().to_vec());
-        Self {
-            at: request.arrived_at,
-            running: worker.core.edge.running(),
-            connection: Arc::clone(&request.connection),
-            method: request.method.clone(),
-            scheme: request.scheme,
-            version: request.version,
-            authority: request.authority.clone(),
-            target: request.target.clone(),
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
-            asked,
-            head_octets: None,
+// What a record will want of a hit's answer.
+fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
+    let mut fields = HeaderMap::new();
+    if worker.more_logs().is_some() {
+        let content_type = said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
+        fields.extend(content_type.map(|value| (header::CONTENT_TYPE, value)));
+        if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
+            let value = format!("bytes {}-{}/*", span.start, span.end - 1);
+            fields.insert(header::CONTENT_RANGE, crate::deliver::value(value));
         }
     }
-
-    // The same of a hit that takes a while to send, and what a record will want of its answer.
-    fn of_hit(
-        worker: &Worker,
-        running: &Arc<Running>,
-        (head, connection): (&RequestHead<'_>, &Arc<Connection>),
-        hit: &Hit<'_>,
-        now: Timestamp,
-    ) -> (Self, ViewerResponse) {
-        let is_told = worker.is_logging();
-        let field = |name: &str| head.fields.get_all(name).next().filter(|_| is_told).map(<[u8]>::to_vec);
-        let wanted = worker.more_logs();
-        let mut fields = HeaderMap::new();
-        if wanted.is_some() {
-            fields.extend(
-                said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok()).map(|value| (header::CONTENT_TYPE, value)),
-            );
-            if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
-                let value = format!("bytes {}-{}/*", span.start, span.end - 1);
-                fields.insert(header::CONTENT_RANGE, crate::deliver::value(value));
-            }
-        }
-        let facts = Self {
-            at: now,
-            running: Arc::clone(running),
-            connection: Arc::clone(connection),
-            method: head.method.clone(),
-            scheme: head.scheme,
-            version: head.version,
-            authority: if is_told { head.authority.to_string() } else { String::new() },
-            target: match head.query.filter(|_| is_told) {
-                Some(query) => [head.path, "?", query].concat(),
-                None if is_told => head.path.to_string(),
-                None => String::new(),
-            },
-            referer: field("referer"),
-            user_agent: field("user-agent"),
-            asked: asked(worker, head),
-            head_octets: Some(head_octets(hit)),
-        };
-        let response = ViewerResponse {
-            status: hit.status(),
-            fields,
-            body: Body::Empty,
-            verdict: hit::HIT,
-            failure: None,
-            behavior: Some(hit.behavior),
-            origin_millis: None,
-        };
-        (facts, response)
-    }
-
-    /// Writes the record of a response that was sent, or broke off. `received` is of the request's body, in octets.
-    fn record(&self, worker: &Worker, response: &ViewerResponse, sent: Sent, received: u64, times: Times) {
-        let ordinal = response.behavior.or_else(|| if response.status == GONE { self.behavior() } else { None });
-        let behavior = ordinal.and_then(|ordinal| self.running.site.behavior(ordinal));
-        let (path, query) = split_target(&self.target);
-        let record = Record {
-            at: self.at,
-            peer: self.connection.peer,
-            method: self.method.as_str(),
-            scheme: self.scheme,
-            version: self.version,
-            host: &self.authority,
-            path,
-            query,
-            request_line: None,
-            status: response.status,
-            bytes: sent.bytes,
-            received,
-            micros: times.whole,
-            head_micros: times.head,
-            verdict: response.verdict,
-            distribution: behavior.map(|(d, _)| d.id.as_str()),
-            behavior: behavior.map(|(_, b)| b.pattern.as_str()),
-            ordinal,
-            referer: self.referer.as_deref(),
-            user_agent: self.user_agent.as_deref(),
-            origin_millis: response.origin_millis,
-            failure: response.failure.as_ref(),
-            cut: match sent.end {
-                SendEnd::Broken => Some(Cut::ByViewer),
-                SendEnd::Failed => Some(Cut::ByOrigin),
-                SendEnd::Whole | SendEnd::WholeByClose => None,
-            },
-        };
-        worker.record(&self.running, &record);
-        let (Some(asked), Some(wanted)) = (&self.asked, worker.more_logs()) else { return };
-        let octets = || response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19;
-        let answered = Answered {
-            octets: self.head_octets.unwrap_or_else(octets),
-            content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
-            content_len: sent.length,
-            range: response.fields.get(header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes())),
-        };
-        worker.record_more(&self.running, &wanted, &record, asked, &answered);
-    }
-
-    // The behavior that would have answered, as far as host and path tell.
-    fn behavior(&self) -> Option<usize> {
-        let (path, query) = split_target(&self.target);
-        let nothing = HeaderMap::new();
-        let fields = Fields::Map(&nothing);
-        let head = RequestHead {
-            id: RequestId::default(),
-            method: &self.method,
-            version: self.version,
-            scheme: self.scheme,
-            authority: &self.authority,
-            host: parse_authority(&self.authority)?.host,
-            path,
-            spelled: path,
-            query,
-            fields,
-            order: None,
-            known: KnownFields::find(fields),
-            connection: &self.connection,
-        };
-        crate::gate::route(&self.running.site, &head, self.at).ok().map(|routed| routed.behavior.ordinal)
+    ViewerResponse {
+        status: hit.status(),
+        fields,
+        body: Body::Empty,
+        verdict: hit::HIT,
+        failure: None,
+        behavior: Some(hit.behavior),
+        origin_millis: None,
     }
 }
 
@@ -275,7 +183,14 @@ struct Times {
 
 /// One exchange on its way. When it is dropped, it is written down, however it ended.
 pub struct Finish {
-    facts: Facts,
+    /// What it is answered under: a behavior has its number there.
+    running: Arc<Running>,
+    request: Arc<ViewerRequest>,
+    told: Told,
+    /// The ordinal of the behavior that host and path chose, if they chose one.
+    behavior: Option<usize>,
+    /// Octets of the answer's head, where they are not those of its fields.
+    head_octets: Option<u64>,
     worker: Arc<Worker>,
     began: Instant,
     head_after: Option<Duration>,
@@ -287,7 +202,7 @@ pub struct Finish {
 
 impl Finish {
     /// Of a request that has no answer yet.
-    pub fn new(facts: Facts, worker: &Arc<Worker>) -> Self {
+    pub fn new(begun: &Begun, told: Told, worker: &Arc<Worker>) -> Self {
         let response = ViewerResponse {
             status: GONE,
             fields: HeaderMap::new(),
@@ -297,8 +212,19 @@ impl Finish {
             behavior: None,
             origin_millis: None,
         };
-        let worker = Arc::clone(worker);
-        Self { facts, worker, began: Instant::now(), head_after: None, response, sent: Sent::NOTHING, received: 0 }
+        Self {
+            running: Arc::clone(running_of(begun)),
+            request: Arc::clone(request_of(begun)),
+            told,
+            behavior: begun.as_ref().ok().map(|exchange| exchange.chosen().1.ordinal),
+            head_octets: None,
+            worker: Arc::clone(worker),
+            began: Instant::now(),
+            head_after: None,
+            response,
+            sent: Sent::NOTHING,
+            received: 0,
+        }
     }
 
     /// Of a hit that takes a while to send.
@@ -309,12 +235,19 @@ impl Finish {
         hit: &Hit<'_>,
         now: Timestamp,
     ) -> Self {
-        let (facts, response) = Facts::of_hit(worker, running, (head, connection), hit, now);
-        let mut finish = Self::new(facts, worker);
-        finish.head_after = Some(Duration::ZERO);
-        finish.sent.length = hit.announced();
-        finish.response = response;
-        finish
+        Self {
+            running: Arc::clone(running),
+            request: Arc::new(request_of_hit(worker, head, connection, now)),
+            told: Told::of(head, worker),
+            behavior: Some(hit.behavior),
+            head_octets: Some(head_octets(hit)),
+            worker: Arc::clone(worker),
+            began: Instant::now(),
+            head_after: Some(Duration::ZERO),
+            response: response_of_hit(worker, hit),
+            sent: Sent { length: hit.announced(), ..Sent::NOTHING },
+            received: 0,
+        }
     }
 
     /// There is an answer.
@@ -324,12 +257,60 @@ impl Finish {
     }
 }
 
+impl Finish {
+    // Of a response that was sent, or broke off.
+    fn record(&self, times: Times) {
+        let (request, response, sent) = (&*self.request, &self.response, self.sent);
+        let ordinal = response.behavior.or(self.behavior.filter(|_| response.status == GONE));
+        let behavior = ordinal.and_then(|ordinal| self.running.site.behavior(ordinal));
+        let (plain, query) = split_target(&request.target);
+        let record = Record {
+            at: request.arrived_at,
+            peer: request.connection.peer,
+            method: request.method.as_str(),
+            scheme: request.scheme,
+            version: request.version,
+            host: &request.authority,
+            path: request.spelled.as_deref().unwrap_or(plain),
+            query,
+            request_line: None,
+            status: response.status,
+            bytes: sent.bytes,
+            received: self.received,
+            micros: times.whole,
+            head_micros: times.head,
+            verdict: response.verdict,
+            distribution: behavior.map(|(d, _)| d.id.as_str()),
+            behavior: behavior.map(|(_, b)| b.pattern.as_str()),
+            ordinal,
+            referer: self.told.referer.as_deref(),
+            user_agent: self.told.user_agent.as_deref(),
+            origin_millis: response.origin_millis,
+            failure: response.failure.as_ref(),
+            cut: match sent.end {
+                SendEnd::Broken => Some(Cut::ByViewer),
+                SendEnd::Failed => Some(Cut::ByOrigin),
+                SendEnd::Whole | SendEnd::WholeByClose => None,
+            },
+        };
+        self.worker.record(&self.running, &record);
+        let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else { return };
+        let octets = || response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19;
+        let answered = Answered {
+            octets: self.head_octets.unwrap_or_else(octets),
+            content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
+            content_len: sent.length,
+            range: response.fields.get(header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes())),
+        };
+        self.worker.record_more(&self.running, &wanted, &record, asked, &answered);
+    }
+}
+
 impl Drop for Finish {
     fn drop(&mut self) {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let whole = micros(self.began.elapsed());
-        let times = Times { head: self.head_after.map_or(whole, micros), whole };
-        self.facts.record(&self.worker, &self.response, self.sent, self.received, times);
+        self.record(Times { head: self.head_after.map_or(whole, micros), whole });
     }
 }
 

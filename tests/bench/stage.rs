@@ -66,7 +66,7 @@ impl Stage {
         let mut method = Method::GET;
         let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, &self.connection, &self.limits) else { return 0 };
         let running = self.edge.running_cell().load();
-        let Some(hit) = hit::hit(&self.edge, &running, &head.request, key, NOW) else { return 0 };
+        let Ok(hit) = hit::hit(&self.edge, &running, &head.request, key, NOW) else { return 0 };
         out.clear();
         h1_write::write_status(out, hit.status());
         hit.write_lines(out, NOW);

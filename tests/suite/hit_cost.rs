@@ -78,7 +78,7 @@ fn one_hit(
     let mut method = Method::GET;
     let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, connection, limits) else { panic!("a good head") };
     let running = edge.running_cell().load();
-    let Some(hit) = hit::hit(edge, &running, &head.request, key, START) else { return false };
+    let Ok(hit) = hit::hit(edge, &running, &head.request, key, START) else { return false };
     out.clear();
     h1_write::write_status(out, hit.status());
     hit.write_lines(out, START);

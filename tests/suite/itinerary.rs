@@ -12,6 +12,7 @@ use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
 use foreshore::exchange::failure::{Failure, FailureKind};
 use foreshore::exchange::request::ViewerRequest;
 use foreshore::exchange::response::Reply;
+use foreshore::flow::hit::Declined;
 use foreshore::flow::{Core, Edge};
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
@@ -214,8 +215,9 @@ fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
         edge.standings.keep(&PARENTS.map(String::from));
         PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
         let request = request(method, url, lines, &edge);
+        let begun = edge.begin(edge.running(), request, Declined::default());
         let core = Arc::new(Core { index: 0, edge, upstream: Arc::clone(&upstream) as Arc<dyn Upstream> });
-        let response = core.serve(request, Body::Empty).await;
+        let response = core.serve(begun, Body::Empty).await;
         assert!(matches!(response.status, 502 | 504), "{method} {url}: {}", response.status);
     });
     let seen = upstream.0.lock().unwrap();

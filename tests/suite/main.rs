@@ -27,6 +27,7 @@ mod policies;
 mod policies_web;
 mod readme;
 mod reloads;
+mod routes;
 mod s3;
 mod scenes;
 mod signed;

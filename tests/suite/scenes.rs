@@ -19,7 +19,8 @@ use foreshore::exchange::failure::{Failure, FailureKind};
 use foreshore::exchange::key::LogNumber;
 use foreshore::exchange::request::ViewerRequest;
 use foreshore::exchange::response::{Reply, ReplyFrom};
-use foreshore::flow::{Core, Edge, hit};
+use foreshore::flow::hit::{self, Declined};
+use foreshore::flow::{Core, Edge};
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::semantics::time::{Timestamp, format_http_date};
@@ -159,12 +160,13 @@ async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
     let by_hit = {
         let running = edge.running();
         let (mut key, mut lines) = (Vec::new(), Vec::new());
-        hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at).map(|hit| {
+        hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at).ok().map(|hit| {
             hit.write_lines(&mut lines, request.arrived_at);
             (hit.status(), String::from_utf8(lines).unwrap(), hit.span.map_or(0, |span| span.len()))
         })
     };
-    let mut response = core.serve(request, if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) }).await;
+    let begun = edge.begin(edge.running(), request, Declined::default());
+    let mut response = core.serve(begun, if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) }).await;
     let length = response.body.length();
     let mut body = Vec::new();
     let mut whole = true;

@@ -172,13 +172,16 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
     };
     let running = edge.running();
     let mut key = Vec::new();
-    if let Some(hit) = hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at) {
-        let whole = hit.stored.content.whole().expect("a hit is whole");
-        let span = hit.span.expect("a GET has a body");
-        let sent = &whole[span.start as usize..span.end as usize];
-        return (hit.status(), Ok(String::from_utf8_lossy(sent).into_owned()));
-    }
-    let mut response = core.serve(request, Body::Empty).await;
+    let declined = match hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at) {
+        Ok(hit) => {
+            let whole = hit.stored.content.whole().expect("a hit is whole");
+            let span = hit.span.expect("a GET has a body");
+            let sent = &whole[span.start as usize..span.end as usize];
+            return (hit.status(), Ok(String::from_utf8_lossy(sent).into_owned()));
+        }
+        Err(declined) => declined,
+    };
+    let mut response = core.serve(edge.begin(running, request, declined), Body::Empty).await;
     let mut body = Vec::new();
     while let Some(piece) = response.body.piece().await {
         match piece {

@@ -103,35 +103,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
+        let running = edge.running_cell().load();
+        let mut declined = Declined::default();
         if ends_stream {
-            let running = edge.running_cell().load();
-            if let Some(hit) = hit::hit(edge, &running, &head, key, now) {
-                lines.clear();
-                hit.write_lines(lines, now);
-                self.answer_hit(id, lines, &hit);
-                match self.streams.get_mut(&id) {
-                    None => record_hit(self.worker, &running, &head, &hit, now),
-                    Some(stream) => {
-                        stream.finish = Some(Box::new(Finish::of_hit(self.worker, &running, (&head, &connection), &hit, now)));
+            match hit::hit(edge, &running, &head, key, now) {
+                Ok(hit) => {
+                    lines.clear();
+                    hit.write_lines(lines, now);
+                    self.answer_hit(id, lines, &hit);
+                    match self.streams.get_mut(&id) {
+                        None => record_hit(self.worker, &running, &head, &hit, now),
+                        Some(stream) => {
+                            stream.finish = Some(Box::new(Finish::of_hit(self.worker, &running, (&head, &connection), &hit, now)));
+                        }
                     }
+                    return Ok(());
                 }
-                return Ok(());
+                Err(why) => declined = why,
             }
         }
         let expects = head.known.has(Known::Expect);
-        let mut request =
-            ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head(), edge.running_cell().load().site.observes);
+        let mut request = ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head(), running.site.observes);
         let shared = Shared::new(id, Arc::clone(&self.ready));
         request.interim = Some(Arc::<Shared>::clone(&shared));
         let body = match ends_stream {
             true => Body::Empty,
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
-        let asked = recording::asked(self.worker, &head);
-        let finish = Box::new(Finish::new(Facts::of(&request, asked, self.worker), self.worker));
         let is_head = request.method == http::Method::HEAD;
+        let told = Told::of(&head, self.worker);
+        let begun = edge.begin(Arc::clone(&running), request, declined);
+        let finish = Box::new(Finish::new(&begun, told, self.worker));
         let core = Arc::clone(&self.worker.core);
-        let serving = Box::pin(async move { core.serve(request, body).await });
+        let serving = Box::pin(async move { core.serve(begun, body).await });
         let mut stream = self.new_stream(shared, Phase::Serving(serving));
         stream.viewer_done = ends_stream;
         stream.announced = announced;

@@ -1,0 +1,145 @@
+//! One exchange: a request, the site it is answered under, and what was decided about it.
+//!
+//! It is made once, where a request was read. Serving borrows it; fills, slices and whatever else outlives the viewer's task get a
+//! clone, which costs two counts of references; the record keeps what it tells of.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hit::Declined;
+use super::{Edge, Running};
+use crate::body::Body;
+use crate::cache::ask::{self, Asked, Wants};
+use crate::deliver::page;
+use crate::distribution::behavior::Behavior;
+use crate::distribution::face::Face;
+use crate::distribution::site::Distribution;
+use crate::exchange::refusal::Refusal;
+use crate::exchange::request::{RequestHead, ViewerRequest};
+use crate::exchange::response::ViewerResponse;
+use crate::gate::{self, Route, Routed};
+use crate::region;
+use crate::semantics::ranges::Span;
+use crate::store::chain::Mark;
+
+/// A request on its way to an answer, with everything that was decided about it.
+#[derive(Clone)]
+pub struct Exchange {
+    /// What it is answered under, whatever is put in force meanwhile.
+    pub running: Arc<Running>,
+    pub request: Arc<ViewerRequest>,
+    /// What the viewer's host and path chose: indexes into `running`'s site.
+    pub route: Route,
+    /// What it wants of the cache.
+    pub wants: Wants,
+    /// The body of a POST that may be answered from the store, whole.
+    pub content: Option<Bytes>,
+    pub(super) from_edge: FromEdge,
+}
+
+/// Whether a trusted edge asks, and what it is told of its own log: how far that was in effect here before an answer was looked for.
+/// `None` inside: nothing, because its log is not known here.
+pub(super) type FromEdge = Option<Option<Mark>>;
+
+/// An exchange, or a request that has no route.
+pub type Begun = Result<Exchange, Box<Unrouted>>;
+
+/// A request that found no distribution or behavior.
+pub struct Unrouted {
+    pub running: Arc<Running>,
+    pub request: Arc<ViewerRequest>,
+    refusal: Refusal,
+    from_edge: FromEdge,
+}
+
+/// The request, routed or not.
+pub fn request_of(begun: &Begun) -> &Arc<ViewerRequest> {
+    match begun {
+        Ok(exchange) => &exchange.request,
+        Err(unrouted) => &unrouted.request,
+    }
+}
+
+/// What the request is answered under, routed or not.
+pub fn running_of(begun: &Begun) -> &Arc<Running> {
+    match begun {
+        Ok(exchange) => &exchange.running,
+        Err(unrouted) => &unrouted.running,
+    }
+}
+
+impl Edge {
+    /// Takes up a request that was read: names its edge, if one asks, and finds its route, unless the hit step has found it.
+    pub fn begin(&self, running: Arc<Running>, mut request: ViewerRequest, declined: Declined) -> Begun {
+        let claim = gate::prepare::prepare(&mut request, &running.site);
+        let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
+        let request = Arc::new(request);
+        let decided = declined.0.unwrap_or_else(|| {
+            let head = request.head();
+            gate::route(&running.site, &head, request.arrived_at).map(|routed| (routed.route, ask::wants(&routed)))
+        });
+        match decided {
+            Ok((route, wants)) => Ok(Exchange { running, request, route, wants, content: None, from_edge }),
+            Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
+        }
+    }
+
+    // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
+    // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
+    fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<Mark> {
+        let applied = self.applied.of(claim, request.arrived_at);
+        // After `applied`: it must not join a fetch older than what we claim.
+        request.arrived_number = self.invalidations.head();
+        applied
+    }
+}
+
+impl Exchange {
+    /// Another exchange on behalf of the same viewer, which has its own route; `None` if it has none.
+    pub(super) fn aside(&self, request: ViewerRequest) -> Option<Self> {
+        let (running, request) = (Arc::clone(&self.running), Arc::new(request));
+        let (route, wants) = {
+            let head = request.head();
+            let routed = gate::route(&running.site, &head, request.arrived_at).ok()?;
+            (routed.route, ask::wants(&routed))
+        };
+        Some(Self { running, request, route, wants, content: None, from_edge: self.from_edge })
+    }
+
+    /// Who answers it.
+    pub fn chosen(&self) -> (&Arc<Distribution>, &Behavior) {
+        self.route.of(&self.running.site)
+    }
+
+    /// How its distribution names itself.
+    pub fn face(&self) -> &Face {
+        &self.chosen().0.face
+    }
+
+    /// The exchange as the decisions see it, under a head of its request.
+    pub fn routed<'e>(&'e self, head: &'e RequestHead<'e>) -> Routed<'e> {
+        self.route.on(&self.running.site, head)
+    }
+
+    /// The same with the key that the cache is asked by.
+    pub fn asked<'e>(&'e self, head: &'e RequestHead<'e>, key: &'e [u8], slice: Option<Span>) -> Asked<'e> {
+        Asked { routed: self.routed(head), key, wants: self.wants, slice }
+    }
+
+    /// What is sent along with a request for the store.
+    pub fn body(&self) -> Body {
+        self.content.clone().map_or(Body::Empty, Body::Bytes)
+    }
+}
+
+impl Unrouted {
+    /// What the viewer is told.
+    pub(super) fn refused(&self, node: &str) -> ViewerResponse {
+        let mut refused = page::refusal(&self.refusal, &Face::default(), self.request.id);
+        if self.from_edge.is_some() {
+            region::name_node(node, &mut refused.fields);
+        }
+        refused
+    }
+}

@@ -1,0 +1,27 @@
+//! Where a request stops before it has an answer like any other. With it, `?` reads as "or stop here".
+
+use crate::exchange::failure::Failure;
+use crate::exchange::refusal::Refusal;
+use crate::exchange::response::ViewerResponse;
+
+/// Why a request goes no further.
+pub(super) enum Stop {
+    /// The viewer may not have what it asks for.
+    Refused(Refusal),
+    /// There is an answer, which goes out as it is.
+    Answered(Box<ViewerResponse>),
+    /// Nobody could be asked with success.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
