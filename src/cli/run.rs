@@ -125,6 +125,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         edge,
     });
     keep_messenger(&control, runtime.handle());
+    keep_sweeper(&control, runtime.handle());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
     runtime.block_on(Forwarder::introduce(&control, heir_of));
     let (abandon, abandoned) = watch::channel(false);
@@ -159,6 +160,17 @@ fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
             });
         }
         heard
+    }));
+}
+
+// Memory is freed by the admin thread's runtime, whichever core invalidated.
+fn keep_sweeper(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
+    let (of, admin) = (Arc::downgrade(control), admin.clone());
+    control.edge.keep_sweeper(Box::new(move || {
+        if let Some(control) = of.upgrade() {
+            let _inside = admin.enter();
+            control.sweeper.sweep_soon(&control.edge);
+        }
     }));
 }
 

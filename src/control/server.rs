@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::invalidation::{Asked, Listed, Wrong};
 use super::{Control, cloudfront};
+use crate::distribution::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
@@ -123,7 +124,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
             Err(refused) => refused,
         };
     }
-    if !is_authorised(&parts.headers, control.token.expose()) {
+    if !is_authorised(&parts.headers, &control.token) {
         let mut refused = error(StatusCode::UNAUTHORIZED, "a bearer token is needed; see admin-token in the data folder");
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
@@ -247,7 +248,7 @@ async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: I
     let running = control.edge.running();
     let claimed = parts.headers.get("foreshore-edge").and_then(|id| id.to_str().ok()).unwrap_or("");
     let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
-    let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, edge.token.expose())) else {
+    let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, &edge.token)) else {
         return error(StatusCode::UNAUTHORIZED, "this edge is not trusted here");
     };
     let batch: Forwarded = match read_json(body, limit).await {
@@ -274,14 +275,8 @@ async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming, limit: usize)
     serde_json::from_slice(&bytes).map_err(|why| error(StatusCode::BAD_REQUEST, &format!("the body is not as expected: {why}")))
 }
 
-/// Compares a bearer token in constant time.
-pub fn is_authorised(fields: &http::HeaderMap, token: &str) -> bool {
-    let given = fields.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let given = match given.split_at_checked(7) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest,
-        _ => b"",
-    };
-    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok()
+fn is_authorised(fields: &http::HeaderMap, token: &Secret<String>) -> bool {
+    fields.get(AUTHORIZATION).is_some_and(|given| token.is_borne_by(given.as_bytes()))
 }
 
 fn text(status: StatusCode, words: &str) -> Answer {

@@ -80,6 +80,7 @@ pub struct Edge {
     /// Somebody should look at the log: there is something for the parents.
     pub news: tokio::sync::Notify,
     messenger: OnceLock<Messenger>,
+    sweeper: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
     /// Where our own parents stand.
@@ -131,6 +132,7 @@ impl Edge {
             turns: recall::Turns::default(),
             news: tokio::sync::Notify::new(),
             messenger: OnceLock::new(),
+            sweeper: OnceLock::new(),
             applied: Passages::default(),
             standings: Standings::default(),
             incarnation: RwLock::new(incarnation),
@@ -147,6 +149,21 @@ impl Edge {
     /// Gives the edge a way to its parents, for who must know that they have heard.
     pub fn keep_messenger(&self, messenger: Messenger) {
         let _ = self.messenger.set(messenger);
+    }
+
+    /// Gives the edge what frees the memory of invalidated responses; it returns at once.
+    pub fn keep_sweeper(&self, sweep: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.sweeper.set(sweep);
+    }
+
+    // Frees what a hard invalidation made dead, in memory and on the disk, in the background.
+    fn sweep(&self) {
+        if let Some(disk) = self.disk() {
+            disk.sweep_soon();
+        }
+        if let Some(sweep) = self.sweeper.get() {
+            sweep();
+        }
     }
 
     /// Has the parents told of everything in force; `None` where there is no way to them.
@@ -225,8 +242,8 @@ impl Edge {
         let edge = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let record = log.accept(record, |record| edge.apply(record))?;
-            if let Some(disk) = edge.disk() {
-                disk.sweep_soon();
+            if record.severity == Severity::Hard {
+                edge.sweep();
             }
             edge.news.notify_one();
             Ok(record)

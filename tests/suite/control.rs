@@ -247,7 +247,8 @@ fn purge_as_a_method_needs_its_token() {
         assert_eq!((seen.status, seen.field("www-authenticate").as_deref()), (status, Some("Bearer")));
     }
     assert_eq!(edge.get("/img/a").cache(), "Hit");
-    let done = purge("/img/a", &[token]);
+    // The scheme's name has no case.
+    let done = purge("/img/a", &["Authorization: bearer let-me"]);
     assert!(done.status == 200 && done.text().contains("\"number\": 1"), "{}", done.text());
     let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
     eventually("the log says what it was", || {
@@ -259,9 +260,12 @@ fn purge_as_a_method_needs_its_token() {
     // Soft: kept, and asked about.
     assert_eq!(purge("/c", &[token, "Soft-Purge: 1"]).status, 200);
     assert_ne!(edge.get("/c").cache(), "Hit");
+    // A hard one frees the memory.
+    assert_eq!(purge("/*", &[token]).status, 200);
+    eventually("a purge frees memory", || edge.metric("foreshore_store_objects") == 0.0);
     // After a crash it holds still; and where no token is set nobody purges.
     let edge = Edge::start_in(edge.kill());
-    assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 3);
+    assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 4);
     let closed = Edge::before(origin.address, "");
     let mut viewer = closed.viewer();
     viewer.send(&request("PURGE", "/c", &[token]));
