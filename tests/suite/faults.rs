@@ -59,7 +59,7 @@ fn is_right(path: &str, seen: &super::support::viewer::Seen) -> bool {
 
 // Input and output errors, a full disk, one that has become read-only: written to again once it works.
 #[test]
-fn writes_that_fail_are_nobodys_error() {
+fn slow_writes_that_fail_are_nobodys_error() {
     if !tool::have(&[Tool::Program("cc")]) {
         return;
     }

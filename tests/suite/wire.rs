@@ -129,7 +129,7 @@ fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
 }
 
 #[test]
-fn bodies_stream_both_ways_without_growing_memory() {
+fn slow_bodies_stream_both_ways_without_growing_memory() {
     if !tool::have(&[tool::CURL]) {
         return;
     }
@@ -170,7 +170,7 @@ fn bodies_stream_both_ways_without_growing_memory() {
 
 // Fixed by shared/spec: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
 #[test]
-fn a_thousand_viewers_and_one_request() {
+fn slow_a_thousand_viewers_and_one_request() {
     let body: Vec<u8> = (0..10usize << 20).map(|at| (at % 251) as u8).collect();
     let copy = body.clone();
     let origin = Origin::start(move |_| after(1000, fresh(&copy)));
@@ -497,7 +497,7 @@ pub fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rus
 }
 
 #[test]
-fn an_origin_must_prove_who_it_is() {
+fn slow_an_origin_must_prove_who_it_is() {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, ..) = certificates(folder.path(), &["origin.test", "localhost"]);
     certificates(folder.path(), &["other.test"]);
@@ -635,7 +635,7 @@ fn groups_fail_over_on_statuses_and_connect_errors() {
 }
 
 #[test]
-fn draining_finishes_what_is_in_hand() {
+fn slow_draining_finishes_what_is_in_hand() {
     let origin = Origin::start(|_| after(800, fresh(b"in hand")));
     let mut edge = Edge::before(origin.address, "");
     let mut busy = edge.viewer();
