@@ -1,16 +1,13 @@
 //! The AWS tools as they are, against the real binary: CLI, boto3, the JavaScript SDK and signer.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use super::support::origin::{answer, fresh};
+use super::support::tool::{self, Tool};
 use super::support::{Edge, Origin};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-
-fn tools() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
-}
 
 // One of the tools, with the credentials of the tests and nothing else of the machine's.
 fn aws(program: &Path, secret: &str) -> Command {
@@ -23,7 +20,7 @@ fn aws(program: &Path, secret: &str) -> Command {
         .env("AWS_CONFIG_FILE", "/nonexistent")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         .env("AWS_MAX_ATTEMPTS", "1")
-        .env("NODE_PATH", tools().join("node/node_modules"));
+        .env("NODE_PATH", tool::folder().join("node/node_modules"));
     command
 }
 
@@ -34,7 +31,7 @@ fn said(output: Output) -> Result<String, String> {
 
 fn cli(edge: &Edge, secret: &str, args: &[&str]) -> Result<String, String> {
     let endpoint = format!("http://{}", edge.admin);
-    let mut command = aws(&tools().join("python/bin/aws"), secret);
+    let mut command = aws(&tool::folder().join("python/bin/aws"), secret);
     said(command.args(["--endpoint-url", &endpoint, "--output", "json", "cloudfront"]).args(args).output().unwrap())
 }
 
@@ -55,6 +52,9 @@ fn edge_with_key(origin: &Origin, allow: &str) -> Edge {
 
 #[test]
 fn the_aws_cli_invalidates_lists_and_waits() {
+    if !tool::have(&[Tool::Installed("aws")]) {
+        return;
+    }
     let origin = Origin::start(|_| fresh(b"x"));
     let edge = edge_with_key(&origin, "");
     assert_eq!((edge.get("/img/a").cache(), edge.get("/img/a").cache()), ("Miss".into(), "Hit".into()));
@@ -80,6 +80,9 @@ fn the_aws_cli_invalidates_lists_and_waits() {
 
 #[test]
 fn who_may_not_is_told_as_aws_tells() {
+    if !tool::have(&[Tool::Installed("aws")]) {
+        return;
+    }
     let origin = Origin::start(|_| fresh(b"x"));
     let edge = edge_with_key(&origin, "\"cloudfront:GetInvalidation\"");
     let create = ["create-invalidation", "--distribution-id", "E1", "--paths", "/*"];
@@ -98,10 +101,13 @@ fn who_may_not_is_told_as_aws_tells() {
 
 #[test]
 fn the_sdks_agree() {
+    if !tool::have(&[Tool::Module("boto3"), Tool::Package("@aws-sdk/client-cloudfront")]) {
+        return;
+    }
     let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
     let edge = edge_with_key(&origin, "\"cloudfront:*\"");
     let endpoint = format!("http://{}", edge.admin);
-    let seen = script(&tools().join("python/bin/python"), "invalidate.py", &[&endpoint, "E1"]);
+    let seen = script(&tool::folder().join("python/bin/python"), "invalidate.py", &[&endpoint, "E1"]);
     assert_eq!(seen["again"], seen["first"], "the same reference and paths are the same invalidation");
     let faults = |name: &str| (seen[name][0].as_u64().unwrap_or(0), seen[name][1].as_str().unwrap_or("").to_string());
     assert_eq!(faults("other"), (409, "InvalidationBatchAlreadyExists".into()));
@@ -162,6 +168,9 @@ fn calls_that_are_wrong_are_answered_in_xml() {
 // What AWS's own signers make opens the door.
 #[test]
 fn the_signers_are_believed() {
+    if !tool::have(&[Tool::Package("@aws-sdk/cloudfront-signer")]) {
+        return;
+    }
     let origin = Origin::start(|_| fresh(b"private"));
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -206,6 +215,9 @@ fn the_signers_are_believed() {
 // The sample of a members' area, as its first lines say.
 #[test]
 fn members_log_in_and_see_private_pictures() {
+    if !tool::have(&[tool::CURL, Tool::Program("python3")]) {
+        return;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let port = super::support::free_port();

@@ -26,6 +26,7 @@ use proptest::prelude::*;
 use super::s3::{Moto, SECRET, bucket, edge_with};
 use super::support::edge::command;
 use super::support::origin::answer;
+use super::support::tool::{self, Tool};
 use super::support::viewer::request;
 use super::support::{Edge, Origin, eventually};
 
@@ -527,6 +528,9 @@ const PASS: &str = "subresources = \"pass\", ";
 
 #[test]
 fn the_tools_work_on_a_bucket_of_motos() {
+    if !tool::have(&[Tool::Module("moto"), Tool::Installed("aws"), Tool::Installed("s3cmd")]) {
+        return;
+    }
     let moto = Moto::start();
     let url = format!("url = \"http://{}\"", moto.address);
     let keys = (moto.id.as_str(), moto.secret.as_str());
@@ -564,6 +568,9 @@ fn the_tools_work_on_a_bucket_of_motos() {
 
 #[test]
 fn the_tools_work_on_a_bucket_that_checks_every_signature() {
+    if !tool::have(&[Tool::Installed("aws"), Tool::Installed("s3cmd")]) {
+        return;
+    }
     let objects = tempfile::tempdir().unwrap();
     let address = bucket(objects.path(), None);
     let edge = edge_before(address, PASS, TOOLS);

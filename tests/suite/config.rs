@@ -7,6 +7,7 @@ use foreshore::config::{self, Making};
 use foreshore::semantics::time::Timestamp;
 
 use super::support::edge::command;
+use super::support::tool;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -284,6 +285,9 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
 
 #[test]
 fn certificates_that_cannot_be_used_are_named() {
+    if !tool::have(&[tool::OPENSSL]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let openssl = |args: &[&str]| {
         let out = std::process::Command::new("openssl").current_dir(folder.path()).args(args).output().unwrap();

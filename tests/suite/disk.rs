@@ -183,7 +183,7 @@ fn under_a_key_nothing_can_be_read_without_it() {
 }
 
 #[test]
-fn slices_of_a_large_object_come_from_the_disk_with_little_memory() {
+fn slow_slices_of_a_large_object_come_from_the_disk_with_little_memory() {
     let origin = Origin::start(|asked| {
         let whole = body("/large", 1, 24 << 20);
         let range = asked.field("range").unwrap_or_default();
@@ -230,7 +230,7 @@ const PATHS: usize = 40;
 // Viewers read, an operator invalidates, the edge is killed in the middle of it; again and again on one folder. Whoever reads
 // gets whole bodies, and none older than the last acknowledged invalidation of its path.
 #[test]
-fn kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
+fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
     let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("seed {seed}; another with CRASH_SEED");
     let current: Arc<Vec<AtomicU64>> = Arc::new((0..PATHS).map(|_| AtomicU64::new(1)).collect());

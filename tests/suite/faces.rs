@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::Command;
 
 use super::support::origin::{answer, fresh};
+use super::support::tool::{self, Tool};
 use super::support::viewer::request;
 use super::support::{Edge, Origin, eventually};
 
@@ -114,6 +115,9 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
     // A public reader of CloudFront's logs makes sense of every line.
     let plain = edge.path().join("plain.log");
     std::fs::write(&plain, &text).unwrap();
+    if !tool::have(&[Tool::Program("goaccess")]) {
+        return;
+    }
     let out = Command::new("goaccess")
         .arg(&plain)
         .args(["--log-format=CLOUDFRONT", "--no-global-config", "-o"])
@@ -205,6 +209,9 @@ fn a_hit_is_written_down_when_it_was_sent() {
 // What a viewer's hello and head look like reaches the origin where a policy names it; what a viewer says of itself does not.
 #[test]
 fn fingerprints_and_the_order_of_fields() {
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let origin = Origin::start(|_| answer(200, "Cache-Control: no-store", b"x"));
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = super::support::edge::certificates(folder.path(), &["h.test"]);

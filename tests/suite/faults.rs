@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::disk::is_written_again;
 use super::support::origin::{answer, fresh};
+use super::support::tool::{self, Tool};
 use super::support::{Edge, Origin, eventually};
 
 /// An edge whose disk fails as it is told.
@@ -58,7 +59,10 @@ fn is_right(path: &str, seen: &super::support::viewer::Seen) -> bool {
 
 // Input and output errors, a full disk, one that has become read-only: written to again once it works.
 #[test]
-fn writes_that_fail_are_nobodys_error() {
+fn slow_writes_that_fail_are_nobodys_error() {
+    if !tool::have(&[Tool::Program("cc")]) {
+        return;
+    }
     for how in ["write", "full", "readonly"] {
         let origin = origin();
         let faulty = Faulty::start(&origin, "16MiB");
@@ -83,6 +87,9 @@ fn writes_that_fail_are_nobodys_error() {
 // What cannot be read is fetched again, and what is slow is not waited for.
 #[test]
 fn reads_that_fail_are_misses() {
+    if !tool::have(&[Tool::Program("cc")]) {
+        return;
+    }
     let origin = origin();
     // Hardly anything has room in memory.
     let faulty = Faulty::start(&origin, "1MiB");
@@ -109,6 +116,9 @@ fn reads_that_fail_are_misses() {
 // A disk that cannot even be opened is served without; what lies there by the time it can be is older than what was served.
 #[test]
 fn an_edge_starts_without_its_disk() {
+    if !tool::have(&[Tool::Program("cc")]) {
+        return;
+    }
     let asked = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let count = Arc::clone(&asked);
     let origin = Origin::start(move |_| fresh(format!("{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).as_bytes()));

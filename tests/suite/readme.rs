@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::support::free_port;
+use super::support::tool;
 
 /// The first run in a folder of its own, on free ports.
 struct FirstRun {
@@ -71,6 +72,9 @@ fn paste(run: &FirstRun, line: &str) -> String {
 
 #[test]
 fn what_the_first_run_prints_works_when_pasted() {
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let run = first_run();
     let lines: Vec<&String> = run.printed.iter().filter(|line| line.starts_with("  curl")).collect();
     let expected: [&[&str]; 6] = [
@@ -91,6 +95,9 @@ fn what_the_first_run_prints_works_when_pasted() {
 
 #[test]
 fn the_readmes_tour_gives_what_it_says() {
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let run = first_run();
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let tour = readme.split("```sh tour\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the README has a tour");

@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::support::edge::{certificates, plain};
+use super::support::tool::{self, Tool};
 use super::support::viewer::request;
 use super::support::{Edge, Viewer};
 use super::wire::server_config;
@@ -271,6 +272,9 @@ impl Moto {
 // A second opinion: moto has botocore check what we sign.
 #[test]
 fn moto_agrees() {
+    if !tool::have(&[Tool::Module("moto")]) {
+        return;
+    }
     let moto = Moto::start();
     // It falls over a stranger, who gets nothing.
     assert!(Viewer::connect(moto.address).get("/private/a.txt", &[]).status >= 400);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::support::edge::{certificates, plain};
 use super::support::origin::fresh;
+use super::support::tool;
 use super::support::{Edge, Origin};
 
 fn s_client(edge: &Edge, args: &[&str]) -> String {
@@ -37,6 +38,9 @@ const OWN: &str = "[[certificate]]\nchain = \"tls/h.test.pem\"\nkey = \"tls/h.te
 
 #[test]
 fn policies_say_which_protocols_and_ciphers() {
+    if !tool::have(&[tool::OPENSSL]) {
+        return;
+    }
     let (edge, _origin) = edge_with(OWN, |_| ());
     assert!(s_client(&edge, &["-tls1_3", "-servername", "h.test"]).contains("TLSv1.3"));
     assert!(
@@ -56,6 +60,9 @@ fn policies_say_which_protocols_and_ciphers() {
 
 #[test]
 fn of_two_certificates_for_a_name_the_better_one_is_shown() {
+    if !tool::have(&[tool::OPENSSL]) {
+        return;
+    }
     let (edge, _origin) = edge_with(&format!("[[certificate]]\nchain = \"rsa.pem\"\nkey = \"rsa.key\"\n{OWN}"), |folder| {
         let made = Command::new("openssl")
             .current_dir(folder)
@@ -87,6 +94,9 @@ fn of_two_certificates_for_a_name_the_better_one_is_shown() {
 
 #[test]
 fn sessions_resume_by_ticket_also_after_a_restart() {
+    if !tool::have(&[tool::OPENSSL]) {
+        return;
+    }
     let (edge, _origin) = edge_with(OWN, |_| ());
     let session = edge.path().join("session.pem");
     let file = session.to_str().unwrap();

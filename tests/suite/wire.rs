@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::support::edge::{certificates, plain};
 use super::support::origin::{after, answer, fresh, raw};
+use super::support::tool::{self, Tool};
 use super::support::viewer::request;
 use super::support::{Edge, Origin, Say, Viewer, eventually, free_port};
 
@@ -128,7 +129,10 @@ fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
 }
 
 #[test]
-fn bodies_stream_both_ways_without_growing_memory() {
+fn slow_bodies_stream_both_ways_without_growing_memory() {
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let size = 300usize << 20;
     let origin = Origin::start(move |asked| {
         if asked.method == "POST" {
@@ -166,7 +170,7 @@ fn bodies_stream_both_ways_without_growing_memory() {
 
 // Fixed by shared/spec: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
 #[test]
-fn a_thousand_viewers_and_one_request() {
+fn slow_a_thousand_viewers_and_one_request() {
     let body: Vec<u8> = (0..10usize << 20).map(|at| (at % 251) as u8).collect();
     let copy = body.clone();
     let origin = Origin::start(move |_| after(1000, fresh(&copy)));
@@ -347,6 +351,9 @@ fn text_is_encoded_once_and_each_coding_apart() {
         (seen.cache(), seen.field("content-encoding").as_deref(), seen.field("etag").as_deref()),
         ("RefreshHit".into(), Some("br"), Some("W/\"v1\""))
     );
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let out = std::process::Command::new("curl").args(["-s", "--compressed"]).arg(format!("http://{}/page", edge.http)).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), page, "and curl reads it");
 }
@@ -437,6 +444,9 @@ fn an_answer_for_a_stranger_is_not_one_for_a_trusted_proxys_viewer() {
 
 #[test]
 fn http2_by_alpn_with_curl_and_nghttp() {
+    if !tool::have(&[tool::CURL]) {
+        return;
+    }
     let origin = Origin::start(|asked| {
         if asked.method == "POST" {
             answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
@@ -453,11 +463,12 @@ fn http2_by_alpn_with_curl_and_nghttp() {
     assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}", &url]), "2 200 300000");
     assert!(curl(&["-I", &url]).contains("x-cache: Hit from foreshore"));
     assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-r", "10-19", &url]), "206 10");
-    let out = std::process::Command::new("nghttp").args(["-nv", "-m", "5", &url]).output();
-    if let Ok(out) = out {
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert!(text.matches(":status: 200").count() >= 5, "{text}");
+    if !tool::have(&[Tool::Program("nghttp")]) {
+        return;
     }
+    let out = std::process::Command::new("nghttp").args(["-nv", "-m", "5", &url]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.matches(":status: 200").count() >= 5, "{text}");
 }
 
 #[test]
@@ -486,7 +497,7 @@ pub fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rus
 }
 
 #[test]
-fn an_origin_must_prove_who_it_is() {
+fn slow_an_origin_must_prove_who_it_is() {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, ..) = certificates(folder.path(), &["origin.test", "localhost"]);
     certificates(folder.path(), &["other.test"]);
@@ -624,7 +635,7 @@ fn groups_fail_over_on_statuses_and_connect_errors() {
 }
 
 #[test]
-fn draining_finishes_what_is_in_hand() {
+fn slow_draining_finishes_what_is_in_hand() {
     let origin = Origin::start(|_| after(800, fresh(b"in hand")));
     let mut edge = Edge::before(origin.address, "");
     let mut busy = edge.viewer();

@@ -4,6 +4,7 @@ pub mod edge;
 pub mod frames;
 pub mod mmdb;
 pub mod origin;
+pub mod tool;
 pub mod viewer;
 
 pub use edge::Edge;
