@@ -1,6 +1,6 @@
 //! Certificates and keys: read, matched to each other, their names and dates looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::DeTable;
 use x509_parser::extensions::GeneralName;
@@ -133,7 +133,7 @@ fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
 }
 
 /// Reads a client certificate and its key.
-pub fn read_identity(chain: &PathBuf, key: &PathBuf) -> Result<Identity, String> {
+pub fn read_identity(chain: &Path, key: &Path) -> Result<Identity, String> {
     let certificates = decode::certificates(chain).map_err(|error| format!("{}: {error}", chain.display()))?;
     let secret = decode::private_key(key).map_err(|error| format!("{}: {error}", key.display()))?;
     Ok(Identity { chain: certificates.into_iter().map(|der| der.to_vec()).collect(), key: Secret::new(secret.secret_der().to_vec()) })

@@ -42,9 +42,8 @@ fn fields_beside_the_key(behavior: &Behavior) -> Option<String> {
     const NEVER_UNKEYED: [&str; 3] = ["host", "cloudfront-forwarded-proto", "x-forwarded-for"];
     let keyed = behavior.cache.key.headers.texts();
     let codings = !behavior.cache.compress.is_empty();
-    let beside = |name: &&str| {
-        !NEVER_UNKEYED.contains(name) && !keyed.contains(name) && !(codings && *name == http::header::ACCEPT_ENCODING.as_str())
-    };
+    let beside =
+        |name: &&str| !(NEVER_UNKEYED.contains(name) || keyed.contains(name) || codings && *name == http::header::ACCEPT_ENCODING.as_str());
     let all = "fields: all of the viewer's";
     match &behavior.origin_request.headers {
         ForwardHeaders::None => None,

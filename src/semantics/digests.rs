@@ -35,8 +35,8 @@ pub fn covers(name: &[u8]) -> Option<Covers> {
     let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
     let is_checksum = name.get(..CHECKSUM.len()).is_some_and(|start| start.eq_ignore_ascii_case(CHECKSUM));
     match () {
-        () if is_checksum || CONTENT.iter().any(|known| is(known)) => Some(Covers::Content),
-        () if REPRESENTATION.iter().any(|known| is(known)) => Some(Covers::Representation),
+        () if is_checksum || CONTENT.iter().any(&is) => Some(Covers::Content),
+        () if REPRESENTATION.iter().any(is) => Some(Covers::Representation),
         () => None,
     }
 }
