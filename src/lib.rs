@@ -20,6 +20,7 @@ pub mod deliver;
 pub mod record;
 
 // What they stand on.
+pub mod base;
 pub mod body;
 pub mod clock;
 pub mod distribution;
@@ -27,6 +28,7 @@ pub mod exchange;
 pub mod semantics;
 pub mod signature;
 pub mod sync;
+pub mod tls;
 
 // The operator's side.
 pub mod cli;

@@ -16,12 +16,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
+use crate::base::secret::Secret;
 use crate::clock::Clock;
 use crate::config::{self, Making};
 use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
-use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::flow::{Core, Edge};
 use crate::listen::accept::{Accepting, Bound, Speaks};

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::fail;
+use crate::base::network::Network;
 use crate::clock::Clock;
 use crate::config::decode;
 use crate::config::reader::parse_duration;
-use crate::distribution::site::Network;
 use crate::signature::key::PrivateKey;
 use crate::signature::policy::Terms;
 use crate::signature::url::{ToSign, sign};

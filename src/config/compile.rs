@@ -10,15 +10,14 @@ use super::reader::{Collector, Found, Table};
 use super::{
     Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials, warnings,
 };
+use crate::base::network::Network;
 use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
-use crate::distribution::site::{
-    AccessKey, Admin, DiskSettings, Listen, Network, Observes, Site, StoreSettings, TlsPolicy, Transport, Unsigned,
-};
+use crate::distribution::site::{AccessKey, Admin, DiskSettings, Listen, Observes, Site, StoreSettings, TlsPolicy, Transport, Unsigned};
 use crate::distribution::staging::{Chosen, Staging};
 use crate::exchange::chosen::added_names;
 use crate::semantics::time::Timestamp;
@@ -477,7 +476,7 @@ fn limits(main: &mut Table<'_>) -> Limits {
         }
     };
     number("connections", &mut limits.connections, 1, 1_000_000);
-    number("fields", &mut limits.fields, 8, crate::listen::h1_head::FIELDS_MAX as u64);
+    number("fields", &mut limits.fields, 8, crate::distribution::limits::FIELDS_MAX as u64);
     number("fills", &mut limits.fills, 1, 1_000_000);
     number("followers", &mut limits.followers, 1, 1_000_000);
     number("variants", &mut limits.variants, 1, 1000);

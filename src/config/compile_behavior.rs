@@ -11,15 +11,15 @@ use super::compile_policy;
 use super::compile_response;
 use super::credentials;
 use super::reader::Table;
+use crate::base::network::Network;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
 use crate::distribution::pattern::PathPattern;
+use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::distribution::site::Network;
-use crate::gate::rate::RateLimit;
 use crate::signature::url::Signers;
 
 /// Every `[[distribution.behavior]]`.

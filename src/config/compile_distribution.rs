@@ -10,10 +10,10 @@ use super::compile_behavior::{behaviors, error_responses};
 use super::compile_origin::{groups, origins};
 use super::credentials;
 use super::reader::{Found, Table};
+use crate::base::secret::Secret;
 use crate::distribution::face::{CloudFront, Face};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::HostPattern;
-use crate::distribution::secret::Secret;
 use crate::distribution::site::Distribution;
 use crate::distribution::staging::{Chosen, Sticky};
 

@@ -11,12 +11,12 @@ use super::credentials;
 use super::decode;
 use super::reader::{Found, Table};
 use super::report::nearest;
+use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
     HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion, is_reserved,
 };
-use crate::distribution::secret::Secret;
 use crate::distribution::site::ORIGINS_MAX;
 
 /// Origins by their ids, in order.

@@ -10,9 +10,9 @@ use super::compile::Scope;
 use super::decode;
 use super::reader::{Collector, Table};
 use super::{Making, WantedCertificate};
+use crate::base::secret::Secret;
 use crate::distribution::certificate::{Certificate, KeyKind};
 use crate::distribution::origin::Identity;
-use crate::distribution::secret::Secret;
 use crate::semantics::time::{Timestamp, format_http_date};
 
 /// Reads every `[[certificate]]` of a file.
@@ -114,7 +114,7 @@ fn read_certificate(chain_path: &Path, key_path: &Path, now: Timestamp) -> Resul
         source: chain_path.display().to_string(),
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    crate::listen::tls::certified_key(&certificate, &provider).map_err(&in_key)?;
+    crate::tls::certified::certified_key(&certificate, &provider).map_err(&in_key)?;
     Ok(certificate)
 }
 

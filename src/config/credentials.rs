@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode;
 use super::reader::Table;
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Reads a secret from the environment.
 pub fn variable(name: &str) -> Result<Secret<String>, String> {

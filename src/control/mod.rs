@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 use crate::distribution::site::Site;
 use crate::flow::Edge;
 use crate::listen::Gauges;

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::invalidation::{Asked, Listed, Wrong};
 use super::{Control, cloudfront};
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;

@@ -7,9 +7,9 @@ use http::{HeaderName, Method};
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
-use super::secret::Secret;
-use super::site::Network;
-use crate::gate::rate::RateLimit;
+use crate::base::network::Network;
+use crate::base::secret::Secret;
+use crate::distribution::rate_limit::RateLimit;
 use crate::signature::url::Signers;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).

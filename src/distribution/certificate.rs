@@ -1,6 +1,6 @@
 //! A viewer certificate as read from files: its names, its dates, its key, all checked to fit.
 
-use super::secret::Secret;
+use crate::base::secret::Secret;
 use crate::semantics::time::Timestamp;
 
 /// The kind of key, for choosing among certificates of one name.

@@ -80,3 +80,6 @@ impl Default for Limits {
         }
     }
 }
+
+/// Room for this many fields of a request on the stack; the configured limit may be lower.
+pub const FIELDS_MAX: usize = 128;

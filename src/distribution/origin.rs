@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::secret::Secret;
+use crate::base::secret::Secret;
 use crate::signature::sigv4::Credentials;
 
 /// One place that content comes from.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::origin::OriginTls;
-use super::secret::Secret;
+use crate::base::secret::Secret;
 
 /// What stands between this edge and the origins.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, RANGE};
+use http::header::CONTENT_RANGE;
 
 use super::Core;
 use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
@@ -351,11 +351,6 @@ fn form(asked: &Asked<'_>, wants: &ranges::Asked, first: &Stored, part: Part, no
     }
     let holds = known.get(Known::IfRange).is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
     Form::Send(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
-}
-
-/// Says which octets a request for a slice names.
-pub(crate) fn range_field(span: Span) -> (http::HeaderName, http::HeaderValue) {
-    (RANGE, deliver::value(format!("bytes={}-{}", span.start, span.end - 1)))
 }
 
 type Coming = Pin<Box<dyn Future<Output = Result<Arc<Stored>, BodyError>> + Send>>;

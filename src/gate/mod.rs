@@ -11,9 +11,10 @@ use http::Method;
 
 use self::rate::Buckets;
 use self::staging::Session;
+use crate::base::network::Network;
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
-use crate::distribution::site::{Distribution, Network, Site};
+use crate::distribution::site::{Distribution, Site};
 use crate::distribution::staging::Chosen;
 use crate::exchange::connection::{Asker, Forwarder, Scheme, Version};
 use crate::exchange::path::other_reading;

@@ -10,17 +10,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::distribution::identity::{self, BehaviorId};
+use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::site::Site;
 use crate::semantics::time::Timestamp;
-
-/// How often, for how many at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Microseconds in which one request is earned.
-    pub every: u64,
-    /// Requests that may come at once.
-    pub burst: u64,
-}
 
 const SHARDS: usize = 16;
 /// Addresses remembered in each half of a shard.

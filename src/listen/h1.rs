@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use super::h1_file;
 use super::h1_half::{self, Half};
-use super::h1_head::{self, After, FIELDS_MAX, Head, NoHead};
+use super::h1_head::{self, After, Head, NoHead};
 use super::h1_write::{self, SendEnd, Sent, To, Watched};
 use super::places::Place;
 use super::recording::{Finish, Told, record_hit, record_refused};
@@ -27,6 +27,7 @@ use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
 use crate::body::{Body, BodyError, Source};
+use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Version};
 use crate::exchange::refusal::Rule;

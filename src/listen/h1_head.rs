@@ -9,15 +9,13 @@ use http::Method;
 
 use crate::body::framing::Framing;
 use crate::distribution::host::parse_authority;
+use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
 use crate::exchange::connection::{Connection, Scheme, Version};
 use crate::exchange::path::is_safe_path;
 use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::{members, parse_digits};
-
-/// Room for this many fields on the stack; the configured limit may be lower.
-pub const FIELDS_MAX: usize = 128;
 
 /// Whether the viewer wants to go on using the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

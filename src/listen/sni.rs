@@ -73,7 +73,7 @@ fn suits(kind: KeyKind, scheme: SignatureScheme) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::secret::Secret;
+    use crate::base::secret::Secret;
     use crate::semantics::time::Timestamp;
 
     fn certificate(kind: KeyKind, names: &[&str]) -> (Arc<Certificate>, ()) {

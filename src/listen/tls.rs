@@ -3,15 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ClientHello;
-use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::sni::ByName;
 use super::tickets::Tickets;
 use crate::distribution::certificate::Certificate;
 use crate::distribution::site::{Site, TlsPolicy};
+use crate::tls::certified::certified_key;
 
 /// What a handshake needs, replaced whole when certificates change.
 pub struct ServerTls {
@@ -82,15 +81,6 @@ fn allows(policy: TlsPolicy, suite: &SupportedCipherSuite) -> bool {
     }
 }
 
-/// Puts chain and key together; the error says why they cannot be used.
-pub fn certified_key(certificate: &Certificate, provider: &rustls::crypto::CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivateKeyDer::try_from(certificate.key.expose().clone()).map_err(String::from)?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => "the key does not fit the certificate".to_string(),
-        other => format!("certificate and key cannot be used: {other}"),
-    })
-}
 /// What OpenSSL, and so CloudFront, calls a cipher suite.
 pub const fn openssl_name(suite: CipherSuite) -> &'static str {
     match suite {

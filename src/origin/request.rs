@@ -75,8 +75,7 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
     if let Some(span) = asked.slice {
-        let (name, value) = crate::flow::slices::range_field(span);
-        fields.insert(name, value);
+        fields.insert(header::RANGE, value(format!("bytes={}-{}", span.start, span.end - 1)));
     }
     if let Some(access) = &origin.access {
         signed_fields(asked, asking, access, &mut fields);

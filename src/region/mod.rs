@@ -16,12 +16,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
+use crate::base::secret::Secret;
 use crate::cache::ask::Asked;
 use crate::cache::invalidations::tag_hashes;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
-use crate::distribution::secret::Secret;
 use crate::distribution::site::Site;
 use crate::exchange::failure::FailureKind;
 use crate::exchange::key::LogNumber;

@@ -1,6 +1,6 @@
 //! The policies of signed URLs and cookies: what may be had, until when, since when, and from where.
 
-use crate::distribution::site::Network;
+use crate::base::network::Network;
 use crate::semantics::time::Timestamp;
 
 /// What a custom policy says, its resource apart.

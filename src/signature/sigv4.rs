@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::{constant_time, digest, hmac};
 
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 use crate::semantics::time::Timestamp;
 
 /// The hash of no octets.

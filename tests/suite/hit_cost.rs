@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use foreshore::clock::Clock;
 use foreshore::config::{self, Making};
+use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::exchange::connection::{Asker, Connection, Scheme};
 use foreshore::flow::{Edge, hit};
-use foreshore::listen::h1_head::{self, FIELDS_MAX};
+use foreshore::listen::h1_head;
 use foreshore::listen::{h1_write, hpack};
 use foreshore::semantics::time::Timestamp;
 use http::Method;

@@ -3,6 +3,7 @@
 //! `scenes` runs the policy on virtual time; everything else starts the real binary and talks to it over
 //! real sockets, with origins of its own that stall, reset, truncate and lie.
 
+mod arrows;
 mod aws;
 mod bucket;
 mod config;

@@ -12,9 +12,9 @@ use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign as aws_sign,
 };
 use aws_sigv4::sign::v4;
+use foreshore::base::secret::Secret;
 use foreshore::body::Body;
 use foreshore::distribution::origin::{AccessControl, Signing, Subresources};
-use foreshore::distribution::secret::Secret;
 use foreshore::origin::request::OriginRequest;
 use foreshore::origin::signed::sign;
 use foreshore::semantics::time::Timestamp;

@@ -166,7 +166,7 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::secret::Secret;
+    use crate::base::secret::Secret;
     use proptest::prelude::*;
 
     proptest! {

@@ -8,7 +8,7 @@ use super::files::{DiskFile, Files};
 use super::record::{self, FOOTER_END, HEADER, Header, Line, UNIT};
 use super::seal::Seal;
 use super::{Disk, SINGLE, name_of};
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 use crate::exchange::key::LogNumber;
 
 /// Says whose the folder is; without it nothing in there is believed.

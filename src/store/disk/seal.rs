@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 
 use super::record::{Header, TAG};
-use crate::distribution::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Which part of a record: parts must not stand in for one another.
 pub const META: u32 = u32::MAX;

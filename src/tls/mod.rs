@@ -1,0 +1,3 @@
+//! TLS, as both sides of it and the configuration need it.
+
+pub mod certified;
