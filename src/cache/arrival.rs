@@ -271,7 +271,7 @@ fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
-// src/DECISIONS.md, "Vary by what the origin saw": a field that the origin did not receive cannot have shaped its answer; one
+// A field that the origin did not receive cannot have shaped its answer; one
 // that it received and the key lacks makes a variant.
 fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
     let by_coding = unsaid_coding(asked, fields);
@@ -359,7 +359,7 @@ pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
 pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
     withhold(fields);
     let policy = &asked.routed.behavior.cache;
-    // src/DECISIONS.md, "Set-Cookie is not replayed": a cookie is replayed only where it is in the key, or under the rules of RFC 9111.
+    // A cookie is replayed only where it is in the key, or under the rules of RFC 9111.
     if policy.semantics == Semantics::CloudFront
         && let http::header::Entry::Occupied(lines) = fields.entry(SET_COOKIE)
     {

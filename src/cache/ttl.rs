@@ -77,7 +77,7 @@ fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheCo
 }
 
 // CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity outside the key
-// that would show one viewer's content to another: then it does not (src/DECISIONS.md, "Safety wins over a minimum TTL").
+// that would show one viewer's content to another: then it does not.
 fn lifts(policy: &CachePolicy, seen: Circumstances) -> bool {
     policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
 }
@@ -169,7 +169,7 @@ fn rfc9111_lifetime(
     Ok((default, rule, Reuse::WhileFresh))
 }
 
-// RFC 5861, and the default window (src/DECISIONS.md, "Stale on error by default").
+// RFC 5861, and the default window of a policy that names none.
 fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life) -> Life {
     let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache].iter().any(|d| cc.has(*d));
     if strict || life.reuse != Reuse::WhileFresh {

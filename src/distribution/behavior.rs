@@ -134,7 +134,7 @@ pub enum Unauthorised {
 /// What follows from a behavior's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
-    /// The viewer's Host reaches an origin, so it is in the key (src/DECISIONS.md, "A Host that reaches an origin is in the key").
+    /// The viewer's Host reaches an origin, so it is in the key.
     pub host_in_key: bool,
     /// The viewer's scheme reaches an origin, so it is in the key.
     pub scheme_in_key: bool,
