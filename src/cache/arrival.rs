@@ -266,12 +266,12 @@ fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
     let enabled = asked.routed.behavior.cache.compress;
     let accepted = chosen::accepted_codings(asked.head(), enabled);
     let order = [(Codings::BR, Coding::Brotli), (Codings::ZSTD, Coding::Zstd), (Codings::GZIP, Coding::Gzip)];
-    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings (CLOUDFRONT.md §7).
+    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings (CloudFront: "Serve compressed files").
     let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
-// shared/design/DECISIONS.md 2: a field that the origin did not receive cannot have shaped its answer; one
+// A field that the origin did not receive cannot have shaped its answer; one
 // that it received and the key lacks makes a variant.
 fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
     let by_coding = unsaid_coding(asked, fields);
@@ -317,7 +317,7 @@ fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {
 }
 
 /// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads Accept-Encoding,
-/// Cookie, and the fields that the policies let through (shared/spec/CLOUDFRONT.md §4).
+/// Cookie, and the fields that the policies let through (CloudFront: "Request and response behavior for custom origins").
 pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let behavior = asked.routed.behavior;
     if behavior.semantics() != Semantics::CloudFront || !fields.contains_key(VARY) {
@@ -359,7 +359,7 @@ pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
 pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
     withhold(fields);
     let policy = &asked.routed.behavior.cache;
-    // DECISIONS 4: a cookie is replayed only where it is in the key, or under the rules of RFC 9111.
+    // A cookie is replayed only where it is in the key, or under the rules of RFC 9111.
     if policy.semantics == Semantics::CloudFront
         && let http::header::Entry::Occupied(lines) = fields.entry(SET_COOKIE)
     {

@@ -59,7 +59,7 @@ impl Collapses {
     /// this key's fetch will bring.
     ///
     /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a request leads a
-    /// new fetch, which takes the old one's place (shared/design/DECISIONS.md 5).
+    /// new fetch, which takes the old one's place (src/ARCHITECTURE.md, "A fetch that begins again is a new fetch").
     pub fn join(
         &mut self,
         key: &[u8],

@@ -46,7 +46,7 @@ pub enum Validity {
     Hard,
 }
 
-/// Longest path an invalidation may name (shared/spec/CLOUDFRONT.md §2).
+/// Longest path an invalidation may name (CloudFront: "Invalidate files to remove content").
 pub const PATH_MAX: usize = 4000;
 
 impl Matcher {

@@ -58,7 +58,7 @@ fn weigh<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>], invalidations: &Inval
         return Lookup::Miss(if found.is_empty() { MissReason::Absent } else { MissReason::OtherVariant });
     };
     // Asked for before the invalidation was accepted: whatever came back may be the old content, however
-    // late it arrived. Numbers of the log, not clocks (shared/design/HOUSE.md §0.4).
+    // late it arrived. Numbers of the log, not clocks (src/ARCHITECTURE.md, "An invalidation is a number").
     match invalidations.validity(stored) {
         Validity::Hard => return Lookup::Miss(MissReason::Invalidated),
         Validity::Soft => return Lookup::Revalidate(stored, RevalidateReason::Invalidated),

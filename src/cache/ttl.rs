@@ -1,6 +1,6 @@
 //! How long may this response live? The origin's words, weighed against the policy's bounds.
 //!
-//! Two sets of rules run through one function: CloudFront's (shared/spec/CLOUDFRONT.md §§4-5) and those of
+//! Two sets of rules run through one function: CloudFront's ("Manage how long content stays in the cache (expiration)") and those of
 //! RFC 9111. Where CloudFront's would show one viewer another's content, safety wins, and the branch says so.
 
 use http::HeaderMap;
@@ -77,7 +77,7 @@ fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheCo
 }
 
 // CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity outside the key
-// that would show one viewer's content to another: then it does not (shared/design/DECISIONS.md 1).
+// that would show one viewer's content to another: then it does not.
 fn lifts(policy: &CachePolicy, seen: Circumstances) -> bool {
     policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
 }
@@ -88,7 +88,7 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-// The table of CLOUDFRONT.md §4.
+// The table in CloudFront's "Manage how long content stays in the cache (expiration)".
 fn cloudfront_lifetime(
     policy: &CachePolicy,
     cc: &CacheControl,
@@ -120,7 +120,8 @@ fn bounded(policy: &CachePolicy, said: Lifetime, initial_age: u64) -> Decided {
     (fresh, rule, Reuse::WhileFresh)
 }
 
-// CLOUDFRONT.md §5: some errors always, some only with a lifetime, the others never.
+// CloudFront, "How CloudFront processes HTTP 4xx and 5xx status codes from your origin": some errors
+// always, some only with a lifetime, the others never.
 fn error_lifetime(
     policy: &CachePolicy,
     status: u16,
@@ -168,7 +169,7 @@ fn rfc9111_lifetime(
     Ok((default, rule, Reuse::WhileFresh))
 }
 
-// RFC 5861, and the default window of shared/design/DECISIONS.md 10.
+// RFC 5861, and the default window of a policy that names none.
 fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life) -> Life {
     let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache].iter().any(|d| cc.has(*d));
     if strict || life.reuse != Reuse::WhileFresh {

@@ -174,7 +174,8 @@ fn id_of(name: &str, is_managed: impl Fn(&str) -> bool) -> String {
     }
 }
 
-// shared/spec/CLOUDFRONT.md §13.
+// CloudFront: "Use managed cache policies", "Use managed origin request policies" and
+// "Use managed response headers policies".
 const IDS: [(&str, &str); 19] = [
     ("CachingOptimized", "658327ea-f89d-4fab-a63d-7e88639e58f6"),
     ("CachingOptimizedForUncompressedObjects", "b2884449-e4de-46a7-ac36-70bc7f1ddd6d"),

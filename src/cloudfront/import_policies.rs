@@ -12,7 +12,7 @@ use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
 use crate::distribution::response_policy::{ResponsePolicy, may_touch};
 
 /// Fields that CloudFront's legacy settings keep from an origin, unless they are in the list and so in the key
-/// (shared/spec/CLOUDFRONT.md §6). Cookies, Host and what belongs to a connection have rules of their own.
+/// (CloudFront: "Request and response behavior for custom origins"). Cookies, Host and what belongs to a connection have rules of their own.
 const NOT_BY_LEGACY: [&str; 19] = [
     "Accept",
     "Accept-Charset",
@@ -35,7 +35,7 @@ const NOT_BY_LEGACY: [&str; 19] = [
     "X-Real-IP",
 ];
 
-// Fields that a key cannot have (shared/spec/CLOUDFRONT.md §6).
+// Fields that a key cannot have (CloudFront: "Request and response behavior for custom origins").
 const NOT_IN_A_KEY: [&str; 5] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",

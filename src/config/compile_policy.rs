@@ -146,7 +146,7 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
     KeyParts { query, headers, cookies }
 }
 
-// Fields that reach origins and no key (shared/spec/CLOUDFRONT.md §6).
+// Fields that reach origins and no key (CloudFront: "Add CloudFront request headers").
 const EACH_VIEWERS_OWN: [&str; 5] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",

@@ -46,7 +46,7 @@ pub fn set_via(face: &Face, fields: &mut HeaderMap) {
     }
 }
 
-/// CloudFront's error page (shared/spec/CLOUDFRONT.md §5).
+/// CloudFront's error page (CloudFront: "Troubleshooting error response status codes").
 pub fn error_page(face: &Face, id: RequestId, status: u16, sentence: &str, fields: &mut HeaderMap) -> Option<String> {
     let cloudfront = face.cloudfront.as_ref()?;
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));

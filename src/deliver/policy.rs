@@ -138,7 +138,7 @@ pub fn write_lines<'l>(
     plan.each_added(says, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
 }
 
-/// The value of Server-Timing, if this answer is to have it (shared/spec/CLOUDFRONT.md §6). `pop` is this place's name.
+/// The value of Server-Timing, if this answer is to have it (CloudFront: "Server-Timing header"). `pop` is this place's name.
 pub fn server_timing(
     policy: &ResponsePolicy,
     head: &RequestHead<'_>,

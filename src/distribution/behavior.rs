@@ -93,7 +93,7 @@ pub struct ErrorResponse {
     pub ttl: Option<std::time::Duration>,
 }
 
-/// Statuses that may be mapped (shared/spec/CLOUDFRONT.md §5).
+/// Statuses that may be mapped (CloudFront: "Generate custom error responses").
 pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
 
 /// Who may replace a stored response by asking with `Cache-Control: max-age=0` (the API Gateway cache).
@@ -134,7 +134,7 @@ pub enum Unauthorised {
 /// What follows from a behavior's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
-    /// The viewer's Host reaches an origin, so it is in the key (shared/design/DECISIONS.md 3).
+    /// The viewer's Host reaches an origin, so it is in the key.
     pub host_in_key: bool,
     /// The viewer's scheme reaches an origin, so it is in the key.
     pub scheme_in_key: bool,

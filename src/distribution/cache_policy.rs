@@ -136,7 +136,7 @@ pub struct CachePolicy {
 impl CachePolicy {
     /// CloudFront's error caching minimum TTL.
     pub const ERROR_TTL: Duration = Duration::from_secs(10);
-    /// The window of shared/design/DECISIONS.md 10.
+    /// The default window, for a policy that names none.
     pub const STALE_ON_ERROR: Duration = Duration::from_secs(300);
 
     /// What a behavior without `cache_policy` gets: CloudFront's rules with the query string in the key.
@@ -152,7 +152,7 @@ impl CachePolicy {
         }
     }
 
-    /// CloudFront's managed policies by name or id (shared/spec/CLOUDFRONT.md §13).
+    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use managed origin request policies").
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let secs = Duration::from_secs;
         let bounds = |min, default, max| TtlBounds { min: secs(min), default: secs(default), max: secs(max) };
@@ -296,7 +296,7 @@ impl OriginRequestPolicy {
         Self { name: "(none)".into(), headers: ForwardHeaders::None, of_writes: Vec::new(), query: Listed::None, cookies: Listed::None }
     }
 
-    /// CloudFront's managed policies by name or id (shared/spec/CLOUDFRONT.md §13).
+    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use managed origin request policies").
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let header = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
         let only = |names: &[&'static str]| ForwardHeaders::Only(header(names).into());

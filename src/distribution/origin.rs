@@ -196,7 +196,7 @@ pub struct OriginGroup {
     pub failover: Vec<u16>,
 }
 
-/// Says whether a field may not be set on an origin (shared/spec/CLOUDFRONT.md §8).
+/// Says whether a field may not be set on an origin (CloudFront: "Add custom headers to origin requests").
 pub fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(

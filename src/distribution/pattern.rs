@@ -22,7 +22,7 @@ enum Form {
 }
 
 impl PathPattern {
-    /// Compiles a pattern; the error says what is wrong with it (shared/spec/CLOUDFRONT.md §3).
+    /// Compiles a pattern; the error says what is wrong with it (CloudFront: "Cache behavior settings", path pattern).
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.len() > 255 {
             return Err("a path pattern has 1 to 255 characters".into());

@@ -85,7 +85,7 @@ pub const MANAGED_RESPONSE_POLICIES: [&str; 5] = [
 ];
 
 impl ResponsePolicy {
-    /// CloudFront's managed policies by name or id (shared/spec/CLOUDFRONT.md §13).
+    /// CloudFront's managed policies by name or id ("Use managed response headers policies").
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let simple = Cors {
             origins: Origins::Any,
@@ -122,7 +122,7 @@ fn security() -> Vec<SetField> {
     .to_vec()
 }
 
-/// Says whether a policy may take a field out or set it (shared/spec/CLOUDFRONT.md §13): not what frames a message, and not what
+/// Says whether a policy may take a field out or set it (CloudFront: "Understand response headers policies"): not what frames a message, and not what
 /// the edge says of itself.
 pub fn may_touch(name: &HeaderName) -> bool {
     const FIXED: [&str; 25] = [

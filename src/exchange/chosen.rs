@@ -1,7 +1,7 @@
 //! What of a request its policies choose: the parts that make the key, and the parts that reach the origin.
 //!
 //! Key and origin request are both written by these functions and by nothing else, so that what shapes an
-//! answer and what tells answers apart cannot drift (shared/spec/RELIABILITY.md §6, invariant 3).
+//! answer and what tells answers apart cannot drift.
 
 use http::HeaderName;
 

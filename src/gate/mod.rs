@@ -81,7 +81,7 @@ impl Routed<'_> {
     }
 }
 
-/// Host to distribution, path to the first matching behavior (shared/spec/CLOUDFRONT.md §3).
+/// Host to distribution, path to the first matching behavior (CloudFront: "Cache behavior settings").
 pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> Result<Routed<'r>, Refusal> {
     // An edge connects by this node's own name and asks for its viewers' hosts.
     if let Some(tls) = &head.connection.tls

@@ -237,7 +237,7 @@ fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName
     }
 }
 
-// The stored validators and no others: a 304 must speak of our copy (shared/spec/CACHING.md §7.8).
+// The stored validators and no others: a 304 must speak of our copy (RFC 9111 §4.3.1).
 fn condition_fields(stored: &Stored, fields: &mut HeaderMap) {
     if stored.life.reuse == Reuse::Never {
         return;

@@ -83,7 +83,8 @@ impl CacheControl {
                 let slot = match () {
                     () if trimmed.eq_ignore_ascii_case(b"max-age") => &mut self.max_age,
                     () if trimmed.eq_ignore_ascii_case(b"s-maxage") => &mut self.s_maxage,
-                    // A window without a number opens nothing (shared/spec/CLOUDFRONT.md §4).
+                    // A window without a number opens nothing (CloudFront: "Manage how long content
+                    // stays in the cache (expiration)").
                     () if trimmed.eq_ignore_ascii_case(b"stale-while-revalidate") => {
                         return keep_smaller(&mut self.stale_while_revalidate, seconds.unwrap_or(0));
                     }

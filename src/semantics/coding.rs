@@ -1,4 +1,4 @@
-//! Content codings at the edge: what may be encoded, and what that changes in a head (shared/spec/CLOUDFRONT.md §7).
+//! Content codings at the edge: what may be encoded, and what that changes in a head (CloudFront: "Serve compressed files").
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY};

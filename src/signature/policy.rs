@@ -63,7 +63,7 @@ pub fn parse(json: &[u8]) -> Option<Policy> {
     Some(Policy { resource, terms: Terms { before: epoch("DateLessThan")??, after: epoch("DateGreaterThan")?, from } })
 }
 
-/// Says whether a policy's resource covers a URL (shared/spec/CLOUDFRONT.md §1).
+/// Says whether a policy's resource covers a URL (CloudFront: "Create a signed URL using a custom policy").
 ///
 /// A `*` stays within its section (protocol, domain, path, query), but at the end of a domain it covers path and query too,
 /// and at the end of a path the query. `?` is any one character, and also the question mark before a query, because AWS's own

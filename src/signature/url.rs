@@ -1,4 +1,4 @@
-//! Signed URLs and cookies (shared/spec/CLOUDFRONT.md §1): found in a request, judged, and made.
+//! Signed URLs and cookies (CloudFront: "Use signed URLs", "Use signed cookies"): found in a request, judged, and made.
 //!
 //! The URL that counts is the one the viewer sent, octet by octet, without the parameters that sign it.
 

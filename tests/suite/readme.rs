@@ -117,3 +117,59 @@ fn the_readmes_tour_gives_what_it_says() {
     }
     assert!(compared >= 12, "the tour compares too little");
 }
+
+const PAGES: [&str; 3] = ["README.md", "config/GUIDE.md", "config/CLOUDFRONT.md"];
+
+// The blocks of one language in all pages, with the page each stands in.
+fn blocks(language: &str) -> Vec<(&'static str, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    for page in PAGES {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        let fence = format!("```{language}\n");
+        let begun = text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or("").to_string());
+        all.extend(begun.map(|block| (page, block)));
+    }
+    all
+}
+
+#[test]
+fn what_the_pages_configure_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = super::support::edge::plain("127.0.0.1:1".parse().unwrap(), "");
+    let all = blocks("toml");
+    assert!(all.len() >= 2, "the pages have lost their examples");
+    for (page, block) in all {
+        let path = folder.path().join("page.toml");
+        std::fs::write(&path, format!("{base}{block}")).unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
+            .args(["check", "--config", path.to_str().unwrap()])
+            .env("FORESHORE_ADMIN_SECRET", "a secret of some length")
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{page}:\n{block}\n{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+// Whether such a command is there, with such options; what it does has tests of its own.
+#[test]
+fn what_the_pages_run_can_be_run() {
+    let mut tried = 0;
+    for (page, block) in blocks("sh") {
+        let commands = block.lines().flat_map(|line| line.split("&&")).map(str::trim).filter(|line| line.starts_with("foreshore "));
+        for command in commands {
+            let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+            let named: Vec<&str> = words.iter().copied().take_while(|word| !word.starts_with('-')).collect();
+            let helps = (1..=named.len().min(2)).rev().find_map(|len| {
+                let out = Command::new(env!("CARGO_BIN_EXE_foreshore")).args(&named[..len]).arg("--help").output().unwrap();
+                out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+            });
+            let help = helps.unwrap_or_else(|| panic!("{page}: no such command: {command}"));
+            for option in words.iter().filter(|word| word.starts_with('-')) {
+                assert!(help.contains(option.trim_matches('`')), "{page}: {command}: no {option} in\n{help}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= 3, "the pages have lost their commands");
+}

@@ -168,7 +168,7 @@ fn slow_bodies_stream_both_ways_without_growing_memory() {
     assert!(highest - before < 60 << 10, "memory grew from {before} to {highest} KiB");
 }
 
-// Fixed by shared/spec: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
+// The figure that the product promises: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
 #[test]
 fn slow_a_thousand_viewers_and_one_request() {
     let body: Vec<u8> = (0..10usize << 20).map(|at| (at % 251) as u8).collect();
