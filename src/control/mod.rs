@@ -6,6 +6,7 @@ pub mod cloudfront;
 pub mod invalidation;
 pub mod reload;
 pub mod roster;
+pub mod routes;
 pub mod server;
 pub mod status;
 pub mod sweep;

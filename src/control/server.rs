@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::invalidation::{Asked, Listed, Wrong};
+use super::routes::{self, Call, Found, Right};
 use super::{Control, cloudfront};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
@@ -103,81 +104,84 @@ async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(control: 
 
 async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    match (&parts.method, path) {
-        (&Method::GET | &Method::HEAD, "/healthz") => return text(StatusCode::OK, "ok\n"),
-        (&Method::GET | &Method::HEAD, "/readyz") if *control.draining.borrow() => {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
-        }
-        (&Method::GET | &Method::HEAD, "/readyz") => return text(StatusCode::OK, "ready\n"),
-        _ => {}
-    }
     let limit = control.edge.running().site.limits.admin_body;
-    // Edges speak to their parents with a token of their own, good for this one call.
-    if parts.method == Method::POST && path == "/v1/edge/invalidations" {
-        return from_edge(control, &parts, body, limit).await;
-    }
-    if path.starts_with(cloudfront::PREFIX) {
-        return match read_body(body, limit).await {
-            Ok(body) => cloudfront::answer(control, &parts, body).await,
-            Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => cloudfront::too_large(limit),
-            Err(refused) => refused,
-        };
-    }
-    if !is_authorised(&parts.headers, &control.token) {
+    let found = routes::find(&parts.method, parts.uri.path());
+    let right = match found {
+        Found::Call(_, right, _) => right,
+        // Only who bears the token is told which calls there are.
+        Found::OtherMethod(_) | Found::Nothing => Right::Token,
+    };
+    if right == Right::Token && !is_authorised(&parts.headers, &control.token) {
         let mut refused = error(StatusCode::UNAUTHORIZED, "a bearer token is needed; see admin-token in the data folder");
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     }
-    match (&parts.method, path) {
-        (&Method::GET, "/metrics") => {
+    match found {
+        Found::Call(call, _, id) => run(control, call, id, &parts, body, limit).await,
+        Found::OtherMethod(method) => {
+            let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, &format!("this call is made with {method}"));
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
+            refused
+        }
+        Found::Nothing => error(StatusCode::NOT_FOUND, &routes::known()),
+    }
+}
+
+// Makes a call that may be made. Edges and signatures are judged by who answers them.
+async fn run(control: &Arc<Control>, call: Call, id: &str, parts: &http::request::Parts, body: Incoming, limit: usize) -> Answer {
+    match call {
+        Call::Alive => text(StatusCode::OK, "ok\n"),
+        Call::Ready if *control.draining.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Call::Ready => text(StatusCode::OK, "ready\n"),
+        Call::Metrics => {
             let mut response = text(StatusCode::OK, &control.metrics());
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
             response
         }
-        (&Method::GET, "/v1/status") => ok(StatusCode::OK, &control.status()),
-        (_, store) if store == "/v1/store" || store.starts_with("/v1/store/") => on_store(control, &parts.method, path, body, limit).await,
-        (&Method::POST, "/v1/promotions") => promote(control, body, limit).await,
-        (&Method::POST, "/v1/reload") => {
-            let this = Arc::clone(control);
-            match tokio::task::spawn_blocking(move || this.reload()).await {
-                Ok(outcome) if outcome.ok => ok(StatusCode::OK, &outcome),
-                Ok(outcome) => ok(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
-                Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "reloading failed"),
-            }
-        }
-        (&Method::POST, "/v1/invalidations") => invalidate(control, body, limit).await,
-        (&Method::GET, "/v1/invalidations") => {
-            let listed = |record: Record| {
-                let status = control.edge.standings.status(record.number);
-                Listed::new(record, status)
-            };
-            let all: Vec<Listed> = control.log.newest(100).into_iter().map(listed).collect();
+        Call::Status => ok(StatusCode::OK, &control.status()),
+        Call::Reload => reload(control).await,
+        Call::Promote => promote(control, body, limit).await,
+        Call::Invalidate => invalidate(control, body, limit).await,
+        Call::Invalidations => {
+            let all: Vec<Listed> = control.log.newest(100).into_iter().map(|record| listed(control, record)).collect();
             ok(StatusCode::OK, &json!({ "invalidations": all }))
         }
-        (&Method::GET, one) if one.starts_with("/v1/invalidations/") => match control.log.find(&one["/v1/invalidations/".len()..]) {
-            Some(record) => {
-                let status = control.edge.standings.status(record.number);
-                ok(StatusCode::OK, &Listed::new(record, status))
-            }
+        Call::Invalidation => match control.log.find(id) {
+            Some(record) => ok(StatusCode::OK, &listed(control, record)),
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
-        _ => error(
-            StatusCode::NOT_FOUND,
-            "no such call; known: GET /v1/status, GET /metrics, GET and POST /v1/invalidations, GET /v1/store, POST /v1/store/list, POST /v1/store/verify, POST /v1/reload",
-        ),
+        Call::Store | Call::StoreList | Call::StoreVerify => on_store(control, call, body, limit).await,
+        Call::FromEdge => from_edge(control, parts, body, limit).await,
+        Call::CloudFront => match read_body(body, limit).await {
+            Ok(body) => cloudfront::answer(control, parts, body).await,
+            Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => cloudfront::too_large(limit),
+            Err(refused) => refused,
+        },
+    }
+}
+
+fn listed(control: &Control, record: Record) -> Listed {
+    let status = control.edge.standings.status(record.number);
+    Listed::new(record, status)
+}
+
+async fn reload(control: &Arc<Control>) -> Answer {
+    let this = Arc::clone(control);
+    match tokio::task::spawn_blocking(move || this.reload()).await {
+        Ok(outcome) if outcome.ok => ok(StatusCode::OK, &outcome),
+        Ok(outcome) => ok(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "reloading failed"),
     }
 }
 
 // What lies on the disk. Reading it may take long, so that is left to a thread that may wait.
-async fn on_store(control: &Arc<Control>, method: &Method, path: &str, body: Incoming, limit: usize) -> Answer {
+async fn on_store(control: &Arc<Control>, call: Call, body: Incoming, limit: usize) -> Answer {
     let Some(disk) = control.edge.disk().cloned() else {
         return error(StatusCode::NOT_FOUND, "there is no disk store; see [store.disk] in the configuration");
     };
     let failed = || error(StatusCode::INTERNAL_SERVER_ERROR, "looking at the disk store failed");
-    match (method, path) {
-        (&Method::GET, "/v1/store") => ok(StatusCode::OK, &disk.stats()),
-        (&Method::POST, "/v1/store/list") => {
+    match call {
+        Call::StoreList => {
             let which: Which = match read_json(body, limit).await {
                 Ok(which) => which,
                 Err(refused) => return refused,
@@ -188,11 +192,11 @@ async fn on_store(control: &Arc<Control>, method: &Method, path: &str, body: Inc
                 Err(_) => failed(),
             }
         }
-        (&Method::POST, "/v1/store/verify") => match tokio::task::spawn_blocking(move || disk.verify()).await {
+        Call::StoreVerify => match tokio::task::spawn_blocking(move || disk.verify()).await {
             Ok(verified) => ok(StatusCode::OK, &verified),
             Err(_) => failed(),
         },
-        _ => error(StatusCode::NOT_FOUND, "no such call; known: GET /v1/store, POST /v1/store/list, POST /v1/store/verify"),
+        _ => ok(StatusCode::OK, &disk.stats()),
     }
 }
 

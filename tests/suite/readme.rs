@@ -173,3 +173,10 @@ fn what_the_pages_run_can_be_run() {
     }
     assert!(tried >= 3, "the pages have lost their commands");
 }
+
+#[test]
+fn the_guide_knows_every_call() {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/GUIDE.md")).unwrap();
+    let table = foreshore::control::routes::table();
+    assert!(guide.contains(&table), "config/GUIDE.md is to have this table:\n{table}");
+}
