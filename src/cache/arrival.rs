@@ -104,10 +104,10 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
     if merge::confirms(&merged, fields) == Confirms::No || !stored.content.is_complete() {
         return Arrived::AskAgain;
     }
-    let (was_weak, was_encoded) = (stored.head.etag().is_some_and(|tag| tag.starts_with(b"W/")), merged.contains_key(CONTENT_ENCODING));
+    let is_encoded = is_encoded_here(asked, stored);
     let varied_on_coding = coding::varies_on_coding(&merged);
     merge::update(&mut merged, fields);
-    if was_encoded && was_weak {
+    if is_encoded {
         // The origin speaks of its own, unencoded response.
         coding::weaken_tag(&mut merged);
         digests::strip(&mut merged, Change::Coding);
