@@ -7,12 +7,7 @@
 pub mod accept;
 pub mod fingerprint;
 pub mod h1;
-mod h1_file;
-mod h1_half;
-pub mod h1_head;
-pub mod h1_write;
 pub mod h2;
-pub mod hpack;
 pub mod places;
 pub mod proxy_protocol;
 mod recording;
@@ -58,7 +53,7 @@ pub struct Buffers {
     pub out: Vec<u8>,
     pub key: Vec<u8>,
     /// For HTTP/2: a block's fields, the cookie they make, a hit's lines.
-    pub list: hpack::decode::FieldList,
+    pub list: h2::hpack::decode::FieldList,
     pub cookies: Vec<u8>,
     pub lines: Vec<u8>,
 }

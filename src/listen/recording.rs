@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Duration, Instant};
 
 use super::Worker;
-use super::h1_write::{SendEnd, Sent};
+use super::h1::write::{SendEnd, Sent};
 use crate::body::Body;
 use crate::deliver::no_cache;
 use crate::exchange::connection::{Connection, Version};

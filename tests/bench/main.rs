@@ -5,8 +5,8 @@
 mod stage;
 
 use divan::{Bencher, black_box};
-use foreshore::listen::hpack::decode::{Decoder, FieldList};
-use foreshore::listen::hpack::encode;
+use foreshore::listen::h2::hpack::decode::{Decoder, FieldList};
+use foreshore::listen::h2::hpack::encode;
 use stage::{OBJECTS, Stage, stored};
 
 fn main() {

@@ -12,8 +12,8 @@ use foreshore::exchange::connection::{Asker, Connection, Scheme};
 use foreshore::exchange::key::{CacheKey, LogNumber};
 use foreshore::exchange::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::flow::{Edge, hit};
-use foreshore::listen::h1_head;
-use foreshore::listen::h1_write;
+use foreshore::listen::h1::head as h1_head;
+use foreshore::listen::h1::write as h1_write;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderMap, HeaderValue, Method};
 

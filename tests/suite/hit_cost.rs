@@ -13,8 +13,9 @@ use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::exchange::connection::{Asker, Connection, Scheme};
 use foreshore::flow::{Edge, hit};
-use foreshore::listen::h1_head;
-use foreshore::listen::{h1_write, hpack};
+use foreshore::listen::h1::head as h1_head;
+use foreshore::listen::h1::write as h1_write;
+use foreshore::listen::h2::hpack;
 use foreshore::semantics::time::Timestamp;
 use http::Method;
 

@@ -9,7 +9,7 @@ use crate::exchange::connection::{Connection, Version};
 use crate::exchange::path::is_safe_path;
 use crate::exchange::refusal::Rule;
 use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
-use crate::listen::hpack::decode::FieldList;
+use crate::listen::h2::hpack::decode::FieldList;
 use crate::semantics::lists::parse_digits;
 
 /// Lines of a head; a browser's fit on the stack.
@@ -195,7 +195,7 @@ fn check_value(value: &[u8]) -> Result<(), NoHead> {
 mod tests {
     use super::*;
     use crate::exchange::connection::{Asker, Scheme};
-    use crate::listen::hpack::decode::Decoder;
+    use crate::listen::h2::hpack::decode::Decoder;
 
     fn list(fields: &[(&str, &str)]) -> FieldList {
         let mut block = Vec::new();

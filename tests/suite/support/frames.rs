@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foreshore::listen::hpack::decode::{Decoder, FieldList};
+use foreshore::listen::h2::hpack::decode::{Decoder, FieldList};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 

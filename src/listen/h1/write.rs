@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
-use super::h1_head::After;
+use super::head::After;
 use crate::body::BodyError;
 use crate::exchange::connection::Version;
 use crate::exchange::response::ViewerResponse;

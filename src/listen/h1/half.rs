@@ -1,6 +1,6 @@
 //! An HTTP/1 connection that is read and written at once by one task, while it is looked at for a reset.
 //!
-//! Whoever reads and writes by turns has the socket to itself and waits for the word of the kernel (`h1_write::reset`). Here the
+//! Whoever reads and writes by turns has the socket to itself and waits for the word of the kernel (`write::reset`). Here the
 //! socket is behind a lock that nobody may hold while waiting, so it is looked at from time to time.
 
 use std::io::{self, IoSlice};
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::h1_write::Watched;
+use super::write::Watched;
 
 /// How long the request of a viewer that is gone goes on at most.
 const LOOK: Duration = Duration::from_millis(500);

@@ -3,6 +3,11 @@
 //! A connection is used again only if request and response were both whole, nobody asked to close, and the
 //! edge is not draining. That is decided in `Next::of` and nowhere else.
 
+mod file;
+mod half;
+pub mod head;
+pub mod write;
+
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -17,10 +22,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::h1_file;
-use super::h1_half::{self, Half};
-use super::h1_head::{self, After, Head, NoHead};
-use super::h1_write::{self, SendEnd, Sent, To, Watched};
+use self::half::Half;
+use self::head::{After, Head, NoHead};
+use self::write::{SendEnd, Sent, To, Watched};
 use super::places::Place;
 use super::recording::{Finish, Told, record_hit, record_refused};
 use super::{Gauges, Worker};
@@ -196,10 +200,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 Step::Full(full, framing, after) => Box::pin(self.exchange(*full, framing, after)).await,
             };
             if next == Next::Close {
-                let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
+                let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
                 return;
             }
-            if self.out.len() > OUT_MAX && h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+            if self.out.len() > OUT_MAX && write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
                 return;
             }
         }
@@ -210,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut deadline: Option<Instant> = None;
         loop {
             if !self.buffer.is_empty() {
-                match h1_head::find_end(&self.buffer, &self.limits) {
+                match head::find_end(&self.buffer, &self.limits) {
                     Ok(len) => return Some(len),
                     Err(NoHead::Refused(rule)) => {
                         Box::pin(self.refuse(rule)).await;
@@ -220,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 }
             }
             // Answers composed so far go out before we wait.
-            h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.ok()?;
+            write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.ok()?;
             let is_idle = self.buffer.is_empty();
             let until = match deadline {
                 Some(until) => until,
@@ -281,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut method = Method::GET;
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
-        let mut head = match h1_head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
+        let mut head = match head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
             Ok(head) => head,
             Err(NoHead::Refused(rule)) => return Step::Refused(rule),
             Err(NoHead::Partial) => return Step::Refused(Rule::Malformed),
@@ -322,8 +326,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span, sent: &mut Sent) {
         let stall = self.limits.stall;
         let done = match self.io.plain() {
-            Some(tcp) => match h1_file::send_head(tcp, &self.out, stall).await {
-                Ok(()) => h1_file::send_file(tcp, stored, span, stall, &mut sent.bytes).await,
+            Some(tcp) => match file::send_head(tcp, &self.out, stall).await {
+                Ok(()) => file::send_file(tcp, stored, span, stall, &mut sent.bytes).await,
                 Err(error) => Err(error),
             },
             None => Err(std::io::ErrorKind::Unsupported.into()),
@@ -341,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 sent.end = SendEnd::Failed;
                 return self.out.clear();
             };
-            if h1_write::send_behind(&mut self.io, &mut self.out, &piece, b"", self.limits.stall, &mut sent.bytes).await.is_err() {
+            if write::send_behind(&mut self.io, &mut self.out, &piece, b"", self.limits.stall, &mut sent.bytes).await.is_err() {
                 return;
             }
         }
@@ -352,7 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn exchange(&mut self, full: Full, framing: Framing, after: After) -> Next {
         let Full { begun, mut interims, told, expects } = full;
         // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
-        if h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+        if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
         }
         let mut finish = Finish::new(&begun, told, self.worker);
@@ -372,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
                 Some(response) => {
                     finish.answered(response);
-                    h1_write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
+                    write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
                     true
                 }
                 None => false,
@@ -424,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                         // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
                         () = wanted.notified() => {
                             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-                            let _ = h1_write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
+                            let _ = write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
                             interims.pass_on(&mut writing, out, to.stall, serving).await
                         }
                     }
@@ -433,10 +437,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 };
                 let Some(response) = response else { return After::Close };
                 finish.answered(response);
-                h1_write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
+                write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
                 to.after
             });
-            let mut gone = std::pin::pin!(h1_half::reset(&io));
+            let mut gone = std::pin::pin!(half::reset(&io));
             let mut pump =
                 std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
             let mut read = None;
@@ -467,13 +471,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let status = rule.status();
         let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
         let text = format!("{status} {reason}\n");
-        h1_write::write_status(&mut self.out, status);
+        write::write_status(&mut self.out, status);
         let head = format!(
             "Content-Type: text/plain\r\nContent-Length: {}\r\nX-Cache: Error from foreshore\r\nConnection: close\r\n\r\n{text}",
             text.len()
         );
         self.out.extend_from_slice(head.as_bytes());
-        let _ = h1_write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
+        let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
     }
 }
 
@@ -507,9 +511,9 @@ fn answer_hit(
     later: impl FnOnce() -> Box<Finish>,
 ) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
-    h1_write::write_status(out, hit.status());
+    write::write_status(out, hit.status());
     hit.write_lines(out, now);
-    h1_write::write_end(out, head.request.version, after);
+    write::write_end(out, head.request.version, after);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
     let is_sent = (LARGE..COPIED).contains(&span.len()) || hit.stored.content.is_filed();
@@ -573,7 +577,7 @@ impl Interims {
         loop {
             // Pending: there are interim responses to pass on.
             let came: Poll<Option<ViewerResponse>> = {
-                let mut gone = std::pin::pin!(h1_write::reset(&*io));
+                let mut gone = std::pin::pin!(write::reset(&*io));
                 let next = std::future::poll_fn(|cx| {
                     if let Poll::Ready(response) = serving.as_mut().poll(cx) {
                         return Poll::Ready(Poll::Ready(Some(response)));
@@ -591,12 +595,12 @@ impl Interims {
             };
             let interims = self.0.as_ref().map(|waiting| std::mem::take(&mut waiting.0.lock().0));
             for interim in interims.into_iter().flatten() {
-                h1_write::write_interim(out, &interim);
+                write::write_interim(out, &interim);
             }
             if let Poll::Ready(response) = came {
                 return response;
             }
-            let _ = h1_write::flush_out(io, out, stall).await;
+            let _ = write::flush_out(io, out, stall).await;
         }
     }
 }
