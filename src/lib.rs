@@ -3,11 +3,11 @@
 // The rooms, in the order in which a request visits them.
 pub mod listen;
 
-pub mod gate;
+pub mod access;
 
 pub mod cache;
 
-pub mod flow;
+pub mod proxy;
 
 pub mod store;
 
@@ -23,10 +23,10 @@ pub mod record;
 pub mod base;
 pub mod body;
 pub mod clock;
+pub mod crypto;
 pub mod distribution;
-pub mod exchange;
+pub mod message;
 pub mod semantics;
-pub mod signature;
 pub mod sync;
 pub mod tls;
 

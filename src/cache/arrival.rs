@@ -10,12 +10,12 @@ use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
 use super::ttl::{self, Circumstances};
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
-use crate::exchange::chosen;
-use crate::exchange::connection::Version;
-use crate::exchange::request::Known;
-use crate::exchange::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
-use crate::exchange::tier::TierFacts;
-use crate::exchange::verdict::NotKept;
+use crate::message::chosen;
+use crate::message::connection::Version;
+use crate::message::request::Known;
+use crate::message::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
+use crate::message::tier::TierFacts;
+use crate::message::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
 use crate::semantics::digests::{self, Change};
 use crate::semantics::freshness::{self, Exchanged, LifetimeSource, date_value, initial_age};
@@ -131,7 +131,7 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
                 born: when.arrived_at,
                 came_aged: false,
                 date: date_value(&merged, when.arrived_at),
-                life: Life { reuse: crate::exchange::stored::Reuse::AfterValidation, ..life },
+                life: Life { reuse: crate::message::stored::Reuse::AfterValidation, ..life },
                 tags: stored.tags.clone(),
             };
             Arrived::Freshen(Box::new(keeping), merged)

@@ -3,13 +3,13 @@
 use http::Method;
 use smallvec::SmallVec;
 
+use crate::access::{Replaces, Routed, replaces};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;
-use crate::exchange::chosen;
-use crate::exchange::request::{Known, RequestHead};
-use crate::exchange::verdict::PassReason;
-use crate::gate::{Replaces, Routed, replaces};
+use crate::message::chosen;
+use crate::message::request::{Known, RequestHead};
+use crate::message::verdict::PassReason;
 use crate::semantics::cache_control::{CacheControl, Directive};
 use crate::semantics::ranges::Span;
 

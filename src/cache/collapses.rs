@@ -1,10 +1,10 @@
 //! Who fetches for whom: one request to the origin on behalf of all who wait.
 //!
-//! A table and a moment it is told about; no futures. `flow::collapse` puts the waiting around it.
+//! A table and a moment it is told about; no futures. `proxy::collapse` puts the waiting around it.
 
 use std::collections::HashMap;
 
-use crate::exchange::key::LogNumber;
+use crate::message::key::LogNumber;
 use crate::semantics::time::Timestamp;
 
 /// Names one collapsed fetch.

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::exchange::key::{CacheKey, LogNumber, distribution_of, url_of};
-use crate::exchange::path;
-use crate::exchange::stored::Stored;
+use crate::message::key::{CacheKey, LogNumber, distribution_of, url_of};
+use crate::message::path;
+use crate::message::stored::Stored;
 
 /// What one invalidation names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

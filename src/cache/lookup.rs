@@ -9,9 +9,9 @@ use http::header::ACCEPT_LANGUAGE;
 
 use super::ask::{Answer, Asked, Wanted};
 use super::invalidations::{Invalidations, Validity};
-use crate::exchange::request::Fields;
-use crate::exchange::stored::{Reuse, Stored};
-use crate::exchange::verdict::{MissReason, PassReason, RevalidateReason};
+use crate::message::request::Fields;
+use crate::message::stored::{Reuse, Stored};
+use crate::message::verdict::{MissReason, PassReason, RevalidateReason};
 use crate::semantics::time::Timestamp;
 use crate::semantics::vary;
 

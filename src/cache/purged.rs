@@ -1,9 +1,9 @@
 //! What the method PURGE makes old: the URL it names, or everything below a path that ends in `*`.
 
 use super::invalidations::{Matcher, Severity, canonical};
+use crate::access::Routed;
 use crate::distribution::site::{Distribution, Site};
-use crate::exchange::chosen;
-use crate::gate::Routed;
+use crate::message::chosen;
 
 /// What a PURGE asks for.
 pub struct Purged<'r> {

@@ -1,6 +1,6 @@
 //! Which slices a request asks for, and the keys under which slices are kept.
 
-use crate::exchange::request::{Known, RequestHead};
+use crate::message::request::{Known, RequestHead};
 use crate::semantics::ranges::{self, RangeSpec, Span};
 
 /// What a request's Range field asks for, and the index of the slice of `size` octets that it asks for first.

@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
 
 use crate::distribution::cache_policy::{CachePolicy, Semantics};
-use crate::exchange::stored::{Life, Reuse, TtlRule};
-use crate::exchange::verdict::NotKept;
+use crate::message::stored::{Life, Reuse, TtlRule};
+use crate::message::verdict::NotKept;
 use crate::semantics::cache_control::{CacheControl, Directive};
 use crate::semantics::freshness::{self, Exchanged, Lifetime};
 

@@ -6,9 +6,9 @@ use http::{HeaderMap, Method};
 use super::ask::Asked;
 use super::invalidations::{Matcher, canonical};
 use crate::distribution::host::parse_authority;
-use crate::exchange::chosen;
-use crate::exchange::connection::Scheme;
-use crate::exchange::request::split_target;
+use crate::message::chosen;
+use crate::message::connection::Scheme;
+use crate::message::request::split_target;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::cache::invalidations::Validity;
 use crate::distribution::site::{DiskSettings, Site};
-use crate::flow::Edge;
+use crate::proxy::Edge;
 use crate::store::Disk;
 use crate::store::disk::files::{Files, Folder};
 use crate::store::disk::keeper::Keeper;

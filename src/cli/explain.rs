@@ -8,6 +8,8 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{ConfigArgs, fail};
+use crate::access::prepare::prepare;
+use crate::access::{self, Replaces, Routed};
 use crate::cache::arrival::{Arrived, Keeping, on_arrival};
 use crate::cache::ask::{self, Asked, Wanted};
 use crate::cache::invalidations::{Invalidations, Severity};
@@ -21,15 +23,13 @@ use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
-use crate::exchange::connection::{Asker, Connection, Forwarder, Scheme, Version};
-use crate::exchange::key::{LogNumber, readable};
-use crate::exchange::path::is_safe_path;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::request::{Known, ViewerRequest, split_target};
-use crate::exchange::stored::Reuse;
-use crate::exchange::verdict::PassReason;
-use crate::gate::prepare::prepare;
-use crate::gate::{self, Replaces, Routed};
+use crate::message::connection::{Asker, Connection, Forwarder, Scheme, Version};
+use crate::message::key::{LogNumber, readable};
+use crate::message::path::is_safe_path;
+use crate::message::refusal::Refusal;
+use crate::message::request::{Known, ViewerRequest, split_target};
+use crate::message::stored::Reuse;
+use crate::message::verdict::PassReason;
 use crate::origin::itinerary::{Failover, NoParent, itinerary};
 use crate::origin::peer;
 use crate::origin::request::{Asking, Node, build};
@@ -148,7 +148,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
     let refused = |refusal: &Refusal| format!("refused: {} {}", refusal.status(), refusal.words());
-    let routed = match gate::route(site, &head, request.arrived_at) {
+    let routed = match access::route(site, &head, request.arrived_at) {
         Ok(routed) => routed,
         Err(refusal) => {
             line("host", format!("{}  {}", head.host, refused(&refusal)));
@@ -158,7 +158,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let behavior = routed.behavior;
     route_lines(&routed, &mut line);
     let address = head.connection.peer.ip();
-    let purges = gate::purges(site, &routed);
+    let purges = access::purges(site, &routed);
     if let Some(Ok(())) = purges {
         line("viewer", format!("{address}  may purge"));
         line("purge", purging(site, &routed));
@@ -224,9 +224,9 @@ fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
 
 // By the gate, of which nobody has asked anything yet; and whether the caller insists on what it may not do.
 fn admit(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refusal> {
-    let (signatures, rates) = (crate::signature::memory::Memory::default(), gate::rate::Buckets::default());
-    gate::admit(routed, gate::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now })?;
-    match gate::replaces(routed) {
+    let (signatures, rates) = (crate::crypto::memory::Memory::default(), access::rate::Buckets::default());
+    access::admit(routed, access::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now })?;
+    match access::replaces(routed) {
         Replaces::MayNot(Unauthorised::FailWith403) => Err(Refusal::MayNotReplace),
         Replaces::No | Replaces::Yes | Replaces::MayNot(_) => Ok(()),
     }

@@ -10,9 +10,9 @@ use crate::base::network::Network;
 use crate::clock::Clock;
 use crate::config::decode;
 use crate::config::reader::parse_duration;
-use crate::signature::key::PrivateKey;
-use crate::signature::policy::Terms;
-use crate::signature::url::{ToSign, sign};
+use crate::crypto::key::PrivateKey;
+use crate::crypto::policy::Terms;
+use crate::crypto::url::{ToSign, sign};
 
 #[derive(Subcommand)]
 pub(super) enum SignCommand {

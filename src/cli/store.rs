@@ -10,7 +10,7 @@ use super::door::{DoorArgs, call, reach};
 use super::fail;
 use crate::clock::Clock;
 use crate::config::{self, Making};
-use crate::exchange::key::LogNumber;
+use crate::message::key::LogNumber;
 use crate::store::disk::files::Folder;
 use crate::store::disk::load::Doubt;
 use crate::store::disk::survey::{Survey, Verified, Which};

@@ -6,9 +6,9 @@ use super::documents::Kind;
 use super::import::{Functions, Job, list, plain_name, quoted, seconds};
 use super::node::Node;
 use super::report::Rank;
+use crate::crypto::key::PublicKey;
 use crate::distribution::behavior::MAPPABLE;
 use crate::distribution::pattern::PathPattern;
-use crate::signature::key::PublicKey;
 
 impl<'d> Job<'d, '_> {
     /// Every `[[distribution.behavior]]`, the default one last.

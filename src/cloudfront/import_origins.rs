@@ -11,7 +11,7 @@ use super::node::Node;
 use super::report::Rank;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::is_reserved;
-use crate::exchange::path::is_safe_path;
+use crate::message::path::is_safe_path;
 
 impl<'d> Job<'d, '_> {
     /// Every `[[distribution.origin]]`, and what a behavior may name.

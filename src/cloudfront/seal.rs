@@ -1,6 +1,6 @@
 //! How an imported file is known to be as the import left it: its first line holds a digest of the others.
 
-use crate::signature::sigv4::sha256;
+use crate::crypto::sigv4::sha256;
 
 const MARK: &str = "# Written by `foreshore import`, which writes over this file only while it is unchanged: ";
 

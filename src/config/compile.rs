@@ -11,6 +11,7 @@ use super::{
     Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials, warnings,
 };
 use crate::base::network::Network;
+use crate::crypto::sigv4::Credentials;
 use crate::distribution::face::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
@@ -19,9 +20,8 @@ use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
 use crate::distribution::site::{AccessKey, Admin, DiskSettings, Listen, Observes, Site, StoreSettings, TlsPolicy, Transport, Unsigned};
 use crate::distribution::staging::{Chosen, Staging};
-use crate::exchange::chosen::added_names;
+use crate::message::chosen::added_names;
 use crate::semantics::time::Timestamp;
-use crate::signature::sigv4::Credentials;
 
 /// What the steps share.
 pub struct Scope<'s> {
@@ -191,7 +191,7 @@ fn link_staging(roots: &[Table<'_>], distributions: &mut [compile_distribution::
             continue;
         }
         let chosen = if promoted.lines().any(|line| line == id) { Chosen::Promoted } else { staging.chosen };
-        let mark = crate::signature::sigv4::sha256(id.as_bytes())[..8].to_string();
+        let mark = crate::crypto::sigv4::sha256(id.as_bytes())[..8].to_string();
         primary.staging = Some(Staging { distribution: at, chosen, mark });
         primary.is_deploying = true;
         distributions[at].distribution.is_deploying = true;

@@ -12,6 +12,7 @@ use super::compile_response;
 use super::credentials;
 use super::reader::Table;
 use crate::base::network::Network;
+use crate::crypto::url::Signers;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
 };
@@ -20,7 +21,6 @@ use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, 
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::signature::url::Signers;
 
 /// Every `[[distribution.behavior]]`.
 pub fn behaviors(

@@ -90,7 +90,7 @@ const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cl
 
 // The host in Via is made of the distribution's id, so that it is the same on every edge.
 fn cloudfront(id: &str, pop: &str) -> CloudFront {
-    let host = &crate::signature::sigv4::sha256(id.as_bytes())[..32];
+    let host = &crate::crypto::sigv4::sha256(id.as_bytes())[..32];
     CloudFront { via: format!("1.1 {host}.cloudfront.net (CloudFront)"), pop: pop.to_string() }
 }
 

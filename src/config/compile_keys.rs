@@ -10,11 +10,11 @@ use super::credentials::{self, variable};
 use super::decode;
 use super::reader::Table;
 use super::report::nearest;
+use crate::crypto::key::PublicKey;
+use crate::crypto::s3::{self, Parameter};
+use crate::crypto::sigv4::Credentials;
+use crate::crypto::url::Signers;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
-use crate::signature::key::PublicKey;
-use crate::signature::s3::{self, Parameter};
-use crate::signature::sigv4::Credentials;
-use crate::signature::url::Signers;
 
 /// The file's keys by id, and its groups by name.
 #[derive(Default)]

@@ -106,7 +106,7 @@ fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginT
     let cut = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(cut);
     let authority = parse_authority(authority).ok_or("this is no host")?;
-    if path.contains(['?', '#', ' ']) || !crate::exchange::path::is_safe_path(path) {
+    if path.contains(['?', '#', ' ']) || !crate::message::path::is_safe_path(path) {
         return Err("an origin path is plain: no query, no dot segments".into());
     }
     let tls = match (is_https, tls) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
-use crate::exchange::key::{distribution_of, readable, url_of};
-use crate::exchange::stored::Stored;
+use crate::message::key::{distribution_of, readable, url_of};
+use crate::message::stored::Stored;
 use crate::region::standings::{ParentState, Status};
 use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::disk::list::Brief;

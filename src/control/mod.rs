@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 use crate::base::secret::Secret;
 use crate::distribution::site::Site;
-use crate::flow::Edge;
 use crate::listen::Gauges;
 use crate::listen::places::Places;
 use crate::listen::tickets::Tickets;
 use crate::listen::tls::ServerTls;
+use crate::proxy::Edge;
 use crate::record::queue::LogQueue;
 use crate::semantics::time::Timestamp;
 use crate::store::log::Log;

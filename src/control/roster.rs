@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::distribution::site::Site;
-use crate::flow::Edge;
+use crate::proxy::Edge;
 use crate::store::log::{Log, Record};
 
 /// The file in the data folder.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::cache::invalidations::Validity;
-use crate::flow::Edge;
+use crate::proxy::Edge;
 
 /// A look through everything is followed by so many times its length without one.
 const REST: u32 = 10;

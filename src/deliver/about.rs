@@ -3,8 +3,8 @@
 use http::HeaderMap;
 
 use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE, value};
-use crate::exchange::failure::FailureKind;
-use crate::exchange::verdict::{Outcome, Verdict};
+use crate::message::failure::FailureKind;
+use crate::message::verdict::{Outcome, Verdict};
 use crate::semantics::cache_status::{self, Handled};
 
 /// What is told.

@@ -4,8 +4,8 @@ use http::Method;
 use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-use crate::exchange::request::{Known, RequestHead};
-use crate::exchange::stored::Stored;
+use crate::message::request::{Known, RequestHead};
+use crate::message::stored::Stored;
 use crate::semantics::ranges::{self, RANGES_MAX, Selection, Span};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validators::{self, Condition, Conditions};

@@ -4,8 +4,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, SERVER, VIA};
 
 use super::{X_CACHE, value};
 use crate::distribution::face::{CloudFront, Face};
-use crate::exchange::request::RequestId;
-use crate::exchange::verdict::Outcome;
+use crate::message::request::RequestId;
+use crate::message::verdict::Outcome;
 
 /// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the cache too.
 pub const fn shown(face: &Face, outcome: Outcome, status: u16) -> Outcome {

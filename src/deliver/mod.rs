@@ -15,10 +15,10 @@ use http::HeaderMap;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use crate::body::{Body, Multipart};
-use crate::exchange::request::RequestHead;
-use crate::exchange::response::{Reply, ViewerResponse};
-use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{Outcome, Reason, Verdict};
+use crate::message::request::RequestHead;
+use crate::message::response::{Reply, ViewerResponse};
+use crate::message::stored::Stored;
+use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::digests::{self, Change};
 use crate::semantics::time::Timestamp;
 use about::About;

@@ -7,11 +7,11 @@ use super::about::About;
 use super::{no_cache, value};
 use crate::body::Body;
 use crate::distribution::face::Face;
-use crate::exchange::failure::Failure;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::request::RequestId;
-use crate::exchange::response::ViewerResponse;
-use crate::exchange::verdict::{Outcome, Reason};
+use crate::message::failure::Failure;
+use crate::message::refusal::Refusal;
+use crate::message::request::RequestId;
+use crate::message::response::ViewerResponse;
+use crate::message::verdict::{Outcome, Reason};
 
 /// The answer to a viewer who may not.
 pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse {

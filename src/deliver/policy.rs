@@ -10,8 +10,8 @@ use http::header::{
 use smallvec::SmallVec;
 
 use crate::distribution::response_policy::{Cors, Origins, Over, ResponsePolicy};
-use crate::exchange::request::{RequestHead, RequestId};
-use crate::exchange::verdict::Outcome;
+use crate::message::request::{RequestHead, RequestId};
+use crate::message::verdict::Outcome;
 
 /// The fields of cross-origin resource sharing that an answer may have.
 const CORS: [HeaderName; 6] = [

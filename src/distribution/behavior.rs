@@ -9,8 +9,8 @@ use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::crypto::url::Signers;
 use crate::distribution::rate_limit::RateLimit;
-use crate::signature::url::Signers;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::base::secret::Secret;
-use crate::signature::sigv4::Credentials;
+use crate::crypto::sigv4::Credentials;
 
 /// One place that content comes from.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
-use crate::signature::sigv4::Credentials;
+use crate::crypto::sigv4::Credentials;
 
 /// A configuration that made sense. Never changes; a reload makes a new one.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::places::{Place, Places, is_out_of_descriptors};
 use super::tls::ServerTls;
 use super::{Gauges, Worker, fingerprint, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
-use crate::exchange::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
+use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 
 /// What a listening socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

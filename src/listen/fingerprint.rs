@@ -5,8 +5,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use md5::{Digest, Md5};
 
-use crate::exchange::connection::Fingerprints;
-use crate::signature::sigv4::hex;
+use crate::crypto::sigv4::hex;
+use crate::message::connection::Fingerprints;
 
 /// What of a ClientHello the fingerprints are made of.
 #[derive(Default)]

@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::distribution::logs::MoreLogs;
-use crate::exchange::request::RequestId;
-use crate::flow::{Core, Running};
+use crate::message::request::RequestId;
+use crate::proxy::{Core, Running};
 use crate::record::Record;
 use crate::record::more::{Answered, Asked, Place};
 use crate::record::queue::{LogBuffer, LogQueue};

@@ -24,8 +24,8 @@ use crate::body::Body;
 use crate::body::framing::Framing;
 use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::response::{Reply, ReplyFrom};
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::response::{Reply, ReplyFrom};
 
 /// An origin of a configuration, and its pool, which others like it may have too. Holding the origin keeps its address from being
 /// another's.

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::tls;
-use crate::exchange::failure::{Failure, FailureKind};
+use crate::message::failure::{Failure, FailureKind};
 
 /// A stream to an origin, in clear text or encrypted.
 pub enum Stream {

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::request::Asking;
 use crate::cache::ask::{Answer, Asked, Wanted};
-use crate::exchange::connection::Asker;
-use crate::exchange::failure::FailureKind;
+use crate::message::connection::Asker;
+use crate::message::failure::FailureKind;
 
 /// The most parents that one request asks.
 pub const PARENTS_MAX: usize = 2;

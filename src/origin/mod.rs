@@ -18,8 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::distribution::origin::{Origin, OriginKind};
-use crate::exchange::failure::Failure;
-use crate::exchange::response::Reply;
+use crate::message::failure::Failure;
+use crate::message::response::Reply;
 use request::OriginRequest;
 
 /// The one seam between the sentences and the world upstream. Tests script it.

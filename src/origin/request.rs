@@ -5,20 +5,20 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::access::bucket;
 use crate::body::Body;
 use crate::cache::ask::{Asked, Wanted};
+use crate::crypto::s3;
 use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
-use crate::exchange::chosen;
-use crate::exchange::connection::Asker;
-use crate::exchange::request::Known;
-use crate::exchange::response::InterimSink;
-use crate::exchange::stored::{Reuse, Stored};
-use crate::exchange::tier;
-use crate::gate::bucket;
+use crate::message::chosen;
+use crate::message::connection::Asker;
+use crate::message::request::Known;
+use crate::message::response::InterimSink;
+use crate::message::stored::{Reuse, Stored};
+use crate::message::tier;
 use crate::semantics::{hop_by_hop, ranges};
-use crate::signature::s3;
 
 /// Why an origin is asked.
 #[derive(Clone)]
@@ -200,7 +200,7 @@ fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
 }
 
 // Signed fields are orders: those that the viewer may give with our credentials go on, and with a write whatever describes its body;
-// `gate::bucket` has refused a write with any other. Reads do without.
+// `access::bucket` has refused a write with any other. Reads do without.
 fn signed_fields(asked: &Asked<'_>, asking: &Asking, access: &AccessControl, fields: &mut HeaderMap) {
     let head = asked.head();
     let is_write = s3::writes(head.method);

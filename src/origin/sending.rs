@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::connect::Stream;
 use crate::body::{Body, BodyError};
-use crate::exchange::stored::write_name;
+use crate::message::stored::write_name;
 
 /// What is left to send.
 pub struct Sending {

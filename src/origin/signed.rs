@@ -2,18 +2,18 @@
 //!
 //! As little as possible is signed, so that nothing on the way can break it: Host, the body's hash, the date, and every other
 //! `x-amz-` field, which S3 insists on. The path is sent in the one form that every server signs, the query as the policies let it
-//! through: whether the viewer may ask so has been judged by `gate::bucket`.
+//! through: whether the viewer may ask so has been judged by `access::bucket`.
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 
 use super::request::OriginRequest;
 use crate::body::Body;
+use crate::crypto::s3;
+use crate::crypto::sigv4::{self, PathForm, Scope, Signed};
 use crate::deliver::value;
 use crate::distribution::origin::{AccessControl, Signing};
-use crate::exchange::request::split_target;
+use crate::message::request::split_target;
 use crate::semantics::time::Timestamp;
-use crate::signature::s3;
-use crate::signature::sigv4::{self, PathForm, Scope, Signed};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -82,7 +82,7 @@ fn one_form(path: &str) -> String {
     let mut at = 0;
     while at < octets.len() {
         match octets[at] {
-            b'%' if crate::exchange::path::is_escape(octets, at) => {
+            b'%' if crate::message::path::is_escape(octets, at) => {
                 out.push('%');
                 out.extend([octets[at + 1], octets[at + 2]].map(|digit| char::from(digit.to_ascii_uppercase())));
                 at += 2;

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
-use crate::exchange::failure::{Failure, FailureKind};
+use crate::message::failure::{Failure, FailureKind};
 
 /// Builds settings under which a certificate is for the name that is asked for; the error says what is wrong with our own or the CA's.
 pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, String> {

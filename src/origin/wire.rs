@@ -17,8 +17,8 @@ use super::pool::Pool;
 use super::sending::{NotSent, Sending};
 use crate::body::framing::{Decoded, Decoder};
 use crate::body::{BodyError, Source};
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::response::InterimSink;
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::response::InterimSink;
 
 /// Room for one read of a head, and of a body that is long.
 const READ: usize = 8 << 10;

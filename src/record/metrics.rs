@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Record;
 use crate::distribution::identity::{self, BehaviorId};
 use crate::distribution::site::Site;
-use crate::exchange::refusal::Rule;
-use crate::exchange::verdict::{Outcome, PassReason, Reason};
+use crate::message::refusal::Rule;
+use crate::message::verdict::{Outcome, PassReason, Reason};
 
 /// Upper bounds of the origin latency buckets, milliseconds.
 const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];

@@ -12,9 +12,9 @@ pub mod standard_log;
 
 use std::net::SocketAddr;
 
-use crate::exchange::connection::{Scheme, Version};
-use crate::exchange::failure::Failure;
-use crate::exchange::verdict::Verdict;
+use crate::message::connection::{Scheme, Version};
+use crate::message::failure::Failure;
+use crate::message::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
 /// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able to ask again with its signatures.

@@ -5,11 +5,11 @@ use std::io::Write;
 
 use super::{Cut, GONE, Record, without_signatures};
 use crate::distribution::logs::{Cookies, MoreLogs};
-use crate::exchange::connection::Version;
-use crate::exchange::failure::FailureKind;
-use crate::exchange::refusal::Rule;
-use crate::exchange::request::{RequestHead, RequestId};
-use crate::exchange::verdict::{Outcome, Reason};
+use crate::message::connection::Version;
+use crate::message::failure::FailureKind;
+use crate::message::refusal::Rule;
+use crate::message::request::{RequestHead, RequestId};
+use crate::message::verdict::{Outcome, Reason};
 
 /// CloudFront tells this much of a viewer's fields.
 const TOLD: usize = 800;
@@ -250,8 +250,8 @@ pub fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::exchange::connection::Scheme;
-    use crate::exchange::verdict::Verdict;
+    use crate::message::connection::Scheme;
+    use crate::message::verdict::Verdict;
     use crate::semantics::time::Timestamp;
 
     /// A hit of a page.

@@ -100,7 +100,7 @@ fn optional_seconds(out: &mut Vec<u8>, micros: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::request::RequestId;
+    use crate::message::request::RequestId;
     use crate::record::more::Viewer;
     use crate::record::more::tests::record;
     use proptest::prelude::*;

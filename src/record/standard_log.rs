@@ -105,7 +105,7 @@ impl Files {
         let (year, month, day) = civil(hour / 24);
         let mut chance = [0; 6];
         aws_lc_rs::rand::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
-        let unique = crate::signature::sigv4::hex(&chance);
+        let unique = crate::crypto::sigv4::hex(&chance);
         let path = self.folder.join(format!("{distribution}.{year:04}-{month:02}-{day:02}-{:02}.{unique}.gz.part", hour % 24));
         let file = OpenOptions::new().create_new(true).write(true).mode(0o640).open(&path)?;
         let mut file = GzEncoder::new(file, Compression::default());
@@ -147,10 +147,10 @@ pub fn hour(at: crate::semantics::time::Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::connection::Version;
-    use crate::exchange::refusal::Rule;
-    use crate::exchange::request::RequestId;
-    use crate::exchange::verdict::{Outcome, Reason};
+    use crate::message::connection::Version;
+    use crate::message::refusal::Rule;
+    use crate::message::request::RequestId;
+    use crate::message::verdict::{Outcome, Reason};
     use crate::record::more::tests::record;
     use proptest::prelude::*;
     use std::borrow::Cow;

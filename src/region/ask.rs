@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Parent;
 use super::health::PROBE_LASTS;
 use super::watch::try_out;
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::response::{Interim, Reply, TakesInterims};
-use crate::flow::Core;
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::response::{Interim, Reply, TakesInterims};
 use crate::origin::request::OriginRequest;
+use crate::proxy::Core;
 
 /// A probe reads no more than this of a body.
 const PROBE_READS: u64 = 512 << 10;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::key::LogNumber;
+use crate::message::key::LogNumber;
 use crate::semantics::time::Timestamp;
 use crate::store::chain::{Incarnation, Mark};
 use crate::store::log::{INCARNATIONS, Passage};

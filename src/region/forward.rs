@@ -392,7 +392,7 @@ impl Forwarder {
              folder; everything is invalidated"
         );
         control.edge.standings.losses.fetch_add(1, Ordering::Relaxed);
-        control.log.skip_to(crate::exchange::key::LogNumber(highest));
+        control.log.skip_to(crate::message::key::LogNumber(highest));
         let running = control.edge.running();
         for distribution in &running.site.distributions {
             let record = everything(new_id(), &distribution.id, control.edge.clock.now());
@@ -404,7 +404,7 @@ impl Forwarder {
 
     // What a parent has yet to hear, in pieces that it takes. One empty batch asks where it stands.
     async fn batches(&self, control: &Arc<Control>, mark: Mark) -> Result<Vec<Batch>, String> {
-        if let Some(records) = control.log.after(crate::exchange::key::LogNumber(mark.number), BATCH) {
+        if let Some(records) = control.log.after(crate::message::key::LogNumber(mark.number), BATCH) {
             return Ok(batched(records, None));
         }
         // Too far behind for that: what is in force since, of each matcher the latest. It counts once all of it was taken.

@@ -14,8 +14,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::health::{Health, SLOW};
 use crate::body::{Body, BodyError, Source};
-use crate::exchange::response::Reply;
-use crate::flow::{Edge, Tally};
+use crate::message::response::Reply;
+use crate::proxy::{Edge, Tally};
 
 /// A parent that gives fewer octets a second, while we wait for them, is worse than the next hop.
 pub const LEAST_RATE: u64 = 256 << 10;
@@ -193,7 +193,7 @@ pub async fn try_out(mut body: Body, most: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::response::ReplyFrom;
+    use crate::message::response::ReplyFrom;
     use crate::semantics::time::Timestamp;
     use http::{HeaderMap, HeaderValue};
 

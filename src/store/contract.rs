@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::disk::tests::{Lying, body, found_version, name, opened, stored};
 use super::{Disk, Memory};
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 
 /// A tier, as the contract sees it.
 trait Tier {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Incarnation, Mark, RecordId};
 use crate::cache::invalidations::{Matcher, Severity};
-use crate::exchange::key::LogNumber;
+use crate::message::key::LogNumber;
 
 const MAGIC: &[u8] = b"foreshore invalidations 1\n";
 /// Records kept for being shown; older ones are still in effect.

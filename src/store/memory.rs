@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::eviction::{Eviction, Resident};
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
 
 /// All variants found under a key.
@@ -243,9 +243,9 @@ fn take(shard: &mut HashTable<Slot>, hash: u64, stored: &Arc<Stored>) -> bool {
 mod tests {
     use super::*;
     use crate::body::Content;
-    use crate::exchange::key::CacheKey;
-    use crate::exchange::key::LogNumber;
-    use crate::exchange::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
+    use crate::message::key::CacheKey;
+    use crate::message::key::LogNumber;
+    use crate::message::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
     use crate::semantics::time::Timestamp;
 
     fn stored(key: &str, body: usize) -> Arc<Stored> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use foreshore::body::Content;
-use foreshore::exchange::key::{CacheKey, LogNumber};
-use foreshore::exchange::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;

@@ -21,7 +21,7 @@ pub mod memory;
 // What those sources call by name.
 pub use foreshore::body::{BodyError, Source, arena};
 pub use foreshore::store::eviction;
-pub use foreshore::{base, body, cache, distribution, exchange, semantics};
+pub use foreshore::{base, body, cache, distribution, message, semantics};
 
 fn main() {
     // `ORDERS=100` tries so many times as many.

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use foreshore::distribution::site::DiskSettings;
-use foreshore::exchange::key::LogNumber;
+use foreshore::message::key::LogNumber;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 

@@ -8,18 +8,18 @@ use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
+use foreshore::access::rate::Buckets;
+use foreshore::access::{self, Circumstances};
 use foreshore::cache::ask::{self, Asked, Wanted};
 use foreshore::config::{self, Making};
+use foreshore::crypto::memory::Memory;
 use foreshore::distribution::site::Site;
-use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
-use foreshore::exchange::key::{LogNumber, readable};
-use foreshore::exchange::request::{ViewerRequest, split_target};
-use foreshore::gate::rate::Buckets;
-use foreshore::gate::{self, Circumstances};
+use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::key::{LogNumber, readable};
+use foreshore::message::request::{ViewerRequest, split_target};
 use foreshore::origin::request::{Asking, Node, OriginRequest, build};
 use foreshore::origin::signed::sign;
 use foreshore::semantics::time::Timestamp;
-use foreshore::signature::memory::Memory;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
@@ -108,8 +108,8 @@ fn sent(site: &Site, viewer: &ViewerRequest) -> Result<(OriginRequest, Option<St
     let head = viewer.head();
     let (signatures, rates) = (Memory::default(), Buckets::default());
     let around = Circumstances { node: "n", signatures: &signatures, rates: &rates, now: NOW };
-    let routed = gate::route(site, &head, NOW).map_err(|refusal| refusal.words().into_owned())?;
-    gate::admit(&routed, around).map_err(|refusal| refusal.words().into_owned())?;
+    let routed = access::route(site, &head, NOW).map_err(|refusal| refusal.words().into_owned())?;
+    access::admit(&routed, around).map_err(|refusal| refusal.words().into_owned())?;
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     let wants = ask::wants(&routed);

@@ -11,11 +11,11 @@ use foreshore::clock::Clock;
 use foreshore::config::{self, Making};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
-use foreshore::exchange::connection::{Asker, Connection, Scheme};
-use foreshore::flow::{Edge, hit};
 use foreshore::listen::h1::head as h1_head;
 use foreshore::listen::h1::write as h1_write;
 use foreshore::listen::h2::hpack;
+use foreshore::message::connection::{Asker, Connection, Scheme};
+use foreshore::proxy::{Edge, hit};
 use foreshore::semantics::time::Timestamp;
 use http::Method;
 

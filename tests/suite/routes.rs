@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use foreshore::access;
 use foreshore::config::{self, Making};
 use foreshore::distribution::site::Site;
-use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
-use foreshore::exchange::key::LogNumber;
-use foreshore::exchange::request::ViewerRequest;
-use foreshore::gate;
+use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::key::LogNumber;
+use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderMap, Method};
 
@@ -58,7 +58,7 @@ fn a_route_says_what_host_and_path_chose() {
     ] {
         let request = request(host, target);
         let head = request.head();
-        let Ok(routed) = gate::route(&site, &head, NOW) else { panic!("{host}{target} has a route") };
+        let Ok(routed) = access::route(&site, &head, NOW) else { panic!("{host}{target} has a route") };
         let again = routed.route.on(&site, &head);
         for seen in [routed, again] {
             let said = (seen.distribution.id.as_str(), seen.behavior.pattern.as_str(), seen.path);
@@ -72,11 +72,11 @@ fn a_route_says_what_host_and_path_chose() {
 fn a_rewritten_uri_keeps_the_behavior_that_the_viewers_path_chose() {
     let site = site();
     let asked = request("two.test", "/img/a");
-    let Ok(routed) = gate::route(&site, &asked.head(), NOW).map(|routed| routed.route) else { panic!("it has a route") };
+    let Ok(routed) = access::route(&site, &asked.head(), NOW).map(|routed| routed.route) else { panic!("it has a route") };
     let rewritten = request("two.test", "/other/b.html?x=1");
     let head = rewritten.head();
     let kept = routed.on(&site, &head);
     assert_eq!((kept.behavior.pattern.as_str(), kept.path), ("/img/*", "/other/b.html"));
-    let Ok(anew) = gate::route(&site, &head, NOW) else { panic!("it has a route of its own") };
+    let Ok(anew) = access::route(&site, &head, NOW) else { panic!("it has a route of its own") };
     assert_eq!(anew.behavior.pattern.as_str(), "*.html");
 }

@@ -14,11 +14,11 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use foreshore::base::secret::Secret;
 use foreshore::body::Body;
+use foreshore::crypto::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use foreshore::distribution::origin::{AccessControl, Signing, Subresources};
 use foreshore::origin::request::OriginRequest;
 use foreshore::origin::signed::sign;
 use foreshore::semantics::time::Timestamp;
-use foreshore::signature::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use foreshore::exchange::connection::{Asker, Connection, Scheme, Version};
-use foreshore::exchange::key::LogNumber;
-use foreshore::exchange::request::ViewerRequest;
+use foreshore::crypto::key::PublicKey;
+use foreshore::crypto::memory::Memory;
+use foreshore::crypto::policy::covers;
+use foreshore::crypto::url::{Signers, Unsigned, judge};
+use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::key::LogNumber;
+use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
-use foreshore::signature::key::PublicKey;
-use foreshore::signature::memory::Memory;
-use foreshore::signature::policy::covers;
-use foreshore::signature::url::{Signers, Unsigned, judge};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 

@@ -18,10 +18,10 @@ use self::say::{Fault, Page};
 use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
+use crate::crypto::sigv4::{self, Claim, Doubt};
 use crate::deliver::value;
 use crate::distribution::site::{Site, Transport, Unsigned};
 use crate::region::standings::Status;
-use crate::signature::sigv4::{self, Claim, Doubt};
 use crate::store::log::{Batch, Record, new_id};
 
 /// Where the API begins.

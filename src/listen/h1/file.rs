@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 use crate::semantics::ranges::Span;
 
 /// At most this much at a time, so that one fast viewer does not keep a core to itself.

@@ -11,10 +11,10 @@ use crate::body::framing::Framing;
 use crate::distribution::host::parse_authority;
 use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
-use crate::exchange::connection::{Connection, Scheme, Version};
-use crate::exchange::path::is_safe_path;
-use crate::exchange::refusal::Rule;
-use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
+use crate::message::connection::{Connection, Scheme, Version};
+use crate::message::path::is_safe_path;
+use crate::message::refusal::Rule;
+use crate::message::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::{members, parse_digits};
 
 /// Whether the viewer wants to go on using the connection.
@@ -232,7 +232,7 @@ mod tests {
 
     fn connection() -> Connection {
         let at = "127.0.0.1:1".parse().unwrap();
-        Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: crate::exchange::connection::Asker::Viewer }
+        Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: crate::message::connection::Asker::Viewer }
     }
 
     fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {

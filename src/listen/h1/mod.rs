@@ -33,13 +33,13 @@ use crate::body::framing::{Decoded, Decoder, Framing};
 use crate::body::{Body, BodyError, Source};
 use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
-use crate::exchange::connection::{Connection, Version};
-use crate::exchange::refusal::Rule;
-use crate::exchange::request::{Known, ViewerRequest};
-use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
-use crate::exchange::stored::Stored;
-use crate::flow::exchange::{Begun, request_of};
-use crate::flow::hit::{self, Hit};
+use crate::message::connection::{Connection, Version};
+use crate::message::refusal::Rule;
+use crate::message::request::{Known, ViewerRequest};
+use crate::message::response::{Interim, TakesInterims, ViewerResponse};
+use crate::message::stored::Stored;
+use crate::proxy::exchange::{Begun, request_of};
+use crate::proxy::hit::{self, Hit};
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
@@ -393,7 +393,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
 
     async fn exchange_with_body(
         &mut self,
-        core: Arc<crate::flow::Core>,
+        core: Arc<crate::proxy::Core>,
         begun: Begun,
         (framing, finish): (Framing, &mut Finish),
         to: To,

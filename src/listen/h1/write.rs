@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 
 use super::head::After;
 use crate::body::BodyError;
-use crate::exchange::connection::Version;
-use crate::exchange::response::ViewerResponse;
-use crate::exchange::stored::write_name;
+use crate::message::connection::Version;
+use crate::message::response::ViewerResponse;
+use crate::message::stored::write_name;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::time::{Timestamp, format_http_date};
 

@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 
 use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
-use crate::exchange::connection::{Connection, Version};
-use crate::exchange::path::is_safe_path;
-use crate::exchange::refusal::Rule;
-use crate::exchange::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::listen::h2::hpack::decode::FieldList;
+use crate::message::connection::{Connection, Version};
+use crate::message::path::is_safe_path;
+use crate::message::refusal::Rule;
+use crate::message::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::parse_digits;
 
 /// Lines of a head; a browser's fit on the stack.
@@ -194,8 +194,8 @@ fn check_value(value: &[u8]) -> Result<(), NoHead> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::connection::{Asker, Scheme};
     use crate::listen::h2::hpack::decode::Decoder;
+    use crate::message::connection::{Asker, Scheme};
 
     fn list(fields: &[(&str, &str)]) -> FieldList {
         let mut block = Vec::new();

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, BodyError, Source};
-use crate::exchange::response::{Interim, TakesInterims, ViewerResponse};
 use crate::listen::recording::Finish;
+use crate::message::response::{Interim, TakesInterims, ViewerResponse};
 
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;

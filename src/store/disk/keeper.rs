@@ -10,7 +10,7 @@ use super::list::Brief;
 use super::queue::By;
 use super::record::{Header, Identity, PIECE, UNIT};
 use super::{Disk, Job};
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 
 /// How often what was written is made to survive a power cut.
 const SYNC: Duration = Duration::from_secs(1);

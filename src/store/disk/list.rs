@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::record::{Cursor, HEADER, Header, Identity, TAG, UNIT, Version, put_bytes};
 use super::seal::{self, Seal};
 use super::work::version;
-use crate::exchange::key::LogNumber;
-use crate::exchange::stored::Stored;
+use crate::message::key::LogNumber;
+use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
 
 /// Octets of briefs that share a checksum.

@@ -9,7 +9,7 @@ use super::record::{self, FOOTER_END, HEADER, Header, Line, UNIT};
 use super::seal::Seal;
 use super::{Disk, SINGLE, name_of};
 use crate::base::secret::Secret;
-use crate::exchange::key::LogNumber;
+use crate::message::key::LogNumber;
 
 /// Says whose the folder is; without it nothing in there is believed.
 pub const ID: &str = "store.id";

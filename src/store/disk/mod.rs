@@ -40,8 +40,8 @@ use self::record::{Identity, Version};
 use self::seal::Seal;
 use self::work::Work;
 use crate::distribution::site::DiskSettings;
-use crate::exchange::key::LogNumber;
-use crate::exchange::stored::{Reuse, Stored};
+use crate::message::key::LogNumber;
+use crate::message::stored::{Reuse, Stored};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
 
 /// Records from here on have a segment to themselves.

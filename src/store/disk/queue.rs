@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::ON_ITS_WAY;
 use super::record::{Identity, Version};
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 
 /// The queue.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use super::list::{self, Brief, Listed};
 use super::record::{self, HEADER, Header, Line, PIECE, UNIT};
 use super::{Disk, seal};
 use crate::body::{Arena, Content};
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 
 /// Bodies up to here are read whole when they are found; longer ones are read as they are sent.
 const WHOLE: u64 = 1 << 20;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::body::Content;
-use crate::exchange::key::{CacheKey, LogNumber};
-use crate::exchange::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead, TtlRule};
+use crate::message::key::{CacheKey, LogNumber};
+use crate::message::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead, TtlRule};
 use crate::semantics::freshness::LifetimeSource;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;

@@ -8,7 +8,7 @@ use super::list::Brief;
 use super::queue::By;
 use super::record::UNIT;
 use crate::cache::invalidations::{Matcher, canonical};
-use crate::exchange::key::{readable, url_of};
+use crate::message::key::{readable, url_of};
 
 /// Which responses; all of them if nothing is said.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

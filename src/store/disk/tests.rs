@@ -16,8 +16,8 @@ use super::load::Doubt;
 use super::{Disk, DiskSettings};
 use crate::base::secret::Secret;
 use crate::body::Content;
-use crate::exchange::key::{CacheKey, LogNumber};
-use crate::exchange::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use crate::message::key::{CacheKey, LogNumber};
+use crate::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use crate::semantics::time::Timestamp;
 
 /// What goes wrong.

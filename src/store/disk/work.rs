@@ -13,7 +13,7 @@ use super::queue::By;
 use super::record::{self, HEADER, Header, Identity, Line, PIECE, UNIT, Version};
 use super::{Disk, SINGLE, name_of, seal};
 use crate::body::Content;
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 
 /// Octets of an evicted segment that may move on because they were used.
 const MOVED: u64 = 4 << 20;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foreshore::body::Content;
-use foreshore::exchange::key::{CacheKey, LogNumber};
-use foreshore::exchange::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 
 /// A port that nobody listens on and that the system gives to nobody's outgoing connection: below its range for those.

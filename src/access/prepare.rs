@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::distribution::site::Site;
-use crate::exchange::connection::{Asker, Connection};
-use crate::exchange::request::{RequestHead, ViewerRequest};
-use crate::exchange::tier::{EDGE, EDGE_TOKEN};
+use crate::message::connection::{Asker, Connection};
+use crate::message::request::{RequestHead, ViewerRequest};
+use crate::message::tier::{EDGE, EDGE_TOKEN};
 use crate::semantics::hop_by_hop;
 
 /// Makes a request ready for [`route`](super::route). Gives back what an edge that proves itself claims to be,

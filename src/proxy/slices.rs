@@ -22,12 +22,12 @@ use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::cache::slice;
 use crate::deliver::about::About;
 use crate::deliver::{self, answer};
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::key::CacheKey;
-use crate::exchange::request::Known;
-use crate::exchange::response::ViewerResponse;
-use crate::exchange::stored::{Part, Stored};
-use crate::exchange::verdict::{MissReason, NotKept, Outcome, Reason};
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::key::CacheKey;
+use crate::message::request::Known;
+use crate::message::response::ViewerResponse;
+use crate::message::stored::{Part, Stored};
+use crate::message::verdict::{MissReason, NotKept, Outcome, Reason};
 use crate::origin::request::Asking;
 use crate::semantics::digests::{self, Change};
 use crate::semantics::ranges::{self, Selection, Span};
@@ -290,7 +290,7 @@ impl Core {
         &self,
         asked: &Asked<'_>,
         stored: &Arc<Stored>,
-        told: crate::exchange::verdict::Verdict,
+        told: crate::message::verdict::Verdict,
         now: Timestamp,
     ) -> Result<Came, Failure> {
         if stored.part.is_some() {

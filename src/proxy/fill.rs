@@ -16,11 +16,11 @@ use crate::cache::arrival::{Arrived, Keeping, answers_conditions, on_arrival, st
 use crate::cache::ask::Asked;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
-use crate::exchange::failure::Failure;
-use crate::exchange::key::{CacheKey, LogNumber};
-use crate::exchange::response::{Reply, ViewerResponse};
-use crate::exchange::stored::{Live, Stored, StoredHead};
-use crate::exchange::verdict::{NotKept, Reason};
+use crate::message::failure::Failure;
+use crate::message::key::{CacheKey, LogNumber};
+use crate::message::response::{Reply, ViewerResponse};
+use crate::message::stored::{Live, Stored, StoredHead};
+use crate::message::verdict::{NotKept, Reason};
 use crate::origin::request::Asking;
 use crate::semantics::coding::{may_encode, note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;

@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
-use crate::exchange::failure::Failure;
-use crate::exchange::key::{CacheKey, LogNumber};
-use crate::exchange::response::Reply;
-use crate::exchange::stored::Stored;
-use crate::exchange::verdict::NotKept;
+use crate::message::failure::Failure;
+use crate::message::key::{CacheKey, LogNumber};
+use crate::message::response::Reply;
+use crate::message::stored::Stored;
+use crate::message::verdict::NotKept;
 use crate::semantics::time::Timestamp;
 
 const SHARDS: usize = 32;
@@ -68,7 +68,7 @@ impl CollapseTable {
     }
 
     /// Joins the fetch for a key, or begins it.
-    pub fn join(self_: &Arc<crate::flow::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
+    pub fn join(self_: &Arc<crate::proxy::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
         let mut shard = self_.collapses.shard(key).lock();
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
@@ -122,7 +122,7 @@ pub struct Ticket {
     outlook: watch::Sender<Option<FillEnd>>,
     reply: Option<oneshot::Sender<Reply>>,
     aside: Option<oneshot::Sender<HeaderMap>>,
-    place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>,
+    place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>,
 }
 
 /// A place in the wait for a fill.
@@ -143,7 +143,7 @@ pub enum Waited {
 }
 
 impl Ticket {
-    fn new(place: Option<(Arc<crate::flow::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
+    fn new(place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
         let (outlook, seen) = watch::channel(None);
         let (reply, awaited) = oneshot::channel();
         let (aside, own) = oneshot::channel();

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::key::{Hash, PrivateKey, PublicKey};
 use super::memory::Memory;
 use super::policy::{self, Terms};
-use crate::exchange::request::{Known as Field, RequestHead};
+use crate::message::request::{Known as Field, RequestHead};
 use crate::semantics::lists::trim;
 use crate::semantics::time::Timestamp;
 
@@ -181,7 +181,7 @@ struct Url<'r> {
 impl Url<'_> {
     // The host as URLs have it: in lower case, without the scheme's own port.
     fn authority(&self) -> Cow<'_, str> {
-        let usual = if self.head.scheme == crate::exchange::connection::Scheme::Https { ":443" } else { ":80" };
+        let usual = if self.head.scheme == crate::message::connection::Scheme::Https { ":443" } else { ":80" };
         let authority = self.head.authority.strip_suffix(usual).unwrap_or(self.head.authority);
         if authority.bytes().any(|octet| octet.is_ascii_uppercase()) {
             Cow::Owned(authority.to_ascii_lowercase())
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn every_cookie_that_signs_is_kept_from_origins() {
         assert!(PARAMETERS.iter().all(|name| is_ours(format!("{COOKIE}{name}").as_bytes())));
-        assert!(is_ours(crate::gate::staging::COOKIE.as_bytes()) && !is_ours(b"CloudFront-Other"));
+        assert!(is_ours(crate::access::staging::COOKIE.as_bytes()) && !is_ours(b"CloudFront-Other"));
     }
 
     proptest! {

@@ -26,12 +26,12 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
+use crate::access;
 use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
-use crate::exchange::key::LogNumber;
-use crate::gate;
+use crate::message::key::LogNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::Region;
@@ -51,9 +51,9 @@ pub struct Running {
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
     /// Signatures that were found good, whatever site was in force; the key is a part of what is remembered.
-    pub signatures: Arc<crate::signature::memory::Memory>,
+    pub signatures: Arc<crate::crypto::memory::Memory>,
     /// Who asked how often of late.
-    pub rates: gate::rate::Buckets,
+    pub rates: access::rate::Buckets,
 }
 
 /// Sends the parents what the log has up to a number; the receiver hears when they have it, or cannot be reached.
@@ -115,7 +115,7 @@ impl Edge {
     pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
-        let rates = gate::rate::Buckets::for_site(&site, None);
+        let rates = access::rate::Buckets::for_site(&site, None);
         let incarnation = Incarnation::random();
         let region = Region::for_site(&site, &format!("{node}/{incarnation}"), None);
         Arc::new(Self {
@@ -210,8 +210,8 @@ impl Edge {
     }
 
     /// What the gate has to know beside a request.
-    pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> gate::Circumstances<'k> {
-        gate::Circumstances { node: &self.node, signatures: &running.signatures, rates: &running.rates, now }
+    pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> access::Circumstances<'k> {
+        access::Circumstances { node: &self.node, signatures: &running.signatures, rates: &running.rates, now }
     }
 
     /// The disk tier, where there is one.
@@ -306,7 +306,7 @@ impl Edge {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
         let region = Region::for_site(&site, &format!("{}/{}", self.node, self.incarnation()), before.region.as_ref());
-        let rates = gate::rate::Buckets::for_site(&site, Some(&before.rates));
+        let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
         self.running.store(Arc::new(Running { site, counts, region, signatures, rates }));
     }

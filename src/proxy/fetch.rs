@@ -12,11 +12,11 @@ use crate::cache::ask::{Asked, Wanted};
 use crate::cache::collapses::AloneReason;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::key::CacheKey;
-use crate::exchange::response::{Reply, ViewerResponse};
-use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{Outcome, PassReason, Reason, Verdict};
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::key::CacheKey;
+use crate::message::response::{Reply, ViewerResponse};
+use crate::message::stored::Stored;
+use crate::message::verdict::{Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::Asking;
 
 /// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.

@@ -135,7 +135,7 @@ impl TierFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::stored::TtlRule;
+    use crate::message::stored::TtlRule;
     use proptest::prelude::*;
 
     fn life(fresh: u64, stale_while_revalidate: u64, stale_if_error: u64) -> Life {

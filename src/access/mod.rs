@@ -12,18 +12,18 @@ use http::Method;
 use self::rate::Buckets;
 use self::staging::Session;
 use crate::base::network::Network;
+use crate::crypto::memory::Memory;
+use crate::crypto::url;
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Site};
 use crate::distribution::staging::Chosen;
-use crate::exchange::connection::{Asker, Forwarder, Scheme, Version};
-use crate::exchange::path::other_reading;
-use crate::exchange::refusal::{Misdirection, Refusal};
-use crate::exchange::request::{Known, RequestHead};
+use crate::message::connection::{Asker, Forwarder, Scheme, Version};
+use crate::message::path::other_reading;
+use crate::message::refusal::{Misdirection, Refusal};
+use crate::message::request::{Known, RequestHead};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::time::Timestamp;
-use crate::signature::memory::Memory;
-use crate::signature::url;
 use std::sync::Arc;
 
 /// What host and path chose, as indexes into the site that routed the request. It outlives the head: whoever sees to the request later

@@ -17,8 +17,8 @@ use super::{Core, Tally};
 use crate::body::{Body, BodyError, Source};
 use crate::cache::ask::Asked;
 use crate::deliver;
-use crate::exchange::key::CacheKey;
-use crate::exchange::response::Reply;
+use crate::message::key::CacheKey;
+use crate::message::response::Reply;
 use crate::semantics::ranges::{Span, parse_content_range};
 
 /// A body shows its first octet within this, or its head goes on without it.
@@ -210,7 +210,7 @@ async fn begun(mut body: Body, length: Option<u64>) -> Option<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::response::ReplyFrom;
+    use crate::message::response::ReplyFrom;
     use crate::semantics::time::Timestamp;
 
     fn reply(status: u16, fields: &[(&'static str, &'static str)], body: &'static [u8]) -> Reply {

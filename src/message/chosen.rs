@@ -7,6 +7,7 @@ use http::HeaderName;
 
 use super::connection::{Asker, Forwarder};
 use super::request::{Known, RequestHead};
+use crate::crypto::url::signs;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
@@ -15,7 +16,6 @@ use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::is_ours;
 use crate::semantics::vary::weight;
-use crate::signature::url::signs;
 
 /// Appends `?` and the chosen query parameters, in the viewer's order and spelling.
 fn write_query(out: &mut Vec<u8>, behavior: &Behavior, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {

@@ -1,4 +1,4 @@
-//! Refusals: the viewer may not. Made by `gate`, worded and given a status here, once.
+//! Refusals: the viewer may not. Made by `access`, worded and given a status here, once.
 //!
 //! A [`Rule`] names what was broken in one word: the log and the counters speak of it, heads that were refused before they were
 //! requests included.
@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::failure::{Failure, FailureKind};
-use crate::signature::url::Unsigned;
+use crate::crypto::url::Unsigned;
 
 /// What is wrong with a connection for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

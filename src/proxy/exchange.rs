@@ -9,16 +9,16 @@ use bytes::Bytes;
 
 use super::hit::Declined;
 use super::{Edge, Running};
+use crate::access::{self, Route, Routed};
 use crate::body::Body;
 use crate::cache::ask::{self, Asked, Wants};
 use crate::deliver::page;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::face::Face;
 use crate::distribution::site::Distribution;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::request::{RequestHead, ViewerRequest};
-use crate::exchange::response::ViewerResponse;
-use crate::gate::{self, Route, Routed};
+use crate::message::refusal::Refusal;
+use crate::message::request::{RequestHead, ViewerRequest};
+use crate::message::response::ViewerResponse;
 use crate::region;
 use crate::semantics::ranges::Span;
 use crate::store::chain::Mark;
@@ -72,12 +72,12 @@ pub fn running_of(begun: &Begun) -> &Arc<Running> {
 impl Edge {
     /// Takes up a request that was read: names its edge, if one asks, and finds its route, unless the hit step has found it.
     pub fn begin(&self, running: Arc<Running>, mut request: ViewerRequest, declined: Declined) -> Begun {
-        let claim = gate::prepare::prepare(&mut request, &running.site);
+        let claim = access::prepare::prepare(&mut request, &running.site);
         let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
         let request = Arc::new(request);
         let decided = declined.0.unwrap_or_else(|| {
             let head = request.head();
-            gate::route(&running.site, &head, request.arrived_at).map(|routed| (routed.route, ask::wants(&routed)))
+            access::route(&running.site, &head, request.arrived_at).map(|routed| (routed.route, ask::wants(&routed)))
         });
         match decided {
             Ok((route, wants)) => Ok(Exchange { running, request, route, wants, content: None, from_edge }),
@@ -101,7 +101,7 @@ impl Exchange {
         let (running, request) = (Arc::clone(&self.running), Arc::new(request));
         let (route, wants) = {
             let head = request.head();
-            let routed = gate::route(&running.site, &head, request.arrived_at).ok()?;
+            let routed = access::route(&running.site, &head, request.arrived_at).ok()?;
             (routed.route, ask::wants(&routed))
         };
         Some(Self { running, request, route, wants, content: None, from_edge: self.from_edge })

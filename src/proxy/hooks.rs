@@ -6,7 +6,7 @@
 use super::exchange::Exchange;
 use super::stop::Stop;
 use crate::body::Body;
-use crate::exchange::response::{Reply, ViewerResponse};
+use crate::message::response::{Reply, ViewerResponse};
 use crate::origin::request::OriginRequest;
 
 /// Before the cache is asked, once the viewer was admitted. May change the request, whose route stays as it is, or answer.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::Core;
+use crate::access::Routed;
 use crate::cache::purged::{Purged, purged};
 use crate::deliver::page;
 use crate::distribution::site::Site;
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::response::ViewerResponse;
-use crate::gate::Routed;
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::response::ViewerResponse;
 use crate::region::forward::PATIENCE;
 use crate::store::log::{Record, new_id};
 

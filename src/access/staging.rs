@@ -2,7 +2,7 @@
 //! deployment).
 
 use crate::distribution::staging::{Chosen, Staging, Sticky};
-use crate::exchange::request::RequestHead;
+use crate::message::request::RequestHead;
 use crate::semantics::lists::trim;
 use crate::semantics::time::Timestamp;
 
@@ -67,8 +67,8 @@ pub fn cookie(session: Session, staging: &Staging, sticky: Sticky, now: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::connection::{Asker, Connection, Scheme, Version};
-    use crate::exchange::request::{Fields, KnownFields, RequestId};
+    use crate::message::connection::{Asker, Connection, Scheme, Version};
+    use crate::message::request::{Fields, KnownFields, RequestId};
     use http::{HeaderMap, HeaderValue, Method};
 
     fn judge(staging: &Staging, id: u64, cookie: Option<&str>, now: u64) -> (bool, Option<Session>) {

@@ -12,7 +12,7 @@ use super::{Core, Edge, Tally};
 use crate::cache::ask::Asked;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::choose;
-use crate::exchange::stored::Stored;
+use crate::message::stored::Stored;
 use crate::store::memory::Found;
 
 /// A disk that is slower than this is slower than most origins.

@@ -15,6 +15,7 @@ use super::exchange::{Begun, Exchange};
 use super::hooks;
 use super::stop::Stop;
 use super::unanswered::Unanswered;
+use crate::access::{self, Replaces, Routed};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
 use crate::cache::ask::{self, Asked, Wanted, Wants};
@@ -23,16 +24,15 @@ use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::written;
 use crate::deliver::{self, page};
 use crate::distribution::behavior::Unauthorised;
-use crate::exchange::connection::Asker;
-use crate::exchange::failure::{Failure, FailureKind};
-use crate::exchange::key::LogNumber;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::request::ViewerRequest;
-use crate::exchange::response::{Reply, ViewerResponse};
-use crate::exchange::stored::Stored;
-use crate::exchange::tier::TierFacts;
-use crate::exchange::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
-use crate::gate::{self, Replaces, Routed};
+use crate::message::connection::Asker;
+use crate::message::failure::{Failure, FailureKind};
+use crate::message::key::LogNumber;
+use crate::message::refusal::Refusal;
+use crate::message::request::ViewerRequest;
+use crate::message::response::{Reply, ViewerResponse};
+use crate::message::stored::Stored;
+use crate::message::tier::TierFacts;
+use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::Asking;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
@@ -75,7 +75,7 @@ impl Core {
         let (key, body) = write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
         let asked = Asked { routed, key: &key, wants: exchange.wants, slice: None };
         let exchange = &*exchange;
-        match gate::replaces(&routed) {
+        match access::replaces(&routed) {
             Replaces::MayNot(Unauthorised::FailWith403) => Err(Stop::Refused(Refusal::MayNotReplace)),
             Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) => {
                 let came = self.answer_in_sight(exchange, &asked, body, Replaces::No).await;
@@ -91,7 +91,7 @@ impl Core {
     async fn admit(self: &Arc<Self>, exchange: &Exchange, length: Option<u64>) -> Result<(), Stop> {
         let (site, head) = (&*exchange.running.site, exchange.request.head());
         let routed = exchange.routed(&head);
-        if let Some(may) = gate::purges(site, &routed) {
+        if let Some(may) = access::purges(site, &routed) {
             let mut response = match may {
                 Ok(()) => self.purge(site, &routed).await,
                 Err(refusal) => page::refusal(&refusal, exchange.face(), head.id),
@@ -100,8 +100,8 @@ impl Core {
             return Err(Stop::Answered(Box::new(response)));
         }
         let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
-        gate::admit(&routed, around)?;
-        gate::spend(&routed, around)?;
+        access::admit(&routed, around)?;
+        access::spend(&routed, around)?;
         let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
     }
@@ -137,7 +137,7 @@ impl Core {
             }
         }
         if exchange.route.session.is_some()
-            && let Some(cookie) = gate::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
+            && let Some(cookie) = access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
         {
             response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }

@@ -1,6 +1,6 @@
 //! What S3 reads in a request beside the name of an object: its parameters and `x-amz-` fields, by what they do to an order.
 //!
-//! Names only. Who may give which order is `gate::bucket`'s affair.
+//! Names only. Who may give which order is `access::bucket`'s affair.
 
 use std::borrow::Cow;
 

@@ -51,7 +51,7 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Where the viewer is, where there is a database to ask.
     pub place: Option<Arc<Place>>,
-    /// Who is at the other end, as far as proven. Set by `flow` for a request that carries an edge's token.
+    /// Who is at the other end, as far as proven. Set by `proxy` for a request that carries an edge's token.
     pub asker: Asker,
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{Edge, Running};
+use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, Asked, Wanted, Wants};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::about::About;
@@ -13,12 +14,11 @@ use crate::deliver::answer::{self, Answer};
 use crate::deliver::{face, policy};
 use crate::distribution::face::Face;
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::exchange::path::has_needless_escape;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::request::{Known, RequestHead};
-use crate::exchange::stored::Stored;
-use crate::exchange::verdict::{Outcome, Reason, Verdict};
-use crate::gate::{self, Route, Routed};
+use crate::message::path::has_needless_escape;
+use crate::message::refusal::Refusal;
+use crate::message::request::{Known, RequestHead};
+use crate::message::stored::Stored;
+use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::digests::{self, Covers};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
@@ -58,7 +58,7 @@ pub fn hit<'s>(
     if !is_plain(head) {
         return Err(Declined(None));
     }
-    let routed = match gate::route(&running.site, head, now) {
+    let routed = match access::route(&running.site, head, now) {
         Ok(routed) => routed,
         Err(refusal) => return Err(Declined(Some(Err(refusal)))),
     };
@@ -87,7 +87,7 @@ fn from_store<'s>(
     if routed.route.session.is_some_and(|session| session.is_news) {
         return None;
     }
-    gate::admit(&routed, edge.around(running, now)).ok()?;
+    access::admit(&routed, edge.around(running, now)).ok()?;
     if !matches!(wants.method, Wanted::Get | Wanted::Head) {
         return None;
     }
@@ -114,7 +114,7 @@ fn from_store<'s>(
         Answer::Part(span) => Some(*span),
     };
     // Whoever has asked too often is told so by the full sentence.
-    gate::spend(&routed, edge.around(running, now)).ok()?;
+    access::spend(&routed, edge.around(running, now)).ok()?;
     stored.live.used();
     Some(Hit {
         stored: Arc::clone(stored),

@@ -7,13 +7,13 @@ use http::header::{AUTHORIZATION, HeaderName};
 
 use super::Routed;
 use crate::cache::ask::{Wanted, wants};
+use crate::crypto::s3::{self, Field, Parameter};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
-use crate::exchange::chosen;
-use crate::exchange::connection::Forwarder;
-use crate::exchange::refusal::{Refusal, Unfit, Why};
-use crate::exchange::request::{Known, RequestHead};
-use crate::signature::s3::{self, Field, Parameter};
+use crate::message::chosen;
+use crate::message::connection::Forwarder;
+use crate::message::refusal::{Refusal, Unfit, Why};
+use crate::message::request::{Known, RequestHead};
 
 /// Judges a request to a behavior that signs for a bucket, before the cache is asked and for every bucket that may be.
 pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {

@@ -1,8 +1,8 @@
 //! Where a request stops before it has an answer like any other. With it, `?` reads as "or stop here".
 
-use crate::exchange::failure::Failure;
-use crate::exchange::refusal::Refusal;
-use crate::exchange::response::ViewerResponse;
+use crate::message::failure::Failure;
+use crate::message::refusal::Refusal;
+use crate::message::response::ViewerResponse;
 
 /// Why a request goes no further.
 pub(super) enum Stop {
