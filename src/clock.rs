@@ -1,4 +1,5 @@
-//! The one clock. Wall time at the start, monotonic from there, so that no clock step changes an age.
+//! The one clock. Wall time at the start, monotonic from there, so that no clock step changes an
+//! age.
 //!
 //! It stands on tokio's clock: a test that pauses it moves time by saying so.
 

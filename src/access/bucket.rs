@@ -1,7 +1,9 @@
-//! What a viewer may ask of a bucket with our credentials: an order goes on whole or is refused, never with another meaning.
+//! What a viewer may ask of a bucket with our credentials: an order goes on whole or is refused,
+//! never with another meaning.
 //!
-//! S3 tells orders apart by parameters and fields: `DELETE /k?tagging` without its parameter is `DELETE /k`. So whatever makes an
-//! order must be allowed (`access_control.subresources`), must reach the bucket, and must be in the key where answers are kept.
+//! S3 tells orders apart by parameters and fields: `DELETE /k?tagging` without its parameter is
+//! `DELETE /k`. So whatever makes an order must be allowed (`access_control.subresources`), must
+//! reach the bucket, and must be in the key where answers are kept.
 
 use http::header::{AUTHORIZATION, HeaderName};
 
@@ -15,7 +17,8 @@ use crate::message::connection::Forwarder;
 use crate::message::refusal::{Refusal, Unfit, Why};
 use crate::message::request::{Known, RequestHead};
 
-/// Judges a request to a behavior that signs for a bucket, before the cache is asked and for every bucket that may be.
+/// Judges a request to a behavior that signs for a bucket, before the cache is asked and for every
+/// bucket that may be.
 pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
     // An object is asked for by its name: most requests, and they pay for nothing else.
     if routed.head.query.is_none() && routed.path != "/" && !s3::writes(routed.head.method) {
@@ -27,20 +30,24 @@ pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
         let is_own = is_own(routed.behavior, routed.head, access);
         let has_order = judge_query(routed, access, is_own).map_err(Refusal::Subresource)?;
         judge_fields(routed, access, is_own).map_err(Refusal::Subresource)?;
-        if routed.path == "/" && !(has_order || is_own || access.subresources == Subresources::Pass) {
+        if routed.path == "/" && !(has_order || is_own || access.subresources == Subresources::Pass)
+        {
             return Err(Refusal::Bucket);
         }
     }
     Ok(())
 }
 
-/// Says whether a request goes to the bucket under the viewer's own signature: then the viewer's rights count, not ours.
+/// Says whether a request goes to the bucket under the viewer's own signature: then the viewer's
+/// rights count, not ours.
 pub fn is_own(behavior: &Behavior, head: &RequestHead<'_>, access: &AccessControl) -> bool {
     let by_field = access.signing == Signing::NoOverride
         && head.known.has(Known::Authorization)
         && chosen::reaches_origin(behavior, Forwarder::Unknown, &AUTHORIZATION);
-    let reaches =
-        |query: &str| s3::parameters(query).any(|name| s3::signs_for_s3(name) && chosen::parameter_reaches_origin(behavior, name));
+    let reaches = |query: &str| {
+        s3::parameters(query)
+            .any(|name| s3::signs_for_s3(name) && chosen::parameter_reaches_origin(behavior, name))
+    };
     by_field || head.query.is_some_and(|query| s3::is_presigned(query) && reaches(query))
 }
 
@@ -49,7 +56,8 @@ fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Res
     let (head, behavior) = (routed.head, routed.behavior);
     let Some(query) = head.query else { return Ok(false) };
     // What signs a URL for us is between the viewer and us.
-    let names = move || s3::parameters(query).filter(move |name| !chosen::is_signature(behavior, name));
+    let names =
+        move || s3::parameters(query).filter(move |name| !chosen::is_signature(behavior, name));
     let mut has_order = false;
     for spelled in names() {
         let name = s3::decoded(spelled);
@@ -100,14 +108,18 @@ fn judge_fields(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Re
         let name = name.to_ascii_lowercase();
         match s3::field(&name) {
             // The pieces are signed one after the other, from the signature that we replace.
-            Field::Hop if name == s3::CONTENT_HASH && !is_own && value.starts_with(b"STREAMING-AWS4-") => {
+            Field::Hop
+                if name == s3::CONTENT_HASH && !is_own && value.starts_with(b"STREAMING-AWS4-") =>
+            {
                 return Err(Unfit::new(&name, Why::SignedPieces));
             }
             Field::Hop | Field::Describes => {}
-            Field::Order if !is_own && !access.subresources.includes(&name) => return Err(Unfit::new(&name, Why::NotAllowed)),
+            Field::Order if !is_own && !access.subresources.includes(&name) => {
+                return Err(Unfit::new(&name, Why::NotAllowed));
+            }
             Field::Order => {
-                let reaches =
-                    HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| chosen::reaches_origin(behavior, Forwarder::Unknown, &name));
+                let reaches = HeaderName::from_bytes(name.as_bytes())
+                    .is_ok_and(|name| chosen::reaches_origin(behavior, Forwarder::Unknown, &name));
                 if !reaches {
                     return Err(Unfit::new(&name, Why::KeptBack));
                 }

@@ -1,4 +1,5 @@
-//! May this viewer ask? Host and path are routed first, then the checks run in the order that leaks least.
+//! May this viewer ask? Host and path are routed first, then the checks run in the order that leaks
+//! least.
 //!
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
@@ -26,8 +27,9 @@ use crate::semantics::cache_control::CacheControl;
 use crate::semantics::time::Timestamp;
 use std::sync::Arc;
 
-/// What host and path chose, as indexes into the site that routed the request. It outlives the head: whoever sees to the request later
-/// goes by the same route, whatever has become of its URI (as CloudFront keeps the behavior that the viewer's path chose).
+/// What host and path chose, as indexes into the site that routed the request. It outlives the
+/// head: whoever sees to the request later goes by the same route, whatever has become of its URI
+/// (as CloudFront keeps the behavior that the viewer's path chose).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Index into `Site::distributions`.
@@ -45,10 +47,18 @@ impl Route {
         (distribution, &distribution.behaviors[self.behavior])
     }
 
-    /// The request with everything that answers it, as decisions see it. `site` is the one that routed it.
+    /// The request with everything that answers it, as decisions see it. `site` is the one that
+    /// routed it.
     pub fn on<'r>(self, site: &'r Site, head: &'r RequestHead<'r>) -> Routed<'r> {
         let (distribution, behavior) = self.of(site);
-        Routed { head, site, distribution, behavior, route: self, path: rooted(distribution, head.path) }
+        Routed {
+            head,
+            site,
+            distribution,
+            behavior,
+            route: self,
+            path: rooted(distribution, head.path),
+        }
     }
 }
 
@@ -70,19 +80,36 @@ impl Routed<'_> {
     /// Whether what this request says in the name of a proxy is believed.
     pub fn forwarder(&self) -> Forwarder {
         let connection = self.head.connection;
-        let is_near = || self.site.listen.forwarded_for_from.iter().any(|network| network.contains(connection.peer.ip()));
-        if connection.asker == Asker::Edge || is_near() { Forwarder::Trusted } else { Forwarder::Unknown }
+        let is_near = || {
+            self.site
+                .listen
+                .forwarded_for_from
+                .iter()
+                .any(|network| network.contains(connection.peer.ip()))
+        };
+        if connection.asker == Asker::Edge || is_near() {
+            Forwarder::Trusted
+        } else {
+            Forwarder::Unknown
+        }
     }
 
-    /// Whether anybody's is: then another request for the same may have sent what this one could not.
+    /// Whether anybody's is: then another request for the same may have sent what this one could
+    /// not.
     pub fn any_forwarder(&self) -> Forwarder {
-        let is_nobody = self.site.listen.forwarded_for_from.is_empty() && self.site.trusted_edges.is_empty();
+        let is_nobody =
+            self.site.listen.forwarded_for_from.is_empty() && self.site.trusted_edges.is_empty();
         if is_nobody { Forwarder::Unknown } else { Forwarder::Trusted }
     }
 }
 
-/// Host to distribution, path to the first matching behavior (CloudFront: "Cache behavior settings").
-pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> Result<Routed<'r>, Refusal> {
+/// Host to distribution, path to the first matching behavior (CloudFront: "Cache behavior
+/// settings").
+pub fn route<'r>(
+    site: &'r Site,
+    head: &'r RequestHead<'r>,
+    now: Timestamp,
+) -> Result<Routed<'r>, Refusal> {
     // An edge connects by this node's own name and asks for its viewers' hosts.
     if let Some(tls) = &head.connection.tls
         && head.connection.asker == Asker::Viewer
@@ -105,7 +132,8 @@ pub fn route<'r>(site: &'r Site, head: &'r RequestHead<'r>, now: Timestamp) -> R
     let path = rooted(distribution, head.path);
     let chosen = distribution.behavior_at(path);
     let behavior = &distribution.behaviors[chosen];
-    // Under two readings two behaviors: their rules would be a matter of spelling. A pattern with `//` in it means it.
+    // Under two readings two behaviors: their rules would be a matter of spelling. A pattern with
+    // `//` in it means it.
     if distribution.behaviors.len() > 1
         && let Some(other) = other_reading(path)
         && !behavior.pattern.as_str().contains("//")
@@ -125,10 +153,13 @@ fn rooted<'r>(distribution: &'r Distribution, path: &'r str) -> &'r str {
     }
 }
 
-// A host that only `*` takes has no certificate of its own to be shown: whatever was shown will do, unless it is another site's.
+// A host that only `*` takes has no certificate of its own to be shown: whatever was shown will do,
+// unless it is another site's.
 fn misdirection(site: &Site, certified: &[String], host: &str) -> Option<Misdirection> {
     let by_name = site.hosts.find_named(host);
-    let Some(at) = by_name.or_else(|| site.hosts.find(host)) else { return Some(Misdirection::NotCovered) };
+    let Some(at) = by_name.or_else(|| site.hosts.find(host)) else {
+        return Some(Misdirection::NotCovered);
+    };
     if certified.iter().any(|name| site.hosts.is_of_another(name, at)) {
         return Some(Misdirection::OtherSite);
     }
@@ -140,7 +171,9 @@ pub fn session_cookie(site: &Site, routed: &Routed<'_>, now: Timestamp) -> Optio
     let session = routed.route.session.filter(|session| session.is_news)?;
     let staging = site.distributions[site.hosts.find(routed.head.host)?].staging.as_ref()?;
     match &staging.chosen {
-        Chosen::ByWeight { sticky: Some(sticky), .. } => Some(staging::cookie(session, staging, *sticky, now)),
+        Chosen::ByWeight { sticky: Some(sticky), .. } => {
+            Some(staging::cookie(session, staging, *sticky, now))
+        }
         _ => None,
     }
 }
@@ -172,10 +205,14 @@ pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refus
     if has_body(head) && matches!(*head.method, Method::GET | Method::HEAD) {
         return Err(Refusal::BodyOnGet);
     }
-    if head.known.has(Known::Expect) && !head.known.get(Known::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue")) {
+    if head.known.has(Known::Expect)
+        && !head.known.get(Known::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
+    {
         return Err(Refusal::Expectation);
     }
-    if head.known.has(Known::CdnLoop) && head.fields.get_all("cdn-loop").any(|line| names_node(line, around.node)) {
+    if head.known.has(Known::CdnLoop)
+        && head.fields.get_all("cdn-loop").any(|line| names_node(line, around.node))
+    {
         return Err(Refusal::Loop);
     }
     // An edge has judged its viewer already.
@@ -198,29 +235,34 @@ fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Re
         return Err(Refusal::Country);
     }
     let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
-    if is_in(&behavior.deny_from) || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from)) {
+    if is_in(&behavior.deny_from)
+        || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from))
+    {
         return Err(Refusal::Address);
     }
     match &behavior.signers {
-        Some(signers) => url::judge(routed.head, signers, around.signatures, around.now).map_err(Refusal::Unsigned),
+        Some(signers) => url::judge(routed.head, signers, around.signatures, around.now)
+            .map_err(Refusal::Unsigned),
         None => Ok(()),
     }
 }
 
-/// Counts an admitted request against what its address may ask for: once, when it is sure to be answered here. Who may not ask at
-/// all takes no token.
+/// Counts an admitted request against what its address may ask for: once, when it is sure to be
+/// answered here. Who may not ask at all takes no token.
 pub fn spend(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
     let (connection, behavior) = (routed.head.connection, routed.behavior);
     match behavior.rate_limit.filter(|_| connection.asker == Asker::Viewer) {
         Some(limit) => {
-            let taken = around.rates.take(behavior.ordinal, connection.peer.ip(), limit, around.now);
+            let taken =
+                around.rates.take(behavior.ordinal, connection.peer.ip(), limit, around.now);
             taken.map_err(|retry_after| Refusal::TooMany { retry_after })
         }
         None => Ok(()),
     }
 }
 
-/// Whether a request is to replace what is stored (the API Gateway cache's `Cache-Control: max-age=0`).
+/// Whether a request is to replace what is stored (the API Gateway cache's `Cache-Control:
+/// max-age=0`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaces {
     No,
@@ -233,19 +275,24 @@ pub enum Replaces {
 pub fn replaces(routed: &Routed<'_>) -> Replaces {
     let Some(rule) = &routed.behavior.client_invalidation else { return Replaces::No };
     let head = routed.head;
-    // An edge has judged its viewer already, and asks the origin itself where the viewer may replace.
+    // An edge has judged its viewer already, and asks the origin itself where the viewer may
+    // replace.
     if head.connection.asker == Asker::Edge {
         return Replaces::No;
     }
-    if !head.known.has(Known::CacheControl) || CacheControl::parse(head.fields.get_all("cache-control")).max_age != Some(0) {
+    if !head.known.has(Known::CacheControl)
+        || CacheControl::parse(head.fields.get_all("cache-control")).max_age != Some(0)
+    {
         return Replaces::No;
     }
-    let allowed =
-        rule.token.as_ref().is_none_or(|token| head.known.get(Known::Authorization).is_some_and(|given| token.is_borne_by(given)));
+    let allowed = rule.token.as_ref().is_none_or(|token| {
+        head.known.get(Known::Authorization).is_some_and(|given| token.is_borne_by(given))
+    });
     if allowed { Replaces::Yes } else { Replaces::MayNot(rule.unauthorised) }
 }
 
-/// Says whether a request purges, and may: the method PURGE with the distribution's token. `None`: it does not.
+/// Says whether a request purges, and may: the method PURGE with the distribution's token. `None`:
+/// it does not.
 ///
 /// Where no token is set it is a method like any other, and no behavior allows it.
 pub fn purges(site: &Site, routed: &Routed<'_>) -> Option<Result<(), Refusal>> {
@@ -269,17 +316,22 @@ fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {
             let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
             // A URL names the server as a whole by having no path.
             let path = if head.spelled == "*" { "" } else { head.spelled };
-            Err(Refusal::RedirectToHttps { location: format!("https://{}{path}{query}", head.host), keeps_method })
+            Err(Refusal::RedirectToHttps {
+                location: format!("https://{}{path}{query}", head.host),
+                keeps_method,
+            })
         }
     }
 }
 
 fn has_body(head: &RequestHead<'_>) -> bool {
-    head.known.has(Known::TransferEncoding) || head.known.get(Known::ContentLength).is_some_and(|len| len.iter().any(|b| *b != b'0'))
+    head.known.has(Known::TransferEncoding)
+        || head.known.get(Known::ContentLength).is_some_and(|len| len.iter().any(|b| *b != b'0'))
 }
 
-// An offer may be ignored, and in HTTP/1.0 must be (RFC 9110 §7.8): the request means the same without it. Only a handshake for a
-// WebSocket means nothing else; an answer to it would be taken for a broken one, so its client is told.
+// An offer may be ignored, and in HTTP/1.0 must be (RFC 9110 §7.8): the request means the same
+// without it. Only a handshake for a WebSocket means nothing else; an answer to it would be taken
+// for a broken one, so its client is told.
 fn asks_to_upgrade(head: &RequestHead<'_>) -> bool {
     let members = |name| head.fields.get_all(name).flat_map(crate::semantics::lists::members);
     let mut offers = members("upgrade").peekable();

@@ -1,4 +1,5 @@
-//! A request made ready for routing: its path in one spelling, without what Connection lists, and known for an edge's if it is one.
+//! A request made ready for routing: its path in one spelling, without what Connection lists, and
+//! known for an edge's if it is one.
 //!
 //! Pure. Serving and `explain` both begin with it, so that they see the same request.
 
@@ -10,11 +11,12 @@ use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::tier::{EDGE, EDGE_TOKEN};
 use crate::semantics::hop_by_hop;
 
-/// Makes a request ready for [`route`](super::route). Gives back what an edge that proves itself claims to be,
-/// `edge-id/node-id/incarnation`; `None` for a viewer.
+/// Makes a request ready for [`route`](super::route). Gives back what an edge that proves itself
+/// claims to be, `edge-id/node-id/incarnation`; `None` for a viewer.
 pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
     request.spell_plainly();
-    // A field that dies here must not be in the key either: it would choose an answer it had no part in.
+    // A field that dies here must not be in the key either: it would choose an answer it had no
+    // part in.
     hop_by_hop::strip_listed(&mut request.fields);
     if !request.fields.contains_key(EDGE) {
         return None;
@@ -31,6 +33,7 @@ fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
     let token = head.fields.get_all(EDGE_TOKEN.as_str()).next()?;
     let id = claimed.split_once('/')?.0;
     let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes()).ok()?;
+    aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes())
+        .ok()?;
     Some(claimed.to_string())
 }

@@ -1,7 +1,9 @@
-//! How often one address may ask: a bucket of tokens for each, bounded in number. Time is passed in.
+//! How often one address may ask: a bucket of tokens for each, bounded in number. Time is passed
+//! in.
 //!
-//! A bucket is one number, the moment at which it will be full again (the generic cell rate algorithm): asking moves it on by
-//! one request's worth, and is refused where that would lie further ahead than the burst allows.
+//! A bucket is one number, the moment at which it will be full again (the generic cell rate
+//! algorithm): asking moves it on by one request's worth, and is refused where that would lie
+//! further ahead than the burst allows.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -20,12 +22,14 @@ const EACH: usize = 4096;
 
 type Table = HashMap<(u64, IpAddr), u64, foldhash::fast::RandomState>;
 
-/// The buckets, of all behaviors of a site and all addresses. Sites that follow each other share them: a reload refills none.
+/// The buckets, of all behaviors of a site and all addresses. Sites that follow each other share
+/// them: a reload refills none.
 #[derive(Default)]
 pub struct Buckets {
     shards: Arc<[Mutex<(Table, Table)>; SHARDS]>,
     behaviors: Vec<BehaviorId>,
-    /// What stands for each behavior in the tables, by its ordinal. Empty without a site: then ordinals stand for themselves.
+    /// What stands for each behavior in the tables, by its ordinal. Empty without a site: then
+    /// ordinals stand for themselves.
     numbers: Box<[u64]>,
     /// The least number that never stood for any.
     unused: u64,
@@ -40,7 +44,8 @@ fn asker(address: IpAddr) -> IpAddr {
 }
 
 impl Buckets {
-    /// The buckets for a site that follows another, or for the first one. Those of behaviors that left are dropped.
+    /// The buckets for a site that follows another, or for the first one. Those of behaviors that
+    /// left are dropped.
     pub fn for_site(site: &Site, before: Option<&Self>) -> Self {
         let behaviors = identity::behaviors(site);
         match before {
@@ -78,7 +83,13 @@ impl Buckets {
     }
 
     /// Takes a token; the error says after how many seconds there is one.
-    pub fn take(&self, behavior: usize, address: IpAddr, limit: RateLimit, now: Timestamp) -> Result<(), u64> {
+    pub fn take(
+        &self,
+        behavior: usize,
+        address: IpAddr,
+        limit: RateLimit,
+        now: Timestamp,
+    ) -> Result<(), u64> {
         let number = self.numbers.get(behavior).copied().unwrap_or(behavior as u64);
         let key = (number, asker(address));
         let now = now.0 * 1000;
@@ -90,7 +101,12 @@ impl Buckets {
         let (young, old) = &mut *shard;
         let room = limit.every.saturating_mul(limit.burst);
         // A clock that was set back must not shut anybody out for longer than a full bucket takes.
-        let full_at = young.get(&key).or_else(|| old.get(&key)).copied().unwrap_or(0).clamp(now, now.saturating_add(room));
+        let full_at = young
+            .get(&key)
+            .or_else(|| old.get(&key))
+            .copied()
+            .unwrap_or(0)
+            .clamp(now, now.saturating_add(room));
         let after = full_at.saturating_add(limit.every);
         let over = after.saturating_sub(now.saturating_add(room));
         if young.len() >= EACH && !young.contains_key(&key) {
@@ -104,7 +120,11 @@ impl Buckets {
 
     /// How many addresses are remembered.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock()).map(|shard| shard.0.len() + shard.1.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock())
+            .map(|shard| shard.0.len() + shard.1.len())
+            .sum()
     }
 
     /// True if none is.
@@ -128,8 +148,14 @@ mod tests {
         assert_eq!(take(0), Err(1));
         assert_eq!(take(99), Err(1));
         assert_eq!((take(100), take(100)), (Ok(()), Err(1)));
-        assert!((0..5).all(|_| take(10_000).is_ok()) && take(10_000).is_err(), "no more than a burst is saved up");
-        assert!(buckets.take(1, ip, TEN, Timestamp(1_010_000)).is_ok(), "another behavior counts for itself");
+        assert!(
+            (0..5).all(|_| take(10_000).is_ok()) && take(10_000).is_err(),
+            "no more than a burst is saved up"
+        );
+        assert!(
+            buckets.take(1, ip, TEN, Timestamp(1_010_000)).is_ok(),
+            "another behavior counts for itself"
+        );
         let slow = RateLimit { every: 60_000_000, burst: 1 };
         assert!(buckets.take(2, ip, slow, Timestamp(0)).is_ok());
         assert_eq!(buckets.take(2, ip, slow, Timestamp(1000)), Err(59));
@@ -142,7 +168,11 @@ mod tests {
         let one = RateLimit { every: 1_000_000, burst: 2 };
         let late = Timestamp(10_000_000_000);
         assert!(buckets.take(0, ip, one, late).is_ok() && buckets.take(0, ip, one, late).is_ok());
-        assert_eq!(buckets.take(0, ip, one, Timestamp(1000)), Err(1), "a full bucket's time at most");
+        assert_eq!(
+            buckets.take(0, ip, one, Timestamp(1000)),
+            Err(1),
+            "a full bucket's time at most"
+        );
         assert!(buckets.take(0, ip, one, Timestamp(2000)).is_ok());
         let huge = RateLimit { every: u64::MAX / 2, burst: u64::MAX };
         assert!(buckets.take(1, ip, huge, late).is_ok());
@@ -150,10 +180,15 @@ mod tests {
 
     #[test]
     fn a_site_that_follows_refills_no_bucket_but_those_of_what_is_new() {
-        let id = |pattern: &str| BehaviorId { distribution: "E1".into(), pattern: pattern.into(), repeat: 0 };
+        let id = |pattern: &str| BehaviorId {
+            distribution: "E1".into(),
+            pattern: pattern.into(),
+            repeat: 0,
+        };
         let ip = "192.0.2.1".parse().unwrap();
         let one = RateLimit { every: 60_000_000, burst: 1 };
-        let take = |buckets: &Buckets, behavior| buckets.take(behavior, ip, one, Timestamp(0)).is_ok();
+        let take =
+            |buckets: &Buckets, behavior| buckets.take(behavior, ip, one, Timestamp(0)).is_ok();
         let first = Buckets::default().next(vec![id("/a/*"), id("/b/*"), id("*")]);
         assert!((0..3).all(|at| take(&first, at)) && !(0..3).any(|at| take(&first, at)));
         let same = first.next(vec![id("/a/*"), id("/b/*"), id("*")]);

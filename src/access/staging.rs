@@ -1,5 +1,5 @@
-//! Which of a distribution's two sides a viewer sees: the primary one or the one that is tried out (CloudFront's continuous
-//! deployment).
+//! Which of a distribution's two sides a viewer sees: the primary one or the one that is tried out
+//! (CloudFront's continuous deployment).
 
 use crate::distribution::staging::{Chosen, Staging, Sticky};
 use crate::message::request::RequestHead;
@@ -19,7 +19,11 @@ pub struct Session {
 }
 
 /// Says whether a request is for the side that is tried out, and what is to be remembered of that.
-pub fn choose(staging: &Staging, head: &RequestHead<'_>, now: Timestamp) -> (bool, Option<Session>) {
+pub fn choose(
+    staging: &Staging,
+    head: &RequestHead<'_>,
+    now: Timestamp,
+) -> (bool, Option<Session>) {
     match &staging.chosen {
         Chosen::Promoted => (true, None),
         Chosen::ByHeader { name, value } => {
@@ -44,14 +48,25 @@ fn draw(head: &RequestHead<'_>, percent: u8) -> bool {
 }
 
 // `1.<since>.<last>`: the side, when it was drawn, and when the cookie was sent.
-fn remembered(head: &RequestHead<'_>, staging: &Staging, sticky: Sticky, now: Timestamp) -> Option<Session> {
-    let pairs = head.fields.get_all("cookie").flat_map(|line| line.split(|octet| *octet == b';')).map(trim);
-    let said = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('=')).find(|(name, _)| *name == COOKIE)?.1;
+fn remembered(
+    head: &RequestHead<'_>,
+    staging: &Staging,
+    sticky: Sticky,
+    now: Timestamp,
+) -> Option<Session> {
+    let pairs =
+        head.fields.get_all("cookie").flat_map(|line| line.split(|octet| *octet == b';')).map(trim);
+    let said = pairs
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
+        .find(|(name, _)| *name == COOKIE)?
+        .1;
     let mut parts = said.split('.');
-    let (side, since, last) = (parts.next()?, parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+    let (side, since, last) =
+        (parts.next()?, parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
     let now = now.secs();
     // What lies in the future was not sent by us.
-    let is_over = since > now || last > now || now - since >= sticky.most || now - last >= sticky.idle;
+    let is_over =
+        since > now || last > now || now - since >= sticky.most || now - last >= sticky.idle;
     if is_over || parts.next() != Some(&staging.mark) {
         return None;
     }
@@ -60,8 +75,12 @@ fn remembered(head: &RequestHead<'_>, staging: &Staging, sticky: Sticky, now: Ti
 
 /// The value of Set-Cookie for a session.
 pub fn cookie(session: Session, staging: &Staging, sticky: Sticky, now: Timestamp) -> String {
-    let (side, since, now, mark) = (u8::from(session.is_staging), session.since, now.secs(), &staging.mark);
-    format!("{COOKIE}={side}.{since}.{now}.{mark}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", sticky.idle)
+    let (side, since, now, mark) =
+        (u8::from(session.is_staging), session.since, now.secs(), &staging.mark);
+    format!(
+        "{COOKIE}={side}.{since}.{now}.{mark}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax",
+        sticky.idle
+    )
 }
 
 #[cfg(test)]
@@ -71,13 +90,25 @@ mod tests {
     use crate::message::request::{Fields, KnownFields, RequestId};
     use http::{HeaderMap, HeaderValue, Method};
 
-    fn judge(staging: &Staging, id: u64, cookie: Option<&str>, now: u64) -> (bool, Option<Session>) {
+    fn judge(
+        staging: &Staging,
+        id: u64,
+        cookie: Option<&str>,
+        now: u64,
+    ) -> (bool, Option<Session>) {
         let mut fields = HeaderMap::new();
         if let Some(cookie) = cookie {
             fields.insert("cookie", HeaderValue::from_str(cookie).unwrap());
         }
         let at = "192.0.2.1:1".parse().unwrap();
-        let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
+        let connection = Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Http,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        };
         let fields = Fields::Map(&fields);
         let head = RequestHead {
             id: RequestId(id),
@@ -100,7 +131,11 @@ mod tests {
     #[test]
     fn a_weight_is_a_share_and_a_session_stays_where_it_is() {
         let sticky = Sticky { idle: 300, most: 600 };
-        let staging = |sticky| Staging { distribution: 1, chosen: Chosen::ByWeight { percent: 10, sticky }, mark: "m".into() };
+        let staging = |sticky| Staging {
+            distribution: 1,
+            chosen: Chosen::ByWeight { percent: 10, sticky },
+            mark: "m".into(),
+        };
         let share = (0..10_000).filter(|id| judge(&staging(None), *id, None, 1000).0).count();
         assert!((800..1200).contains(&share), "{share}");
         let with = staging(Some(sticky));
@@ -111,11 +146,22 @@ mod tests {
             let (again, session) = judge(&with, id, Some(&format!("a=b; {told}")), 1100);
             assert_eq!((again, session.unwrap().is_news), (side, false));
         }
-        assert!(judge(&with, 1, Some(told), 1200).1.unwrap().is_news, "sent again before it runs out");
-        for (cookie, now) in
-            [(told, 1300), (told, 999), ("aws-cf-cd-session=1.1.1.other", 1), ("aws-cf-cd-session=1.x", 1), ("aws-cf-cd-session=", 1)]
-        {
-            assert_eq!(judge(&with, 1, Some(cookie), now).1.unwrap().since, now, "{cookie} at {now} is drawn anew");
+        assert!(
+            judge(&with, 1, Some(told), 1200).1.unwrap().is_news,
+            "sent again before it runs out"
+        );
+        for (cookie, now) in [
+            (told, 1300),
+            (told, 999),
+            ("aws-cf-cd-session=1.1.1.other", 1),
+            ("aws-cf-cd-session=1.x", 1),
+            ("aws-cf-cd-session=", 1),
+        ] {
+            assert_eq!(
+                judge(&with, 1, Some(cookie), now).1.unwrap().since,
+                now,
+                "{cookie} at {now} is drawn anew"
+            );
         }
     }
 }

@@ -44,7 +44,10 @@ mod tests {
     fn networks_contain_what_they_say() {
         let net = |text: &str| Network::parse(text).unwrap();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert!(net("10.0.0.0/8").contains(ip("10.255.0.1")) && !net("10.0.0.0/8").contains(ip("11.0.0.1")));
+        assert!(
+            net("10.0.0.0/8").contains(ip("10.255.0.1"))
+                && !net("10.0.0.0/8").contains(ip("11.0.0.1"))
+        );
         assert!(net("10.0.0.0/8").contains(ip("::ffff:10.1.1.1")));
         assert!(net("::1").contains(ip("::1")) && !net("::1").contains(ip("::2")));
         assert!(net("0.0.0.0/0").contains(ip("8.8.8.8")) && !net("0.0.0.0/0").contains(ip("::1")));

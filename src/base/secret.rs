@@ -17,18 +17,20 @@ impl<T> Secret<T> {
 }
 
 impl<T: PartialEq> Secret<T> {
-    /// Says whether two configured secrets are the same. Not for what a viewer sends: it tells by its time where they differ.
+    /// Says whether two configured secrets are the same. Not for what a viewer sends: it tells by
+    /// its time where they differ.
     pub fn is_same(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
 
 impl Secret<String> {
-    /// Says whether an Authorization field bears this token. The scheme's name has no case (RFC 9110 §11.1); the token is compared in
-    /// constant time.
+    /// Says whether an Authorization field bears this token. The scheme's name has no case (RFC
+    /// 9110 §11.1); the token is compared in constant time.
     pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
         let Some((scheme, given)) = authorization.split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ") && aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
+        scheme.eq_ignore_ascii_case(b"bearer ")
+            && aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
     }
 }
 
@@ -48,7 +50,9 @@ mod tests {
         for good in ["Bearer Let-Me", "bearer Let-Me", "BEARER Let-Me"] {
             assert!(secret.is_borne_by(good.as_bytes()), "{good}");
         }
-        for bad in ["", "Bearer", "Bearer ", "Bearer let-me", "Bearer Let-Me2", "Basic Let-Me", "Let-Me"] {
+        for bad in
+            ["", "Bearer", "Bearer ", "Bearer let-me", "Bearer Let-Me2", "Basic Let-Me", "Let-Me"]
+        {
             assert!(!secret.is_borne_by(bad.as_bytes()), "{bad}");
         }
     }

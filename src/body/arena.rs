@@ -1,8 +1,10 @@
-//! Memory for large bodies that the kernel can send by itself: one file without a name, mapped once.
+//! Memory for large bodies that the kernel can send by itself: one file without a name, mapped
+//! once.
 //!
-//! A body lies in an extent of the file. In clear text the socket takes it from there (sendfile); for TLS and HTTP/2 the
-//! same pages are read through the mapping. An extent is given back with its pages cut out of the file, never written
-//! over: a socket may still hold pages that it has not sent. Nothing here knows HTTP or the store's accounts.
+//! A body lies in an extent of the file. In clear text the socket takes it from there (sendfile);
+//! for TLS and HTTP/2 the same pages are read through the mapping. An extent is given back with its
+//! pages cut out of the file, never written over: a socket may still hold pages that it has not
+//! sent. Nothing here knows HTTP or the store's accounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -29,7 +31,8 @@ pub struct Arena {
     free: Mutex<Free>,
 }
 
-// SAFETY: `base` is only read, within extents that are written through the file before they are shown to anybody.
+// SAFETY: `base` is only read, within extents that are written through the file before they are
+// shown to anybody.
 #[allow(unsafe_code)]
 unsafe impl Send for Arena {}
 // SAFETY: as above; the free list is behind a lock.
@@ -79,15 +82,28 @@ impl Arena {
     /// An arena of this many octets of address space; memory is taken only for what is written.
     pub fn new(size: u64) -> io::Result<Arc<Self>> {
         let size = size.next_multiple_of(PAGE).max(PAGE);
-        let file: File = rustix::fs::memfd_create("foreshore-bodies", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into();
+        let file: File = rustix::fs::memfd_create(
+            "foreshore-bodies",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?
+        .into();
         file.set_len(size)?;
         // What is mapped can never be cut off behind our back.
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let len = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // SAFETY: a new shared mapping at an address of the kernel's choice aliases nothing of ours.
+        // SAFETY: a new shared mapping at an address of the kernel's choice aliases nothing of
+        // ours.
         #[allow(unsafe_code)]
-        let base =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED | MapFlags::NORESERVE, &file, 0)? };
+        let base = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED | MapFlags::NORESERVE,
+                &file,
+                0,
+            )?
+        };
         let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let mut free = Free::default();
         free.add(0, size);
@@ -98,8 +114,15 @@ impl Arena {
     pub fn take(self: &Arc<Self>, len: u64) -> Option<Extent> {
         let pages = len.next_multiple_of(PAGE);
         let start = self.free.lock().take(pages)?;
-        let lease = Lease { arena: Arc::clone(self), start, pages, len: usize::try_from(len).ok()? };
-        Some(Extent { arena: Arc::clone(self), start, len, written: 0, bytes: Bytes::from_owner(lease) })
+        let lease =
+            Lease { arena: Arc::clone(self), start, pages, len: usize::try_from(len).ok()? };
+        Some(Extent {
+            arena: Arc::clone(self),
+            start,
+            len,
+            written: 0,
+            bytes: Bytes::from_owner(lease),
+        })
     }
 
     /// The file behind it.
@@ -131,8 +154,9 @@ struct Lease {
 
 impl AsRef<[u8]> for Lease {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the range lies within the mapping, which lives as long as the arena; it is leased to nobody else; and
-        // its octets are shown only up to what was written before, which is never written again.
+        // SAFETY: the range lies within the mapping, which lives as long as the arena; it is leased
+        // to nobody else; and its octets are shown only up to what was written before, which is
+        // never written again.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.arena.base.as_ptr().add(self.start as usize), self.len)

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::{Body, BodyError, Source};
 
-/// Reads a body of at most `max` octets. One that is longer, or breaks off, comes back with nothing of it lost.
+/// Reads a body of at most `max` octets. One that is longer, or breaks off, comes back with nothing
+/// of it lost.
 pub async fn collect(mut body: Body, max: u64) -> Result<Bytes, Body> {
     let length = body.length();
     if length.is_some_and(|len| len > max) {

@@ -25,17 +25,27 @@ impl Encoder {
     // Levels at which the sizes are near the best and the time is not: everything is encoded once.
     fn new(coding: Coding) -> std::io::Result<Self> {
         Ok(match coding {
-            Coding::Brotli => Self::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 32 * 1024, 5, 22))),
-            Coding::Gzip => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6))),
+            Coding::Brotli => {
+                Self::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 32 * 1024, 5, 22)))
+            }
+            Coding::Gzip => {
+                Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6)))
+            }
             Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), 6)?),
         })
     }
 
     fn write(&mut self, octets: &[u8]) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Brotli(encoder) => encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut())),
-            Self::Gzip(encoder) => encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut())),
-            Self::Zstd(encoder) => encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut())),
+            Self::Brotli(encoder) => {
+                encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut()))
+            }
+            Self::Gzip(encoder) => {
+                encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut()))
+            }
+            Self::Zstd(encoder) => {
+                encoder.write_all(octets).map(|()| std::mem::take(encoder.get_mut()))
+            }
         }
     }
 
@@ -62,7 +72,13 @@ pub struct Compressed {
 impl Compressed {
     /// Encodes `inner`; the result has no known length.
     pub fn new(inner: Body, coding: Coding) -> std::io::Result<Self> {
-        Ok(Self { inner, waiting: Vec::with_capacity(BLOCK), encoder: Some(Encoder::new(coding)?), work: None, ended: false })
+        Ok(Self {
+            inner,
+            waiting: Vec::with_capacity(BLOCK),
+            encoder: Some(Encoder::new(coding)?),
+            work: None,
+            ended: false,
+        })
     }
 
     // Hands what was gathered, or the end, to the blocking pool.
@@ -103,7 +119,8 @@ impl Source for Compressed {
             } else {
                 match ready!(self.inner.poll_piece(cx)) {
                     Some(Ok(piece)) => self.waiting.extend_from_slice(&piece),
-                    // A body that breaks off is not made to look whole by a proper end of its coding.
+                    // A body that breaks off is not made to look whole by a proper end of its
+                    // coding.
                     Some(Err(why)) => return Poll::Ready(Some(Err(why))),
                     None => self.ended = true,
                 }
@@ -119,7 +136,10 @@ mod tests {
 
     fn encode(octets: &[u8], coding: Coding) -> Vec<u8> {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-            let mut body = Body::Wire(Box::new(Compressed::new(Body::Bytes(octets.to_vec().into()), coding).unwrap()), None);
+            let mut body = Body::Wire(
+                Box::new(Compressed::new(Body::Bytes(octets.to_vec().into()), coding).unwrap()),
+                None,
+            );
             let mut all = Vec::new();
             while let Some(piece) = body.piece().await {
                 all.extend_from_slice(&piece.unwrap());
@@ -133,12 +153,19 @@ mod tests {
         for size in [0usize, 1, 1000, 300_000] {
             let octets: Vec<u8> = (0..size).map(|at| (at * at % 253) as u8).collect();
             let mut back = Vec::new();
-            flate2::read::GzDecoder::new(&encode(&octets, Coding::Gzip)[..]).read_to_end(&mut back).unwrap();
+            flate2::read::GzDecoder::new(&encode(&octets, Coding::Gzip)[..])
+                .read_to_end(&mut back)
+                .unwrap();
             assert_eq!(back, octets);
             back.clear();
-            brotli::Decompressor::new(&encode(&octets, Coding::Brotli)[..], 4096).read_to_end(&mut back).unwrap();
+            brotli::Decompressor::new(&encode(&octets, Coding::Brotli)[..], 4096)
+                .read_to_end(&mut back)
+                .unwrap();
             assert_eq!(back, octets);
-            assert_eq!(zstd::stream::decode_all(&encode(&octets, Coding::Zstd)[..]).unwrap(), octets);
+            assert_eq!(
+                zstd::stream::decode_all(&encode(&octets, Coding::Zstd)[..]).unwrap(),
+                octets
+            );
         }
     }
 }

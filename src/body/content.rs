@@ -1,9 +1,10 @@
 //! The octets of a stored response, which may still be growing while they are read.
 //!
-//! One writer, any number of readers. A reader yields octets until the end and waits where there are none
-//! yet, so that a collapse, read-while-write and a background refresh are one case. A content that turns
-//! out too large to keep becomes a *window*: octets leave at the front once the slowest reader has them,
-//! and the writer waits for it. Nothing here knows HTTP or the store's accounts.
+//! One writer, any number of readers. A reader yields octets until the end and waits where there
+//! are none yet, so that a collapse, read-while-write and a background refresh are one case. A
+//! content that turns out too large to keep becomes a *window*: octets leave at the front once the
+//! slowest reader has them, and the writer waits for it. Nothing here knows HTTP or the store's
+//! accounts.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use super::{BodyError, Source};
 use crate::semantics::ranges::Span;
 use crate::sync::{Mutex, OnceLock};
 
-/// Octets are copied into blocks of this size, so that what a content holds is what it accounts for.
+/// Octets are copied into blocks of this size, so that what a content holds is what it accounts
+/// for.
 const BLOCK: usize = 64 * 1024;
 
 /// What one small piece costs beside its octets.
@@ -28,10 +30,12 @@ pub struct Content {
     growing: Mutex<Option<Box<Growing>>>,
 }
 
-/// Bodies up to here are kept as they are, without what it takes to share them: who reads one gets a copy.
+/// Bodies up to here are kept as they are, without what it takes to share them: who reads one gets
+/// a copy.
 const SMALL: usize = 4096;
 
-/// Octets that are all there. There are as many of these as of stored responses, so it is kept small.
+/// Octets that are all there. There are as many of these as of stored responses, so it is kept
+/// small.
 enum Whole {
     Small(Box<[u8]>),
     One(Box<Bytes>),
@@ -42,7 +46,8 @@ enum Whole {
     Filed(Arc<dyn InFile>),
 }
 
-/// A body that stays in a file while it is sent; its reads may wait for a disk, so somebody else does them.
+/// A body that stays in a file while it is sent; its reads may wait for a disk, so somebody else
+/// does them.
 pub trait InFile: Send + Sync {
     fn length(&self) -> u64;
     /// Reads a part of it, which lies within its length.
@@ -101,7 +106,8 @@ impl Content {
         Arc::new(Self { end, growing: Mutex::new(None) })
     }
 
-    /// A content that grows, and its writer. A large one of known length lies in the arena, if that has room.
+    /// A content that grows, and its writer. A large one of known length lies in the arena, if that
+    /// has room.
     pub fn grow(announced: Option<u64>, arena: Option<&Arc<Arena>>) -> (Arc<Self>, Writer) {
         let extent = announced.filter(|len| *len >= LARGE).and_then(|len| arena?.take(len));
         let growing = Growing {
@@ -114,7 +120,8 @@ impl Content {
             writer: None,
             window: None,
         };
-        let content = Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
+        let content =
+            Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
         let writer = Writer { content: Arc::clone(&content), landed: false };
         (content, writer)
     }
@@ -140,8 +147,8 @@ impl Content {
         }
     }
 
-    /// Where the octets begin in a file, if the kernel may send this part from there. Whoever holds the content holds
-    /// the place.
+    /// Where the octets begin in a file, if the kernel may send this part from there. Whoever holds
+    /// the content holds the place.
     pub fn lying(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
             Some(Ok(Whole::Lying(lying))) => Some((lying.1.arena.file().as_fd(), lying.1.at)),
@@ -182,7 +189,8 @@ impl Content {
         let (at, end) = part.map_or((0, None), |span| (span.start, Some(span.end)));
         let mut reader = Reader { content: Arc::clone(self), at, end, place: None, file: None };
         if let Some(Ok(Whole::Filed(body))) = self.end.get() {
-            let span = Span { start: at, end: end.unwrap_or_else(|| body.length()).min(body.length()) };
+            let span =
+                Span { start: at, end: end.unwrap_or_else(|| body.length()).min(body.length()) };
             reader.file = Some(Arc::clone(body).open(span));
             return Some(reader);
         }
@@ -211,7 +219,9 @@ impl Whole {
             Self::Small(octets) => octets.len() as u64,
             Self::One(bytes) => bytes.len() as u64,
             Self::Lying(lying) => lying.0.len() as u64,
-            Self::Many(pieces) => pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64),
+            Self::Many(pieces) => {
+                pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64)
+            }
             Self::Filed(body) => body.length(),
         }
     }
@@ -272,8 +282,16 @@ impl Growing {
         if self.window.is_none() {
             return;
         }
-        let slowest = self.readers.iter().flatten().filter(|p| !p.lost).map(|p| p.at).min().unwrap_or(self.len);
-        let seen = self.pieces.partition_point(|piece| piece.start + piece.bytes.len() as u64 <= slowest);
+        let slowest = self
+            .readers
+            .iter()
+            .flatten()
+            .filter(|p| !p.lost)
+            .map(|p| p.at)
+            .min()
+            .unwrap_or(self.len);
+        let seen =
+            self.pieces.partition_point(|piece| piece.start + piece.bytes.len() as u64 <= slowest);
         if seen > 0 {
             self.pieces.drain(..seen);
         }
@@ -284,7 +302,8 @@ impl Growing {
         }
     }
 
-    // `None` if it is to go elsewhere: what does not go in whole goes in not at all, nor does anything behind it.
+    // `None` if it is to go elsewhere: what does not go in whole goes in not at all, nor does
+    // anything behind it.
     fn write_to_extent(&mut self, data: &[u8]) -> Option<Bytes> {
         if data.is_empty() {
             return None;
@@ -319,8 +338,12 @@ impl Writer {
         }
         while !data.is_empty() {
             if growing.block.capacity() == 0 {
-                let left = growing.announced.map_or(BLOCK as u64, |all| all.saturating_sub(growing.len));
-                let want = usize::try_from(left).unwrap_or(BLOCK).clamp(data.len().min(BLOCK), BLOCK).max(1);
+                let left =
+                    growing.announced.map_or(BLOCK as u64, |all| all.saturating_sub(growing.len));
+                let want = usize::try_from(left)
+                    .unwrap_or(BLOCK)
+                    .clamp(data.len().min(BLOCK), BLOCK)
+                    .max(1);
                 growing.block = BytesMut::with_capacity(want);
             }
             let take = data.len().min(growing.block.capacity());
@@ -383,10 +406,15 @@ impl Writer {
 
     /// How many readers there are.
     pub fn readers(&self) -> usize {
-        self.content.growing.lock().as_ref().map_or(0, |growing| growing.readers.iter().flatten().count())
+        self.content
+            .growing
+            .lock()
+            .as_ref()
+            .map_or(0, |growing| growing.readers.iter().flatten().count())
     }
 
-    /// All octets are there. False if they are fewer or more than announced: then the content is broken.
+    /// All octets are there. False if they are fewer or more than announced: then the content is
+    /// broken.
     pub fn finish(mut self) -> bool {
         let (announced, len) = match &*self.content.growing.lock() {
             Some(growing) => (growing.announced, growing.len),
@@ -409,7 +437,8 @@ impl Writer {
         self.landed = true;
         let mut guard = self.content.growing.lock();
         let Some(growing) = guard.as_deref_mut() else { return };
-        // A window has lost its front; its readers still need the rest, so it stays "growing" at its end.
+        // A window has lost its front; its readers still need the rest, so it stays "growing" at
+        // its end.
         if growing.window.is_some() && end.is_ok() {
             growing.announced = Some(growing.len);
             growing.wake_readers();
@@ -625,7 +654,10 @@ mod tests {
             assert!(writer.finish());
             assert_eq!(follow.await.unwrap().unwrap(), all);
             assert!(content.lying(all_of_it).is_some() && content.whole().unwrap() == all);
-            assert_eq!(collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(), &all[5..70_000]);
+            assert_eq!(
+                collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(),
+                &all[5..70_000]
+            );
             drop(content);
             assert_eq!(arena.free(), 1 << 20);
         });

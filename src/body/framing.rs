@@ -1,7 +1,8 @@
-//! How an HTTP/1 message delimits its body, and a decoder that is strict about every chunk line (RFC 9112 §6, §7.1).
+//! How an HTTP/1 message delimits its body, and a decoder that is strict about every chunk line
+//! (RFC 9112 §6, §7.1).
 //!
-//! Pure: octets go in, octets of the body and "done" come out. Chunk extensions and trailers are bounded,
-//! stepped over and never passed on. It knows neither requests nor responses.
+//! Pure: octets go in, octets of the body and "done" come out. Chunk extensions and trailers are
+//! bounded, stepped over and never passed on. It knows neither requests nor responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -105,7 +106,10 @@ impl Decoder {
                     Line::Whole(text) if text.is_empty() => self.state = State::Done,
                     Line::Whole(text) => {
                         self.trailers += text.len() + 2;
-                        let named = text.iter().position(|b| *b == b':').is_some_and(|at| crate::semantics::lists::is_token(&text[..at]));
+                        let named = text
+                            .iter()
+                            .position(|b| *b == b':')
+                            .is_some_and(|at| crate::semantics::lists::is_token(&text[..at]));
                         if self.trailers > TRAILERS_MAX || !named {
                             return Decoded::Broken(BodyError::TooLarge);
                         }
@@ -151,14 +155,15 @@ fn line(buffer: &mut BytesMut, max: usize) -> Line {
         Some(at) => {
             let whole = buffer.split_to(at + 1).freeze();
             let text = whole.slice(..at - 1);
-            let clean = whole[at - 1] == b'\r' && text.iter().all(|b| *b == b'\t' || (*b >= 0x20 && *b != 0x7f));
+            let clean = whole[at - 1] == b'\r'
+                && text.iter().all(|b| *b == b'\t' || (*b >= 0x20 && *b != 0x7f));
             if clean { Line::Whole(text) } else { Line::Bad }
         }
     }
 }
 
-// Hexadecimal digits, at most fifteen of them, then nothing or an extension; a quoted string in an extension
-// must be closed on the same line.
+// Hexadecimal digits, at most fifteen of them, then nothing or an extension; a quoted string in an
+// extension must be closed on the same line.
 fn chunk_size(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     if digits == 0 || digits > 15 {
@@ -222,7 +227,10 @@ mod tests {
             "2;a\rb\r\nab\r\n",
             " 2\r\nab\r\n",
         ] {
-            assert!(matches!(decode(Framing::Chunked, bad.as_bytes(), 100).1, Decoded::Broken(_)), "{bad:?}");
+            assert!(
+                matches!(decode(Framing::Chunked, bad.as_bytes(), 100).1, Decoded::Broken(_)),
+                "{bad:?}"
+            );
         }
         assert_eq!(decode(Framing::Chunked, b"2\r\nab\r\n0\r\n", 100).1, Decoded::More);
         assert_eq!(decode(Framing::Length(3), b"abcd", 2), (b"abc".to_vec(), Decoded::Done, 1));

@@ -1,7 +1,7 @@
 //! Bodies: what flows to a viewer, to an origin and into the store.
 //!
-//! One type, polled for pieces. It knows neither HTTP framing nor policy; whoever frames it asks for its
-//! exact length, and a body that ends early is an error, never an end.
+//! One type, polled for pieces. It knows neither HTTP framing nor policy; whoever frames it asks
+//! for its exact length, and a body that ends early is an error, never an end.
 
 pub mod arena;
 pub mod collect;
@@ -116,7 +116,10 @@ impl Body {
 }
 
 // A source that announced a length is held to it: less is truncation, more is cut and reported.
-fn hold_to_length(piece: Option<Result<Bytes, BodyError>>, left: &mut Option<u64>) -> Option<Result<Bytes, BodyError>> {
+fn hold_to_length(
+    piece: Option<Result<Bytes, BodyError>>,
+    left: &mut Option<u64>,
+) -> Option<Result<Bytes, BodyError>> {
     let Some(expected) = left else { return piece };
     match piece {
         Some(Ok(bytes)) => match expected.checked_sub(bytes.len() as u64) {
@@ -141,8 +144,13 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        self.get_mut().poll_piece(cx).map(|piece| piece.map(|result| result.map(http_body::Frame::data)))
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.get_mut()
+            .poll_piece(cx)
+            .map(|piece| piece.map(|result| result.map(http_body::Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,4 +1,5 @@
-//! What is an arriving response worth: keep it, freshen what is stored, pass it on, or reuse the old one?
+//! What is an arriving response worth: keep it, freshen what is stored, pass it on, or reuse the
+//! old one?
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Cuts its life to what is left of it in the tier that gave it, where one did. `now` is when it came.
+    /// Cuts its life to what is left of it in the tier that gave it, where one did. `now` is when
+    /// it came.
     pub fn hold_to(&mut self, tier: Option<TierFacts>, now: Timestamp) {
         if let Some(facts) = tier {
             self.life = facts.hold(self.life, now.millis_since(self.born));
@@ -84,9 +86,14 @@ pub fn on_arrival(
     }
     match status {
         304 => Arrived::Relay(NotKept::Status),
-        206 => match part(asked, fields).ok_or(NotKept::Partial).and_then(|part| Ok((part, keeping(asked, 200, fields, when)?))) {
+        206 => match part(asked, fields)
+            .ok_or(NotKept::Partial)
+            .and_then(|part| Ok((part, keeping(asked, 200, fields, when)?)))
+        {
             // Encoded or not, its octets are those of the origin's own whole.
-            Ok((part, kept)) => Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept })),
+            Ok((part, kept)) => {
+                Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept }))
+            }
             Err(why) => Arrived::Relay(why),
         },
         // The whole was sent where a part was asked for; it does not belong under the part's key.
@@ -98,7 +105,12 @@ pub fn on_arrival(
     }
 }
 
-fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, when: Exchanged) -> Arrived {
+fn on_confirmation(
+    asked: &Asked<'_>,
+    stored: &Arc<Stored>,
+    fields: &HeaderMap,
+    when: Exchanged,
+) -> Arrived {
     let mut merged = stored.head.to_map();
     // A content that still grows may yet break, or lose its front.
     if merge::confirms(&merged, fields) == Confirms::No || !stored.content.is_complete() {
@@ -116,14 +128,21 @@ fn on_confirmation(asked: &Asked<'_>, stored: &Arc<Stored>, fields: &HeaderMap, 
         coding::vary_on_coding(&mut merged);
     }
     if !fields.contains_key(http::header::DATE) {
-        // RFC 9110 §6.6.1: a recipient with a clock notes when it came; the old Date was said of the old answer.
-        merged.insert(http::header::DATE, crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)));
+        // RFC 9110 §6.6.1: a recipient with a clock notes when it came; the old Date was said of
+        // the old answer.
+        merged.insert(
+            http::header::DATE,
+            crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)),
+        );
     }
     match keeping(asked, stored.status, &merged, when) {
-        Ok(keeping) => Arrived::Freshen(Box::new(Keeping { part: stored.part(), ..keeping }), merged),
+        Ok(keeping) => {
+            Arrived::Freshen(Box::new(Keeping { part: stored.part(), ..keeping }), merged)
+        }
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
-            let life = Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
+            let life =
+                Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
             let keeping = Keeping {
                 coding: None,
                 part: stored.part(),
@@ -149,18 +168,27 @@ pub enum HeadNews {
 }
 
 /// Compares a HEAD's answer with what is stored.
-pub fn on_head(asked: &Asked<'_>, stored: &Arc<Stored>, status: u16, fields: &HeaderMap, when: Exchanged) -> HeadNews {
+pub fn on_head(
+    asked: &Asked<'_>,
+    stored: &Arc<Stored>,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+) -> HeadNews {
     if status != 200 || stored.status != 200 || !stored.content.is_complete() {
         return HeadNews::Nothing;
     }
-    let agrees = |name: &HeaderName, ours: Option<&[u8]>| fields.get(name).is_none_or(|value| Some(value.as_bytes()) == ours);
+    let agrees = |name: &HeaderName, ours: Option<&[u8]>| {
+        fields.get(name).is_none_or(|value| Some(value.as_bytes()) == ours)
+    };
     let length = stored.content.length().map(|len| len.to_string());
     let same = agrees(&http::header::LAST_MODIFIED, stored.head.last_modified())
         && if is_encoded_here(asked, stored) {
             // The origin speaks of its own octets; the tag of ours is made of its tag.
             merge::confirms(&stored.head.to_map(), fields) == Confirms::Yes
         } else {
-            agrees(&http::header::ETAG, stored.head.etag()) && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes))
+            agrees(&http::header::ETAG, stored.head.etag())
+                && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes))
         };
     if !same {
         return HeadNews::Differs;
@@ -171,35 +199,51 @@ pub fn on_head(asked: &Asked<'_>, stored: &Arc<Stored>, status: u16, fields: &He
     }
     match on_confirmation(asked, stored, fields, when) {
         Arrived::Freshen(keeping, merged) => HeadNews::Freshen(keeping, merged),
-        Arrived::Keep(_) | Arrived::Relay(_) | Arrived::Reuse(_) | Arrived::AskAgain => HeadNews::Nothing,
+        Arrived::Keep(_) | Arrived::Relay(_) | Arrived::Reuse(_) | Arrived::AskAgain => {
+            HeadNews::Nothing
+        }
     }
 }
 
-// A weak tag and a coding that is ours to apply: what this edge makes of a response that it encodes.
+// A weak tag and a coding that is ours to apply: what this edge makes of a response that it
+// encodes.
 fn is_encoded_here(asked: &Asked<'_>, stored: &Stored) -> bool {
-    let has_coding =
-        |name: &str| stored.head.iter().any(|(field, value)| field.eq_ignore_ascii_case(b"content-encoding") && value == name.as_bytes());
+    let has_coding = |name: &str| {
+        stored.head.iter().any(|(field, value)| {
+            field.eq_ignore_ascii_case(b"content-encoding") && value == name.as_bytes()
+        })
+    };
     !asked.routed.behavior.cache.compress.is_empty()
         && stored.head.etag().is_none_or(|tag| tag.starts_with(b"W/"))
-        && [Coding::Brotli, Coding::Zstd, Coding::Gzip].iter().any(|coding| has_coding(coding.name()))
+        && [Coding::Brotli, Coding::Zstd, Coding::Gzip]
+            .iter()
+            .any(|coding| has_coding(coding.name()))
 }
 
-/// The coding that a GET's answer would be kept under, given the head that the origin sends to HEAD; such a head is to speak of that
-/// (RFC 9110 §9.3.2).
-pub fn coding_of_get(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Option<Coding> {
-    let length = fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+/// The coding that a GET's answer would be kept under, given the head that the origin sends to
+/// HEAD; such a head is to speak of that (RFC 9110 §9.3.2).
+pub fn coding_of_get(
+    asked: &Asked<'_>,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+) -> Option<Coding> {
+    let length =
+        fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
     let coding = keeping(asked, status, fields, when).ok()?.coding?;
     coding::may_encode(status, fields, length).then_some(coding)
 }
 
 /// Says whether other requests for this would be answered with an encoding of it.
 pub fn is_encoded_for_others(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> bool {
-    let length = fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+    let length =
+        fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
     let cache = &asked.routed.behavior.cache;
     !cache.compress.is_empty() && !cache.ttl.is_off() && coding::may_encode(status, fields, length)
 }
 
-/// Says whether an answer to a request with the viewer's own range and conditions speaks to these: it is for that viewer alone.
+/// Says whether an answer to a request with the viewer's own range and conditions speaks to these:
+/// it is for that viewer alone.
 pub const fn answers_conditions(status: u16) -> bool {
     matches!(status, 206 | 304 | 412 | 416)
 }
@@ -207,12 +251,19 @@ pub const fn answers_conditions(status: u16) -> bool {
 /// Says whether a GET asks for something else than the whole, whatever the viewer has.
 pub fn has_conditions(asked: &Asked<'_>) -> bool {
     use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince, Range};
-    [Range, IfNoneMatch, IfModifiedSince, IfMatch, IfUnmodifiedSince].iter().any(|known| asked.head().known.has(*known))
+    [Range, IfNoneMatch, IfModifiedSince, IfMatch, IfUnmodifiedSince]
+        .iter()
+        .any(|known| asked.head().known.has(*known))
 }
 
-/// Says whether the answer to a POST may be kept as the answer to a GET of the same URL (RFC 9110 §9.3.3): it says
-/// so itself, by Content-Location, and states how long it is fresh.
-pub fn keeping_of_post(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Option<Box<Keeping>> {
+/// Says whether the answer to a POST may be kept as the answer to a GET of the same URL (RFC 9110
+/// §9.3.3): it says so itself, by Content-Location, and states how long it is fresh.
+pub fn keeping_of_post(
+    asked: &Asked<'_>,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+) -> Option<Box<Keeping>> {
     let head = asked.head();
     let location = fields.get(http::header::CONTENT_LOCATION)?.to_str().ok()?;
     let target = super::written::same_origin(asked, location)?;
@@ -220,26 +271,46 @@ pub fn keeping_of_post(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when:
         Some(query) => format!("{}?{query}", asked.routed.path),
         None => asked.routed.path.to_string(),
     };
-    if *head.method != http::Method::POST || status != 200 || target != ours || asked.routed.behavior.cache.ttl.is_off() {
+    if *head.method != http::Method::POST
+        || status != 200
+        || target != ours
+        || asked.routed.behavior.cache.ttl.is_off()
+    {
         return None;
     }
     let keeping = keeping(asked, status, fields, when).ok()?;
-    let stated = matches!(keeping.life.rule, TtlRule::Origin(source) if source != LifetimeSource::Heuristic);
+    let stated =
+        matches!(keeping.life.rule, TtlRule::Origin(source) if source != LifetimeSource::Heuristic);
     stated.then(|| Box::new(keeping))
 }
 
-fn keeping(asked: &Asked<'_>, status: u16, fields: &HeaderMap, when: Exchanged) -> Result<Keeping, NotKept> {
+fn keeping(
+    asked: &Asked<'_>,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+) -> Result<Keeping, NotKept> {
     let behavior = asked.routed.behavior;
     let seen = Circumstances {
         authorization: chosen::authorization_unkeyed(behavior, asked.head()),
         identity: chosen::shows_identity_unkeyed(behavior, asked.head()),
-        error_ttl: asked.routed.distribution.error_response(behavior, status).and_then(|rule| rule.ttl),
-        cookies: behavior.cache.key.cookies == Listed::None && behavior.origin_request.cookies != Listed::None,
+        error_ttl: asked
+            .routed
+            .distribution
+            .error_response(behavior, status)
+            .and_then(|rule| rule.ttl),
+        cookies: behavior.cache.key.cookies == Listed::None
+            && behavior.origin_request.cookies != Listed::None,
     };
     let life = ttl::life(&behavior.cache, status, fields, when, seen)?;
     let selector = selector(asked, fields)?;
     let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
-    let tags = tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).into_iter().map(http::HeaderValue::as_bytes));
+    let tags = tag_hashes(
+        fields
+            .get_all(&asked.routed.distribution.tag_header)
+            .into_iter()
+            .map(http::HeaderValue::as_bytes),
+    );
     Ok(Keeping {
         coding: coding(asked, life),
         part: None,
@@ -261,12 +332,18 @@ fn part(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Part> {
     exact.then_some(Part { span: came.span, complete })
 }
 
-// The coding that this variant of the key is for. CloudFront prefers br to gzip; zstd, ours, stands between.
+// The coding that this variant of the key is for. CloudFront prefers br to gzip; zstd, ours, stands
+// between.
 fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
     let enabled = asked.routed.behavior.cache.compress;
     let accepted = chosen::accepted_codings(asked.head(), enabled);
-    let order = [(Codings::BR, Coding::Brotli), (Codings::ZSTD, Coding::Zstd), (Codings::GZIP, Coding::Gzip)];
-    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings (CloudFront: "Serve compressed files").
+    let order = [
+        (Codings::BR, Coding::Brotli),
+        (Codings::ZSTD, Coding::Zstd),
+        (Codings::GZIP, Coding::Gzip),
+    ];
+    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings
+    // (CloudFront: "Serve compressed files").
     let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
@@ -283,12 +360,15 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
         Vary::Names(names) => names,
     };
     let behavior = asked.routed.behavior;
-    // Of these the origin saw a value of our making, which is not in the key: no other request can be known to match.
+    // Of these the origin saw a value of our making, which is not in the key: no other request can
+    // be known to match.
     if names.iter().any(|name| is_our_own(asked, name)) {
         return Err(NotKept::VaryStar);
     }
     let (anybody, ours) = (asked.routed.any_forwarder(), asked.routed.forwarder());
-    let counts = |name: &HeaderName| chosen::reaches_origin(behavior, anybody, name) && !chosen::is_keyed(behavior, name);
+    let counts = |name: &HeaderName| {
+        chosen::reaches_origin(behavior, anybody, name) && !chosen::is_keyed(behavior, name)
+    };
     let chosen = names.into_iter().filter(counts).map(|name| {
         let mut value = Vec::new();
         // What went no further is as good as not said.
@@ -300,24 +380,30 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
     Ok(Selector(chosen.chain(by_coding).collect()))
 }
 
-// An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding. If it came to a request that
-// does not take it, the origin has nothing else, and it is for everybody.
+// An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding.
+// If it came to a request that does not take it, the origin has nothing else, and it is for
+// everybody.
 fn unsaid_coding(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Selecting> {
     let codings = fields.get(CONTENT_ENCODING)?.as_bytes();
     let takes = coding::accepts(asked.head().fields.get_all("accept-encoding"), codings);
     let is_plain = codings.eq_ignore_ascii_case(b"identity");
-    (takes && !is_plain && asked.routed.behavior.cache.compress.is_empty() && !coding::varies_on_coding(fields))
-        .then(|| stored::takes(codings))
+    (takes
+        && !is_plain
+        && asked.routed.behavior.cache.compress.is_empty()
+        && !coding::varies_on_coding(fields))
+    .then(|| stored::takes(codings))
 }
 
 fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {
     let behavior = asked.routed.behavior;
-    let added = chosen::added_names(behavior).any(|added| added == name) && *name != "cloudfront-forwarded-proto";
+    let added = chosen::added_names(behavior).any(|added| added == name)
+        && *name != "cloudfront-forwarded-proto";
     *name == "x-forwarded-for" || (added && !chosen::is_keyed(behavior, name))
 }
 
-/// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads Accept-Encoding,
-/// Cookie, and the fields that the policies let through (CloudFront: "Request and response behavior for custom origins").
+/// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads
+/// Accept-Encoding, Cookie, and the fields that the policies let through (CloudFront: "Request and
+/// response behavior for custom origins").
 pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let behavior = asked.routed.behavior;
     if behavior.semantics() != Semantics::CloudFront || !fields.contains_key(VARY) {
@@ -340,8 +426,9 @@ pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     }
 }
 
-/// Takes out of a head the fields that its origin keeps out of stores, as `no-cache="Set-Cookie"` does, and gives them back: they are for
-/// the viewer that was asked for (RFC 9111 §5.2.2.4, §5.2.2.7).
+/// Takes out of a head the fields that its origin keeps out of stores, as `no-cache="Set-Cookie"`
+/// does, and gives them back: they are for the viewer that was asked for (RFC 9111 §5.2.2.4,
+/// §5.2.2.7).
 pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
     let mut aside = HeaderMap::new();
     for name in freshness::withheld(fields) {
@@ -364,8 +451,15 @@ pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
         && let http::header::Entry::Occupied(lines) = fields.entry(SET_COOKIE)
     {
         let (_, lines) = lines.remove_entry_mult();
-        let name = |line: &HeaderValue| line.to_str().ok().and_then(|line| line.split_once('=')).map(|(name, _)| name.trim().to_string());
-        let kept: Vec<HeaderValue> = lines.filter(|line| name(line).is_some_and(|name| policy.key.cookies.includes(&name))).collect();
+        let name = |line: &HeaderValue| {
+            line.to_str()
+                .ok()
+                .and_then(|line| line.split_once('='))
+                .map(|(name, _)| name.trim().to_string())
+        };
+        let kept: Vec<HeaderValue> = lines
+            .filter(|line| name(line).is_some_and(|name| policy.key.cookies.includes(&name)))
+            .collect();
         kept.into_iter().for_each(|line| {
             fields.append(SET_COOKIE, line);
         });

@@ -52,7 +52,8 @@ pub enum Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Any,
-    /// `only-if-cached`, heard under RFC 9111 rules only: a public CDN does not take orders from viewers.
+    /// `only-if-cached`, heard under RFC 9111 rules only: a public CDN does not take orders from
+    /// viewers.
     StoredOnly,
     /// None that is stored anywhere: the caller may replace what is stored, and asks to.
     Anew,
@@ -70,7 +71,8 @@ pub fn wants(routed: &Routed<'_>) -> Wants {
     };
     let stored_only = policy.semantics == Semantics::Rfc9111
         && routed.head.known.get(Known::CacheControl).is_some()
-        && CacheControl::parse(routed.head.fields.get_all("cache-control")).has(Directive::OnlyIfCached);
+        && CacheControl::parse(routed.head.fields.get_all("cache-control"))
+            .has(Directive::OnlyIfCached);
     let answer = if stored_only {
         Answer::StoredOnly
     } else if replaces(routed) == Replaces::Yes {
@@ -83,7 +85,8 @@ pub fn wants(routed: &Routed<'_>) -> Wants {
 
 /// Writes the key of a routed request into `out`, which is emptied first.
 ///
-/// Parts are separated by NUL, which no checked head contains: distribution, URL, then what the policy names.
+/// Parts are separated by NUL, which no checked head contains: distribution, URL, then what the
+/// policy names.
 pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     let (head, behavior) = (routed.head, routed.behavior);
     let key = &behavior.cache.key;
@@ -117,8 +120,8 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     }
 }
 
-/// Adds to a key what tells POSTs apart: method, Content-Type, the fields that the behavior names, and the body's
-/// SHA-256 where it is keyed.
+/// Adds to a key what tells POSTs apart: method, Content-Type, the fields that the behavior names,
+/// and the body's SHA-256 where it is keyed.
 pub fn write_post_key(out: &mut Vec<u8>, routed: &Routed<'_>, post: &PostCaching, content: &[u8]) {
     out.extend_from_slice(b"\0method=POST");
     for name in std::iter::once(&http::header::CONTENT_TYPE).chain(&post.headers) {
@@ -128,15 +131,18 @@ pub fn write_post_key(out: &mut Vec<u8>, routed: &Routed<'_>, post: &PostCaching
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
         out.extend_from_slice(b"\0body=");
         for byte in digest.as_ref() {
-            out.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+            out.extend(
+                [byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]),
+            );
         }
     }
 }
 
-// Fields that patterns take in, by name: the order in which they come makes no key of its own. A colon stands in no name and no other part
-// begins with one.
+// Fields that patterns take in, by name: the order in which they come makes no key of its own. A
+// colon stands in no name and no other part begins with one.
 fn write_matching_fields(out: &mut Vec<u8>, head: &RequestHead<'_>, names: &FieldNames) {
-    let mut found: SmallVec<[(&str, &[u8]); 8]> = head.fields.iter().filter(|(name, _)| names.takes_in(name)).collect();
+    let mut found: SmallVec<[(&str, &[u8]); 8]> =
+        head.fields.iter().filter(|(name, _)| names.takes_in(name)).collect();
     found.sort_by_cached_key(|(name, _)| lower_case(name));
     let mut last: Option<&str> = None;
     for (name, value) in found {

@@ -51,15 +51,22 @@ pub struct Collapses {
 impl Collapses {
     /// An empty table with its limits.
     pub fn new(followers_max: usize, marks_max: usize) -> Self {
-        Self { flights: HashMap::default(), marks: HashMap::default(), next: 0, followers_max, marks_max }
+        Self {
+            flights: HashMap::default(),
+            marks: HashMap::default(),
+            next: 0,
+            followers_max,
+            marks_max,
+        }
     }
 
-    /// Gives a request its role. `arrived_at` is the log's head when the request arrived, `head` what it is now, and so
-    /// the least that a fetch begun now will know of; `overtakes` says whether anything since a number may cover what
-    /// this key's fetch will bring.
+    /// Gives a request its role. `arrived_at` is the log's head when the request arrived, `head`
+    /// what it is now, and so the least that a fetch begun now will know of; `overtakes` says
+    /// whether anything since a number may cover what this key's fetch will bring.
     ///
-    /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a request leads a
-    /// new fetch, which takes the old one's place (src/ARCHITECTURE.md, "A fetch that begins again is a new fetch").
+    /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a
+    /// request leads a new fetch, which takes the old one's place (src/ARCHITECTURE.md, "A fetch
+    /// that begins again is a new fetch").
     pub fn join(
         &mut self,
         key: &[u8],
@@ -89,8 +96,8 @@ impl Collapses {
         Role::Lead(id)
     }
 
-    /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by now may follow it.
-    /// False if a newer fetch of the key has taken its place.
+    /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by
+    /// now may follow it. False if a newer fetch of the key has taken its place.
     pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: LogNumber) -> bool {
         match self.flights.get_mut(key).filter(|flight| flight.id == id) {
             Some(flight) => flight.asked_at = flight.asked_at.max(head),
@@ -99,7 +106,8 @@ impl Collapses {
         true
     }
 
-    /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that alone.
+    /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that
+    /// alone.
     pub fn land(&mut self, key: &[u8], id: CollapseId) {
         if self.flights.get(key).is_some_and(|flight| flight.id == id) {
             self.flights.remove(key);
@@ -155,8 +163,15 @@ mod tests {
             LandNewest,
             Mark(usize),
         }
-        let steps =
-            [Step::Join(0, 0), Step::Join(0, 1), Step::Join(1, 0), Step::Join(1, 1), Step::LandOldest, Step::LandNewest, Step::Mark(0)];
+        let steps = [
+            Step::Join(0, 0),
+            Step::Join(0, 1),
+            Step::Join(1, 0),
+            Step::Join(1, 1),
+            Step::LandOldest,
+            Step::LandNewest,
+            Step::Mark(0),
+        ];
         let keys: [&[u8]; 2] = [b"a", b"b"];
         for world in 0..steps.len().pow(5) {
             let mut table = Collapses::new(1, 10);
@@ -165,17 +180,37 @@ mod tests {
             let mut code = world;
             for _ in 0..5 {
                 match steps[code % steps.len()] {
-                    Step::Join(key, number) => match table.join(keys[key], LogNumber(number), LogNumber(number), NOW, |_| true) {
+                    Step::Join(key, number) => match table.join(
+                        keys[key],
+                        LogNumber(number),
+                        LogNumber(number),
+                        NOW,
+                        |_| true,
+                    ) {
                         Role::Lead(id) => {
                             assert!(!marked[key]);
-                            assert!(leads.iter().all(|(_, known, _)| *known != id), "an id is given once");
-                            assert!(leads.iter().rfind(|(k, ..)| *k == key).is_none_or(|(_, _, asked)| *asked < number));
+                            assert!(
+                                leads.iter().all(|(_, known, _)| *known != id),
+                                "an id is given once"
+                            );
+                            assert!(
+                                leads
+                                    .iter()
+                                    .rfind(|(k, ..)| *k == key)
+                                    .is_none_or(|(_, _, asked)| *asked < number)
+                            );
                             leads.push((key, id, number));
                         }
                         Role::Follow(id) => {
-                            let (k, _, asked) = leads.iter().find(|(_, known, _)| *known == id).expect("somebody leads it");
+                            let (k, _, asked) = leads
+                                .iter()
+                                .find(|(_, known, _)| *known == id)
+                                .expect("somebody leads it");
                             assert_eq!(*k, key, "followers get their own key");
-                            assert!(number <= *asked, "nobody follows a fetch begun before an invalidation it saw");
+                            assert!(
+                                number <= *asked,
+                                "nobody follows a fetch begun before an invalidation it saw"
+                            );
                         }
                         Role::Alone(AloneReason::Marked) => assert!(marked[key]),
                         Role::Alone(AloneReason::Crowded) => {}
@@ -187,7 +222,8 @@ mod tests {
                     Step::LandNewest if !leads.is_empty() => {
                         let (key, id, _) = leads.pop().unwrap();
                         table.land(keys[key], id);
-                        // An older fetch of the key may still be under way; nobody can join it any more.
+                        // An older fetch of the key may still be under way; nobody can join it any
+                        // more.
                         leads.retain(|(k, ..)| *k != key);
                     }
                     Step::Mark(key) => {
@@ -208,23 +244,41 @@ mod tests {
     #[test]
     fn an_invalidation_of_something_else_parts_nobody() {
         let mut table = Collapses::new(10, 2);
-        let Role::Lead(id) = table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| false) else { panic!("the first leads") };
-        assert_eq!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |since| since >= LogNumber(1)), Role::Follow(id));
-        assert!(matches!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Lead(_)));
+        let Role::Lead(id) = table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| false) else {
+            panic!("the first leads")
+        };
+        assert_eq!(
+            table.join(b"a", LogNumber(5), LogNumber(5), NOW, |since| since >= LogNumber(1)),
+            Role::Follow(id)
+        );
+        assert!(matches!(
+            table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true),
+            Role::Lead(_)
+        ));
     }
 
     #[test]
     fn a_late_leader_is_as_good_as_a_fetch_of_its_own() {
         let mut table = Collapses::new(10, 2);
-        // It arrived before an invalidation and leads after it: whoever arrived after it may follow.
-        let Role::Lead(id) = table.join(b"a", LogNumber(3), LogNumber(4), NOW, |_| true) else { panic!("the first leads") };
+        // It arrived before an invalidation and leads after it: whoever arrived after it may
+        // follow.
+        let Role::Lead(id) = table.join(b"a", LogNumber(3), LogNumber(4), NOW, |_| true) else {
+            panic!("the first leads")
+        };
         assert_eq!(table.join(b"a", LogNumber(4), LogNumber(4), NOW, |_| true), Role::Follow(id));
-        assert!(matches!(table.join(b"b", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Lead(_)));
-        // Begun again after the next one, it serves those too; a fetch that was replaced does not speak for the new one.
+        assert!(matches!(
+            table.join(b"b", LogNumber(5), LogNumber(5), NOW, |_| true),
+            Role::Lead(_)
+        ));
+        // Begun again after the next one, it serves those too; a fetch that was replaced does not
+        // speak for the new one.
         assert!(table.began_again(b"a", id, LogNumber(5)));
         assert_eq!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Follow(id));
         assert!(!table.began_again(b"a", CollapseId(id.0 + 100), LogNumber(9)));
-        assert!(matches!(table.join(b"a", LogNumber(6), LogNumber(6), NOW, |_| true), Role::Lead(_)));
+        assert!(matches!(
+            table.join(b"a", LogNumber(6), LogNumber(6), NOW, |_| true),
+            Role::Lead(_)
+        ));
     }
 
     #[test]
@@ -233,8 +287,17 @@ mod tests {
         for key in [b"a", b"b", b"c"] {
             table.mark(key, Timestamp(2000), NOW);
         }
-        assert_eq!(table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Alone(AloneReason::Marked));
-        assert!(matches!(table.join(b"c", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Lead(_)), "a third mark has no room");
-        assert!(matches!(table.join(b"a", LogNumber(0), LogNumber(0), Timestamp(2000), |_| true), Role::Lead(_)));
+        assert_eq!(
+            table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| true),
+            Role::Alone(AloneReason::Marked)
+        );
+        assert!(
+            matches!(table.join(b"c", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Lead(_)),
+            "a third mark has no room"
+        );
+        assert!(matches!(
+            table.join(b"a", LogNumber(0), LogNumber(0), Timestamp(2000), |_| true),
+            Role::Lead(_)
+        ));
     }
 }

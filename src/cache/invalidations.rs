@@ -1,9 +1,10 @@
 //! Invalidations: what was declared old, by path, prefix or tag, each with its number in the log.
 //!
-//! A stored response carries the number at which its request to the origin began. It is invalid if a
-//! covering entry has a higher one. Finding that out costs the same for ten entries and for a million:
-//! paths and tags are looked up by hash, prefixes once per distinct length. And it costs nothing while the
-//! log's head is the one the response was last checked against. No clock takes part.
+//! A stored response carries the number at which its request to the origin began. It is invalid if
+//! a covering entry has a higher one. Finding that out costs the same for ten entries and for a
+//! million: paths and tags are looked up by hash, prefixes once per distinct length. And it costs
+//! nothing while the log's head is the one the response was last checked against. No clock takes
+//! part.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,9 @@ use crate::message::path;
 use crate::message::stored::Stored;
 
 /// What one invalidation names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Matcher {
     /// One URL in all its variants: path, and query where the key has one. Canonical form.
@@ -59,12 +62,19 @@ impl Matcher {
             return Err(format!("{item:?} must begin with \"/\", or with \"#\" for a tag"));
         }
         if item.len() > PATH_MAX {
-            return Err(format!("a path has at most {PATH_MAX} characters, this one has {}", item.len()));
+            return Err(format!(
+                "a path has at most {PATH_MAX} characters, this one has {}",
+                item.len()
+            ));
         }
         match item.strip_suffix('*') {
-            Some(prefix) if prefix.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
+            Some(prefix) if prefix.contains('*') => {
+                Err(format!("{item:?}: \"*\" is a wildcard only as the last character"))
+            }
             Some(prefix) => Ok(Self::Prefix(canonical(prefix.as_bytes()).into_owned())),
-            None if item.contains('*') => Err(format!("{item:?}: \"*\" is a wildcard only as the last character")),
+            None if item.contains('*') => {
+                Err(format!("{item:?}: \"*\" is a wildcard only as the last character"))
+            }
             None => Ok(Self::Path(canonical(item.as_bytes()).into_owned())),
         }
     }
@@ -91,8 +101,13 @@ impl std::fmt::Display for Matcher {
 
 /// Reads a tag: visible ASCII without comma, at most 256 characters; case does not count.
 pub fn parse_tag(tag: &str) -> Result<String, String> {
-    if tag.is_empty() || tag.len() > 256 || !tag.bytes().all(|b| (33..=126).contains(&b) && b != b',') {
-        return Err(format!("{tag:?} is no tag: 1 to 256 visible ASCII characters without a comma"));
+    if tag.is_empty()
+        || tag.len() > 256
+        || !tag.bytes().all(|b| (33..=126).contains(&b) && b != b',')
+    {
+        return Err(format!(
+            "{tag:?} is no tag: 1 to 256 visible ASCII characters without a comma"
+        ));
     }
     Ok(tag.to_ascii_lowercase())
 }
@@ -102,19 +117,24 @@ pub const TAGS_MAX: usize = 50;
 
 /// The hashes of the tags that a response's fields name.
 pub fn tag_hashes<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Box<[u64]> {
-    let tags = lines.flat_map(|line| line.split(|b| *b == b',' || *b == b' ')).map(crate::semantics::lists::trim);
-    let mut hashes: Vec<u64> = tags.filter(|tag| !tag.is_empty()).take(TAGS_MAX).map(tag_hash).collect();
+    let tags = lines
+        .flat_map(|line| line.split(|b| *b == b',' || *b == b' '))
+        .map(crate::semantics::lists::trim);
+    let mut hashes: Vec<u64> =
+        tags.filter(|tag| !tag.is_empty()).take(TAGS_MAX).map(tag_hash).collect();
     hashes.sort_unstable();
     hashes.dedup();
     hashes.into_boxed_slice()
 }
 
-/// A tag's hash, case folded. Two tags that collide would be invalidated together: too much, never too little.
+/// A tag's hash, case folded. Two tags that collide would be invalidated together: too much, never
+/// too little.
 pub fn tag_hash(tag: &[u8]) -> u64 {
     foldhash::quality::FixedState::default().hash_one(tag.to_ascii_lowercase())
 }
 
-/// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in upper case. Most have it already.
+/// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in
+/// upper case. Most have it already.
 pub fn canonical(url: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(url) {
         Ok(plain) if url.iter().all(|byte| is_plain(*byte)) => Cow::Borrowed(plain),
@@ -124,7 +144,8 @@ pub fn canonical(url: &[u8]) -> Cow<'_, str> {
 
 // What stands for itself; a percent sign may begin an escape.
 const fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'%' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    matches!(byte, 0x21..=0x7e)
+        && !matches!(byte, b'%' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn canonical_of(url: &[u8]) -> String {
@@ -200,7 +221,9 @@ impl Entries {
 
     fn add(&mut self, matcher: &Matcher, severity: Severity, number: u64) {
         match matcher {
-            Matcher::Path(path) => self.paths.entry(path.as_str().into()).or_default().raise(severity, number),
+            Matcher::Path(path) => {
+                self.paths.entry(path.as_str().into()).or_default().raise(severity, number)
+            }
             Matcher::Prefix(prefix) if prefix == "/" => {
                 self.everything.raise(severity, number);
                 // A hard one leaves nothing for the others to say.
@@ -240,7 +263,8 @@ impl Entries {
         found
     }
 
-    // Too many entries: say of everything what was said of any part. Costs refetches, never a stale answer.
+    // Too many entries: say of everything what was said of any part. Costs refetches, never a stale
+    // answer.
     fn fold(&mut self) {
         let all = self.paths.values().chain(self.prefixes.values()).chain(self.tags.values());
         let mut everything = self.everything;
@@ -269,7 +293,13 @@ impl Invalidations {
     }
 
     /// Makes an invalidation take effect. Numbers come from the log and rise.
-    pub fn apply(&self, distribution: &str, matchers: &[Matcher], severity: Severity, number: LogNumber) {
+    pub fn apply(
+        &self,
+        distribution: &str,
+        matchers: &[Matcher],
+        severity: Severity,
+        number: LogNumber,
+    ) {
         if !matchers.is_empty() {
             let mut all = self.entries.write();
             let entries = all.entry(distribution.as_bytes().into()).or_default();
@@ -300,7 +330,10 @@ impl Invalidations {
     /// The same of a key's octets, the hashes of tags, and the log's head when it was asked for.
     pub fn validity_of(&self, key: &[u8], tags: &[u64], asked_at: LogNumber) -> Validity {
         let all = self.entries.read();
-        let found = all.get(distribution_of(key)).map(|entries| entries.covering(&canonical(url_of(key)), tags)).unwrap_or_default();
+        let found = all
+            .get(distribution_of(key))
+            .map(|entries| entries.covering(&canonical(url_of(key)), tags))
+            .unwrap_or_default();
         match asked_at.0 {
             asked_at if found.hard > asked_at => Validity::Hard,
             asked_at if found.soft > asked_at => Validity::Soft,
@@ -333,8 +366,12 @@ impl Invalidations {
     /// The highest hard and soft numbers that cover a response of this URL and tag, for tests.
     #[cfg(test)]
     pub fn numbers(&self, distribution: &str, url: &str, tag: &[u8]) -> (u64, u64) {
-        let found =
-            self.entries.read().get(distribution.as_bytes()).map(|entries| entries.covering(url, &[tag_hash(tag)])).unwrap_or_default();
+        let found = self
+            .entries
+            .read()
+            .get(distribution.as_bytes())
+            .map(|entries| entries.covering(url, &[tag_hash(tag)]))
+            .unwrap_or_default();
         (found.hard, found.soft)
     }
 

@@ -1,7 +1,7 @@
 //! May this request be answered from what is stored?
 //!
-//! Given what was found under the key, what was invalidated and what time it is, this says what that is
-//! worth. It knows no store, no socket and no clock; nothing has been fetched yet.
+//! Given what was found under the key, what was invalidated and what time it is, this says what
+//! that is worth. It knows no store, no socket and no clock; nothing has been fetched yet.
 
 use std::sync::Arc;
 
@@ -35,11 +35,17 @@ pub enum Lookup<'s> {
 }
 
 /// Decides what `found` is worth to `asked` at `now`.
-pub fn lookup<'s>(asked: &Asked<'_>, found: &'s [Arc<Stored>], invalidations: &Invalidations, now: Timestamp) -> Lookup<'s> {
+pub fn lookup<'s>(
+    asked: &Asked<'_>,
+    found: &'s [Arc<Stored>],
+    invalidations: &Invalidations,
+    now: Timestamp,
+) -> Lookup<'s> {
     if let Wanted::Pass(reason) = asked.wants.method {
         return Lookup::Pass(reason);
     }
-    // What a HEAD asks of the origin itself brings no body that could replace what is stored, but may tell that it is old.
+    // What a HEAD asks of the origin itself brings no body that could replace what is stored, but
+    // may tell that it is old.
     if asked.wants.answer == Answer::Anew && asked.wants.method == Wanted::Head {
         return Lookup::Pass(PassReason::Head);
     }
@@ -48,17 +54,29 @@ pub fn lookup<'s>(asked: &Asked<'_>, found: &'s [Arc<Stored>], invalidations: &I
         Lookup::Fresh(_) | Lookup::Stale(_) => verdict,
         _ if asked.wants.answer == Answer::StoredOnly => Lookup::Unavailable,
         // A HEAD with nothing to confirm brings no body that could be kept.
-        Lookup::Miss(_) | Lookup::Revalidate(..) if asked.wants.method == Wanted::Head => Lookup::Pass(PassReason::Head),
+        Lookup::Miss(_) | Lookup::Revalidate(..) if asked.wants.method == Wanted::Head => {
+            Lookup::Pass(PassReason::Head)
+        }
         _ => verdict,
     }
 }
 
-fn weigh<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>], invalidations: &Invalidations, now: Timestamp) -> Lookup<'s> {
+fn weigh<'s>(
+    fields: Fields<'_>,
+    found: &'s [Arc<Stored>],
+    invalidations: &Invalidations,
+    now: Timestamp,
+) -> Lookup<'s> {
     let Some(stored) = choose(fields, found) else {
-        return Lookup::Miss(if found.is_empty() { MissReason::Absent } else { MissReason::OtherVariant });
+        return Lookup::Miss(if found.is_empty() {
+            MissReason::Absent
+        } else {
+            MissReason::OtherVariant
+        });
     };
-    // Asked for before the invalidation was accepted: whatever came back may be the old content, however
-    // late it arrived. Numbers of the log, not clocks (src/ARCHITECTURE.md, "An invalidation is a number").
+    // Asked for before the invalidation was accepted: whatever came back may be the old content,
+    // however late it arrived. Numbers of the log, not clocks (src/ARCHITECTURE.md, "An
+    // invalidation is a number").
     match invalidations.validity(stored) {
         Validity::Hard => return Lookup::Miss(MissReason::Invalidated),
         Validity::Soft => return Lookup::Revalidate(stored, RevalidateReason::Invalidated),
@@ -91,20 +109,29 @@ pub fn worth(stored: &Arc<Stored>, now: Timestamp) -> Lookup<'_> {
 /// The youngest stored response whose selector fits (RFC 9111 §4.1). Broken contents do not count.
 pub fn choose<'s>(fields: Fields<'_>, found: &'s [Arc<Stored>]) -> Option<&'s Arc<Stored>> {
     youngest(found, |stored| stored.selector.matches(fields)).or_else(|| {
-        let chooses = |stored: &Arc<Stored>| stored.selector.0.iter().any(|(name, _)| *name == ACCEPT_LANGUAGE);
+        let chooses = |stored: &Arc<Stored>| {
+            stored.selector.0.iter().any(|(name, _)| *name == ACCEPT_LANGUAGE)
+        };
         found.iter().any(chooses).then_some(())?;
-        // It is in the language that the request wants before all others, whatever else the request would take.
+        // It is in the language that the request wants before all others, whatever else the request
+        // would take.
         let language = vary::preferred_language(fields.get_all("accept-language"))?;
-        youngest(found, |stored| is_in(stored, language) && stored.selector.matches_but(fields, Some(&ACCEPT_LANGUAGE)))
+        youngest(found, |stored| {
+            is_in(stored, language) && stored.selector.matches_but(fields, Some(&ACCEPT_LANGUAGE))
+        })
     })
 }
 
 fn youngest(found: &[Arc<Stored>], fits: impl Fn(&Stored) -> bool) -> Option<&Arc<Stored>> {
-    found.iter().filter(|stored| !stored.content.is_broken() && fits(stored)).max_by_key(|stored| (stored.asked_at, stored.date))
+    found
+        .iter()
+        .filter(|stored| !stored.content.is_broken() && fits(stored))
+        .max_by_key(|stored| (stored.asked_at, stored.date))
 }
 
 fn is_in(stored: &Stored, language: &[u8]) -> bool {
-    let mut said = stored.head.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-language"));
+    let mut said =
+        stored.head.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-language"));
     said.next().is_some_and(|(_, tag)| tag.eq_ignore_ascii_case(language)) && said.next().is_none()
 }
 

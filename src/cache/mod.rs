@@ -1,5 +1,5 @@
-//! Decisions about caching, and nothing but decisions: what the key is, what a stored response is worth,
-//! what an arriving one is worth, what an invalidation covers, who fetches for whom.
+//! Decisions about caching, and nothing but decisions: what the key is, what a stored response is
+//! worth, what an arriving one is worth, what an invalidation covers, who fetches for whom.
 
 pub mod arrival;
 pub mod ask;

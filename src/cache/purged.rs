@@ -7,7 +7,8 @@ use crate::message::chosen;
 
 /// What a PURGE asks for.
 pub struct Purged<'r> {
-    /// Whose invalidation it is: of a continuous deployment the primary's, which takes in both sides.
+    /// Whose invalidation it is: of a continuous deployment the primary's, which takes in both
+    /// sides.
     pub distribution: &'r Distribution,
     pub matcher: Matcher,
     pub severity: Severity,
@@ -17,7 +18,9 @@ pub struct Purged<'r> {
 pub fn purged<'r>(site: &'r Site, routed: &Routed<'r>) -> Purged<'r> {
     let head = routed.head;
     let matcher = match head.path.strip_suffix('*') {
-        Some(prefix) if !prefix.contains('*') => Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()),
+        Some(prefix) if !prefix.contains('*') => {
+            Matcher::Prefix(canonical(prefix.as_bytes()).into_owned())
+        }
         _ => {
             let mut url = Vec::new();
             chosen::write_keyed_url(&mut url, routed.behavior, routed.path, head.query);
@@ -25,8 +28,13 @@ pub fn purged<'r>(site: &'r Site, routed: &Routed<'r>) -> Purged<'r> {
         }
     };
     // As other proxies have it: kept, but asked about before it is used again.
-    let is_soft = head.fields.get_all("soft-purge").chain(head.fields.get_all("fastly-soft-purge")).any(|line| line == b"1");
+    let is_soft = head
+        .fields
+        .get_all("soft-purge")
+        .chain(head.fields.get_all("fastly-soft-purge"))
+        .any(|line| line == b"1");
     let severity = if is_soft { Severity::Soft } else { Severity::Hard };
-    let owner = site.hosts.find(head.host).map_or(routed.distribution, |at| &site.distributions[at]);
+    let owner =
+        site.hosts.find(head.host).map_or(routed.distribution, |at| &site.distributions[at]);
     Purged { distribution: owner, matcher, severity }
 }

@@ -3,7 +3,8 @@
 use crate::message::request::{Known, RequestHead};
 use crate::semantics::ranges::{self, RangeSpec, Span};
 
-/// What a request's Range field asks for, and the index of the slice of `size` octets that it asks for first.
+/// What a request's Range field asks for, and the index of the slice of `size` octets that it asks
+/// for first.
 pub fn first(head: &RequestHead<'_>, size: u64) -> (ranges::Asked, u64) {
     let wants = match head.known.get(Known::Range) {
         Some(field) if !head.known.is_repeated(Known::Range) => ranges::parse(field),
@@ -33,7 +34,10 @@ mod tests {
 
     #[test]
     fn slices_are_aligned_and_end_where_numbers_do() {
-        assert_eq!((span(0, 10), span(3, 10)), (Span { start: 0, end: 10 }, Span { start: 30, end: 40 }));
+        assert_eq!(
+            (span(0, 10), span(3, 10)),
+            (Span { start: 0, end: 10 }, Span { start: 30, end: 40 })
+        );
         assert_eq!(span(u64::MAX, 10).end, u64::MAX);
         assert_eq!(key(b"E1\0/a", 3), b"E1\0/a\0slice=3");
     }

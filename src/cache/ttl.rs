@@ -1,7 +1,8 @@
 //! How long may this response live? The origin's words, weighed against the policy's bounds.
 //!
-//! Two sets of rules run through one function: CloudFront's ("Manage how long content stays in the cache (expiration)") and those of
-//! RFC 9111. Where CloudFront's would show one viewer another's content, safety wins, and the branch says so.
+//! Two sets of rules run through one function: CloudFront's ("Manage how long content stays in the
+//! cache (expiration)") and those of RFC 9111. Where CloudFront's would show one viewer another's
+//! content, safety wins, and the branch says so.
 
 use http::HeaderMap;
 use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
@@ -26,14 +27,21 @@ pub struct Circumstances {
 }
 
 /// Decides a lifetime, or says why the response is not kept.
-pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchanged, seen: Circumstances) -> Result<Life, NotKept> {
+pub fn life(
+    policy: &CachePolicy,
+    status: u16,
+    fields: &HeaderMap,
+    when: Exchanged,
+    seen: Circumstances,
+) -> Result<Life, NotKept> {
     if policy.ttl.is_off() {
         return Err(NotKept::CachingDisabled);
     }
     let ruling = freshness::directives(fields);
     let mut cc = ruling.cache_control;
     // A cookie that the origin keeps out of the store itself says nothing of the rest.
-    let sets_cookie = fields.contains_key(SET_COOKIE) && !freshness::withheld(fields).contains(&SET_COOKIE);
+    let sets_cookie =
+        fields.contains_key(SET_COOKIE) && !freshness::withheld(fields).contains(&SET_COOKIE);
     forbid(policy, status, sets_cookie, &mut cc, seen)?;
     let explicit = freshness::explicit_lifetime(fields, &ruling, when.arrived_at);
     if policy.semantics == Semantics::CloudFront && sets_cookie && explicit.is_none() {
@@ -41,16 +49,31 @@ pub fn life(policy: &CachePolicy, status: u16, fields: &HeaderMap, when: Exchang
     }
     let initial_age = freshness::initial_age(fields, when);
     let (fresh, rule, reuse) = match policy.semantics {
-        Semantics::CloudFront if status >= 400 => error_lifetime(policy, status, &cc, explicit, initial_age, seen)?,
+        Semantics::CloudFront if status >= 400 => {
+            error_lifetime(policy, status, &cc, explicit, initial_age, seen)?
+        }
         Semantics::CloudFront => cloudfront_lifetime(policy, &cc, explicit, initial_age, seen),
-        Semantics::Rfc9111 => rfc9111_lifetime(policy, status, fields, &cc, explicit, when, initial_age)?,
+        Semantics::Rfc9111 => {
+            rfc9111_lifetime(policy, status, fields, &cc, explicit, when, initial_age)?
+        }
     };
-    let life = windows(policy, status, &cc, Life { fresh, stale_while_revalidate: 0, stale_if_error: 0, reuse, rule });
+    let life = windows(
+        policy,
+        status,
+        &cc,
+        Life { fresh, stale_while_revalidate: 0, stale_if_error: 0, reuse, rule },
+    );
     worth_keeping(&life, fields, initial_age)
 }
 
 // What must not be kept at all.
-fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheControl, seen: Circumstances) -> Result<(), NotKept> {
+fn forbid(
+    policy: &CachePolicy,
+    status: u16,
+    sets_cookie: bool,
+    cc: &mut CacheControl,
+    seen: Circumstances,
+) -> Result<(), NotKept> {
     if cc.has(Directive::MustUnderstand) {
         // RFC 9111 §5.2.2.3: with a status we implement, no-store beside it is to be ignored.
         if !freshness::is_understood(status) {
@@ -66,7 +89,8 @@ fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheCo
             return Err(NotKept::Private);
         }
     }
-    let shared = cc.has(Directive::Public) || cc.has(Directive::MustRevalidate) || cc.s_maxage.is_some();
+    let shared =
+        cc.has(Directive::Public) || cc.has(Directive::MustRevalidate) || cc.s_maxage.is_some();
     if seen.authorization && !shared {
         return Err(NotKept::Authorization);
     }
@@ -76,8 +100,8 @@ fn forbid(policy: &CachePolicy, status: u16, sets_cookie: bool, cc: &mut CacheCo
     Ok(())
 }
 
-// CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity outside the key
-// that would show one viewer's content to another: then it does not.
+// CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity
+// outside the key that would show one viewer's content to another: then it does not.
 fn lifts(policy: &CachePolicy, seen: Circumstances) -> bool {
     policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
 }
@@ -97,7 +121,8 @@ fn cloudfront_lifetime(
     seen: Circumstances,
 ) -> Decided {
     let min = millis(policy.ttl.min());
-    let forbidden = [Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
+    let forbidden =
+        [Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
     if forbidden {
         if lifts(policy, seen) {
             return (min.saturating_add(initial_age), TtlRule::Min, Reuse::WhileFresh);
@@ -113,15 +138,20 @@ fn cloudfront_lifetime(
 // The lower bound counts from arrival: a response that is old already still lives that long here.
 fn bounded(policy: &CachePolicy, said: Lifetime, initial_age: u64) -> Decided {
     let (min, max) = (millis(policy.ttl.min()), millis(policy.ttl.max()));
-    let (fresh, rule) = if said.millis > max { (max, TtlRule::Max) } else { (said.millis, TtlRule::Origin(said.source)) };
-    if min > 0 && fresh < min.saturating_add(initial_age) && fresh.saturating_sub(initial_age) < min {
+    let (fresh, rule) = if said.millis > max {
+        (max, TtlRule::Max)
+    } else {
+        (said.millis, TtlRule::Origin(said.source))
+    };
+    if min > 0 && fresh < min.saturating_add(initial_age) && fresh.saturating_sub(initial_age) < min
+    {
         return (min.saturating_add(initial_age), TtlRule::Min, Reuse::WhileFresh);
     }
     (fresh, rule, Reuse::WhileFresh)
 }
 
-// CloudFront, "How CloudFront processes HTTP 4xx and 5xx status codes from your origin": some errors
-// always, some only with a lifetime, the others never.
+// CloudFront, "How CloudFront processes HTTP 4xx and 5xx status codes from your origin": some
+// errors always, some only with a lifetime, the others never.
 fn error_lifetime(
     policy: &CachePolicy,
     status: u16,
@@ -131,7 +161,8 @@ fn error_lifetime(
     seen: Circumstances,
 ) -> Result<Decided, NotKept> {
     // Any directive but a lifetime means the minimum.
-    let plain = ![Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
+    let plain =
+        ![Directive::NoStore, Directive::Private, Directive::NoCache].iter().any(|d| cc.has(*d));
     let explicit = explicit.filter(|_| plain);
     let said = match status {
         404 | 414 | 500 | 501 | 502 | 503 | 504 => explicit,
@@ -141,7 +172,9 @@ fn error_lifetime(
     let capped = said.map_or(0, |said| said.millis.min(millis(policy.ttl.max())));
     let least = millis(seen.error_ttl.unwrap_or(policy.error_ttl)).saturating_add(initial_age);
     match said {
-        Some(said) if capped >= least => Ok((capped, TtlRule::Origin(said.source), Reuse::WhileFresh)),
+        Some(said) if capped >= least => {
+            Ok((capped, TtlRule::Origin(said.source), Reuse::WhileFresh))
+        }
         _ => Ok((least, TtlRule::Error, Reuse::WhileFresh)),
     }
 }
@@ -158,7 +191,9 @@ fn rfc9111_lifetime(
     if cc.has(Directive::NoCache) {
         return Ok((0, TtlRule::Zero, Reuse::AfterValidation));
     }
-    if let Some(said) = explicit.or_else(|| freshness::heuristic_lifetime(status, fields, cc, when.arrived_at)) {
+    if let Some(said) =
+        explicit.or_else(|| freshness::heuristic_lifetime(status, fields, cc, when.arrived_at))
+    {
         return Ok(bounded(policy, said, initial_age));
     }
     if !freshness::is_heuristically_cacheable(status) && !cc.has(Directive::Public) {
@@ -171,7 +206,9 @@ fn rfc9111_lifetime(
 
 // RFC 5861, and the default window of a policy that names none.
 fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life) -> Life {
-    let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache].iter().any(|d| cc.has(*d));
+    let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache]
+        .iter()
+        .any(|d| cc.has(*d));
     if strict || life.reuse != Reuse::WhileFresh {
         return life;
     }
@@ -191,5 +228,9 @@ fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life)
 fn worth_keeping(life: &Life, fields: &HeaderMap, initial_age: u64) -> Result<Life, NotKept> {
     let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
     let stands_in = life.stale_if_error > 0 && life.rule != TtlRule::Zero;
-    if life.fresh > initial_age || validator || stands_in { Ok(*life) } else { Err(NotKept::NoFreshness) }
+    if life.fresh > initial_age || validator || stands_in {
+        Ok(*life)
+    } else {
+        Err(NotKept::NoFreshness)
+    }
 }

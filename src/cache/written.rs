@@ -1,4 +1,5 @@
-//! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111 §4.4).
+//! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111
+//! §4.4).
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method};
@@ -12,8 +13,8 @@ use crate::message::request::split_target;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///
-/// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not; a failure changes
-/// nothing.
+/// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not;
+/// a failure changes nothing.
 pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
     let head = asked.head();
     let is_query = *head.method == Method::POST && asked.routed.behavior.cache_post.is_some();
@@ -22,7 +23,10 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
     }
     let mut all: Vec<Matcher> = own_url(asked).into_iter().collect();
     for name in [LOCATION, CONTENT_LOCATION] {
-        let target = fields.get(&name).and_then(|value| value.to_str().ok()).and_then(|text| same_origin(asked, text));
+        let target = fields
+            .get(&name)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| same_origin(asked, text));
         if let Some(target) = target {
             let (path, query) = split_target(&target);
             all.extend(matcher(asked, path, query).filter(|more| !all.contains(more)));
@@ -38,7 +42,8 @@ pub fn own_url(asked: &Asked<'_>) -> Option<Matcher> {
 
 // Those that the method registry calls safe and http does not know.
 fn is_safe(method: &Method) -> bool {
-    method.is_safe() || matches!(method.as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" | "PRI")
+    method.is_safe()
+        || matches!(method.as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" | "PRI")
 }
 
 // Host and port of an authority, the port being the scheme's own where none is named.
@@ -48,7 +53,8 @@ fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
     Some((found.host.to_ascii_lowercase(), found.port.unwrap_or(usual)))
 }
 
-// The URL as keys of its own behavior hold it; none where nothing can be stored under it, on neither side of a deployment.
+// The URL as keys of its own behavior hold it; none where nothing can be stored under it, on
+// neither side of a deployment.
 fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Option<Matcher> {
     let distribution = asked.routed.distribution;
     let behavior = distribution.behavior(path);
@@ -64,11 +70,12 @@ fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Option<Matcher
 pub fn same_origin(asked: &Asked<'_>, reference: &str) -> Option<String> {
     let head = asked.head();
     let reference = reference.split('#').next().unwrap_or("");
-    let (scheme, without_scheme) = match (reference.strip_prefix("https:"), reference.strip_prefix("http:")) {
-        (Some(rest), _) => (Scheme::Https, rest),
-        (_, Some(rest)) => (Scheme::Http, rest),
-        _ => (head.scheme, reference),
-    };
+    let (scheme, without_scheme) =
+        match (reference.strip_prefix("https:"), reference.strip_prefix("http:")) {
+            (Some(rest), _) => (Scheme::Https, rest),
+            (_, Some(rest)) => (Scheme::Http, rest),
+            _ => (head.scheme, reference),
+        };
     let local = match without_scheme.strip_prefix("//") {
         Some(rest) => {
             let cut = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -113,7 +120,13 @@ mod tests {
 
     #[test]
     fn dot_segments_are_resolved() {
-        for (target, expected) in [("/a/b/../c?x=..", "/a/c?x=.."), ("/a/./b", "/a/b"), ("/../a", "/a"), ("/a/..", "/"), ("/", "/")] {
+        for (target, expected) in [
+            ("/a/b/../c?x=..", "/a/c?x=.."),
+            ("/a/./b", "/a/b"),
+            ("/../a", "/a"),
+            ("/a/..", "/"),
+            ("/", "/"),
+        ] {
             assert_eq!(without_dots(target), expected, "{target}");
         }
     }

@@ -15,7 +15,8 @@ pub(super) fn check(args: &ConfigArgs) -> ExitCode {
         }
         Ok(loaded) => {
             let site = loaded.site;
-            let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+            let count =
+                |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
             println!(
                 "{} is fine: {}, {}, {}",
                 args.config.display(),

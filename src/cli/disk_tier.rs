@@ -1,4 +1,5 @@
-//! Opens the disk tier behind a running edge: at the start, or as soon as a disk that fails lets it.
+//! Opens the disk tier behind a running edge: at the start, or as soon as a disk that fails lets
+//! it.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ use crate::store::log::Log;
 /// How often a disk that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Says in the data folder that the edge has served without the disk: what lies there may be older than what was served, and that
-/// holds over a restart.
+/// Says in the data folder that the edge has served without the disk: what lies there may be older
+/// than what was served, and that holds over a restart.
 const LEFT_OUT: &str = "store-left-out";
 
 /// The disk tier's threads, once there are any.
@@ -33,23 +34,34 @@ pub struct DiskTier {
 }
 
 impl DiskTier {
-    /// Opens it. A disk that fails is served without, and tried again; a setting that cannot be right is an error.
+    /// Opens it. A disk that fails is served without, and tried again; a setting that cannot be
+    /// right is an error.
     ///
     /// The disk tier comes after the log: what the log makes old must not be served for a moment.
     pub fn start(edge: &Arc<Edge>, site: &Site, log: &Arc<Log>) -> Result<Arc<Self>, String> {
         let left_out = site.data.join(LEFT_OUT);
-        let tier = Arc::new(Self { keeper: Mutex::default(), left_out, is_ending: AtomicBool::new(false) });
+        let tier = Arc::new(Self {
+            keeper: Mutex::default(),
+            left_out,
+            is_ending: AtomicBool::new(false),
+        });
         let Some(settings) = &site.store.disk else { return Ok(tier) };
         match tier.open(edge, settings, log) {
             Ok(()) => {}
             Err(error) if is_the_disks(&error) => {
-                std::fs::write(&tier.left_out, "").map_err(|error| format!("{}: {error}", tier.left_out.display()))?;
+                std::fs::write(&tier.left_out, "")
+                    .map_err(|error| format!("{}: {error}", tier.left_out.display()))?;
                 tracing::error!(%error, path = %settings.path.display(), "the disk store cannot be opened; viewers are served without it until it can");
-                let (this, edge, settings, log) = (Arc::clone(&tier), Arc::clone(edge), settings.clone(), Arc::clone(log));
-                let again = std::thread::Builder::new().name("disk-open".into()).spawn(move || this.open_later(&edge, &settings, &log));
+                let (this, edge, settings, log) =
+                    (Arc::clone(&tier), Arc::clone(edge), settings.clone(), Arc::clone(log));
+                let again = std::thread::Builder::new()
+                    .name("disk-open".into())
+                    .spawn(move || this.open_later(&edge, &settings, &log));
                 again.map_err(|error| error.to_string())?;
             }
-            Err(error) => return Err(format!("the disk store {}: {error}", settings.path.display())),
+            Err(error) => {
+                return Err(format!("the disk store {}: {error}", settings.path.display()));
+            }
         }
         Ok(tier)
     }
@@ -66,7 +78,10 @@ impl DiskTier {
         }
         edge.keep_disk(Arc::clone(&disk));
         let judge = Arc::clone(edge);
-        let is_dead = move |brief: &Brief<'_>| judge.invalidations.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard;
+        let is_dead = move |brief: &Brief<'_>| {
+            judge.invalidations.validity_of(brief.key, &brief.tags, brief.asked_at)
+                == Validity::Hard
+        };
         *self.keeper.lock() = Some(Keeper::start(disk, Box::new(is_dead))?);
         Ok(())
     }
@@ -99,7 +114,11 @@ fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
 fn is_the_disks(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     match error.kind() {
-        K::StorageFull | K::QuotaExceeded | K::ReadOnlyFilesystem | K::StaleNetworkFileHandle | K::TimedOut => true,
+        K::StorageFull
+        | K::QuotaExceeded
+        | K::ReadOnlyFilesystem
+        | K::StaleNetworkFileHandle
+        | K::TimedOut => true,
         _ => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
     }
 }

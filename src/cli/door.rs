@@ -28,7 +28,8 @@ pub(super) struct DoorArgs {
     /// A file that holds the bearer token; `admin-token` of the data folder if not given.
     #[arg(long, value_name = "FILE", env = "FORESHORE_ADMIN_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// PEM file of the CA that signed an https admin listener's certificate; the system's roots if not given.
+    /// PEM file of the CA that signed an https admin listener's certificate; the system's roots if
+    /// not given.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -48,13 +49,17 @@ pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
     let address = match &args.admin {
         Some(address) if token_file.is_some() => address.clone(),
         other => {
-            let loaded =
-                config::load(&args.config.config, Clock::system().now(), Making::Pending).map_err(|report| report.render(false))?;
+            let loaded = config::load(&args.config.config, Clock::system().now(), Making::Pending)
+                .map_err(|report| report.render(false))?;
             let site = loaded.site;
             inline = site.admin.token.as_ref().map(|token| token.expose().clone());
             token_file.get_or_insert_with(|| site.data.join("admin-token"));
             // Certificates that we made ourselves lie beside their CA.
-            let own_ca = site.certificates.first().map(|c| Path::new(&c.source).with_file_name("ca.pem")).filter(|path| path.exists());
+            let own_ca = site
+                .certificates
+                .first()
+                .map(|c| Path::new(&c.source).with_file_name("ca.pem"))
+                .filter(|path| path.exists());
             ca = ca.or(own_ca);
             let scheme = if site.admin.transport == Transport::Tls { "https://" } else { "" };
             other.clone().unwrap_or_else(|| format!("{scheme}{}", site.admin.listen))
@@ -62,12 +67,16 @@ pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
     };
     let token = match (inline, token_file) {
         (Some(token), _) => token,
-        (None, Some(path)) => {
-            std::fs::read_to_string(&path).map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?
-        }
+        (None, Some(path)) => std::fs::read_to_string(&path).map_err(|error| {
+            format!("the token file {} cannot be read: {error}", path.display())
+        })?,
         (None, None) => return Err("no token".into()),
     };
-    Ok(Door { place: place(&address, ca.as_deref())?, name: address, token: token.trim().to_string() })
+    Ok(Door {
+        place: place(&address, ca.as_deref())?,
+        name: address,
+        token: token.trim().to_string(),
+    })
 }
 
 fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
@@ -75,18 +84,21 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
         Some(bare) => (bare, true),
         None => (address.strip_prefix("http://").unwrap_or(address), false),
     };
-    let authority = parse_authority(bare.trim_end_matches('/')).ok_or_else(|| format!("{address:?} is no HOST:PORT"))?;
+    let authority = parse_authority(bare.trim_end_matches('/'))
+        .ok_or_else(|| format!("{address:?} is no HOST:PORT"))?;
     let host = authority.host.to_string();
     let tls = if is_tls {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let roots = match ca {
             None => Roots::System,
             Some(path) => {
-                let all = decode::certificates(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let all = decode::certificates(path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
                 Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())
             }
         };
-        let settings = OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
+        let settings =
+            OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
         Some((tls::client_config(&settings)?, host.clone()))
     } else {
         None
@@ -95,10 +107,20 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
 }
 
 /// Calls the admin listener; status and JSON of the answer.
-pub(super) async fn call(door: &Door, method: &str, path: &str, body: String) -> Result<(u16, Value), String> {
+pub(super) async fn call(
+    door: &Door,
+    method: &str,
+    path: &str,
+    body: String,
+) -> Result<(u16, Value), String> {
     let said = |error: &dyn std::error::Error| error.to_string();
-    let stream = Resolver::default().connect(&door.place, std::time::Duration::from_secs(10)).await.map_err(|failure| failure.detail)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
+    let stream = Resolver::default()
+        .connect(&door.place, std::time::Duration::from_secs(10))
+        .await
+        .map_err(|failure| failure.detail)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| said(&error))?;
     tokio::spawn(connection);
     let request = Request::builder()
         .method(method)

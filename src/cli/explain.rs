@@ -1,4 +1,5 @@
-//! `foreshore explain`: a request's story, told by the functions that serve requests. No socket is opened.
+//! `foreshore explain`: a request's story, told by the functions that serve requests. No socket is
+//! opened.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -54,7 +55,8 @@ pub(super) struct ExplainArgs {
     /// The status of an answer of the origin's: what would become of it is told too.
     #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..=599))]
     status: Option<u16>,
-    /// A field of that answer, `Name: value`; may be given several times. Without --status it is a 200.
+    /// A field of that answer, `Name: value`; may be given several times. Without --status it is a
+    /// 200.
     #[arg(short = 'A', long = "answer", value_name = "FIELD")]
     answer: Vec<String>,
     /// The viewer's address.
@@ -89,16 +91,23 @@ fn answer(args: &ExplainArgs, now: Timestamp) -> Result<Option<Answer>, String> 
         return Ok(None);
     }
     let mut fields = fields(&args.answer)?;
-    fields.entry(http::header::DATE).or_insert_with(|| crate::deliver::value(format_http_date(now)));
+    fields
+        .entry(http::header::DATE)
+        .or_insert_with(|| crate::deliver::value(format_http_date(now)));
     Ok(Some((args.status.unwrap_or(200), fields)))
 }
 
 fn fields(lines: &[String]) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
     for line in lines {
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| format!("{line:?}: {error}"))?;
-        fields.append(name, HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?);
+        let (name, value) =
+            line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes())
+            .map_err(|error| format!("{line:?}: {error}"))?;
+        fields.append(
+            name,
+            HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?,
+        );
     }
     Ok(fields)
 }
@@ -116,15 +125,25 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
     let target = if target.starts_with('/') { target.to_string() } else { format!("/{target}") };
     let visible = target.bytes().all(|b| (0x21..=0x7e).contains(&b));
     if !visible || !is_safe_path(split_target(&target).0) {
-        return Err(format!("refused: 400 {target:?} has dot segments, or characters that must be escaped"));
+        return Err(format!(
+            "refused: 400 {target:?} has dot segments, or characters that must be escaped"
+        ));
     }
     let fields = fields(&args.headers)?;
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(args.from)));
-    let connection = Connection { peer: SocketAddr::new(args.from, 50_000), local, scheme, tls: None, place, asker: Asker::Viewer };
+    let connection = Connection {
+        peer: SocketAddr::new(args.from, 50_000),
+        local,
+        scheme,
+        tls: None,
+        place,
+        asker: Asker::Viewer,
+    };
     let mut request = ViewerRequest {
         id: Default::default(),
-        method: Method::from_bytes(args.method.as_bytes()).map_err(|_| format!("{:?} is no method", args.method))?,
+        method: Method::from_bytes(args.method.as_bytes())
+            .map_err(|_| format!("{:?} is no method", args.method))?,
         version: Version::Http11,
         scheme,
         authority: authority.to_string(),
@@ -191,7 +210,15 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     };
     if let Some((key, span)) = &part {
         let size = words_of_octets(span.len());
-        line("slices", format!("of {size}; the first that is asked for: octets {} to {}, {}", span.start, span.end - 1, readable(key)));
+        line(
+            "slices",
+            format!(
+                "of {size}; the first that is asked for: octets {} to {}, {}",
+                span.start,
+                span.end - 1,
+                readable(key)
+            ),
+        );
     }
     let Some(asking) = asking(&asked, request.arrived_at, &mut line) else { return out };
     line("ask", hops(site, &asked, &asking));
@@ -199,7 +226,9 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     if let Some(answer) = answer {
         // What comes instead of a slice is judged as the whole that is asked for next.
         let judged = if answer.0 == 206 { &asked } else { &whole };
-        arrived(judged, answer, request.arrived_at).into_iter().for_each(|words| line("answer", words));
+        arrived(judged, answer, request.arrived_at)
+            .into_iter()
+            .for_each(|words| line("answer", words));
     }
     out
 }
@@ -208,24 +237,37 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
 fn route_lines(routed: &Routed<'_>, line: &mut impl FnMut(&str, String)) {
     let pattern = routed.behavior.pattern.as_str();
     line("host", format!("{}  distribution {:?}", routed.head.host, routed.distribution.id));
-    let passed: Vec<&str> = routed.distribution.behaviors.iter().map(|b| b.pattern.as_str()).take_while(|p| *p != pattern).collect();
-    let others = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
+    let passed: Vec<&str> = routed
+        .distribution
+        .behaviors
+        .iter()
+        .map(|b| b.pattern.as_str())
+        .take_while(|p| *p != pattern)
+        .collect();
+    let others =
+        if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {pattern:?}{others}", routed.path));
 }
 
 // What the behavior goes by.
 fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
-    let semantics = if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
+    let semantics =
+        if behavior.semantics() == Semantics::CloudFront { "cloudfront" } else { "rfc9111" };
     line("policy", format!("{}, semantics {semantics}", behavior.cache.name));
     if let Some(policy) = &behavior.response {
         line("response", format!("headers as {:?} has them", policy.name));
     }
 }
 
-// By the gate, of which nobody has asked anything yet; and whether the caller insists on what it may not do.
+// By the gate, of which nobody has asked anything yet; and whether the caller insists on what it
+// may not do.
 fn admit(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refusal> {
-    let (signatures, rates) = (crate::crypto::memory::Memory::default(), access::rate::Buckets::default());
-    access::admit(routed, access::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now })?;
+    let (signatures, rates) =
+        (crate::crypto::memory::Memory::default(), access::rate::Buckets::default());
+    access::admit(
+        routed,
+        access::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now },
+    )?;
     match access::replaces(routed) {
         Replaces::MayNot(Unauthorised::FailWith403) => Err(Refusal::MayNotReplace),
         Replaces::No | Replaces::Yes | Replaces::MayNot(_) => Ok(()),
@@ -261,28 +303,51 @@ fn first_slice(asked: &Asked<'_>) -> Option<(Vec<u8>, Span)> {
 }
 
 // For what reason the hops are asked while nothing is stored; `None` if they are not asked.
-fn asking(asked: &Asked<'_>, now: Timestamp, line: &mut impl FnMut(&str, String)) -> Option<Asking> {
+fn asking(
+    asked: &Asked<'_>,
+    now: Timestamp,
+    line: &mut impl FnMut(&str, String),
+) -> Option<Asking> {
     match lookup(asked, &[], &Invalidations::new(1), now) {
         Lookup::Pass(why) => {
-            let asks = if let Wanted::Pass(_) = asked.wants.method { "not asked" } else { "cannot answer" };
+            let asks = if let Wanted::Pass(_) = asked.wants.method {
+                "not asked"
+            } else {
+                "cannot answer"
+            };
             line("cache", format!("{asks}: {}", why.cites()));
             Some(Asking::Pass)
         }
         Lookup::Unavailable => {
-            line("ask", "nobody: only-if-cached (RFC 9111 §5.2.1.7), and nothing is stored".to_string());
+            line(
+                "ask",
+                "nobody: only-if-cached (RFC 9111 §5.2.1.7), and nothing is stored".to_string(),
+            );
             None
         }
-        Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::Revalidate(..) | Lookup::Miss(_) => Some(Asking::Fill),
+        Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::Revalidate(..) | Lookup::Miss(_) => {
+            Some(Asking::Fill)
+        }
     }
 }
 
 // The request that the first origin would see.
-fn request_lines(asked: &Asked<'_>, asking: &Asking, now: Timestamp, line: &mut impl FnMut(&str, String)) {
+fn request_lines(
+    asked: &Asked<'_>,
+    asking: &Asking,
+    now: Timestamp,
+    line: &mut impl FnMut(&str, String),
+) {
     let routed = asked.routed;
     let (members, _) = routed.distribution.members(routed.behavior.target);
     let Some(first) = members.first() else { return };
     let origin = &routed.distribution.origins[*first];
-    let mut built = build(asked, asking, origin, Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted });
+    let mut built = build(
+        asked,
+        asking,
+        origin,
+        Node { id: "NODE", keeps_forwarded_for: routed.forwarder() == Forwarder::Trusted },
+    );
     if let Some(access) = &origin.access {
         signed::sign(&mut built, access, now);
     }
@@ -303,7 +368,11 @@ fn proof(origin: &Origin, fields: &HeaderMap) -> Option<String> {
     let OriginKind::Http(http) = &origin.kind else { return None };
     http.tls.as_ref()?;
     let name = peer::name(http, fields);
-    let sni = if name.parse::<std::net::IpAddr>().is_ok() { "no SNI for an address".to_string() } else { format!("SNI {name}") };
+    let sni = if name.parse::<std::net::IpAddr>().is_ok() {
+        "no SNI for an address".to_string()
+    } else {
+        format!("SNI {name}")
+    };
     Some(match peer::own(http).filter(|own| *own != name) {
         Some(own) => format!("{sni}; a certificate for {name} or for {own}"),
         None => format!("{sni}; a certificate for {name}"),
@@ -321,7 +390,11 @@ fn admitted(routed: &Routed<'_>) -> String {
         all.push("with a signature that holds".into());
     }
     if let Some(limit) = behavior.rate_limit {
-        all.push(format!("{} at once, then one in {:?}", limit.burst, std::time::Duration::from_micros(limit.every)));
+        all.push(format!(
+            "{} at once, then one in {:?}",
+            limit.burst,
+            std::time::Duration::from_micros(limit.every)
+        ));
     }
     if routed.distribution.is_deploying {
         all.push(format!("and sees {:?} of a continuous deployment", routed.distribution.id));
@@ -337,12 +410,21 @@ fn arrived(asked: &Asked<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<
     let when = Exchanged { asked_at: now, arrived_at: now };
     match on_arrival(asked, None, *status, fields, when, &Invalidations::new(1)) {
         Arrived::Keep(keeping) => {
-            let withheld: Vec<String> = freshness::withheld(fields).iter().map(ToString::to_string).collect();
-            let without = format!("without {}, which this viewer alone gets (RFC 9111 §5.2.2.4, §5.2.2.7)", withheld.join(", "));
-            kept(*status, &keeping, now).into_iter().chain((!withheld.is_empty()).then_some(without)).collect()
+            let withheld: Vec<String> =
+                freshness::withheld(fields).iter().map(ToString::to_string).collect();
+            let without = format!(
+                "without {}, which this viewer alone gets (RFC 9111 §5.2.2.4, §5.2.2.7)",
+                withheld.join(", ")
+            );
+            kept(*status, &keeping, now)
+                .into_iter()
+                .chain((!withheld.is_empty()).then_some(without))
+                .collect()
         }
         Arrived::Relay(why) => vec![format!("{status}  not kept: {}", why.cites())],
-        Arrived::Freshen(..) | Arrived::Reuse(_) | Arrived::AskAgain => vec![format!("{status}  confirms nothing that is stored")],
+        Arrived::Freshen(..) | Arrived::Reuse(_) | Arrived::AskAgain => {
+            vec![format!("{status}  confirms nothing that is stored")]
+        }
     }
 }
 
@@ -351,23 +433,40 @@ fn kept(status: u16, keeping: &Keeping, now: Timestamp) -> Vec<String> {
     let left = life.fresh.saturating_sub(now.millis_since(keeping.born));
     let secs = |millis: u64| words(std::time::Duration::from_secs(millis / 1000));
     let mut lines = vec![match life.reuse {
-        Reuse::WhileFresh if left == 0 => format!("{status}  kept, stale on arrival: {}", life.rule.cites()),
-        Reuse::WhileFresh => format!("{status}  kept, fresh for {}: {}", secs(left), life.rule.cites()),
-        Reuse::AfterValidation => format!("{status}  kept, and validated before each use: no-cache (RFC 9111 §5.2.2.4)"),
-        Reuse::Never => format!("{status}  kept, and fetched each time: Vary: * (CloudFront's rule)"),
+        Reuse::WhileFresh if left == 0 => {
+            format!("{status}  kept, stale on arrival: {}", life.rule.cites())
+        }
+        Reuse::WhileFresh => {
+            format!("{status}  kept, fresh for {}: {}", secs(left), life.rule.cites())
+        }
+        Reuse::AfterValidation => {
+            format!("{status}  kept, and validated before each use: no-cache (RFC 9111 §5.2.2.4)")
+        }
+        Reuse::Never => {
+            format!("{status}  kept, and fetched each time: Vary: * (CloudFront's rule)")
+        }
     }];
     if life.stale_while_revalidate > 0 {
-        lines.push(format!("then served stale for {} while it is refreshed (RFC 5861 §3)", secs(life.stale_while_revalidate)));
+        lines.push(format!(
+            "then served stale for {} while it is refreshed (RFC 5861 §3)",
+            secs(life.stale_while_revalidate)
+        ));
     }
     if life.stale_if_error > 0 {
-        lines.push(format!("then served stale for {} while the origin fails (RFC 5861 §4, RFC 9111 §4.2.4)", secs(life.stale_if_error)));
+        lines.push(format!(
+            "then served stale for {} while the origin fails (RFC 5861 §4, RFC 9111 §4.2.4)",
+            secs(life.stale_if_error)
+        ));
     }
     if !keeping.selector.0.is_empty() {
         let names: Vec<&str> = keeping.selector.0.iter().map(|(name, _)| name.as_str()).collect();
         lines.push(format!("one variant for each value of {} (RFC 9111 §4.1)", names.join(", ")));
     }
     if let Some(coding) = keeping.coding {
-        lines.push(format!("compressed with {} when stored, if type and size are CloudFront's", coding.name()));
+        lines.push(format!(
+            "compressed with {} when stored, if type and size are CloudFront's",
+            coding.name()
+        ));
     }
     lines
 }
@@ -383,9 +482,16 @@ fn keep(routed: &Routed<'_>) -> String {
             words(policy.error_ttl)
         ),
         Semantics::Rfc9111 if ttl.default().is_zero() => {
-            format!("as the origin says, or a tenth of Date - Last-Modified (RFC 9111 §4.2); never over {}", words(ttl.max()))
+            format!(
+                "as the origin says, or a tenth of Date - Last-Modified (RFC 9111 §4.2); never over {}",
+                words(ttl.max())
+            )
         }
-        Semantics::Rfc9111 => format!("as the origin says, else {}; never over {}", words(ttl.default()), words(ttl.max())),
+        Semantics::Rfc9111 => format!(
+            "as the origin says, else {}; never over {}",
+            words(ttl.default()),
+            words(ttl.max())
+        ),
     }
 }
 
@@ -416,14 +522,20 @@ fn hops(site: &Site, asked: &Asked<'_>, asking: &Asking) -> String {
     };
     let plan = itinerary(asked, asking, names.iter().map(String::as_str));
     let parents = plan.parents.iter().flatten().map(|at| format!("parent {:?}", names[*at]));
-    let origins = plan.asked_members().iter().map(|at| origin_words(&asked.routed.distribution.origins[*at]));
+    let origins =
+        plan.asked_members().iter().map(|at| origin_words(&asked.routed.distribution.origins[*at]));
     let mut words = parents.chain(origins).collect::<Vec<_>>().join(", then ");
     match plan.failover {
         Failover::On(statuses) => {
             let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
-            words.push_str(&format!("; the next on {} or when it cannot be reached", statuses.join(" ")));
+            words.push_str(&format!(
+                "; the next on {} or when it cannot be reached",
+                statuses.join(" ")
+            ));
         }
-        Failover::NotRepeatable => words.push_str(&format!("; no other origin: {} is asked once", asked.head().method)),
+        Failover::NotRepeatable => {
+            words.push_str(&format!("; no other origin: {} is asked once", asked.head().method))
+        }
         Failover::OneMember => {}
     }
     match plan.parents {
@@ -437,8 +549,13 @@ fn origin_words(origin: &Origin) -> String {
     match &origin.kind {
         OriginKind::Http(http) => {
             let scheme = if http.tls.is_some() { "https" } else { "http" };
-            format!("origin {:?} ({scheme}://{}:{}{})", origin.id, http.host, http.port, origin.path)
+            format!(
+                "origin {:?} ({scheme}://{}:{}{})",
+                origin.id, http.host, http.port, origin.path
+            )
         }
-        OriginKind::Directory(root) => format!("origin {:?} (folder {})", origin.id, root.display()),
+        OriginKind::Directory(root) => {
+            format!("origin {:?} (folder {})", origin.id, root.display())
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! `foreshore import` and `foreshore export`: to and from CloudFront's description of a distribution.
+//! `foreshore import` and `foreshore export`: to and from CloudFront's description of a
+//! distribution.
 
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,32 +22,45 @@ pub(super) enum ImportCommand {
 
 #[derive(Args)]
 pub(super) struct ImportArgs {
-    /// Outputs of `aws cloudfront`, in any order: get-distribution-config, get-distribution or list-distributions, and beside it those
-    /// of get-cache-policy, get-origin-request-policy, get-response-headers-policy, get-key-group, get-public-key and
-    /// get-origin-access-control, their `-config` and their `list-` forms, as far as they are at hand.
+    /// Outputs of `aws cloudfront`, in any order: get-distribution-config, get-distribution or
+    /// list-distributions, and beside it those of get-cache-policy, get-origin-request-policy,
+    /// get-response-headers-policy, get-key-group, get-public-key and get-origin-access-control,
+    /// their `-config` and their `list-` forms, as far as they are at hand.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Where the configuration goes. A file that an import wrote and nobody has changed is written over, no other.
+    /// Where the configuration goes. A file that an import wrote and nobody has changed is written
+    /// over, no other.
     #[arg(short, long, value_name = "FILE", default_value = "imported.toml")]
     out: PathBuf,
     /// Which distribution, where there are several.
     #[arg(long, value_name = "ID")]
     distribution: Option<String>,
-    /// Ask another place for an origin: http://HOST[:PORT][/PATH], https://… or file:FOLDER. Repeatable; `*` is every origin.
+    /// Ask another place for an origin: http://HOST[:PORT][/PATH], https://… or file:FOLDER.
+    /// Repeatable; `*` is every origin.
     #[arg(long, value_name = "ID=URL", value_parser = origin)]
     origin: Vec<(String, String)>,
-    /// Leave behaviors open whose viewer-request function is not carried over: these functions guard nothing.
+    /// Leave behaviors open whose viewer-request function is not carried over: these functions
+    /// guard nothing.
     #[arg(long)]
     ignore_functions: bool,
 }
 
 fn origin(text: &str) -> Result<(String, String), String> {
-    let cut = ["=http://", "=https://", "=file:"].iter().filter_map(|mark| text.find(*mark)).min().filter(|cut| *cut > 0);
-    let cut = cut.ok_or("this is ID=URL, and the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER")?;
+    let cut = ["=http://", "=https://", "=file:"]
+        .iter()
+        .filter_map(|mark| text.find(*mark))
+        .min()
+        .filter(|cut| *cut > 0);
+    let cut = cut.ok_or(
+        "this is ID=URL, and the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER",
+    )?;
     let (id, url) = (&text[..cut], &text[cut + 1..]);
-    let Some(folder) = url.strip_prefix("file:") else { return Ok((id.to_string(), url.to_string())) };
+    let Some(folder) = url.strip_prefix("file:") else {
+        return Ok((id.to_string(), url.to_string()));
+    };
     // Where the command is called counts, not where the configuration will lie.
-    let folder = std::path::absolute(folder.trim_start_matches("//")).map_err(|error| format!("{folder}: {error}"))?;
+    let folder = std::path::absolute(folder.trim_start_matches("//"))
+        .map_err(|error| format!("{folder}: {error}"))?;
     if !folder.is_dir() {
         return Err(format!("{} is not a folder", folder.display()));
     }
@@ -90,7 +104,8 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
         return Err(wrong.join("\nforeshore: "));
     }
     let functions = if args.ignore_functions { Functions::Ignored } else { Functions::Guard };
-    let wishes = Wishes { distribution: args.distribution.clone(), origins: args.origin.clone(), functions };
+    let wishes =
+        Wishes { distribution: args.distribution.clone(), origins: args.origin.clone(), functions };
     let mut imported = import::import(inputs, &wishes)?;
     let stage = Stage::of(&args.out)?;
     settle(&mut imported, &stage)?;
@@ -101,7 +116,9 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
 fn read_input(path: &Path) -> Result<Input, String> {
     let name = path.display().to_string();
     let text = decode::read_text(path).map_err(|error| format!("{name}: {error}"))?;
-    if text.lines().any(|line| line.starts_with("AWSTemplateFormatVersion:") || line.trim_end() == "Resources:") {
+    if text.lines().any(|line| {
+        line.starts_with("AWSTemplateFormatVersion:") || line.trim_end() == "Resources:"
+    }) {
         return Err(format!(
             "{name}: this is a template: what comes of it is known once it is deployed; give the output of \
              `aws cloudfront get-distribution-config --id ID`"
@@ -109,7 +126,9 @@ fn read_input(path: &Path) -> Result<Input, String> {
     }
     match serde_json::from_str(&text) {
         Ok(json) => Ok(Input { name, json }),
-        Err(error) => Err(format!("{name}: this is no JSON: {error} (`--output json` gives it, whatever the profile says)")),
+        Err(error) => Err(format!(
+            "{name}: this is no JSON: {error} (`--output json` gives it, whatever the profile says)"
+        )),
     }
 }
 
@@ -121,17 +140,27 @@ fn settle(imported: &mut Imported, stage: &Stage) -> Result<(), String> {
     let mut said = String::new();
     for _ in 0..ROUNDS {
         stage.fill(imported)?;
-        let Err(report) = config::load(&stage.toml(), Clock::system().now(), Making::Pending) else { return Ok(()) };
+        let Err(report) = config::load(&stage.toml(), Clock::system().now(), Making::Pending)
+        else {
+            return Ok(());
+        };
         said = report.lines().join("\n").replace(&stage.toml().display().to_string(), "line");
-        let refused: Vec<(usize, String)> = report.problems.iter().map(|problem| (problem.span.start, problem.title.clone())).collect();
+        let refused: Vec<(usize, String)> = report
+            .problems
+            .iter()
+            .map(|problem| (problem.span.start, problem.title.clone()))
+            .collect();
         if refused.is_empty() || !imported.without(&refused) {
             break;
         }
     }
-    Err(format!("nothing was written: a value is refused that an import should have known of; change it in the input:\n{said}"))
+    Err(format!(
+        "nothing was written: a value is refused that an import should have known of; change it in the input:\n{said}"
+    ))
 }
 
-/// A folder beside the file to come, where everything lies until it is known to load. It goes when this is dropped.
+/// A folder beside the file to come, where everything lies until it is known to load. It goes when
+/// this is dropped.
 struct Stage {
     folder: PathBuf,
     out: PathBuf,
@@ -140,8 +169,12 @@ struct Stage {
 
 impl Stage {
     fn of(out: &Path) -> Result<Self, String> {
-        let name = out.file_name().ok_or_else(|| format!("{}: this is no name of a file", out.display()))?.to_os_string();
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = out
+            .file_name()
+            .ok_or_else(|| format!("{}: this is no name of a file", out.display()))?
+            .to_os_string();
+        let parent =
+            out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = parent.join(format!(".foreshore-import-{}", std::process::id()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| format!("{}: {error}", parent.display()))?;
@@ -155,8 +188,14 @@ impl Stage {
     fn fill(&self, imported: &Imported) -> Result<(), String> {
         let write = |path: &Path, text: &str| {
             // It may hold what origins are told in confidence.
-            let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-            let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path);
+            let written =
+                file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
             written.map_err(|error| format!("{}: {error}", path.display()))
         };
         for (name, text) in &imported.files {
@@ -165,7 +204,8 @@ impl Stage {
         write(&self.toml(), &imported.toml())
     }
 
-    // Moves everything to its place, the configuration last; or nothing, if something stands there that is not an import's.
+    // Moves everything to its place, the configuration last; or nothing, if something stands there
+    // that is not an import's.
     fn place(&self, imported: &Imported) -> Result<(), String> {
         let parent = self.out.parent().unwrap_or(Path::new(""));
         let mut moves = Vec::new();
@@ -193,7 +233,10 @@ impl Drop for Stage {
 fn may_write(path: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), String> {
     match std::fs::read(path) {
         Ok(there) if is_ours(&there) => Ok(()),
-        Ok(_) => Err(format!("{}: this is there already, and not as an import left it; name another file with --out", path.display())),
+        Ok(_) => Err(format!(
+            "{}: this is there already, and not as an import left it; name another file with --out",
+            path.display()
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
@@ -213,7 +256,12 @@ pub(super) fn run_export(ExportCommand::Cloudfront(args): &ExportCommand) -> Exi
         (None, [_]) => site.distributions.first(),
         (None, _) => None,
     };
-    let Some(distribution) = chosen else { return fail(&format!("name a distribution with --distribution; known: {}", known.join(", "))) };
+    let Some(distribution) = chosen else {
+        return fail(&format!(
+            "name a distribution with --distribution; known: {}",
+            known.join(", ")
+        ));
+    };
     let (json, left) = export::export(&site, distribution);
     println!("{}", serde_json::to_string_pretty(&json).unwrap_or_default());
     left.iter().for_each(|item| eprintln!("foreshore: {item}"));

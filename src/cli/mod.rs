@@ -19,7 +19,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A CDN edge: a caching reverse proxy that behaves like Amazon CloudFront, on your own machine.
 #[derive(Parser)]
-#[command(name = "foreshore", version, max_term_width = 100, arg_required_else_help = false, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "foreshore",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = false,
+    args_conflicts_with_subcommands = true
+)]
 #[command(
     after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 invalidated here but not at every parent yet."
 )]
@@ -33,11 +39,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve. SIGHUP or a changed file reloads, SIGTERM drains.
-    #[command(after_help = "Reloading swaps the whole configuration at once and keeps what is cached; a file with mistakes \
+    #[command(
+        after_help = "Reloading swaps the whole configuration at once and keeps what is cached; a file with mistakes \
         changes nothing, and says so in the log and in /v1/status. SIGTERM stops accepting, finishes what is in \
-        hand (at most limits.drain), and leaves; a second signal leaves at once.")]
+        hand (at most limits.drain), and leaves; a second signal leaves at once."
+    )]
     Run(RunArgs),
-    /// Report every mistake of a configuration at once, with line and remedy; exit 1 if there is any.
+    /// Report every mistake of a configuration at once, with line and remedy; exit 1 if there is
+    /// any.
     Check(ConfigArgs),
     /// Tell what would happen to a request and why, without opening a socket.
     #[command(
@@ -46,10 +55,12 @@ enum Command {
     )]
     Explain(explain::ExplainArgs),
     /// Invalidate what a running edge has stored.
-    #[command(after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \
+    #[command(
+        after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \
         foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
         not even by a fetch that is under way, and not after a crash. Exit code 3: that holds for this edge, but some parent has \
-        yet to apply it; with --wait, a minute was not enough.")]
+        yet to apply it; with --wait, a minute was not enough."
+    )]
     Purge(purge::PurgeArgs),
     /// Let a staging distribution take the place of the one it is for, in a running edge.
     #[command(
@@ -90,7 +101,13 @@ enum Command {
 #[derive(Args, Clone)]
 pub(crate) struct ConfigArgs {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = "config/foreshore.toml", env = "FORESHORE_CONFIG")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "config/foreshore.toml",
+        env = "FORESHORE_CONFIG"
+    )]
     pub config: PathBuf,
 }
 

@@ -19,7 +19,8 @@ pub(super) struct PurgeArgs {
     /// Every response with this tag; may be given several times.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Mark as stale instead: validated before its next use, and served as it is only if the origin fails.
+    /// Mark as stale instead: validated before its next use, and served as it is only if the origin
+    /// fails.
     #[arg(long)]
     soft: bool,
     /// Show what would be covered, and do nothing.
@@ -47,20 +48,30 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
         Ok(found) => found,
         Err(why) => return fail(&why),
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return fail("no runtime") };
-    let body =
-        json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
-    let (status, answer) = match runtime.block_on(call(&door, "POST", "/v1/invalidations", body.to_string())) {
-        Ok(answered) => answered,
-        Err(why) => return fail(&format!("{}: {why}; is the edge running, and is this its admin listener?", door.name)),
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return fail("no runtime");
     };
+    let body = json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
+    let (status, answer) =
+        match runtime.block_on(call(&door, "POST", "/v1/invalidations", body.to_string())) {
+            Ok(answered) => answered,
+            Err(why) => {
+                return fail(&format!(
+                    "{}: {why}; is the edge running, and is this its admin listener?",
+                    door.name
+                ));
+            }
+        };
     if !(200..300).contains(&status) {
         return fail(answer["error"].as_str().unwrap_or("the edge refused"));
     }
     show(&answer);
-    let is_everywhere = answer["status"] != "InProgress" || (args.wait && runtime.block_on(wait_for_parents(&door, &answer)));
+    let is_everywhere = answer["status"] != "InProgress"
+        || (args.wait && runtime.block_on(wait_for_parents(&door, &answer)));
     if !is_everywhere {
-        eprintln!("foreshore: in effect here, but some parents have not applied it yet; they will, see /v1/status");
+        eprintln!(
+            "foreshore: in effect here, but some parents have not applied it yet; they will, see /v1/status"
+        );
         return ExitCode::from(IN_PROGRESS);
     }
     if args.wait {
@@ -76,13 +87,19 @@ fn show(answer: &Value) {
     match (answer["id"].as_str(), covered) {
         (Some(id), Some(covered)) => println!("{id}  {status}, {covered} stored {word} covered"),
         (Some(id), None) => println!("{id}  {status}"),
-        (None, covered) => println!("dry run: {} stored {word} would be covered", covered.unwrap_or(0)),
+        (None, covered) => {
+            println!("dry run: {} stored {word} would be covered", covered.unwrap_or(0))
+        }
     }
     for response in answer["responses"].as_array().into_iter().flatten() {
         println!("  {}", response.as_str().unwrap_or(""));
     }
     for parent in answer["scope"]["parents"].as_array().into_iter().flatten() {
-        println!("  parent {}  {}", parent["parent"].as_str().unwrap_or(""), parent["state"].as_str().unwrap_or(""));
+        println!(
+            "  parent {}  {}",
+            parent["parent"].as_str().unwrap_or(""),
+            parent["state"].as_str().unwrap_or("")
+        );
     }
 }
 

@@ -57,12 +57,21 @@ fn start_logging(level: Level) {
         Level::Trace => tracing::Level::TRACE,
     };
     let colour = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .try_init();
 }
 
 fn start(args: &RunArgs) -> Result<(), String> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("main").build().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("main")
+        .build()
+        .map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
     let descriptors = raise_descriptor_limit();
     let clock = Clock::system();
@@ -83,11 +92,13 @@ fn start(args: &RunArgs) -> Result<(), String> {
         None => Secret::new(keep_word(&site.data.join("admin-token"), 32)?),
     };
     let heir_of = take_seal(&site.data)?;
-    let (log, records) = Log::open(&site.data).map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
+    let (log, records) = Log::open(&site.data)
+        .map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
     let tickets = Tickets::open(&site.data, clock.clone());
     let tls = ServerTls::new(&site, &tickets)?;
     let mut bound = bind_all(&site)?;
-    let admin = server::bind(site.admin.listen).map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
+    let admin = server::bind(site.admin.listen)
+        .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
     let edge = Edge::new(Arc::clone(&site), node, clock.clone());
     for record in &records {
@@ -174,13 +185,17 @@ fn keep_sweeper(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
     }));
 }
 
-// Each connection and each large file takes a descriptor; the usual soft limit is far below what the hard one allows. Gives the limit
-// in force, `None` for none.
+// Each connection and each large file takes a descriptor; the usual soft limit is far below what
+// the hard one allows. Gives the limit in force, `None` for none.
 fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     // `None` is no limit, and more than any.
-    let is_below = limit.current.is_some_and(|current| limit.maximum.is_none_or(|maximum| current < maximum));
-    if is_below && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+    let is_below =
+        limit.current.is_some_and(|current| limit.maximum.is_none_or(|maximum| current < maximum));
+    if is_below
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     getrlimit(Resource::Nofile).current
@@ -189,11 +204,17 @@ fn raise_descriptor_limit() -> Option<u64> {
 /// Descriptors that each core opens for itself once it runs.
 const PER_CORE: u64 = 6;
 
-// How many viewers there may be, by the configuration and by descriptors: what is open by now stays open.
+// How many viewers there may be, by the configuration and by descriptors: what is open by now stays
+// open.
 fn room_for_viewers(site: &Site, descriptors: Option<u64>) -> usize {
     let open = std::fs::read_dir("/proc/self/fd").map_or(64, |open| open.count() as u64);
-    let room = places::bound(site.limits.connections, descriptors, open + PER_CORE * site.listen.workers as u64);
-    // The default of `limits.connections` is more than many a machine has descriptors for, and more than most edges need.
+    let room = places::bound(
+        site.limits.connections,
+        descriptors,
+        open + PER_CORE * site.listen.workers as u64,
+    );
+    // The default of `limits.connections` is more than many a machine has descriptors for, and more
+    // than most edges need.
     if room < site.limits.connections / 2 {
         tracing::warn!(
             viewers = room,
@@ -211,9 +232,19 @@ fn room_for_viewers(site: &Site, descriptors: Option<u64>) -> usize {
 fn lock_folder(data: &Path) -> Result<File, String> {
     let failed = |error: std::io::Error| format!("the data folder {}: {error}", data.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(data.join("lock")).map_err(failed)?;
-    file.try_lock()
-        .map_err(|_| format!("another edge runs on the data folder {}; stop it, or set data to another folder", data.display()))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(data.join("lock"))
+        .map_err(failed)?;
+    file.try_lock().map_err(|_| {
+        format!(
+            "another edge runs on the data folder {}; stop it, or set data to another folder",
+            data.display()
+        )
+    })?;
     Ok(file)
 }
 
@@ -228,13 +259,20 @@ fn keep_word(path: &Path, octets: usize) -> Result<String, String> {
     let mut random = vec![0; octets];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| "no randomness".to_string())?;
     let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(format!("{word}\n").as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(word)
 }
 
-/// Names the incarnation that ended in order on this data folder, for the next to go on where it left off.
+/// Names the incarnation that ended in order on this data folder, for the next to go on where it
+/// left off.
 const SEALED: &str = "log-sealed";
 
 // Takes the seal away, for good: whatever becomes of this process, it ended in order once only.
@@ -255,23 +293,30 @@ fn site_has_parents(control: &Control) -> bool {
     control.edge.running().site.region.is_some()
 }
 
-// The log ends here, and the parents are told, so that the next process need not begin with empty parents.
+// The log ends here, and the parents are told, so that the next process need not begin with empty
+// parents.
 async fn seal(control: &Arc<Control>) {
-    let written = control
-        .log
-        .close()
-        .and_then(|()| std::fs::write(control.edge.running().site.data.join(SEALED), format!("{}\n", control.edge.incarnation())));
+    let written = control.log.close().and_then(|()| {
+        std::fs::write(
+            control.edge.running().site.data.join(SEALED),
+            format!("{}\n", control.edge.incarnation()),
+        )
+    });
     match written {
         Ok(()) => Forwarder::seal(control).await,
-        Err(error) => tracing::warn!(%error, "the invalidation log was not sealed; the parents begin anew at the next start"),
+        Err(error) => {
+            tracing::warn!(%error, "the invalidation log was not sealed; the parents begin anew at the next start")
+        }
     }
 }
 
 fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {
     let http = site.listen.http.iter().map(|address| (*address, Speaks::Http, "listen.http"));
     let https = site.listen.https.iter().map(|address| (*address, Speaks::Https, "listen.https"));
-    let bind =
-        |(address, speaks, key)| Bound::bind(address, speaks, site.listen.workers).map_err(|error| format!("{key} {address}: {error}"));
+    let bind = |(address, speaks, key)| {
+        Bound::bind(address, speaks, site.listen.workers)
+            .map_err(|error| format!("{key} {address}: {error}"))
+    };
     http.chain(https).map(bind).collect()
 }
 
@@ -284,19 +329,41 @@ fn start_workers(
     let gates = Arc::new(Gates::default());
     let mut threads = Vec::new();
     for index in 0..site.listen.workers {
-        let sockets: Vec<_> = bound.iter_mut().filter_map(|one| one.take().map(|socket| (socket, one.speaks))).collect();
+        let sockets: Vec<_> = bound
+            .iter_mut()
+            .filter_map(|one| one.take().map(|socket| (socket, one.speaks)))
+            .collect();
         let (control, gates, drained) = (Arc::clone(control), Arc::clone(&gates), drained.clone());
         let mut abandoned = abandoned.clone();
         let head_bytes = site.limits.origin_head_bytes;
         let body = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(64)
+                .build()
+            else {
+                return;
+            };
             let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
-            let core = Arc::new(Core { index, edge: Arc::clone(&control.edge), upstream: Arc::new(Live { client }) });
-            let worker = Worker::new(core, index, Arc::clone(&control.access_log), Arc::clone(&control.gauges), drained);
+            let core = Arc::new(Core {
+                index,
+                edge: Arc::clone(&control.edge),
+                upstream: Arc::new(Live { client }),
+            });
+            let worker = Worker::new(
+                core,
+                index,
+                Arc::clone(&control.access_log),
+                Arc::clone(&control.gauges),
+                drained,
+            );
             runtime.block_on(async {
                 for (socket, speaks) in sockets {
-                    let accepting =
-                        Accepting { worker: Arc::clone(&worker), tls: Arc::clone(&control.tls), places: Arc::clone(&control.places) };
+                    let accepting = Accepting {
+                        worker: Arc::clone(&worker),
+                        tls: Arc::clone(&control.tls),
+                        places: Arc::clone(&control.places),
+                    };
                     tokio::spawn(async move {
                         if let Err(error) = accepting.run(socket, speaks).await {
                             tracing::error!(%error, "a listener ended");
@@ -315,7 +382,12 @@ fn start_workers(
             runtime.shutdown_background();
             worker.flush_log();
         };
-        threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(body).map_err(|error| error.to_string())?);
+        threads.push(
+            std::thread::Builder::new()
+                .name(format!("core-{index}"))
+                .spawn(body)
+                .map_err(|error| error.to_string())?,
+        );
     }
     Ok(threads)
 }
@@ -323,8 +395,11 @@ fn start_workers(
 // Serves the admin listener, watches files, obeys signals. Returns when the edge is to leave.
 async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Result<(), String> {
     let stream = |kind| signal(kind).map_err(|error| error.to_string());
-    let (mut hangup, mut terminate, mut interrupt) =
-        (stream(SignalKind::hangup())?, stream(SignalKind::terminate())?, stream(SignalKind::interrupt())?);
+    let (mut hangup, mut terminate, mut interrupt) = (
+        stream(SignalKind::hangup())?,
+        stream(SignalKind::terminate())?,
+        stream(SignalKind::interrupt())?,
+    );
     tokio::spawn(server::serve(Arc::clone(&control), admin));
     tokio::spawn(Arc::clone(&control).watch_files());
     tokio::spawn(Forwarder::keep_up(Arc::clone(&control)));
@@ -356,7 +431,9 @@ async fn leave(control: &Control, patience: Duration) {
         }
     };
     let impatient = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = again else { return std::future::pending().await };
+        let (Ok(mut terminate), Ok(mut interrupt)) = again else {
+            return std::future::pending().await;
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -385,7 +462,11 @@ fn announce(args: &RunArgs, site: &Site, bound: &[Bound], admin: std::net::Socke
         tracing::warn!("{remark}");
     }
     let https = bound.iter().find(|one| one.speaks == Speaks::Https);
-    let ca = site.certificates.first().map(|c| Path::new(&c.source).with_file_name("ca.pem")).filter(|path| path.exists());
+    let ca = site
+        .certificates
+        .first()
+        .map(|c| Path::new(&c.source).with_file_name("ca.pem"))
+        .filter(|path| path.exists());
     let (Some(https), Some(ca), true) = (https, ca, is_demo(site) && !args.quiet) else { return };
     let (ca, token) = (ca.display(), site.data.join("admin-token"));
     let url = format!("https://localhost:{}", https.address.port());

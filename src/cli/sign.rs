@@ -1,4 +1,5 @@
-//! `foreshore sign url|cookies`: signatures that Foreshore and CloudFront take, made on your own machine.
+//! `foreshore sign url|cookies`: signatures that Foreshore and CloudFront take, made on your own
+//! machine.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,13 +45,16 @@ pub(super) struct SignArgs {
     /// From which addresses, one IPv4 network. Makes the policy a custom one.
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     ip: Option<Network>,
-    /// What it gives access to, with `*` and `?`, in the place of the URL. Makes the policy a custom one.
+    /// What it gives access to, with `*` and `?`, in the place of the URL. Makes the policy a
+    /// custom one.
     #[arg(long, value_name = "PATTERN")]
     resource: Option<String>,
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    Network::parse(text).filter(|_| !text.contains(':')).ok_or_else(|| "one IPv4 address or network, such as 192.0.2.0/24".into())
+    Network::parse(text)
+        .filter(|_| !text.contains(':'))
+        .ok_or_else(|| "one IPv4 address or network, such as 192.0.2.0/24".into())
 }
 
 pub(super) fn run(command: &SignCommand) -> ExitCode {
@@ -68,7 +72,8 @@ pub(super) fn run(command: &SignCommand) -> ExitCode {
 }
 
 fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
-    let pem = decode::read_pem(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
+    let pem =
+        decode::read_pem(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
     let key = PrivateKey::from_pem(&pem).map_err(|why| format!("{}: {why}", args.key.display()))?;
     let before = args.until.unwrap_or_else(|| Clock::system().now().plus(args.expires_in).secs());
     let terms = Terms { before, after: args.since, from: args.ip };
@@ -77,12 +82,15 @@ fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
 
 fn url(args: &SignArgs) -> Result<String, String> {
     let mark = if args.url.contains('?') { '&' } else { '?' };
-    let pairs: Vec<String> = shown(args)?.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pairs: Vec<String> =
+        shown(args)?.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Ok(format!("{}{mark}{}", args.url, pairs.join("&")))
 }
 
 fn cookies(args: &SignArgs) -> Result<String, String> {
     let secure = if args.url.starts_with("https:") { "; Secure" } else { "" };
-    let line = |(name, value): &(&str, String)| format!("Set-Cookie: CloudFront-{name}={value}; Path=/{secure}; HttpOnly");
+    let line = |(name, value): &(&str, String)| {
+        format!("Set-Cookie: CloudFront-{name}={value}; Path=/{secure}; HttpOnly")
+    };
     Ok(shown(args)?.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -22,7 +22,8 @@ pub(super) enum StoreCommand {
     Stat(StoreArgs),
     /// List responses: key, status, octets, how long they are fresh.
     Ls(StoreArgs),
-    /// Remove responses from the files of an edge that does not run; ask a running one with `foreshore purge`.
+    /// Remove responses from the files of an edge that does not run; ask a running one with
+    /// `foreshore purge`.
     Rm(StoreArgs),
     /// Read everything through and compare checksums; exit 1 if anything is damaged.
     Verify(StoreArgs),
@@ -44,31 +45,53 @@ pub(super) struct StoreArgs {
 }
 
 pub(super) fn store(command: &StoreCommand) -> ExitCode {
-    let (StoreCommand::Stat(args) | StoreCommand::Ls(args) | StoreCommand::Rm(args) | StoreCommand::Verify(args)) = command;
+    let (StoreCommand::Stat(args)
+    | StoreCommand::Ls(args)
+    | StoreCommand::Rm(args)
+    | StoreCommand::Verify(args)) = command;
     let which = Which { prefix: args.prefix.clone(), tag: args.tag.clone(), max: Some(args.max) };
-    let done = if args.door.admin.is_some() { online(command, args, &which) } else { offline(command, args, &which) };
+    let done = if args.door.admin.is_some() {
+        online(command, args, &which)
+    } else {
+        offline(command, args, &which)
+    };
     done.unwrap_or_else(|why| fail(&why))
 }
 
 // Asks a running edge.
 fn online(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<ExitCode, String> {
     let door = reach(&args.door)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let ask = |method: &str, path: &str, body: Value| {
-        let (status, answer) =
-            runtime.block_on(call(&door, method, path, body.to_string())).map_err(|why| format!("{}: {why}", door.name))?;
-        if (200..300).contains(&status) { Ok(answer) } else { Err(answer["error"].as_str().unwrap_or("the edge refused").to_string()) }
+        let (status, answer) = runtime
+            .block_on(call(&door, method, path, body.to_string()))
+            .map_err(|why| format!("{}: {why}", door.name))?;
+        if (200..300).contains(&status) {
+            Ok(answer)
+        } else {
+            Err(answer["error"].as_str().unwrap_or("the edge refused").to_string())
+        }
     };
     let read = |error: serde_json::Error| format!("the answer is not as expected: {error}");
     match command {
-        StoreCommand::Stat(_) => show_stat(&serde_json::from_value(ask("GET", "/v1/store", json!({}))?).map_err(read)?),
+        StoreCommand::Stat(_) => {
+            show_stat(&serde_json::from_value(ask("GET", "/v1/store", json!({}))?).map_err(read)?)
+        }
         StoreCommand::Ls(_) => {
             let which = serde_json::to_value(which).map_err(read)?;
-            show_rows(&serde_json::from_value(ask("POST", "/v1/store/list", which)?).map_err(read)?);
+            show_rows(
+                &serde_json::from_value(ask("POST", "/v1/store/list", which)?).map_err(read)?,
+            );
         }
         StoreCommand::Rm(_) => return Err("a running edge removes with `foreshore purge`".into()),
         StoreCommand::Verify(_) => {
-            return Ok(show_verified(serde_json::from_value(ask("POST", "/v1/store/verify", json!({}))?).map_err(read)?));
+            return Ok(show_verified(
+                serde_json::from_value(ask("POST", "/v1/store/verify", json!({}))?)
+                    .map_err(read)?,
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -76,14 +99,20 @@ fn online(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<Exi
 
 // Looks at the files, which nobody else may have open.
 fn offline(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<ExitCode, String> {
-    let loaded = config::load(&args.door.config.config, Clock::system().now(), Making::Pending).map_err(|report| report.render(false))?;
-    let settings = loaded.site.store.disk.clone().ok_or("this configuration has no [store.disk]")?;
+    let loaded = config::load(&args.door.config.config, Clock::system().now(), Making::Pending)
+        .map_err(|report| report.render(false))?;
+    let settings =
+        loaded.site.store.disk.clone().ok_or("this configuration has no [store.disk]")?;
     let path = settings.path.display().to_string();
     if !settings.path.exists() {
         return Err(format!("{path} does not exist: nothing was stored yet"));
     }
-    let opened = Folder::open(&settings.path).and_then(|folder| Disk::open(Box::new(folder), settings, LogNumber(u64::MAX), Doubt::Refuse));
-    let disk: Arc<Disk> = opened.map_err(|error| format!("{path}: {error}; is the edge running? then ask it, with --admin HOST:PORT"))?;
+    let opened = Folder::open(&settings.path).and_then(|folder| {
+        Disk::open(Box::new(folder), settings, LogNumber(u64::MAX), Doubt::Refuse)
+    });
+    let disk: Arc<Disk> = opened.map_err(|error| {
+        format!("{path}: {error}; is the edge running? then ask it, with --admin HOST:PORT")
+    })?;
     disk.load();
     match command {
         StoreCommand::Stat(_) => show_stat(&disk.stats()),
@@ -96,8 +125,14 @@ fn offline(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<Ex
 
 fn show_stat(stats: &DiskStats) {
     let percent = stats.bytes * 100 / stats.limit.max(1);
-    println!("{} responses in {} files, {} of {} octets ({percent} %)", stats.objects, stats.segments, stats.bytes, stats.limit);
-    println!("index: {} octets of memory; waiting to be written: {} octets", stats.index_bytes, stats.waiting);
+    println!(
+        "{} responses in {} files, {} of {} octets ({percent} %)",
+        stats.objects, stats.segments, stats.bytes, stats.limit
+    );
+    println!(
+        "index: {} octets of memory; waiting to be written: {} octets",
+        stats.index_bytes, stats.waiting
+    );
     if !stats.is_loaded {
         println!("still being loaded");
     }

@@ -1,7 +1,7 @@
 //! Which of the files given to an import is what: distributions, and what lies beside them.
 //!
-//! Outputs of `get-…`, `get-…-config` and `list-…` are known, whole or cut with `--query`. A file that is none of these is named and
-//! passed over.
+//! Outputs of `get-…`, `get-…-config` and `list-…` are known, whole or cut with `--query`. A file
+//! that is none of these is named and passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,26 @@ pub enum Kind {
 /// Each kind with the key of its document, of its configuration within, and of a list of them.
 const KINDS: [(Kind, &str, &str, &str); 6] = [
     (Kind::CachePolicy, "CachePolicy", "CachePolicyConfig", "CachePolicyList"),
-    (Kind::OriginRequestPolicy, "OriginRequestPolicy", "OriginRequestPolicyConfig", "OriginRequestPolicyList"),
-    (Kind::ResponseHeadersPolicy, "ResponseHeadersPolicy", "ResponseHeadersPolicyConfig", "ResponseHeadersPolicyList"),
+    (
+        Kind::OriginRequestPolicy,
+        "OriginRequestPolicy",
+        "OriginRequestPolicyConfig",
+        "OriginRequestPolicyList",
+    ),
+    (
+        Kind::ResponseHeadersPolicy,
+        "ResponseHeadersPolicy",
+        "ResponseHeadersPolicyConfig",
+        "ResponseHeadersPolicyList",
+    ),
     (Kind::KeyGroup, "KeyGroup", "KeyGroupConfig", "KeyGroupList"),
     (Kind::PublicKey, "PublicKey", "PublicKeyConfig", "PublicKeyList"),
-    (Kind::OriginAccessControl, "OriginAccessControl", "OriginAccessControlConfig", "OriginAccessControlList"),
+    (
+        Kind::OriginAccessControl,
+        "OriginAccessControl",
+        "OriginAccessControlConfig",
+        "OriginAccessControlList",
+    ),
 ];
 
 impl Kind {
@@ -147,7 +162,11 @@ impl<'d> Sorted<'d> {
             return false;
         }
         let is_summary = root.get("Status").is_some() || root.get("ARN").is_some();
-        let found = if is_summary { summary(root) } else { Candidate { config: root.clone(), id: None, domain: None, is_summary: false } };
+        let found = if is_summary {
+            summary(root)
+        } else {
+            Candidate { config: root.clone(), id: None, domain: None, is_summary: false }
+        };
         self.candidates.push(found);
         true
     }
@@ -155,26 +174,38 @@ impl<'d> Sorted<'d> {
 
 fn summary<'d>(item: &Node<'d>) -> Candidate<'d> {
     item.take_each(&["ARN", "ETag", "Status", "LastModifiedTime", "AliasICPRecordals"]);
-    Candidate { config: item.clone(), id: item.text("Id"), domain: item.text("DomainName"), is_summary: true }
+    Candidate {
+        config: item.clone(),
+        id: item.text("Id"),
+        domain: item.text("DomainName"),
+        is_summary: true,
+    }
 }
 
 // CloudFormation's, as it is written or as `cdk synth` and `sam` give it.
 fn is_template(root: &Node<'_>) -> bool {
     let resources = root.get("Resources").and_then(|all| all.value().as_object());
     root.get("AWSTemplateFormatVersion").is_some()
-        || resources.is_some_and(|all| all.values().any(|one| one.get("Type").is_some_and(serde_json::Value::is_string)))
+        || resources.is_some_and(|all| {
+            all.values().any(|one| one.get("Type").is_some_and(serde_json::Value::is_string))
+        })
 }
 
-/// The distribution that is meant: the one that was named, or the only one. One that is described whole goes before one of a list.
+/// The distribution that is meant: the one that was named, or the only one. One that is described
+/// whole goes before one of a list.
 pub fn choose<'d>(sorted: &Sorted<'d>, wanted: Option<&str>) -> Result<Candidate<'d>, String> {
     let all = &sorted.candidates;
     let whole: Vec<&Candidate<'d>> = all.iter().filter(|one| !one.is_summary).collect();
     let named = |one: &&Candidate<'d>| wanted.is_some() && one.id == wanted;
     let chosen = match wanted {
-        Some(_) => {
-            whole.iter().copied().find(named).or_else(|| all.iter().find(named)).or_else(|| only(&whole).filter(|one| one.id.is_none()))
-        }
-        None => only(&whole).or_else(|| only(&all.iter().collect::<Vec<_>>()).filter(|_| whole.is_empty())),
+        Some(_) => whole
+            .iter()
+            .copied()
+            .find(named)
+            .or_else(|| all.iter().find(named))
+            .or_else(|| only(&whole).filter(|one| one.id.is_none())),
+        None => only(&whole)
+            .or_else(|| only(&all.iter().collect::<Vec<_>>()).filter(|_| whole.is_empty())),
     };
     if let Some(one) = chosen {
         return Ok(one.clone());
@@ -182,8 +213,13 @@ pub fn choose<'d>(sorted: &Sorted<'d>, wanted: Option<&str>) -> Result<Candidate
     let known: Vec<&str> = all.iter().map(|one| one.id.unwrap_or("one without an id")).collect();
     let known = known.join(", ");
     Err(match wanted {
-        Some(id) if !all.is_empty() => format!("there is no distribution {id} in these files; there is {known}"),
-        _ if !all.is_empty() => format!("these are {} distributions ({known}): name one with --distribution ID", all.len()),
+        Some(id) if !all.is_empty() => {
+            format!("there is no distribution {id} in these files; there is {known}")
+        }
+        _ if !all.is_empty() => format!(
+            "these are {} distributions ({known}): name one with --distribution ID",
+            all.len()
+        ),
         _ => nothing_found(sorted),
     })
 }
@@ -198,7 +234,9 @@ fn only<'c, 'd>(all: &[&'c Candidate<'d>]) -> Option<&'c Candidate<'d>> {
 fn nothing_found(sorted: &Sorted<'_>) -> String {
     let how = "`aws cloudfront get-distribution-config --id ID`";
     match (&sorted.templates[..], &sorted.unknown[..]) {
-        ([file, ..], _) => format!("{file} is a template: what comes of it is known once it is deployed; give the output of {how}"),
+        ([file, ..], _) => format!(
+            "{file} is a template: what comes of it is known once it is deployed; give the output of {how}"
+        ),
         ([], []) => format!("none of these is a distribution: the output of {how} is needed"),
         ([], unknown) => format!(
             "none of these is a distribution: the output of {how} is needed; neither a distribution nor a policy, a key group or a public \
@@ -214,7 +252,10 @@ pub fn say_passed_over(sorted: &Sorted<'_>, report: &mut Report) {
         report.add(Rank::ToKnow, &format!("{file}: nothing that an import reads; passed over"));
     }
     for file in &sorted.templates {
-        report.add(Rank::ToKnow, &format!("{file}: a template; passed over, because only what is deployed can be read"));
+        report.add(
+            Rank::ToKnow,
+            &format!("{file}: a template; passed over, because only what is deployed can be read"),
+        );
     }
 }
 
@@ -265,10 +306,13 @@ impl<'d> Shelf<'d> {
         self.known.insert((kind, id), (body, source));
     }
 
-    /// Finds out whose the configurations without an id are: by their file's name, or because only one is missing.
+    /// Finds out whose the configurations without an id are: by their file's name, or because only
+    /// one is missing.
     pub fn name_the_nameless(&mut self, asked: &BTreeSet<(Kind, &'d str)>, report: &mut Report) {
         for (kind, body) in std::mem::take(&mut self.nameless) {
-            let missing = |(of, id): &&(Kind, &'d str)| *of == kind && !of.is_managed(id) && !self.known.contains_key(&(*of, *id));
+            let missing = |(of, id): &&(Kind, &'d str)| {
+                *of == kind && !of.is_managed(id) && !self.known.contains_key(&(*of, *id))
+            };
             let missing: Vec<&'d str> = asked.iter().filter(missing).map(|(_, id)| *id).collect();
             let by_file = missing.iter().find(|id| body.file().contains(**id));
             let found = match (by_file, &missing[..]) {
@@ -279,7 +323,10 @@ impl<'d> Shelf<'d> {
             };
             match found {
                 Some(id) => {
-                    report.add(Rank::ToKnow, &format!("{}: names no id; taken for {} {id}", body.file(), kind.words()));
+                    report.add(
+                        Rank::ToKnow,
+                        &format!("{}: names no id; taken for {} {id}", body.file(), kind.words()),
+                    );
                     self.known.insert((kind, id), (body, Source::Own));
                 }
                 None => {
@@ -300,10 +347,19 @@ impl<'d> Shelf<'d> {
 
     /// Passes over what nobody asked for.
     pub fn put_away(&self, report: &mut Report) {
-        for ((kind, id), (body, source)) in self.known.iter().filter(|(key, _)| !self.used.contains(*key)) {
+        for ((kind, id), (body, source)) in
+            self.known.iter().filter(|(key, _)| !self.used.contains(*key))
+        {
             body.take();
             if *source == Source::Own {
-                report.add(Rank::Idle, &format!("{}: {} {id} is not used by this distribution", body.file(), kind.words()));
+                report.add(
+                    Rank::Idle,
+                    &format!(
+                        "{}: {} {id} is not used by this distribution",
+                        body.file(),
+                        kind.words()
+                    ),
+                );
             }
         }
     }

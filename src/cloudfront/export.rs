@@ -13,11 +13,14 @@ use crate::distribution::origin::{HostRule, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, Site, TlsPolicy};
 
-/// The output of `get-distribution-config`, the policies of its own beside it, and what could not be said.
+/// The output of `get-distribution-config`, the policies of its own beside it, and what could not
+/// be said.
 pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) {
     let mut left = Vec::new();
-    let hosts: Vec<&str> = distribution.hosts.iter().map(String::as_str).filter(|host| *host != "*").collect();
-    let origins: Vec<Value> = distribution.origins.iter().filter_map(|one| origin(one, &mut left)).collect();
+    let hosts: Vec<&str> =
+        distribution.hosts.iter().map(String::as_str).filter(|host| *host != "*").collect();
+    let origins: Vec<Value> =
+        distribution.origins.iter().filter_map(|one| origin(one, &mut left)).collect();
     let groups: Vec<Value> = distribution
         .groups
         .iter()
@@ -26,7 +29,8 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
             json!({ "Id": group.id, "FailoverCriteria": { "StatusCodes": items(group.failover.clone()) }, "Members": items(members) })
         })
         .collect();
-    let mut behaviors: Vec<Value> = distribution.behaviors.iter().map(|one| behavior(distribution, one, &mut left)).collect();
+    let mut behaviors: Vec<Value> =
+        distribution.behaviors.iter().map(|one| behavior(distribution, one, &mut left)).collect();
     let default = behaviors.pop().unwrap_or(Value::Null);
     let policy = match site.tls_policy {
         TlsPolicy::Tls12_2021 => "TLSv1.2_2021",
@@ -35,8 +39,12 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     };
     let geo = match &distribution.geo_restriction {
         None => json!({ "RestrictionType": "none", "Quantity": 0 }),
-        Some(GeoRestriction::Only(list)) => json!({ "RestrictionType": "whitelist", "Quantity": list.len(), "Items": list }),
-        Some(GeoRestriction::AllBut(list)) => json!({ "RestrictionType": "blacklist", "Quantity": list.len(), "Items": list }),
+        Some(GeoRestriction::Only(list)) => {
+            json!({ "RestrictionType": "whitelist", "Quantity": list.len(), "Items": list })
+        }
+        Some(GeoRestriction::AllBut(list)) => {
+            json!({ "RestrictionType": "blacklist", "Quantity": list.len(), "Items": list })
+        }
     };
     let mut config = json!({
         "CallerReference": distribution.id,
@@ -55,7 +63,8 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     });
     if let Some(log) = &site.more_logs.standard {
         let cookies = log.cookies == Cookies::Included;
-        config["Logging"] = json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
+        config["Logging"] =
+            json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
     }
     let tags = distribution.tag_header.as_str();
     if tags != "cache-tag" {
@@ -70,7 +79,11 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
 
 /// A list as CloudFront has them.
 pub(super) fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
-    if all.is_empty() { json!({ "Quantity": 0 }) } else { json!({ "Quantity": all.len(), "Items": all }) }
+    if all.is_empty() {
+        json!({ "Quantity": 0 })
+    } else {
+        json!({ "Quantity": all.len(), "Items": all })
+    }
 }
 
 fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
@@ -80,16 +93,24 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
     };
     let (is_tls, port) = (http.tls.is_some(), http.port);
     if !origin.headers.is_empty() {
-        left.push(format!("origin {}: the values of its headers are secrets, and not told", origin.id));
+        left.push(format!(
+            "origin {}: the values of its headers are secrets, and not told",
+            origin.id
+        ));
     }
     if http.host_rule != HostRule::Origin {
         left.push(format!("origin {}: host = \"viewer\" or another name is the origin request policy's business at CloudFront", origin.id));
     }
-    if http.tls.as_ref().is_some_and(|tls| matches!(tls.roots, Roots::Given(_)) || tls.identity.is_some() || tls.server_name.is_some()) {
+    if http.tls.as_ref().is_some_and(|tls| {
+        matches!(tls.roots, Roots::Given(_)) || tls.identity.is_some() || tls.server_name.is_some()
+    }) {
         left.push(format!("origin {}: its own CA, certificate or name in TLS", origin.id));
     }
     if origin.access.is_some() {
-        left.push(format!("origin {}: make an origin access control and set OriginAccessControlId", origin.id));
+        left.push(format!(
+            "origin {}: make an origin access control and set OriginAccessControlId",
+            origin.id
+        ));
     }
     Some(json!({
         "Id": origin.id,
@@ -118,7 +139,9 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
     let methods: &[&str] = match behavior.methods {
         Methods::GetHead => &["GET", "HEAD"],
         Methods::GetHeadOptions => &["GET", "HEAD", "OPTIONS"],
-        Methods::Seven | Methods::Any => &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"],
+        Methods::Seven | Methods::Any => {
+            &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
+        }
     };
     for (is_set, what) in [
         (behavior.methods == Methods::Any, "methods = \"any\""),
@@ -132,7 +155,10 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         (behavior.cache_post.is_some(), "cache_post"),
         (behavior.client_invalidation.is_some(), "client_invalidation"),
         (!behavior.error_responses.is_empty(), "error responses of a behavior"),
-        (behavior.cache.semantics == crate::distribution::cache_policy::Semantics::Rfc9111, "semantics = \"rfc9111\""),
+        (
+            behavior.cache.semantics == crate::distribution::cache_policy::Semantics::Rfc9111,
+            "semantics = \"rfc9111\"",
+        ),
     ] {
         if is_set {
             left.push(format!("behavior {pattern}: {what} is an extension of ours"));
@@ -155,18 +181,24 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         all["PathPattern"] = pattern.into();
     }
     if *behavior.origin_request != OriginRequestPolicy::nothing() {
-        all["OriginRequestPolicyId"] = id_of(&behavior.origin_request.name, |name| OriginRequestPolicy::managed(name).is_some()).into();
+        all["OriginRequestPolicyId"] = id_of(&behavior.origin_request.name, |name| {
+            OriginRequestPolicy::managed(name).is_some()
+        })
+        .into();
     }
     if let Some(policy) = &behavior.response {
-        all["ResponseHeadersPolicyId"] = id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
+        all["ResponseHeadersPolicyId"] =
+            id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
     }
     if let Some(signers) = &behavior.signers {
-        all["TrustedKeyGroups"] = json!({ "Enabled": true, "Quantity": signers.groups.len(), "Items": signers.groups });
+        all["TrustedKeyGroups"] =
+            json!({ "Enabled": true, "Quantity": signers.groups.len(), "Items": signers.groups });
     }
     all
 }
 
-// CloudFront's id of a managed policy; the name of another, to be replaced by the id that it is given there.
+// CloudFront's id of a managed policy; the name of another, to be replaced by the id that it is
+// given there.
 fn id_of(name: &str, is_managed: impl Fn(&str) -> bool) -> String {
     match IDS.iter().find(|(known, _)| *known == name).filter(|_| is_managed(name)) {
         Some((_, id)) => (*id).to_string(),

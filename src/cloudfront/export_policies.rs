@@ -3,26 +3,38 @@
 use serde_json::{Value, json};
 
 use super::export::items;
-use crate::distribution::cache_policy::{CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy};
+use crate::distribution::cache_policy::{
+    CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy,
+};
 use crate::distribution::response_policy::{Cors, Origins, Over, ResponsePolicy, SetField};
 use crate::distribution::site::Distribution;
 
 /// Policies that are not managed ones: what `create-cache-policy` and its like take, by name.
 pub fn own(distribution: &Distribution, left: &mut Vec<String>) -> Value {
-    let mut all = json!({ "CachePolicies": {}, "OriginRequestPolicies": {}, "ResponseHeadersPolicies": {} });
+    let mut all =
+        json!({ "CachePolicies": {}, "OriginRequestPolicies": {}, "ResponseHeadersPolicies": {} });
     for behavior in &distribution.behaviors {
         let cache = &behavior.cache;
         if CachePolicy::managed(&cache.name).is_none() {
             all["CachePolicies"][&cache.name] = json!({ "CachePolicyConfig": cache_policy(cache) });
         }
         let request = &behavior.origin_request;
-        if **request != OriginRequestPolicy::nothing() && OriginRequestPolicy::managed(&request.name).is_none() {
-            if !request.of_writes.is_empty() && all["OriginRequestPolicies"].get(&request.name).is_none() {
+        if **request != OriginRequestPolicy::nothing()
+            && OriginRequestPolicy::managed(&request.name).is_none()
+        {
+            if !request.of_writes.is_empty()
+                && all["OriginRequestPolicies"].get(&request.name).is_none()
+            {
                 left.push(format!("origin request policy {}: headers_of_writes is what legacy settings do of themselves", request.name));
             }
-            all["OriginRequestPolicies"][&request.name] = json!({ "OriginRequestPolicyConfig": origin_request_policy(request) });
+            all["OriginRequestPolicies"][&request.name] =
+                json!({ "OriginRequestPolicyConfig": origin_request_policy(request) });
         }
-        if let Some(policy) = behavior.response.as_deref().filter(|policy| ResponsePolicy::managed(&policy.name).is_none()) {
+        if let Some(policy) = behavior
+            .response
+            .as_deref()
+            .filter(|policy| ResponsePolicy::managed(&policy.name).is_none())
+        {
             let slot = &mut all["ResponseHeadersPolicies"][&policy.name];
             if slot.is_null() {
                 *slot = json!({ "ResponseHeadersPolicyConfig": response_policy(policy, left) });
@@ -71,7 +83,10 @@ fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
         ForwardHeaders::Only(names) => ("whitelist", names.texts()),
         ForwardHeaders::AllViewer => ("allViewer", Vec::new()),
         ForwardHeaders::AllViewerExcept(names) => ("allExcept", names.texts()),
-        ForwardHeaders::AllViewerAnd(names) => ("allViewerAndWhitelistCloudFront", names.iter().map(http::HeaderName::as_str).collect()),
+        ForwardHeaders::AllViewerAnd(names) => (
+            "allViewerAndWhitelistCloudFront",
+            names.iter().map(http::HeaderName::as_str).collect(),
+        ),
     };
     let mut headers = json!({ "HeaderBehavior": word });
     if !names.is_empty() {
@@ -103,7 +118,8 @@ fn response_policy(policy: &ResponsePolicy, left: &mut Vec<String>) -> Value {
         all["CustomHeadersConfig"] = items(custom);
     }
     if !policy.remove.is_empty() {
-        all["RemoveHeadersConfig"] = items(policy.remove.iter().map(|name| json!({ "Header": name.as_str() })).collect());
+        all["RemoveHeadersConfig"] =
+            items(policy.remove.iter().map(|name| json!({ "Header": name.as_str() })).collect());
     }
     if let Some(percent) = policy.server_timing {
         all["ServerTimingHeadersConfig"] = json!({ "Enabled": true, "SamplingRate": percent });
@@ -114,19 +130,27 @@ fn response_policy(policy: &ResponsePolicy, left: &mut Vec<String>) -> Value {
 fn custom_field(policy: &str, field: &SetField, left: &mut Vec<String>) -> Value {
     let value = field.value.to_str().unwrap_or_default();
     if SECURITY.iter().any(|(name, _)| field.name == **name) {
-        left.push(format!("response headers policy {policy}: CloudFront has no words for {}: {value}", field.name));
+        left.push(format!(
+            "response headers policy {policy}: CloudFront has no words for {}: {value}",
+            field.name
+        ));
     }
     json!({ "Header": field.name.as_str(), "Value": value, "Override": field.over == Over::Origin })
 }
 
 fn cors_config(cors: &Cors) -> Value {
-    let listed = |text: &str| items(text.split(", ").filter(|item| !item.is_empty()).collect::<Vec<_>>());
+    let listed =
+        |text: &str| items(text.split(", ").filter(|item| !item.is_empty()).collect::<Vec<_>>());
     let origins = match &cors.origins {
         Origins::Any => items(vec!["*"]),
         Origins::Listed(all) => items(all.clone()),
     };
     // All seven together are CloudFront's ALL.
-    let methods = if cors.methods.split(", ").count() == 7 { items(vec!["ALL"]) } else { listed(&cors.methods) };
+    let methods = if cors.methods.split(", ").count() == 7 {
+        items(vec!["ALL"])
+    } else {
+        listed(&cors.methods)
+    };
     let mut all = json!({
         "AccessControlAllowOrigins": origins, "AccessControlAllowHeaders": listed(&cors.headers), "AccessControlAllowMethods": methods,
         "AccessControlAllowCredentials": cors.allows_credentials, "OriginOverride": cors.over == Over::Origin,
@@ -150,7 +174,8 @@ const SECURITY: [(&str, &str); 6] = [
     ("strict-transport-security", "StrictTransportSecurity"),
 ];
 
-// Such a part and what it says; `None` for other fields, and for values that CloudFront has no words for.
+// Such a part and what it says; `None` for other fields, and for values that CloudFront has no
+// words for.
 fn security(field: &SetField) -> Option<(&'static str, Value)> {
     let (_, kind) = *SECURITY.iter().find(|(name, _)| field.name == **name)?;
     let value = field.value.to_str().ok()?;
@@ -167,7 +192,9 @@ fn security(field: &SetField) -> Option<(&'static str, Value)> {
             }
             part
         }
-        "FrameOptions" if ["DENY", "SAMEORIGIN"].contains(&value) => json!({ "FrameOption": value }),
+        "FrameOptions" if ["DENY", "SAMEORIGIN"].contains(&value) => {
+            json!({ "FrameOption": value })
+        }
         "ContentTypeOptions" if value == "nosniff" => json!({}),
         "FrameOptions" | "ContentTypeOptions" => return None,
         "ReferrerPolicy" => json!({ "ReferrerPolicy": value }),

@@ -1,8 +1,9 @@
 //! A distribution of CloudFront's as a configuration of ours (`foreshore import cloudfront`).
 //!
-//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody in, and neither does a behavior
-//! whose viewer-request function stays behind. What cannot be carried over is said in the report, and beside its place in the file
-//! where it has one. A value that the configuration would refuse is such a thing, so that what is written loads.
+//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody
+//! in, and neither does a behavior whose viewer-request function stays behind. What cannot be
+//! carried over is said in the report, and beside its place in the file where it has one. A value
+//! that the configuration would refuse is such a thing, so that what is written loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -54,13 +55,15 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// The configuration as it is written to a file: the first line says whether it was changed since (`seal::is_untouched`).
+    /// The configuration as it is written to a file: the first line says whether it was changed
+    /// since (`seal::is_untouched`).
     pub fn toml(&self) -> String {
         sealed(&self.text)
     }
 
-    /// Takes out lines that the configuration refuses, and says so: `(offset in toml(), why)` each. False if one of them is not
-    /// among those that may go: without it the rest would mean something else, or let more in.
+    /// Takes out lines that the configuration refuses, and says so: `(offset in toml(), why)` each.
+    /// False if one of them is not among those that may go: without it the rest would mean
+    /// something else, or let more in.
     pub fn without(&mut self, refused: &[(usize, String)]) -> bool {
         let sealed = self.toml();
         let before = sealed.len() - self.text.len();
@@ -70,9 +73,11 @@ impl Imported {
 
 /// Reads a distribution, and whatever of its policies, key groups and public keys is at hand.
 ///
-/// `inputs` are outputs of `aws cloudfront get-…` and `list-…`, in any order; one of them is the distribution.
+/// `inputs` are outputs of `aws cloudfront get-…` and `list-…`, in any order; one of them is the
+/// distribution.
 pub fn import(inputs: Vec<Input>, wishes: &Wishes) -> Result<Imported, String> {
-    let documents: Vec<Document> = inputs.into_iter().map(|input| Document::new(input.name, input.json)).collect();
+    let documents: Vec<Document> =
+        inputs.into_iter().map(|input| Document::new(input.name, input.json)).collect();
     let mut sorted = Sorted::default();
     documents.iter().for_each(|document| sorted.add(&document.root()));
     let chosen = choose(&sorted, wishes.distribution.as_deref())?;
@@ -94,14 +99,23 @@ pub fn import(inputs: Vec<Input>, wishes: &Wishes) -> Result<Imported, String> {
 
 // Who names an origin that is not there means another one.
 fn check_origins(chosen: &Candidate<'_>, wishes: &Wishes) -> Result<(), String> {
-    let known: Vec<String> =
-        chosen.config.items("Origins").iter().filter_map(|one| Some(one.get("Id")?.value().as_str()?.to_string())).collect();
+    let known: Vec<String> = chosen
+        .config
+        .items("Origins")
+        .iter()
+        .filter_map(|one| Some(one.get("Id")?.value().as_str()?.to_string()))
+        .collect();
     for (id, url) in &wishes.origins {
         if id != "*" && !known.contains(id) {
-            return Err(format!("--origin {id}=…: there is no such origin; there is {}", known.join(", ")));
+            return Err(format!(
+                "--origin {id}=…: there is no such origin; there is {}",
+                known.join(", ")
+            ));
         }
         if !["http://", "https://", "file:"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(format!("--origin {id}={url}: the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER"));
+            return Err(format!(
+                "--origin {id}={url}: the URL is http://HOST[:PORT][/PATH], https://… or file:FOLDER"
+            ));
         }
     }
     Ok(())
@@ -181,23 +195,36 @@ impl<'d, 'w> Job<'d, 'w> {
     // Configurations that came without an id belong to what this distribution asks for.
     fn settle_the_nameless(&mut self, config: &Node<'d>) {
         let mut asked: BTreeSet<(Kind, &'d str)> = BTreeSet::new();
-        let mut ask = |kind: Kind, id: Option<Node<'d>>| asked.extend(id.and_then(|id| Some((kind, id.value().as_str()?))));
+        let mut ask = |kind: Kind, id: Option<Node<'d>>| {
+            asked.extend(id.and_then(|id| Some((kind, id.value().as_str()?))))
+        };
         let mut behaviors = config.items("CacheBehaviors");
         behaviors.extend(config.get("DefaultCacheBehavior"));
         for behavior in &behaviors {
             ask(Kind::CachePolicy, behavior.get("CachePolicyId"));
             ask(Kind::OriginRequestPolicy, behavior.get("OriginRequestPolicyId"));
             ask(Kind::ResponseHeadersPolicy, behavior.get("ResponseHeadersPolicyId"));
-            behavior.items("TrustedKeyGroups").into_iter().for_each(|group| ask(Kind::KeyGroup, Some(group)));
+            behavior
+                .items("TrustedKeyGroups")
+                .into_iter()
+                .for_each(|group| ask(Kind::KeyGroup, Some(group)));
         }
-        config.items("Origins").iter().for_each(|origin| ask(Kind::OriginAccessControl, origin.get("OriginAccessControlId")));
+        config
+            .items("Origins")
+            .iter()
+            .for_each(|origin| ask(Kind::OriginAccessControl, origin.get("OriginAccessControlId")));
         self.shelf.name_the_nameless(&asked, &mut self.report);
     }
 
     fn distribution(&mut self, chosen: &Candidate<'d>) {
         let config = &chosen.config;
         let mut hosts = self.hosts(config);
-        hosts.extend(chosen.domain.map(String::from).filter(|name| HostPattern::parse(name).is_ok() && !hosts.contains(name)));
+        hosts.extend(
+            chosen
+                .domain
+                .map(String::from)
+                .filter(|name| HostPattern::parse(name).is_ok() && !hosts.contains(name)),
+        );
         self.what_guards_all(config);
         self.head(config);
         self.log(config);
@@ -219,7 +246,10 @@ impl<'d, 'w> Job<'d, 'w> {
     }
 
     fn head(&mut self, config: &Node<'d>) {
-        let call = config.text("CallerReference").map(|call| format!(" (CallerReference {})", one_line(call))).unwrap_or_default();
+        let call = config
+            .text("CallerReference")
+            .map(|call| format!(" (CallerReference {})", one_line(call)))
+            .unwrap_or_default();
         let _ = writeln!(
             self.out,
             "# Imported from CloudFront{call}.\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
@@ -233,7 +263,8 @@ impl<'d, 'w> Job<'d, 'w> {
             match HostPattern::parse(name) {
                 Ok(_) if all.iter().any(|known| known.eq_ignore_ascii_case(name)) => {}
                 Ok(_) => all.push(name.to_string()),
-                Err(why) => self.say(Rank::BeforeServing, format!("the alias {name}: {why}; not carried over")),
+                Err(why) => self
+                    .say(Rank::BeforeServing, format!("the alias {name}: {why}; not carried over")),
             }
         }
         all
@@ -241,7 +272,10 @@ impl<'d, 'w> Job<'d, 'w> {
 
     // The table of the distribution itself, up to what has a function of its own.
     fn names(&mut self, config: &Node<'d>, id: Option<&str>, hosts: &[String]) {
-        let is_id = |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let is_id = |id: &&str| {
+            id.len() <= 64
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
         let known = id.or(self.wishes.distribution.as_deref()).filter(is_id).unwrap_or("EIMPORTED");
         let _ = writeln!(self.out, "[[distribution]]\nid = {}", quoted(known));
         if let Some(comment) = config.text("Comment") {
@@ -269,7 +303,12 @@ impl<'d, 'w> Job<'d, 'w> {
             if http::HeaderName::from_bytes(tags.as_bytes()).is_ok() {
                 let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
             } else {
-                self.note(Rank::BeforeServing, format!("CacheTagConfig: {tags} is no field name; tags are read from Cache-Tag"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!(
+                        "CacheTagConfig: {tags} is no field name; tags are read from Cache-Tag"
+                    ),
+                );
             }
         }
         self.out.push_str("compat = \"cloudfront\"\n");
@@ -277,10 +316,14 @@ impl<'d, 'w> Job<'d, 'w> {
 
     // Whatever guards every behavior and stays behind.
     fn what_guards_all(&mut self, config: &Node<'d>) {
-        let says_something = |mtls: &Node<'d>| mtls.value().as_object().is_none_or(|map| !map.is_empty());
+        let says_something =
+            |mtls: &Node<'d>| mtls.value().as_object().is_none_or(|map| !map.is_empty());
         if let Some(mtls) = config.get("ViewerMtlsConfig").filter(says_something) {
             let store = mtls.get("TrustStoreConfig");
-            let store = store.and_then(|store| store.text("TrustStoreId")).map(|id| format!(" (trust store {id})")).unwrap_or_default();
+            let store = store
+                .and_then(|store| store.text("TrustStoreId"))
+                .map(|id| format!(" (trust store {id})"))
+                .unwrap_or_default();
             match mtls.text("Mode") {
                 Some("optional") => self.say(
                     Rank::ToKnow,
@@ -300,9 +343,16 @@ impl<'d, 'w> Job<'d, 'w> {
                 }
             }
         }
-        if let Some(function) = config.get("ConnectionFunctionAssociation").and_then(|one| one.text("Id")) {
-            let more = format!("the connection function {function} decides at CloudFront who may connect");
-            self.shut = Some(self.shut.take().map_or_else(|| more.clone(), |first| format!("{first}, and {more}")));
+        if let Some(function) =
+            config.get("ConnectionFunctionAssociation").and_then(|one| one.text("Id"))
+        {
+            let more =
+                format!("the connection function {function} decides at CloudFront who may connect");
+            self.shut = Some(
+                self.shut
+                    .take()
+                    .map_or_else(|| more.clone(), |first| format!("{first}, and {more}")),
+            );
         }
     }
 
@@ -335,8 +385,15 @@ impl<'d, 'w> Job<'d, 'w> {
         }
         match config.text("HttpVersion") {
             None | Some("http2") => {}
-            Some("http1.1") => self.say(Rank::ToKnow, "HttpVersion = http1.1: HTTP/2 is spoken too"),
-            Some(version) => self.say(Rank::ToKnow, format!("HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are")),
+            Some("http1.1") => {
+                self.say(Rank::ToKnow, "HttpVersion = http1.1: HTTP/2 is spoken too")
+            }
+            Some(version) => self.say(
+                Rank::ToKnow,
+                format!(
+                    "HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are"
+                ),
+            ),
         }
         if let Some(policy) = config.text("ContinuousDeploymentPolicyId") {
             self.say(
@@ -345,10 +402,16 @@ impl<'d, 'w> Job<'d, 'w> {
             );
         }
         if let Some(class) = config.text("PriceClass").filter(|class| *class != "PriceClass_All") {
-            self.say(Rank::Idle, format!("PriceClass = {class}: there is one place, and it costs what it costs"));
+            self.say(
+                Rank::Idle,
+                format!("PriceClass = {class}: there is one place, and it costs what it costs"),
+            );
         }
         if let Some(addresses) = config.text("AnycastIpListId") {
-            self.say(Rank::Idle, format!("AnycastIpListId = {addresses}: addresses are those of this machine"));
+            self.say(
+                Rank::Idle,
+                format!("AnycastIpListId = {addresses}: addresses are those of this machine"),
+            );
         }
         if config.is("IsIPV6Enabled") {
             self.say(Rank::Idle, "IsIPV6Enabled: add \"[::]:443\" to listen.https to serve IPv6");
@@ -363,9 +426,18 @@ impl<'d, 'w> Job<'d, 'w> {
         }
         let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
         let given = logging.text("Prefix").unwrap_or("");
-        let prefix: Vec<String> = given.split('/').map(plain_name).filter(|part| !part.trim_matches('.').is_empty()).collect();
-        let folder = ["standard-log".to_string()].into_iter().chain(prefix).collect::<Vec<_>>().join("/");
-        let _ = writeln!(self.out, "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n", quoted(&folder));
+        let prefix: Vec<String> = given
+            .split('/')
+            .map(plain_name)
+            .filter(|part| !part.trim_matches('.').is_empty())
+            .collect();
+        let folder =
+            ["standard-log".to_string()].into_iter().chain(prefix).collect::<Vec<_>>().join("/");
+        let _ = writeln!(
+            self.out,
+            "[log]\nstandard = {{ folder = {}, cookies = \"{cookies}\" }}\n",
+            quoted(&folder)
+        );
         let bucket = bucket.unwrap_or("none was named");
         self.say(
             Rank::ToKnow,
@@ -404,10 +476,15 @@ impl<'d, 'w> Job<'d, 'w> {
     }
 
     fn certificate(&mut self, certificate: &Node<'d>) {
-        let source = certificate.text("CertificateSource").map(|source| format!(" ({source})")).unwrap_or_default();
+        let source = certificate
+            .text("CertificateSource")
+            .map(|source| format!(" ({source})"))
+            .unwrap_or_default();
         // `Certificate` is what the others are now, and says the same where both are there.
-        let mut names: Vec<&str> =
-            ["ACMCertificateArn", "IAMCertificateId", "Certificate"].iter().filter_map(|key| certificate.text(key)).collect();
+        let mut names: Vec<&str> = ["ACMCertificateArn", "IAMCertificateId", "Certificate"]
+            .iter()
+            .filter_map(|key| certificate.text(key))
+            .collect();
         names.dedup();
         for name in names {
             self.say(Rank::BeforeServing, format!("certificate {name}{source}: put its chain and key in the place of the development one"));
@@ -418,7 +495,9 @@ impl<'d, 'w> Job<'d, 'w> {
                 "CloudFrontDefaultCertificate: the one of *.cloudfront.net stays there; a development certificate takes its place",
             );
         }
-        if let Some(support) = certificate.text("SSLSupportMethod").filter(|support| *support != "sni-only") {
+        if let Some(support) =
+            certificate.text("SSLSupportMethod").filter(|support| *support != "sni-only")
+        {
             self.say(
                 Rank::ToKnow,
                 format!(
@@ -443,17 +522,30 @@ impl<'d, 'w> Job<'d, 'w> {
                 return;
             }
         };
-        let is_country = |name: &&str| name.len() == 2 && name.bytes().all(|b| b.is_ascii_uppercase());
-        let (countries, others): (Vec<&str>, Vec<&str>) = restrictions.texts("GeoRestriction").into_iter().partition(is_country);
+        let is_country =
+            |name: &&str| name.len() == 2 && name.bytes().all(|b| b.is_ascii_uppercase());
+        let (countries, others): (Vec<&str>, Vec<&str>) =
+            restrictions.texts("GeoRestriction").into_iter().partition(is_country);
         if !others.is_empty() {
-            self.note(Rank::BeforeServing, format!("geo restriction: {} is no country of ISO 3166-1; left out", others.join(", ")));
+            self.note(
+                Rank::BeforeServing,
+                format!(
+                    "geo restriction: {} is no country of ISO 3166-1; left out",
+                    others.join(", ")
+                ),
+            );
         }
         self.note(Rank::BeforeServing, "geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
         let _ = writeln!(self.out, "geo_restriction = {{ {key} = {} }}", list(&countries));
     }
 
     /// A name for a table, unlike all others of its kind and not that of a managed policy.
-    pub(super) fn name(&mut self, kind: Kind, wanted: &str, is_managed: impl Fn(&str) -> bool) -> String {
+    pub(super) fn name(
+        &mut self,
+        kind: Kind,
+        wanted: &str,
+        is_managed: impl Fn(&str) -> bool,
+    ) -> String {
         let mut name = wanted.to_string();
         let mut count = 1;
         while is_managed(&name) || !self.taken.insert(format!("{kind:?} {name}")) {
@@ -466,7 +558,8 @@ impl<'d, 'w> Job<'d, 'w> {
 
 /// As a key of a table and a name of a file.
 pub(super) fn plain_name(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     name.chars().take(100).map(plain).collect()
 }
 

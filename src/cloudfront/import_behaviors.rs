@@ -1,4 +1,5 @@
-//! Behaviors of an imported distribution: paths, methods, who is let in; and the pages in the place of errors.
+//! Behaviors of an imported distribution: paths, methods, who is let in; and the pages in the place
+//! of errors.
 
 use std::fmt::Write;
 
@@ -26,13 +27,18 @@ impl<'d> Job<'d, '_> {
             Some(behavior) => self.behavior(&behavior, "*", "*"),
             None => {
                 let target = self.targets.keys().next().cloned().unwrap_or_default();
-                let _ = writeln!(self.out, "\n[[distribution.behavior]]\npath = \"*\"\norigin = {}", quoted(&target));
+                let _ = writeln!(
+                    self.out,
+                    "\n[[distribution.behavior]]\npath = \"*\"\norigin = {}",
+                    quoted(&target)
+                );
                 self.close("*", &["there is no DefaultCacheBehavior"], &[]);
             }
         }
     }
 
-    // A pattern that takes at least what CloudFront's does: a rule that took less would leave paths to another rule.
+    // A pattern that takes at least what CloudFront's does: a rule that took less would leave paths
+    // to another rule.
     fn path(&mut self, pattern: &str) -> String {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.*$/~\"'@:+&?".contains(c);
         let wider = |c: char| match c {
@@ -64,7 +70,12 @@ impl<'d> Job<'d, '_> {
             self.nowhere(wanted);
         }
         let target = self.targets.get(wanted).cloned().unwrap_or_default();
-        let _ = writeln!(self.out, "\n[[distribution.behavior]]\npath = {}\norigin = {}", quoted(path), quoted(&target));
+        let _ = writeln!(
+            self.out,
+            "\n[[distribution.behavior]]\npath = {}\norigin = {}",
+            quoted(path),
+            quoted(&target)
+        );
         self.viewer_protocol(behavior, pattern);
         self.methods(behavior, pattern);
         self.policies(behavior, pattern);
@@ -79,24 +90,46 @@ impl<'d> Job<'d, '_> {
         if !known {
             self.note(Rank::BeforeServing, format!("{pattern}: ViewerProtocolPolicy = {policy} is not known here; https alone is taken"));
         }
-        let _ = writeln!(self.out, "viewer_protocol = {}", quoted(if known { policy } else { "https-only" }));
+        let _ = writeln!(
+            self.out,
+            "viewer_protocol = {}",
+            quoted(if known { policy } else { "https-only" })
+        );
     }
 
     fn methods(&mut self, behavior: &Node<'d>, pattern: &str) {
         // Templates have the cached ones beside the allowed ones.
-        let inside = behavior.get("AllowedMethods").map(|allowed| allowed.texts("CachedMethods")).unwrap_or_default();
+        let inside = behavior
+            .get("AllowedMethods")
+            .map(|allowed| allowed.texts("CachedMethods"))
+            .unwrap_or_default();
         let cached: Vec<&str> = inside.into_iter().chain(behavior.texts("CachedMethods")).collect();
         if cached.contains(&"OPTIONS") {
             self.note(Rank::ToKnow, format!("{pattern}: answers to OPTIONS are not cached"));
         }
-        let others: Vec<&str> = cached.into_iter().filter(|method| !["GET", "HEAD", "OPTIONS"].contains(method)).collect();
+        let others: Vec<&str> = cached
+            .into_iter()
+            .filter(|method| !["GET", "HEAD", "OPTIONS"].contains(method))
+            .collect();
         if !others.is_empty() {
-            self.note(Rank::ToKnow, format!("{pattern}: CachedMethods: answers to {} are not cached", others.join(", ")));
+            self.note(
+                Rank::ToKnow,
+                format!(
+                    "{pattern}: CachedMethods: answers to {} are not cached",
+                    others.join(", ")
+                ),
+            );
         }
         let allowed = behavior.texts("AllowedMethods");
         let only = |known: &[&str]| allowed.iter().all(|method| known.contains(method));
         if !only(&["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]) {
-            self.note(Rank::ToKnow, format!("{pattern}: AllowedMethods {}: CloudFront's seven are taken", allowed.join(", ")));
+            self.note(
+                Rank::ToKnow,
+                format!(
+                    "{pattern}: AllowedMethods {}: CloudFront's seven are taken",
+                    allowed.join(", ")
+                ),
+            );
         }
         let methods = match () {
             () if only(&["GET", "HEAD"]) => return,
@@ -117,10 +150,19 @@ impl<'d> Job<'d, '_> {
         let (signers, groups) = (wanted("TrustedSigners"), wanted("TrustedKeyGroups"));
         let mut why: Vec<String> = self.shut.iter().cloned().collect();
         if let Some(accounts) = &signers {
-            let what = format!("{pattern}: trusted signers are accounts ({}), which are unknown here", accounts.join(", "));
+            let what = format!(
+                "{pattern}: trusted signers are accounts ({}), which are unknown here",
+                accounts.join(", ")
+            );
             match &groups {
-                Some(groups) if !groups.is_empty() => self.note(Rank::BeforeServing, format!("{what}; the key groups let in without them")),
-                _ => why.push(format!("trusted signers are accounts ({}), which are unknown here", accounts.join(", "))),
+                Some(groups) if !groups.is_empty() => self.note(
+                    Rank::BeforeServing,
+                    format!("{what}; the key groups let in without them"),
+                ),
+                _ => why.push(format!(
+                    "trusted signers are accounts ({}), which are unknown here",
+                    accounts.join(", ")
+                )),
             }
         } else if groups.as_ref().is_some_and(Vec::is_empty) {
             why.push("a key group is asked for and none is named".into());
@@ -142,7 +184,13 @@ impl<'d> Job<'d, '_> {
     // Lets nobody in, until somebody changes the file.
     fn close<T: AsRef<str>>(&mut self, pattern: &str, why: &[T], groups: &[&str]) {
         let why: Vec<&str> = why.iter().map(|one| one.as_ref()).collect();
-        self.note(Rank::BeforeServing, format!("{pattern}: closed, nobody is let in until something else guards it: {}", why.join("; ")));
+        self.note(
+            Rank::BeforeServing,
+            format!(
+                "{pattern}: closed, nobody is let in until something else guards it: {}",
+                why.join("; ")
+            ),
+        );
         self.out.push_str("trusted_key_groups = [\"nobody\"]   # take this away to open it\n");
         if !groups.is_empty() {
             let _ = writeln!(self.out, "# trusted_key_groups = {}", list(groups));
@@ -172,21 +220,29 @@ impl<'d> Job<'d, '_> {
     // Whether a key is at hand, and one that can be read; it is written then.
     fn public_key(&mut self, key: &'d str, group: &str) -> bool {
         let Some(config) = self.shelf.find(Kind::PublicKey, key) else {
-            let what = format!("public key {key} of key group {group} is not at hand: give the output of get-public-key too");
+            let what = format!(
+                "public key {key} of key group {group} is not at hand: give the output of get-public-key too"
+            );
             self.say(Rank::BeforeServing, what);
             return false;
         };
         config.take_each(&["Name", "Comment", "CallerReference"]);
         let pem = config.text("EncodedKey").unwrap_or("");
         if let Err(why) = PublicKey::from_pem(key, pem.as_bytes()) {
-            self.say(Rank::BeforeServing, format!("public key {key} of key group {group}: {why}; nobody is let in by it"));
+            self.say(
+                Rank::BeforeServing,
+                format!("public key {key} of key group {group}: {why}; nobody is let in by it"),
+            );
             return false;
         }
         let slot = format!("4 key {key}");
         if !self.made.contains_key(&slot) {
             let file = format!("{}.pem", self.name(Kind::PublicKey, &plain_name(key), |_| false));
             self.files.insert(file.clone(), pem.to_string());
-            self.made.insert(slot, format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file)));
+            self.made.insert(
+                slot,
+                format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file)),
+            );
         }
         true
     }
@@ -194,9 +250,15 @@ impl<'d> Job<'d, '_> {
     // Events and names of a behavior's functions.
     fn functions_of(&self, behavior: &Node<'d>) -> Vec<(&'d str, &'d str)> {
         let mut all = Vec::new();
-        for (list, name) in [("FunctionAssociations", "FunctionARN"), ("LambdaFunctionAssociations", "LambdaFunctionARN")] {
+        for (list, name) in [
+            ("FunctionAssociations", "FunctionARN"),
+            ("LambdaFunctionAssociations", "LambdaFunctionARN"),
+        ] {
             for function in behavior.items(list) {
-                all.push((function.text("EventType").unwrap_or("?"), function.text(name).unwrap_or("?")));
+                all.push((
+                    function.text("EventType").unwrap_or("?"),
+                    function.text(name).unwrap_or("?"),
+                ));
             }
         }
         all
@@ -220,10 +282,16 @@ impl<'d> Job<'d, '_> {
             );
         }
         if behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
-            self.note(Rank::BeforeServing, format!("{pattern}: GrpcConfig: gRPC is not spoken to origins"));
+            self.note(
+                Rank::BeforeServing,
+                format!("{pattern}: GrpcConfig: gRPC is not spoken to origins"),
+            );
         }
         if behavior.is("SmoothStreaming") {
-            self.note(Rank::ToKnow, format!("{pattern}: SmoothStreaming: the origin's files are served as they are"));
+            self.note(
+                Rank::ToKnow,
+                format!("{pattern}: SmoothStreaming: the origin's files are served as they are"),
+            );
         }
         if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
             self.note(
@@ -239,17 +307,25 @@ impl<'d> Job<'d, '_> {
         for rule in config.items("CustomErrorResponses") {
             let Some(status) = rule.number("ErrorCode") else { continue };
             if !is_known(status) {
-                self.note(Rank::ToKnow, format!("CustomErrorResponses: {status} cannot be mapped; left out"));
+                self.note(
+                    Rank::ToKnow,
+                    format!("CustomErrorResponses: {status} cannot be mapped; left out"),
+                );
                 continue;
             }
             let _ = writeln!(self.out, "\n[[distribution.error_response]]\nstatus = {status}");
             match (rule.text("ResponsePagePath"), rule.number("ResponseCode")) {
-                (Some(page), Some(code)) if page.starts_with('/') && (code == 200 || is_known(code)) => {
+                (Some(page), Some(code))
+                    if page.starts_with('/') && (code == 200 || is_known(code)) =>
+                {
                     let _ = writeln!(self.out, "page = {}\nrespond_with = {code}", quoted(page));
                 }
                 (None, None) => {}
                 (page, code) => {
-                    let (page, code) = (page.unwrap_or("none"), code.map_or_else(|| "none".to_string(), |code| code.to_string()));
+                    let (page, code) = (
+                        page.unwrap_or("none"),
+                        code.map_or_else(|| "none".to_string(), |code| code.to_string()),
+                    );
                     self.note(
                         Rank::BeforeServing,
                         format!("CustomErrorResponses: {status}: page {page} with status {code} cannot be shown; the error itself is"),

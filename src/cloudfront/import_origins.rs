@@ -19,7 +19,10 @@ impl<'d> Job<'d, '_> {
         for (at, origin) in config.items("Origins").iter().enumerate() {
             let id = origin.text("Id").map_or_else(|| format!("origin-{}", at + 1), String::from);
             if self.targets.insert(id.clone(), id.clone()).is_some() {
-                self.note(Rank::BeforeServing, format!("there are two origins with the id {id}; the second is left out"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!("there are two origins with the id {id}; the second is left out"),
+                );
                 continue;
             }
             self.origin(origin, &id);
@@ -31,14 +34,27 @@ impl<'d> Job<'d, '_> {
 
     /// An origin that answers nothing, in the place of one that is not known.
     pub(super) fn nowhere(&mut self, id: &str) {
-        let _ = writeln!(self.out, "\n[[distribution.origin]]\nid = {}\nurl = \"{NOWHERE}\"", quoted(id));
-        self.note(Rank::BeforeServing, format!("origin {id}: nothing is said of where it is; put its address into url"));
+        let _ = writeln!(
+            self.out,
+            "\n[[distribution.origin]]\nid = {}\nurl = \"{NOWHERE}\"",
+            quoted(id)
+        );
+        self.note(
+            Rank::BeforeServing,
+            format!("origin {id}: nothing is said of where it is; put its address into url"),
+        );
         self.targets.insert(id.to_string(), id.to_string());
     }
 
     fn origin(&mut self, origin: &Node<'d>, id: &str) {
         let _ = writeln!(self.out, "\n[[distribution.origin]]\nid = {}", quoted(id));
-        let wished = self.wishes.origins.iter().rev().find(|(known, _)| known == id || known == "*").map(|(_, url)| url);
+        let wished = self
+            .wishes
+            .origins
+            .iter()
+            .rev()
+            .find(|(known, _)| known == id || known == "*")
+            .map(|(_, url)| url);
         if let Some(url) = wished {
             self.elsewhere(origin, id, url);
             self.fields(origin, id);
@@ -53,7 +69,8 @@ impl<'d> Job<'d, '_> {
         self.what_an_origin_says_more(origin, custom.as_ref(), id, is_https);
     }
 
-    // An origin that the operator has somewhere else: only its path and its fields are those of CloudFront's.
+    // An origin that the operator has somewhere else: only its path and its fields are those of
+    // CloudFront's.
     fn elsewhere(&mut self, origin: &Node<'d>, id: &str, url: &str) {
         let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
         let has_path = scheme == "file" || rest.trim_start_matches('/').contains('/');
@@ -76,20 +93,30 @@ impl<'d> Job<'d, '_> {
         self.say(Rank::ToKnow, format!("origin {id}: asked at {whole} in the place of {domain}, unsigned and with the usual timeouts"));
     }
 
-    // Writes `url`; says whether it is https. Where anything of the address cannot be meant, it leads nowhere: a part of it could
-    // show more than the whole.
-    fn address(&mut self, origin: &Node<'d>, custom: Option<&Node<'d>>, id: &str, domain: &str) -> bool {
+    // Writes `url`; says whether it is https. Where anything of the address cannot be meant, it
+    // leads nowhere: a part of it could show more than the whole.
+    fn address(
+        &mut self,
+        origin: &Node<'d>,
+        custom: Option<&Node<'d>>,
+        id: &str,
+        domain: &str,
+    ) -> bool {
         let path = origin.text("OriginPath").unwrap_or("");
-        let policy = custom.and_then(|custom| custom.text("OriginProtocolPolicy")).unwrap_or("https-only");
-        let port = |key: &str, usual: u64| custom.and_then(|custom| custom.number(key)).unwrap_or(usual);
+        let policy =
+            custom.and_then(|custom| custom.text("OriginProtocolPolicy")).unwrap_or("https-only");
+        let port =
+            |key: &str, usual: u64| custom.and_then(|custom| custom.number(key)).unwrap_or(usual);
         let (http, https) = (port("HTTPPort", 80), port("HTTPSPort", 443));
         let is_https = policy != "http-only";
-        let (scheme, port, usual) = if is_https { ("https", https, 443) } else { ("http", http, 80) };
+        let (scheme, port, usual) =
+            if is_https { ("https", https, 443) } else { ("http", http, 80) };
         let is_host = parse_authority(domain).is_some_and(|authority| authority.port.is_none());
         let is_plain = is_host && (1..=65535).contains(&port) && (path.is_empty() || is_path(path));
         if is_plain {
             let port = if port == usual { String::new() } else { format!(":{port}") };
-            let _ = writeln!(self.out, "url = {}", quoted(&format!("{scheme}://{domain}{port}{path}")));
+            let _ =
+                writeln!(self.out, "url = {}", quoted(&format!("{scheme}://{domain}{port}{path}")));
         } else {
             let _ = writeln!(self.out, "url = \"{NOWHERE}\"");
             self.note(
@@ -100,18 +127,28 @@ impl<'d> Job<'d, '_> {
             );
         }
         if !matches!(policy, "http-only" | "https-only") {
-            self.note(Rank::ToKnow, format!("origin {id}: {policy} is not carried over; the origin is asked over https"));
+            self.note(
+                Rank::ToKnow,
+                format!(
+                    "origin {id}: {policy} is not carried over; the origin is asked over https"
+                ),
+            );
         }
-        let (unused, usual, name) = if is_https { (http, 80, "HTTPPort") } else { (https, 443, "HTTPSPort") };
+        let (unused, usual, name) =
+            if is_https { (http, 80, "HTTPPort") } else { (https, 443, "HTTPSPort") };
         if unused != usual {
-            self.say(Rank::Idle, format!("origin {id}: {name} = {unused} is not used: it is asked over {scheme}"));
+            self.say(
+                Rank::Idle,
+                format!("origin {id}: {name} = {unused} is not used: it is asked over {scheme}"),
+            );
         }
         is_https
     }
 
     fn times(&mut self, origin: &Node<'d>, id: &str) {
         let mut all = Vec::new();
-        let kinds = ["CustomOriginConfig", "S3OriginConfig", "VpcOriginConfig"].map(|kind| origin.get(kind));
+        let kinds = ["CustomOriginConfig", "S3OriginConfig", "VpcOriginConfig"]
+            .map(|kind| origin.get(kind));
         let of_kind = |key: &str| kinds.iter().flatten().find_map(|kind| kind.number(key));
         for (ours, theirs, given) in [
             ("connect", "ConnectionTimeout", origin.number("ConnectionTimeout")),
@@ -119,7 +156,10 @@ impl<'d> Job<'d, '_> {
             ("idle", "OriginKeepaliveTimeout", of_kind("OriginKeepaliveTimeout")),
         ] {
             match given {
-                Some(0) => self.note(Rank::ToKnow, format!("origin {id}: {theirs} = 0 is no time; the usual one is kept")),
+                Some(0) => self.note(
+                    Rank::ToKnow,
+                    format!("origin {id}: {theirs} = 0 is no time; the usual one is kept"),
+                ),
                 Some(count) => all.push(format!("{ours} = {}", seconds(count))),
                 None => {}
             }
@@ -129,7 +169,10 @@ impl<'d> Job<'d, '_> {
         }
         match origin.number("ConnectionAttempts") {
             Some(attempts @ 1..=3) => drop(writeln!(self.out, "attempts = {attempts}")),
-            Some(attempts) => self.note(Rank::ToKnow, format!("origin {id}: ConnectionAttempts = {attempts}: one to three are made")),
+            Some(attempts) => self.note(
+                Rank::ToKnow,
+                format!("origin {id}: ConnectionAttempts = {attempts}: one to three are made"),
+            ),
             None => {}
         }
     }
@@ -140,18 +183,32 @@ impl<'d> Job<'d, '_> {
             let Some(name) = header.text("HeaderName") else { continue };
             // The value may be a secret: messages do not repeat it.
             let value = header.text("HeaderValue").unwrap_or("");
-            let known = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !is_reserved(name));
+            let known =
+                HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !is_reserved(name));
             if known.is_none() || HeaderValue::from_str(value).is_err() {
-                self.note(Rank::BeforeServing, format!("origin {id}: the field {name} cannot be sent as it is here; left out"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin {id}: the field {name} cannot be sent as it is here; left out"),
+                );
             } else if pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                self.note(Rank::BeforeServing, format!("origin {id}: the field {name} is there twice; the first counts"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin {id}: the field {name} is there twice; the first counts"),
+                );
             } else {
                 pairs.push((name.to_string(), value.to_string()));
             }
         }
         if !pairs.is_empty() {
-            let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
-            let _ = writeln!(self.out, "headers = {{ {} }}   # a secret among them is better {{ file = \"…\" }}", pairs.join(", "));
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)))
+                .collect();
+            let _ = writeln!(
+                self.out,
+                "headers = {{ {} }}   # a secret among them is better {{ file = \"…\" }}",
+                pairs.join(", ")
+            );
         }
     }
 
@@ -174,17 +231,28 @@ impl<'d> Job<'d, '_> {
                 _ => "always",
             };
             service = body.text("OriginAccessControlOriginType").unwrap_or(service);
-            if let Some(other) = body.text("SigningProtocol").filter(|protocol| *protocol != "sigv4") {
-                self.note(Rank::BeforeServing, format!("origin {id}: SigningProtocol = {other} is not spoken here; sigv4 is"));
+            if let Some(other) =
+                body.text("SigningProtocol").filter(|protocol| *protocol != "sigv4")
+            {
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin {id}: SigningProtocol = {other} is not spoken here; sigv4 is"),
+                );
             }
         }
         if sign == "never" {
-            self.say(Rank::Idle, format!("origin {id}: the origin access control {who} signs nothing"));
+            self.say(
+                Rank::Idle,
+                format!("origin {id}: the origin access control {who} signs nothing"),
+            );
             return;
         }
         let region = region_of(domain);
         if region.is_none() {
-            self.note(Rank::BeforeServing, format!("origin {id}: {domain} names no region; us-east-1 is taken for it"));
+            self.note(
+                Rank::BeforeServing,
+                format!("origin {id}: {domain} names no region; us-east-1 is taken for it"),
+            );
         }
         self.note(
             Rank::BeforeServing,
@@ -198,16 +266,34 @@ impl<'d> Job<'d, '_> {
         );
     }
 
-    fn what_an_origin_says_more(&mut self, origin: &Node<'d>, custom: Option<&Node<'d>>, id: &str, is_https: bool) {
+    fn what_an_origin_says_more(
+        &mut self,
+        origin: &Node<'d>,
+        custom: Option<&Node<'d>>,
+        id: &str,
+        is_https: bool,
+    ) {
         if let Some(custom) = custom {
-            let old: Vec<&str> = custom.texts("OriginSslProtocols").into_iter().filter(|name| *name != "TLSv1.2").collect();
+            let old: Vec<&str> = custom
+                .texts("OriginSslProtocols")
+                .into_iter()
+                .filter(|name| *name != "TLSv1.2")
+                .collect();
             if !old.is_empty() && is_https {
-                self.say(Rank::ToKnow, format!("origin {id}: {} are not spoken to origins; TLS 1.2 and 1.3 are", old.join(", ")));
+                self.say(
+                    Rank::ToKnow,
+                    format!(
+                        "origin {id}: {} are not spoken to origins; TLS 1.2 and 1.3 are",
+                        old.join(", ")
+                    ),
+                );
             }
             if let Some(family) = custom.text("IpAddressType") {
                 self.say(Rank::Idle, format!("IpAddressType = {family}: origins' names are resolved to IPv4 and IPv6 alike"));
             }
-            if let Some(arn) = custom.get("OriginMtlsConfig").and_then(|mtls| mtls.text("ClientCertificateArn")) {
+            if let Some(arn) =
+                custom.get("OriginMtlsConfig").and_then(|mtls| mtls.text("ClientCertificateArn"))
+            {
                 self.note(
                     Rank::BeforeServing,
                     format!("origin {id}: the certificate {arn} is shown to it at CloudFront; name yours: tls = {{ chain = …, key = … }}"),
@@ -215,7 +301,8 @@ impl<'d> Job<'d, '_> {
             }
         }
         if let Some(vpc) = origin.get("VpcOriginConfig") {
-            let (name, owner) = (vpc.text("VpcOriginId").unwrap_or("?"), vpc.text("OwnerAccountId"));
+            let (name, owner) =
+                (vpc.text("VpcOriginId").unwrap_or("?"), vpc.text("OwnerAccountId"));
             let owner = owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
             self.note(
                 Rank::BeforeServing,
@@ -226,29 +313,51 @@ impl<'d> Job<'d, '_> {
             self.note(Rank::ToKnow, format!("origin {id}: ResponseCompletionTimeout = {time}: there is no bound on a whole answer here"));
         }
         if let Some(shield) = origin.get("OriginShield").filter(|shield| shield.is("Enabled")) {
-            let region = shield.text("OriginShieldRegion").map(|region| format!(" ({region})")).unwrap_or_default();
-            self.say(Rank::ToKnow, format!("origin {id}: Origin Shield{region} is a regional tier here; see [region]"));
+            let region = shield
+                .text("OriginShieldRegion")
+                .map(|region| format!(" ({region})"))
+                .unwrap_or_default();
+            self.say(
+                Rank::ToKnow,
+                format!("origin {id}: Origin Shield{region} is a regional tier here; see [region]"),
+            );
         }
     }
 
-    /// Every `[[distribution.origin_group]]` that has two members; one that has fewer stands for its member.
+    /// Every `[[distribution.origin_group]]` that has two members; one that has fewer stands for
+    /// its member.
     pub(super) fn groups(&mut self, config: &Node<'d>) {
         // A group is no member of another.
         let origins: BTreeSet<String> = self.targets.keys().cloned().collect();
         for (at, group) in config.items("OriginGroups").iter().enumerate() {
             let id = group.text("Id").map_or_else(|| format!("group-{}", at + 1), String::from);
-            let named: Vec<&str> = group.items("Members").iter().filter_map(|member| member.text("OriginId")).collect();
-            let (members, unknown): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|name| origins.contains(*name));
+            let named: Vec<&str> = group
+                .items("Members")
+                .iter()
+                .filter_map(|member| member.text("OriginId"))
+                .collect();
+            let (members, unknown): (Vec<&str>, Vec<&str>) =
+                named.into_iter().partition(|name| origins.contains(*name));
             for name in unknown {
-                self.note(Rank::BeforeServing, format!("origin group {id}: there is no origin {name}"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin group {id}: there is no origin {name}"),
+                );
             }
             let codes = self.failover(group, &id);
-            if let Some(criteria) = group.text("SelectionCriteria").filter(|criteria| *criteria != "default") {
-                let what = format!("origin group {id}: SelectionCriteria = {criteria} is not carried over; the first member comes first");
+            if let Some(criteria) =
+                group.text("SelectionCriteria").filter(|criteria| *criteria != "default")
+            {
+                let what = format!(
+                    "origin group {id}: SelectionCriteria = {criteria} is not carried over; the first member comes first"
+                );
                 self.note(Rank::ToKnow, what);
             }
             if self.targets.contains_key(&id) {
-                self.note(Rank::BeforeServing, format!("origin group {id}: something else has this id; left out"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin group {id}: something else has this id; left out"),
+                );
             } else if members.len() >= 2 {
                 let _ = writeln!(
                     self.out,
@@ -261,9 +370,14 @@ impl<'d> Job<'d, '_> {
             } else {
                 let codes = codes.join(", ");
                 let only = members.first().copied();
-                let what =
-                    only.map_or_else(|| "it has no member".to_string(), |only| format!("{only} is its only member, and stands for it"));
-                self.note(Rank::BeforeServing, format!("origin group {id}: {what}; failover ({codes}) needs two"));
+                let what = only.map_or_else(
+                    || "it has no member".to_string(),
+                    |only| format!("{only} is its only member, and stands for it"),
+                );
+                self.note(
+                    Rank::BeforeServing,
+                    format!("origin group {id}: {what}; failover ({codes}) needs two"),
+                );
                 if let Some(only) = only {
                     self.targets.insert(id, only.to_string());
                 }
@@ -273,13 +387,20 @@ impl<'d> Job<'d, '_> {
 
     fn failover(&mut self, group: &Node<'d>, id: &str) -> Vec<String> {
         let mut all = Vec::new();
-        for code in group.get("FailoverCriteria").map(|criteria| criteria.items("StatusCodes")).unwrap_or_default() {
+        for code in group
+            .get("FailoverCriteria")
+            .map(|criteria| criteria.items("StatusCodes"))
+            .unwrap_or_default()
+        {
             let Some(status) = code.whole() else { continue };
             code.take();
             if (400..=599).contains(&status) {
                 all.push(status.to_string());
             } else {
-                self.note(Rank::ToKnow, format!("origin group {id}: {status} is no status of a failure"));
+                self.note(
+                    Rank::ToKnow,
+                    format!("origin group {id}: {status} is no status of a failure"),
+                );
             }
         }
         all
@@ -287,7 +408,10 @@ impl<'d> Job<'d, '_> {
 }
 
 fn is_path(path: &str) -> bool {
-    path.starts_with('/') && !path.contains(['?', '#', ' ']) && !path.contains(char::is_control) && is_safe_path(path)
+    path.starts_with('/')
+        && !path.contains(['?', '#', ' '])
+        && !path.contains(char::is_control)
+        && is_safe_path(path)
 }
 
 // The service that is signed for, by the origin's name; an origin access control says it better.
@@ -301,8 +425,9 @@ fn service_of(domain: &str) -> &'static str {
     }
 }
 
-/// The region in the name of a bucket, or of another service of AWS's: the label between the service's and `amazonaws.com`, or the one
-/// that hangs on `s3-`. `None` where the name has none, as those of us-east-1 may be.
+/// The region in the name of a bucket, or of another service of AWS's: the label between the
+/// service's and `amazonaws.com`, or the one that hangs on `s3-`. `None` where the name has none,
+/// as those of us-east-1 may be.
 pub(super) fn region_of(domain: &str) -> Option<&str> {
     let domain = domain.trim_end_matches('.');
     let labels: Vec<&str> = domain.split('.').collect();
@@ -313,11 +438,13 @@ pub(super) fn region_of(domain: &str) -> Option<&str> {
     let end = labels.iter().rposition(|label| *label == "amazonaws")?;
     let before = &labels[..end];
     // A bucket may have any name, `s3` too: the last such label is the service's.
-    let Some(at) = before.iter().rposition(|label| *label == "s3" || label.starts_with("s3-")) else {
+    let Some(at) = before.iter().rposition(|label| *label == "s3" || label.starts_with("s3-"))
+    else {
         return before.last().copied().filter(|label| is_region(label));
     };
-    let hung =
-        before[at].strip_prefix("s3-").map(|rest| rest.strip_prefix("website-").or_else(|| rest.strip_prefix("fips-")).unwrap_or(rest));
+    let hung = before[at].strip_prefix("s3-").map(|rest| {
+        rest.strip_prefix("website-").or_else(|| rest.strip_prefix("fips-")).unwrap_or(rest)
+    });
     let hung = hung.filter(|label| is_region(label));
     hung.or_else(|| before[at + 1..].last().copied().filter(|label| is_region(label)))
 }

@@ -11,8 +11,9 @@ use super::report::Rank;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
 use crate::distribution::response_policy::{ResponsePolicy, may_touch};
 
-/// Fields that CloudFront's legacy settings keep from an origin, unless they are in the list and so in the key
-/// (CloudFront: "Request and response behavior for custom origins"). Cookies, Host and what belongs to a connection have rules of their own.
+/// Fields that CloudFront's legacy settings keep from an origin, unless they are in the list and so
+/// in the key (CloudFront: "Request and response behavior for custom origins"). Cookies, Host and
+/// what belongs to a connection have rules of their own.
 const NOT_BY_LEGACY: [&str; 19] = [
     "Accept",
     "Accept-Charset",
@@ -50,7 +51,8 @@ impl<'d> Job<'d, '_> {
         match behavior.text("CachePolicyId") {
             Some(id) => {
                 let managed = CachePolicy::managed(id);
-                let may_compress = managed.as_ref().is_none_or(|policy| !policy.compress.is_empty());
+                let may_compress =
+                    managed.as_ref().is_none_or(|policy| !policy.compress.is_empty());
                 if behavior.get("Compress").is_some() && !behavior.is("Compress") && may_compress {
                     self.say(
                         Rank::ToKnow,
@@ -67,7 +69,8 @@ impl<'d> Job<'d, '_> {
         }
         if let Some(id) = behavior.text("OriginRequestPolicyId") {
             let managed = OriginRequestPolicy::managed(id).map(|policy| policy.name);
-            let name = managed.or_else(|| self.own(Kind::OriginRequestPolicy, id, Self::origin_request_policy));
+            let name = managed
+                .or_else(|| self.own(Kind::OriginRequestPolicy, id, Self::origin_request_policy));
             if behavior.get("CachePolicyId").is_some() {
                 self.write_named(pattern, "origin_request_policy", id, name);
             } else {
@@ -76,25 +79,42 @@ impl<'d> Job<'d, '_> {
         }
         if let Some(id) = behavior.text("ResponseHeadersPolicyId") {
             let managed = ResponsePolicy::managed(id).map(|policy| policy.name);
-            let name = managed.or_else(|| self.own(Kind::ResponseHeadersPolicy, id, Self::response_policy));
+            let name = managed
+                .or_else(|| self.own(Kind::ResponseHeadersPolicy, id, Self::response_policy));
             self.write_named(pattern, "response_headers_policy", id, name);
         }
     }
 
     // Names a policy in a behavior; false, and said, if it is none that we have.
-    fn write_named(&mut self, pattern: &str, setting: &str, id: &str, name: Option<String>) -> bool {
+    fn write_named(
+        &mut self,
+        pattern: &str,
+        setting: &str,
+        id: &str,
+        name: Option<String>,
+    ) -> bool {
         match &name {
             Some(name) => drop(writeln!(self.out, "{setting} = {}", quoted(name))),
             None => {
                 let (words, call) = (setting.replace('_', " "), setting.replace('_', "-"));
-                self.note(Rank::BeforeServing, format!("{pattern}: {words} {id} is not at hand; give the output of get-{call} too"));
+                self.note(
+                    Rank::BeforeServing,
+                    format!(
+                        "{pattern}: {words} {id} is not at hand; give the output of get-{call} too"
+                    ),
+                );
             }
         }
         name.is_some()
     }
 
     // A policy of the account's own, written once: its name.
-    fn own(&mut self, kind: Kind, id: &'d str, write: fn(&mut Self, &str, &Node<'d>) -> String) -> Option<String> {
+    fn own(
+        &mut self,
+        kind: Kind,
+        id: &'d str,
+        write: fn(&mut Self, &str, &Node<'d>) -> String,
+    ) -> Option<String> {
         let slot = format!("{kind:?} {id}");
         if let Some(name) = self.named.get(&slot) {
             return Some(name.clone());
@@ -114,7 +134,11 @@ impl<'d> Job<'d, '_> {
     }
 
     fn cache_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
-        let mut text = format!("[cache_policy.{}]\n{}", quoted(name), self.ttl(&format!("cache policy {name}"), policy).1);
+        let mut text = format!(
+            "[cache_policy.{}]\n{}",
+            quoted(name),
+            self.ttl(&format!("cache policy {name}"), policy).1
+        );
         let Some(key) = policy.get("ParametersInCacheKeyAndForwardedToOrigin") else { return text };
         let mut codings = Vec::new();
         codings.extend(key.is("EnableAcceptEncodingBrotli").then_some("br"));
@@ -128,10 +152,15 @@ impl<'d> Job<'d, '_> {
             let names = self.key_fields(&format!("cache policy {name}"), headers.texts("Headers"));
             match kind {
                 None | Some("none") if names.is_empty() => {}
-                None | Some("none" | "whitelist") => parts.push(format!("headers = {}", list(&names))),
+                None | Some("none" | "whitelist") => {
+                    parts.push(format!("headers = {}", list(&names)))
+                }
                 Some(other) => {
                     parts.push(format!("headers = {}", list(&names)));
-                    self.say(Rank::BeforeServing, format!("cache policy {name}: HeaderBehavior = {other} is not known here"));
+                    self.say(
+                        Rank::BeforeServing,
+                        format!("cache policy {name}: HeaderBehavior = {other} is not known here"),
+                    );
                 }
             }
         }
@@ -144,7 +173,10 @@ impl<'d> Job<'d, '_> {
         let mut all = Vec::new();
         for name in self.field_names(whose, names) {
             if NOT_IN_A_KEY.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                self.say(Rank::BeforeServing, format!("{whose}: {name} is nearly each viewer's own and in no key; left out"));
+                self.say(
+                    Rank::BeforeServing,
+                    format!("{whose}: {name} is nearly each viewer's own and in no key; left out"),
+                );
             } else {
                 all.push(name);
             }
@@ -152,17 +184,24 @@ impl<'d> Job<'d, '_> {
         all
     }
 
-    // Those that are names of fields at all, or patterns of such; CloudFront's own fields and every field are no patterns here.
+    // Those that are names of fields at all, or patterns of such; CloudFront's own fields and every
+    // field are no patterns here.
     fn field_names(&mut self, whose: &str, names: Vec<&'d str>) -> Vec<&'d str> {
         let is_good = |name: &&str| {
             let is_pattern = name.contains(['*', '?']);
-            let is_ours = name.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
+            let is_ours =
+                name.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
             let is_everything = name.bytes().all(|octet| octet == b'*');
-            HeaderName::from_bytes(name.replace('?', "*").as_bytes()).is_ok() && !is_everything && !(is_pattern && is_ours)
+            HeaderName::from_bytes(name.replace('?', "*").as_bytes()).is_ok()
+                && !is_everything
+                && !(is_pattern && is_ours)
         };
         let (good, bad): (Vec<&'d str>, Vec<&'d str>) = names.into_iter().partition(is_good);
         for name in bad {
-            self.say(Rank::BeforeServing, format!("{whose}: {name:?} is no name of a field, and no pattern of one; left out"));
+            self.say(
+                Rank::BeforeServing,
+                format!("{whose}: {name:?} is no name of a field, and no pattern of one; left out"),
+            );
         }
         good
     }
@@ -179,9 +218,23 @@ impl<'d> Job<'d, '_> {
             );
         }
         let long = (most > 31_536_000).then_some(most);
-        let bounds = [("min", min), ("default", default.map(|default| default.min(most))), ("max", max.map(|_| most).or(long))];
-        let all: Vec<String> = bounds.iter().filter_map(|(name, count)| Some(format!("{name} = {}", seconds((*count)?)))).collect();
-        (most, if all.is_empty() { String::new() } else { format!("ttl = {{ {} }}\n", all.join(", ")) })
+        let bounds = [
+            ("min", min),
+            ("default", default.map(|default| default.min(most))),
+            ("max", max.map(|_| most).or(long)),
+        ];
+        let all: Vec<String> = bounds
+            .iter()
+            .filter_map(|(name, count)| Some(format!("{name} = {}", seconds((*count)?))))
+            .collect();
+        (
+            most,
+            if all.is_empty() {
+                String::new()
+            } else {
+                format!("ttl = {{ {} }}\n", all.join(", "))
+            },
+        )
     }
 
     // ForwardedValues and TTLs of a behavior itself: what there was before policies.
@@ -194,23 +247,36 @@ impl<'d> Job<'d, '_> {
         let headers = values.as_ref().map(|values| values.texts("Headers")).unwrap_or_default();
         let table = quoted(&name);
         if headers.contains(&"*") {
-            // Every field in the key: nothing could ever be shared. All of the request reaches the origin.
+            // Every field in the key: nothing could ever be shared. All of the request reaches the
+            // origin.
             self.say(
                 Rank::ToKnow,
                 format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront{}", ignored(&ttl)),
             );
-            let off = format!("[cache_policy.{table}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n");
+            let off = format!(
+                "[cache_policy.{table}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n"
+            );
             self.made.insert(format!("legacy {name}"), off);
             let query = if more_query { "\"all\"" } else { query.as_str() };
-            let request = format!("[origin_request_policy.{table}]\nheaders = \"all\"\nquery = {query}\ncookies = {cookies}\n\n");
+            let request = format!(
+                "[origin_request_policy.{table}]\nheaders = \"all\"\nquery = {query}\ncookies = {cookies}\n\n"
+            );
             self.made.insert(format!("legacy request {name}"), request);
         } else {
             let headers = self.key_fields(pattern, headers);
             let mut text = format!("[cache_policy.{table}]\n{ttl}{compress}");
-            let _ = writeln!(text, "key = {{ query = {query}, cookies = {cookies}, headers = {} }}\n", list(&headers));
+            let _ = writeln!(
+                text,
+                "key = {{ query = {query}, cookies = {cookies}, headers = {} }}\n",
+                list(&headers)
+            );
             self.made.insert(format!("legacy {name}"), text);
             let mut request = format!("[origin_request_policy.{table}]\n");
-            let _ = writeln!(request, "headers_except = {}\nheaders_of_writes = [\"Authorization\"]", list(&NOT_BY_LEGACY));
+            let _ = writeln!(
+                request,
+                "headers_except = {}\nheaders_of_writes = [\"Authorization\"]",
+                list(&NOT_BY_LEGACY)
+            );
             // Some of the query is in the key, all of it reaches the origin.
             request.push_str(if more_query { "query = \"all\"\n\n" } else { "\n" });
             self.made.insert(format!("legacy request {name}"), request);
@@ -221,7 +287,8 @@ impl<'d> Job<'d, '_> {
         let _ = writeln!(self.out, "cache_policy = {table}\norigin_request_policy = {table}");
     }
 
-    // Query and cookies of the key, as TOML; and whether all of the query reaches the origin beside it.
+    // Query and cookies of the key, as TOML; and whether all of the query reaches the origin beside
+    // it.
     fn legacy_lists(&mut self, values: Option<&Node<'d>>, pattern: &str) -> (String, bool, String) {
         let none = || "\"none\"".to_string();
         let Some(values) = values else { return (none(), false, none()) };
@@ -235,10 +302,20 @@ impl<'d> Job<'d, '_> {
         let cookies = values.get("Cookies");
         let cookies = match cookies.as_ref().and_then(|cookies| cookies.text("Forward")) {
             Some("all") => "\"all\"".to_string(),
-            Some("whitelist") => list(&cookies.as_ref().map(|cookies| cookies.texts("WhitelistedNames")).unwrap_or_default()),
+            Some("whitelist") => list(
+                &cookies
+                    .as_ref()
+                    .map(|cookies| cookies.texts("WhitelistedNames"))
+                    .unwrap_or_default(),
+            ),
             None | Some("none") => none(),
             Some(other) => {
-                self.say(Rank::BeforeServing, format!("{pattern}: Cookies: Forward = {other} is not known here; none is forwarded"));
+                self.say(
+                    Rank::BeforeServing,
+                    format!(
+                        "{pattern}: Cookies: Forward = {other} is not known here; none is forwarded"
+                    ),
+                );
                 none()
             }
         };
@@ -269,12 +346,17 @@ impl<'d> Job<'d, '_> {
             match headers.text("HeaderBehavior") {
                 Some("whitelist") => drop(writeln!(text, "headers = {}", list(&names))),
                 Some("allViewer") => text.push_str("headers = \"all\"\n"),
-                Some("allViewerAndWhitelistCloudFront") => drop(writeln!(text, "headers = \"all\"\nadd = {}", list(&names))),
+                Some("allViewerAndWhitelistCloudFront") => {
+                    let _ = writeln!(text, "headers = \"all\"\nadd = {}", list(&names));
+                }
                 Some("allExcept") => drop(writeln!(text, "headers_except = {}", list(&names))),
                 None | Some("none") => {}
-                Some(other) => {
-                    self.say(Rank::BeforeServing, format!("{whose}: HeaderBehavior = {other} is not known here; no field is forwarded"))
-                }
+                Some(other) => self.say(
+                    Rank::BeforeServing,
+                    format!(
+                        "{whose}: HeaderBehavior = {other} is not known here; no field is forwarded"
+                    ),
+                ),
             }
         }
         for part in self.chosen(&whose, policy) {
@@ -297,7 +379,10 @@ impl<'d> Job<'d, '_> {
                 Some("allExcept") => format!("{key}_except = {}", list(&config.texts(names))),
                 None | Some("none") => format!("{key} = \"none\""),
                 Some(other) => {
-                    self.say(Rank::BeforeServing, format!("{whose}: {behavior} = {other} is not known here; none is taken"));
+                    self.say(
+                        Rank::BeforeServing,
+                        format!("{whose}: {behavior} = {other} is not known here; none is taken"),
+                    );
                     format!("{key} = \"none\"")
                 }
             });
@@ -308,13 +393,21 @@ impl<'d> Job<'d, '_> {
     fn response_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
         let mut text = format!("[response_headers_policy.{}]\n", quoted(name));
         let whose = format!("response headers policy {name}");
-        let removed: Vec<&str> = policy.items("RemoveHeadersConfig").iter().filter_map(|item| item.text("Header")).collect();
-        let removed: Vec<&str> = removed.into_iter().filter(|field| self.may_touch(&whose, field)).collect();
+        let removed: Vec<&str> = policy
+            .items("RemoveHeadersConfig")
+            .iter()
+            .filter_map(|item| item.text("Header"))
+            .collect();
+        let removed: Vec<&str> =
+            removed.into_iter().filter(|field| self.may_touch(&whose, field)).collect();
         if !removed.is_empty() {
             let _ = writeln!(text, "remove = {}", list(&removed));
         }
-        if let Some(timing) = policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled"))
-            && let Some((rate, percent)) = timing.get("SamplingRate").and_then(|rate| Some((rate.clone(), rate.value().as_f64()?)))
+        if let Some(timing) =
+            policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled"))
+            && let Some((rate, percent)) = timing
+                .get("SamplingRate")
+                .and_then(|rate| Some((rate.clone(), rate.value().as_f64()?)))
         {
             rate.take();
             let _ = writeln!(text, "server_timing = {}", percent.round().clamp(0.0, 100.0) as u64);
@@ -332,7 +425,10 @@ impl<'d> Job<'d, '_> {
     fn may_touch(&mut self, whose: &str, field: &str) -> bool {
         let may = HeaderName::from_bytes(field.as_bytes()).is_ok_and(|field| may_touch(&field));
         if !may {
-            self.say(Rank::ToKnow, format!("{whose}: {field} is not for a policy to touch; left out"));
+            self.say(
+                Rank::ToKnow,
+                format!("{whose}: {field} is not for a policy to touch; left out"),
+            );
         }
         may
     }
@@ -349,13 +445,19 @@ impl<'d> Job<'d, '_> {
     fn cors(&mut self, whose: &str, cors: &Node<'d>) -> String {
         let is_plain = |origin: &&str| {
             let is_label = origin.starts_with("*.") || origin.contains("://*.");
-            *origin == "*" || !origin.contains('*') || (is_label && origin.matches('*').count() == 1)
+            *origin == "*"
+                || !origin.contains('*')
+                || (is_label && origin.matches('*').count() == 1)
         };
-        let (origins, others): (Vec<&str>, Vec<&str>) = cors.texts("AccessControlAllowOrigins").into_iter().partition(is_plain);
+        let (origins, others): (Vec<&str>, Vec<&str>) =
+            cors.texts("AccessControlAllowOrigins").into_iter().partition(is_plain);
         if !others.is_empty() {
             self.say(
                 Rank::BeforeServing,
-                format!("{whose}: {}: a wildcard stands for the left-most label alone; left out", others.join(", ")),
+                format!(
+                    "{whose}: {}: a wildcard stands for the left-most label alone; left out",
+                    others.join(", ")
+                ),
             );
         }
         let mut all = vec![format!("allow_origins = {}", list(&origins))];
@@ -373,7 +475,10 @@ impl<'d> Job<'d, '_> {
             self.say(Rank::BeforeServing, format!("{whose}: credentials for every origin are not carried over; name the origins that may"));
         }
         all.push(format!("credentials = \"{}\"", if with && !is_any { "allow" } else { "omit" }));
-        all.extend(cors.number("AccessControlMaxAgeSec").map(|count| format!("max_age = {}", seconds(count))));
+        all.extend(
+            cors.number("AccessControlMaxAgeSec")
+                .map(|count| format!("max_age = {}", seconds(count))),
+        );
         all.push(format!("override = \"{}\"", over(cors, "OriginOverride")));
         format!("cors = {{ {} }}", all.join(", "))
     }
@@ -392,7 +497,12 @@ impl<'d> Job<'d, '_> {
             let Some(one) = security.get(theirs) else { continue };
             let value = security_value(theirs, &one);
             if self.can_be_sent(whose, theirs, &value) {
-                let _ = writeln!(text, "{key} = {{ value = {}, override = \"{}\" }}", quoted(&value), over(&one, "Override"));
+                let _ = writeln!(
+                    text,
+                    "{key} = {{ value = {}, override = \"{}\" }}",
+                    quoted(&value),
+                    over(&one, "Override")
+                );
             }
         }
     }
@@ -439,8 +549,11 @@ fn security_value(kind: &str, one: &Node<'_>) -> String {
         "ReferrerPolicy" => one.text("ReferrerPolicy").unwrap_or("no-referrer").into(),
         "ContentSecurityPolicy" => one.text("ContentSecurityPolicy").unwrap_or("").into(),
         "StrictTransportSecurity" => {
-            let mut value = format!("max-age={}", one.number("AccessControlMaxAgeSec").unwrap_or(0));
-            for (key, word) in [("IncludeSubdomains", "; includeSubDomains"), ("Preload", "; preload")] {
+            let mut value =
+                format!("max-age={}", one.number("AccessControlMaxAgeSec").unwrap_or(0));
+            for (key, word) in
+                [("IncludeSubdomains", "; includeSubDomains"), ("Preload", "; preload")]
+            {
                 value.push_str(if one.is(key) { word } else { "" });
             }
             value

@@ -1,7 +1,8 @@
-//! CloudFront's own description of a distribution, read into a configuration of ours and written from one.
+//! CloudFront's own description of a distribution, read into a configuration of ours and written
+//! from one.
 //!
-//! Pure: JSON goes in, text and a report come out, and the other way round. Whatever cannot be carried over is reported, item by
-//! item: what nobody has asked for is looked for at the end.
+//! Pure: JSON goes in, text and a report come out, and the other way round. Whatever cannot be
+//! carried over is reported, item by item: what nobody has asked for is looked for at the end.
 
 mod documents;
 pub mod export;

@@ -1,6 +1,7 @@
 //! A JSON document that remembers what was read of it.
 //!
-//! Only a value of the type that was asked for counts as read: whatever else stands in its place is reported as not carried over.
+//! Only a value of the type that was asked for counts as read: whatever else stands in its place is
+//! reported as not carried over.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -45,8 +46,13 @@ impl Document {
             return;
         }
         match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| self.look(value, join(&path, key), all)),
-            Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| self.look(value, join(&path, &at.to_string()), all)),
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| self.look(value, join(&path, key), all))
+            }
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .for_each(|(at, value)| self.look(value, join(&path, &at.to_string()), all)),
             // These say that there is nothing.
             Value::Null | Value::Bool(false) => {}
             Value::String(text) if text.is_empty() => {}
@@ -113,7 +119,11 @@ impl<'d> Node<'d> {
     /// Notes that all was read but what is under one key.
     pub fn take_all_but(&self, but: &str) {
         match self.value.as_object() {
-            Some(map) => map.keys().filter(|key| *key != but).filter_map(|key| self.get(key)).for_each(|node| node.take()),
+            Some(map) => map
+                .keys()
+                .filter(|key| *key != but)
+                .filter_map(|key| self.get(key))
+                .for_each(|node| node.take()),
             None => self.take(),
         }
     }
@@ -162,7 +172,11 @@ impl<'d> Node<'d> {
         let list = if self.value.is_array() { Some(self.clone()) } else { self.get("Items") };
         let Some(list) = list else { return Vec::new() };
         let all = list.value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let item = |(at, value)| Self { document: list.document, path: join(&list.path, &format!("{at}")), value };
+        let item = |(at, value)| Self {
+            document: list.document,
+            path: join(&list.path, &format!("{at}")),
+            value,
+        };
         all.iter().enumerate().map(item).collect()
     }
 
@@ -211,7 +225,10 @@ mod tests {
         let document = Document::new("f".into(), json);
         let root = document.root();
         assert!(root.is("IsIPV6Enabled"));
-        assert_eq!(root.get("Restrictions").map(|node| node.texts("GeoRestriction")), Some(vec!["DE"]));
+        assert_eq!(
+            root.get("Restrictions").map(|node| node.texts("GeoRestriction")),
+            Some(vec!["DE"])
+        );
         assert!(document.left().is_empty());
     }
 }

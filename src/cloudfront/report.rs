@@ -5,7 +5,8 @@ use std::fmt::Write;
 /// How much something matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// Until somebody sees to it, the edge does not serve what it should, or serves what it should not.
+    /// Until somebody sees to it, the edge does not serve what it should, or serves what it should
+    /// not.
     BeforeServing,
     /// Something acts otherwise than at CloudFront, or is worth knowing.
     ToKnow,
@@ -13,8 +14,11 @@ pub enum Rank {
     Idle,
 }
 
-const RANKS: [(Rank, &str); 3] =
-    [(Rank::BeforeServing, "to be done before it serves"), (Rank::ToKnow, "to know"), (Rank::Idle, "of no consequence here")];
+const RANKS: [(Rank, &str); 3] = [
+    (Rank::BeforeServing, "to be done before it serves"),
+    (Rank::ToKnow, "to know"),
+    (Rank::Idle, "of no consequence here"),
+];
 
 /// Everything that an import says. Each line once.
 #[derive(Debug, Default)]
@@ -70,6 +74,9 @@ mod tests {
         report.add(Rank::Idle, "price");
         report.add(Rank::BeforeServing, "a\nguard");
         report.add(Rank::BeforeServing, "a guard");
-        assert_eq!(report.render(), "to be done before it serves (1):\n  - a guard\nof no consequence here (1):\n  - price\n");
+        assert_eq!(
+            report.render(),
+            "to be done before it serves (1):\n  - a guard\nof no consequence here (1):\n  - price\n"
+        );
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
 use super::{
-    Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy, compile_tls, credentials, warnings,
+    Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy,
+    compile_tls, credentials, warnings,
 };
 use crate::base::network::Network;
 use crate::crypto::sigv4::Credentials;
@@ -18,7 +19,10 @@ use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
-use crate::distribution::site::{AccessKey, Admin, DiskSettings, Listen, Observes, Site, StoreSettings, TlsPolicy, Transport, Unsigned};
+use crate::distribution::site::{
+    AccessKey, Admin, DiskSettings, Listen, Observes, Site, StoreSettings, TlsPolicy, Transport,
+    Unsigned,
+};
 use crate::distribution::staging::{Chosen, Staging};
 use crate::message::chosen::added_names;
 use crate::semantics::time::Timestamp;
@@ -39,12 +43,22 @@ pub struct Scope<'s> {
 impl Scope<'_> {
     /// The folder that relative paths of a file start from.
     pub fn folder(&self, source: usize) -> PathBuf {
-        self.texts.get(source).and_then(|(path, _)| path.parent()).unwrap_or(Path::new(".")).to_path_buf()
+        self.texts
+            .get(source)
+            .and_then(|(path, _)| path.parent())
+            .unwrap_or(Path::new("."))
+            .to_path_buf()
     }
 }
 
 /// Compiles all files together. `None` only if there is nothing to compile.
-pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector, now: Timestamp, making: Making) -> Option<Site> {
+pub fn compile(
+    mut roots: Vec<Table<'_>>,
+    texts: &[Text],
+    collector: &Collector,
+    now: Timestamp,
+    making: Making,
+) -> Option<Site> {
     let files = texts.iter().map(|(path, _)| path.clone()).collect();
     let mut scope = Scope {
         texts,
@@ -60,7 +74,10 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
     let _ = main.strings("include");
-    let data = main.string("data").map_or_else(|| super::at(&folder, "../.foreshore"), |found| super::at(&folder, found.value));
+    let data = main.string("data").map_or_else(
+        || super::at(&folder, "../.foreshore"),
+        |found| super::at(&folder, found.value),
+    );
     if let Some(found) = main.parsed("pop", parse_pop) {
         scope.pop = found.value;
     }
@@ -92,7 +109,9 @@ pub fn compile(mut roots: Vec<Table<'_>>, texts: &[Text], collector: &Collector,
             distributions.extend(compile_distribution::read(table, &mut scope, &mut ordinal));
         }
     }
-    scope.warnings.extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
+    scope
+        .warnings
+        .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
     check_whole(&roots, &listen, &certificates, &distributions);
@@ -131,7 +150,10 @@ fn check_whole(
     distributions: &[compile_distribution::Made],
 ) {
     let main = &roots[0];
-    if distributions.is_empty() && !roots.iter().any(|root| root.has("distribution")) && !main.has("distribution") {
+    if distributions.is_empty()
+        && !roots.iter().any(|root| root.has("distribution"))
+        && !main.has("distribution")
+    {
         let known = main.span();
         if main.span().is_empty() || distributions.is_empty() {
             main.problem(
@@ -157,14 +179,22 @@ fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> H
         for Found { value, span } in &made.hosts {
             if let Err(taken) = table.insert(value.clone(), at) {
                 let other = &distributions[taken].distribution.id;
-                roots[made.source].problem(span, format!("this host belongs to distribution {other:?} already"), None);
+                roots[made.source].problem(
+                    span,
+                    format!("this host belongs to distribution {other:?} already"),
+                    None,
+                );
             }
         }
     }
     let mut ids: HashMap<&str, usize> = HashMap::new();
     for made in distributions {
         if ids.insert(&made.distribution.id, 0).is_some() {
-            roots[made.source].problem(&made.id_span, format!("there are two distributions with the id {:?}", made.distribution.id), None);
+            roots[made.source].problem(
+                &made.id_span,
+                format!("there are two distributions with the id {:?}", made.distribution.id),
+                None,
+            );
         }
     }
     table
@@ -174,14 +204,21 @@ fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> H
 pub const PROMOTED: &str = "promoted";
 
 // A staging distribution is found through the one it is for.
-fn link_staging(roots: &[Table<'_>], distributions: &mut [compile_distribution::Made], data: &Path) {
+fn link_staging(
+    roots: &[Table<'_>],
+    distributions: &mut [compile_distribution::Made],
+    data: &Path,
+) {
     let promoted = std::fs::read_to_string(data.join(PROMOTED)).unwrap_or_default();
     for at in 0..distributions.len() {
         let made = &mut distributions[at];
         let (id, source) = (made.distribution.id.clone(), made.source);
         let Some(staging) = made.staging.take() else { continue };
         let problem = |title: String| roots[source].problem(&staging.of.span, title, None);
-        let Some(of) = distributions.iter().position(|known| known.distribution.id == staging.of.value && !known.hosts.is_empty()) else {
+        let Some(of) = distributions
+            .iter()
+            .position(|known| known.distribution.id == staging.of.value && !known.hosts.is_empty())
+        else {
             problem(format!("there is no distribution {:?} with hosts", staging.of.value));
             continue;
         };
@@ -190,7 +227,8 @@ fn link_staging(roots: &[Table<'_>], distributions: &mut [compile_distribution::
             problem(format!("{:?} has a staging distribution already", staging.of.value));
             continue;
         }
-        let chosen = if promoted.lines().any(|line| line == id) { Chosen::Promoted } else { staging.chosen };
+        let chosen =
+            if promoted.lines().any(|line| line == id) { Chosen::Promoted } else { staging.chosen };
         let mark = crate::crypto::sigv4::sha256(id.as_bytes())[..8].to_string();
         primary.staging = Some(Staging { distribution: at, chosen, mark });
         primary.is_deploying = true;
@@ -220,9 +258,11 @@ pub(super) fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network>
     for item in list.value {
         match Network::parse(&item.value) {
             Some(network) => all.push(network),
-            None => {
-                table.problem(&item.span, format!("{:?} is no network", item.value), Some("such as \"10.0.0.0/8\" or \"::1/128\"".into()))
-            }
+            None => table.problem(
+                &item.span,
+                format!("{:?} is no network", item.value),
+                Some("such as \"10.0.0.0/8\" or \"::1/128\"".into()),
+            ),
         }
     }
     all
@@ -230,7 +270,13 @@ pub(super) fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network>
 
 fn listen(main: &mut Table<'_>) -> Listen {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let empty = Listen { http: vec![], https: vec![], proxy_protocol_from: vec![], forwarded_for_from: vec![], workers: cores };
+    let empty = Listen {
+        http: vec![],
+        https: vec![],
+        proxy_protocol_from: vec![],
+        forwarded_for_from: vec![],
+        workers: cores,
+    };
     let Some(mut table) = main.table("listen") else {
         main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
         return empty;
@@ -239,11 +285,20 @@ fn listen(main: &mut Table<'_>) -> Listen {
     let proxy_protocol_from = networks(&mut table, "proxy_protocol_from");
     let forwarded_for_from = networks(&mut table, "forwarded_for_from");
     let workers = table.number("workers", 1, 256).map_or(cores, |n| n.value as usize);
-    if let Some(twice) = http.iter().find(|address| address.port() != 0 && https.contains(address)) {
-        table.problem(&table.span(), format!("{twice} is in listen.http and in listen.https"), None);
+    if let Some(twice) = http.iter().find(|address| address.port() != 0 && https.contains(address))
+    {
+        table.problem(
+            &table.span(),
+            format!("{twice} is in listen.http and in listen.https"),
+            None,
+        );
     }
     if http.is_empty() && https.is_empty() {
-        table.problem(&table.span(), "nothing is listened on", Some("set listen.http, listen.https or both".into()));
+        table.problem(
+            &table.span(),
+            "nothing is listened on",
+            Some("set listen.http, listen.https or both".into()),
+        );
     }
     table.finish();
     Listen { http, https, proxy_protocol_from, forwarded_for_from, workers }
@@ -251,13 +306,24 @@ fn listen(main: &mut Table<'_>) -> Listen {
 
 fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     let default = SocketAddr::from(([127, 0, 0, 1], 9080));
-    let usual = Admin { listen: default, token: None, transport: Transport::Clear, access_keys: Vec::new(), unsigned: Unsigned::Refused };
+    let usual = Admin {
+        listen: default,
+        token: None,
+        transport: Transport::Clear,
+        access_keys: Vec::new(),
+        unsigned: Unsigned::Refused,
+    };
     let Some(mut table) = main.table("admin") else { return usual };
     let folder = scope.folder(table.source());
-    let listen = table.parsed("listen", |text| text.parse::<SocketAddr>().map_err(|_| "this is no address with a port".to_string()));
-    let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
-    let transport =
-        table.word("transport", &[("clear", Transport::Clear), ("tls", Transport::Tls)]).map_or(Transport::Clear, |found| found.value);
+    let listen = table.parsed("listen", |text| {
+        text.parse::<SocketAddr>().map_err(|_| "this is no address with a port".to_string())
+    });
+    let token = table
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let transport = table
+        .word("transport", &[("clear", Transport::Clear), ("tls", Transport::Tls)])
+        .map_or(Transport::Clear, |found| found.value);
     let address = listen.as_ref().map_or(default, |found| found.value);
     if let Some(found) = &listen
         && !found.value.ip().is_loopback()
@@ -270,7 +336,8 @@ fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         );
     }
     let access_keys = access_keys(&mut table, &folder, scope);
-    let unsigned = table.word("unsigned", &[("refuse", Unsigned::Refused), ("allow", Unsigned::Allowed)]);
+    let unsigned =
+        table.word("unsigned", &[("refuse", Unsigned::Refused), ("allow", Unsigned::Allowed)]);
     if let Some(found) = &unsigned
         && found.value == Unsigned::Allowed
         && !address.ip().is_loopback()
@@ -282,21 +349,38 @@ fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         );
     }
     table.finish();
-    Admin { listen: address, token, transport, access_keys, unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value) }
+    Admin {
+        listen: address,
+        token,
+        transport,
+        access_keys,
+        unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value),
+    }
 }
 
 /// The actions that a key may be allowed.
-const ACTIONS: [&str; 4] = ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation", "cloudfront:ListInvalidations", "cloudfront:*"];
+const ACTIONS: [&str; 4] = [
+    "cloudfront:CreateInvalidation",
+    "cloudfront:GetInvalidation",
+    "cloudfront:ListInvalidations",
+    "cloudfront:*",
+];
 
 fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<AccessKey> {
     let mut all: Vec<AccessKey> = Vec::new();
     for mut table in admin.tables("access_key") {
         let id = table.string("id");
-        let secret = table.table("secret").and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
+        let secret = table
+            .table("secret")
+            .and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
         let mut allow = Vec::new();
         for item in table.strings("allow").map_or_else(Vec::new, |list| list.value) {
             if !ACTIONS.contains(&item.value.as_str()) {
-                table.problem(&item.span, format!("{:?} is no action here", item.value), Some(format!("known: {}", ACTIONS.join(", "))));
+                table.problem(
+                    &item.span,
+                    format!("{:?} is no action here", item.value),
+                    Some(format!("known: {}", ACTIONS.join(", "))),
+                );
             }
             allow.push(item.value);
         }
@@ -305,13 +389,22 @@ fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> V
         }
         match (id, secret) {
             (Some(id), Some(_)) if all.iter().any(|known| known.credentials.id == id.value) => {
-                table.problem(&id.span, format!("there are two access keys with the id {:?}", id.value), None);
+                table.problem(
+                    &id.span,
+                    format!("there are two access keys with the id {:?}", id.value),
+                    None,
+                );
             }
             (Some(id), Some(secret)) => {
-                all.push(AccessKey { credentials: Credentials { id: id.value, secret, session_token: None }, allow });
+                all.push(AccessKey {
+                    credentials: Credentials { id: id.value, secret, session_token: None },
+                    allow,
+                });
             }
             (None, _) => table.missing("id", "id = \"AKIDEXAMPLE\""),
-            (_, None) if !table.has("secret") => table.missing("secret", "secret = { env = \"FORESHORE_ADMIN_SECRET\" }"),
+            (_, None) if !table.has("secret") => {
+                table.missing("secret", "secret = { env = \"FORESHORE_ADMIN_SECRET\" }")
+            }
             _ => {}
         }
         table.finish();
@@ -343,20 +436,29 @@ const DISK_MIN: u64 = 16 << 20;
 
 fn disk_tier(mut table: Table<'_>, data: &Path, scope: &mut Scope<'_>) -> Option<DiskSettings> {
     let folder = scope.folder(table.source());
-    let path = table.string("path").map_or_else(|| data.join("store"), |found| super::at(&folder, found.value));
+    let path = table
+        .string("path")
+        .map_or_else(|| data.join("store"), |found| super::at(&folder, found.value));
     let size = table.size("size");
     match &size {
         None => table.missing("size", "10GiB"),
         Some(found) if found.value < DISK_MIN => {
-            table.problem(&found.span, "store.disk.size is too small to be of use", Some("the least is \"16MiB\"".into()));
+            table.problem(
+                &found.span,
+                "store.disk.size is too small to be of use",
+                Some("the least is \"16MiB\"".into()),
+            );
         }
         Some(_) => {}
     }
     let queue = table.size("queue").map_or(64 << 20, |found| found.value);
     let scrub = table.size("scrub").map_or(8 << 20, |found| found.value);
-    let objects = table.number("objects", 1000, u64::from(u32::MAX)).map_or(10_000_000, |found| found.value);
+    let objects =
+        table.number("objects", 1000, u64::from(u32::MAX)).map_or(10_000_000, |found| found.value);
     let has_key = table.has("key");
-    let key = table.table("key").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let key = table
+        .table("key")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     table.finish();
     // Without its key nothing may be written: it would lie there in clear.
     let size = size.filter(|found| found.value >= DISK_MIN)?.value;
@@ -386,7 +488,9 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     let folder = scope.folder(table.source());
     table.parsed("kind", |kind| match kind {
         "parent" => Ok(()),
-        "redis" | "memcached" => Err("this kind of regional tier is not built yet; known: \"parent\"".into()),
+        "redis" | "memcached" => {
+            Err("this kind of regional tier is not built yet; known: \"parent\"".into())
+        }
         _ => Err("known: \"parent\"".into()),
     });
     let (mut urls, mut admins) = (Vec::new(), Vec::new());
@@ -413,10 +517,13 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         );
     }
     let edge_id = table.string("edge_id");
-    let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let token = table
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
     let server_name = compile_origin::server_name(&mut table);
-    let timeout = table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
+    let timeout =
+        table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
     if edge_id.is_none() {
         table.missing("edge_id", "edge_id = \"edge-1\"");
     }
@@ -425,12 +532,20 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     }
     table.finish();
     let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
-    Some(Region::Parents(Parents { urls, admins, edge_id: edge_id?.value, token: token?, tls, timeout }))
+    Some(Region::Parents(Parents {
+        urls,
+        admins,
+        edge_id: edge_id?.value,
+        token: token?,
+        tls,
+        timeout,
+    }))
 }
 
 fn parent_url(text: &str) -> Result<ParentUrl, String> {
     let rest = text.strip_prefix("https://").ok_or("a parent is asked over https only")?;
-    let authority = parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
+    let authority =
+        parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
     Ok(ParentUrl { host: authority.host.to_string(), port: authority.port.unwrap_or(443) })
 }
 
@@ -440,10 +555,12 @@ fn admin_url(text: &str) -> Result<AdminUrl, String> {
         (_, Some(rest)) => (rest, false),
         _ => return Err("an admin address is an https URL, or http on loopback".into()),
     };
-    let authority = parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
+    let authority =
+        parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
     let host = authority.host.to_string();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let loopback =
+        bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if !is_tls && !loopback {
         return Err("the edge's token would go over the network in clear text; use https".into());
     }
@@ -455,11 +572,15 @@ fn trusted_edges(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<TrustedEdge
     for mut table in main.tables("trusted_edge") {
         let folder = scope.folder(table.source());
         let id = table.string("id");
-        let token = table.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+        let token = table
+            .table("token")
+            .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
         match (id, token) {
             (Some(id), Some(token)) => all.push(TrustedEdge { id: id.value, token }),
             (None, _) => table.missing("id", "id = \"edge-1\""),
-            (_, None) if !table.has("token") => table.missing("token", "token = { file = \"secrets/edge-1\" }"),
+            (_, None) if !table.has("token") => {
+                table.missing("token", "token = { file = \"secrets/edge-1\" }")
+            }
             _ => {}
         }
         table.finish();
@@ -497,7 +618,11 @@ fn limits(main: &mut Table<'_>) -> Limits {
     size("log_queue", &mut limits.log_queue);
     if let Some(found) = table.size("origin_head_bytes") {
         if found.value == 0 {
-            table.problem(&found.span, "limits.origin_head_bytes is zero: no origin could answer", None);
+            table.problem(
+                &found.span,
+                "limits.origin_head_bytes is zero: no origin could answer",
+                None,
+            );
         } else {
             limits.origin_head_bytes = usize::try_from(found.value).unwrap_or(usize::MAX);
         }
@@ -508,7 +633,11 @@ fn limits(main: &mut Table<'_>) -> Limits {
     let mut time = |key: &'static str, slot: &mut std::time::Duration| {
         if let Some(found) = table.duration(key) {
             if found.value.is_zero() {
-                table.problem(&found.span, format!("limits.{key} is zero: nothing could ever be in time"), None);
+                table.problem(
+                    &found.span,
+                    format!("limits.{key} is zero: nothing could ever be in time"),
+                    None,
+                );
             } else {
                 *slot = found.value;
             }
@@ -540,7 +669,11 @@ fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Geo
         span = item.span;
     }
     if files.is_empty() && !table.has("databases") {
-        table.problem(&span, "no database is named", Some("databases = [\"GeoLite2-City.mmdb\"]".into()));
+        table.problem(
+            &span,
+            "no database is named",
+            Some("databases = [\"GeoLite2-City.mmdb\"]".into()),
+        );
     }
     let geo = Geo::new(files).map_err(|why| table.problem(&span, why, None)).ok();
     table.finish();
@@ -554,7 +687,9 @@ fn observes(distributions: &[compile_distribution::Made]) -> Observes {
         for name in added_names(behavior) {
             match name.as_str() {
                 "cloudfront-viewer-header-order" => observes.header_order = true,
-                "cloudfront-viewer-ja3-fingerprint" | "cloudfront-viewer-ja4-fingerprint" => observes.fingerprints = true,
+                "cloudfront-viewer-ja3-fingerprint" | "cloudfront-viewer-ja4-fingerprint" => {
+                    observes.fingerprints = true
+                }
                 _ => {}
             }
         }

@@ -14,7 +14,8 @@ use super::reader::Table;
 use crate::base::network::Network;
 use crate::crypto::url::Signers;
 use crate::distribution::behavior::{
-    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching, Target, Unauthorised, ViewerProtocol,
+    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
+    Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
@@ -35,7 +36,9 @@ pub fn behaviors(
     if count == 0 {
         // The smallest useful file: one origin, everything cached from it.
         let pattern = PathPattern::parse("*").ok().into_iter();
-        let made = pattern.map(|pattern| assemble(pattern, Target::Origin(0), Rules::default(), origins, groups, ordinal));
+        let made = pattern.map(|pattern| {
+            assemble(pattern, Target::Origin(0), Rules::default(), origins, groups, ordinal)
+        });
         return if origins.is_empty() { Vec::new() } else { made.collect() };
     }
     let mut all = Vec::new();
@@ -86,10 +89,15 @@ fn rate_limit(table: &mut Table<'_>) -> Option<RateLimit> {
         one.missing("requests", "requests = 100");
     }
     let requests = requests.map(|found| found.value);
-    let every =
-        requests.and_then(|requests| u64::try_from(per.as_micros()).ok().map(|micros| micros / requests)).filter(|every| *every > 0);
+    let every = requests
+        .and_then(|requests| u64::try_from(per.as_micros()).ok().map(|micros| micros / requests))
+        .filter(|every| *every > 0);
     if requests.is_some() && every.is_none() {
-        one.problem(&one.span(), "this is more than a request in a microsecond: no limit at all", None);
+        one.problem(
+            &one.span(),
+            "this is more than a request in a microsecond: no limit at all",
+            None,
+        );
     }
     one.finish();
     Some(RateLimit { every: every?, burst: burst.or(requests)? })
@@ -137,7 +145,9 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         ("https-only", ViewerProtocol::HttpsOnly),
         ("redirect-to-https", ViewerProtocol::RedirectToHttps),
     ];
-    let viewer_protocol = table.word("viewer_protocol", &protocols).map_or(ViewerProtocol::AllowAll, |found| found.value);
+    let viewer_protocol = table
+        .word("viewer_protocol", &protocols)
+        .map_or(ViewerProtocol::AllowAll, |found| found.value);
     let methods = methods(table);
     Rules {
         methods,
@@ -168,8 +178,13 @@ fn slice(table: &mut Table<'_>) -> Option<u64> {
 fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
     let mut one = table.table("cache_post")?;
     let span = one.span();
-    let body = one.word("body", &[("keyed", PostBody::Keyed), ("ignored", PostBody::Ignored)]).map_or(PostBody::Keyed, |found| found.value);
-    let headers = one.strings("headers").map(|found| compile_policy::header_names(&one, found.value)).unwrap_or_default();
+    let body = one
+        .word("body", &[("keyed", PostBody::Keyed), ("ignored", PostBody::Ignored)])
+        .map_or(PostBody::Keyed, |found| found.value);
+    let headers = one
+        .strings("headers")
+        .map(|found| compile_policy::header_names(&one, found.value))
+        .unwrap_or_default();
     let max_body = one.size("max_body");
     if let Some(found) = &max_body
         && !(1..=16 << 20).contains(&found.value)
@@ -177,7 +192,11 @@ fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
         one.problem(&found.span, "a body in a key has 1B to 16MiB", None);
     }
     if !methods.allows(&http::Method::POST) {
-        one.problem(&span, "this behavior does not allow POST", Some("methods = \"all\"".to_string()));
+        one.problem(
+            &span,
+            "this behavior does not allow POST",
+            Some("methods = \"all\"".to_string()),
+        );
     }
     one.finish();
     Some(PostCaching { body, headers, max_body: max_body.map_or(64 << 10, |found| found.value) })
@@ -197,25 +216,38 @@ pub fn error_responses(table: &mut Table<'_>) -> Vec<ErrorResponse> {
         if let Some(found) = &status
             && !known(found.value)
         {
-            one.problem(&found.span, format!("{} cannot be mapped", found.value), Some(format!("known: {MAPPABLE:?}")));
+            one.problem(
+                &found.span,
+                format!("{} cannot be mapped", found.value),
+                Some(format!("known: {MAPPABLE:?}")),
+            );
         }
         if let Some(found) = &respond_with
             && found.value != 200
             && !known(found.value)
         {
-            one.problem(&found.span, format!("a page cannot go out with {}", found.value), Some(format!("200, or one of {MAPPABLE:?}")));
+            one.problem(
+                &found.span,
+                format!("a page cannot go out with {}", found.value),
+                Some(format!("200, or one of {MAPPABLE:?}")),
+            );
         }
         if let Some(found) = &page
             && !found.value.starts_with('/')
         {
-            one.problem(&found.span, "a page is a path of this distribution and begins with /", None);
+            one.problem(
+                &found.span,
+                "a page is a path of this distribution and begins with /",
+                None,
+            );
         }
         if page.is_some() != respond_with.is_some() {
             one.problem(&span, "page and respond_with come together or not at all", None);
         }
         match status {
             Some(status) => {
-                let page = page.zip(respond_with).map(|(page, status)| (page.value, status.value as u16));
+                let page =
+                    page.zip(respond_with).map(|(page, status)| (page.value, status.value as u16));
                 all.push(ErrorResponse { status: status.value as u16, page, ttl });
             }
             None if !one.has("status") => one.missing("status", "status = 404"),
@@ -231,19 +263,24 @@ fn client_invalidation(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<C
     let mut one = table.table("client_invalidation")?;
     let folder = scope.folder(one.source());
     let allow = one.word("allow", &[("token", true), ("anyone", false)]);
-    let token = one.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let token = one
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     let strategies = [
         ("FAIL_WITH_403", Unauthorised::FailWith403),
         ("SUCCEED_WITH_RESPONSE_HEADER", Unauthorised::SucceedWithResponseHeader),
         ("SUCCEED_WITHOUT_RESPONSE_HEADER", Unauthorised::SucceedWithoutResponseHeader),
     ];
-    let unauthorised = one.word("unauthorised", &strategies).map_or(Unauthorised::SucceedWithResponseHeader, |found| found.value);
+    let unauthorised = one
+        .word("unauthorised", &strategies)
+        .map_or(Unauthorised::SucceedWithResponseHeader, |found| found.value);
     let wants_token = allow.is_none_or(|found| found.value);
     if wants_token && token.is_none() {
         one.missing("token", "token = { file = \"secrets/invalidate\" }");
     }
     one.finish();
-    (!wants_token || token.is_some()).then_some(ClientInvalidation { token: token.filter(|_| wants_token), unauthorised })
+    (!wants_token || token.is_some())
+        .then_some(ClientInvalidation { token: token.filter(|_| wants_token), unauthorised })
 }
 
 fn methods(table: &mut Table<'_>) -> Methods {
@@ -258,7 +295,9 @@ fn methods(table: &mut Table<'_>) -> Methods {
             match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["GET", "HEAD"] => Some(Methods::GetHead),
                 ["GET", "HEAD", "OPTIONS"] => Some(Methods::GetHeadOptions),
-                ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"] => Some(Methods::Seven),
+                ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"] => {
+                    Some(Methods::Seven)
+                }
                 _ => None,
             }
         }
@@ -284,12 +323,21 @@ fn assemble(
     };
     let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
     let host = http::header::HOST;
-    let host_in_key = viewer_host || rules.cache.key.headers.contains(&host) || rules.origin_request.headers.includes(&host);
+    let host_in_key = viewer_host
+        || rules.cache.key.headers.contains(&host)
+        || rules.origin_request.headers.includes(&host);
     let proto = HeaderName::from_static("cloudfront-forwarded-proto");
-    let scheme_in_key = rules.cache.key.headers.contains(&proto) || rules.origin_request.headers.adds(proto.as_str());
-    let is_bucket = asked.iter().any(|origin| origin.access.as_ref().is_some_and(AccessControl::is_bucket));
+    let scheme_in_key = rules.cache.key.headers.contains(&proto)
+        || rules.origin_request.headers.adds(proto.as_str());
+    let is_bucket =
+        asked.iter().any(|origin| origin.access.as_ref().is_some_and(AccessControl::is_bucket));
     let rfc = rules.cache.semantics == Semantics::Rfc9111;
-    let derived = Derived { host_in_key: host_in_key || (rfc && viewer_host), scheme_in_key, is_bucket, may_hit: false };
+    let derived = Derived {
+        host_in_key: host_in_key || (rfc && viewer_host),
+        scheme_in_key,
+        is_bucket,
+        may_hit: false,
+    };
     let mut behavior = Behavior {
         pattern,
         target,
@@ -314,8 +362,9 @@ fn assemble(
     behavior
 }
 
-// Says whether the hit step may answer for a behavior. Every setting is named: a new one does not compile before it says here what
-// it means for hits. What the hit step does itself is left as it is; what it does not know of must keep it away.
+// Says whether the hit step may answer for a behavior. Every setting is named: a new one does not
+// compile before it says here what it means for hits. What the hit step does itself is left as it
+// is; what it does not know of must keep it away.
 fn may_hit(behavior: &Behavior) -> bool {
     let Behavior {
         // The hit step routes.
@@ -338,7 +387,8 @@ fn may_hit(behavior: &Behavior) -> bool {
         client_invalidation: _,
         // A POST is never the hit step's.
         cache_post: _,
-        // Slices have keys of their own, which the hit step never asks for; an object that is kept whole is a hit like any other.
+        // Slices have keys of their own, which the hit step never asks for; an object that is kept
+        // whole is a hit like any other.
         slice: _,
         // They are in the key, or the gate's.
         derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },

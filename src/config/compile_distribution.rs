@@ -1,4 +1,5 @@
-//! One `[[distribution]]`: its hosts, its side of a deployment, who may see it; origins and behaviors are their own files'.
+//! One `[[distribution]]`: its hosts, its side of a deployment, who may see it; origins and
+//! behaviors are their own files'.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,20 +37,27 @@ pub struct StagingOf {
 /// Reads one.
 pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) -> Option<Made> {
     let id = table.parsed("id", |id| {
-        let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        plain.then(|| id.to_string()).ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
+        let plain = !id.is_empty()
+            && id.len() <= 64
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        plain
+            .then(|| id.to_string())
+            .ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
     });
     let comment = table.string("comment").map(|found| found.value);
     let staging = staging(&mut table);
     let hosts = if staging.is_some() { Vec::new() } else { hosts(&mut table) };
     let default_root_object = table.parsed("default_root_object", |name| {
         if name.starts_with('/') || name.is_empty() {
-            Err("a default root object is named without a slash in front, such as \"index.html\"".into())
+            Err("a default root object is named without a slash in front, such as \"index.html\""
+                .into())
         } else {
             Ok(format!("/{name}"))
         }
     });
-    let tag_header = table.parsed("tag_header", |name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into()));
+    let tag_header = table.parsed("tag_header", |name| {
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into())
+    });
     let (x_cache, compat) = (table.word("x_cache", &FACES), table.word("compat", &FACES));
     let purge = purge(&mut table, scope);
     let geo_restriction = geo_restriction(&mut table);
@@ -66,7 +74,10 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let id = id?;
     let compat = compat.map_or("foreshore", |found| found.value);
     let name = x_cache.map_or(compat, |found| found.value);
-    let face = Face { name: name.into(), cloudfront: (compat == "cloudfront").then(|| cloudfront(&id.value, &scope.pop)) };
+    let face = Face {
+        name: name.into(),
+        cloudfront: (compat == "cloudfront").then(|| cloudfront(&id.value, &scope.pop)),
+    };
     let distribution = Distribution {
         id: id.value,
         comment,
@@ -83,7 +94,13 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         staging: None,
         face,
     };
-    Some(Made { distribution, hosts, id_span: if id.span.is_empty() { span } else { id.span }, source, staging })
+    Some(Made {
+        distribution,
+        hosts,
+        id_span: if id.span.is_empty() { span } else { id.span },
+        source,
+        staging,
+    })
 }
 
 const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cloudfront")];
@@ -104,19 +121,26 @@ fn staging(table: &mut Table<'_>) -> Option<StagingOf> {
     }
     let percent = one.number("percent", 0, 100).map(|found| found.value as u8);
     let sticky = one.table("sticky").map(|mut sticky| {
-        let mut seconds = |key: &'static str, usual: u64| sticky.duration(key).map_or(usual, |found| found.value.as_secs());
+        let mut seconds = |key: &'static str, usual: u64| {
+            sticky.duration(key).map_or(usual, |found| found.value.as_secs())
+        };
         let (idle, most) = (seconds("idle", 300), seconds("max", 3600));
         if idle == 0 || idle > most {
-            sticky.problem(&sticky.span(), "a session is idle for at least a second, and no longer than it lasts", None);
+            sticky.problem(
+                &sticky.span(),
+                "a session is idle for at least a second, and no longer than it lasts",
+                None,
+            );
         }
         sticky.finish();
         Sticky { idle, most }
     });
     let header = one.table("header").and_then(|mut header| {
-        let name = header.parsed("name", |name| match http::HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) if name.as_str().starts_with("aws-cf-cd-") => Ok(name),
-            _ => Err("as at CloudFront, the name begins with \"aws-cf-cd-\"".to_string()),
-        });
+        let name =
+            header.parsed("name", |name| match http::HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) if name.as_str().starts_with("aws-cf-cd-") => Ok(name),
+                _ => Err("as at CloudFront, the name begins with \"aws-cf-cd-\"".to_string()),
+            });
         let value = header.string("value");
         if value.is_none() {
             header.missing("value", "value = \"try\"");
@@ -129,7 +153,11 @@ fn staging(table: &mut Table<'_>) -> Option<StagingOf> {
         (None, Some((name, value))) => Some(Chosen::ByHeader { name, value }),
         _ => {
             let help = "percent = 5, or header = { name = \"aws-cf-cd-try\", value = \"1\" }";
-            one.problem(&span, "say who sees it: a share of the viewers, or those with a header", Some(help.into()));
+            one.problem(
+                &span,
+                "say who sees it: a share of the viewers, or those with a header",
+                Some(help.into()),
+            );
             None
         }
     };
@@ -176,7 +204,9 @@ fn geo_restriction(table: &mut Table<'_>) -> Option<GeoRestriction> {
 fn purge(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Secret<String>> {
     let mut one = table.table("purge")?;
     let folder = scope.folder(one.source());
-    let token = one.table("token").and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let token = one
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     if token.is_none() && !one.has("token") {
         one.missing("token", "token = { file = \"secrets/purge\" }");
     }

@@ -1,5 +1,5 @@
-//! Keys: public ones and their groups, for behaviors that want signed URLs or cookies, and credentials for origins that want
-//! signed requests.
+//! Keys: public ones and their groups, for behaviors that want signed URLs or cookies, and
+//! credentials for origins that want signed requests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,12 +36,18 @@ pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
                 match pem.and_then(|pem| PublicKey::from_pem(&id.value, &pem)) {
                     Ok(key) => {
                         if scope.keys.keys.insert(id.value.clone(), Arc::new(key)).is_some() {
-                            table.problem(&id.span, format!("there are two public keys with the id {:?}", id.value), None);
+                            table.problem(
+                                &id.span,
+                                format!("there are two public keys with the id {:?}", id.value),
+                                None,
+                            );
                         }
                     }
-                    Err(why) => {
-                        table.problem(&file.span, format!("{}: {why}", path.display()), Some("a PEM file with a PUBLIC KEY".into()))
-                    }
+                    Err(why) => table.problem(
+                        &file.span,
+                        format!("{}: {why}", path.display()),
+                        Some("a PEM file with a PUBLIC KEY".into()),
+                    ),
                 }
             }
             (None, _) => table.missing("id", "id = \"K2JCJMDEHXQW5F\""),
@@ -63,8 +69,13 @@ pub fn read_groups(root: &mut Table<'_>, scope: &mut Scope<'_>) {
             match scope.keys.keys.get(&item.value) {
                 Some(key) => group.push(Arc::clone(key)),
                 None => {
-                    let near = nearest(&item.value, names(&scope.keys.keys)).map(|near| format!("did you mean {near:?}?"));
-                    table.problem(&item.span, format!("there is no public key {:?}", item.value), near);
+                    let near = nearest(&item.value, names(&scope.keys.keys))
+                        .map(|near| format!("did you mean {near:?}?"));
+                    table.problem(
+                        &item.span,
+                        format!("there is no public key {:?}", item.value),
+                        near,
+                    );
                 }
             }
         }
@@ -81,39 +92,64 @@ pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Signers> {
         match scope.keys.groups.get(&item.value) {
             Some(group) => keys.extend(group.iter().cloned()),
             None => {
-                let near = nearest(&item.value, names(&scope.keys.groups)).map(|near| format!("did you mean {near:?}?"));
+                let near = nearest(&item.value, names(&scope.keys.groups))
+                    .map(|near| format!("did you mean {near:?}?"));
                 table.problem(&item.span, format!("there is no key group {:?}", item.value), near);
             }
         }
     }
     if listed.value.is_empty() {
-        table.problem(&listed.span, "no key group is named: nobody could ever sign", Some("leave it out for open access".into()));
+        table.problem(
+            &listed.span,
+            "no key group is named: nobody could ever sign",
+            Some("leave it out for open access".into()),
+        );
     }
     Some(Signers { groups: listed.value.into_iter().map(|item| item.value).collect(), keys })
 }
 
 /// Reads `access_control` of an origin (CloudFront's origin access control).
-pub fn access_control(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<AccessControl> {
-    let words = [("always", Signing::Always), ("never", Signing::Never), ("no-override", Signing::NoOverride)];
+pub fn access_control(
+    mut table: Table<'_>,
+    folder: &Path,
+    scope: &mut Scope<'_>,
+) -> Option<AccessControl> {
+    let words = [
+        ("always", Signing::Always),
+        ("never", Signing::Never),
+        ("no-override", Signing::NoOverride),
+    ];
     let signing = table.word("sign", &words).map_or(Signing::Always, |found| found.value);
     let service = table.string("service").map_or_else(|| "s3".to_string(), |found| found.value);
-    let region = table.string("region").map_or_else(|| "us-east-1".to_string(), |found| found.value);
+    let region =
+        table.string("region").map_or_else(|| "us-east-1".to_string(), |found| found.value);
     let span = table.span();
     let credentials = match table.table("credentials") {
         Some(credentials) => origin_credentials(credentials, folder, scope),
         None if signing == Signing::Never => None,
         None => {
-            table.missing("credentials", "credentials = { env_prefix = \"BUCKET_\" }, or id and secret");
+            table.missing(
+                "credentials",
+                "credentials = { env_prefix = \"BUCKET_\" }, or id and secret",
+            );
             None
         }
     };
     let has_subresources = table.has("subresources");
     let subresources = subresources(&mut table);
     if has_subresources && !service.starts_with("s3") {
-        table.problem(&span, format!("access_control.subresources is for buckets, and the service is {service:?}"), None);
+        table.problem(
+            &span,
+            format!("access_control.subresources is for buckets, and the service is {service:?}"),
+            None,
+        );
     }
     if [&service, &region].iter().any(|word| word.is_empty() || word.contains(['/', ' '])) {
-        table.problem(&span, "service and region are plain words, such as \"s3\" and \"eu-west-1\"", None);
+        table.problem(
+            &span,
+            "service and region are plain words, such as \"s3\" and \"eu-west-1\"",
+            None,
+        );
     }
     table.finish();
     if signing == Signing::Never {
@@ -122,7 +158,8 @@ pub fn access_control(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>
     Some(AccessControl { signing, service, region, credentials: credentials?, subresources })
 }
 
-// `"refuse"`, `"pass"`, or the names that pass. A name that S3 does not know would be there for nothing.
+// `"refuse"`, `"pass"`, or the names that pass. A name that S3 does not know would be there for
+// nothing.
 fn subresources(table: &mut Table<'_>) -> Subresources {
     let Some(found) = table.string_or_strings("subresources") else { return Subresources::Refuse };
     let items = match found.value {
@@ -130,14 +167,19 @@ fn subresources(table: &mut Table<'_>) -> Subresources {
         Ok(word) if word == "pass" => return Subresources::Pass,
         Ok(word) => {
             let help = "\"refuse\", \"pass\", or a list of parameters and x-amz- fields, such as [\"tagging\", \"x-amz-copy-source\"]";
-            table.problem(&found.span, format!("access_control.subresources = {word:?} is not known"), Some(help.into()));
+            table.problem(
+                &found.span,
+                format!("access_control.subresources = {word:?} is not known"),
+                Some(help.into()),
+            );
             return Subresources::Refuse;
         }
         Err(items) => items,
     };
     let mut names = Vec::with_capacity(items.len());
     for item in items {
-        let name = if s3::is_amz(&item.value) { item.value.to_ascii_lowercase() } else { item.value };
+        let name =
+            if s3::is_amz(&item.value) { item.value.to_ascii_lowercase() } else { item.value };
         match s3::parameter(&name) {
             Parameter::Order | Parameter::Version => names.push(name),
             Parameter::Dress => {
@@ -145,7 +187,8 @@ fn subresources(table: &mut Table<'_>) -> Subresources {
                 table.problem(&item.span, format!("{name:?} needs no leave"), Some(help.into()));
             }
             Parameter::Plain => {
-                let near = nearest(&name, s3::ORDERS.iter().copied()).map(|near| format!("did you mean {near:?}?"));
+                let near = nearest(&name, s3::ORDERS.iter().copied())
+                    .map(|near| format!("did you mean {near:?}?"));
                 table.problem(&item.span, format!("{name:?} is no subresource of S3"), near);
             }
         }
@@ -153,25 +196,38 @@ fn subresources(table: &mut Table<'_>) -> Subresources {
     Subresources::Only(names)
 }
 
-// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where there is one,
-// BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like all others.
-fn origin_credentials(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Credentials> {
+// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where
+// there is one, BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like
+// all others.
+fn origin_credentials(
+    mut table: Table<'_>,
+    folder: &Path,
+    scope: &mut Scope<'_>,
+) -> Option<Credentials> {
     let span = table.span();
     let prefix = table.string("env_prefix");
-    let mut secret = |key: &'static str| table.table(key).and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
+    let mut secret = |key: &'static str| {
+        table.table(key).and_then(|secret| credentials::secret(secret, folder, &mut scope.files))
+    };
     let (id, key, token) = (secret("id"), secret("secret"), secret("session_token"));
     let made = match (prefix, id, key) {
         (Some(prefix), None, None) => {
             let read = |name: &str| variable(&format!("{}{name}", prefix.value));
             match (read("ACCESS_KEY_ID"), read("SECRET_ACCESS_KEY")) {
-                (Ok(id), Ok(secret)) => Some(Credentials { id: id.expose().clone(), secret, session_token: read("SESSION_TOKEN").ok() }),
+                (Ok(id), Ok(secret)) => Some(Credentials {
+                    id: id.expose().clone(),
+                    secret,
+                    session_token: read("SESSION_TOKEN").ok(),
+                }),
                 (Err(why), _) | (_, Err(why)) => {
                     table.problem(&prefix.span, why, None);
                     None
                 }
             }
         }
-        (None, Some(id), Some(secret)) => Some(Credentials { id: id.expose().clone(), secret, session_token: token }),
+        (None, Some(id), Some(secret)) => {
+            Some(Credentials { id: id.expose().clone(), secret, session_token: token })
+        }
         _ => {
             let help = "{ env_prefix = \"BUCKET_\" }, or { id = { file = \"…\" }, secret = { file = \"…\" } }";
             table.problem(&span, "these are no credentials", Some(help.into()));

@@ -15,7 +15,8 @@ use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts, TlsVersion, is_reserved,
+    HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts,
+    TlsVersion, is_reserved,
 };
 use crate::distribution::site::ORIGINS_MAX;
 
@@ -34,14 +35,22 @@ pub fn origins(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Origins {
         let made = origin(&mut one, scope);
         if let Some(origin) = made {
             if all.iter().any(|(id, _)| *id == origin.id) {
-                one.problem(&span, format!("there are two origins with the id {:?}", origin.id), None);
+                one.problem(
+                    &span,
+                    format!("there are two origins with the id {:?}", origin.id),
+                    None,
+                );
             }
             all.push((origin.id.clone(), origin));
         }
         one.finish();
     }
     if all.len() > ORIGINS_MAX {
-        table.problem(&table.span(), format!("a distribution has at most {ORIGINS_MAX} origins"), None);
+        table.problem(
+            &table.span(),
+            format!("a distribution has at most {ORIGINS_MAX} origins"),
+            None,
+        );
     }
     all
 }
@@ -53,24 +62,35 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let headers = headers(table, &folder, scope);
     let timeouts = timeouts(table);
     let attempts = table.number("attempts", 1, 3).map_or(3, |found| found.value as u32);
-    let connections = table.number("connections", 1, 100_000).map_or(512, |found| found.value as usize);
+    let connections =
+        table.number("connections", 1, 100_000).map_or(512, |found| found.value as usize);
     let host_rule = table.parsed("host", |word| match word {
         "origin" => Ok(HostRule::Origin),
         "viewer" => Ok(HostRule::Viewer),
-        name => {
-            parse_authority(name).map(|_| HostRule::Fixed(name.to_string())).ok_or_else(|| "\"origin\", \"viewer\", or a host name".into())
-        }
+        name => parse_authority(name)
+            .map(|_| HostRule::Fixed(name.to_string()))
+            .ok_or_else(|| "\"origin\", \"viewer\", or a host name".into()),
     });
     let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
-    let access = table.table("access_control").and_then(|access| compile_keys::access_control(access, &folder, scope));
+    let access = table
+        .table("access_control")
+        .and_then(|access| compile_keys::access_control(access, &folder, scope));
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
     let Some(url) = url else {
-        table.missing("url", "url = \"https://app.internal\", \"http://127.0.0.1:3000\" or \"file:../public\"");
+        table.missing(
+            "url",
+            "url = \"https://app.internal\", \"http://127.0.0.1:3000\" or \"file:../public\"",
+        );
         return None;
     };
-    let (kind, path) = match origin_url(&url.value, &folder, host_rule.map_or(HostRule::Origin, |found| found.value), tls) {
+    let (kind, path) = match origin_url(
+        &url.value,
+        &folder,
+        host_rule.map_or(HostRule::Origin, |found| found.value),
+        tls,
+    ) {
         Ok(made) => made,
         Err(why) => {
             table.problem(
@@ -85,12 +105,21 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         && access.signing != Signing::Never
         && http.host_rule != HostRule::Origin
     {
-        table.problem(&url.span, "a signed request must be for the origin's own host", Some("leave out host = …".into()));
+        table.problem(
+            &url.span,
+            "a signed request must be for the origin's own host",
+            Some("leave out host = …".into()),
+        );
     }
     Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections, access })
 }
 
-fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginTls>) -> Result<(OriginKind, String), String> {
+fn origin_url(
+    url: &str,
+    folder: &Path,
+    host_rule: HostRule,
+    tls: Option<OriginTls>,
+) -> Result<(OriginKind, String), String> {
     if let Some(path) = url.strip_prefix("file:") {
         let root = super::at(folder, path.trim_start_matches("//"));
         if !root.is_dir() {
@@ -110,7 +139,12 @@ fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginT
         return Err("an origin path is plain: no query, no dot segments".into());
     }
     let tls = match (is_https, tls) {
-        (true, tls) => Some(tls.unwrap_or(OriginTls { roots: Roots::System, server_name: None, identity: None, min: TlsVersion::V1_2 })),
+        (true, tls) => Some(tls.unwrap_or(OriginTls {
+            roots: Roots::System,
+            server_name: None,
+            identity: None,
+            min: TlsVersion::V1_2,
+        })),
         (false, None) => None,
         (false, Some(_)) => return Err("tls settings on an http origin".into()),
     };
@@ -122,7 +156,9 @@ fn origin_url(url: &str, folder: &Path, host_rule: HostRule, tls: Option<OriginT
 fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
     let roots = roots(&mut table, folder, &mut scope.files);
     let server_name = server_name(&mut table);
-    let min = table.word("min", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]).map_or(TlsVersion::V1_2, |found| found.value);
+    let min = table
+        .word("min", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
+        .map_or(TlsVersion::V1_2, |found| found.value);
     let (chain, key) = (table.string("chain"), table.string("key"));
     let identity = match (chain, key) {
         (None, None) => None,
@@ -149,7 +185,11 @@ fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Opt
 pub fn server_name(table: &mut Table<'_>) -> Option<String> {
     let found = table.string("server_name")?;
     if let Err(failure) = crate::origin::tls::server_name(&found.value) {
-        table.problem(&found.span, failure.detail, Some("a name as in a certificate, without port: \"app.example.com\"".into()));
+        table.problem(
+            &found.span,
+            failure.detail,
+            Some("a name as in a certificate, without port: \"app.example.com\"".into()),
+        );
     }
     Some(found.value)
 }
@@ -163,19 +203,29 @@ pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     let path = super::at(folder, &ca.value);
     files.push(path.clone());
     match decode::certificates(&path) {
-        Ok(all) if !all.is_empty() => Some(Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())),
+        Ok(all) if !all.is_empty() => {
+            Some(Roots::Given(all.into_iter().map(|der| der.to_vec()).collect()))
+        }
         Ok(_) => {
             table.problem(&ca.span, format!("{} holds no certificate", path.display()), None);
             None
         }
         Err(error) => {
-            table.problem(&ca.span, format!("{}: {error}", path.display()), Some("\"system\", or a file of PEM certificates".into()));
+            table.problem(
+                &ca.span,
+                format!("{}: {error}", path.display()),
+                Some("\"system\", or a file of PEM certificates".into()),
+            );
             None
         }
     }
 }
 
-fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(HeaderName, Secret<HeaderValue>)> {
+fn headers(
+    table: &mut Table<'_>,
+    folder: &Path,
+    scope: &mut Scope<'_>,
+) -> Vec<(HeaderName, Secret<HeaderValue>)> {
     let mut all = Vec::new();
     let Some(inner) = table.table("headers") else { return all };
     for (name, value) in inner.rest() {
@@ -184,12 +234,17 @@ fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(
             continue;
         };
         if is_reserved(&header) {
-            table.problem(&name.span, format!("{header} may not be set on an origin"), Some("CloudFront does not allow it either".into()));
+            table.problem(
+                &name.span,
+                format!("{header} may not be set on an origin"),
+                Some("CloudFront does not allow it either".into()),
+            );
             continue;
         }
         let text = match value {
             Ok(found) => Some(found.value),
-            Err(secret) => credentials::secret(secret, folder, &mut scope.files).map(|secret| secret.expose().clone()),
+            Err(secret) => credentials::secret(secret, folder, &mut scope.files)
+                .map(|secret| secret.expose().clone()),
         };
         let Some(text) = text else { continue };
         match HeaderValue::from_str(&text) {
@@ -197,7 +252,11 @@ fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(
                 value.set_sensitive(true);
                 all.push((header, Secret::new(value)));
             }
-            Err(_) => table.problem(&name.span, format!("the value of {header} has characters that a field cannot have"), None),
+            Err(_) => table.problem(
+                &name.span,
+                format!("the value of {header} has characters that a field cannot have"),
+                None,
+            ),
         }
     }
     all
@@ -206,7 +265,11 @@ fn headers(table: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<(
 fn timeouts(table: &mut Table<'_>) -> Timeouts {
     let mut timeouts = Timeouts::default();
     let Some(mut inner) = table.table("timeouts") else { return timeouts };
-    for (key, slot) in [("connect", &mut timeouts.connect), ("response", &mut timeouts.response), ("idle", &mut timeouts.idle)] {
+    for (key, slot) in [
+        ("connect", &mut timeouts.connect),
+        ("response", &mut timeouts.response),
+        ("idle", &mut timeouts.idle),
+    ] {
         if let Some(found) = inner.duration(key) {
             if found.value.is_zero() {
                 inner.problem(&found.span, format!("timeouts.{key} is zero"), None);
@@ -231,9 +294,10 @@ pub fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
                 None => unknown_origin(&one, &item, origins),
             }
         }
-        let failover = one
-            .numbers("failover", 400, 599)
-            .map_or_else(|| vec![500, 502, 503, 504], |found| found.value.iter().map(|n| *n as u16).collect());
+        let failover = one.numbers("failover", 400, 599).map_or_else(
+            || vec![500, 502, 503, 504],
+            |found| found.value.iter().map(|n| *n as u16).collect(),
+        );
         if members.len() < 2 {
             one.problem(&one.span(), "an origin group has at least two members that exist", None);
         }
@@ -257,7 +321,12 @@ fn unknown_origin(table: &Table<'_>, found: &Found<String>, origins: &Origins) {
 }
 
 /// Which origin or group a behavior names.
-pub fn target(table: &Table<'_>, found: &Found<String>, origins: &Origins, groups: &[OriginGroup]) -> Option<Target> {
+pub fn target(
+    table: &Table<'_>,
+    found: &Found<String>,
+    origins: &Origins,
+    groups: &[OriginGroup],
+) -> Option<Target> {
     if let Some(at) = origins.iter().position(|(id, _)| *id == found.value) {
         return Some(Target::Origin(at));
     }

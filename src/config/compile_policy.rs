@@ -1,4 +1,5 @@
-//! Cache policies and origin request policies, by name: CloudFront's managed ones and the file's own.
+//! Cache policies and origin request policies, by name: CloudFront's managed ones and the file's
+//! own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use super::compile_response;
 use super::reader::{Found, Table};
 use super::report::nearest;
 use crate::distribution::cache_policy::{
-    CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES, MANAGED_ORIGIN_REQUEST_POLICIES, OriginRequestPolicy,
-    Semantics, TtlBounds,
+    CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES,
+    MANAGED_ORIGIN_REQUEST_POLICIES, OriginRequestPolicy, Semantics, TtlBounds,
 };
 use crate::distribution::names::{FieldNames, NamePattern, Names};
 use crate::distribution::response_policy::ResponsePolicy;
@@ -30,7 +31,11 @@ pub fn read(root: &mut Table<'_>, scope: &mut Scope<'_>) {
     for (name, table) in root.named_tables("cache_policy") {
         let policy = cache_policy(name.value.clone(), table);
         if CachePolicy::managed(&name.value).is_some() {
-            root.problem(&name.span, format!("{:?} is the name of a managed policy", name.value), Some("choose another name".into()));
+            root.problem(
+                &name.span,
+                format!("{:?} is the name of a managed policy", name.value),
+                Some("choose another name".into()),
+            );
         }
         let whose = format!("cache_policy {:?}", name.value);
         scope.warnings.extend(stars_in_query(&whose, &policy.key.query));
@@ -45,7 +50,11 @@ pub fn read(root: &mut Table<'_>, scope: &mut Scope<'_>) {
     for (name, table) in root.named_tables("response_headers_policy") {
         let policy = compile_response::policy(name.value.clone(), table);
         if ResponsePolicy::managed(&name.value).is_some() {
-            root.problem(&name.span, format!("{:?} is the name of a managed policy", name.value), Some("choose another name".into()));
+            root.problem(
+                &name.span,
+                format!("{:?} is the name of a managed policy", name.value),
+                Some("choose another name".into()),
+            );
         }
         scope.policies.response.insert(name.value, Arc::new(policy));
     }
@@ -67,19 +76,30 @@ pub fn cache(table: &mut Table<'_>, scope: &Scope<'_>) -> Arc<CachePolicy> {
 
 /// The origin request policy that a behavior names.
 pub fn origin_request(table: &mut Table<'_>, scope: &Scope<'_>) -> Arc<OriginRequestPolicy> {
-    let Some(found) = table.string("origin_request_policy") else { return Arc::new(OriginRequestPolicy::nothing()) };
+    let Some(found) = table.string("origin_request_policy") else {
+        return Arc::new(OriginRequestPolicy::nothing());
+    };
     if let Some(own) = scope.policies.origin_request.get(&found.value) {
         return Arc::clone(own);
     }
     if let Some(managed) = OriginRequestPolicy::managed(&found.value) {
         return Arc::new(managed);
     }
-    let help = suggest(&found, names(&scope.policies.origin_request), &MANAGED_ORIGIN_REQUEST_POLICIES);
-    table.problem(&found.span, format!("there is no origin request policy {:?}", found.value), Some(help));
+    let help =
+        suggest(&found, names(&scope.policies.origin_request), &MANAGED_ORIGIN_REQUEST_POLICIES);
+    table.problem(
+        &found.span,
+        format!("there is no origin request policy {:?}", found.value),
+        Some(help),
+    );
     Arc::new(OriginRequestPolicy::nothing())
 }
 
-pub(super) fn suggest<'k>(found: &Found<String>, own: impl Iterator<Item = &'k str>, managed: &[&'k str]) -> String {
+pub(super) fn suggest<'k>(
+    found: &Found<String>,
+    own: impl Iterator<Item = &'k str>,
+    managed: &[&'k str],
+) -> String {
     let all: Vec<&str> = own.chain(managed.iter().copied()).collect();
     match nearest(&found.value, all.iter().copied()) {
         Some(near) => format!("did you mean {near:?}?"),
@@ -89,7 +109,8 @@ pub(super) fn suggest<'k>(found: &Found<String>, own: impl Iterator<Item = &'k s
 
 fn cache_policy(name: String, mut table: Table<'_>) -> CachePolicy {
     let kinds = [("cloudfront", Semantics::CloudFront), ("rfc9111", Semantics::Rfc9111)];
-    let semantics = table.word("semantics", &kinds).map_or(Semantics::CloudFront, |found| found.value);
+    let semantics =
+        table.word("semantics", &kinds).map_or(Semantics::CloudFront, |found| found.value);
     let bounds = match semantics {
         Semantics::CloudFront => TtlBounds::CLOUDFRONT,
         Semantics::Rfc9111 => TtlBounds::RFC9111,
@@ -102,27 +123,39 @@ fn cache_policy(name: String, mut table: Table<'_>) -> CachePolicy {
             "br" => compress = compress.with(Codings::BR),
             "gzip" => compress = compress.with(Codings::GZIP),
             "zstd" => compress = compress.with(Codings::ZSTD),
-            _ => table.problem(&item.span, format!("{:?} is not a coding", item.value), Some("known: \"br\", \"gzip\", \"zstd\"".into())),
+            _ => table.problem(
+                &item.span,
+                format!("{:?} is not a coding", item.value),
+                Some("known: \"br\", \"gzip\", \"zstd\"".into()),
+            ),
         }
     }
-    let stale_on_error = table.duration("stale_on_error").map_or(CachePolicy::STALE_ON_ERROR, |found| found.value);
+    let stale_on_error =
+        table.duration("stale_on_error").map_or(CachePolicy::STALE_ON_ERROR, |found| found.value);
     table.finish();
     CachePolicy { name, semantics, ttl, error_ttl, key, compress, stale_on_error }
 }
 
 fn ttl(policy: &mut Table<'_>, usual: TtlBounds, semantics: Semantics) -> (TtlBounds, Duration) {
-    let usual_error = if semantics == Semantics::CloudFront { CachePolicy::ERROR_TTL } else { Duration::ZERO };
+    let usual_error =
+        if semantics == Semantics::CloudFront { CachePolicy::ERROR_TTL } else { Duration::ZERO };
     let Some(mut table) = policy.table("ttl") else { return (usual, usual_error) };
     let span = table.span();
-    let (min, default, max) = (table.duration("min"), table.duration("default"), table.duration("max"));
+    let (min, default, max) =
+        (table.duration("min"), table.duration("default"), table.duration("max"));
     let error = table.duration("error").map_or(usual_error, |found| found.value);
-    let place = max.as_ref().or(default.as_ref()).or(min.as_ref()).map_or(span, |found| found.span.clone());
+    let place =
+        max.as_ref().or(default.as_ref()).or(min.as_ref()).map_or(span, |found| found.span.clone());
     let least = min.as_ref().map_or(usual.min(), |found| found.value);
     let most = max.as_ref().map_or(usual.max().max(least), |found| found.value);
     // A maximum that was given alone pulls the default under it.
     let default = default.map_or(usual.default().min(most), |found| found.value);
     let bounds = TtlBounds::new(least, default, most).unwrap_or_else(|why| {
-        table.problem(&place, format!("cache_policy ttl: {why}"), Some("min <= default <= max".into()));
+        table.problem(
+            &place,
+            format!("cache_policy ttl: {why}"),
+            Some("min <= default <= max".into()),
+        );
         usual
     });
     table.finish();
@@ -130,16 +163,26 @@ fn ttl(policy: &mut Table<'_>, usual: TtlBounds, semantics: Semantics) -> (TtlBo
 }
 
 fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
-    let whole = KeyParts { query: Listed::All, headers: FieldNames::default(), cookies: Listed::None };
+    let whole =
+        KeyParts { query: Listed::All, headers: FieldNames::default(), cookies: Listed::None };
     let none = KeyParts { query: Listed::None, ..whole.clone() };
     let usual = if semantics == Semantics::Rfc9111 { whole } else { none };
     let Some(mut table) = policy.table("key") else { return usual };
     let query = listed(&mut table, "query", "query_except", Names::exact).unwrap_or(usual.query);
-    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns).unwrap_or(Listed::None);
+    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns)
+        .unwrap_or(Listed::None);
     let named = table.strings("headers").map(|list| list.value).unwrap_or_default();
-    for item in named.iter().filter(|item| EACH_VIEWERS_OWN.iter().any(|own| item.value.eq_ignore_ascii_case(own))) {
-        let help = "an origin_request_policy may name it; CloudFront does not allow it in a key either";
-        table.problem(&item.span, format!("{} is nearly each viewer's own: nothing would be shared", item.value), Some(help.into()));
+    for item in named
+        .iter()
+        .filter(|item| EACH_VIEWERS_OWN.iter().any(|own| item.value.eq_ignore_ascii_case(own)))
+    {
+        let help =
+            "an origin_request_policy may name it; CloudFront does not allow it in a key either";
+        table.problem(
+            &item.span,
+            format!("{} is nearly each viewer's own: nothing would be shared", item.value),
+            Some(help.into()),
+        );
     }
     let headers = field_names(&table, named);
     table.finish();
@@ -168,24 +211,38 @@ pub(super) fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<
 
 /// Names of fields of which some may be patterns.
 fn field_names(table: &Table<'_>, items: Vec<Found<String>>) -> FieldNames {
-    let (patterns, plain): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| NamePattern::parse(&item.value).is_some());
+    let (patterns, plain): (Vec<_>, Vec<_>) =
+        items.into_iter().partition(|item| NamePattern::parse(&item.value).is_some());
     let mut all = Vec::new();
     for item in patterns {
         // But for its question marks it has to be a name.
         let is_name = HeaderName::from_bytes(item.value.replace('?', "*").as_bytes()).is_ok();
         let is_everything = item.value.bytes().all(|octet| octet == b'*');
-        let is_ours = item.value.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
+        let is_ours =
+            item.value.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("cloudfront-"));
         match NamePattern::parse(&item.value) {
             Some(pattern) if is_name && !is_everything && !is_ours => all.push(pattern),
             _ if is_everything => {
                 let help = "headers = \"all\" in an origin_request_policy; in a key it would leave nothing to share: \"CachingDisabled\"";
-                table.problem(&item.span, format!("{:?} is every field", item.value), Some(help.into()));
+                table.problem(
+                    &item.span,
+                    format!("{:?} is every field", item.value),
+                    Some(help.into()),
+                );
             }
             _ if is_ours => {
                 let help = "such as \"CloudFront-Is-Mobile-Viewer\"";
-                table.problem(&item.span, format!("{:?}: CloudFront's own fields are named in full", item.value), Some(help.into()));
+                table.problem(
+                    &item.span,
+                    format!("{:?}: CloudFront's own fields are named in full", item.value),
+                    Some(help.into()),
+                );
             }
-            _ => table.problem(&item.span, format!("{:?} is no field name, and no pattern of one", item.value), None),
+            _ => table.problem(
+                &item.span,
+                format!("{:?} is no field name, and no pattern of one", item.value),
+                None,
+            ),
         }
     }
     FieldNames::new(header_names(table, plain), all)
@@ -203,13 +260,24 @@ fn stars_in_query(whose: &str, query: &Listed) -> Option<String> {
 }
 
 // `x = "none" | "all" | ["a", "b"]`, or `x_except = ["a"]`.
-fn listed(table: &mut Table<'_>, key: &'static str, except: &'static str, names: fn(Vec<String>) -> Names) -> Option<Listed> {
-    let but = table.strings(except).map(|list| names(list.value.into_iter().map(|item| item.value).collect()));
+fn listed(
+    table: &mut Table<'_>,
+    key: &'static str,
+    except: &'static str,
+    names: fn(Vec<String>) -> Names,
+) -> Option<Listed> {
+    let but = table
+        .strings(except)
+        .map(|list| names(list.value.into_iter().map(|item| item.value).collect()));
     let chosen = table.string_or_strings(key).and_then(|found| match found.value {
         Ok(word) if word == "none" => Some(Listed::None),
         Ok(word) if word == "all" => Some(Listed::All),
         Ok(word) => {
-            table.problem(&found.span, format!("{key} = {word:?} is not known"), Some("\"none\", \"all\", or a list of names".into()));
+            table.problem(
+                &found.span,
+                format!("{key} = {word:?} is not known"),
+                Some("\"none\", \"all\", or a list of names".into()),
+            );
             None
         }
         Err(items) if items.is_empty() => Some(Listed::None),
@@ -246,9 +314,13 @@ fn origin_request_policy(name: String, mut table: Table<'_>) -> OriginRequestPol
         (ForwardHeaders::None, Some(more)) => ForwardHeaders::Only(more.into()),
         (headers, _) => headers,
     };
-    let of_writes = table.strings("headers_of_writes").map(|list| header_names(&table, list.value)).unwrap_or_default();
+    let of_writes = table
+        .strings("headers_of_writes")
+        .map(|list| header_names(&table, list.value))
+        .unwrap_or_default();
     let query = listed(&mut table, "query", "query_except", Names::exact).unwrap_or(Listed::None);
-    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns).unwrap_or(Listed::None);
+    let cookies = listed(&mut table, "cookies", "cookies_except", Names::with_patterns)
+        .unwrap_or(Listed::None);
     table.finish();
     OriginRequestPolicy { name, headers, of_writes, query, cookies }
 }

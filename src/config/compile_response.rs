@@ -1,4 +1,5 @@
-//! Response headers policies: CORS, security fields, others that are set, and such that are taken out.
+//! Response headers policies: CORS, security fields, others that are set, and such that are taken
+//! out.
 
 use std::sync::Arc;
 
@@ -7,7 +8,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::compile::{Scope, names};
 use super::compile_policy::suggest;
 use super::reader::{Found, Table};
-use crate::distribution::response_policy::{Cors, MANAGED_RESPONSE_POLICIES, Origins, Over, ResponsePolicy, SetField, may_touch};
+use crate::distribution::response_policy::{
+    Cors, MANAGED_RESPONSE_POLICIES, Origins, Over, ResponsePolicy, SetField, may_touch,
+};
 
 /// The policy that a behavior names.
 pub fn response(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Arc<ResponsePolicy>> {
@@ -19,7 +22,11 @@ pub fn response(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Arc<Response
         return Some(Arc::new(managed));
     }
     let help = suggest(&found, names(&scope.policies.response), &MANAGED_RESPONSE_POLICIES);
-    table.problem(&found.span, format!("there is no response headers policy {:?}", found.value), Some(help));
+    table.problem(
+        &found.span,
+        format!("there is no response headers policy {:?}", found.value),
+        Some(help),
+    );
     None
 }
 
@@ -55,7 +62,11 @@ fn field_name(table: &Table<'_>, item: &Found<String>) -> Option<HeaderName> {
     match HeaderName::from_bytes(item.value.as_bytes()) {
         Ok(name) if may_touch(&name) => Some(name),
         Ok(name) => {
-            table.problem(&item.span, format!("{name} is not for a policy to touch"), Some("CloudFront does not allow it either".into()));
+            table.problem(
+                &item.span,
+                format!("{name} is not for a policy to touch"),
+                Some("CloudFront does not allow it either".into()),
+            );
             None
         }
         Err(_) => {
@@ -66,7 +77,9 @@ fn field_name(table: &Table<'_>, item: &Found<String>) -> Option<HeaderName> {
 }
 
 fn over(table: &mut Table<'_>) -> Over {
-    table.word("override", &[("origin", Over::Origin), ("nothing", Over::Nothing)]).map_or(Over::Origin, |found| found.value)
+    table
+        .word("override", &[("origin", Over::Origin), ("nothing", Over::Nothing)])
+        .map_or(Over::Origin, |found| found.value)
 }
 
 fn field(mut table: Table<'_>, known: Option<HeaderName>) -> Option<SetField> {
@@ -102,8 +115,13 @@ fn cors(mut table: Table<'_>) -> Cors {
         let items = table.strings(key).map(|list| list.value).unwrap_or_default();
         items.into_iter().map(|item| item.value).collect::<Vec<_>>().join(", ")
     };
-    let (headers, expose, methods) = (joined("allow_headers"), joined("expose_headers"), joined("allow_methods"));
-    let methods = if methods == "ALL" { "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT".into() } else { methods };
+    let (headers, expose, methods) =
+        (joined("allow_headers"), joined("expose_headers"), joined("allow_methods"));
+    let methods = if methods == "ALL" {
+        "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT".into()
+    } else {
+        methods
+    };
     let listed = table.strings("allow_origins");
     if listed.is_none() {
         table.missing("allow_origins", "allow_origins = [\"https://www.example.com\"]");
@@ -121,14 +139,24 @@ fn cors(mut table: Table<'_>) -> Cors {
         }
         origins.push(item.value);
     }
-    let credentials = table.word("credentials", &[("allow", true), ("omit", false)]).is_some_and(|found| found.value);
+    let credentials = table
+        .word("credentials", &[("allow", true), ("omit", false)])
+        .is_some_and(|found| found.value);
     let max_age = table.duration("max_age").map(|found| found.value.as_secs());
     let over = over(&mut table);
     if credentials && origins.iter().any(|origin| origin == "*") {
         let help = "name the origins that may: browsers refuse the star beside credentials, and so does every rule of safety";
-        table.problem(&span, "any site could read what a viewer is logged in for", Some(help.into()));
+        table.problem(
+            &span,
+            "any site could read what a viewer is logged in for",
+            Some(help.into()),
+        );
     }
     table.finish();
-    let origins = if origins.iter().any(|origin| origin == "*") { Origins::Any } else { Origins::Listed(origins) };
+    let origins = if origins.iter().any(|origin| origin == "*") {
+        Origins::Any
+    } else {
+        Origins::Listed(origins)
+    };
     Cors { origins, methods, headers, expose, allows_credentials: credentials, max_age, over }
 }

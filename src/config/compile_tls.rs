@@ -23,9 +23,11 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
         let (chain, key) = (table.string("chain"), table.string("key"));
         let make_for = table.strings("make_for");
         if let (Some(chain), Some(key)) = (chain, key) {
-            let (chain_path, key_path) = (super::at(&folder, &chain.value), super::at(&folder, &key.value));
+            let (chain_path, key_path) =
+                (super::at(&folder, &chain.value), super::at(&folder, &key.value));
             scope.files.extend([chain_path.clone(), key_path.clone()]);
-            let pending = make_for.is_some() && scope.making == Making::Pending && !chain_path.exists();
+            let pending =
+                make_for.is_some() && scope.making == Making::Pending && !chain_path.exists();
             if pending {
                 scope.remarks.push(format!("{} will be made on start", chain_path.display()));
                 all.push(placeholder(&chain_path));
@@ -67,9 +69,15 @@ pub fn wanted(collector: &Collector, at: usize, path: &Path, text: &str) -> Vec<
     let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
     let mut all = Vec::new();
     for mut table in root.tables("certificate") {
-        if let (Some(chain), Some(key), Some(names)) = (table.string("chain"), table.string("key"), table.strings("make_for")) {
+        if let (Some(chain), Some(key), Some(names)) =
+            (table.string("chain"), table.string("key"), table.strings("make_for"))
+        {
             let names = names.value.into_iter().map(|name| name.value).collect();
-            all.push(WantedCertificate { chain: super::at(&folder, chain.value), key: super::at(&folder, key.value), names });
+            all.push(WantedCertificate {
+                chain: super::at(&folder, chain.value),
+                key: super::at(&folder, key.value),
+                names,
+            });
         }
     }
     all
@@ -80,19 +88,33 @@ enum Part {
     Key,
 }
 
-fn read_certificate(chain_path: &Path, key_path: &Path, now: Timestamp) -> Result<Certificate, (Part, String)> {
+fn read_certificate(
+    chain_path: &Path,
+    key_path: &Path,
+    now: Timestamp,
+) -> Result<Certificate, (Part, String)> {
     let in_chain = |why: String| (Part::Chain, format!("{}: {why}", chain_path.display()));
     let in_key = |why: String| (Part::Key, format!("{}: {why}", key_path.display()));
     let chain = decode::certificates(chain_path).map_err(in_chain)?;
     let leaf = chain.first().ok_or_else(|| in_chain("holds no certificate".into()))?;
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| in_chain(format!("is no X.509 certificate: {error}")))?;
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|error| in_chain(format!("is no X.509 certificate: {error}")))?;
     let moment = |secs: i64| Timestamp::from_secs(u64::try_from(secs).unwrap_or(0));
-    let (not_before, not_after) = (moment(parsed.validity().not_before.timestamp()), moment(parsed.validity().not_after.timestamp()));
+    let (not_before, not_after) = (
+        moment(parsed.validity().not_before.timestamp()),
+        moment(parsed.validity().not_after.timestamp()),
+    );
     if not_after <= now {
-        return Err(in_chain(format!("the certificate expired on {}", format_http_date(not_after))));
+        return Err(in_chain(format!(
+            "the certificate expired on {}",
+            format_http_date(not_after)
+        )));
     }
     if not_before > now {
-        return Err(in_chain(format!("the certificate is not valid before {}", format_http_date(not_before))));
+        return Err(in_chain(format!(
+            "the certificate is not valid before {}",
+            format_http_date(not_before)
+        )));
     }
     let names = names(&parsed);
     if names.is_empty() {
@@ -102,7 +124,11 @@ fn read_certificate(chain_path: &Path, key_path: &Path, now: Timestamp) -> Resul
         "1.2.840.113549.1.1.1" => KeyKind::Rsa,
         "1.2.840.10045.2.1" => KeyKind::Ecdsa,
         "1.3.101.112" => KeyKind::Ed25519,
-        other => return Err(in_chain(format!("a key of kind {other} is not supported; use RSA, ECDSA or Ed25519"))),
+        other => {
+            return Err(in_chain(format!(
+                "a key of kind {other} is not supported; use RSA, ECDSA or Ed25519"
+            )));
+        }
     };
     let key = decode::private_key(key_path).map_err(in_key)?;
     let certificate = Certificate {
@@ -134,7 +160,11 @@ fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
 
 /// Reads a client certificate and its key.
 pub fn read_identity(chain: &Path, key: &Path) -> Result<Identity, String> {
-    let certificates = decode::certificates(chain).map_err(|error| format!("{}: {error}", chain.display()))?;
+    let certificates =
+        decode::certificates(chain).map_err(|error| format!("{}: {error}", chain.display()))?;
     let secret = decode::private_key(key).map_err(|error| format!("{}: {error}", key.display()))?;
-    Ok(Identity { chain: certificates.into_iter().map(|der| der.to_vec()).collect(), key: Secret::new(secret.secret_der().to_vec()) })
+    Ok(Identity {
+        chain: certificates.into_iter().map(|der| der.to_vec()).collect(),
+        key: Secret::new(secret.secret_der().to_vec()),
+    })
 }

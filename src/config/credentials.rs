@@ -15,7 +15,11 @@ pub fn variable(name: &str) -> Result<Secret<String>, String> {
 }
 
 /// Reads a secret of a table; the file it came from is to be watched.
-pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Option<Secret<String>> {
+pub fn secret(
+    mut table: Table<'_>,
+    folder: &Path,
+    files: &mut Vec<PathBuf>,
+) -> Option<Secret<String>> {
     let span = table.span();
     let (file, env) = (table.string("file"), table.string("env"));
     let read = match (file, env) {
@@ -23,13 +27,23 @@ pub fn secret(mut table: Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
             let path = super::at(folder, &file.value);
             files.push(path.clone());
             let text = decode::read_text(&path);
-            text.map_err(|error| (file.span, format!("the secret file {} cannot be read: {error}", path.display())))
+            text.map_err(|error| {
+                (file.span, format!("the secret file {} cannot be read: {error}", path.display()))
+            })
         }
         (None, Some(env)) => {
             let value = std::env::var(&env.value);
-            value.map_err(|_| (env.span, format!("the environment variable {} is not set, or is not text", env.value)))
+            value.map_err(|_| {
+                (
+                    env.span,
+                    format!("the environment variable {} is not set, or is not text", env.value),
+                )
+            })
         }
-        _ => Err((span.clone(), "a secret is either { file = \"…\" } or { env = \"…\" }".to_string())),
+        _ => Err((
+            span.clone(),
+            "a secret is either { file = \"…\" } or { env = \"…\" }".to_string(),
+        )),
     };
     let secret = match read {
         Ok(text) if text.trim().is_empty() => {

@@ -1,4 +1,5 @@
-//! The text of files as they come: UTF-8, with or without a byte order mark, and UTF-16, as PowerShell writes it.
+//! The text of files as they come: UTF-8, with or without a byte order mark, and UTF-16, as
+//! PowerShell writes it.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -11,7 +12,8 @@ pub fn read_text(path: &Path) -> Result<String> {
     decode(std::fs::read(path)?).map_err(|why| Error::new(ErrorKind::InvalidData, why))
 }
 
-/// Reads a PEM file as octets that a PEM reader understands. What stands around the blocks may be in any encoding.
+/// Reads a PEM file as octets that a PEM reader understands. What stands around the blocks may be
+/// in any encoding.
 pub fn read_pem(path: &Path) -> Result<Vec<u8>> {
     let octets = std::fs::read(path)?;
     Ok(decode(octets.clone()).map_or(octets, String::into_bytes))
@@ -20,7 +22,9 @@ pub fn read_pem(path: &Path) -> Result<Vec<u8>> {
 /// All certificates of a PEM file; the error does not name the file.
 pub fn certificates(path: &Path) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
     let pem = read_pem(path).map_err(|error| error.to_string())?;
-    CertificateDer::pem_slice_iter(&pem).collect::<std::result::Result<Vec<_>, _>>().map_err(|error| error.to_string())
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())
 }
 
 /// The first private key of a PEM file; the error does not name the file.
@@ -29,15 +33,20 @@ pub fn private_key(path: &Path) -> std::result::Result<PrivateKeyDer<'static>, S
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string())
 }
 
-/// Octets as text, without a byte order mark. UTF-16 is known by its mark, or by the zero beside the first character.
+/// Octets as text, without a byte order mark. UTF-16 is known by its mark, or by the zero beside
+/// the first character.
 pub fn decode(octets: Vec<u8>) -> std::result::Result<String, String> {
     let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
         let text = String::from_utf16(&units).ok().filter(|_| rest.len().is_multiple_of(2));
-        text.ok_or_else(|| "this begins as UTF-16 and does not go on so; save it as UTF-8".to_string())
+        text.ok_or_else(|| {
+            "this begins as UTF-16 and does not go on so; save it as UTF-8".to_string()
+        })
     };
     match &octets[..] {
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err("this is UTF-32; save it as UTF-8".into()),
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
+            Err("this is UTF-32; save it as UTF-8".into())
+        }
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
         [1..=255, 0, ..] => wide(&octets[..], u16::from_le_bytes),
@@ -48,7 +57,9 @@ pub fn decode(octets: Vec<u8>) -> std::result::Result<String, String> {
 }
 
 fn utf8(octets: Vec<u8>) -> std::result::Result<String, String> {
-    String::from_utf8(octets).map_err(|error| format!("this is not UTF-8 from octet {} on", error.utf8_error().valid_up_to()))
+    String::from_utf8(octets).map_err(|error| {
+        format!("this is not UTF-8 from octet {} on", error.utf8_error().valid_up_to())
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! TOML becomes a `Site`, or a report of everything that is wrong with it. The only room that knows files
-//! of configuration, and the only one that reads the environment.
+//! TOML becomes a `Site`, or a report of everything that is wrong with it. The only room that knows
+//! files of configuration, and the only one that reads the environment.
 
 mod compile;
 pub use compile::PROMOTED;
@@ -61,7 +61,8 @@ pub fn load(path: &Path, now: Timestamp, making: Making) -> Result<Loaded, Repor
     }
 }
 
-/// Every key that a configuration may have, as found by loading one; for the test that keeps the tour whole.
+/// Every key that a configuration may have, as found by loading one; for the test that keeps the
+/// tour whole.
 pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
@@ -73,10 +74,15 @@ pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
 pub fn wanted_certificates(path: &Path) -> Vec<WantedCertificate> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
-    texts.iter().enumerate().flat_map(|(at, (path, text))| compile_tls::wanted(&collector, at, path, text)).collect()
+    texts
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (path, text))| compile_tls::wanted(&collector, at, path, text))
+        .collect()
 }
 
-/// A path of a configuration file, relative to the file's folder, without detours: messages show it to people.
+/// A path of a configuration file, relative to the file's folder, without detours: messages show it
+/// to people.
 fn at(folder: impl AsRef<Path>, name: impl AsRef<Path>) -> PathBuf {
     let mut path = PathBuf::new();
     for part in folder.as_ref().join(name).components() {
@@ -108,13 +114,21 @@ fn read_sources(path: &Path, collector: &Collector) -> Vec<Text> {
 fn read_one(path: &Path, collector: &Collector, texts: &mut Vec<Text>) {
     let mut report = collector.report.borrow_mut();
     let text = decode::read_text(path);
-    report.sources.push(Source { path: path.to_path_buf(), text: text.as_deref().unwrap_or("").to_string() });
+    report
+        .sources
+        .push(Source { path: path.to_path_buf(), text: text.as_deref().unwrap_or("").to_string() });
     match text {
         Ok(text) => texts.push((path.to_path_buf(), text)),
         Err(error) => {
             let source = report.sources.len() - 1;
-            let help = Some("name another file with --config, or start from one in config/".to_string());
-            report.problems.push(Problem { source, span: 0..0, title: format!("cannot be read: {error}"), help });
+            let help =
+                Some("name another file with --config, or start from one in config/".to_string());
+            report.problems.push(Problem {
+                source,
+                span: 0..0,
+                title: format!("cannot be read: {error}"),
+                help,
+            });
             texts.push((path.to_path_buf(), String::new()));
         }
     }
@@ -123,7 +137,9 @@ fn read_one(path: &Path, collector: &Collector, texts: &mut Vec<Text>) {
 // `include = ["sites/*.toml"]`: a `*` in the last part of the path only.
 fn included(path: &Path, text: &str) -> Vec<PathBuf> {
     let Ok(table) = DeTable::parse(text) else { return Vec::new() };
-    let Some(list) = table.get_ref().get("include").and_then(|v| v.get_ref().as_array()) else { return Vec::new() };
+    let Some(list) = table.get_ref().get("include").and_then(|v| v.get_ref().as_array()) else {
+        return Vec::new();
+    };
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut all = Vec::new();
     for pattern in list.iter().filter_map(|v| v.get_ref().as_str()) {
@@ -135,22 +151,36 @@ fn included(path: &Path, text: &str) -> Vec<PathBuf> {
         }
         let Ok(glob) = globset::Glob::new(&name) else { continue };
         let matcher = glob.compile_matcher();
-        let entries = std::fs::read_dir(whole.parent().unwrap_or(folder)).into_iter().flatten().filter_map(Result::ok);
-        let mut found: Vec<PathBuf> = entries.filter(|e| matcher.is_match(e.file_name())).map(|e| e.path()).collect();
+        let entries = std::fs::read_dir(whole.parent().unwrap_or(folder))
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        let mut found: Vec<PathBuf> =
+            entries.filter(|e| matcher.is_match(e.file_name())).map(|e| e.path()).collect();
         found.sort();
         all.append(&mut found);
     }
     all
 }
 
-fn compile_all(texts: &[Text], collector: &Collector, now: Timestamp, making: Making) -> Option<Site> {
+fn compile_all(
+    texts: &[Text],
+    collector: &Collector,
+    now: Timestamp,
+    making: Making,
+) -> Option<Site> {
     let mut roots = Vec::new();
     for (at, (_, text)) in texts.iter().enumerate() {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let span = error.span().unwrap_or(0..0);
             let title = format!("this is not TOML: {}", error.message().replace('\n', " "));
-            collector.report.borrow_mut().problems.push(Problem { source: at, span, title, help: None });
+            collector.report.borrow_mut().problems.push(Problem {
+                source: at,
+                span,
+                title,
+                help: None,
+            });
         }
         roots.push(Table::new(collector, at, String::new(), table));
     }

@@ -1,5 +1,6 @@
-//! A TOML table that is read key by key. Whatever was not asked for is unknown, and is reported with the
-//! key that was probably meant. Reading never stops at a mistake: all of them are collected.
+//! A TOML table that is read key by key. Whatever was not asked for is unknown, and is reported
+//! with the key that was probably meant. Reading never stops at a mistake: all of them are
+//! collected.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -41,9 +42,18 @@ pub struct Table<'c> {
 
 impl<'c> Table<'c> {
     /// A table of a file.
-    pub fn new(collector: &'c Collector, source: usize, name: String, table: Spanned<DeTable<'c>>) -> Self {
+    pub fn new(
+        collector: &'c Collector,
+        source: usize,
+        name: String,
+        table: Spanned<DeTable<'c>>,
+    ) -> Self {
         let span = table.span();
-        let entries = table.into_inner().into_iter().map(|(key, value)| (key.get_ref().to_string(), key.span(), value)).collect();
+        let entries = table
+            .into_inner()
+            .into_iter()
+            .map(|(key, value)| (key.get_ref().to_string(), key.span(), value))
+            .collect();
         Self { collector, source, span, name, entries, asked: RefCell::default() }
     }
 
@@ -62,15 +72,29 @@ impl<'c> Table<'c> {
     }
 
     /// Reports a mistake at a place of this file.
-    pub fn problem(&self, span: &Range<usize>, title: impl Into<String>, help: impl Into<Option<String>>) {
-        let problem = Problem { source: self.source, span: span.clone(), title: title.into(), help: help.into() };
+    pub fn problem(
+        &self,
+        span: &Range<usize>,
+        title: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
+        let problem = Problem {
+            source: self.source,
+            span: span.clone(),
+            title: title.into(),
+            help: help.into(),
+        };
         self.collector.report.borrow_mut().problems.push(problem);
     }
 
     /// Reports that a key must be there.
     pub fn missing(&self, key: &str, example: &str) {
         let head = self.span.start..self.span.start + 1;
-        self.problem(&head, format!("{} is missing", self.full(key)), Some(format!("for example: {example}")));
+        self.problem(
+            &head,
+            format!("{} is missing", self.full(key)),
+            Some(format!("for example: {example}")),
+        );
     }
 
     fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'c>>> {
@@ -90,7 +114,11 @@ impl<'c> Table<'c> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.problem(span, format!("{} is {kind}", self.full(key)), Some(format!("it must be {expected}")));
+        self.problem(
+            span,
+            format!("{} is {kind}", self.full(key)),
+            Some(format!("it must be {expected}")),
+        );
     }
 
     /// A string.
@@ -107,12 +135,20 @@ impl<'c> Table<'c> {
     }
 
     /// A string that `read` understands; its error becomes the problem's text.
-    pub fn parsed<T>(&mut self, key: &'static str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<Found<T>> {
+    pub fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Found<T>> {
         let found = self.string(key)?;
         match read(&found.value) {
             Ok(value) => Some(Found { value, span: found.span }),
             Err(why) => {
-                self.problem(&found.span, format!("{} = {:?}: {why}", self.full(key), found.value), None);
+                self.problem(
+                    &found.span,
+                    format!("{} = {:?}: {why}", self.full(key), found.value),
+                    None,
+                );
                 None
             }
         }
@@ -126,7 +162,11 @@ impl<'c> Table<'c> {
         match words.iter().find(|(word, _)| *word == found.value) {
             Some((_, value)) => Some(Found { value: *value, span: found.span }),
             None => {
-                self.problem(&found.span, format!("{} = {:?} is not known", self.full(key), found.value), Some(help));
+                self.problem(
+                    &found.span,
+                    format!("{} = {:?} is not known", self.full(key), found.value),
+                    Some(help),
+                );
                 None
             }
         }
@@ -145,25 +185,36 @@ impl<'c> Table<'c> {
         }
     }
 
-    fn string_items(&self, key: &str, items: impl IntoIterator<Item = Spanned<DeValue<'c>>>) -> Vec<Found<String>> {
+    fn string_items(
+        &self,
+        key: &str,
+        items: impl IntoIterator<Item = Spanned<DeValue<'c>>>,
+    ) -> Vec<Found<String>> {
         let mut all = Vec::new();
         for item in items {
             let span = item.span();
             match item.into_inner() {
                 DeValue::String(text) => all.push(Found { value: text.into_owned(), span }),
-                other => self.wrong(key, &span, &other, "a list of strings, and this is an item of it"),
+                other => {
+                    self.wrong(key, &span, &other, "a list of strings, and this is an item of it")
+                }
             }
         }
         all
     }
 
     /// A word or a list of strings: `"all"` or `["a", "b"]`.
-    pub fn string_or_strings(&mut self, key: &'static str) -> Option<Found<Result<String, Vec<Found<String>>>>> {
+    pub fn string_or_strings(
+        &mut self,
+        key: &'static str,
+    ) -> Option<Found<Result<String, Vec<Found<String>>>>> {
         let value = self.take(key)?;
         let span = value.span();
         match value.into_inner() {
             DeValue::String(text) => Some(Found { value: Ok(text.into_owned()), span }),
-            DeValue::Array(items) => Some(Found { value: Err(self.string_items(key, items)), span }),
+            DeValue::Array(items) => {
+                Some(Found { value: Err(self.string_items(key, items)), span })
+            }
             other => {
                 self.wrong(key, &span, &other, "a word or a list of strings");
                 None
@@ -187,9 +238,15 @@ impl<'c> Table<'c> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Integer(number) => {
-                let read = u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (least..=most).contains(n));
+                let read = u64::from_str_radix(number.as_str(), number.radix())
+                    .ok()
+                    .filter(|n| (least..=most).contains(n));
                 if read.is_none() {
-                    self.problem(&span, format!("{} lies outside {least} to {most}", self.full(key)), None);
+                    self.problem(
+                        &span,
+                        format!("{} lies outside {least} to {most}", self.full(key)),
+                        None,
+                    );
                 }
                 read.map(|value| Found { value, span })
             }
@@ -212,14 +269,18 @@ impl<'c> Table<'c> {
         for item in items {
             let span = item.span();
             let number = match item.into_inner() {
-                DeValue::Integer(number) => {
-                    u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (least..=most).contains(n))
-                }
+                DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())
+                    .ok()
+                    .filter(|n| (least..=most).contains(n)),
                 _ => None,
             };
             match number {
                 Some(number) => all.push(number),
-                None => self.problem(&span, format!("an item of {} is no number from {least} to {most}", self.full(key)), None),
+                None => self.problem(
+                    &span,
+                    format!("an item of {} is no number from {least} to {most}", self.full(key)),
+                    None,
+                ),
             }
         }
         Some(Found { value: all, span })
@@ -230,7 +291,12 @@ impl<'c> Table<'c> {
         let value = self.take(key)?;
         let span = value.span();
         match value.into_inner() {
-            DeValue::Table(table) => Some(Table::new(self.collector, self.source, self.full(key), Spanned::new(span, table))),
+            DeValue::Table(table) => Some(Table::new(
+                self.collector,
+                self.source,
+                self.full(key),
+                Spanned::new(span, table),
+            )),
             other => {
                 self.wrong(key, &span, &other, "a table");
                 None
@@ -243,14 +309,23 @@ impl<'c> Table<'c> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
-            self.problem(&span, format!("{} must be a list of tables", self.full(key)), Some(format!("write [[{}]]", self.full(key))));
+            self.problem(
+                &span,
+                format!("{} must be a list of tables", self.full(key)),
+                Some(format!("write [[{}]]", self.full(key))),
+            );
             return Vec::new();
         };
         let mut all = Vec::new();
         for item in items {
             let span = item.span();
             match item.into_inner() {
-                DeValue::Table(table) => all.push(Table::new(self.collector, self.source, self.full(key), Spanned::new(span, table))),
+                DeValue::Table(table) => all.push(Table::new(
+                    self.collector,
+                    self.source,
+                    self.full(key),
+                    Spanned::new(span, table),
+                )),
                 other => self.wrong(key, &span, &other, "a table"),
             }
         }
@@ -266,7 +341,12 @@ impl<'c> Table<'c> {
             let whole = value.span();
             match value.into_inner() {
                 DeValue::Table(table) => {
-                    let table = Table::new(collector, source, format!("{name}.NAME"), Spanned::new(whole, table));
+                    let table = Table::new(
+                        collector,
+                        source,
+                        format!("{name}.NAME"),
+                        Spanned::new(whole, table),
+                    );
                     all.push((Found { value: inner, span }, table));
                 }
                 _ => self.problem(&span, format!("{name}.{inner} must be a table"), None),
@@ -284,9 +364,16 @@ impl<'c> Table<'c> {
             let whole = value.span();
             let name = Found { value: key, span };
             match value.into_inner() {
-                DeValue::String(text) => all.push((name, Ok(Found { value: text.into_owned(), span: whole }))),
+                DeValue::String(text) => {
+                    all.push((name, Ok(Found { value: text.into_owned(), span: whole })))
+                }
                 DeValue::Table(table) => {
-                    let table = Table::new(self.collector, self.source, self.full("NAME"), Spanned::new(whole, table));
+                    let table = Table::new(
+                        self.collector,
+                        self.source,
+                        self.full("NAME"),
+                        Spanned::new(whole, table),
+                    );
                     all.push((name, Err(table)));
                 }
                 other => self.wrong(&name.value, &whole, &other, "a string or a secret"),
@@ -320,7 +407,10 @@ impl<'c> Table<'c> {
 
 /// Reads a duration.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "a duration is a number and a unit, such as \"50ms\", \"10s\", \"5m\", \"24h\" or \"365d\"".to_string();
+    let wrong = || {
+        "a duration is a number and a unit, such as \"50ms\", \"10s\", \"5m\", \"24h\" or \"365d\""
+            .to_string()
+    };
     let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let number: u64 = text[..at].parse().map_err(|_| wrong())?;
     let millis = match &text[at..] {
@@ -336,7 +426,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a size.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || "a size is a number and a unit, such as \"512KiB\", \"64MiB\" or \"4GiB\"".to_string();
+    let wrong =
+        || "a size is a number and a unit, such as \"512KiB\", \"64MiB\" or \"4GiB\"".to_string();
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..at].parse().map_err(|_| wrong())?;
     let unit: u64 = match &text[at..] {

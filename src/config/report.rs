@@ -1,4 +1,5 @@
-//! Every problem of a configuration at once, each under its line: what was found, what would be right.
+//! Every problem of a configuration at once, each under its line: what was found, what would be
+//! right.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -39,7 +40,8 @@ impl Report {
                 let source = &self.sources[problem.source];
                 let before = source.text.get(..problem.span.start).unwrap_or("");
                 let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-                let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+                let help =
+                    problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
                 format!("{}:{line}: {}{help}", source.path.display(), problem.title)
             })
             .collect()
@@ -54,7 +56,9 @@ impl Report {
             let path = source.path.display().to_string();
             let end = source.text.len();
             let span = problem.span.start.min(end)..problem.span.end.min(end);
-            let snippet = Snippet::source(&source.text).path(&path).annotation(AnnotationKind::Primary.span(span));
+            let snippet = Snippet::source(&source.text)
+                .path(&path)
+                .annotation(AnnotationKind::Primary.span(span));
             let mut group = Level::ERROR.primary_title(&problem.title).element(snippet);
             if let Some(help) = &problem.help {
                 group = group.element(Level::HELP.message(help));
@@ -72,7 +76,12 @@ impl Report {
 /// The known word nearest to a misspelt one, if one is near.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let allowed = (word.len() / 3).clamp(1, 3);
-    known.into_iter().map(|k| (distance(word, k), k)).filter(|(d, _)| *d <= allowed).min().map(|(_, k)| k)
+    known
+        .into_iter()
+        .map(|k| (distance(word, k), k))
+        .filter(|(d, _)| *d <= allowed)
+        .min()
+        .map(|(_, k)| k)
 }
 
 // Levenshtein's distance, one row at a time.

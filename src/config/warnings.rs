@@ -1,12 +1,15 @@
-//! What loads and is likely not to be meant: said when a configuration is checked, taken at start, and taken again.
+//! What loads and is likely not to be meant: said when a configuration is checked, taken at start,
+//! and taken again.
 
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{ForwardHeaders, Listed, Semantics};
 use crate::distribution::site::Distribution;
 
-/// A line for each behavior that keeps answers while its origin sees more of the viewer than is in the key.
+/// A line for each behavior that keeps answers while its origin sees more of the viewer than is in
+/// the key.
 ///
-/// Under the rules of RFC 9111 there is none: there an origin sees everything, and says by Vary what mattered.
+/// Under the rules of RFC 9111 there is none: there an origin sees everything, and says by Vary
+/// what mattered.
 pub fn unkeyed(distribution: &Distribution) -> Vec<String> {
     let line = |behavior: &Behavior| {
         if behavior.cache.ttl.is_off() || behavior.semantics() == Semantics::Rfc9111 {
@@ -37,18 +40,24 @@ fn seen_beside_the_key(behavior: &Behavior) -> Vec<String> {
     fields.into_iter().chain(cookies).chain(query).collect()
 }
 
-// Host and scheme are in the key wherever they reach an origin, and X-Forwarded-For is always of this edge's making.
+// Host and scheme are in the key wherever they reach an origin, and X-Forwarded-For is always of
+// this edge's making.
 fn fields_beside_the_key(behavior: &Behavior) -> Option<String> {
     const NEVER_UNKEYED: [&str; 3] = ["host", "cloudfront-forwarded-proto", "x-forwarded-for"];
     let keyed = behavior.cache.key.headers.texts();
     let codings = !behavior.cache.compress.is_empty();
-    let beside =
-        |name: &&str| !(NEVER_UNKEYED.contains(name) || keyed.contains(name) || codings && *name == http::header::ACCEPT_ENCODING.as_str());
+    let beside = |name: &&str| {
+        !(NEVER_UNKEYED.contains(name)
+            || keyed.contains(name)
+            || codings && *name == http::header::ACCEPT_ENCODING.as_str())
+    };
     let all = "fields: all of the viewer's";
     match &behavior.origin_request.headers {
         ForwardHeaders::None => None,
         ForwardHeaders::AllViewer | ForwardHeaders::AllViewerAnd(_) => Some(all.into()),
-        ForwardHeaders::AllViewerExcept(names) => Some(format!("{all} but {}", names.texts().join(", "))),
+        ForwardHeaders::AllViewerExcept(names) => {
+            Some(format!("{all} but {}", names.texts().join(", ")))
+        }
         ForwardHeaders::Only(names) => {
             let left: Vec<&str> = names.texts().into_iter().filter(beside).collect();
             (!left.is_empty()).then(|| format!("fields: {}", left.join(", ")))
@@ -64,9 +73,12 @@ fn beyond(more: &Listed, key: &Listed) -> Option<String> {
         (Listed::All, Listed::None) => Some("all".into()),
         (Listed::All, Listed::Only(names)) => Some(format!("all but {}", names.texts().join(", "))),
         (Listed::All, Listed::Except(names)) => Some(names.texts().join(", ")),
-        (Listed::Except(names), _) => Some(format!("all but {}, as far as the key has them not", names.texts().join(", "))),
+        (Listed::Except(names), _) => {
+            Some(format!("all but {}, as far as the key has them not", names.texts().join(", ")))
+        }
         (Listed::Only(names), key) => {
-            let left: Vec<&str> = names.texts().into_iter().filter(|name| !key.includes(name)).collect();
+            let left: Vec<&str> =
+                names.texts().into_iter().filter(|name| !key.includes(name)).collect();
             (!left.is_empty()).then(|| left.join(", "))
         }
     }

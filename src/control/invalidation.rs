@@ -1,4 +1,5 @@
-//! Invalidations as an operator asks for them: checked, written to the log, in effect, and then answered.
+//! Invalidations as an operator asks for them: checked, written to the log, in effect, and then
+//! answered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::store::log::{Record, new_id};
 
 /// Items of one request.
 pub const ITEMS_MAX: usize = 3000;
-/// While the memory holds no more responses than this, an invalidation says how many it covers: a millisecond's work.
+/// While the memory holds no more responses than this, an invalidation says how many it covers: a
+/// millisecond's work.
 const COUNTED_MAX: u64 = 5000;
 /// Responses that a dry run lists.
 const LISTED_MAX: usize = 1000;
@@ -50,7 +52,8 @@ pub struct Done {
     pub distribution: String,
     pub items: Vec<String>,
     pub soft: bool,
-    /// Stored responses it covers: in memory, and in a dry run on the disk too. Not told of an invalidation while very many are stored.
+    /// Stored responses it covers: in memory, and in a dry run on the disk too. Not told of an
+    /// invalidation while very many are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub covered: Option<u64>,
     /// Their URLs, in a dry run; at most a thousand.
@@ -116,13 +119,31 @@ impl Control {
         if asked.dry_run {
             // Whatever lies on the disk is looked through too, by a thread that may wait for it.
             let (this, about, shown) = (Arc::clone(self), distribution.clone(), matchers.clone());
-            let looking = tokio::task::spawn_blocking(move || this.covered(&about, &shown, LISTED_MAX));
-            let (covered, responses) = looking.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
+            let looking =
+                tokio::task::spawn_blocking(move || this.covered(&about, &shown, LISTED_MAX));
+            let (covered, responses) =
+                looking.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
             let scope = Scope { node, parents: Vec::new() };
             let (covered, soft) = (Some(covered), asked.soft);
-            return Ok(Done { id: None, number: None, status: "DryRun", distribution, items, soft, covered, responses, scope });
+            return Ok(Done {
+                id: None,
+                number: None,
+                status: "DryRun",
+                distribution,
+                items,
+                soft,
+                covered,
+                responses,
+                scope,
+            });
         }
-        let record = Record::new(new_id(), distribution.clone(), matchers, severity, self.edge.clock.now().0);
+        let record = Record::new(
+            new_id(),
+            distribution.clone(),
+            matchers,
+            severity,
+            self.edge.clock.now().0,
+        );
         let (record, covered) = self.accept(record).await?;
         let status = self.forwarder.forward(self, record.number).await.as_str();
         let parents = self.edge.standings.states(record.number);
@@ -145,7 +166,10 @@ impl Control {
         let work = tokio::task::spawn_blocking(move || {
             let edge = &this.edge;
             let apply = |record: &Record| edge.apply(record);
-            let record = this.log.accept(record, apply).map_err(|error| Wrong::NotWritten(error.to_string()))?;
+            let record = this
+                .log
+                .accept(record, apply)
+                .map_err(|error| Wrong::NotWritten(error.to_string()))?;
             // Whoever invalidates does not wait for many to be looked through.
             let is_few = edge.store.stats().objects <= COUNTED_MAX;
             let covered = is_few.then(|| this.covered(&record.distribution, &record.matchers, 0).0);
@@ -168,17 +192,37 @@ impl Control {
         let known: Vec<&str> = running.site.distributions.iter().map(|d| d.id.as_str()).collect();
         let distribution = match (&asked.distribution, &known[..]) {
             (Some(id), _) if known.contains(&id.as_str()) => id.clone(),
-            (Some(id), _) => return Err(Wrong::Unknown(format!("there is no distribution {id:?}; known: {}", known.join(", ")))),
+            (Some(id), _) => {
+                return Err(Wrong::Unknown(format!(
+                    "there is no distribution {id:?}; known: {}",
+                    known.join(", ")
+                )));
+            }
             (None, [only]) => (*only).to_string(),
-            (None, _) => return Err(Wrong::Bad(format!("name the distribution; known: {}", known.join(", ")))),
+            (None, _) => {
+                return Err(Wrong::Bad(format!(
+                    "name the distribution; known: {}",
+                    known.join(", ")
+                )));
+            }
         };
-        let items = asked.paths.iter().cloned().chain(asked.tags.iter().map(|tag| format!("#{}", tag.trim_start_matches('#'))));
-        let matchers: Vec<Matcher> = items.map(|item| Matcher::parse(&item)).collect::<Result<_, _>>().map_err(Wrong::Bad)?;
+        let items = asked
+            .paths
+            .iter()
+            .cloned()
+            .chain(asked.tags.iter().map(|tag| format!("#{}", tag.trim_start_matches('#'))));
+        let matchers: Vec<Matcher> = items
+            .map(|item| Matcher::parse(&item))
+            .collect::<Result<_, _>>()
+            .map_err(Wrong::Bad)?;
         if matchers.is_empty() {
             return Err(Wrong::Bad("name at least one of paths or tags".into()));
         }
         if matchers.len() > ITEMS_MAX {
-            return Err(Wrong::Bad(format!("at most {ITEMS_MAX} items at once, these are {}", matchers.len())));
+            return Err(Wrong::Bad(format!(
+                "at most {ITEMS_MAX} items at once, these are {}",
+                matchers.len()
+            )));
         }
         Ok((distribution, matchers))
     }
@@ -187,7 +231,8 @@ impl Control {
         let (mut count, mut listed) = (0, Vec::new());
         let is_covered = |key: &[u8], tags: &[u64]| {
             let url = canonical(url_of(key));
-            distribution_of(key) == distribution.as_bytes() && matchers.iter().any(|matcher| matcher.covers(&url, tags))
+            distribution_of(key) == distribution.as_bytes()
+                && matchers.iter().any(|matcher| matcher.covers(&url, tags))
         };
         let mut count_in = |key: &[u8]| {
             count += 1;
@@ -202,7 +247,8 @@ impl Control {
                 count_in(stored.key.as_bytes());
             }
         });
-        // To look through the disk takes time; an invalidation does not wait for that to be in effect.
+        // To look through the disk takes time; an invalidation does not wait for that to be in
+        // effect.
         if let Some(disk) = self.edge.disk().filter(|_| list > 0) {
             let wanted = |brief: &Brief<'_>| is_covered(brief.key, &brief.tags);
             disk.visit(wanted, |entry, brief| {

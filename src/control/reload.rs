@@ -11,11 +11,17 @@ use crate::listen::tls::ServerTls;
 use crate::semantics::time::format_rfc3339;
 
 impl Control {
-    /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep theirs.
+    /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep
+    /// theirs.
     pub fn reload(&self) -> Reloaded {
         let now = self.edge.clock.now();
-        let mut outcome =
-            Reloaded { at: format_rfc3339(now), ok: false, problems: Vec::new(), needs_restart: Vec::new(), warnings: Vec::new() };
+        let mut outcome = Reloaded {
+            at: format_rfc3339(now),
+            ok: false,
+            problems: Vec::new(),
+            needs_restart: Vec::new(),
+            warnings: Vec::new(),
+        };
         match config::load(&self.config, now, Making::Done) {
             Err(report) => outcome.problems = report.lines(),
             Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
@@ -48,8 +54,9 @@ impl Control {
         outcome
     }
 
-    /// Has a staging distribution take the place of the one it is for, or takes that back. What is promoted is a line in the data
-    /// folder, and holds until the configuration says something else.
+    /// Has a staging distribution take the place of the one it is for, or takes that back. What is
+    /// promoted is a line in the data folder, and holds until the configuration says something
+    /// else.
     pub fn promote(&self, distribution: &str, undo: bool) -> Result<Vec<String>, String> {
         let running = self.edge.running();
         let site = &running.site;
@@ -62,7 +69,11 @@ impl Control {
         }
         let path = site.data.join(PROMOTED);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let mut now: Vec<String> = text.lines().filter(|id| *id != distribution && is_staging(id)).map(String::from).collect();
+        let mut now: Vec<String> = text
+            .lines()
+            .filter(|id| *id != distribution && is_staging(id))
+            .map(String::from)
+            .collect();
         if !undo {
             now.push(distribution.to_string());
         }
@@ -75,7 +86,10 @@ impl Control {
         if outcome.ok {
             Ok(now)
         } else {
-            Err(format!("written down, but the configuration could not be loaded: {}", outcome.problems.join("; ")))
+            Err(format!(
+                "written down, but the configuration could not be loaded: {}",
+                outcome.problems.join("; ")
+            ))
         }
     }
 

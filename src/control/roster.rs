@@ -1,8 +1,9 @@
 //! Remembers which distributions left, so that what was stored of one is gone when it comes back.
 //!
-//! A purge of a distribution that is away cannot be taken: nobody would know what it is of. So nothing that was stored before it left
-//! may be served after it returned. The fact that has to outlive a restart is that it was away; that is a line in the data folder. The
-//! invalidation itself is a record of the log like any other, and goes to the parents too.
+//! A purge of a distribution that is away cannot be taken: nobody would know what it is of. So
+//! nothing that was stored before it left may be served after it returned. The fact that has to
+//! outlive a restart is that it was away; that is a line in the data folder. The invalidation
+//! itself is a record of the log like any other, and goes to the parents too.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -35,9 +36,12 @@ struct Known {
 impl Known {
     // What is known once these are in force, and which of them come back.
     fn after(&self, ids: &BTreeSet<String>) -> (Self, Vec<String>) {
-        let was_away = |id: &&String| !self.here.contains(*id) && (self.has_forgotten || self.away.contains(*id));
+        let was_away = |id: &&String| {
+            !self.here.contains(*id) && (self.has_forgotten || self.away.contains(*id))
+        };
         let returning = ids.iter().filter(was_away).cloned().collect();
-        let mut away: BTreeSet<String> = self.away.union(&self.here).filter(|id| !ids.contains(*id)).cloned().collect();
+        let mut away: BTreeSet<String> =
+            self.away.union(&self.here).filter(|id| !ids.contains(*id)).cloned().collect();
         let has_forgotten = self.has_forgotten || away.len() > AWAY_MAX;
         if has_forgotten {
             away.clear();
@@ -77,14 +81,16 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Reads what is known in a data folder; `first` are those in force where nothing is known yet: none of them was away.
+    /// Reads what is known in a data folder; `first` are those in force where nothing is known yet:
+    /// none of them was away.
     pub fn open(folder: &Path, first: &Site) -> Result<Self, String> {
         let path = folder.join(FILE);
         let known = match std::fs::read(&path) {
             Ok(bytes) => Known::read(&String::from_utf8_lossy(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let known = Known { here: ids(first), ..Known::default() };
-                keep(&path, &known.write()).map_err(|error| format!("{}: {error}", path.display()))?;
+                keep(&path, &known.write())
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
                 known
             }
             Err(error) => return Err(format!("{}: {error}", path.display())),
@@ -92,21 +98,39 @@ impl Roster {
         Ok(Self { path, known: Mutex::new(known) })
     }
 
-    /// Makes what was stored of those that come back with `site` old, remembers who leaves with it, and only then lets `install` put
-    /// it in force. Nothing is put in force if that cannot be written down; the error says why.
-    pub fn admit(&self, site: &Site, edge: &Arc<Edge>, log: &Log, install: impl FnOnce()) -> Result<(), String> {
-        // Held to the end: of two sites at once, the one that is put in force last is the one that is remembered.
+    /// Makes what was stored of those that come back with `site` old, remembers who leaves with it,
+    /// and only then lets `install` put it in force. Nothing is put in force if that cannot be
+    /// written down; the error says why.
+    pub fn admit(
+        &self,
+        site: &Site,
+        edge: &Arc<Edge>,
+        log: &Log,
+        install: impl FnOnce(),
+    ) -> Result<(), String> {
+        // Held to the end: of two sites at once, the one that is put in force last is the one that
+        // is remembered.
         let mut known = self.known.lock();
         let (next, returning) = known.after(&ids(site));
         for id in &returning {
             let everything = vec![Matcher::Prefix("/".into())];
-            let record = Record::new(String::new(), id.clone(), everything, Severity::Hard, edge.clock.now().0);
+            let record = Record::new(
+                String::new(),
+                id.clone(),
+                everything,
+                Severity::Hard,
+                edge.clock.now().0,
+            );
             log.accept(record, |record| edge.apply(record))
                 .map_err(|error| format!("distribution {id:?} comes back, and the invalidation log cannot be written: {error}"))?;
-            tracing::info!(distribution = id.as_str(), "a distribution is back; what was stored of it before is gone");
+            tracing::info!(
+                distribution = id.as_str(),
+                "a distribution is back; what was stored of it before is gone"
+            );
         }
         if next != *known {
-            keep(&self.path, &next.write()).map_err(|error| format!("{}: {error}", self.path.display()))?;
+            keep(&self.path, &next.write())
+                .map_err(|error| format!("{}: {error}", self.path.display()))?;
             *known = next;
         }
         install();
@@ -128,7 +152,8 @@ fn ids(site: &Site) -> BTreeSet<String> {
 // Whole or not at all, and still there after a power cut.
 fn keep(path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
@@ -165,10 +190,14 @@ mod tests {
         let (known, returning) = Known::read(&known.write()).after(&set("A NEW"));
         assert_eq!(returning, ["NEW"], "and who was here all along is left alone");
         assert!(known.after(&set("A NEW")).1.is_empty());
-        assert!(Known::read("here A\n\u{fffd}\n").has_forgotten && Known::read("here A\naway B").away == set("B"));
+        assert!(
+            Known::read("here A\n\u{fffd}\n").has_forgotten
+                && Known::read("here A\naway B").away == set("B")
+        );
     }
 
-    // Every order in which two distributions come and go, with a restart after each step: whoever returns is announced.
+    // Every order in which two distributions come and go, with a restart after each step: whoever
+    // returns is announced.
     #[test]
     fn small_worlds() {
         let sites = [set(""), set("A"), set("B"), set("A B")];
@@ -179,7 +208,11 @@ mod tests {
             for step in 1..5u32 {
                 let now = &sites[world / 4usize.pow(step) % 4];
                 let (next, returning) = known.after(now);
-                let expected: Vec<String> = now.iter().filter(|id| seen.contains(*id) && !before.contains(*id)).cloned().collect();
+                let expected: Vec<String> = now
+                    .iter()
+                    .filter(|id| seen.contains(*id) && !before.contains(*id))
+                    .cloned()
+                    .collect();
                 assert_eq!(returning, expected);
                 seen.extend(now.iter().cloned());
                 before = now.clone();

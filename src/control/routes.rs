@@ -1,5 +1,5 @@
-//! The calls of the admin listener: one table says each one's method, path, who may make it, and what it does in a line. The 404
-//! and the guide's table are written from it. Pure.
+//! The calls of the admin listener: one table says each one's method, path, who may make it, and
+//! what it does in a line. The 404 and the guide's table are written from it. Pure.
 
 use http::Method;
 
@@ -46,7 +46,13 @@ pub struct Route {
     pub help: &'static str,
 }
 
-const fn route(method: &'static str, path: &'static str, right: Right, call: Call, help: &'static str) -> Route {
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    right: Right,
+    call: Call,
+    help: &'static str,
+) -> Route {
     Route { method, path, right, call, help }
 }
 
@@ -59,7 +65,13 @@ pub const ROUTES: [Route; 14] = [
         Call::Invalidate,
         "invalidates: `{\"paths\": [\"/img/*\"], \"tags\": [\"product:42\"], \"soft\": false, \"dry_run\": false, \"distribution\": \"EDEMO\"}`",
     ),
-    route("GET", "/v1/invalidations", Right::Token, Call::Invalidations, "the last hundred, each `Completed` or `InProgress`"),
+    route(
+        "GET",
+        "/v1/invalidations",
+        Right::Token,
+        Call::Invalidations,
+        "the last hundred, each `Completed` or `InProgress`",
+    ),
     route("GET", "/v1/invalidations/ID", Right::Token, Call::Invalidation, "one of them"),
     route(
         "GET",
@@ -68,7 +80,13 @@ pub const ROUTES: [Route; 14] = [
         Call::Status,
         "what is loaded, the last reload and its mistakes, certificates and their days left, the regional tier",
     ),
-    route("POST", "/v1/reload", Right::Token, Call::Reload, "as SIGHUP, with the outcome as the answer"),
+    route(
+        "POST",
+        "/v1/reload",
+        Right::Token,
+        Call::Reload,
+        "as SIGHUP, with the outcome as the answer",
+    ),
     route(
         "POST",
         "/v1/promotions",
@@ -94,8 +112,20 @@ pub const ROUTES: [Route; 14] = [
     ),
     route("GET", "/healthz", Right::Anybody, Call::Alive, "`ok` while the process lives"),
     route("GET", "/readyz", Right::Anybody, Call::Ready, "503 while draining"),
-    route("POST", "/v1/edge/invalidations", Right::Edge, Call::FromEdge, "what an edge tells its parents"),
-    route("ANY", "/2020-05-31/…", Right::Signature, Call::CloudFront, "CloudFront's own API for invalidations (`config/CLOUDFRONT.md`)"),
+    route(
+        "POST",
+        "/v1/edge/invalidations",
+        Right::Edge,
+        Call::FromEdge,
+        "what an edge tells its parents",
+    ),
+    route(
+        "ANY",
+        "/2020-05-31/…",
+        Right::Signature,
+        Call::CloudFront,
+        "CloudFront's own API for invalidations (`config/CLOUDFRONT.md`)",
+    ),
 ];
 
 /// What a method and a path come to.
@@ -122,7 +152,9 @@ impl Route {
 
     // HEAD is answered wherever GET is.
     fn takes(&self, method: &Method) -> bool {
-        self.method == "ANY" || self.method == method.as_str() || (self.method == "GET" && *method == Method::HEAD)
+        self.method == "ANY"
+            || self.method == method.as_str()
+            || (self.method == "GET" && *method == Method::HEAD)
     }
 }
 
@@ -142,7 +174,8 @@ pub fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
 
 /// The calls in one line, for who asked for something else.
 pub fn known() -> String {
-    let all: Vec<String> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let all: Vec<String> =
+        ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
     format!("no such call; known: {}", all.join(", "))
 }
 
@@ -154,7 +187,9 @@ pub fn table() -> String {
         Right::Edge => "an edge's token",
         Right::Signature => "an access key",
     };
-    let rows = ROUTES.iter().map(|route| format!("| `{} {}` | {} | {} |\n", route.method, route.path, right(route.right), route.help));
+    let rows = ROUTES.iter().map(|route| {
+        format!("| `{} {}` | {} | {} |\n", route.method, route.path, right(route.right), route.help)
+    });
     format!("| call | wants | what it does |\n|---|---|---|\n{}", rows.collect::<String>())
 }
 
@@ -169,7 +204,11 @@ mod tests {
             (Method::HEAD, "/readyz", Found::Call(Call::Ready, Right::Anybody, "")),
             (Method::POST, "/v1/invalidations", Found::Call(Call::Invalidate, Right::Token, "")),
             (Method::GET, "/v1/invalidations", Found::Call(Call::Invalidations, Right::Token, "")),
-            (Method::GET, "/v1/invalidations/I1", Found::Call(Call::Invalidation, Right::Token, "I1")),
+            (
+                Method::GET,
+                "/v1/invalidations/I1",
+                Found::Call(Call::Invalidation, Right::Token, "I1"),
+            ),
             (Method::GET, "/v1/invalidations/", Found::Nothing),
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
@@ -186,7 +225,12 @@ mod tests {
     fn no_two_rows_are_for_one_call() {
         for (at, route) in ROUTES.iter().enumerate() {
             for other in &ROUTES[at + 1..] {
-                assert!(route.call != other.call && (route.method, route.path) != (other.method, other.path), "{}", route.path);
+                assert!(
+                    route.call != other.call
+                        && (route.method, route.path) != (other.method, other.path),
+                    "{}",
+                    route.path
+                );
             }
             assert!(known().contains(route.path) && table().contains(route.help));
         }

@@ -54,7 +54,8 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             Ok(accepted) => accepted,
             Err(error) => {
                 control.places.complain(&error, "admin");
-                // The spare descriptor is there for the operator; an idle viewer gives the next one.
+                // The spare descriptor is there for the operator; an idle viewer gives the next
+                // one.
                 let is_short = is_out_of_descriptors(&error);
                 if is_short {
                     control.places.close_idle();
@@ -73,7 +74,9 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             let _place = place;
             let tls = match control.edge.running().site.admin.transport {
                 Transport::Clear => return serve_one(control, tcp).await,
-                Transport::Tls => control.tls.load().as_ref().as_ref().and_then(ServerTls::default_config),
+                Transport::Tls => {
+                    control.tls.load().as_ref().as_ref().and_then(ServerTls::default_config)
+                }
             };
             let Some(config) = tls else { return };
             let handshake = TlsAcceptor::from(config).accept(tcp);
@@ -89,7 +92,10 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(control: Arc<Control>, stream: S) {
+async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    control: Arc<Control>,
+    stream: S,
+) {
     let service = hyper::service::service_fn(move |request| {
         let control = Arc::clone(&control);
         async move { Ok::<_, Infallible>(answer(&control, request).await) }
@@ -112,14 +118,18 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
         Found::OtherMethod(_) | Found::Nothing => Right::Token,
     };
     if right == Right::Token && !is_authorised(&parts.headers, &control.token) {
-        let mut refused = error(StatusCode::UNAUTHORIZED, "a bearer token is needed; see admin-token in the data folder");
+        let mut refused = error(
+            StatusCode::UNAUTHORIZED,
+            "a bearer token is needed; see admin-token in the data folder",
+        );
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     }
     match found {
         Found::Call(call, _, id) => run(control, call, id, &parts, body, limit).await,
         Found::OtherMethod(method) => {
-            let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, &format!("this call is made with {method}"));
+            let mut refused =
+                error(StatusCode::METHOD_NOT_ALLOWED, &format!("this call is made with {method}"));
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
             refused
         }
@@ -128,14 +138,25 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
 }
 
 // Makes a call that may be made. Edges and signatures are judged by who answers them.
-async fn run(control: &Arc<Control>, call: Call, id: &str, parts: &http::request::Parts, body: Incoming, limit: usize) -> Answer {
+async fn run(
+    control: &Arc<Control>,
+    call: Call,
+    id: &str,
+    parts: &http::request::Parts,
+    body: Incoming,
+    limit: usize,
+) -> Answer {
     match call {
         Call::Alive => text(StatusCode::OK, "ok\n"),
-        Call::Ready if *control.draining.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Call::Ready if *control.draining.borrow() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        }
         Call::Ready => text(StatusCode::OK, "ready\n"),
         Call::Metrics => {
             let mut response = text(StatusCode::OK, &control.metrics());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
             response
         }
         Call::Status => ok(StatusCode::OK, &control.status()),
@@ -143,18 +164,23 @@ async fn run(control: &Arc<Control>, call: Call, id: &str, parts: &http::request
         Call::Promote => promote(control, body, limit).await,
         Call::Invalidate => invalidate(control, body, limit).await,
         Call::Invalidations => {
-            let all: Vec<Listed> = control.log.newest(100).into_iter().map(|record| listed(control, record)).collect();
+            let all: Vec<Listed> =
+                control.log.newest(100).into_iter().map(|record| listed(control, record)).collect();
             ok(StatusCode::OK, &json!({ "invalidations": all }))
         }
         Call::Invalidation => match control.log.find(id) {
             Some(record) => ok(StatusCode::OK, &listed(control, record)),
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
-        Call::Store | Call::StoreList | Call::StoreVerify => on_store(control, call, body, limit).await,
+        Call::Store | Call::StoreList | Call::StoreVerify => {
+            on_store(control, call, body, limit).await
+        }
         Call::FromEdge => from_edge(control, parts, body, limit).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
-            Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => cloudfront::too_large(limit),
+            Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                cloudfront::too_large(limit)
+            }
             Err(refused) => refused,
         },
     }
@@ -177,7 +203,10 @@ async fn reload(control: &Arc<Control>) -> Answer {
 // What lies on the disk. Reading it may take long, so that is left to a thread that may wait.
 async fn on_store(control: &Arc<Control>, call: Call, body: Incoming, limit: usize) -> Answer {
     let Some(disk) = control.edge.disk().cloned() else {
-        return error(StatusCode::NOT_FOUND, "there is no disk store; see [store.disk] in the configuration");
+        return error(
+            StatusCode::NOT_FOUND,
+            "there is no disk store; see [store.disk] in the configuration",
+        );
     };
     let failed = || error(StatusCode::INTERNAL_SERVER_ERROR, "looking at the disk store failed");
     match call {
@@ -242,13 +271,22 @@ fn refuse(wrong: Wrong) -> Answer {
         Wrong::Unknown(why) => error(StatusCode::NOT_FOUND, &why),
         Wrong::NotWritten(why) => {
             tracing::error!(why, "an invalidation could not be written down");
-            error(StatusCode::INSUFFICIENT_STORAGE, &format!("nothing was invalidated: the log could not be written: {why}"))
+            error(
+                StatusCode::INSUFFICIENT_STORAGE,
+                &format!("nothing was invalidated: the log could not be written: {why}"),
+            )
         }
     }
 }
 
-// An edge hands on what it accepted; it proves itself with the token that this node's configuration has for it.
-async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming, limit: usize) -> Answer {
+// An edge hands on what it accepted; it proves itself with the token that this node's configuration
+// has for it.
+async fn from_edge(
+    control: &Arc<Control>,
+    parts: &http::request::Parts,
+    body: Incoming,
+    limit: usize,
+) -> Answer {
     let running = control.edge.running();
     let claimed = parts.headers.get("foreshore-edge").and_then(|id| id.to_str().ok()).unwrap_or("");
     let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
@@ -266,17 +304,26 @@ async fn from_edge(control: &Arc<Control>, parts: &http::request::Parts, body: I
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Answer> {
-    let read = tokio::time::timeout(Duration::from_secs(30), Limited::new(body, limit).collect()).await;
+    let read =
+        tokio::time::timeout(Duration::from_secs(30), Limited::new(body, limit).collect()).await;
     match read {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {limit} octets, or broke off"))),
+        Ok(Err(_)) => Err(error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("the body is longer than {limit} octets, or broke off"),
+        )),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }
 }
 
-async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming, limit: usize) -> Result<T, Answer> {
+async fn read_json<T: serde::de::DeserializeOwned>(
+    body: Incoming,
+    limit: usize,
+) -> Result<T, Answer> {
     let bytes = read_body(body, limit).await?;
-    serde_json::from_slice(&bytes).map_err(|why| error(StatusCode::BAD_REQUEST, &format!("the body is not as expected: {why}")))
+    serde_json::from_slice(&bytes).map_err(|why| {
+        error(StatusCode::BAD_REQUEST, &format!("the body is not as expected: {why}"))
+    })
 }
 
 fn is_authorised(fields: &http::HeaderMap, token: &Secret<String>) -> bool {
@@ -286,7 +333,9 @@ fn is_authorised(fields: &http::HeaderMap, token: &Secret<String>) -> bool {
 fn text(status: StatusCode, words: &str) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from(words.to_string())));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

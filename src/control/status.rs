@@ -64,17 +64,53 @@ impl Control {
         running.counts.write(&mut out);
         running.counts.write_cloudwatch(&mut out);
         let remembered = running.signatures.len() as u64;
-        single(&mut out, "foreshore_signatures_remembered", "gauge", "Signatures that need not be checked again.", remembered);
+        single(
+            &mut out,
+            "foreshore_signatures_remembered",
+            "gauge",
+            "Signatures that need not be checked again.",
+            remembered,
+        );
         let counted = running.rates.len() as u64;
-        single(&mut out, "foreshore_rate_addresses", "gauge", "Addresses whose rate is remembered.", counted);
+        single(
+            &mut out,
+            "foreshore_rate_addresses",
+            "gauge",
+            "Addresses whose rate is remembered.",
+            counted,
+        );
         let store = self.edge.store.stats();
-        single(&mut out, "foreshore_store_bytes", "gauge", "Octets in the store's account, bookkeeping included.", store.bytes);
-        single(&mut out, "foreshore_store_limit_bytes", "gauge", "The most it may take.", store.limit);
+        single(
+            &mut out,
+            "foreshore_store_bytes",
+            "gauge",
+            "Octets in the store's account, bookkeeping included.",
+            store.bytes,
+        );
+        single(
+            &mut out,
+            "foreshore_store_limit_bytes",
+            "gauge",
+            "The most it may take.",
+            store.limit,
+        );
         single(&mut out, "foreshore_store_objects", "gauge", "Stored responses.", store.objects);
-        single(&mut out, "foreshore_store_evictions_total", "counter", "Responses evicted to make room.", store.evictions);
+        single(
+            &mut out,
+            "foreshore_store_evictions_total",
+            "counter",
+            "Responses evicted to make room.",
+            store.evictions,
+        );
         if self.started_with.store.disk.is_some() {
             let is_open = u64::from(self.edge.disk().is_some());
-            single(&mut out, "foreshore_disk_open", "gauge", "0 while the disk store cannot be opened.", is_open);
+            single(
+                &mut out,
+                "foreshore_disk_open",
+                "gauge",
+                "0 while the disk store cannot be opened.",
+                is_open,
+            );
         }
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
@@ -82,14 +118,38 @@ impl Control {
         let tally = &self.edge.tally;
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
-            ("foreshore_fills_refused_total", "Fetches that found the limit of fills reached.", &tally.fills_refused),
+            (
+                "foreshore_fills_refused_total",
+                "Fetches that found the limit of fills reached.",
+                &tally.fills_refused,
+            ),
             ("foreshore_fills_broken_total", "Fetches whose body broke off.", &tally.fills_broken),
-            ("foreshore_followers_total", "Requests that waited for another's fetch.", &tally.followers),
-            ("foreshore_background_refreshes_total", "Refreshes behind a viewer's back.", &tally.background_refreshes),
-            ("foreshore_not_stored_full_total", "Responses passed through for want of room.", &tally.not_stored_full),
-            ("foreshore_parent_refused_total", "Answers of a parent that were older than our own log.", &tally.parent_refused),
+            (
+                "foreshore_followers_total",
+                "Requests that waited for another's fetch.",
+                &tally.followers,
+            ),
+            (
+                "foreshore_background_refreshes_total",
+                "Refreshes behind a viewer's back.",
+                &tally.background_refreshes,
+            ),
+            (
+                "foreshore_not_stored_full_total",
+                "Responses passed through for want of room.",
+                &tally.not_stored_full,
+            ),
+            (
+                "foreshore_parent_refused_total",
+                "Answers of a parent that were older than our own log.",
+                &tally.parent_refused,
+            ),
             ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
-            ("foreshore_bodies_resumed_total", "Bodies that broke off and were gone on with elsewhere.", &tally.bodies_resumed),
+            (
+                "foreshore_bodies_resumed_total",
+                "Bodies that broke off and were gone on with elsewhere.",
+                &tally.bodies_resumed,
+            ),
             (
                 "foreshore_log_contests_total",
                 "Times that another edge was found to run on a copy of this data folder.",
@@ -100,13 +160,37 @@ impl Control {
                 "Times that parents had records of the invalidation log that are not in it.",
                 &self.edge.standings.losses,
             ),
-            ("foreshore_connections_accepted_total", "Connections accepted.", &self.gauges.accepted),
-            ("foreshore_connection_limit_total", "Times that accepting waited at the limit.", &self.gauges.at_limit),
-            ("foreshore_idle_connections_closed_total", "Idle connections ended to make room for others.", &self.gauges.idle_closed),
-            ("foreshore_tls_handshakes_failed_total", "TLS handshakes that failed or took too long.", &self.gauges.handshakes_failed),
+            (
+                "foreshore_connections_accepted_total",
+                "Connections accepted.",
+                &self.gauges.accepted,
+            ),
+            (
+                "foreshore_connection_limit_total",
+                "Times that accepting waited at the limit.",
+                &self.gauges.at_limit,
+            ),
+            (
+                "foreshore_idle_connections_closed_total",
+                "Idle connections ended to make room for others.",
+                &self.gauges.idle_closed,
+            ),
+            (
+                "foreshore_tls_handshakes_failed_total",
+                "TLS handshakes that failed or took too long.",
+                &self.gauges.handshakes_failed,
+            ),
             ("foreshore_tls_resumed_total", "TLS sessions resumed.", &self.gauges.resumed),
-            ("foreshore_bad_requests_total", "Requests refused by the strict head check.", &self.gauges.bad_requests),
-            ("foreshore_viewer_timeouts_total", "Viewers that were too slow.", &self.gauges.timeouts),
+            (
+                "foreshore_bad_requests_total",
+                "Requests refused by the strict head check.",
+                &self.gauges.bad_requests,
+            ),
+            (
+                "foreshore_viewer_timeouts_total",
+                "Viewers that were too slow.",
+                &self.gauges.timeouts,
+            ),
             (
                 "foreshore_access_log_dropped_total",
                 "Log lines that were not written: the queue was full, or the disk.",
@@ -122,8 +206,20 @@ impl Control {
             "Open viewer connections.",
             self.gauges.connections.load(Ordering::Relaxed) as u64,
         );
-        single(&mut out, "foreshore_fills", "gauge", "Fetches under way.", self.edge.fills_now() as u64);
-        single(&mut out, "foreshore_collapses", "gauge", "Keys that requests are waiting for.", self.edge.collapses.len() as u64);
+        single(
+            &mut out,
+            "foreshore_fills",
+            "gauge",
+            "Fetches under way.",
+            self.edge.fills_now() as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_collapses",
+            "gauge",
+            "Keys that requests are waiting for.",
+            self.edge.collapses.len() as u64,
+        );
         single(
             &mut out,
             "foreshore_invalidations_head",
@@ -139,11 +235,25 @@ impl Control {
             self.edge.invalidations.len() as u64,
         );
         let is_contested = u64::from(self.edge.standings.is_contested());
-        single(&mut out, "foreshore_log_contested", "gauge", "1 while another edge runs on a copy of this data folder.", is_contested);
-        family(&mut out, "foreshore_certificate_expiry_seconds", "gauge", "When each certificate ends, seconds since the epoch.");
+        single(
+            &mut out,
+            "foreshore_log_contested",
+            "gauge",
+            "1 while another edge runs on a copy of this data folder.",
+            is_contested,
+        );
+        family(
+            &mut out,
+            "foreshore_certificate_expiry_seconds",
+            "gauge",
+            "When each certificate ends, seconds since the epoch.",
+        );
         for certificate in &running.site.certificates {
             let file = certificate.source.replace('\\', "\\\\").replace('"', "\\\"");
-            out.push_str(&format!("foreshore_certificate_expiry_seconds{{file=\"{file}\"}} {}\n", certificate.not_after.secs()));
+            out.push_str(&format!(
+                "foreshore_certificate_expiry_seconds{{file=\"{file}\"}} {}\n",
+                certificate.not_after.secs()
+            ));
         }
         out
     }
@@ -156,10 +266,22 @@ fn disk_metrics(disk: &Disk, out: &mut String) {
         ("foreshore_disk_limit_bytes", "The most they may take.", stats.limit),
         ("foreshore_disk_objects", "Responses on the disk.", stats.objects),
         ("foreshore_disk_segments", "Files they lie in.", stats.segments),
-        ("foreshore_disk_index_bytes", "Octets of memory that the index of the disk store takes.", stats.index_bytes),
+        (
+            "foreshore_disk_index_bytes",
+            "Octets of memory that the index of the disk store takes.",
+            stats.index_bytes,
+        ),
         ("foreshore_disk_waiting_bytes", "Octets that wait to be written.", stats.waiting),
-        ("foreshore_disk_loaded", "1 once everything on the disk was found after a start.", u64::from(stats.is_loaded)),
-        ("foreshore_disk_writing", "0 while the disk is left alone because it failed.", u64::from(stats.is_writing)),
+        (
+            "foreshore_disk_loaded",
+            "1 once everything on the disk was found after a start.",
+            u64::from(stats.is_loaded),
+        ),
+        (
+            "foreshore_disk_writing",
+            "0 while the disk is left alone because it failed.",
+            u64::from(stats.is_writing),
+        ),
     ] {
         single(out, name, "gauge", help, value);
     }
@@ -167,14 +289,30 @@ fn disk_metrics(disk: &Disk, out: &mut String) {
         ("foreshore_disk_hits_total", "Responses brought back from the disk.", &tally.hits),
         ("foreshore_disk_writes_total", "Responses written.", &tally.writes),
         ("foreshore_disk_written_bytes_total", "Octets of them.", &tally.written_bytes),
-        ("foreshore_disk_moved_bytes_total", "Octets written again to keep what is used and to close gaps.", &tally.moved_bytes),
+        (
+            "foreshore_disk_moved_bytes_total",
+            "Octets written again to keep what is used and to close gaps.",
+            &tally.moved_bytes,
+        ),
         ("foreshore_disk_evictions_total", "Responses that left to make room.", &tally.evictions),
-        ("foreshore_disk_refused_total", "Responses not admitted: the queue was full, or the disk failed.", &tally.refused),
-        ("foreshore_disk_corrupt_total", "Responses dropped because they were not what was written.", &tally.corrupt),
+        (
+            "foreshore_disk_refused_total",
+            "Responses not admitted: the queue was full, or the disk failed.",
+            &tally.refused,
+        ),
+        (
+            "foreshore_disk_corrupt_total",
+            "Responses dropped because they were not what was written.",
+            &tally.corrupt,
+        ),
         ("foreshore_disk_read_errors_total", "Reads that failed.", &tally.read_errors),
         ("foreshore_disk_write_errors_total", "Writes that failed.", &tally.write_errors),
         ("foreshore_disk_slow_total", "Reads given up because they took too long.", &tally.slow),
-        ("foreshore_disk_scrubbed_bytes_total", "Octets read in the background to check them.", &tally.scrubbed_bytes),
+        (
+            "foreshore_disk_scrubbed_bytes_total",
+            "Octets read in the background to check them.",
+            &tally.scrubbed_bytes,
+        ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
     }

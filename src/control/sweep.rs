@@ -1,5 +1,5 @@
-//! Gives back the memory of what is invalidated, behind everybody's back: one look through at a time, however many
-//! invalidations come.
+//! Gives back the memory of what is invalidated, behind everybody's back: one look through at a
+//! time, however many invalidations come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,9 @@ impl Sweeper {
             }
             self.is_running.swap(false, Ordering::AcqRel);
             // Wanted again in between, by somebody who saw us running.
-            if !self.is_wanted.load(Ordering::Acquire) || self.is_running.swap(true, Ordering::AcqRel) {
+            if !self.is_wanted.load(Ordering::Acquire)
+                || self.is_running.swap(true, Ordering::AcqRel)
+            {
                 return;
             }
         }

@@ -1,11 +1,12 @@
-//! Keys of signed URLs and cookies: public ones check, private ones sign. RSA and ECDSA P-256, as CloudFront has them.
+//! Keys of signed URLs and cookies: public ones check, private ones sign. RSA and ECDSA P-256, as
+//! CloudFront has them.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA1_ASN1, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair,
-    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
-    VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+    RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
@@ -38,20 +39,26 @@ pub struct PublicKey {
 impl PublicKey {
     /// Reads a PEM file's text.
     pub fn from_pem(id: &str, pem: &[u8]) -> Result<Self, String> {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| "there is no PUBLIC KEY in it")?.to_vec();
-        let (_, info) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| "this public key cannot be read")?;
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem)
+            .map_err(|_| "there is no PUBLIC KEY in it")?
+            .to_vec();
+        let (_, info) =
+            SubjectPublicKeyInfo::from_der(&der).map_err(|_| "this public key cannot be read")?;
         let kind = match info.parsed() {
             Ok(Parsed::RSA(key)) if key.key_size() >= 2048 => Kind::Rsa,
             Ok(Parsed::RSA(_)) => return Err("an RSA key has at least 2048 bits".into()),
             Ok(Parsed::EC(point)) if point.key_size() == 256 => Kind::Ecdsa,
             _ => return Err("CloudFront knows RSA and ECDSA P-256 keys".into()),
         };
-        let fingerprint: [u8; 32] =
-            digest::digest(&digest::SHA256, &der).as_ref().try_into().map_err(|_| "this public key has no digest")?;
+        let fingerprint: [u8; 32] = digest::digest(&digest::SHA256, &der)
+            .as_ref()
+            .try_into()
+            .map_err(|_| "this public key has no digest")?;
         Ok(Self { id: id.to_string(), kind, der, fingerprint })
     }
 
-    /// The SHA-256 of the key itself, whatever it is called: two keys that take turns under one id have two.
+    /// The SHA-256 of the key itself, whatever it is called: two keys that take turns under one id
+    /// have two.
     pub const fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
@@ -77,15 +84,18 @@ pub enum PrivateKey {
 impl PrivateKey {
     /// Reads a PEM file's text: PKCS#8, PKCS#1 or SEC1.
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "there is no PRIVATE KEY in it")?;
+        let der =
+            PrivateKeyDer::from_pem_slice(pem).map_err(|_| "there is no PRIVATE KEY in it")?;
         let signing = &ECDSA_P256_SHA256_ASN1_SIGNING;
-        let ecdsa =
-            EcdsaKeyPair::from_private_key_der(signing, der.secret_der()).or_else(|_| EcdsaKeyPair::from_pkcs8(signing, der.secret_der()));
+        let ecdsa = EcdsaKeyPair::from_private_key_der(signing, der.secret_der())
+            .or_else(|_| EcdsaKeyPair::from_pkcs8(signing, der.secret_der()));
         if let Ok(pair) = ecdsa {
             return Ok(Self::Ecdsa(Box::new(pair)));
         }
-        let rsa = RsaKeyPair::from_pkcs8(der.secret_der()).or_else(|_| RsaKeyPair::from_der(der.secret_der()));
-        rsa.map(|pair| Self::Rsa(Box::new(pair))).map_err(|_| "CloudFront knows RSA (2048 bits and more) and ECDSA P-256 keys".into())
+        let rsa = RsaKeyPair::from_pkcs8(der.secret_der())
+            .or_else(|_| RsaKeyPair::from_der(der.secret_der()));
+        rsa.map(|pair| Self::Rsa(Box::new(pair)))
+            .map_err(|_| "CloudFront knows RSA (2048 bits and more) and ECDSA P-256 keys".into())
     }
 
     /// A signature over SHA-256.
@@ -94,10 +104,13 @@ impl PrivateKey {
         match self {
             Self::Rsa(pair) => {
                 let mut out = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, text, &mut out).map_err(|_| "signing failed")?;
+                pair.sign(&RSA_PKCS1_SHA256, &random, text, &mut out)
+                    .map_err(|_| "signing failed")?;
                 Ok(out)
             }
-            Self::Ecdsa(pair) => Ok(pair.sign(&random, text).map_err(|_| "signing failed")?.as_ref().to_vec()),
+            Self::Ecdsa(pair) => {
+                Ok(pair.sign(&random, text).map_err(|_| "signing failed")?.as_ref().to_vec())
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Signatures that were found good, so that a hit need not check them again: bounded, and asked anew about time and viewer.
+//! Signatures that were found good, so that a hit need not check them again: bounded, and asked
+//! anew about time and viewer.
 //!
-//! It outlives reloads. Nothing in it depends on the configuration: a signature is looked up only under a key that the behavior has, and
-//! by a print that this key is a part of.
+//! It outlives reloads. Nothing in it depends on the configuration: a signature is looked up only
+//! under a key that the behavior has, and by a print that this key is a part of.
 
 use std::collections::HashMap;
 
@@ -83,7 +84,11 @@ mod tests {
             memory.note(&print(n), terms, Timestamp::from_secs(1));
             assert!(memory.find(&print(n)).is_some());
         }
-        assert!(memory.len() <= SHARDS * 2 * EACH && memory.len() > SHARDS * EACH / 2, "{}", memory.len());
+        assert!(
+            memory.len() <= SHARDS * 2 * EACH && memory.len() > SHARDS * EACH / 2,
+            "{}",
+            memory.len()
+        );
         assert!(memory.find(&print(0)).is_none());
         memory.note(&print(7), terms, Timestamp::from_secs(100));
         assert!(memory.find(&print(7)).is_none(), "what has expired is not remembered");

@@ -1,7 +1,8 @@
-//! Signatures of AWS's kinds: requests signed with Signature Version 4, and CloudFront's signed URLs and cookies.
+//! Signatures of AWS's kinds: requests signed with Signature Version 4, and CloudFront's signed
+//! URLs and cookies.
 //!
-//! Pure: bytes, keys and a moment go in, a verdict or a signature comes out. What is known to be good is remembered, within
-//! bounds, because checking it costs more than answering from the store.
+//! Pure: bytes, keys and a moment go in, a verdict or a signature comes out. What is known to be
+//! good is remembered, within bounds, because checking it costs more than answering from the store.
 
 pub mod key;
 pub mod memory;

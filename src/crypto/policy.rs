@@ -1,4 +1,5 @@
-//! The policies of signed URLs and cookies: what may be had, until when, since when, and from where.
+//! The policies of signed URLs and cookies: what may be had, until when, since when, and from
+//! where.
 
 use crate::base::network::Network;
 use crate::semantics::time::Timestamp;
@@ -56,18 +57,24 @@ pub fn parse(json: &[u8]) -> Option<Policy> {
         }
     };
     // A condition that is not understood must not be passed over.
-    let is_known = |name: &String| matches!(name.as_str(), "DateLessThan" | "DateGreaterThan" | "IpAddress");
+    let is_known =
+        |name: &String| matches!(name.as_str(), "DateLessThan" | "DateGreaterThan" | "IpAddress");
     if !conditions.keys().all(is_known) {
         return None;
     }
-    Some(Policy { resource, terms: Terms { before: epoch("DateLessThan")??, after: epoch("DateGreaterThan")?, from } })
+    Some(Policy {
+        resource,
+        terms: Terms { before: epoch("DateLessThan")??, after: epoch("DateGreaterThan")?, from },
+    })
 }
 
-/// Says whether a policy's resource covers a URL (CloudFront: "Create a signed URL using a custom policy").
+/// Says whether a policy's resource covers a URL (CloudFront: "Create a signed URL using a custom
+/// policy").
 ///
-/// A `*` stays within its section (protocol, domain, path, query), but at the end of a domain it covers path and query too,
-/// and at the end of a path the query. `?` is any one character, and also the question mark before a query, because AWS's own
-/// tools write that unescaped; `\?` is the question mark alone.
+/// A `*` stays within its section (protocol, domain, path, query), but at the end of a domain it
+/// covers path and query too, and at the end of a path the query. `?` is any one character, and
+/// also the question mark before a query, because AWS's own tools write that unescaped; `\?` is the
+/// question mark alone.
 pub fn covers(resource: &str, url: &str) -> bool {
     if resource == "*" {
         return true;
@@ -157,7 +164,8 @@ fn covers_target(pattern: &str, target: &str) -> bool {
     }
 }
 
-// All places of the text that the pattern can reach, token by token: no pattern makes this take longer than the product of both.
+// All places of the text that the pattern can reach, token by token: no pattern makes this take
+// longer than the product of both.
 fn reach(pattern: &[Token], text: &[u8], mark: Option<usize>, ends: Ends) -> bool {
     let mut here = vec![false; text.len() + 1];
     here[0] = true;
@@ -193,8 +201,16 @@ mod tests {
     fn policies_of_every_tool_are_read() {
         let guide = br#"{ "Statement": { "Resource": "http://a/*", "Condition": { "IpAddress": {"AWS:SourceIp":"192.0.2.0/24"}, "DateGreaterThan":{"AWS:EpochTime":1}, "DateLessThan": {"AWS:EpochTime":2} } } }"#;
         let policy = parse(guide).unwrap();
-        assert_eq!((policy.resource.as_deref(), policy.terms.before, policy.terms.after), (Some("http://a/*"), 2, Some(1)));
-        assert!(parse(br#"{"Statement":[{"Condition":{"DateLessThan":{"AWS:EpochTime":2}}}]}"#).unwrap().resource.is_none());
+        assert_eq!(
+            (policy.resource.as_deref(), policy.terms.before, policy.terms.after),
+            (Some("http://a/*"), 2, Some(1))
+        );
+        assert!(
+            parse(br#"{"Statement":[{"Condition":{"DateLessThan":{"AWS:EpochTime":2}}}]}"#)
+                .unwrap()
+                .resource
+                .is_none()
+        );
     }
 
     #[test]
@@ -228,10 +244,16 @@ mod tests {
 
     #[test]
     fn wildcards_stay_in_their_section_however_they_are_put() {
-        assert!(covers("https://h/a*?b*c", "https://h/aXb?bzc"), "an earlier wildcard makes room for a later one");
+        assert!(
+            covers("https://h/a*?b*c", "https://h/aXb?bzc"),
+            "an earlier wildcard makes room for a later one"
+        );
         assert!(!covers("https://h/a*c", "https://h/a?b=c"));
         assert!(!covers("https://*.h/a", "https://evil.test/x.h/a"));
-        assert!(!covers("https://h/free/*", "https://h/freer/x") && covers("https://h/free/*", "https://h/free/"));
+        assert!(
+            !covers("https://h/free/*", "https://h/freer/x")
+                && covers("https://h/free/*", "https://h/free/")
+        );
         assert!(covers("https://h", "https://h/") && !covers("https://h", "https://h/a"));
     }
 

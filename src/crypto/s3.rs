@@ -1,4 +1,5 @@
-//! What S3 reads in a request beside the name of an object: its parameters and `x-amz-` fields, by what they do to an order.
+//! What S3 reads in a request beside the name of an object: its parameters and `x-amz-` fields, by
+//! what they do to an order.
 //!
 //! Names only. Who may give which order is `access::bucket`'s affair.
 
@@ -30,13 +31,15 @@ pub enum Parameter {
 pub enum Field {
     /// Whoever signs says it anew, or a CDN on the way has said it.
     Hop,
-    /// It describes the body that comes with it: without it the body would be read otherwise, or lose what belongs to it.
+    /// It describes the body that comes with it: without it the body would be read otherwise, or
+    /// lose what belongs to it.
     Describes,
     /// It makes another order of it.
     Order,
 }
 
-/// Parameters that ask for something else than an object, or for less than all of it. Sorted. Names are told apart by case, as S3 does.
+/// Parameters that ask for something else than an object, or for less than all of it. Sorted. Names
+/// are told apart by case, as S3 does.
 pub const ORDERS: [&str; 48] = [
     "abac",
     "accelerate",
@@ -102,11 +105,23 @@ const SIGNATURE: [&str; 10] = [
     "x-amz-user-agent",
 ];
 
-const HOP: [&str; 7] =
-    ["x-amz-cf-id", "x-amz-content-sha256", "x-amz-date", "x-amz-id-2", "x-amz-request-id", "x-amz-security-token", "x-amz-user-agent"];
+const HOP: [&str; 7] = [
+    "x-amz-cf-id",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-id-2",
+    "x-amz-request-id",
+    "x-amz-security-token",
+    "x-amz-user-agent",
+];
 
-const DESCRIBES: [&str; 5] =
-    ["x-amz-checksum-algorithm", "x-amz-decoded-content-length", "x-amz-mp-object-size", "x-amz-sdk-checksum-algorithm", "x-amz-trailer"];
+const DESCRIBES: [&str; 5] = [
+    "x-amz-checksum-algorithm",
+    "x-amz-decoded-content-length",
+    "x-amz-mp-object-size",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-trailer",
+];
 
 /// What a parameter of this name does; the name is decoded (`decoded`).
 pub fn parameter(name: &str) -> Parameter {
@@ -114,7 +129,9 @@ pub fn parameter(name: &str) -> Parameter {
         "versionId" => Parameter::Version,
         _ if name.starts_with("response-") => Parameter::Dress,
         // S3 takes fields from the query too: presigned URLs carry them there.
-        _ if is_amz(name) && !SIGNATURE.iter().any(|known| name.eq_ignore_ascii_case(known)) => Parameter::Order,
+        _ if is_amz(name) && !SIGNATURE.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+            Parameter::Order
+        }
         _ if ORDERS.contains(&name) => Parameter::Order,
         _ => Parameter::Plain,
     }
@@ -124,7 +141,12 @@ pub fn parameter(name: &str) -> Parameter {
 pub fn field(name: &str) -> Field {
     match name {
         _ if HOP.contains(&name) => Field::Hop,
-        _ if name.starts_with("x-amz-meta-") || name.starts_with("x-amz-checksum-") || DESCRIBES.contains(&name) => Field::Describes,
+        _ if name.starts_with("x-amz-meta-")
+            || name.starts_with("x-amz-checksum-")
+            || DESCRIBES.contains(&name) =>
+        {
+            Field::Describes
+        }
         _ => Field::Order,
     }
 }
@@ -136,7 +158,10 @@ pub fn is_amz(name: &str) -> bool {
 
 /// Parameters of a query, each with its name as it is spelled. Empty ones say nothing.
 pub fn parameters(query: &str) -> impl Iterator<Item = &str> {
-    query.split('&').filter(|parameter| !parameter.is_empty()).map(|one| one.split_once('=').map_or(one, |(name, _)| name))
+    query
+        .split('&')
+        .filter(|parameter| !parameter.is_empty())
+        .map(|one| one.split_once('=').map_or(one, |(name, _)| name))
 }
 
 /// A parameter's name as a server reads it.
@@ -144,9 +169,12 @@ pub fn decoded(name: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(name).decode_utf8_lossy()
 }
 
-/// Says whether a query carries the signature of a presigned URL, which S3 judges instead of any other.
+/// Says whether a query carries the signature of a presigned URL, which S3 judges instead of any
+/// other.
 pub fn is_presigned(query: &str) -> bool {
-    query.split('&').any(|parameter| parameter.split_once('=').is_some_and(|(name, _)| signs_for_s3(name)))
+    query
+        .split('&')
+        .any(|parameter| parameter.split_once('=').is_some_and(|(name, _)| signs_for_s3(name)))
 }
 
 /// Says whether a parameter is the signature of a presigned URL.
@@ -195,7 +223,11 @@ mod tests {
             assert_eq!(field(name), want, "{name}");
         }
         assert!(ORDERS.is_sorted());
-        assert!(is_presigned("a=1&X-Amz-Signature=00") && !is_presigned("X-Amz-Signature&a=1") && !is_presigned("a=X-Amz-Signature=1"));
+        assert!(
+            is_presigned("a=1&X-Amz-Signature=00")
+                && !is_presigned("X-Amz-Signature&a=1")
+                && !is_presigned("a=X-Amz-Signature=1")
+        );
         assert_eq!(parameters("a=1&&b&=x&c=d=e").collect::<Vec<_>>(), ["a", "b", "", "c"]);
     }
 }

@@ -1,6 +1,8 @@
-//! AWS Signature Version 4 in the Authorization header: made for origins, checked for the admin listener.
+//! AWS Signature Version 4 in the Authorization header: made for origins, checked for the admin
+//! listener.
 //!
-//! Knows neither sockets nor clocks; the request is given as it is on the wire, and the moment as it is now.
+//! Knows neither sockets nor clocks; the request is given as it is on the wire, and the moment as
+//! it is now.
 
 use std::borrow::Cow;
 
@@ -68,30 +70,50 @@ pub fn sha256(octets: &[u8]) -> String {
 
 /// Lower-case hex.
 pub fn hex(octets: &[u8]) -> String {
-    octets.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])).collect()
+    octets
+        .iter()
+        .flat_map(|octet| [octet >> 4, octet & 15])
+        .map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)]))
+        .collect()
 }
 
 /// The value of Authorization for a request. `date` is the value of its X-Amz-Date.
-pub fn authorization(signed: &Signed<'_>, form: PathForm, date: &str, scope: Scope<'_>, credentials: &Credentials) -> String {
+pub fn authorization(
+    signed: &Signed<'_>,
+    form: PathForm,
+    date: &str,
+    scope: Scope<'_>,
+    credentials: &Credentials,
+) -> String {
     let names = names(signed.fields);
     let day = date.get(..8).unwrap_or(date);
     let signature = hex(&signature(signed, form, date, scope, &credentials.secret));
     let Scope { region, service } = scope;
     let id = &credentials.id;
-    format!("{ALGORITHM} Credential={id}/{day}/{region}/{service}/aws4_request, SignedHeaders={names}, Signature={signature}")
+    format!(
+        "{ALGORITHM} Credential={id}/{day}/{region}/{service}/aws4_request, SignedHeaders={names}, Signature={signature}"
+    )
 }
 
 fn names(fields: &[(&str, String)]) -> String {
     fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";")
 }
 
-fn signature(signed: &Signed<'_>, form: PathForm, date: &str, scope: Scope<'_>, secret: &Secret<String>) -> [u8; 32] {
+fn signature(
+    signed: &Signed<'_>,
+    form: PathForm,
+    date: &str,
+    scope: Scope<'_>,
+    secret: &Secret<String>,
+) -> [u8; 32] {
     let day = date.get(..8).unwrap_or(date);
     let request = sha256(canonical(signed, form).as_bytes());
     let Scope { region, service } = scope;
     let text = format!("{ALGORITHM}\n{date}\n{day}/{region}/{service}/aws4_request\n{request}");
     let first = format!("AWS4{}", secret.expose());
-    let key = [day, region, service, "aws4_request"].iter().fold(first.into_bytes(), |key, part| mac(&key, part.as_bytes()).to_vec());
+    let key = [day, region, service, "aws4_request"]
+        .iter()
+        .fold(first.into_bytes(), |key, part| mac(&key, part.as_bytes()).to_vec());
     mac(&key, text.as_bytes())
 }
 
@@ -105,9 +127,12 @@ fn canonical(signed: &Signed<'_>, form: PathForm) -> String {
     let path = if signed.path.is_empty() { "/" } else { signed.path };
     let path = match form {
         PathForm::Once => Cow::Borrowed(path),
-        PathForm::Twice => Cow::Owned(path.split('/').map(|segment| escape(segment.as_bytes())).collect::<Vec<_>>().join("/")),
+        PathForm::Twice => Cow::Owned(
+            path.split('/').map(|segment| escape(segment.as_bytes())).collect::<Vec<_>>().join("/"),
+        ),
     };
-    let mut out = format!("{}\n{path}\n{}\n", signed.method, canonical_query(signed.query.unwrap_or("")));
+    let mut out =
+        format!("{}\n{path}\n{}\n", signed.method, canonical_query(signed.query.unwrap_or("")));
     for (name, value) in signed.fields {
         out.push_str(name);
         out.push(':');
@@ -127,7 +152,8 @@ fn canonical_query(query: &str) -> String {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         (escape(&unescape(name)), escape(&unescape(value)))
     };
-    let mut all: Vec<(String, String)> = query.split('&').filter(|parameter| !parameter.is_empty()).map(one).collect();
+    let mut all: Vec<(String, String)> =
+        query.split('&').filter(|parameter| !parameter.is_empty()).map(one).collect();
     all.sort_unstable();
     all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
@@ -137,8 +163,14 @@ fn escape(octets: &[u8]) -> String {
     let mut out = String::with_capacity(octets.len());
     for octet in octets {
         match octet {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(*octet)),
-            _ => out.extend(['%', char::from(HEX[usize::from(octet >> 4)]), char::from(HEX[usize::from(octet & 15)])]),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(*octet))
+            }
+            _ => out.extend([
+                '%',
+                char::from(HEX[usize::from(octet >> 4)]),
+                char::from(HEX[usize::from(octet & 15)]),
+            ]),
         }
     }
     out
@@ -180,10 +212,14 @@ impl<'a> Claim<'a> {
         }
         let mut scope = credential?.rsplitn(5, '/');
         (scope.next()? == "aws4_request").then_some(())?;
-        let (service, region, day, id) = (scope.next()?, scope.next()?, scope.next()?, scope.next()?);
+        let (service, region, day, id) =
+            (scope.next()?, scope.next()?, scope.next()?, scope.next()?);
         let names: Vec<&str> = names?.split(';').collect();
         let is_sorted = names.windows(2).all(|pair| pair[0] < pair[1]);
-        let is_plain = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+        let is_plain = |name: &&str| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+        };
         if id.is_empty() || !is_sorted || !names.iter().all(is_plain) {
             return None;
         }
@@ -225,7 +261,8 @@ pub enum Doubt {
     Wrong,
 }
 
-/// Checks a claim. `field` gives the lines of a field joined by commas, `body` is what came with the request.
+/// Checks a claim. `field` gives the lines of a field joined by commas, `body` is what came with
+/// the request.
 pub fn verify(
     claim: &Claim<'_>,
     method: &str,
@@ -241,7 +278,8 @@ pub fn verify(
         return Err(Doubt::Incomplete);
     }
     let date = field("x-amz-date").ok_or(Doubt::NoDate)?;
-    let signed_at = parse_amz_date(&date).filter(|_| date.starts_with(claim.day)).ok_or(Doubt::NoDate)?;
+    let signed_at =
+        parse_amz_date(&date).filter(|_| date.starts_with(claim.day)).ok_or(Doubt::NoDate)?;
     if signed_at.0.abs_diff(now.0) > SKEW {
         return Err(Doubt::Skewed);
     }
@@ -254,7 +292,8 @@ pub fn verify(
         signed.push((*name, field(name).ok_or(Doubt::Wrong)?));
     }
     let signed = Signed { method, path, query, fields: &signed, payload: &payload };
-    let expected = signature(&signed, PathForm::Twice, &date, Scope { region: claim.region, service }, secret);
+    let expected =
+        signature(&signed, PathForm::Twice, &date, Scope { region: claim.region, service }, secret);
     constant_time::verify_slices_are_equal(&expected, &claim.signature).map_err(|_| Doubt::Wrong)
 }
 
@@ -264,7 +303,8 @@ pub fn parse_amz_date(text: &str) -> Option<Timestamp> {
     if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
         return None;
     }
-    let number = |from: usize, len: usize| crate::semantics::lists::parse_digits(&bytes[from..from + len]);
+    let number =
+        |from: usize, len: usize| crate::semantics::lists::parse_digits(&bytes[from..from + len]);
     let (year, month, day) = (number(0, 4)?, number(4, 2)?, number(6, 2)?);
     let (hour, minute, second) = (number(9, 2)?, number(11, 2)?, number(13, 2)?);
     crate::semantics::time::from_civil((year, month, day), (hour, minute, second))
@@ -285,17 +325,38 @@ mod tests {
     // What a client that keeps to the rules sends.
     fn request(body: &[u8], date: &str) -> Vec<(String, String)> {
         let fields = [("host", "127.0.0.1:1".to_string()), ("x-amz-date", date.to_string())];
-        let signed = Signed { method: "POST", path: "/2020/x", query: Some("b=2&a=1"), fields: &fields, payload: &sha256(body) };
+        let signed = Signed {
+            method: "POST",
+            path: "/2020/x",
+            query: Some("b=2&a=1"),
+            fields: &fields,
+            payload: &sha256(body),
+        };
         let scope = Scope { region: "us-east-1", service: "cloudfront" };
         let value = authorization(&signed, PathForm::Twice, date, scope, &example());
-        vec![("Host".into(), "127.0.0.1:1".into()), ("X-Amz-Date".into(), date.into()), ("Authorization".into(), value)]
+        vec![
+            ("Host".into(), "127.0.0.1:1".into()),
+            ("X-Amz-Date".into(), date.into()),
+            ("Authorization".into(), value),
+        ]
     }
 
-    fn judge(fields: &[(String, String)], target: (&str, Option<&str>), body: &[u8], now: Timestamp) -> Option<Result<(), Doubt>> {
-        let value = fields.iter().find(|(name, _)| name == "Authorization").map(|(_, value)| value.as_str())?;
+    fn judge(
+        fields: &[(String, String)],
+        target: (&str, Option<&str>),
+        body: &[u8],
+        now: Timestamp,
+    ) -> Option<Result<(), Doubt>> {
+        let value = fields
+            .iter()
+            .find(|(name, _)| name == "Authorization")
+            .map(|(_, value)| value.as_str())?;
         let claim = Claim::parse(value)?;
         let field = |name: &str| {
-            let lines = fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+            let lines = fields
+                .iter()
+                .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.as_str());
             Some(lines.collect::<Vec<_>>().join(",")).filter(|all| !all.is_empty())
         };
         Some(verify(&claim, "POST", target, field, body, ("cloudfront", &example().secret, now)))
@@ -330,7 +391,9 @@ mod tests {
     fn dates_are_read_and_written() {
         assert_eq!(parse_amz_date("20261121T030006Z"), Some(NOON));
         assert_eq!(amz_date(Timestamp(NOON.0 + 123)), "20261121T030006Z");
-        for bad in ["20261121T030006", "2026-11-21T030006Z", "20261321T030006Z", "20261121 030006Z", ""] {
+        for bad in
+            ["20261121T030006", "2026-11-21T030006Z", "20261321T030006Z", "20261121 030006Z", ""]
+        {
             assert_eq!(parse_amz_date(bad), None, "{bad}");
         }
     }

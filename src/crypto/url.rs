@@ -1,6 +1,8 @@
-//! Signed URLs and cookies (CloudFront: "Use signed URLs", "Use signed cookies"): found in a request, judged, and made.
+//! Signed URLs and cookies (CloudFront: "Use signed URLs", "Use signed cookies"): found in a
+//! request, judged, and made.
 //!
-//! The URL that counts is the one the viewer sent, octet by octet, without the parameters that sign it.
+//! The URL that counts is the one the viewer sent, octet by octet, without the parameters that sign
+//! it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -47,7 +49,9 @@ impl Unsigned {
     /// CloudFront's own code and message.
     pub const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::MissingKey => ("MissingKey", "Missing Key-Pair-Id query parameter or cookie value"),
+            Self::MissingKey => {
+                ("MissingKey", "Missing Key-Pair-Id query parameter or cookie value")
+            }
             Self::UnknownKey => ("InvalidKey", "Unknown Key"),
             Self::MalformedSignature => ("MalformedSignature", "Could not unencode Signature"),
             Self::MalformedPolicy => ("MalformedPolicy", "Malformed Policy"),
@@ -85,11 +89,25 @@ impl<'r> Shown<'r> {
 
     fn in_cookies(head: &RequestHead<'r>) -> Self {
         let mut shown = Self::default();
-        let lines = head.known.get(Field::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
+        let lines = head
+            .known
+            .get(Field::Cookie)
+            .is_some()
+            .then(|| head.fields.get_all("cookie"))
+            .into_iter()
+            .flatten();
         for pair in lines.flat_map(|line| line.split(|octet| *octet == b';')).map(trim) {
-            let Some((name, value)) = std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('=')) else { continue };
-            // Of two of one name the first counts: browsers send the one with the longer path first, and nobody behind us reads them.
-            if let Some(at) = name.strip_prefix(COOKIE).and_then(|name| PARAMETERS.iter().position(|known| *known == name)) {
+            let Some((name, value)) =
+                std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('='))
+            else {
+                continue;
+            };
+            // Of two of one name the first counts: browsers send the one with the longer path
+            // first, and nobody behind us reads them.
+            if let Some(at) = name
+                .strip_prefix(COOKIE)
+                .and_then(|name| PARAMETERS.iter().position(|known| *known == name))
+            {
                 shown.values[at].get_or_insert(value);
             }
         }
@@ -114,7 +132,12 @@ impl<'r> Shown<'r> {
 }
 
 /// Judges a request: may this viewer have this URL now?
-pub fn judge(head: &RequestHead<'_>, signers: &Signers, memory: &Memory, now: Timestamp) -> Result<(), Unsigned> {
+pub fn judge(
+    head: &RequestHead<'_>,
+    signers: &Signers,
+    memory: &Memory,
+    now: Timestamp,
+) -> Result<(), Unsigned> {
     let by_url = head.query.and_then(Shown::in_query);
     let is_url = by_url.is_some();
     // What a URL says goes before cookies.
@@ -158,7 +181,9 @@ fn check(shown: &Shown<'_>, key: &PublicKey, url: &Url<'_>) -> Result<Terms, Uns
         return if covers { Ok(policy.terms) } else { Err(Unsigned::Denied) };
     }
     let expires = shown.expires().ok_or(Unsigned::Denied)?;
-    let is_plain = expires.bytes().all(|octet| octet.is_ascii_digit()) && !expires.starts_with('0') && expires.len() < 16;
+    let is_plain = expires.bytes().all(|octet| octet.is_ascii_digit())
+        && !expires.starts_with('0')
+        && expires.len() < 16;
     let before = expires.parse().ok().filter(|_| is_plain).ok_or(Unsigned::Denied)?;
     if !key.verifies(hash, canned(&url.text(), expires).as_bytes(), &signature) {
         return Err(Unsigned::Denied);
@@ -168,7 +193,9 @@ fn check(shown: &Shown<'_>, key: &PublicKey, url: &Url<'_>) -> Result<Terms, Uns
 
 /// A canned policy, octet by octet as every signer writes it.
 fn canned(url: &str, expires: &str) -> String {
-    format!("{{\"Statement\":[{{\"Resource\":\"{url}\",\"Condition\":{{\"DateLessThan\":{{\"AWS:EpochTime\":{expires}}}}}}}]}}")
+    format!(
+        "{{\"Statement\":[{{\"Resource\":\"{url}\",\"Condition\":{{\"DateLessThan\":{{\"AWS:EpochTime\":{expires}}}}}}}]}}"
+    )
 }
 
 // The URL that was signed, of a request.
@@ -181,7 +208,11 @@ struct Url<'r> {
 impl Url<'_> {
     // The host as URLs have it: in lower case, without the scheme's own port.
     fn authority(&self) -> Cow<'_, str> {
-        let usual = if self.head.scheme == crate::message::connection::Scheme::Https { ":443" } else { ":80" };
+        let usual = if self.head.scheme == crate::message::connection::Scheme::Https {
+            ":443"
+        } else {
+            ":80"
+        };
         let authority = self.head.authority.strip_suffix(usual).unwrap_or(self.head.authority);
         if authority.bytes().any(|octet| octet.is_ascii_uppercase()) {
             Cow::Owned(authority.to_ascii_lowercase())
@@ -212,8 +243,9 @@ impl Url<'_> {
         out
     }
 
-    // Everything that the outcome of `check` depends on. The key is a part of it, because a reload may put another under its id, and what
-    // was found good under the one must not open anything under the other.
+    // Everything that the outcome of `check` depends on. The key is a part of it, because a reload
+    // may put another under its id, and what was found good under the one must not open anything
+    // under the other.
     fn fingerprint(&self, shown: &Shown<'_>, key: &PublicKey) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(key.fingerprint());
@@ -228,7 +260,8 @@ impl Url<'_> {
     }
 }
 
-// CloudFront's base64: three characters that URLs do not like have others in their places. Padding may be missing.
+// CloudFront's base64: three characters that URLs do not like have others in their places. Padding
+// may be missing.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let plain: String = text
         .trim_end_matches('_')
@@ -258,15 +291,22 @@ pub struct ToSign<'s> {
     pub resource: Option<&'s str>,
 }
 
-/// Name and value of each parameter, in the order in which they are shown; as cookies their names begin with `CloudFront-`.
-pub fn sign(what: &ToSign<'_>, key_id: &str, key: &PrivateKey) -> Result<Vec<(&'static str, String)>, String> {
+/// Name and value of each parameter, in the order in which they are shown; as cookies their names
+/// begin with `CloudFront-`.
+pub fn sign(
+    what: &ToSign<'_>,
+    key_id: &str,
+    key: &PrivateKey,
+) -> Result<Vec<(&'static str, String)>, String> {
     let resource = what.resource.unwrap_or(what.url);
     let mut shown = Vec::new();
-    let text = if what.resource.is_none() && what.terms.after.is_none() && what.terms.from.is_none() {
+    let text = if what.resource.is_none() && what.terms.after.is_none() && what.terms.from.is_none()
+    {
         shown.push(("Expires", what.terms.before.to_string()));
         canned(resource, &what.terms.before.to_string())
     } else {
-        let mut conditions = format!("\"DateLessThan\":{{\"AWS:EpochTime\":{}}}", what.terms.before);
+        let mut conditions =
+            format!("\"DateLessThan\":{{\"AWS:EpochTime\":{}}}", what.terms.before);
         if let Some(after) = what.terms.after {
             conditions.push_str(&format!(",\"DateGreaterThan\":{{\"AWS:EpochTime\":{after}}}"));
         }
@@ -274,7 +314,9 @@ pub fn sign(what: &ToSign<'_>, key_id: &str, key: &PrivateKey) -> Result<Vec<(&'
             conditions.push_str(&format!(",\"IpAddress\":{{\"AWS:SourceIp\":\"{from}\"}}"));
         }
         let resource = serde_json::to_string(resource).map_err(|error| error.to_string())?;
-        let text = format!("{{\"Statement\":[{{\"Resource\":{resource},\"Condition\":{{{conditions}}}}}]}}");
+        let text = format!(
+            "{{\"Statement\":[{{\"Resource\":{resource},\"Condition\":{{{conditions}}}}}]}}"
+        );
         shown.push(("Policy", encode(text.as_bytes())));
         text
     };
@@ -294,7 +336,9 @@ mod tests {
     #[test]
     fn every_cookie_that_signs_is_kept_from_origins() {
         assert!(PARAMETERS.iter().all(|name| is_ours(format!("{COOKIE}{name}").as_bytes())));
-        assert!(is_ours(crate::access::staging::COOKIE.as_bytes()) && !is_ours(b"CloudFront-Other"));
+        assert!(
+            is_ours(crate::access::staging::COOKIE.as_bytes()) && !is_ours(b"CloudFront-Other")
+        );
     }
 
     proptest! {

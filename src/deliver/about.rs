@@ -1,4 +1,5 @@
-//! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors, Proxy-Status.
+//! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors,
+//! Proxy-Status.
 
 use http::HeaderMap;
 
@@ -31,7 +32,8 @@ impl About<'_> {
         }
     }
 
-    /// The same as HTTP/1 lines, for the hit step; `word` is X-Cache's. Allocates nothing beyond `out`.
+    /// The same as HTTP/1 lines, for the hit step; `word` is X-Cache's. Allocates nothing beyond
+    /// `out`.
     pub fn write_lines(&self, word: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"X-Cache: ");
         out.extend_from_slice(word.as_bytes());
@@ -44,7 +46,11 @@ impl About<'_> {
 
     fn handled(&self) -> Handled {
         match self.verdict.reason.forward() {
-            None if self.verdict.outcome == Outcome::Hit || self.verdict.outcome == Outcome::RefreshHit => Handled::Hit { ttl: self.ttl },
+            None if self.verdict.outcome == Outcome::Hit
+                || self.verdict.outcome == Outcome::RefreshHit =>
+            {
+                Handled::Hit { ttl: self.ttl }
+            }
             None => Handled::Neither,
             // Nobody was asked: that is what the viewer wanted.
             _ if self.detail == Some(FailureKind::NotStored) => Handled::Neither,

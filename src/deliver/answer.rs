@@ -1,4 +1,5 @@
-//! Which form of a stored response answers this request: 304, 206, 416 or the whole (RFC 9110 §13.2.2, §14.2).
+//! Which form of a stored response answers this request: 304, 206, 416 or the whole (RFC 9110
+//! §13.2.2, §14.2).
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName};
@@ -35,22 +36,34 @@ pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer
     if known.has(Known::IfNoneMatch) || known.has(Known::IfModifiedSince) {
         let joined = known.is_repeated(Known::IfNoneMatch).then(|| join(head, "if-none-match"));
         let if_none_match = joined.as_deref().or(known.get(Known::IfNoneMatch));
-        let asks = Conditions { if_none_match, if_modified_since: known.get(Known::IfModifiedSince) };
-        if validators::evaluate(&asks, stored.head.etag(), stored.head.last_modified(), now) == Condition::NotModified {
+        let asks =
+            Conditions { if_none_match, if_modified_since: known.get(Known::IfModifiedSince) };
+        if validators::evaluate(&asks, stored.head.etag(), stored.head.last_modified(), now)
+            == Condition::NotModified
+        {
             return Answer::NotModified;
         }
     }
     range(head, stored).unwrap_or(Answer::Whole)
 }
 
-/// Says whether a request for a range may have one of this response, by If-Match and If-Unmodified-Since.
+/// Says whether a request for a range may have one of this response, by If-Match and
+/// If-Unmodified-Since.
 pub fn may_go_on(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> bool {
     let known = &head.known;
-    if *head.method != Method::GET || !(known.has(Known::IfMatch) || known.has(Known::IfUnmodifiedSince)) {
+    if *head.method != Method::GET
+        || !(known.has(Known::IfMatch) || known.has(Known::IfUnmodifiedSince))
+    {
         return true;
     }
     let (etag, modified) = (stored.head.etag(), stored.head.last_modified());
-    validators::may_go_on(head.fields.get_all("if-match"), known.get(Known::IfUnmodifiedSince), etag, modified, now)
+    validators::may_go_on(
+        head.fields.get_all("if-match"),
+        known.get(Known::IfUnmodifiedSince),
+        etag,
+        modified,
+        now,
+    )
 }
 
 fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<Answer> {
@@ -60,7 +73,12 @@ fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<Answer> {
         return None;
     }
     if let Some(if_range) = known.get(Known::IfRange)
-        && !validators::if_range_holds(if_range, stored.head.etag(), stored.head.last_modified(), stored.date)
+        && !validators::if_range_holds(
+            if_range,
+            stored.head.etag(),
+            stored.head.last_modified(),
+            stored.date,
+        )
     {
         return None;
     }
@@ -79,14 +97,17 @@ fn join(head: &RequestHead<'_>, name: &str) -> Vec<u8> {
     lines.join(&b", "[..])
 }
 
-/// Says whether a 304 repeats this field: not the ones that describe a body it does not have (RFC 9110 §15.4.5).
+/// Says whether a 304 repeats this field: not the ones that describe a body it does not have (RFC
+/// 9110 §15.4.5).
 pub fn belongs_in_304(name: &[u8]) -> bool {
-    !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-")) || name.eq_ignore_ascii_case(b"content-location")
+    !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-"))
+        || name.eq_ignore_ascii_case(b"content-location")
 }
 
 /// Takes out of a head what a 304 does not repeat.
 pub fn keep_for_304(fields: &mut HeaderMap) {
-    let gone: Vec<HeaderName> = fields.keys().filter(|name| !belongs_in_304(name.as_str().as_bytes())).cloned().collect();
+    let gone: Vec<HeaderName> =
+        fields.keys().filter(|name| !belongs_in_304(name.as_str().as_bytes())).cloned().collect();
     for name in gone {
         fields.remove(name);
     }

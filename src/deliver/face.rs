@@ -1,4 +1,5 @@
-//! The fields that make an answer look like CloudFront's, and the pages it shows when there is no answer.
+//! The fields that make an answer look like CloudFront's, and the pages it shows when there is no
+//! answer.
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, SERVER, VIA};
 
@@ -7,13 +8,19 @@ use crate::distribution::face::{CloudFront, Face};
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
 
-/// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the cache too.
+/// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the
+/// cache too.
 pub const fn shown(face: &Face, outcome: Outcome, status: u16) -> Outcome {
     if face.cloudfront.is_some() && status >= 400 { Outcome::Error } else { outcome }
 }
 
 /// What goes to a viewer beside X-Cache, and X-Cache's word.
-pub fn dress(face: &Face, id: RequestId, (outcome, status): (Outcome, u16), fields: &mut HeaderMap) {
+pub fn dress(
+    face: &Face,
+    id: RequestId,
+    (outcome, status): (Outcome, u16),
+    fields: &mut HeaderMap,
+) {
     if let Some(cloudfront) = &face.cloudfront {
         let shown = shown(face, outcome, status);
         if shown != outcome {
@@ -39,7 +46,8 @@ pub fn write_lines(face: &Face, id: RequestId, out: &mut Vec<u8>) {
 pub fn set_via(face: &Face, fields: &mut HeaderMap) {
     let Some(CloudFront { via, .. }) = &face.cloudfront else { return };
     let Ok(ours) = HeaderValue::from_str(via) else { return };
-    let others: Vec<HeaderValue> = fields.get_all(VIA).iter().filter(|line| *line != super::VIA).cloned().collect();
+    let others: Vec<HeaderValue> =
+        fields.get_all(VIA).iter().filter(|line| *line != super::VIA).cloned().collect();
     fields.remove(VIA);
     for line in others.into_iter().chain([ours]) {
         fields.append(VIA, line);
@@ -47,7 +55,13 @@ pub fn set_via(face: &Face, fields: &mut HeaderMap) {
 }
 
 /// CloudFront's error page (CloudFront: "Troubleshooting error response status codes").
-pub fn error_page(face: &Face, id: RequestId, status: u16, sentence: &str, fields: &mut HeaderMap) -> Option<String> {
+pub fn error_page(
+    face: &Face,
+    id: RequestId,
+    status: u16,
+    sentence: &str,
+    fields: &mut HeaderMap,
+) -> Option<String> {
     let cloudfront = face.cloudfront.as_ref()?;
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     fields.insert(SERVER, HeaderValue::from_static("CloudFront"));

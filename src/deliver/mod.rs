@@ -1,4 +1,5 @@
-//! What this viewer sees of a response: 304, a range, the whole, or an error page, with our own fields.
+//! What this viewer sees of a response: 304, a range, the whole, or an error page, with our own
+//! fields.
 //!
 //! Pure. The hit step writes HTTP/1 bytes from `answer` and `about`; the full sentence makes a
 //! `ViewerResponse` from the same two.
@@ -30,7 +31,13 @@ pub const VIA: &str = "1.1 foreshore";
 /// Makes the answer to a viewer from a stored response.
 ///
 /// `None` if the content can no longer be read from where the answer begins.
-pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdict, name: &str, now: Timestamp) -> Option<ViewerResponse> {
+pub fn from_stored(
+    head: &RequestHead<'_>,
+    stored: &Arc<Stored>,
+    verdict: Verdict,
+    name: &str,
+    now: Timestamp,
+) -> Option<ViewerResponse> {
     let answer = answer::answer(head, stored, now);
     let mut fields = stored.head.to_map();
     let is_head = *head.method == http::Method::HEAD;
@@ -47,10 +54,15 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         Answer::Part(span) => {
             let complete = stored.content.length()?;
             digests::strip(&mut fields, Change::Extent);
-            fields.insert(CONTENT_RANGE, value(format!("bytes {}-{}/{complete}", span.start, span.end - 1)));
+            fields.insert(
+                CONTENT_RANGE,
+                value(format!("bytes {}-{}/{complete}", span.start, span.end - 1)),
+            );
             (206, Body::Stored(stored.content.read(Some(*span))?))
         }
-        Answer::Parts(spans) => (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?))),
+        Answer::Parts(spans) => {
+            (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?)))
+        }
         Answer::Unsatisfiable(complete) => {
             // It says nothing of the content but its length.
             keep_for_refusal(&mut fields);
@@ -76,7 +88,15 @@ pub fn from_stored(head: &RequestHead<'_>, stored: &Arc<Stored>, verdict: Verdic
         _ => Some(stored.status),
     };
     About { verdict, name, ttl: remaining, status: upstream, detail: None }.write(&mut fields);
-    Some(ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None })
+    Some(ViewerResponse {
+        status,
+        fields,
+        body,
+        verdict,
+        failure: None,
+        behavior: None,
+        origin_millis: None,
+    })
 }
 
 /// Takes out of a stored head what is not said where its content is refused.
@@ -86,16 +106,29 @@ pub fn keep_for_refusal(fields: &mut HeaderMap) {
     kept.into_iter().for_each(|(value, name)| drop(value.map(|value| fields.insert(name, value))));
 }
 
-fn multipart(stored: &Arc<Stored>, spans: &[crate::semantics::ranges::Span], fields: &mut HeaderMap) -> Option<Multipart> {
+fn multipart(
+    stored: &Arc<Stored>,
+    spans: &[crate::semantics::ranges::Span],
+    fields: &mut HeaderMap,
+) -> Option<Multipart> {
     let complete = stored.content.length()?;
-    // The boundary need not be random, only absent from the parts' heads; the content is length-delimited for us.
+    // The boundary need not be random, only absent from the parts' heads; the content is
+    // length-delimited for us.
     let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
     fields.remove(CONTENT_RANGE);
     digests::strip(fields, Change::Extent);
-    let kind = fields.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/octet-stream").to_string();
+    let kind = fields
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("application/octet-stream")
+        .to_string();
     let mut parts = Vec::with_capacity(spans.len());
     for span in spans {
-        let head = format!("Content-Type: {kind}\r\nContent-Range: bytes {}-{}/{complete}\r\n", span.start, span.end - 1);
+        let head = format!(
+            "Content-Type: {kind}\r\nContent-Range: bytes {}-{}/{complete}\r\n",
+            span.start,
+            span.end - 1
+        );
         parts.push((stored.content.read(Some(*span))?, span.len(), head));
     }
     fields.insert(CONTENT_TYPE, value(format!("multipart/byteranges; boundary={boundary}")));
@@ -103,7 +136,12 @@ fn multipart(stored: &Arc<Stored>, spans: &[crate::semantics::ranges::Span], fie
 }
 
 /// Passes a reply on that is not kept.
-pub fn from_reply(head: &RequestHead<'_>, reply: Reply, verdict: Verdict, name: &str) -> ViewerResponse {
+pub fn from_reply(
+    head: &RequestHead<'_>,
+    reply: Reply,
+    verdict: Verdict,
+    name: &str,
+) -> ViewerResponse {
     let mut fields = reply.fields;
     let status = reply.status;
     About { verdict, name, ttl: 0, status: Some(status), detail: None }.write(&mut fields);

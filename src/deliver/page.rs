@@ -1,4 +1,5 @@
-//! What a viewer is told when there is no response to deliver: refusals and failures, in a few plain words.
+//! What a viewer is told when there is no response to deliver: refusals and failures, in a few
+//! plain words.
 
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -19,12 +20,25 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
     };
-    let mut response = plain(refusal.status(), &refusal.words(), outcome, Reason::Refused(refusal.rule()), (face, id), None);
+    let mut response = plain(
+        refusal.status(),
+        &refusal.words(),
+        outcome,
+        Reason::Refused(refusal.rule()),
+        (face, id),
+        None,
+    );
     response.failure = refusal.failure();
     match refusal {
-        Refusal::RedirectToHttps { location, .. } => drop(response.fields.insert(LOCATION, value(location.clone()))),
-        Refusal::MayNotPurge => drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-        Refusal::TooMany { retry_after } => drop(response.fields.insert(RETRY_AFTER, (*retry_after).into())),
+        Refusal::RedirectToHttps { location, .. } => {
+            drop(response.fields.insert(LOCATION, value(location.clone())))
+        }
+        Refusal::MayNotPurge => {
+            drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+        }
+        Refusal::TooMany { retry_after } => {
+            drop(response.fields.insert(RETRY_AFTER, (*retry_after).into()))
+        }
         // In CloudFront's words: programs read them.
         Refusal::Unsigned(why) => {
             let (code, message) = why.words();
@@ -38,7 +52,8 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
     response
 }
 
-/// The answer when nobody could be asked with success. The reason goes into fields and log, as a word.
+/// The answer when nobody could be asked with success. The reason goes into fields and log, as a
+/// word.
 pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
     let sentence = match status {
@@ -49,16 +64,26 @@ pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
         413 => "The request body is larger than allowed.",
         _ => "The edge could not answer this request.",
     };
-    let mut response = plain(status, sentence, Outcome::Error, Reason::Failed, (face, id), Some(&failure));
+    let mut response =
+        plain(status, sentence, Outcome::Error, Reason::Failed, (face, id), Some(&failure));
     response.failure = Some(failure);
     response
 }
 
 /// What a purge came to, and how far it has come.
 pub fn purged(id: &str, number: u64, status: &str) -> ViewerResponse {
-    let mut response = plain(200, "", Outcome::Miss, Reason::Purged, (&Face::default(), RequestId::default()), None);
+    let mut response = plain(
+        200,
+        "",
+        Outcome::Miss,
+        Reason::Purged,
+        (&Face::default(), RequestId::default()),
+        None,
+    );
     response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.body = Body::Bytes(format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"{status}\"}}\n").into());
+    response.body = Body::Bytes(
+        format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"{status}\"}}\n").into(),
+    );
     response
 }
 
@@ -74,9 +99,21 @@ fn plain(
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let verdict = no_cache(outcome, reason);
-    About { verdict, name: &face.name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }.write(&mut fields);
-    let word = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    About { verdict, name: &face.name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }
+        .write(&mut fields);
+    let word = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Error");
     let page = super::face::error_page(face, id, status, sentence, &mut fields);
     let body = Body::Bytes(page.unwrap_or_else(|| format!("{status} {word}\n{sentence}\n")).into());
-    ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis: None }
+    ViewerResponse {
+        status,
+        fields,
+        body,
+        verdict,
+        failure: None,
+        behavior: None,
+        origin_millis: None,
+    }
 }

@@ -1,11 +1,13 @@
 //! Applies a response headers policy: to lines on a hit, to a map otherwise, by the same rules.
 //!
-//! Removing comes first, then what is set. CORS fields go to requests that carry Origin, and those of a preflight to
-//! preflights. What depends on the viewer is made here, at the very end, so that nothing of it is ever stored.
+//! Removing comes first, then what is set. CORS fields go to requests that carry Origin, and those
+//! of a preflight to preflights. What depends on the viewer is made here, at the very end, so that
+//! nothing of it is ever stored.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap,
+    HeaderName, HeaderValue, VARY,
 };
 use smallvec::SmallVec;
 
@@ -32,28 +34,44 @@ struct Plan<'p> {
 }
 
 impl<'p> Plan<'p> {
-    fn new(policy: &'p ResponsePolicy, head: &RequestHead<'_>, said_by_origin: impl Fn(&HeaderName) -> bool) -> Self {
-        let origin =
-            policy.cors.as_ref().and_then(|_| head.fields.get_all("origin").next()).and_then(|line| std::str::from_utf8(line).ok());
+    fn new(
+        policy: &'p ResponsePolicy,
+        head: &RequestHead<'_>,
+        said_by_origin: impl Fn(&HeaderName) -> bool,
+    ) -> Self {
+        let origin = policy
+            .cors
+            .as_ref()
+            .and_then(|_| head.fields.get_all("origin").next())
+            .and_then(|line| std::str::from_utf8(line).ok());
         let cors = policy.cors.as_ref().zip(origin).and_then(|(cors, origin)| {
             // What the origin says of it is whole, or is not there.
             let stays = |name: &&HeaderName| !policy.remove.contains(name);
-            let is_said = cors.over == Over::Nothing && CORS.iter().filter(stays).any(&said_by_origin);
+            let is_said =
+                cors.over == Over::Nothing && CORS.iter().filter(stays).any(&said_by_origin);
             (!is_said).then(|| (cors.over, cors_lines(cors, origin, head)))
         });
         Self { policy, cors }
     }
 
     fn drops(&self, name: &HeaderName) -> bool {
-        let is_replaced = self.policy.set.iter().any(|field| field.over == Over::Origin && field.name == *name);
+        let is_replaced =
+            self.policy.set.iter().any(|field| field.over == Over::Origin && field.name == *name);
         let is_cors = matches!(&self.cors, Some((Over::Origin, _))) && CORS.contains(name);
         is_replaced || is_cors || self.policy.remove.contains(name)
     }
 
     // Every field that is added, where nothing that stays says it already.
-    fn each_added(&self, is_there: impl Fn(&HeaderName) -> bool, mut add: impl FnMut(&HeaderName, &HeaderValue)) {
+    fn each_added(
+        &self,
+        is_there: impl Fn(&HeaderName) -> bool,
+        mut add: impl FnMut(&HeaderName, &HeaderValue),
+    ) {
         for field in &self.policy.set {
-            if field.over == Over::Origin || self.policy.remove.contains(&field.name) || !is_there(&field.name) {
+            if field.over == Over::Origin
+                || self.policy.remove.contains(&field.name)
+                || !is_there(&field.name)
+            {
                 add(&field.name, &field.value);
             }
         }
@@ -82,12 +100,21 @@ fn cors_lines(cors: &Cors, origin: &str, head: &RequestHead<'_>) -> Lines {
     if cors.allows_credentials {
         add(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
     }
-    let is_preflight = *head.method == http::Method::OPTIONS && head.fields.get_all("access-control-request-method").next().is_some();
+    let is_preflight = *head.method == http::Method::OPTIONS
+        && head.fields.get_all("access-control-request-method").next().is_some();
     if is_preflight {
         add(ACCESS_CONTROL_ALLOW_METHODS, &cors.methods);
-        let asked = head.fields.get_all("access-control-request-headers").next().and_then(|line| std::str::from_utf8(line).ok());
+        let asked = head
+            .fields
+            .get_all("access-control-request-headers")
+            .next()
+            .and_then(|line| std::str::from_utf8(line).ok());
         // With credentials the star is only a name: what is asked for is what is allowed.
-        let headers = if cors.headers == "*" && cors.allows_credentials { asked.unwrap_or("") } else { &cors.headers };
+        let headers = if cors.headers == "*" && cors.allows_credentials {
+            asked.unwrap_or("")
+        } else {
+            &cors.headers
+        };
         add(ACCESS_CONTROL_ALLOW_HEADERS, headers);
         if let Some(seconds) = cors.max_age {
             add(ACCESS_CONTROL_MAX_AGE, itoa::Buffer::new().format(seconds));
@@ -101,10 +128,14 @@ fn cors_lines(cors: &Cors, origin: &str, head: &RequestHead<'_>) -> Lines {
 /// Applies a policy to a map.
 pub fn apply(policy: &ResponsePolicy, head: &RequestHead<'_>, fields: &mut HeaderMap) {
     let plan = Plan::new(policy, head, |name| fields.contains_key(name));
-    let gone: SmallVec<[HeaderName; 8]> = fields.keys().filter(|name| plan.drops(name)).cloned().collect();
+    let gone: SmallVec<[HeaderName; 8]> =
+        fields.keys().filter(|name| plan.drops(name)).cloned().collect();
     gone.iter().for_each(|name| drop(fields.remove(name)));
-    let there: SmallVec<[bool; 8]> = policy.set.iter().map(|field| fields.contains_key(&field.name)).collect();
-    let is_there = |name: &HeaderName| policy.set.iter().position(|field| field.name == *name).is_some_and(|at| there[at]);
+    let there: SmallVec<[bool; 8]> =
+        policy.set.iter().map(|field| fields.contains_key(&field.name)).collect();
+    let is_there = |name: &HeaderName| {
+        policy.set.iter().position(|field| field.name == *name).is_some_and(|at| there[at])
+    };
     let mut added = Lines::new();
     plan.each_added(is_there, |name, value| added.push((name.clone(), value.clone())));
     for (name, value) in added {
@@ -119,17 +150,21 @@ pub fn write_lines<'l>(
     lines: impl Iterator<Item = (&'l [u8], &'l [u8])> + Clone,
     out: &mut Vec<u8>,
 ) {
-    let says = |name: &HeaderName| lines.clone().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str().as_bytes()));
+    let says = |name: &HeaderName| {
+        lines.clone().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
     let plan = Plan::new(policy, head, says);
     let mut put = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
             out.extend_from_slice(part);
         }
     };
-    // Few names are ever looked for, so the lines are gone through once for each of them and not hashed.
+    // Few names are ever looked for, so the lines are gone through once for each of them and not
+    // hashed.
     for (name, value) in lines.clone() {
         let named = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
-        let is_replaced = policy.set.iter().any(|field| field.over == Over::Origin && named(&field.name));
+        let is_replaced =
+            policy.set.iter().any(|field| field.over == Over::Origin && named(&field.name));
         let is_cors = matches!(&plan.cors, Some((Over::Origin, _))) && CORS.iter().any(named);
         if !(is_replaced || is_cors || policy.remove.iter().any(named)) {
             put(name, value);
@@ -138,7 +173,8 @@ pub fn write_lines<'l>(
     plan.each_added(says, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
 }
 
-/// The value of Server-Timing, if this answer is to have it (CloudFront: "Server-Timing header"). `pop` is this place's name.
+/// The value of Server-Timing, if this answer is to have it (CloudFront: "Server-Timing header").
+/// `pop` is this place's name.
 pub fn server_timing(
     policy: &ResponsePolicy,
     head: &RequestHead<'_>,
@@ -147,17 +183,22 @@ pub fn server_timing(
     pop: &str,
 ) -> Option<String> {
     let percent = policy.server_timing?;
-    let is_asked_for = || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
+    let is_asked_for =
+        || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
     // Another lot than the one that chooses a side of a deployment.
     if RequestId(head.id.0.rotate_left(17)).lot(100) >= u64::from(percent) && !is_asked_for() {
         return None;
     }
-    let upstream = origin_millis.map(|millis| format!("cdn-upstream-layer;desc=\"EDGE\",cdn-upstream-fbl;dur={millis},"));
+    let upstream = origin_millis
+        .map(|millis| format!("cdn-upstream-layer;desc=\"EDGE\",cdn-upstream-fbl;dur={millis},"));
     let (word, layer) = match outcome {
         Outcome::Hit => ("cdn-cache-hit", ",cdn-hit-layer;desc=\"EDGE\""),
         Outcome::RefreshHit => ("cdn-cache-refresh", ""),
         Outcome::Miss | Outcome::Error | Outcome::Redirect => ("cdn-cache-miss", ""),
     };
     let id = head.id.text();
-    Some(format!("{}{word},cdn-pop;desc=\"{pop}\",cdn-rid;desc=\"{id}\"{layer}", upstream.unwrap_or_default()))
+    Some(format!(
+        "{}{word},cdn-pop;desc=\"{pop}\",cdn-rid;desc=\"{id}\"{layer}",
+        upstream.unwrap_or_default()
+    ))
 }

@@ -20,7 +20,8 @@ pub enum ViewerProtocol {
     RedirectToHttps,
 }
 
-/// The methods a viewer may use: CloudFront's three sets, and any token for `rfc9111` in front of an app.
+/// The methods a viewer may use: CloudFront's three sets, and any token for `rfc9111` in front of
+/// an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Methods {
     GetHead,
@@ -37,7 +38,9 @@ impl Methods {
         match *method {
             Method::GET | Method::HEAD => true,
             Method::OPTIONS => self != Self::GetHead,
-            Method::PUT | Method::POST | Method::PATCH | Method::DELETE => matches!(self, Self::Seven | Self::Any),
+            Method::PUT | Method::POST | Method::PATCH | Method::DELETE => {
+                matches!(self, Self::Seven | Self::Any)
+            }
             Method::CONNECT | Method::TRACE => false,
             _ => self == Self::Any,
         }
@@ -62,7 +65,8 @@ pub struct Behavior {
     pub response: Option<Arc<ResponsePolicy>>,
     pub viewer_protocol: ViewerProtocol,
     pub methods: Methods,
-    /// Over the distribution's own; an extension of ours, CloudFront has them per distribution only.
+    /// Over the distribution's own; an extension of ours, CloudFront has them per distribution
+    /// only.
     pub error_responses: Vec<ErrorResponse>,
     pub client_invalidation: Option<ClientInvalidation>,
     /// Answers to POST are kept too (a query in the form of a POST).
@@ -79,7 +83,8 @@ pub struct Behavior {
     pub rate_limit: Option<RateLimit>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
-    /// The behavior's place among all behaviors of its site; it means nothing in another site (`distribution::identity`).
+    /// The behavior's place among all behaviors of its site; it means nothing in another site
+    /// (`distribution::identity`).
     pub ordinal: usize,
 }
 
@@ -96,7 +101,8 @@ pub struct ErrorResponse {
 /// Statuses that may be mapped (CloudFront: "Generate custom error responses").
 pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
 
-/// Who may replace a stored response by asking with `Cache-Control: max-age=0` (the API Gateway cache).
+/// Who may replace a stored response by asking with `Cache-Control: max-age=0` (the API Gateway
+/// cache).
 #[derive(Clone, Debug)]
 pub struct ClientInvalidation {
     /// The bearer token that allows it; `None` for everybody.
@@ -104,7 +110,8 @@ pub struct ClientInvalidation {
     pub unauthorised: Unauthorised,
 }
 
-/// How answers to POST are kept: the API Gateway cache's method-level override, and what stands in their keys.
+/// How answers to POST are kept: the API Gateway cache's method-level override, and what stands in
+/// their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostCaching {
     pub body: PostBody,
@@ -140,7 +147,8 @@ pub struct Derived {
     pub scheme_in_key: bool,
     /// Requests to its origin are signed for S3.
     pub is_bucket: bool,
-    /// Plain requests may be answered by the hit step. `config` works it out from every other setting of the behavior.
+    /// Plain requests may be answered by the hit step. `config` works it out from every other
+    /// setting of the behavior.
     pub may_hit: bool,
 }
 

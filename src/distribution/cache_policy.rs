@@ -1,4 +1,5 @@
-//! Cache policy and origin request policy: what is in the key, what reaches the origin, how long things live.
+//! Cache policy and origin request policy: what is in the key, what reaches the origin, how long
+//! things live.
 
 use std::time::Duration;
 
@@ -23,9 +24,14 @@ pub struct TtlBounds {
 
 impl TtlBounds {
     /// CloudFront's defaults: 0, a day, a year.
-    pub const CLOUDFRONT: Self = Self { min: Duration::ZERO, default: Duration::from_secs(86_400), max: Duration::from_secs(31_536_000) };
+    pub const CLOUDFRONT: Self = Self {
+        min: Duration::ZERO,
+        default: Duration::from_secs(86_400),
+        max: Duration::from_secs(31_536_000),
+    };
     /// No reuse without a word from the origin.
-    pub const RFC9111: Self = Self { min: Duration::ZERO, default: Duration::ZERO, max: Duration::from_secs(31_536_000) };
+    pub const RFC9111: Self =
+        Self { min: Duration::ZERO, default: Duration::ZERO, max: Duration::from_secs(31_536_000) };
 
     /// Takes bounds in order; a default below the minimum is lifted to it, as CloudFront does.
     pub fn new(min: Duration, default: Duration, max: Duration) -> Result<Self, String> {
@@ -139,50 +145,91 @@ impl CachePolicy {
     /// The default window, for a policy that names none.
     pub const STALE_ON_ERROR: Duration = Duration::from_secs(300);
 
-    /// What a behavior without `cache_policy` gets: CloudFront's rules with the query string in the key.
+    /// What a behavior without `cache_policy` gets: CloudFront's rules with the query string in the
+    /// key.
     pub fn unnamed() -> Self {
         Self {
             name: "(default)".into(),
             semantics: Semantics::CloudFront,
             ttl: TtlBounds::CLOUDFRONT,
             error_ttl: Self::ERROR_TTL,
-            key: KeyParts { query: Listed::All, headers: FieldNames::default(), cookies: Listed::None },
+            key: KeyParts {
+                query: Listed::All,
+                headers: FieldNames::default(),
+                cookies: Listed::None,
+            },
             compress: Codings::default(),
             stale_on_error: Self::STALE_ON_ERROR,
         }
     }
 
-    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use managed origin request policies").
+    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use
+    /// managed origin request policies").
     pub fn managed(name_or_id: &str) -> Option<Self> {
         let secs = Duration::from_secs;
-        let bounds = |min, default, max| TtlBounds { min: secs(min), default: secs(default), max: secs(max) };
-        let header = |names: &[&'static str]| FieldNames::from(names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>());
+        let bounds = |min, default, max| TtlBounds {
+            min: secs(min),
+            default: secs(default),
+            max: secs(max),
+        };
+        let header = |names: &[&'static str]| {
+            FieldNames::from(
+                names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>(),
+            )
+        };
         let both = Codings::default().with(Codings::BR).with(Codings::GZIP);
         let day = bounds(1, 86_400, 31_536_000);
-        let none = || KeyParts { query: Listed::None, headers: FieldNames::default(), cookies: Listed::None };
-        let origin_rules = ["host", "origin", "x-http-method-override", "x-http-method", "x-method-override"];
+        let none = || KeyParts {
+            query: Listed::None,
+            headers: FieldNames::default(),
+            cookies: Listed::None,
+        };
+        let origin_rules =
+            ["host", "origin", "x-http-method-override", "x-http-method", "x-method-override"];
         let own = |query| KeyParts { query, headers: header(&origin_rules), cookies: Listed::All };
         let (name, ttl, key, compress) = match name_or_id {
-            "CachingOptimized" | "658327ea-f89d-4fab-a63d-7e88639e58f6" => ("CachingOptimized", day, none(), both),
+            "CachingOptimized" | "658327ea-f89d-4fab-a63d-7e88639e58f6" => {
+                ("CachingOptimized", day, none(), both)
+            }
             "CachingOptimizedForUncompressedObjects" | "b2884449-e4de-46a7-ac36-70bc7f1ddd6d" => {
                 ("CachingOptimizedForUncompressedObjects", day, none(), Codings::default())
             }
-            "CachingDisabled" | "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => ("CachingDisabled", bounds(0, 0, 0), none(), Codings::default()),
+            "CachingDisabled" | "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => {
+                ("CachingDisabled", bounds(0, 0, 0), none(), Codings::default())
+            }
             "Elemental-MediaPackage" | "08627262-05a9-4f76-9ded-b50ca2e3a84f" => {
                 let query = ["aws.manifestfilter", "start", "end", "m"].map(String::from).to_vec();
-                let key = KeyParts { query: Listed::Only(Names::exact(query)), headers: header(&["origin"]), cookies: Listed::None };
-                ("Elemental-MediaPackage", TtlBounds::CLOUDFRONT, key, Codings::default().with(Codings::GZIP))
+                let key = KeyParts {
+                    query: Listed::Only(Names::exact(query)),
+                    headers: header(&["origin"]),
+                    cookies: Listed::None,
+                };
+                (
+                    "Elemental-MediaPackage",
+                    TtlBounds::CLOUDFRONT,
+                    key,
+                    Codings::default().with(Codings::GZIP),
+                )
             }
             "Amplify" | "2e54312d-136d-493c-8eb9-b001f22f67d2" => {
                 let headers = header(&["authorization", "cloudfront-viewer-country", "host"]);
-                ("Amplify", bounds(2, 2, 600), KeyParts { query: Listed::All, headers, cookies: Listed::All }, both)
+                (
+                    "Amplify",
+                    bounds(2, 2, 600),
+                    KeyParts { query: Listed::All, headers, cookies: Listed::All },
+                    both,
+                )
             }
             "UseOriginCacheControlHeaders" | "83da9c7e-98b4-4e11-a168-04f0df8e2c65" => {
                 ("UseOriginCacheControlHeaders", bounds(0, 0, 31_536_000), own(Listed::None), both)
             }
-            "UseOriginCacheControlHeaders-QueryStrings" | "4cc15a8a-d715-48a4-82b8-cc0b614638fe" => {
-                ("UseOriginCacheControlHeaders-QueryStrings", bounds(0, 0, 31_536_000), own(Listed::All), both)
-            }
+            "UseOriginCacheControlHeaders-QueryStrings"
+            | "4cc15a8a-d715-48a4-82b8-cc0b614638fe" => (
+                "UseOriginCacheControlHeaders-QueryStrings",
+                bounds(0, 0, 31_536_000),
+                own(Listed::All),
+                both,
+            ),
             _ => return None,
         };
         Some(Self { name: name.into(), ttl, key, compress, ..Self::unnamed() })
@@ -246,8 +293,8 @@ impl ForwardHeaders {
 pub struct OriginRequestPolicy {
     pub name: String,
     pub headers: ForwardHeaders,
-    /// Fields that reach the origin with every method but GET and HEAD, whatever `headers` says: how CloudFront's legacy settings
-    /// treat Authorization.
+    /// Fields that reach the origin with every method but GET and HEAD, whatever `headers` says:
+    /// how CloudFront's legacy settings treat Authorization.
     pub of_writes: Vec<HeaderName>,
     pub query: Listed,
     pub cookies: Listed,
@@ -293,19 +340,33 @@ pub const CLOUDFRONT_HEADERS_2022_06: [&str; 21] = [
 impl OriginRequestPolicy {
     /// Nothing beside the key.
     pub fn nothing() -> Self {
-        Self { name: "(none)".into(), headers: ForwardHeaders::None, of_writes: Vec::new(), query: Listed::None, cookies: Listed::None }
+        Self {
+            name: "(none)".into(),
+            headers: ForwardHeaders::None,
+            of_writes: Vec::new(),
+            query: Listed::None,
+            cookies: Listed::None,
+        }
     }
 
-    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use managed origin request policies").
+    /// CloudFront's managed policies by name or id (CloudFront: "Use managed cache policies", "Use
+    /// managed origin request policies").
     pub fn managed(name_or_id: &str) -> Option<Self> {
-        let header = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
+        let header = |names: &[&'static str]| {
+            names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
+        };
         let only = |names: &[&'static str]| ForwardHeaders::Only(header(names).into());
         let cors = ["origin", "access-control-request-headers", "access-control-request-method"];
         let (name, headers, query, cookies) = match name_or_id {
-            "AllViewer" | "216adef6-5c7f-47e4-b989-5492eafa07d3" => ("AllViewer", ForwardHeaders::AllViewer, Listed::All, Listed::All),
-            "AllViewerExceptHostHeader" | "b689b0a8-53d0-40ab-baf2-68738e2966ac" => {
-                ("AllViewerExceptHostHeader", ForwardHeaders::AllViewerExcept(header(&["host"]).into()), Listed::All, Listed::All)
+            "AllViewer" | "216adef6-5c7f-47e4-b989-5492eafa07d3" => {
+                ("AllViewer", ForwardHeaders::AllViewer, Listed::All, Listed::All)
             }
+            "AllViewerExceptHostHeader" | "b689b0a8-53d0-40ab-baf2-68738e2966ac" => (
+                "AllViewerExceptHostHeader",
+                ForwardHeaders::AllViewerExcept(header(&["host"]).into()),
+                Listed::All,
+                Listed::All,
+            ),
             "AllViewerAndCloudFrontHeaders-2022-06" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => {
                 let all = ForwardHeaders::AllViewerAnd(header(&CLOUDFRONT_HEADERS_2022_06));
                 ("AllViewerAndCloudFrontHeaders-2022-06", all, Listed::All, Listed::All)
@@ -313,15 +374,28 @@ impl OriginRequestPolicy {
             "CORS-CustomOrigin" | "59781a5b-3903-41f3-afcb-af62929ccde1" => {
                 ("CORS-CustomOrigin", only(&["origin"]), Listed::None, Listed::None)
             }
-            "CORS-S3Origin" | "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => ("CORS-S3Origin", only(&cors), Listed::None, Listed::None),
-            "Elemental-MediaTailor-PersonalizedManifests" | "775133bc-15f2-49f9-abea-afb2e0bf67d2" => {
+            "CORS-S3Origin" | "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => {
+                ("CORS-S3Origin", only(&cors), Listed::None, Listed::None)
+            }
+            "Elemental-MediaTailor-PersonalizedManifests"
+            | "775133bc-15f2-49f9-abea-afb2e0bf67d2" => {
                 let viewer = [cors[0], cors[1], cors[2], "user-agent", "x-forwarded-for"];
-                ("Elemental-MediaTailor-PersonalizedManifests", only(&viewer), Listed::All, Listed::None)
+                (
+                    "Elemental-MediaTailor-PersonalizedManifests",
+                    only(&viewer),
+                    Listed::All,
+                    Listed::None,
+                )
             }
-            "HostHeaderOnly" | "bf0718e1-ba1e-49d1-88b1-f726733018ae" => ("HostHeaderOnly", only(&["host"]), Listed::None, Listed::None),
-            "UserAgentRefererHeaders" | "acba4595-bd28-49b8-b9fe-13317c0390fa" => {
-                ("UserAgentRefererHeaders", only(&["user-agent", "referer"]), Listed::None, Listed::None)
+            "HostHeaderOnly" | "bf0718e1-ba1e-49d1-88b1-f726733018ae" => {
+                ("HostHeaderOnly", only(&["host"]), Listed::None, Listed::None)
             }
+            "UserAgentRefererHeaders" | "acba4595-bd28-49b8-b9fe-13317c0390fa" => (
+                "UserAgentRefererHeaders",
+                only(&["user-agent", "referer"]),
+                Listed::None,
+                Listed::None,
+            ),
             _ => return None,
         };
         Some(Self { name: name.into(), headers, of_writes: Vec::new(), query, cookies })
@@ -342,21 +416,40 @@ mod tests {
 
     #[test]
     fn every_managed_policy_is_there_by_name() {
-        assert!(MANAGED_CACHE_POLICIES.iter().all(|name| CachePolicy::managed(name).is_some_and(|p| p.name == *name)));
-        assert!(MANAGED_ORIGIN_REQUEST_POLICIES.iter().all(|name| OriginRequestPolicy::managed(name).is_some_and(|p| p.name == *name)));
+        assert!(
+            MANAGED_CACHE_POLICIES
+                .iter()
+                .all(|name| CachePolicy::managed(name).is_some_and(|p| p.name == *name))
+        );
+        assert!(
+            MANAGED_ORIGIN_REQUEST_POLICIES
+                .iter()
+                .all(|name| OriginRequestPolicy::managed(name).is_some_and(|p| p.name == *name))
+        );
     }
 
     // Ids, and what each sends, as AWS publishes them.
     #[test]
     fn managed_origin_request_policies_send_what_they_are_named_for() {
         let policy = |id: &str| OriginRequestPolicy::managed(id).unwrap();
-        let sends = |policy: &OriginRequestPolicy, name: &'static str| policy.headers.includes(&HeaderName::from_static(name));
+        let sends = |policy: &OriginRequestPolicy, name: &'static str| {
+            policy.headers.includes(&HeaderName::from_static(name))
+        };
         let host = policy("bf0718e1-ba1e-49d1-88b1-f726733018ae");
         assert_eq!(host.name, "HostHeaderOnly");
-        assert!(sends(&host, "host") && !sends(&host, "user-agent") && host.query.is_none() && host.cookies.is_none());
+        assert!(
+            sends(&host, "host")
+                && !sends(&host, "user-agent")
+                && host.query.is_none()
+                && host.cookies.is_none()
+        );
         let tailor = policy("775133bc-15f2-49f9-abea-afb2e0bf67d2");
         assert_eq!(tailor.name, "Elemental-MediaTailor-PersonalizedManifests");
-        assert!(["origin", "access-control-request-method", "user-agent", "x-forwarded-for"].into_iter().all(|name| sends(&tailor, name)));
+        assert!(
+            ["origin", "access-control-request-method", "user-agent", "x-forwarded-for"]
+                .into_iter()
+                .all(|name| sends(&tailor, name))
+        );
         assert!(!sends(&tailor, "host") && tailor.query == Listed::All && tailor.cookies.is_none());
         let all = policy("33f36d7e-f396-46d9-90e0-52428a34d9dc");
         assert!(CLOUDFRONT_HEADERS_2022_06.iter().all(|name| all.headers.adds(name)));

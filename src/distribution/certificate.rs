@@ -25,7 +25,8 @@ pub struct Certificate {
     pub source: String,
 }
 
-/// Says whether one of `names` stands for `host`: exact, or a wildcard of one label (RFC 6125 §6.4.3).
+/// Says whether one of `names` stands for `host`: exact, or a wildcard of one label (RFC 6125
+/// §6.4.3).
 ///
 /// ```
 /// use foreshore::distribution::certificate::covers;

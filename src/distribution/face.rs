@@ -26,11 +26,22 @@ impl Default for Face {
 
 /// Reads the name of a place: three letters, a number, and perhaps `-C1` or `-P4`.
 pub fn parse_pop(text: &str) -> Result<String, String> {
-    let (place, cluster) = text.split_once('-').map_or((text, None), |(place, cluster)| (place, Some(cluster)));
-    let is_number = |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
-    let is_place = place.is_ascii() && place.len() > 3 && place[..3].bytes().all(|b| b.is_ascii_uppercase()) && is_number(&place[3..]);
-    let is_cluster = cluster.is_none_or(|cluster| cluster.strip_prefix(['C', 'P']).is_some_and(is_number));
-    if is_place && is_cluster { Ok(text.to_string()) } else { Err("a place is three capitals and a number, such as \"FRA56-C1\"".into()) }
+    let (place, cluster) =
+        text.split_once('-').map_or((text, None), |(place, cluster)| (place, Some(cluster)));
+    let is_number = |text: &str| {
+        !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit())
+    };
+    let is_place = place.is_ascii()
+        && place.len() > 3
+        && place[..3].bytes().all(|b| b.is_ascii_uppercase())
+        && is_number(&place[3..]);
+    let is_cluster =
+        cluster.is_none_or(|cluster| cluster.strip_prefix(['C', 'P']).is_some_and(is_number));
+    if is_place && is_cluster {
+        Ok(text.to_string())
+    } else {
+        Err("a place is three capitals and a number, such as \"FRA56-C1\"".into())
+    }
 }
 
 #[cfg(test)]

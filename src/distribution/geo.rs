@@ -1,11 +1,13 @@
-//! Where an address is: a database of MaxMind's format, held in memory, and what it says of a viewer.
+//! Where an address is: a database of MaxMind's format, held in memory, and what it says of a
+//! viewer.
 
 use std::net::IpAddr;
 
 use maxminddb::Reader;
 use serde_json::Value;
 
-/// What is known of an address's place. Everything is as the database has it; what it does not know is missing.
+/// What is known of an address's place. Everything is as the database has it; what it does not know
+/// is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Place {
     /// ISO 3166-1 alpha-2, in capitals.
@@ -30,7 +32,10 @@ pub struct Geo {
 impl Geo {
     /// Takes databases as they are in their files.
     pub fn new(files: Vec<Vec<u8>>) -> Result<Self, String> {
-        let read = |file| Reader::from_source(file).map_err(|error| format!("this is no MaxMind database: {error}"));
+        let read = |file| {
+            Reader::from_source(file)
+                .map_err(|error| format!("this is no MaxMind database: {error}"))
+        };
         Ok(Self { places: files.into_iter().map(read).collect::<Result<_, _>>()? })
     }
 
@@ -38,7 +43,10 @@ impl Geo {
     pub fn place(&self, address: IpAddr) -> Place {
         let mut place = Place::default();
         for reader in &self.places {
-            let found = reader.lookup(address.to_canonical()).ok().and_then(|found| found.decode::<Value>().ok().flatten());
+            let found = reader
+                .lookup(address.to_canonical())
+                .ok()
+                .and_then(|found| found.decode::<Value>().ok().flatten());
             if let Some(found) = found {
                 place.learn(&found);
             }

@@ -1,8 +1,8 @@
 //! Host names: reading an authority strictly, and finding the distribution that answers for a name.
 //!
-//! Exact names win over wildcards, longer wildcard suffixes over shorter ones, any depth below the suffix
-//! (CloudFront's alternate domain names). Which certificate covers a name is another question, asked in
-//! `certificate`: there a wildcard stands for one label only.
+//! Exact names win over wildcards, longer wildcard suffixes over shorter ones, any depth below the
+//! suffix (CloudFront's alternate domain names). Which certificate covers a name is another
+//! question, asked in `certificate`: there a wildcard stands for one label only.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,8 @@ pub struct Authority<'a> {
     pub port: Option<u16>,
 }
 
-/// Reads `host`, `host:port` or `[v6]:port`; user information, empty hosts and stray bytes are refused.
+/// Reads `host`, `host:port` or `[v6]:port`; user information, empty hosts and stray bytes are
+/// refused.
 ///
 /// ```
 /// use foreshore::distribution::host::parse_authority;
@@ -29,14 +30,19 @@ pub fn parse_authority(text: &str) -> Option<Authority<'_>> {
         let end = text.find(':').unwrap_or(text.len());
         (&text[..end], &text[end..])
     };
-    let is_name =
-        |h: &str| !h.is_empty() && h.len() <= 253 && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    let is_name = |h: &str| {
+        !h.is_empty()
+            && h.len() <= 253
+            && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
     if !host.starts_with('[') && !is_name(host) {
         return None;
     }
     let port = match port {
         "" | ":" => None,
-        digits if digits.len() <= 6 && digits[1..].bytes().all(|b| b.is_ascii_digit()) => Some(digits[1..].parse().ok()?),
+        digits if digits.len() <= 6 && digits[1..].bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits[1..].parse().ok()?)
+        }
         _ => return None,
     };
     Some(Authority { host, port })
@@ -82,14 +88,21 @@ impl HostPattern {
         }
         if let Some(rest) = lower.strip_prefix("*.") {
             return match parse_authority(rest) {
-                Some(a) if a.port.is_none() && !rest.contains('*') => Ok(Self::Suffix(format!(".{rest}"))),
-                _ => Err(format!("\"*.\" must be followed by a plain domain name, found \"{rest}\"")),
+                Some(a) if a.port.is_none() && !rest.contains('*') => {
+                    Ok(Self::Suffix(format!(".{rest}")))
+                }
+                _ => {
+                    Err(format!("\"*.\" must be followed by a plain domain name, found \"{rest}\""))
+                }
             };
         }
         match parse_authority(&lower) {
             Some(a) if a.port.is_none() => Ok(Self::Exact(a.host.to_string())),
             Some(_) => Err("a host is a name without a port".into()),
-            None if lower.contains('*') => Err("a wildcard stands only at the very start, as \"*.example.com\", or alone".into()),
+            None if lower.contains('*') => {
+                Err("a wildcard stands only at the very start, as \"*.example.com\", or alone"
+                    .into())
+            }
             None => Err("this is no host name".into()),
         }
     }
@@ -138,19 +151,25 @@ impl HostTable {
             if let Some(found) = self.exact.get(host) {
                 return Some(*found);
             }
-            self.suffixes.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str())).map(|(_, found)| *found)
+            self.suffixes
+                .iter()
+                .find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()))
+                .map(|(_, found)| *found)
         })
     }
 
-    /// Says whether a certificate's name (lower case, perhaps `*.` and a domain) stands for a named host of another distribution than `at`.
+    /// Says whether a certificate's name (lower case, perhaps `*.` and a domain) stands for a named
+    /// host of another distribution than `at`.
     ///
-    /// Looks through all exact hosts for a wildcard: asked only where a certificate does not cover what is asked for.
+    /// Looks through all exact hosts for a wildcard: asked only where a certificate does not cover
+    /// what is asked for.
     pub fn is_of_another(&self, certified: &str, at: usize) -> bool {
         if self.find_named(certified).is_some_and(|found| found != at) {
             return true;
         }
         let Some(domain) = certified.strip_prefix("*.") else { return false };
-        let is_under = |host: &str| host.split_once('.').is_some_and(|(_, parent)| parent == domain);
+        let is_under =
+            |host: &str| host.split_once('.').is_some_and(|(_, parent)| parent == domain);
         self.exact.iter().any(|(host, found)| *found != at && is_under(host))
     }
 }
@@ -202,16 +221,29 @@ mod tests {
 
     #[test]
     fn wildcards_only_where_cloudfront_allows_them() {
-        for bad in ["*domain.example.com", "sub.*.example.com", "*.*.com", "*.", "a.example.com:80", "", "a b"] {
+        for bad in [
+            "*domain.example.com",
+            "sub.*.example.com",
+            "*.*.com",
+            "*.",
+            "a.example.com:80",
+            "",
+            "a b",
+        ] {
             assert!(HostPattern::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn authorities_are_read_strictly() {
-        for bad in ["", ":80", "a:b", "a:99999", "a@b", "a/b", "a b", "[::1", "[zz]:1", "a:80:80", "a%00b"] {
+        for bad in
+            ["", ":80", "a:b", "a:99999", "a@b", "a/b", "a b", "[::1", "[zz]:1", "a:80:80", "a%00b"]
+        {
             assert!(parse_authority(bad).is_none(), "{bad}");
         }
-        assert_eq!(parse_authority("[::1]:8443").map(|a| (a.host, a.port)), Some(("[::1]", Some(8443))));
+        assert_eq!(
+            parse_authority("[::1]:8443").map(|a| (a.host, a.port)),
+            Some(("[::1]", Some(8443)))
+        );
     }
 }

@@ -13,8 +13,8 @@ pub struct Limits {
     pub fields: usize,
     /// Octets of a request body; more is 413.
     pub request_body: u64,
-    /// Open viewer connections over all listeners, as far as descriptors allow; beyond it the longest idle make room, and where nobody
-    /// is idle, more wait in the kernel's queue.
+    /// Open viewer connections over all listeners, as far as descriptors allow; beyond it the
+    /// longest idle make room, and where nobody is idle, more wait in the kernel's queue.
     pub connections: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub streams: u32,
@@ -42,7 +42,8 @@ pub struct Limits {
     pub relay_window: usize,
     /// Octets of an origin's response head, interim ones too; more is 502.
     pub origin_head_bytes: usize,
-    /// Invalidations held as separate entries; beyond it the oldest are folded into one for everything.
+    /// Invalidations held as separate entries; beyond it the oldest are folded into one for
+    /// everything.
     pub invalidations: usize,
     /// Octets of an admin request body.
     pub admin_body: usize,

@@ -48,7 +48,8 @@ macro_rules! realtime_fields {
         pub enum RealtimeField { $($field,)* }
 
         impl RealtimeField {
-            /// All of them in CloudFront's order, which a line keeps (CloudFront: "Use real-time access logs").
+            /// All of them in CloudFront's order, which a line keeps (CloudFront: "Use real-time
+            /// access logs").
             pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$field, $name),)*];
         }
     };

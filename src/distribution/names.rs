@@ -1,7 +1,9 @@
-//! Lists of names in policies: plain ones, and patterns in which `*` stands for any run of octets and `?` for exactly one.
+//! Lists of names in policies: plain ones, and patterns in which `*` stands for any run of octets
+//! and `?` for exactly one.
 //!
-//! CloudFront has patterns for cookies and fields; query parameters are always compared as they stand. A list without patterns costs
-//! one comparison a name and nothing more: keys are built from these lists on the hit path.
+//! CloudFront has patterns for cookies and fields; query parameters are always compared as they
+//! stand. A list without patterns costs one comparison a name and nothing more: keys are built from
+//! these lists on the hit path.
 
 use http::HeaderName;
 
@@ -24,7 +26,9 @@ impl NamePattern {
 
     /// Says whether a field's name matches, in whatever case.
     pub fn matches_field(&self, name: &str) -> bool {
-        matches(self.0.as_bytes(), name.as_bytes(), |ours, theirs| ours.eq_ignore_ascii_case(&theirs))
+        matches(self.0.as_bytes(), name.as_bytes(), |ours, theirs| {
+            ours.eq_ignore_ascii_case(&theirs)
+        })
     }
 
     /// The pattern as it was written.
@@ -33,7 +37,8 @@ impl NamePattern {
     }
 }
 
-// On a mismatch the last star takes one octet more; what an earlier one could take in its place changes nothing.
+// On a mismatch the last star takes one octet more; what an earlier one could take in its place
+// changes nothing.
 fn matches(pattern: &[u8], name: &[u8], same: impl Fn(u8, u8) -> bool) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -79,12 +84,17 @@ impl Names {
 
     /// Says whether a name is in the list. Case matters, as it does in CloudFront.
     pub fn includes(&self, name: &str) -> bool {
-        self.exact.iter().any(|known| known == name) || self.patterns.iter().any(|pattern| pattern.matches(name))
+        self.exact.iter().any(|known| known == name)
+            || self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
     /// The list as it was written, patterns last.
     pub fn texts(&self) -> Vec<&str> {
-        self.exact.iter().map(String::as_str).chain(self.patterns.iter().map(NamePattern::as_str)).collect()
+        self.exact
+            .iter()
+            .map(String::as_str)
+            .chain(self.patterns.iter().map(NamePattern::as_str))
+            .collect()
     }
 }
 
@@ -152,17 +162,22 @@ impl FieldNames {
 
     /// Says whether a field is left out by this list: there a pattern covers whatever it matches.
     pub fn leaves_out(&self, name: &HeaderName) -> bool {
-        self.exact.contains(name) || self.patterns.iter().any(|pattern| pattern.matches_field(name.as_str()))
+        self.exact.contains(name)
+            || self.patterns.iter().any(|pattern| pattern.matches_field(name.as_str()))
     }
 
     /// The list as it was written, patterns last.
     pub fn texts(&self) -> Vec<&str> {
-        self.exact.iter().map(HeaderName::as_str).chain(self.patterns.iter().map(NamePattern::as_str)).collect()
+        self.exact
+            .iter()
+            .map(HeaderName::as_str)
+            .chain(self.patterns.iter().map(NamePattern::as_str))
+            .collect()
     }
 }
 
-// What no pattern takes in: Host and cookies have settings of their own, ranges and conditions are answered from the store, the rest rules
-// one connection or is said by hops and not by viewers.
+// What no pattern takes in: Host and cookies have settings of their own, ranges and conditions are
+// answered from the store, the rest rules one connection or is said by hops and not by viewers.
 fn wants_its_full_name(name: &str) -> bool {
     const FULL: [&str; 16] = [
         "host",
@@ -184,7 +199,9 @@ fn wants_its_full_name(name: &str) -> bool {
     ];
     const HOPS: [&str; 3] = ["via", "cdn-loop", "x-forwarded-for"];
     const PREFIXES: [&str; 2] = ["cloudfront-", "foreshore-"];
-    let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let begins = |prefix: &&str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
     FULL.iter().chain(&HOPS).any(|known| known.eq_ignore_ascii_case(name))
         || PREFIXES.iter().any(begins)
         || forwarded::speaks_as_proxy(name)
@@ -224,7 +241,15 @@ mod tests {
         for name in ["wordpress_", "wordpress_logged_in_5ab", "wp-settings-1", "lang"] {
             assert!(names.includes(name), "{name}");
         }
-        for name in ["wordpress", "xwordpress_a", "Wordpress_a", "wp-settings-", "wp-settings-10", "language", ""] {
+        for name in [
+            "wordpress",
+            "xwordpress_a",
+            "Wordpress_a",
+            "wp-settings-",
+            "wp-settings-10",
+            "language",
+            "",
+        ] {
             assert!(!names.includes(name), "{name}");
         }
         assert_eq!(names.texts(), ["lang", "wordpress_*", "wp-settings-?"]);
@@ -238,19 +263,41 @@ mod tests {
 
     #[test]
     fn fields_by_pattern_in_any_case_but_not_what_wants_its_full_name() {
-        let names = FieldNames::new(vec![HeaderName::from_static("x-real-ip")], vec![NamePattern("X-*".into()), NamePattern("*e".into())]);
+        let names = FieldNames::new(
+            vec![HeaderName::from_static("x-real-ip")],
+            vec![NamePattern("X-*".into()), NamePattern("*e".into())],
+        );
         let chosen = |name: &'static str| names.contains(&HeaderName::from_static(name));
         assert!(chosen("x-tenant") && chosen("x-real-ip") && chosen("accept-language"));
-        assert!(names.takes_in("X-Tenant") && !names.takes_in("X-Real-IP"), "that one stands in the list itself");
-        for name in ["x-forwarded-for", "x-forwarded-host", "x-edge-a", "cookie", "range", "if-none-match", "cloudfront-is-mobile"] {
+        assert!(
+            names.takes_in("X-Tenant") && !names.takes_in("X-Real-IP"),
+            "that one stands in the list itself"
+        );
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-edge-a",
+            "cookie",
+            "range",
+            "if-none-match",
+            "cloudfront-is-mobile",
+        ] {
             assert!(!chosen(name), "{name}");
         }
     }
 
     #[test]
     fn a_list_of_exceptions_leaves_out_whatever_matches() {
-        let names = FieldNames::new(Vec::new(), vec![NamePattern("x-forwarded-*".into()), NamePattern("ho?t".into())]);
-        for (name, is_out) in [("x-forwarded-host", true), ("host", true), ("x-real-ip", false), ("x-forwarded", false)] {
+        let names = FieldNames::new(
+            Vec::new(),
+            vec![NamePattern("x-forwarded-*".into()), NamePattern("ho?t".into())],
+        );
+        for (name, is_out) in [
+            ("x-forwarded-host", true),
+            ("host", true),
+            ("x-real-ip", false),
+            ("x-forwarded", false),
+        ] {
             assert_eq!(names.leaves_out(&HeaderName::from_static(name)), is_out, "{name}");
         }
     }

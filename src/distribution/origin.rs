@@ -38,14 +38,16 @@ pub struct AccessControl {
 }
 
 impl AccessControl {
-    /// Says whether the origin is S3 or one of its siblings (`s3express`, `s3-outposts`, `s3-object-lambda`).
+    /// Says whether the origin is S3 or one of its siblings (`s3express`, `s3-outposts`,
+    /// `s3-object-lambda`).
     pub fn is_bucket(&self) -> bool {
         self.service.starts_with("s3")
     }
 }
 
-/// Which orders beside asking for, writing and removing an object viewers may give to a bucket with our credentials: S3's
-/// subresources (`?tagging`, `?uploads`) and fields (`x-amz-copy-source`), by name.
+/// Which orders beside asking for, writing and removing an object viewers may give to a bucket with
+/// our credentials: S3's subresources (`?tagging`, `?uploads`) and fields (`x-amz-copy-source`), by
+/// name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subresources {
     Refuse,
@@ -93,11 +95,12 @@ pub struct HttpOrigin {
 }
 
 impl HttpOrigin {
-    /// Says whether a connection made for the one may carry requests for the other: both are reached at one address, and prove who they
-    /// are in the same way. What is sent over it may differ.
+    /// Says whether a connection made for the one may carry requests for the other: both are
+    /// reached at one address, and prove who they are in the same way. What is sent over it may
+    /// differ.
     pub fn connects_like(&self, other: &Self) -> bool {
-        // Without `..`: a new field does not compile until its part in a connection is decided. The Host that is sent chooses among
-        // the connections of one pool.
+        // Without `..`: a new field does not compile until its part in a connection is decided. The
+        // Host that is sent chooses among the connections of one pool.
         let Self { host, port, tls, host_rule: _ } = self;
         let is_same_tls = match (tls, &other.tls) {
             (None, None) => true,
@@ -122,8 +125,8 @@ pub enum HostRule {
 #[derive(Clone, Debug)]
 pub struct OriginTls {
     pub roots: Roots,
-    /// The name in SNI and in the certificate, whatever is asked for. None: SNI is the Host that is sent, and the certificate is for that
-    /// or for the origin's own name (`origin::peer`).
+    /// The name in SNI and in the certificate, whatever is asked for. None: SNI is the Host that is
+    /// sent, and the certificate is for that or for the origin's own name (`origin::peer`).
     pub server_name: Option<String>,
     pub identity: Option<Identity>,
     pub min: TlsVersion,
@@ -134,10 +137,15 @@ impl OriginTls {
         let Self { roots, server_name, identity, min } = self;
         let is_same_identity = match (identity, &other.identity) {
             (None, None) => true,
-            (Some(Identity { chain, key }), Some(other)) => *chain == other.chain && key.is_same(&other.key),
+            (Some(Identity { chain, key }), Some(other)) => {
+                *chain == other.chain && key.is_same(&other.key)
+            }
             _ => false,
         };
-        *roots == other.roots && *server_name == other.server_name && *min == other.min && is_same_identity
+        *roots == other.roots
+            && *server_name == other.server_name
+            && *min == other.min
+            && is_same_identity
     }
 }
 
@@ -163,15 +171,16 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// CloudFront's origin timeouts, with its defaults but for the last: it keeps idle connections for 5 s, as long as Node does, so that each
-/// may find the other closing as it begins to speak.
+/// CloudFront's origin timeouts, with its defaults but for the last: it keeps idle connections for
+/// 5 s, as long as Node does, so that each may find the other closing as it begins to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Name, TCP and TLS of one attempt.
     pub connect: Duration,
     /// Until the head has come, and between two pieces of the body.
     pub response: Duration,
-    /// How long an idle connection is kept; an origin that says `Keep-Alive: timeout=N` may shorten it.
+    /// How long an idle connection is kept; an origin that says `Keep-Alive: timeout=N` may shorten
+    /// it.
     pub idle: Duration,
 }
 
@@ -182,7 +191,11 @@ impl Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), response: Duration::from_secs(30), idle: Self::IDLE }
+        Self {
+            connect: Duration::from_secs(10),
+            response: Duration::from_secs(30),
+            idle: Self::IDLE,
+        }
     }
 }
 
@@ -196,7 +209,8 @@ pub struct OriginGroup {
     pub failover: Vec<u16>,
 }
 
-/// Says whether a field may not be set on an origin (CloudFront: "Add custom headers to origin requests").
+/// Says whether a field may not be set on an origin (CloudFront: "Add custom headers to origin
+/// requests").
 pub fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
@@ -233,7 +247,12 @@ mod tests {
 
     fn over_tls() -> HttpOrigin {
         let identity = Identity { chain: vec![vec![1]], key: Secret::new(vec![2]) };
-        let tls = OriginTls { roots: Roots::Given(vec![vec![3]]), server_name: None, identity: Some(identity), min: TlsVersion::V1_2 };
+        let tls = OriginTls {
+            roots: Roots::Given(vec![vec![3]]),
+            server_name: None,
+            identity: Some(identity),
+            min: TlsVersion::V1_2,
+        };
         HttpOrigin { host: "o.test".into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
     }
 
@@ -245,9 +264,13 @@ mod tests {
             change(&mut other);
             over_tls().connects_like(&other)
         };
-        let tls = |change: &dyn Fn(&mut OriginTls)| with(&|other| change(other.tls.as_mut().unwrap()));
+        let tls =
+            |change: &dyn Fn(&mut OriginTls)| with(&|other| change(other.tls.as_mut().unwrap()));
         assert!(with(&|_| {}));
-        assert!(with(&|other| other.host_rule = HostRule::Viewer), "each name has connections of its own anyway");
+        assert!(
+            with(&|other| other.host_rule = HostRule::Viewer),
+            "each name has connections of its own anyway"
+        );
         assert!(!with(&|other| other.host = "p.test".into()));
         assert!(!with(&|other| other.port = 444));
         assert!(!with(&|other| other.tls = None));

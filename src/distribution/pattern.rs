@@ -1,7 +1,7 @@
 //! CloudFront's path patterns: `*` is any run of characters, `/` included, `?` is exactly one.
 //!
-//! The pattern is tested on the viewer's raw path, without its query. The shapes that nearly all patterns
-//! have are answered without a glob engine.
+//! The pattern is tested on the viewer's raw path, without its query. The shapes that nearly all
+//! patterns have are answered without a glob engine.
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -22,14 +22,17 @@ enum Form {
 }
 
 impl PathPattern {
-    /// Compiles a pattern; the error says what is wrong with it (CloudFront: "Cache behavior settings", path pattern).
+    /// Compiles a pattern; the error says what is wrong with it (CloudFront: "Cache behavior
+    /// settings", path pattern).
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.len() > 255 {
             return Err("a path pattern has 1 to 255 characters".into());
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.*$/~\"'@:+&?".contains(c);
         if let Some(c) = text.chars().find(|c| !allowed(*c)) {
-            return Err(format!("the character {c:?} is not allowed in a path pattern; allowed are A-Z a-z 0-9 _-.*$/~\"'@:+& and ?"));
+            return Err(format!(
+                "the character {c:?} is not allowed in a path pattern; allowed are A-Z a-z 0-9 _-.*$/~\"'@:+& and ?"
+            ));
         }
         // A leading slash has no effect, on either side.
         let mut bare = text.strip_prefix('/').unwrap_or(text).to_string();
@@ -45,7 +48,8 @@ impl PathPattern {
             (_, Some(prefix)) if plain(prefix) => Form::Prefix(prefix.to_string()),
             (Some(suffix), _) if plain(suffix) => Form::Suffix(suffix.to_string()),
             _ => {
-                let glob = GlobBuilder::new(bare).literal_separator(false).backslash_escape(false).build();
+                let glob =
+                    GlobBuilder::new(bare).literal_separator(false).backslash_escape(false).build();
                 Form::Glob(glob.map_err(|error| error.to_string())?.compile_matcher())
             }
         };
@@ -95,7 +99,10 @@ mod tests {
     // To a glob engine `**/` would match nothing at all.
     #[test]
     fn two_stars_are_one() {
-        assert!(PathPattern::parse("**/").unwrap().matches("/a/") && !PathPattern::parse("**/").unwrap().matches("/"));
+        assert!(
+            PathPattern::parse("**/").unwrap().matches("/a/")
+                && !PathPattern::parse("**/").unwrap().matches("/")
+        );
     }
 
     proptest! {

@@ -21,7 +21,8 @@ pub struct Parents {
     pub edge_id: String,
     pub token: Secret<String>,
     pub tls: OriginTls,
-    /// How long all parents that one request asks may take together to send a head; then the origin is asked.
+    /// How long all parents that one request asks may take together to send a head; then the origin
+    /// is asked.
     pub timeout: Duration,
 }
 

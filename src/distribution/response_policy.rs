@@ -1,5 +1,5 @@
-//! Response headers policies: what is taken out of an answer and put into it on its way to the viewer (CloudFront's, with its
-//! managed ones). Values only; `deliver::policy` applies them.
+//! Response headers policies: what is taken out of an answer and put into it on its way to the
+//! viewer (CloudFront's, with its managed ones). Values only; `deliver::policy` applies them.
 
 use http::header::{self, HeaderName, HeaderValue};
 
@@ -36,14 +36,21 @@ impl Origins {
             Self::Listed(all) => all.iter().any(|known| match known.split_once("*.") {
                 // `https://*.example.com`, or the same without a scheme.
                 Some((scheme, domain)) => {
-                    let rest = if scheme.is_empty() { origin.split_once("://").map_or(origin, |(_, rest)| rest) } else { origin };
-                    let label =
-                        rest.strip_prefix(scheme).and_then(|rest| rest.strip_suffix(domain)).and_then(|rest| rest.strip_suffix('.'));
+                    let rest = if scheme.is_empty() {
+                        origin.split_once("://").map_or(origin, |(_, rest)| rest)
+                    } else {
+                        origin
+                    };
+                    let label = rest
+                        .strip_prefix(scheme)
+                        .and_then(|rest| rest.strip_suffix(domain))
+                        .and_then(|rest| rest.strip_suffix('.'));
                     label.is_some_and(|label| !label.is_empty() && !label.contains('/'))
                 }
                 None => {
                     known.eq_ignore_ascii_case(origin)
-                        || (!known.contains("://") && origin.split_once("://").is_some_and(|(_, host)| host == known))
+                        || (!known.contains("://")
+                            && origin.split_once("://").is_some_and(|(_, host)| host == known))
                 }
             }),
         }
@@ -71,7 +78,8 @@ pub struct ResponsePolicy {
     pub remove: Vec<HeaderName>,
     pub set: Vec<SetField>,
     pub cors: Option<Cors>,
-    /// Percent of answers that carry Server-Timing; a viewer's `Pragma: server-timing` always gets it.
+    /// Percent of answers that carry Server-Timing; a viewer's `Pragma: server-timing` always gets
+    /// it.
     pub server_timing: Option<u8>,
 }
 
@@ -96,13 +104,22 @@ impl ResponsePolicy {
             max_age: None,
             over: Over::Nothing,
         };
-        let preflight = Cors { methods: "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT".into(), expose: "*".into(), ..simple.clone() };
+        let preflight = Cors {
+            methods: "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT".into(),
+            expose: "*".into(),
+            ..simple.clone()
+        };
         let (name, cors, is_secure) = match name_or_id {
             "SimpleCORS" | "60669652-455b-4ae9-85a4-c4c02393f86c" => (0, Some(simple), false),
-            "CORS-With-Preflight" | "5cc3b908-e619-4b99-88e5-2cf7f45965bd" => (1, Some(preflight), false),
+            "CORS-With-Preflight" | "5cc3b908-e619-4b99-88e5-2cf7f45965bd" => {
+                (1, Some(preflight), false)
+            }
             "SecurityHeadersPolicy" | "67f7725c-6f97-4210-82d7-5512b31e9d03" => (2, None, true),
-            "CORS-and-SecurityHeadersPolicy" | "e61eb60c-9c35-4d20-a928-2b84e02af89c" => (3, Some(simple), true),
-            "CORS-with-preflight-and-SecurityHeadersPolicy" | "eaab4381-ed33-4a86-88ca-d9558dc6cd63" => (4, Some(preflight), true),
+            "CORS-and-SecurityHeadersPolicy" | "e61eb60c-9c35-4d20-a928-2b84e02af89c" => {
+                (3, Some(simple), true)
+            }
+            "CORS-with-preflight-and-SecurityHeadersPolicy"
+            | "eaab4381-ed33-4a86-88ca-d9558dc6cd63" => (4, Some(preflight), true),
             _ => return None,
         };
         let set = if is_secure { security() } else { Vec::new() };
@@ -122,8 +139,8 @@ fn security() -> Vec<SetField> {
     .to_vec()
 }
 
-/// Says whether a policy may take a field out or set it (CloudFront: "Understand response headers policies"): not what frames a message, and not what
-/// the edge says of itself.
+/// Says whether a policy may take a field out or set it (CloudFront: "Understand response headers
+/// policies"): not what frames a message, and not what the edge says of itself.
 pub fn may_touch(name: &HeaderName) -> bool {
     const FIXED: [&str; 25] = [
         "connection",
@@ -153,7 +170,8 @@ pub fn may_touch(name: &HeaderName) -> bool {
         "x-real-ip",
     ];
     let name = name.as_str();
-    !FIXED.contains(&name) && !["x-amz-cf-", "x-amzn-", "x-edge-"].iter().any(|prefix| name.starts_with(prefix))
+    !FIXED.contains(&name)
+        && !["x-amz-cf-", "x-amzn-", "x-edge-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -162,7 +180,9 @@ mod tests {
 
     #[test]
     fn origins_match_as_cloudfront_matches_them() {
-        let listed = Origins::Listed(["https://a.test", "https://*.b.test", "*.c.test", "d.test"].map(String::from).to_vec());
+        let listed = Origins::Listed(
+            ["https://a.test", "https://*.b.test", "*.c.test", "d.test"].map(String::from).to_vec(),
+        );
         for (origin, allowed) in [
             ("https://a.test", true),
             ("http://a.test", false),

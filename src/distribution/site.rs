@@ -41,7 +41,8 @@ pub struct Site {
     pub geo: Option<Geo>,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
     pub files: Vec<PathBuf>,
-    /// Settings that are taken from another field's when absent, and other remarks for the operator.
+    /// Settings that are taken from another field's when absent, and other remarks for the
+    /// operator.
     pub remarks: Vec<String>,
     /// What loads and is likely not to be meant, each with what to do about it.
     pub warnings: Vec<String>,
@@ -61,7 +62,10 @@ pub struct Observes {
 impl Site {
     /// A behavior by its ordinal, and whose it is.
     pub fn behavior(&self, ordinal: usize) -> Option<(&Distribution, &Behavior)> {
-        let mut all = self.distributions.iter().flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
+        let mut all = self
+            .distributions
+            .iter()
+            .flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
         all.find(|(_, behavior)| behavior.ordinal == ordinal)
     }
 }
@@ -100,7 +104,9 @@ pub struct AccessKey {
 impl AccessKey {
     /// Says whether it may.
     pub fn allows(&self, action: &str) -> bool {
-        self.allow.iter().any(|known| known == "cloudfront:*" || known.strip_prefix("cloudfront:") == Some(action))
+        self.allow.iter().any(|known| {
+            known == "cloudfront:*" || known.strip_prefix("cloudfront:") == Some(action)
+        })
     }
 }
 
@@ -147,7 +153,9 @@ pub struct DiskSettings {
 impl DiskSettings {
     /// Says whether two of them can be told apart by anything but their secret.
     pub fn is_like(&self, other: &Self) -> bool {
-        let of = |one: &Self| (one.path.clone(), one.size, one.queue, one.scrub, one.objects, one.key.is_some());
+        let of = |one: &Self| {
+            (one.path.clone(), one.size, one.queue, one.scrub, one.objects, one.key.is_some())
+        };
         of(self) == of(other)
     }
 }
@@ -201,8 +209,16 @@ impl Distribution {
     }
 
     /// What a behavior's viewers see in the place of an error.
-    pub fn error_response<'d>(&'d self, behavior: &'d Behavior, status: u16) -> Option<&'d ErrorResponse> {
-        behavior.error_responses.iter().chain(&self.error_responses).find(|rule| rule.status == status)
+    pub fn error_response<'d>(
+        &'d self,
+        behavior: &'d Behavior,
+        status: u16,
+    ) -> Option<&'d ErrorResponse> {
+        behavior
+            .error_responses
+            .iter()
+            .chain(&self.error_responses)
+            .find(|rule| rule.status == status)
     }
 
     /// The origins a behavior may ask, in order, and the statuses that send a request on.
@@ -214,7 +230,8 @@ impl Distribution {
     }
 }
 
-// Lets a single origin be given as a slice of indexes like a group; `config` refuses more origins than this.
+// Lets a single origin be given as a slice of indexes like a group; `config` refuses more origins
+// than this.
 static SMALL: [usize; ORIGINS_MAX] = {
     let mut all = [0; ORIGINS_MAX];
     let mut at = 0;

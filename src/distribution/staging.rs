@@ -1,4 +1,5 @@
-//! A distribution that is tried out on some of another's viewers (CloudFront's continuous deployment).
+//! A distribution that is tried out on some of another's viewers (CloudFront's continuous
+//! deployment).
 
 /// How a primary distribution shares its viewers with a staging one.
 #[derive(Clone, Debug, PartialEq, Eq)]

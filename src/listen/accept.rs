@@ -36,8 +36,8 @@ pub struct Bound {
 impl Bound {
     /// Binds an address for a number of workers.
     ///
-    /// A second process could share the port silently through SO_REUSEPORT; so the address is first bound
-    /// without it, which fails if anybody listens there.
+    /// A second process could share the port silently through SO_REUSEPORT; so the address is first
+    /// bound without it, which fails if anybody listens there.
     pub fn bind(address: SocketAddr, speaks: Speaks, workers: usize) -> io::Result<Self> {
         drop(socket(address, false)?);
         let first = socket(address, true)?;
@@ -90,7 +90,8 @@ impl Accepting {
             };
             match accepted {
                 Ok((tcp, peer)) => {
-                    // At the limit, one viewer a listener waits here and the others in the kernel's queue.
+                    // At the limit, one viewer a listener waits here and the others in the kernel's
+                    // queue.
                     let place = tokio::select! {
                         place = self.places.take() => place,
                         _ = draining.wait_for(|draining| *draining) => return Ok(()),
@@ -106,7 +107,8 @@ impl Accepting {
                     self.places.serves(ticket, task.abort_handle());
                 }
                 Err(error) => {
-                    // Out of descriptors, or the viewer is gone already: neither is helped by trying at once.
+                    // Out of descriptors, or the viewer is gone already: neither is helped by
+                    // trying at once.
                     self.places.complain(&error, "viewers");
                     if is_out_of_descriptors(&error) {
                         self.places.close_idle();
@@ -123,7 +125,12 @@ impl Accepting {
         let _ = tcp.set_nodelay(true);
         let (mut peer, mut local) = (peer, local);
         if site.listen.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
-            match Box::pin(tokio::time::timeout(site.limits.handshake, proxy_protocol::read(&mut tcp))).await {
+            match Box::pin(tokio::time::timeout(
+                site.limits.handshake,
+                proxy_protocol::read(&mut tcp),
+            ))
+            .await
+            {
                 Ok(Ok(Some((source, target)))) => (peer, local) = (source, target),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return tracing::debug!(%peer, %error, "PROXY header refused"),
@@ -133,15 +140,34 @@ impl Accepting {
         let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(peer.ip())));
         match speaks {
             Speaks::Http => {
-                let connection = Arc::new(Connection { peer, local, scheme: Scheme::Http, tls: None, place, asker: Asker::Viewer });
-                // Boxed each: a connection is to take the room of what it is, not of the largest it could be.
+                let connection = Arc::new(Connection {
+                    peer,
+                    local,
+                    scheme: Scheme::Http,
+                    tls: None,
+                    place,
+                    asker: Asker::Viewer,
+                });
+                // Boxed each: a connection is to take the room of what it is, not of the largest it
+                // could be.
                 Box::pin(h1::serve(tcp, &self.worker, connection, at)).await;
             }
-            Speaks::Https => match Box::pin(tokio::time::timeout(site.limits.handshake, self.handshake(tcp, local, site.observes))).await {
+            Speaks::Https => match Box::pin(tokio::time::timeout(
+                site.limits.handshake,
+                self.handshake(tcp, local, site.observes),
+            ))
+            .await
+            {
                 Ok(Some((stream, facts))) => {
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    let connection =
-                        Arc::new(Connection { peer, local, scheme: Scheme::Https, tls: Some(facts), place, asker: Asker::Viewer });
+                    let connection = Arc::new(Connection {
+                        peer,
+                        local,
+                        scheme: Scheme::Https,
+                        tls: Some(facts),
+                        place,
+                        asker: Asker::Viewer,
+                    });
                     if is_h2 {
                         Box::pin(h2::serve(stream, &self.worker, connection, at)).await;
                     } else {
@@ -182,14 +208,25 @@ impl Accepting {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "TLSv1.2",
         };
-        let cipher = session.negotiated_cipher_suite().map_or("", |suite| super::tls::openssl_name(suite.suite()));
-        let facts = TlsFacts { names, server_name: session.server_name().map(str::to_string), version, cipher, is_resumed, hello };
+        let cipher = session
+            .negotiated_cipher_suite()
+            .map_or("", |suite| super::tls::openssl_name(suite.suite()));
+        let facts = TlsFacts {
+            names,
+            server_name: session.server_name().map(str::to_string),
+            version,
+            cipher,
+            is_resumed,
+            hello,
+        };
         Some((stream, facts))
     }
 }
 
 // Reads a ClientHello as LazyConfigAcceptor does, and keeps its octets to tell whose it is.
-async fn read_hello(mut tcp: TcpStream) -> io::Result<(StartHandshake<TcpStream>, Option<Box<Fingerprints>>)> {
+async fn read_hello(
+    mut tcp: TcpStream,
+) -> io::Result<(StartHandshake<TcpStream>, Option<Box<Fingerprints>>)> {
     let mut acceptor = Acceptor::default();
     let mut octets = Vec::with_capacity(2048);
     loop {

@@ -1,4 +1,5 @@
-//! What kind of client a ClientHello comes from: its JA3 and JA4 fingerprints, from its octets alone.
+//! What kind of client a ClientHello comes from: its JA3 and JA4 fingerprints, from its octets
+//! alone.
 //!
 //! A hello that cannot be read has none; whether it is acceptable is rustls's to say, not ours.
 
@@ -60,7 +61,11 @@ impl<'o> Octets<'o> {
     }
 
     fn pairs(&self) -> Vec<u16> {
-        self.0.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).filter(|value| !is_grease(*value)).collect()
+        self.0
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+            .filter(|value| !is_grease(*value))
+            .collect()
     }
 }
 
@@ -112,8 +117,10 @@ impl Hello {
     // Version, ciphers, extensions, groups, point formats, each in the order they came.
     fn ja3_text(&self) -> String {
         let joined = |all: &[u16]| all.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
-        let formats: Vec<u16> = self.point_formats.iter().map(|format| u16::from(*format)).collect();
-        let lists = [&self.ciphers, &self.extensions, &self.groups, &formats].map(|list| joined(list));
+        let formats: Vec<u16> =
+            self.point_formats.iter().map(|format| u16::from(*format)).collect();
+        let lists =
+            [&self.ciphers, &self.extensions, &self.groups, &formats].map(|list| joined(list));
         format!("{},{}", self.version, lists.join(","))
     }
 
@@ -128,7 +135,8 @@ impl Hello {
         };
         let name = if self.extensions.contains(&0) { 'd' } else { 'i' };
         let (ciphers, extensions) = (self.ciphers.len().min(99), self.extensions.len().min(99));
-        let [first, second] = [self.sorted_ciphers(), self.sorted_extensions()].map(|text| short(&text));
+        let [first, second] =
+            [self.sorted_ciphers(), self.sorted_extensions()].map(|text| short(&text));
         format!("t{version}{name}{ciphers:02}{extensions:02}{}_{first}_{second}", self.alpn_ends())
     }
 
@@ -138,9 +146,11 @@ impl Hello {
         hex_list(&all)
     }
 
-    // Without names and protocols, which differ from one request to the next of the same client; the schemes in their order.
+    // Without names and protocols, which differ from one request to the next of the same client;
+    // the schemes in their order.
     fn sorted_extensions(&self) -> String {
-        let mut all: Vec<u16> = self.extensions.iter().copied().filter(|kind| !matches!(kind, 0 | 16)).collect();
+        let mut all: Vec<u16> =
+            self.extensions.iter().copied().filter(|kind| !matches!(kind, 0 | 16)).collect();
         all.sort_unstable();
         let (list, schemes) = (hex_list(&all), hex_list(&self.signature_schemes));
         if schemes.is_empty() { list } else { format!("{list}_{schemes}") }
@@ -148,7 +158,9 @@ impl Hello {
 
     // First and last character of the first protocol, or of its hex digits.
     fn alpn_ends(&self) -> String {
-        let Some([first, .., last] | [first @ last]) = self.alpn.as_deref() else { return "00".into() };
+        let Some([first, .., last] | [first @ last]) = self.alpn.as_deref() else {
+            return "00".into();
+        };
         if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
             return [char::from(*first), char::from(*last)].iter().collect();
         }
@@ -162,7 +174,11 @@ fn hex_list(all: &[u16]) -> String {
 }
 
 fn short(text: &str) -> String {
-    if text.is_empty() { "0".repeat(12) } else { hex(&digest(&SHA256, text.as_bytes()).as_ref()[..6]) }
+    if text.is_empty() {
+        "0".repeat(12)
+    } else {
+        hex(&digest(&SHA256, text.as_bytes()).as_ref()[..6])
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +208,10 @@ mod tests {
         message.extend(body);
         // In two records, as a long one may come.
         let (one, two) = message.split_at(40);
-        [one, two].iter().flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat()).collect()
+        [one, two]
+            .iter()
+            .flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat())
+            .collect()
     }
 
     // The example of JA3's authors.
@@ -200,7 +219,8 @@ mod tests {
     fn ja3_of_its_authors() {
         let groups = extension(10, &pairs(&[23, 24, 25]));
         let extensions = [extension(0, &[]), groups, extension(11, &[1, 0])].concat();
-        let records = records(769, &[47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4], &extensions);
+        let records =
+            records(769, &[47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4], &extensions);
         assert_eq!(of_records(&records).unwrap().ja3, "ada70206e40642a3e4461f35503241d5");
     }
 
@@ -208,13 +228,23 @@ mod tests {
     #[test]
     fn ja4_of_its_authors() {
         let ciphers = [
-            0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+            0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+            0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
         ];
-        let schemes = extension(13, &pairs(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]));
+        let schemes = extension(
+            13,
+            &pairs(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]),
+        );
         let mut extensions = extension(0x1a1a, &[]);
-        extensions.extend(extension(16, &[0, 12, 2, b'h', b'2', 8, b'h', b't', b't', b'p', b'/', b'1', b'.', b'1']));
+        extensions.extend(extension(
+            16,
+            &[0, 12, 2, b'h', b'2', 8, b'h', b't', b't', b'p', b'/', b'1', b'.', b'1'],
+        ));
         extensions.extend(extension(43, &[6, 0x2a, 0x2a, 3, 4, 3, 3]));
-        for kind in [0x0005, 0x000a, 0x000b, 0x0000, 0x0012, 0x0015, 0x0017, 0x001b, 0x0023, 0x002d, 0x0033, 0x4469, 0xff01] {
+        for kind in [
+            0x0005, 0x000a, 0x000b, 0x0000, 0x0012, 0x0015, 0x0017, 0x001b, 0x0023, 0x002d, 0x0033,
+            0x4469, 0xff01,
+        ] {
             let content: &[u8] = match kind {
                 10 => &[0, 2, 0, 29],
                 11 => &[1, 0],
@@ -223,7 +253,10 @@ mod tests {
             extensions.extend(extension(kind, content));
         }
         extensions.extend(schemes);
-        assert_eq!(of_records(&records(0x0303, &ciphers, &extensions)).unwrap().ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(
+            of_records(&records(0x0303, &ciphers, &extensions)).unwrap().ja4,
+            "t13d1516h2_8daaf6152771_e5627efa2ab1"
+        );
     }
 
     #[test]
@@ -231,7 +264,9 @@ mod tests {
         let bare = of_records(&records(0x0303, &[], &[])).unwrap();
         assert_eq!(bare.ja4, "t12i000000_000000000000_000000000000");
         let odd = extension(16, &[0, 3, 2, 0xab, 0xcd]);
-        assert!(of_records(&records(0x0303, &[0x1301], &odd)).unwrap().ja4.starts_with("t12i0101ad_"));
+        assert!(
+            of_records(&records(0x0303, &[0x1301], &odd)).unwrap().ja4.starts_with("t12i0101ad_")
+        );
     }
 
     proptest! {

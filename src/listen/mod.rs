@@ -1,8 +1,8 @@
 //! Bytes become requests: sockets, PROXY headers, TLS and SNI, HTTP/1 and HTTP/2.
 //!
-//! HTTP/1 to viewers is all ours: one head parser, one body decoder, one writer, one place that says a
-//! connection may be used again. So is HTTP/2, one poll for all a connection does. Both try the hit step before anything
-//! waits.
+//! HTTP/1 to viewers is all ours: one head parser, one body decoder, one writer, one place that
+//! says a connection may be used again. So is HTTP/2, one poll for all a connection does. Both try
+//! the hit step before anything waits.
 
 pub mod accept;
 pub mod fingerprint;
@@ -39,7 +39,8 @@ pub struct Worker {
     pub index: usize,
     log: Mutex<LogBuffer>,
     queue: Arc<LogQueue>,
-    /// Buffers between two requests: the few that are in use stay in the core's cache, and an idle connection has none.
+    /// Buffers between two requests: the few that are in use stay in the core's cache, and an idle
+    /// connection has none.
     spare: Mutex<Vec<Buffers>>,
     pub gauges: Arc<Gauges>,
     /// Turns true when the edge drains.
@@ -63,7 +64,8 @@ const SPARE: usize = 8;
 /// Larger ones are not worth keeping.
 const SPARE_MAX: usize = 128 * 1024;
 
-/// Ends a connection. Octets that the viewer still sends are read for a moment: a reset would destroy our last words.
+/// Ends a connection. Octets that the viewer still sends are read for a moment: a reset would
+/// destroy our last words.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) {
     if timeout(Duration::from_secs(2), io.shutdown()).await.is_err() {
         return;
@@ -101,7 +103,13 @@ impl Gauges {
 
 impl Worker {
     /// A worker in front of a core.
-    pub fn new(core: Arc<Core>, index: usize, queue: Arc<LogQueue>, gauges: Arc<Gauges>, draining: watch::Receiver<bool>) -> Arc<Self> {
+    pub fn new(
+        core: Arc<Core>,
+        index: usize,
+        queue: Arc<LogQueue>,
+        gauges: Arc<Gauges>,
+        draining: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         let mut start = [0; 8];
         let _ = aws_lc_rs::rand::fill(&mut start);
         let ids = AtomicU64::new(u64::from_le_bytes(start));
@@ -137,7 +145,8 @@ impl Worker {
         RequestId(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Writes a finished request down. `running` is what it was answered under: a behavior's number means nothing elsewhere.
+    /// Writes a finished request down. `running` is what it was answered under: a behavior's number
+    /// means nothing elsewhere.
     pub fn record(&self, running: &Running, record: &Record<'_>) {
         running.counts.core(self.index).count(record);
         self.log.lock().add(record);
@@ -154,9 +163,17 @@ impl Worker {
     }
 
     /// Writes a finished request into the logs that are wanted beside.
-    pub fn record_more(&self, running: &Running, wanted: &Arc<MoreLogs>, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>) {
+    pub fn record_more(
+        &self,
+        running: &Running,
+        wanted: &Arc<MoreLogs>,
+        record: &Record<'_>,
+        asked: &Asked<'_>,
+        answered: &Answered<'_>,
+    ) {
         let mut distributions = running.site.distributions.iter();
-        let is_cloudfront = distributions.any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
+        let is_cloudfront = distributions
+            .any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
         let place = Place { pop: &running.site.pop, is_cloudfront };
         self.log.lock().add_more(wanted, record, asked, answered, place);
     }

@@ -1,7 +1,8 @@
 //! Room for viewers' connections: how many there may be, and who leaves when there is none left.
 //!
-//! Each connection takes a descriptor, and so does all else that the edge does. The bound leaves some to the admin listener, to origins
-//! and to the disk; at the bound the connections that have been idle longest make room, so that accepting never stops for good.
+//! Each connection takes a descriptor, and so does all else that the edge does. The bound leaves
+//! some to the admin listener, to origins and to the disk; at the bound the connections that have
+//! been idle longest make room, so that accepting never stops for good.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,15 +21,17 @@ const LEAST_IDLE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the same trouble is told.
 const TELL: Duration = Duration::from_secs(60);
-/// At least and at most so many descriptors are left to others than viewers; between them, a quarter.
+/// At least and at most so many descriptors are left to others than viewers; between them, a
+/// quarter.
 const KEPT: (u64, u64) = (16, 4096);
 
 /// What a connection's state says beside the milliseconds since which it is idle.
 const BUSY: u64 = u64::MAX;
 const LEAVING: u64 = u64::MAX - 1;
 
-/// How many viewers' connections there may be: as configured, but no more than descriptors allow. `in_use` of them are taken by what
-/// the edge has open before its first viewer. `None` for no limit.
+/// How many viewers' connections there may be: as configured, but no more than descriptors allow.
+/// `in_use` of them are taken by what the edge has open before its first viewer. `None` for no
+/// limit.
 pub fn bound(configured: usize, descriptors: Option<u64>, in_use: u64) -> usize {
     let Some(descriptors) = descriptors else { return configured };
     let left = descriptors.saturating_sub(in_use);
@@ -68,7 +71,8 @@ impl Places {
         }
     }
 
-    /// A place for a connection that was accepted. At the bound it waits until one is free, and has the longest idle leave.
+    /// A place for a connection that was accepted. At the bound it waits until one is free, and has
+    /// the longest idle leave.
     pub async fn take(self: &Arc<Self>) -> Place {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return self.place(permit);
@@ -76,10 +80,15 @@ impl Places {
         Gauges::add(&self.gauges.at_limit);
         loop {
             if let Some(before) = self.full.tell(Instant::now()) {
-                tracing::warn!(before, "no more viewers' connections may be open; the longest idle leave (limits.connections, open files)");
+                tracing::warn!(
+                    before,
+                    "no more viewers' connections may be open; the longest idle leave (limits.connections, open files)"
+                );
             }
             self.close_idle();
-            if let Ok(Ok(permit)) = tokio::time::timeout(LOOK, Arc::clone(&self.permits).acquire_owned()).await {
+            if let Ok(Ok(permit)) =
+                tokio::time::timeout(LOOK, Arc::clone(&self.permits).acquire_owned()).await
+            {
                 return self.place(permit);
             }
         }
@@ -91,18 +100,22 @@ impl Places {
         Place { places: Arc::clone(self), id, state, _permit: permit }
     }
 
-    /// Notes the task that serves a connection, so that it can be ended while the connection is idle. The task must not have run yet.
+    /// Notes the task that serves a connection, so that it can be ended while the connection is
+    /// idle. The task must not have run yet.
     pub fn serves(&self, ticket: Ticket, task: AbortHandle) {
         self.held.lock().insert(ticket.id, Held { state: ticket.state, task });
     }
 
-    /// Ends the connections that have been idle longest: a few at a time, so that looking for them is paid for by many. Gives their
-    /// number.
+    /// Ends the connections that have been idle longest: a few at a time, so that looking for them
+    /// is paid for by many. Gives their number.
     pub fn close_idle(&self) -> usize {
         let held = self.held.lock();
         let latest = self.millis(Instant::now()).saturating_sub(LEAST_IDLE.as_millis() as u64);
-        let mut idle: Vec<(u64, u64)> =
-            held.iter().map(|(id, held)| (held.state.load(Ordering::Relaxed), *id)).filter(|(since, _)| *since < latest).collect();
+        let mut idle: Vec<(u64, u64)> = held
+            .iter()
+            .map(|(id, held)| (held.state.load(Ordering::Relaxed), *id))
+            .filter(|(since, _)| *since < latest)
+            .collect();
         let count = idle.len().min(1 + held.len() / 64);
         if count < idle.len() {
             idle.select_nth_unstable(count);
@@ -110,7 +123,9 @@ impl Places {
         let leaving = idle.into_iter().take(count).filter_map(|(since, id)| {
             let held = held.get(&id)?;
             // It may have been asked something meanwhile, on its own core.
-            held.state.compare_exchange(since, LEAVING, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+            held.state
+                .compare_exchange(since, LEAVING, Ordering::AcqRel, Ordering::Relaxed)
+                .ok()?;
             Some(held.task.clone())
         });
         let leaving: Vec<AbortHandle> = leaving.collect();
@@ -137,7 +152,8 @@ impl Places {
 
 /// Says whether an error means that there are no descriptors left.
 pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
-    let wanted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    let wanted =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| wanted.contains(&code))
 }
 
@@ -164,10 +180,16 @@ impl Place {
     /// From now on the connection waits for its viewer, as it has since then.
     pub fn idle(&self, since: Instant) {
         // Neither an earlier beginning nor the word to leave is overwritten.
-        let _ = self.state.compare_exchange(BUSY, self.places.millis(since), Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.state.compare_exchange(
+            BUSY,
+            self.places.millis(since),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
     }
 
-    /// The viewer has sent something. False if the connection is about to be ended: nothing may be begun.
+    /// The viewer has sent something. False if the connection is about to be ended: nothing may be
+    /// begun.
     #[must_use]
     pub fn busy(&self) -> bool {
         self.state.swap(BUSY, Ordering::AcqRel) != LEAVING
@@ -215,14 +237,19 @@ mod tests {
             assert_eq!(bound(configured, descriptors, in_use), expected, "{descriptors:?}");
         }
         for descriptors in (64..5_000).step_by(7) {
-            assert!(bound(usize::MAX, Some(descriptors), 30) as u64 + 30 + KEPT.0 <= descriptors, "{descriptors}");
+            assert!(
+                bound(usize::MAX, Some(descriptors), 30) as u64 + 30 + KEPT.0 <= descriptors,
+                "{descriptors}"
+            );
         }
     }
 
     #[test]
     fn the_same_trouble_is_told_once_a_minute() {
         let (seldom, start) = (Seldom::default(), Instant::now());
-        let told: Vec<Option<u64>> = [0, 1, 30, 59, 60, 61, 121].map(|at| seldom.tell(start + Duration::from_secs(at))).to_vec();
+        let told: Vec<Option<u64>> = [0, 1, 30, 59, 60, 61, 121]
+            .map(|at| seldom.tell(start + Duration::from_secs(at)))
+            .to_vec();
         assert_eq!(told, [Some(0), None, None, None, Some(3), None, Some(1)]);
     }
 
@@ -270,7 +297,8 @@ mod tests {
         let place = places.take().await;
         assert!(place.busy());
         place.idle(Instant::now() - Duration::from_secs(9));
-        // Ended while it is about to be served: no task stands behind it here but one that does nothing.
+        // Ended while it is about to be served: no task stands behind it here but one that does
+        // nothing.
         places.serves(place.ticket(), tokio::spawn(async {}).abort_handle());
         assert_eq!(places.close_idle(), 1);
         place.idle(Instant::now());

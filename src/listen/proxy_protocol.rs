@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2, from networks that are trusted to speak it.
 //!
-//! A trusted peer must send the header; a stranger's is never looked for. Parsing is pure; reading takes
-//! exactly the header's octets from the socket and not one more.
+//! A trusted peer must send the header; a stranger's is never looked for. Parsing is pure; reading
+//! takes exactly the header's octets from the socket and not one more.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,8 @@ const V1_MAX: usize = 107;
 /// TLVs included; longer ones are refused.
 const V2_MAX: usize = 4096;
 
-/// What a header says: who the viewer is and where it connected; `None` for health checks (LOCAL, UNKNOWN).
+/// What a header says: who the viewer is and where it connected; `None` for health checks (LOCAL,
+/// UNKNOWN).
 pub type Said = Option<(SocketAddr, SocketAddr)>;
 
 /// Reads a header off the front of a connection.
@@ -58,14 +59,16 @@ pub fn parse_v1(line: &[u8]) -> Option<Said> {
     if family == "UNKNOWN" {
         return Some(None);
     }
-    let (source, target): (IpAddr, IpAddr) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (source, target): (IpAddr, IpAddr) =
+        (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let (from, to): (u16, u16) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let fits = match family {
         "TCP4" => source.is_ipv4() && target.is_ipv4(),
         "TCP6" => source.is_ipv6() && target.is_ipv6(),
         _ => false,
     };
-    (fits && words.next().is_none()).then_some(Some((SocketAddr::new(source, from), SocketAddr::new(target, to))))
+    (fits && words.next().is_none())
+        .then_some(Some((SocketAddr::new(source, from), SocketAddr::new(target, to))))
 }
 
 /// Parses a version 2 header behind its signature. The outer `None` means malformed.
@@ -81,12 +84,21 @@ pub fn parse_v2(version_command: u8, family: u8, bytes: &[u8]) -> Option<Said> {
     let port = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     match family {
         0x11 => {
-            let v4 = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
-            Some(Some((SocketAddr::new(v4(0)?.into(), port(8)?), SocketAddr::new(v4(4)?.into(), port(10)?))))
+            let v4 =
+                |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
+            Some(Some((
+                SocketAddr::new(v4(0)?.into(), port(8)?),
+                SocketAddr::new(v4(4)?.into(), port(10)?),
+            )))
         }
         0x21 => {
-            let v6 = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?));
-            Some(Some((SocketAddr::new(v6(0)?.into(), port(32)?), SocketAddr::new(v6(16)?.into(), port(34)?))))
+            let v6 = |at: usize| {
+                Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?))
+            };
+            Some(Some((
+                SocketAddr::new(v6(0)?.into(), port(32)?),
+                SocketAddr::new(v6(16)?.into(), port(34)?),
+            )))
         }
         0x00 => Some(None),
         _ => None,
@@ -117,7 +129,10 @@ mod tests {
     #[test]
     fn version_2() {
         let bytes = [192, 0, 2, 1, 198, 51, 100, 2, 0x13, 0x88, 1, 0xBB, 9, 9];
-        assert_eq!(parse_v2(0x21, 0x11, &bytes).unwrap().unwrap().0, "192.0.2.1:5000".parse().unwrap());
+        assert_eq!(
+            parse_v2(0x21, 0x11, &bytes).unwrap().unwrap().0,
+            "192.0.2.1:5000".parse().unwrap()
+        );
         assert_eq!(parse_v2(0x20, 0x11, &[]), Some(None));
         assert_eq!(parse_v2(0x21, 0x11, &bytes[..11]), None);
         assert_eq!(parse_v2(0x11, 0x11, &bytes), None);

@@ -22,8 +22,15 @@ use crate::record::more::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
 use crate::semantics::time::Timestamp;
 
-/// Writes a hit down that goes out with the next write; its time is that of the step itself, so none is measured.
-pub fn record_hit(worker: &Worker, running: &Running, head: &RequestHead<'_>, hit: &Hit<'_>, now: Timestamp) {
+/// Writes a hit down that goes out with the next write; its time is that of the step itself, so
+/// none is measured.
+pub fn record_hit(
+    worker: &Worker,
+    running: &Running,
+    head: &RequestHead<'_>,
+    hit: &Hit<'_>,
+    now: Timestamp,
+) {
     let record = Record {
         at: now,
         peer: head.connection.peer,
@@ -67,11 +74,22 @@ fn head_octets(hit: &Hit<'_>) -> u64 {
 }
 
 fn said<'h>(hit: &'h Hit<'_>, name: &str) -> Option<&'h [u8]> {
-    hit.stored.head.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    hit.stored
+        .head
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value)
 }
 
-/// Writes down a request whose head was refused: by which rule, and how it began. Nothing of it was believed, so all else is a dash.
-pub fn record_refused(worker: &Worker, connection: &Connection, version: Version, rule: Rule, head: &[u8]) {
+/// Writes down a request whose head was refused: by which rule, and how it began. Nothing of it was
+/// believed, so all else is a dash.
+pub fn record_refused(
+    worker: &Worker,
+    connection: &Connection,
+    version: Version,
+    rule: Rule,
+    head: &[u8],
+) {
     let edge = &worker.core.edge;
     let line = request_line(head);
     let record = Record {
@@ -102,7 +120,8 @@ pub fn record_refused(worker: &Worker, connection: &Connection, version: Version
     worker.record(&edge.running_cell().load(), &record);
 }
 
-/// What a record tells of a head that the request may have lost by then: fields that Connection names are dropped.
+/// What a record tells of a head that the request may have lost by then: fields that Connection
+/// names are dropped.
 #[derive(Default)]
 pub struct Told {
     referer: Option<Vec<u8>>,
@@ -118,7 +137,11 @@ impl Told {
             return Self { asked: asked(worker, head), ..Self::default() };
         }
         let field = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
-        Self { referer: field("referer"), user_agent: field("user-agent"), asked: asked(worker, head) }
+        Self {
+            referer: field("referer"),
+            user_agent: field("user-agent"),
+            asked: asked(worker, head),
+        }
     }
 }
 
@@ -127,7 +150,12 @@ fn asked(worker: &Worker, head: &RequestHead<'_>) -> Option<Asked<'static>> {
 }
 
 // As much of a hit's request as its record tells.
-fn request_of_hit(worker: &Worker, head: &RequestHead<'_>, connection: &Arc<Connection>, now: Timestamp) -> ViewerRequest {
+fn request_of_hit(
+    worker: &Worker,
+    head: &RequestHead<'_>,
+    connection: &Arc<Connection>,
+    now: Timestamp,
+) -> ViewerRequest {
     let is_told = worker.is_logging();
     let target = match head.query.filter(|_| is_told) {
         Some(query) => [head.path, "?", query].concat(),
@@ -156,7 +184,8 @@ fn request_of_hit(worker: &Worker, head: &RequestHead<'_>, connection: &Arc<Conn
 fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
     let mut fields = HeaderMap::new();
     if worker.more_logs().is_some() {
-        let content_type = said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
+        let content_type =
+            said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
         fields.extend(content_type.map(|value| (header::CONTENT_TYPE, value)));
         if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
             let value = format!("bytes {}-{}/*", span.start, span.end - 1);
@@ -294,13 +323,25 @@ impl Finish {
             },
         };
         self.worker.record(&self.running, &record);
-        let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else { return };
-        let octets = || response.fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>() + 19;
+        let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else {
+            return;
+        };
+        let octets = || {
+            response
+                .fields
+                .iter()
+                .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
+                .sum::<u64>()
+                + 19
+        };
         let answered = Answered {
             octets: self.head_octets.unwrap_or_else(octets),
             content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
             content_len: sent.length,
-            range: response.fields.get(header::CONTENT_RANGE).and_then(|value| span_of(value.as_bytes())),
+            range: response
+                .fields
+                .get(header::CONTENT_RANGE)
+                .and_then(|value| span_of(value.as_bytes())),
         };
         self.worker.record_more(&self.running, &wanted, &record, asked, &answered);
     }

@@ -1,6 +1,7 @@
 //! Which certificate a viewer is shown: exact name, then wildcard of one label, then the default.
 //!
-//! Of several for one name, the one that is cheaper and that the viewer can verify: ECDSA before RSA.
+//! Of several for one name, the one that is cheaper and that the viewer can verify: ECDSA before
+//! RSA.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -38,11 +39,19 @@ impl<T> ByName<T> {
         self.all.first()
     }
 
-    /// Chooses for a server name (lower case) and what the viewer can verify. `local` is the address it
-    /// connected to: without a name, a certificate for that address is taken.
-    pub fn choose(&self, server_name: Option<&str>, schemes: &[SignatureScheme], local: IpAddr) -> Option<&(Arc<Certificate>, T)> {
+    /// Chooses for a server name (lower case) and what the viewer can verify. `local` is the
+    /// address it connected to: without a name, a certificate for that address is taken.
+    pub fn choose(
+        &self,
+        server_name: Option<&str>,
+        schemes: &[SignatureScheme],
+        local: IpAddr,
+    ) -> Option<&(Arc<Certificate>, T)> {
         let Some(name) = server_name else {
-            return self.addresses.get(&local.to_canonical()).map_or_else(|| self.all.first(), |at| self.all.get(*at));
+            return self
+                .addresses
+                .get(&local.to_canonical())
+                .map_or_else(|| self.all.first(), |at| self.all.get(*at));
         };
         let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
         let fitting = self.names.get(name).or_else(|| self.names.get(&wildcard()?));
@@ -61,11 +70,19 @@ impl<T> ByName<T> {
 fn suits(kind: KeyKind, scheme: SignatureScheme) -> bool {
     use SignatureScheme as S;
     match kind {
-        KeyKind::Ecdsa => matches!(scheme, S::ECDSA_NISTP256_SHA256 | S::ECDSA_NISTP384_SHA384 | S::ECDSA_NISTP521_SHA512),
+        KeyKind::Ecdsa => matches!(
+            scheme,
+            S::ECDSA_NISTP256_SHA256 | S::ECDSA_NISTP384_SHA384 | S::ECDSA_NISTP521_SHA512
+        ),
         KeyKind::Ed25519 => scheme == S::ED25519,
         KeyKind::Rsa => matches!(
             scheme,
-            S::RSA_PSS_SHA256 | S::RSA_PSS_SHA384 | S::RSA_PSS_SHA512 | S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512
+            S::RSA_PSS_SHA256
+                | S::RSA_PSS_SHA384
+                | S::RSA_PSS_SHA512
+                | S::RSA_PKCS1_SHA256
+                | S::RSA_PKCS1_SHA384
+                | S::RSA_PKCS1_SHA512
         ),
     }
 }
@@ -78,8 +95,14 @@ mod tests {
 
     fn certificate(kind: KeyKind, names: &[&str]) -> (Arc<Certificate>, ()) {
         let names = names.iter().map(|name| (*name).to_string()).collect();
-        let certificate =
-            Certificate { chain: vec![], key: Secret::new(vec![]), kind, names, not_after: Timestamp(0), source: String::new() };
+        let certificate = Certificate {
+            chain: vec![],
+            key: Secret::new(vec![]),
+            kind,
+            names,
+            not_after: Timestamp(0),
+            source: String::new(),
+        };
         (Arc::new(certificate), ())
     }
 
@@ -92,8 +115,10 @@ mod tests {
             certificate(KeyKind::Rsa, &["*.example.com", "192.0.2.9"]),
         ];
         let table = ByName::new(all.into());
-        let (modern, old) =
-            ([SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256], [SignatureScheme::RSA_PKCS1_SHA256]);
+        let (modern, old) = (
+            [SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256],
+            [SignatureScheme::RSA_PKCS1_SHA256],
+        );
         let local: IpAddr = "192.0.2.1".parse().unwrap();
         let chosen = |name, schemes: &[_], local| {
             let found = table.choose(name, schemes, local).unwrap();

@@ -1,8 +1,8 @@
 //! TLS session tickets under keys that rotate and survive a restart.
 //!
-//! One set of keys for all certificates and cores; rustls itself refuses a ticket under another server name.
-//! A ticket is `key id, nonce, AES-256-GCM(state)`. Keys are made fresh every twelve hours; the one before
-//! still opens, so a ticket lives between twelve hours and a day.
+//! One set of keys for all certificates and cores; rustls itself refuses a ticket under another
+//! server name. A ticket is `key id, nonce, AES-256-GCM(state)`. Keys are made fresh every twelve
+//! hours; the one before still opens, so a ticket lives between twelve hours and a day.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -65,7 +65,8 @@ impl Tickets {
             .chunks_exact(RECORD)
             .filter_map(|record| {
                 let made_at = u64::from_le_bytes(record[4..12].try_into().ok()?);
-                Key::new(record[..4].try_into().ok()?, made_at, record[12..].try_into().ok()?).map(Arc::new)
+                Key::new(record[..4].try_into().ok()?, made_at, record[12..].try_into().ok()?)
+                    .map(Arc::new)
             })
             .collect();
         let tickets = Arc::new(Self { keys: RwLock::new(keys), file, clock });
@@ -77,7 +78,9 @@ impl Tickets {
     pub fn rotate(&self) {
         let now = self.clock.now();
         let mut keys = self.keys.write();
-        keys.retain(|key| now.secs() < key.made_at + 2 * ROTATE_SECS && key.made_at <= now.secs() + 60);
+        keys.retain(|key| {
+            now.secs() < key.made_at + 2 * ROTATE_SECS && key.made_at <= now.secs() + 60
+        });
         if keys.first().is_some_and(|key| now.secs() < key.made_at + ROTATE_SECS) {
             return;
         }
@@ -96,7 +99,8 @@ impl Tickets {
             bytes.extend_from_slice(&key.secret);
         }
         let fresh = self.file.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&bytes)?;
         std::fs::rename(&fresh, &self.file)
     }

@@ -1,4 +1,5 @@
-//! rustls server settings from a site: one per certificate, under CloudFront's security policy names.
+//! rustls server settings from a site: one per certificate, under CloudFront's security policy
+//! names.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,17 +47,25 @@ impl ServerTls {
     /// Chooses by what the viewer's hello says.
     pub fn choose(&self, hello: &ClientHello<'_>, local: IpAddr) -> Option<&Chosen> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        self.table.choose(name.as_deref(), hello.signature_schemes(), local).map(|(_, chosen)| chosen)
+        self.table
+            .choose(name.as_deref(), hello.signature_schemes(), local)
+            .map(|(_, chosen)| chosen)
     }
 }
 
-fn server_config(certificate: &Certificate, policy: TlsPolicy, tickets: &Arc<Tickets>) -> Result<Arc<ServerConfig>, String> {
+fn server_config(
+    certificate: &Certificate,
+    policy: TlsPolicy,
+    tickets: &Arc<Tickets>,
+) -> Result<Arc<ServerConfig>, String> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| allows(policy, suite));
     let key = certified_key(certificate, &provider)?;
     let versions: &[&rustls::SupportedProtocolVersion] = match policy {
         TlsPolicy::Tls13_2025 => &[&rustls::version::TLS13],
-        TlsPolicy::Tls12_2021 | TlsPolicy::Tls12_2025 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsPolicy::Tls12_2021 | TlsPolicy::Tls12_2025 => {
+            &[&rustls::version::TLS13, &rustls::version::TLS12]
+        }
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
@@ -72,7 +81,8 @@ fn server_config(certificate: &Certificate, policy: TlsPolicy, tickets: &Arc<Tic
 fn allows(policy: TlsPolicy, suite: &SupportedCipherSuite) -> bool {
     let chacha12 = matches!(
         suite.suite(),
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
     );
     match policy {
         TlsPolicy::Tls12_2021 => true,
@@ -89,7 +99,9 @@ pub const fn openssl_name(suite: CipherSuite) -> &'static str {
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        }
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
         CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",

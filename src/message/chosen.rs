@@ -1,7 +1,8 @@
-//! What of a request its policies choose: the parts that make the key, and the parts that reach the origin.
+//! What of a request its policies choose: the parts that make the key, and the parts that reach the
+//! origin.
 //!
-//! Key and origin request are both written by these functions and by nothing else, so that what shapes an
-//! answer and what tells answers apart cannot drift.
+//! Key and origin request are both written by these functions and by nothing else, so that what
+//! shapes an answer and what tells answers apart cannot drift.
 
 use http::HeaderName;
 
@@ -18,9 +19,16 @@ use crate::semantics::vary::is_ours;
 use crate::semantics::vary::weight;
 
 /// Appends `?` and the chosen query parameters, in the viewer's order and spelling.
-fn write_query(out: &mut Vec<u8>, behavior: &Behavior, query: Option<&str>, chosen: impl Fn(&str) -> bool, all: bool) {
+fn write_query(
+    out: &mut Vec<u8>,
+    behavior: &Behavior,
+    query: Option<&str>,
+    chosen: impl Fn(&str) -> bool,
+    all: bool,
+) {
     let Some(query) = query else { return };
-    // What signs a URL tells viewers apart and not what they see: it is in no key, and no origin sees it.
+    // What signs a URL tells viewers apart and not what they see: it is in no key, and no origin
+    // sees it.
     let is_signed = behavior.signers.is_some();
     if all && !is_signed {
         out.push(b'?');
@@ -45,7 +53,8 @@ pub fn write_keyed_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, query
     write_query(out, behavior, query, |name| listed.includes(name), *listed == Listed::All);
 }
 
-/// Appends path and query as the origin sees them: the key's, and what an origin request policy adds.
+/// Appends path and query as the origin sees them: the key's, and what an origin request policy
+/// adds.
 pub fn write_origin_url(out: &mut Vec<u8>, behavior: &Behavior, path: &str, query: Option<&str>) {
     out.extend_from_slice(path.as_bytes());
     let (keyed, more) = (&behavior.cache.key.query, &behavior.origin_request.query);
@@ -64,11 +73,24 @@ pub fn parameter_reaches_origin(behavior: &Behavior, name: &str) -> bool {
     (keyed.includes(name) || more.includes(name)) && !is_signature(behavior, name)
 }
 
-/// Appends the chosen cookies as one Cookie value, without those that are between the viewer and us; false if there are none.
-pub fn write_cookies(out: &mut Vec<u8>, head: &RequestHead<'_>, chosen: impl Fn(&str) -> bool) -> bool {
+/// Appends the chosen cookies as one Cookie value, without those that are between the viewer and
+/// us; false if there are none.
+pub fn write_cookies(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    chosen: impl Fn(&str) -> bool,
+) -> bool {
     let start = out.len();
-    let lines = head.known.get(Known::Cookie).is_some().then(|| head.fields.get_all("cookie")).into_iter().flatten();
-    for pair in lines.flat_map(|line| line.split(|b| *b == b';')).map(trim).filter(|pair| !pair.is_empty()) {
+    let lines = head
+        .known
+        .get(Known::Cookie)
+        .is_some()
+        .then(|| head.fields.get_all("cookie"))
+        .into_iter()
+        .flatten();
+    for pair in
+        lines.flat_map(|line| line.split(|b| *b == b';')).map(trim).filter(|pair| !pair.is_empty())
+    {
         let name = pair.split(|b| *b == b'=').next().unwrap_or(b"");
         if std::str::from_utf8(name).is_ok_and(|name| chosen(name) && !is_ours(name.as_bytes())) {
             if out.len() > start {
@@ -80,7 +102,8 @@ pub fn write_cookies(out: &mut Vec<u8>, head: &RequestHead<'_>, chosen: impl Fn(
     out.len() > start
 }
 
-/// The viewer's Accept-Encoding, reduced to the codings a policy tells apart, in CloudFront's order.
+/// The viewer's Accept-Encoding, reduced to the codings a policy tells apart, in CloudFront's
+/// order.
 ///
 /// `br,gzip`, one of them, or nothing; zstd, an extra of ours, comes last.
 pub fn write_codings(out: &mut Vec<u8>, head: &RequestHead<'_>, enabled: Codings) {
@@ -106,7 +129,9 @@ pub fn accepted_codings(head: &RequestHead<'_>, enabled: Codings) -> Codings {
         let name = trim(member.split(|b| *b == b';').next().unwrap_or(b""));
         let bit = match () {
             () if name.eq_ignore_ascii_case(b"br") => Codings::BR,
-            () if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => Codings::GZIP,
+            () if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+                Codings::GZIP
+            }
             () if name.eq_ignore_ascii_case(b"zstd") => Codings::ZSTD,
             () => continue,
         };
@@ -128,12 +153,19 @@ pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
 
 /// Says whether a field of the viewer's reaches the origin on a request that may be kept.
 ///
-/// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies name. What is said in the name of a
-/// proxy does only as [`goes_no_further`] has it. Ranges and conditions never do: the store answers them.
+/// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies
+/// name. What is said in the name of a proxy does only as [`goes_no_further`] has it. Ranges and
+/// conditions never do: the store answers them.
 pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
     use http::header;
-    let own =
-        [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+    let own = [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ];
     if own.contains(name) || goes_no_further(behavior, forwarder, name) {
         return false;
     }
@@ -142,12 +174,14 @@ pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderNa
         Semantics::CloudFront if *name == header::COOKIE => {
             !behavior.cache.key.cookies.is_none() || !behavior.origin_request.cookies.is_none()
         }
-        Semantics::CloudFront => is_keyed(behavior, name) || behavior.origin_request.headers.includes(name),
+        Semantics::CloudFront => {
+            is_keyed(behavior, name) || behavior.origin_request.headers.includes(name)
+        }
     }
 }
 
-/// Says whether a field is one in which proxies speak of their viewers, from somebody who may not, and under policies that do not
-/// name it. A pattern names nothing.
+/// Says whether a field is one in which proxies speak of their viewers, from somebody who may not,
+/// and under policies that do not name it. A pattern names nothing.
 pub fn goes_no_further(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
     forwarder == Forwarder::Unknown
         && speaks_as_proxy(name.as_str())
@@ -155,33 +189,45 @@ pub fn goes_no_further(behavior: &Behavior, forwarder: Forwarder, name: &HeaderN
         && !behavior.origin_request.headers.names(name)
 }
 
-/// Says whether the request lets the origin see who asks, outside the key: by a cookie, credentials, a field or
-/// a parameter that an origin request policy adds.
+/// Says whether the request lets the origin see who asks, outside the key: by a cookie,
+/// credentials, a field or a parameter that an origin request policy adds.
 ///
-/// Then CloudFront's "minimum TTL over private" would show one viewer another's content, and safety wins.
+/// Then CloudFront's "minimum TTL over private" would show one viewer another's content, and safety
+/// wins.
 pub fn shows_identity_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
-    let cookies_pass = behavior.semantics() == Semantics::Rfc9111 || behavior.origin_request.cookies != Listed::None;
-    let cookie = head.known.has(Known::Cookie) && behavior.cache.key.cookies != Listed::All && cookies_pass;
+    let cookies_pass = behavior.semantics() == Semantics::Rfc9111
+        || behavior.origin_request.cookies != Listed::None;
+    let cookie =
+        head.known.has(Known::Cookie) && behavior.cache.key.cookies != Listed::All && cookies_pass;
     let more = &behavior.origin_request;
     let fields = match &more.headers {
         ForwardHeaders::None => false,
-        // CloudFront's legacy settings come as such a list. A request that brings nothing of its own shows nobody.
-        ForwardHeaders::AllViewerExcept(_) => head.fields.iter().any(|(name, _)| tells_who(behavior, name)),
-        ForwardHeaders::Only(_) | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerAnd(_) => true,
+        // CloudFront's legacy settings come as such a list. A request that brings nothing of its
+        // own shows nobody.
+        ForwardHeaders::AllViewerExcept(_) => {
+            head.fields.iter().any(|(name, _)| tells_who(behavior, name))
+        }
+        ForwardHeaders::Only(_) | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerAnd(_) => {
+            true
+        }
     };
-    let fields = fields || more.of_writes.iter().any(|name| comes_with_writes(behavior, head, name));
+    let fields =
+        fields || more.of_writes.iter().any(|name| comes_with_writes(behavior, head, name));
     let query = more.query != Listed::None && behavior.cache.key.query != Listed::All;
     cookie || fields || query || authorization_unkeyed(behavior, head)
 }
 
-// Says whether a field came that reaches the origin because of the method alone (`headers_of_writes`).
+// Says whether a field came that reaches the origin because of the method alone
+// (`headers_of_writes`).
 fn comes_with_writes(behavior: &Behavior, head: &RequestHead<'_>, name: &HeaderName) -> bool {
     let is_write = !matches!(*head.method, http::Method::GET | http::Method::HEAD);
-    is_write && behavior.origin_request.of_writes.contains(name) && head.fields.get_all(name.as_str()).next().is_some()
+    is_write
+        && behavior.origin_request.of_writes.contains(name)
+        && head.fields.get_all(name.as_str()).next().is_some()
 }
 
-// Says whether a field that this viewer sent reaches the origin, is in no key, and may say who asks. Those that are not counted
-// say how a page came to ask, or are written anew on the way.
+// Says whether a field that this viewer sent reaches the origin, is in no key, and may say who
+// asks. Those that are not counted say how a page came to ask, or are written anew on the way.
 fn tells_who(behavior: &Behavior, name: &str) -> bool {
     const HARMLESS: [&str; 16] = [
         "accept",
@@ -206,33 +252,51 @@ fn tells_who(behavior: &Behavior, name: &str) -> bool {
         || name.as_str().starts_with("sec-fetch-")
         || name.as_str().starts_with("cloudfront-")
         || is_hop_by_hop(&name);
-    !is_harmless && reaches_origin(behavior, Forwarder::Trusted, &name) && !is_keyed(behavior, &name)
+    !is_harmless
+        && reaches_origin(behavior, Forwarder::Trusted, &name)
+        && !is_keyed(behavior, &name)
 }
 
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
 pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
     let name = &http::header::AUTHORIZATION;
-    let reaches = reaches_origin(behavior, Forwarder::Unknown, name) || comes_with_writes(behavior, head, name);
+    let reaches = reaches_origin(behavior, Forwarder::Unknown, name)
+        || comes_with_writes(behavior, head, name);
     head.known.has(Known::Authorization) && reaches && !is_keyed(behavior, name)
 }
 
-/// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says under these names is nobody's
-/// word; what an edge says of its viewer is taken.
+/// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says
+/// under these names is nobody's word; what an edge says of its viewer is taken.
 pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
     let connection = head.connection;
     if connection.asker == Asker::Edge {
-        return head.fields.get_all(name).next().and_then(|line| std::str::from_utf8(line).ok()).map(str::to_string);
+        return head
+            .fields
+            .get_all(name)
+            .next()
+            .and_then(|line| std::str::from_utf8(line).ok())
+            .map(str::to_string);
     }
     if let Some(said) = connection.place.as_ref().and_then(|place| place.field(name)) {
-        return Some(percent_encoding::utf8_percent_encode(said, percent_encoding::CONTROLS).to_string());
+        return Some(
+            percent_encoding::utf8_percent_encode(said, percent_encoding::CONTROLS).to_string(),
+        );
     }
     match name {
         "cloudfront-forwarded-proto" => Some(head.scheme.as_str().to_string()),
-        "cloudfront-viewer-address" => Some(format!("{}:{}", connection.peer.ip().to_canonical(), connection.peer.port())),
+        "cloudfront-viewer-address" => {
+            Some(format!("{}:{}", connection.peer.ip().to_canonical(), connection.peer.port()))
+        }
         "cloudfront-viewer-http-version" => Some(head.version.number().to_string()),
-        "cloudfront-viewer-header-order" => Some(head.order.map_or_else(|| head.fields.order(), str::to_string)),
-        "cloudfront-viewer-ja3-fingerprint" => Some(connection.tls.as_ref()?.hello.as_ref()?.ja3.clone()),
-        "cloudfront-viewer-ja4-fingerprint" => Some(connection.tls.as_ref()?.hello.as_ref()?.ja4.clone()),
+        "cloudfront-viewer-header-order" => {
+            Some(head.order.map_or_else(|| head.fields.order(), str::to_string))
+        }
+        "cloudfront-viewer-ja3-fingerprint" => {
+            Some(connection.tls.as_ref()?.hello.as_ref()?.ja3.clone())
+        }
+        "cloudfront-viewer-ja4-fingerprint" => {
+            Some(connection.tls.as_ref()?.hello.as_ref()?.ja4.clone())
+        }
         "cloudfront-viewer-header-count" => Some(head.fields.iter().count().to_string()),
         "cloudfront-viewer-tls" => {
             let tls = connection.tls.as_ref()?;
@@ -252,7 +316,15 @@ pub fn added_names(behavior: &Behavior) -> impl Iterator<Item = &HeaderName> {
     let more: &[HeaderName] = match &behavior.origin_request.headers {
         ForwardHeaders::Only(names) => names.exact(),
         ForwardHeaders::AllViewerAnd(names) => names,
-        ForwardHeaders::None | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerExcept(_) => &[],
+        ForwardHeaders::None | ForwardHeaders::AllViewer | ForwardHeaders::AllViewerExcept(_) => {
+            &[]
+        }
     };
-    behavior.cache.key.headers.iter().chain(more).filter(|name| name.as_str().starts_with("cloudfront-"))
+    behavior
+        .cache
+        .key
+        .headers
+        .iter()
+        .chain(more)
+        .filter(|name| name.as_str().starts_with("cloudfront-"))
 }

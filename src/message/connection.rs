@@ -51,7 +51,8 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Where the viewer is, where there is a database to ask.
     pub place: Option<Arc<Place>>,
-    /// Who is at the other end, as far as proven. Set by `proxy` for a request that carries an edge's token.
+    /// Who is at the other end, as far as proven. Set by `proxy` for a request that carries an
+    /// edge's token.
     pub asker: Asker,
 }
 
@@ -63,7 +64,8 @@ pub enum Asker {
     Edge,
 }
 
-/// Whether whoever asks is believed when it speaks of another's viewer, in X-Forwarded-Host and fields of its kind.
+/// Whether whoever asks is believed when it speaks of another's viewer, in X-Forwarded-Host and
+/// fields of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarder {
     Unknown,

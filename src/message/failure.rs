@@ -1,5 +1,5 @@
-//! Failures: we or an origin could not. Each knows its status, its word for Proxy-Status, and whether it
-//! may be tried again elsewhere.
+//! Failures: we or an origin could not. Each knows its status, its word for Proxy-Status, and
+//! whether it may be tried again elsewhere.
 
 /// What went wrong while asking for a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,9 @@ impl FailureKind {
     /// The status the viewer sees.
     pub const fn status(self) -> u16 {
         match self {
-            Self::DnsError | Self::ConnectionRefused | Self::CertificateError | Self::TlsError => 502,
+            Self::DnsError | Self::ConnectionRefused | Self::CertificateError | Self::TlsError => {
+                502
+            }
             Self::ConnectionTerminated | Self::ResponseMalformed => 502,
             Self::ConnectTimeout | Self::ResponseTimeout | Self::NotStored => 504,
             Self::ConnectionLimit => 503,
@@ -94,7 +96,14 @@ impl FailureKind {
 
     /// Says whether an origin group may ask its next member.
     pub const fn fails_over(self) -> bool {
-        !matches!(self, Self::RequestBroken | Self::RequestTooLarge | Self::NotStored | Self::RequestDenied | Self::Internal)
+        !matches!(
+            self,
+            Self::RequestBroken
+                | Self::RequestTooLarge
+                | Self::NotStored
+                | Self::RequestDenied
+                | Self::Internal
+        )
     }
 }
 

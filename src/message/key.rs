@@ -1,7 +1,8 @@
-//! The cache key: the bytes that make two requests the same, and the numbers of the invalidation log.
+//! The cache key: the bytes that make two requests the same, and the numbers of the invalidation
+//! log.
 //!
-//! A key is `distribution NUL url NUL extras`, where the extras are NUL-separated too. NUL cannot occur in
-//! a head that passed the checks, so two different requests never build the same bytes.
+//! A key is `distribution NUL url NUL extras`, where the extras are NUL-separated too. NUL cannot
+//! occur in a head that passed the checks, so two different requests never build the same bytes.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
 //! A viewer's path: which ones are refused, and the one form in which the others count.
 //!
-//! An origin decodes what it is sent. If `/%61pi` were not `/api` here too, a viewer could choose the behavior, the key
-//! and the fate under a purge by spelling.
+//! An origin decodes what it is sent. If `/%61pi` were not `/api` here too, a viewer could choose
+//! the behavior, the key and the fate under a purge by spelling.
 
-/// Says whether a path has no dot segments, plain or encoded, behind a plain or an encoded separator: an origin would
-/// resolve them after a behavior was chosen, and so answer from under another behavior's rules.
+/// Says whether a path has no dot segments, plain or encoded, behind a plain or an encoded
+/// separator: an origin would resolve them after a behavior was chosen, and so answer from under
+/// another behavior's rules.
 pub fn is_safe_path(path: &str) -> bool {
     if !path.bytes().any(|b| b == b'.' || b == b'%') {
         return true;
@@ -14,7 +15,9 @@ pub fn is_safe_path(path: &str) -> bool {
     loop {
         rest = match rest {
             [] => return !matches!(dots, Some(1 | 2)),
-            [b'/' | b'\\', rest @ ..] | [b'%', b'2', b'f' | b'F', rest @ ..] | [b'%', b'5', b'c' | b'C', rest @ ..] => {
+            [b'/' | b'\\', rest @ ..]
+            | [b'%', b'2', b'f' | b'F', rest @ ..]
+            | [b'%', b'5', b'c' | b'C', rest @ ..] => {
                 if matches!(dots, Some(1 | 2)) {
                     return false;
                 }
@@ -33,12 +36,15 @@ pub fn is_safe_path(path: &str) -> bool {
     }
 }
 
-/// The path as an origin may come to read it: escapes undone, runs of slashes taken for one. `None` where that is the path itself.
+/// The path as an origin may come to read it: escapes undone, runs of slashes taken for one. `None`
+/// where that is the path itself.
 ///
-/// Behaviors are chosen by the path as it is, as CloudFront does; a viewer must not be able to choose one by writing the same place
-/// differently.
+/// Behaviors are chosen by the path as it is, as CloudFront does; a viewer must not be able to
+/// choose one by writing the same place differently.
 pub fn other_reading(path: &str) -> Option<String> {
-    if memchr::memchr(b'%', path.as_bytes()).is_none() && memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+    if memchr::memchr(b'%', path.as_bytes()).is_none()
+        && memchr::memmem::find(path.as_bytes(), b"//").is_none()
+    {
         return None;
     }
     let mut out = String::with_capacity(path.len());
@@ -52,12 +58,15 @@ pub fn other_reading(path: &str) -> Option<String> {
 
 /// Says whether a path spells an unreserved character as an escape (RFC 3986 §2.3).
 pub fn has_needless_escape(path: &str) -> bool {
-    path.bytes().any(|b| b == b'%') && (0..path.len()).any(|at| needless(path.as_bytes(), at).is_some())
+    path.bytes().any(|b| b == b'%')
+        && (0..path.len()).any(|at| needless(path.as_bytes(), at).is_some())
 }
 
-/// The path with unreserved characters spelled plainly, which changes nothing it means (RFC 3986 §6.2.2.2).
+/// The path with unreserved characters spelled plainly, which changes nothing it means (RFC 3986
+/// §6.2.2.2).
 ///
-/// A percent sign that begins no escape is escaped itself: undoing the next one must not make it the start of another.
+/// A percent sign that begins no escape is escaped itself: undoing the next one must not make it
+/// the start of another.
 pub fn plain(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(path.len());
@@ -104,15 +113,30 @@ mod tests {
         assert_eq!(plain("/%61pi/%7Euser/%2Fx/%c3%a4"), "/api/~user/%2Fx/%c3%a4");
         assert_eq!(plain("/%%34%31"), "/%2541", "nothing new comes into being");
         assert_eq!(plain("/ä%61"), "/äa", "what is no ASCII stays what it is");
-        assert!(has_needless_escape("/%61") && !has_needless_escape("/%2f%zz%") && !has_needless_escape("/a"));
+        assert!(
+            has_needless_escape("/%61")
+                && !has_needless_escape("/%2f%zz%")
+                && !has_needless_escape("/a")
+        );
     }
 
     #[test]
     fn dot_segments_are_found_in_every_spelling() {
-        for bad in ["/..", "/a/../b", "/%2e%2E/", "/a/.", "/..%2fx", "/a%2f..%2fb", "/..%5cx", "/..\\x", "/%2e"] {
+        for bad in [
+            "/..",
+            "/a/../b",
+            "/%2e%2E/",
+            "/a/.",
+            "/..%2fx",
+            "/a%2f..%2fb",
+            "/..%5cx",
+            "/..\\x",
+            "/%2e",
+        ] {
             assert!(!is_safe_path(bad), "{bad}");
         }
-        for good in ["/a.b", "/...", "/a..", "/..a", "/.well-known/x", "/a%2fb", "/%2e%2e%2e", "/"] {
+        for good in ["/a.b", "/...", "/a..", "/..a", "/.well-known/x", "/a%2fb", "/%2e%2e%2e", "/"]
+        {
             assert!(is_safe_path(good), "{good}");
         }
     }

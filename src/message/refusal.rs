@@ -1,7 +1,7 @@
 //! Refusals: the viewer may not. Made by `access`, worded and given a status here, once.
 //!
-//! A [`Rule`] names what was broken in one word: the log and the counters speak of it, heads that were refused before they were
-//! requests included.
+//! A [`Rule`] names what was broken in one word: the log and the counters speak of it, heads that
+//! were refused before they were requests included.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use crate::crypto::url::Unsigned;
 pub enum Misdirection {
     /// Its certificate stands for a host that the configuration gives to another distribution.
     OtherSite,
-    /// The host is named in the configuration or not served at all, and the certificate does not stand for it.
+    /// The host is named in the configuration or not served at all, and the certificate does not
+    /// stand for it.
     NotCovered,
 }
 
@@ -50,7 +51,8 @@ pub enum Refusal {
     Country,
     /// The bucket itself is asked for, with credentials that may list it.
     Bucket,
-    /// It would be another order to the bucket than the viewer's, or is one that viewers may not give.
+    /// It would be another order to the bucket than the viewer's, or is one that viewers may not
+    /// give.
     Subresource(Unfit),
     /// The viewer's address is not one that may ask.
     Address,
@@ -117,8 +119,12 @@ impl Refusal {
     pub const fn sentence(&self) -> &'static str {
         match self {
             Self::UnknownHost => "This host is not served here.",
-            Self::Misdirected(Misdirection::OtherSite) => "This connection's certificate is for another site than the requested host's.",
-            Self::Misdirected(Misdirection::NotCovered) => "This connection's certificate does not cover the requested host.",
+            Self::Misdirected(Misdirection::OtherSite) => {
+                "This connection's certificate is for another site than the requested host's."
+            }
+            Self::Misdirected(Misdirection::NotCovered) => {
+                "This connection's certificate does not cover the requested host."
+            }
             Self::HttpsOnly => "This resource is available over HTTPS only.",
             Self::RedirectToHttps { .. } => "This resource has its place at an https URL.",
             Self::Method => "This method is not allowed here.",
@@ -150,7 +156,9 @@ impl Refusal {
     /// What the log says beside the reason.
     pub fn failure(&self) -> Option<Failure> {
         match self {
-            Self::Subresource(unfit) => Some(Failure::new(FailureKind::RequestDenied, unfit.words())),
+            Self::Subresource(unfit) => {
+                Some(Failure::new(FailureKind::RequestDenied, unfit.words()))
+            }
             _ => None,
         }
     }
@@ -182,7 +190,9 @@ const SHOWN: usize = 48;
 impl Unfit {
     /// Speaks of a name, of which only harmless characters are kept: it goes into pages and logs.
     pub fn new(name: &str, why: Why) -> Self {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }
+        };
         Self { name: name.chars().take(SHOWN).map(plain).collect(), why }
     }
 
@@ -209,7 +219,8 @@ impl Unfit {
     }
 }
 
-/// The rule that a refused request has broken. The first ones are those of a head, before it is a request.
+/// The rule that a refused request has broken. The first ones are those of a head, before it is a
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Not a head at all, by the grammar of RFC 9112 or RFC 9113 §8.

@@ -1,7 +1,8 @@
 //! A request as the decisions see it: borrowed, whatever protocol it came by.
 //!
-//! `RequestHead` is a view; both lanes make one, from HTTP/1 bytes or from a field map, and everything up
-//! to `lookup` works on it without owning anything. `ViewerRequest` is what outlives the read buffer.
+//! `RequestHead` is a view; both lanes make one, from HTTP/1 bytes or from a field map, and
+//! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
+//! the read buffer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,11 +44,14 @@ impl<'r> Fields<'r> {
             Fields::Lines(lines) => (lines, None),
             Fields::Map(map) => (&[][..], Some(map)),
         };
-        let mapped = map.into_iter().flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let mapped = map
+            .into_iter()
+            .flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         lines.iter().map(|line| (line.name, line.value)).chain(mapped)
     }
 
-    /// Their names in order, as `CloudFront-Viewer-Header-Order` has them: with colons between, cut off at 7,680.
+    /// Their names in order, as `CloudFront-Viewer-Header-Order` has them: with colons between, cut
+    /// off at 7,680.
     pub fn order(self) -> String {
         let mut all = String::new();
         for (name, _) in self.iter() {
@@ -59,7 +63,8 @@ impl<'r> Fields<'r> {
         all
     }
 
-    /// The same as a map of their own. All values lie in one piece of memory: a piece for each would cost more than copying.
+    /// The same as a map of their own. All values lie in one piece of memory: a piece for each
+    /// would cost more than copying.
     fn to_map(self) -> HeaderMap {
         let len = self.iter().map(|(_, value)| value.len()).sum();
         let mut values = BytesMut::with_capacity(len);
@@ -68,7 +73,9 @@ impl<'r> Fields<'r> {
         let mut fields = HeaderMap::with_capacity(16);
         for (name, value) in self.iter() {
             let value = values.split_to(value.len());
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(value)) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(value))
+            {
                 fields.append(name, value);
             }
         }
@@ -123,7 +130,9 @@ impl<'r> KnownFields<'r> {
         let mut known = Self::default();
         match fields {
             Fields::Lines(lines) => lines.iter().for_each(|line| known.note(line.name, line.value)),
-            Fields::Map(map) => map.iter().for_each(|(name, value)| known.note(name.as_str(), value.as_bytes())),
+            Fields::Map(map) => {
+                map.iter().for_each(|(name, value)| known.note(name.as_str(), value.as_bytes()))
+            }
         }
         known
     }
@@ -163,14 +172,18 @@ fn classify(name: &str) -> Option<Known> {
         5 => is("range", Known::Range),
         6 => is("cookie", Known::Cookie).or_else(|| is("expect", Known::Expect)),
         7 => is("upgrade", Known::Upgrade),
-        8 => is("if-range", Known::IfRange).or_else(|| is("if-match", Known::IfMatch)).or_else(|| is("cdn-loop", Known::CdnLoop)),
+        8 => is("if-range", Known::IfRange)
+            .or_else(|| is("if-match", Known::IfMatch))
+            .or_else(|| is("cdn-loop", Known::CdnLoop)),
         10 => is("connection", Known::Connection),
         13 => is("if-none-match", Known::IfNoneMatch)
             .or_else(|| is("cache-control", Known::CacheControl))
             .or_else(|| is("authorization", Known::Authorization)),
-        14 => is("content-length", Known::ContentLength).or_else(|| is("foreshore-edge", Known::ForeshoreEdge)),
+        14 => is("content-length", Known::ContentLength)
+            .or_else(|| is("foreshore-edge", Known::ForeshoreEdge)),
         15 => is("accept-encoding", Known::AcceptEncoding),
-        17 => is("transfer-encoding", Known::TransferEncoding).or_else(|| is("if-modified-since", Known::IfModifiedSince)),
+        17 => is("transfer-encoding", Known::TransferEncoding)
+            .or_else(|| is("if-modified-since", Known::IfModifiedSince)),
         19 => is("if-unmodified-since", Known::IfUnmodifiedSince),
         _ => None,
     }
@@ -183,7 +196,8 @@ pub struct RequestId(pub u64);
 impl RequestId {
     /// Writes its 56 characters, in CloudFront's form: forty octets in base64 for URLs.
     pub fn write(self, out: &mut Vec<u8>) {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mut state = self.0;
         let mut bits = 0;
         for at in 0..54u32 {
@@ -226,13 +240,15 @@ pub struct RequestHead<'r> {
     pub authority: &'r str,
     /// The host alone.
     pub host: &'r str,
-    /// The path as it came, percent-encoding and all, but for needless escapes; `*` where OPTIONS asks about the server as a whole.
+    /// The path as it came, percent-encoding and all, but for needless escapes; `*` where OPTIONS
+    /// asks about the server as a whole.
     pub path: &'r str,
     /// The path exactly as the viewer spelled it: signatures are over that.
     pub spelled: &'r str,
     pub query: Option<&'r str>,
     pub fields: Fields<'r>,
-    /// The names of its fields as they came, where `fields` has lost their order and somebody wants it.
+    /// The names of its fields as they came, where `fields` has lost their order and somebody wants
+    /// it.
     pub order: Option<&'r str>,
     pub known: KnownFields<'r>,
     pub connection: &'r Connection,
@@ -246,7 +262,8 @@ pub fn split_target(target: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A request that owns what it says. Its body travels beside it: many may share the head, one reads the body.
+/// A request that owns what it says. Its body travels beside it: many may share the head, one reads
+/// the body.
 pub struct ViewerRequest {
     pub id: RequestId,
     pub method: Method,
@@ -268,7 +285,8 @@ pub struct ViewerRequest {
     pub upstream: UpstreamTime,
 }
 
-/// How long whoever was asked on behalf of a request took until a head came. It is for its record; no decision reads it.
+/// How long whoever was asked on behalf of a request took until a head came. It is for its record;
+/// no decision reads it.
 #[derive(Debug, Default)]
 pub struct UpstreamTime(AtomicU64);
 
@@ -290,7 +308,8 @@ impl ViewerRequest {
     pub fn head(&self) -> RequestHead<'_> {
         let (path, query) = split_target(&self.target);
         let fields = Fields::Map(&self.fields);
-        let host = crate::distribution::host::parse_authority(&self.authority).map_or("", |a| a.host);
+        let host =
+            crate::distribution::host::parse_authority(&self.authority).map_or("", |a| a.host);
         RequestHead {
             id: self.id,
             method: &self.method,
@@ -308,7 +327,8 @@ impl ViewerRequest {
         }
     }
 
-    /// The same request, as if it had arrived when the log stood at `number`: it follows no fetch that is older.
+    /// The same request, as if it had arrived when the log stood at `number`: it follows no fetch
+    /// that is older.
     pub fn arriving_at(&self, number: LogNumber) -> Self {
         Self {
             id: self.id,
@@ -340,7 +360,13 @@ impl ViewerRequest {
     }
 
     /// Makes an owned copy of a borrowed head.
-    pub fn from_head(head: &RequestHead<'_>, connection: &Arc<Connection>, at: Timestamp, number: LogNumber, observes: Observes) -> Self {
+    pub fn from_head(
+        head: &RequestHead<'_>,
+        connection: &Arc<Connection>,
+        at: Timestamp,
+        number: LogNumber,
+        observes: Observes,
+    ) -> Self {
         let fields = head.fields.to_map();
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),

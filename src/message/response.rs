@@ -28,7 +28,8 @@ pub enum ReplyFrom {
 }
 
 impl Reply {
-    /// What the tier that gave it said of it; `None` if it came from an origin, at first or second hand.
+    /// What the tier that gave it said of it; `None` if it came from an origin, at first or second
+    /// hand.
     pub const fn tier(&self) -> Option<TierFacts> {
         match &self.from {
             ReplyFrom::Origin(_) => None,

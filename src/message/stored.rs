@@ -90,11 +90,21 @@ impl TtlRule {
             Self::Origin(Said::Targeted) => "the origin's CDN-Cache-Control (RFC 9213 §2.2)",
             Self::Origin(Said::SMaxAge) => "the origin's s-maxage (RFC 9111 §5.2.2.10)",
             Self::Origin(Said::MaxAge) => "the origin's max-age (RFC 9111 §5.2.2.1)",
-            Self::Origin(Said::Expires) => "the origin's Expires, counted from its Date (RFC 9111 §5.3)",
-            Self::Origin(Said::Heuristic) => "a tenth of Date minus Last-Modified (RFC 9111 §4.2.2)",
-            Self::Default => "the policy's default TTL: the origin says nothing (CloudFront's TTL table)",
-            Self::Min => "the policy's minimum TTL, over what the origin says (CloudFront's TTL table)",
-            Self::Max => "the policy's maximum TTL, under what the origin says (CloudFront's TTL table)",
+            Self::Origin(Said::Expires) => {
+                "the origin's Expires, counted from its Date (RFC 9111 §5.3)"
+            }
+            Self::Origin(Said::Heuristic) => {
+                "a tenth of Date minus Last-Modified (RFC 9111 §4.2.2)"
+            }
+            Self::Default => {
+                "the policy's default TTL: the origin says nothing (CloudFront's TTL table)"
+            }
+            Self::Min => {
+                "the policy's minimum TTL, over what the origin says (CloudFront's TTL table)"
+            }
+            Self::Max => {
+                "the policy's maximum TTL, under what the origin says (CloudFront's TTL table)"
+            }
             Self::Error => "the error caching minimum TTL (CloudFront's error caching)",
             Self::Zero => "kept to be validated before each use (RFC 9111 §5.2.2.4)",
         }
@@ -108,8 +118,8 @@ pub struct Selector(pub Box<[Selecting]>);
 /// A field that chooses, and what it said; `None` where it was absent.
 pub type Selecting = (HeaderName, Option<Box<[u8]>>);
 
-/// Begins the value of an Accept-Encoding that need not say the same, but must take the codings that follow. No field value
-/// begins so: a checked head has no NUL.
+/// Begins the value of an Accept-Encoding that need not say the same, but must take the codings
+/// that follow. No field value begins so: a checked head has no NUL.
 const TAKES: &[u8] = b"\0takes ";
 
 /// Chooses requests that take these codings, as Content-Encoding lists them.
@@ -130,11 +140,17 @@ impl Selector {
             if but == Some(name) {
                 return true;
             }
-            if let Some(codings) = expected.as_deref().and_then(|expected| expected.strip_prefix(TAKES)) {
+            if let Some(codings) =
+                expected.as_deref().and_then(|expected| expected.strip_prefix(TAKES))
+            {
                 return coding::accepts(fields.get_all(name.as_str()), codings);
             }
             scratch.clear();
-            let found = crate::semantics::vary::normalise(name, fields.get_all(name.as_str()), &mut scratch);
+            let found = crate::semantics::vary::normalise(
+                name,
+                fields.get_all(name.as_str()),
+                &mut scratch,
+            );
             match (found, expected) {
                 (None, None) => true,
                 (Some(()), Some(expected)) => scratch[..] == expected[..],
@@ -152,7 +168,8 @@ pub struct StoredHead {
     last_modified: Place,
 }
 
-/// Where a value lies among the lines, from and to; `NOWHERE` where there is none. A head has a limit far below 4 GiB.
+/// Where a value lies among the lines, from and to; `NOWHERE` where there is none. A head has a
+/// limit far below 4 GiB.
 type Place = [u32; 2];
 
 const NOWHERE: Place = [u32::MAX; 2];
@@ -186,11 +203,14 @@ impl StoredHead {
         while at < lines.len() {
             let end = at + memchr::memchr(b'\n', &lines[at..])?;
             let line = lines[at..end].strip_suffix(b"\r")?;
-            let colon = memchr::memchr(b':', line).filter(|colon| line.get(colon + 1) == Some(&b' '))?;
+            let colon =
+                memchr::memchr(b':', line).filter(|colon| line.get(colon + 1) == Some(&b' '))?;
             let place = [(at + colon + 2) as u32, (at + line.len()) as u32];
             if etag == NOWHERE && line[..colon].eq_ignore_ascii_case(b"etag") {
                 etag = place;
-            } else if last_modified == NOWHERE && line[..colon].eq_ignore_ascii_case(b"last-modified") {
+            } else if last_modified == NOWHERE
+                && line[..colon].eq_ignore_ascii_case(b"last-modified")
+            {
                 last_modified = place;
             }
             at = end + 1;
@@ -226,7 +246,9 @@ impl StoredHead {
     pub fn to_map(&self) -> HeaderMap {
         let mut fields = HeaderMap::with_capacity(16);
         for (name, value) in self.iter() {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
                 fields.append(name, value);
             }
         }
@@ -285,7 +307,8 @@ pub struct Live {
     pub accounted: AtomicU64,
     /// Which version of it the disk has, as the disk tier counts; 0 if it was never taken there.
     pub on_disk: AtomicU64,
-    /// Milliseconds since the epoch until which it stands in for a failing origin without asking again.
+    /// Milliseconds since the epoch until which it stands in for a failing origin without asking
+    /// again.
     pub stands_in_until: AtomicU64,
 }
 
@@ -320,8 +343,15 @@ impl Stored {
         // A large one takes whole pages.
         let taken = if body >= LARGE { body.next_multiple_of(PAGE) } else { body };
         let fixed = std::mem::size_of::<Self>() + std::mem::size_of::<Content>() + BOOKKEEPING;
-        let selector: usize = self.selector.0.iter().map(|(n, v)| 48 + n.as_str().len() + v.as_ref().map_or(0, |v| v.len())).sum();
-        (fixed + self.key.as_bytes().len() + self.head.lines.len() + selector + self.tags.len() * 8) as u64 + taken
+        let selector: usize = self
+            .selector
+            .0
+            .iter()
+            .map(|(n, v)| 48 + n.as_str().len() + v.as_ref().map_or(0, |v| v.len()))
+            .sum();
+        (fixed + self.key.as_bytes().len() + self.head.lines.len() + selector + self.tags.len() * 8)
+            as u64
+            + taken
     }
 }
 

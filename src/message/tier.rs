@@ -1,7 +1,8 @@
-//! What a tier says of an answer from its store to the tier that asked: stale or not, and for how long it may still be served.
+//! What a tier says of an answer from its store to the tier that asked: stale or not, and for how
+//! long it may still be served.
 //!
-//! A parent says it to an edge in one field, and nobody else sees that field; a shared store will say the same. Durations and not
-//! moments, because two machines need not agree on the time.
+//! A parent says it to an edge in one field, and nobody else sees that field; a shared store will
+//! say the same. Durations and not moments, because two machines need not agree on the time.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -34,7 +35,8 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TierFacts {
     pub standing: Standing,
-    /// Every octet of the body lies in that tier's store: what comes slowly is the fault of nobody behind it.
+    /// Every octet of the body lies in that tier's store: what comes slowly is the fault of nobody
+    /// behind it.
     pub is_whole: bool,
     /// What is left of the lifetime.
     pub fresh: u64,
@@ -46,7 +48,13 @@ pub struct TierFacts {
 
 impl TierFacts {
     /// What is taken of an answer whose facts cannot be read: stale, and nothing left.
-    const NOTHING: Self = Self { standing: Standing::Stale, is_whole: false, fresh: 0, while_refreshing: 0, on_error: 0 };
+    const NOTHING: Self = Self {
+        standing: Standing::Stale,
+        is_whole: false,
+        fresh: 0,
+        while_refreshing: 0,
+        on_error: 0,
+    };
 
     /// The facts of a stored response that is given at `now` for `reason`.
     pub fn of(stored: &Stored, reason: Reason, now: Timestamp) -> Self {
@@ -65,24 +73,37 @@ impl TierFacts {
             standing,
             is_whole,
             fresh: if is_reused && standing == Standing::Fresh { left(0) } else { 0 },
-            // What stands in may be stale by decree: it is validated before its next use, not behind it.
-            while_refreshing: if is_reused && standing != Standing::Stale { left(life.stale_while_revalidate) } else { 0 },
+            // What stands in may be stale by decree: it is validated before its next use, not
+            // behind it.
+            while_refreshing: if is_reused && standing != Standing::Stale {
+                left(life.stale_while_revalidate)
+            } else {
+                0
+            },
             on_error: if is_reused { left(life.stale_if_error) } else { 0 },
         }
     }
 
-    /// Cuts a life that was judged anew to what is left of the one in the tier that gave the answer; `age` is the answer's
-    /// on arrival. Nothing begins again: neither the error TTL nor the minimum TTL.
+    /// Cuts a life that was judged anew to what is left of the one in the tier that gave the
+    /// answer; `age` is the answer's on arrival. Nothing begins again: neither the error TTL nor
+    /// the minimum TTL.
     #[must_use]
     pub fn hold(&self, life: Life, age: u64) -> Life {
         let until = |ours: u64, theirs: u64| ours.min(age.saturating_add(theirs));
         let fresh = until(life.fresh, self.fresh);
-        let window = |ours: u64, theirs: u64| until(life.fresh.saturating_add(ours), theirs).saturating_sub(fresh);
+        let window = |ours: u64, theirs: u64| {
+            until(life.fresh.saturating_add(ours), theirs).saturating_sub(fresh)
+        };
         Life {
             fresh,
-            stale_while_revalidate: window(life.stale_while_revalidate, self.while_refreshing).min(life.stale_while_revalidate),
+            stale_while_revalidate: window(life.stale_while_revalidate, self.while_refreshing)
+                .min(life.stale_while_revalidate),
             // No window where ours has none: that is what must-revalidate says.
-            stale_if_error: if life.stale_if_error == 0 { 0 } else { window(life.stale_if_error, self.on_error) },
+            stale_if_error: if life.stale_if_error == 0 {
+                0
+            } else {
+                window(life.stale_if_error, self.on_error)
+            },
             ..life
         }
     }
@@ -96,13 +117,16 @@ impl TierFacts {
         };
         let body = if self.is_whole { "whole" } else { "growing" };
         let Self { fresh, while_refreshing, on_error, .. } = self;
-        let text = format!("standing={standing}, fresh={fresh}, refreshing={while_refreshing}, on-error={on_error}, body={body}");
+        let text = format!(
+            "standing={standing}, fresh={fresh}, refreshing={while_refreshing}, on-error={on_error}, body={body}"
+        );
         if let Ok(value) = HeaderValue::try_from(text) {
             fields.insert(FIELD, value);
         }
     }
 
-    /// Takes the facts out of a parent's answer; `None` if it says none: it did not come from a store.
+    /// Takes the facts out of a parent's answer; `None` if it says none: it did not come from a
+    /// store.
     pub fn take(fields: &mut HeaderMap) -> Option<Self> {
         fields.remove(FIELD).map(|value| Self::read(value.as_bytes()))
     }
@@ -139,12 +163,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn life(fresh: u64, stale_while_revalidate: u64, stale_if_error: u64) -> Life {
-        Life { fresh, stale_while_revalidate, stale_if_error, reuse: Reuse::WhileFresh, rule: TtlRule::Error }
+        Life {
+            fresh,
+            stale_while_revalidate,
+            stale_if_error,
+            reuse: Reuse::WhileFresh,
+            rule: TtlRule::Error,
+        }
     }
 
     #[test]
     fn an_error_ttl_does_not_begin_anew() {
-        // A 404 that lives ten seconds, given at the age of six: the edge's own rule would say ten more.
+        // A 404 that lives ten seconds, given at the age of six: the edge's own rule would say ten
+        // more.
         let facts = TierFacts::at_age(&life(10_000, 0, 0), Standing::Fresh, 6000, true);
         assert_eq!((facts.fresh, facts.standing), (4000, Standing::Fresh));
         assert_eq!(facts.hold(life(16_000, 0, 0), 6000), life(10_000, 0, 0));
@@ -155,11 +186,20 @@ mod tests {
     #[test]
     fn what_stands_in_is_fresh_for_nobody() {
         // Invalidated softly at the age of two seconds of an hour.
-        let facts = TierFacts::at_age(&life(3_600_000, 60_000, 120_000), Standing::Stale, 2000, true);
+        let facts =
+            TierFacts::at_age(&life(3_600_000, 60_000, 120_000), Standing::Stale, 2000, true);
         assert_eq!((facts.fresh, facts.while_refreshing), (0, 0));
         let held = facts.hold(life(3_600_000, 60_000, 120_000), 2000);
-        assert_eq!((held.fresh, held.stale_while_revalidate), (2000, 0), "it has expired on arrival");
-        assert_eq!(held.fresh + held.stale_if_error, 3_720_000, "and may stand in for as long as there");
+        assert_eq!(
+            (held.fresh, held.stale_while_revalidate),
+            (2000, 0),
+            "it has expired on arrival"
+        );
+        assert_eq!(
+            held.fresh + held.stale_if_error,
+            3_720_000,
+            "and may stand in for as long as there"
+        );
     }
 
     #[test]
@@ -171,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_stale() {
-        for line in ["", "x", "standing", "standing=new, fresh=5", "standing=, fresh=-1", "fresh=12x"] {
+        for line in
+            ["", "x", "standing", "standing=new, fresh=5", "standing=, fresh=-1", "fresh=12x"]
+        {
             let facts = TierFacts::read(line.as_bytes());
             assert_eq!(facts.standing, Standing::Stale, "{line}");
         }

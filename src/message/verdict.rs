@@ -1,4 +1,5 @@
-//! How a request went, and the reasons, as types: log, metrics, headers and `explain` all read these.
+//! How a request went, and the reasons, as types: log, metrics, headers and `explain` all read
+//! these.
 
 use super::refusal::Rule;
 use crate::semantics::cache_status::Forward;
@@ -38,12 +39,20 @@ impl PassReason {
     /// The reason in words, and where it stands.
     pub const fn cites(self) -> &'static str {
         match self {
-            Self::Method => "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so",
+            Self::Method => {
+                "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so"
+            }
             Self::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
             Self::Marked => "what this key brought a moment ago could not be shared",
-            Self::Head => "nothing is stored that could answer, and a HEAD brings no body that could be kept",
-            Self::Crowded => "too many requests wait or are under way already (limits.followers, limits.fills)",
-            Self::WaitedEnough => "it waited for another request's fetch for as long as it may (limits.follower_wait)",
+            Self::Head => {
+                "nothing is stored that could answer, and a HEAD brings no body that could be kept"
+            }
+            Self::Crowded => {
+                "too many requests wait or are under way already (limits.followers, limits.fills)"
+            }
+            Self::WaitedEnough => {
+                "it waited for another request's fetch for as long as it may (limits.follower_wait)"
+            }
             Self::Body => "its body is longer than cache_post.max_body",
         }
     }
@@ -87,12 +96,22 @@ impl NotKept {
         match self {
             Self::NoStore => "no-store (RFC 9111 §5.2.2.5)",
             Self::Private => "private (RFC 9111 §5.2.2.7)",
-            Self::SetCookie => "Set-Cookie without explicit freshness, or with cookies outside the key (a rule of this edge)",
-            Self::Authorization => "the request carried Authorization, and nothing gives leave to share the answer (RFC 9111 §3.5)",
+            Self::SetCookie => {
+                "Set-Cookie without explicit freshness, or with cookies outside the key (a rule of this edge)"
+            }
+            Self::Authorization => {
+                "the request carried Authorization, and nothing gives leave to share the answer (RFC 9111 §3.5)"
+            }
             Self::NoFreshness => "neither a lifetime nor a validator (RFC 9111 §3, §4.2.2)",
-            Self::VaryStar => "Vary: * or a Vary on what no other request can be known to share (RFC 9111 §4.1)",
-            Self::NotUnderstood => "must-understand with a status that is not understood (RFC 9111 §5.2.2.3)",
-            Self::Status => "a status that is kept only with max-age or s-maxage, or never (CloudFront's error caching)",
+            Self::VaryStar => {
+                "Vary: * or a Vary on what no other request can be known to share (RFC 9111 §4.1)"
+            }
+            Self::NotUnderstood => {
+                "must-understand with a status that is not understood (RFC 9111 §5.2.2.3)"
+            }
+            Self::Status => {
+                "a status that is kept only with max-age or s-maxage, or never (CloudFront's error caching)"
+            }
             Self::TooLarge => "larger than store.max_object",
             Self::StoreFull => "the store has no room that may be taken",
             Self::Partial => "a part of something whose whole was asked for (RFC 9111 §3.3)",
@@ -113,7 +132,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] = [Self::Hit, Self::RefreshHit, Self::Miss, Self::Error, Self::Redirect];
+    pub const ALL: [Self; 5] =
+        [Self::Hit, Self::RefreshHit, Self::Miss, Self::Error, Self::Redirect];
 
     /// The word of X-Cache and of the log.
     pub const fn word(self) -> &'static str {
@@ -159,8 +179,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason of a request that was to be fetched together with others and goes alone. What was to be confirmed stays that:
-    /// Cache-Status has to call it stale.
+    /// The reason of a request that was to be fetched together with others and goes alone. What was
+    /// to be confirmed stays that: Cache-Status has to call it stale.
     #[must_use]
     pub const fn alone(self, why: PassReason) -> Self {
         match self {
@@ -210,7 +230,11 @@ impl Reason {
     /// The `fwd` token of Cache-Status; `None` for answers from the store (RFC 9211 §2.2).
     pub const fn forward(self) -> Option<Forward> {
         match self {
-            Self::Fresh | Self::StaleWhileRevalidate | Self::StandsIn | Self::Refused(_) | Self::Purged => None,
+            Self::Fresh
+            | Self::StaleWhileRevalidate
+            | Self::StandsIn
+            | Self::Refused(_)
+            | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),
@@ -227,7 +251,13 @@ mod tests {
 
     #[test]
     fn a_request_that_goes_alone_says_why_unless_it_confirms_something() {
-        let missed = [MissReason::Absent, MissReason::OtherVariant, MissReason::Invalidated, MissReason::NeverReused].map(Reason::Miss);
+        let missed = [
+            MissReason::Absent,
+            MissReason::OtherVariant,
+            MissReason::Invalidated,
+            MissReason::NeverReused,
+        ]
+        .map(Reason::Miss);
         for why in [PassReason::Marked, PassReason::Crowded, PassReason::WaitedEnough] {
             for reason in missed {
                 assert_eq!(reason.alone(why), Reason::Pass(why));

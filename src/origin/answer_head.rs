@@ -1,7 +1,8 @@
-//! The head of an HTTP/1 response: where it ends, what it says, and how its body is delimited (RFC 9112 §4, §6.3).
+//! The head of an HTTP/1 response: where it ends, what it says, and how its body is delimited (RFC
+//! 9112 §4, §6.3).
 //!
-//! Pure. Whatever could be read in two ways is refused: an answer that two readers cut differently is an answer
-//! that one of them stores under the wrong request.
+//! Pure. Whatever could be read in two ways is refused: an answer that two readers cut differently
+//! is an answer that one of them stores under the wrong request.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::semantics::lists::{members, parse_digits, trim};
 /// Most fields of one head.
 pub const FIELDS_MAX: usize = 256;
 
-/// How much earlier than an origin says an idle connection is given up: its clock began before ours, and its close is on the way.
+/// How much earlier than an origin says an idle connection is given up: its clock began before
+/// ours, and its close is on the way.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// A head that may be acted upon.
@@ -26,19 +28,23 @@ pub struct AnswerHead {
     pub framing: Framing,
     /// Whether the origin lets the connection be used again.
     pub keeps: bool,
-    /// How long an idle connection may be used again, where the origin says how long it keeps one (`Keep-Alive: timeout=N`).
+    /// How long an idle connection may be used again, where the origin says how long it keeps one
+    /// (`Keep-Alive: timeout=N`).
     pub idle_for: Option<Duration>,
 }
 
 /// Where the head ends, if it does; what lies before `from` was looked at before.
 ///
-/// A line may end with a bare LF: origins that do so exist, and no octet of ours stands before or behind it.
+/// A line may end with a bare LF: origins that do so exist, and no octet of ours stands before or
+/// behind it.
 pub fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(2);
-    memchr::memchr_iter(b'\n', &buffer[from..]).map(|at| from + at).find_map(|at| match buffer.get(at + 1..) {
-        Some([b'\n', ..]) => Some(at + 2),
-        Some([b'\r', b'\n', ..]) => Some(at + 3),
-        _ => None,
+    memchr::memchr_iter(b'\n', &buffer[from..]).map(|at| from + at).find_map(|at| {
+        match buffer.get(at + 1..) {
+            Some([b'\n', ..]) => Some(at + 2),
+            Some([b'\r', b'\n', ..]) => Some(at + 3),
+            _ => None,
+        }
     })
 }
 
@@ -46,18 +52,25 @@ pub fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
 pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
-    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut lines) {
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut lines,
+    ) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err("a head that ends before its end"),
         Err(httparse::Error::TooManyHeaders) => return Err("too many fields"),
         Err(httparse::Error::Version) => return Err("no version of HTTP/1"),
         Err(_) => return Err("a head that is not HTTP"),
     }
-    let status = response.code.filter(|code| (100..=999).contains(code)).ok_or("a status that is none")?;
+    let status =
+        response.code.filter(|code| (100..=999).contains(code)).ok_or("a status that is none")?;
     let mut fields = HeaderMap::with_capacity(response.headers.len() + 4);
     for line in response.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| "a field name that is none")?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| "a field value that is none")?;
+        let name = HeaderName::from_bytes(line.name.as_bytes())
+            .map_err(|_| "a field name that is none")?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
+            .map_err(|_| "a field value that is none")?;
         fields.append(name, value);
     }
     let is_old = response.version == Some(0);
@@ -66,7 +79,10 @@ pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
     let framing = framing(status, is_old, to_head, length, coding)?;
     let says = |word: &[u8]| {
         let lines = fields.get_all(header::CONNECTION);
-        lines.into_iter().flat_map(|line| members(line.as_bytes())).any(|member| member.eq_ignore_ascii_case(word))
+        lines
+            .into_iter()
+            .flat_map(|line| members(line.as_bytes()))
+            .any(|member| member.eq_ignore_ascii_case(word))
     };
     let idle_for = idle_for(&fields);
     let keeps = framing != Framing::Close
@@ -86,8 +102,8 @@ enum Coding {
     Unknown,
 }
 
-// Exactly `chunked`, once, or it is unknown. `identity` is no transfer coding since RFC 7230, which took it out of the registry; RFC 9112 §7
-// knows it no more than `foo`.
+// Exactly `chunked`, once, or it is unknown. `identity` is no transfer coding since RFC 7230, which
+// took it out of the registry; RFC 9112 §7 knows it no more than `foo`.
 fn transfer_coding(fields: &HeaderMap) -> Coding {
     let lines = fields.get_all(header::TRANSFER_ENCODING);
     if lines.iter().next().is_none() {
@@ -100,12 +116,20 @@ fn transfer_coding(fields: &HeaderMap) -> Coding {
     }
 }
 
-// The one length that a head announces. Said several times, in lines or in a list, it counts where it is the same number each time, and
-// the head says it once from then on (RFC 9110 §8.6).
+// The one length that a head announces. Said several times, in lines or in a list, it counts where
+// it is the same number each time, and the head says it once from then on (RFC 9110 §8.6).
 fn one_length(fields: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
     let (mut length, mut times) = (None, 0);
-    for digits in fields.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(trim) {
-        let number = Some(digits).filter(|digits| digits.len() <= 19).and_then(parse_digits).ok_or("a length that is none")?;
+    for digits in fields
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(trim)
+    {
+        let number = Some(digits)
+            .filter(|digits| digits.len() <= 19)
+            .and_then(parse_digits)
+            .ok_or("a length that is none")?;
         if length.is_some_and(|known| known != number) {
             return Err("more than one length");
         }
@@ -118,9 +142,16 @@ fn one_length(fields: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
     Ok(length)
 }
 
-// RFC 9112 §6.3, with every ambiguity refused. A coding that is not undone here would be stored as if it were the content, so it is refused
-// wherever there is a body; where there is none whatever the fields say (§6.3 item 1), there is nothing to undo.
-fn framing(status: u16, is_old: bool, to_head: bool, length: Option<u64>, coding: Coding) -> Result<Framing, &'static str> {
+// RFC 9112 §6.3, with every ambiguity refused. A coding that is not undone here would be stored as
+// if it were the content, so it is refused wherever there is a body; where there is none whatever
+// the fields say (§6.3 item 1), there is nothing to undo.
+fn framing(
+    status: u16,
+    is_old: bool,
+    to_head: bool,
+    length: Option<u64>,
+    coding: Coding,
+) -> Result<Framing, &'static str> {
     if coding != Coding::None && length.is_some() {
         return Err("more than one length");
     }
@@ -143,15 +174,19 @@ const fn has_no_body(status: u16) -> bool {
     status < 200 || matches!(status, 204 | 304)
 }
 
-// An origin that announces a body where none can be may yet send one, and it would stand before the next answer: a 204 has neither length
-// nor coding (RFC 9112 §6.1, RFC 9110 §8.6). To a HEAD, and on a 304, both speak of what a GET would have had.
+// An origin that announces a body where none can be may yet send one, and it would stand before the
+// next answer: a 204 has neither length nor coding (RFC 9112 §6.1, RFC 9110 §8.6). To a HEAD, and
+// on a 304, both speak of what a GET would have had.
 fn promises_a_body_in_vain(status: u16, length: Option<u64>, coding: Coding) -> bool {
-    coding == Coding::Unknown || (status == 204 && (coding == Coding::Chunked || length.is_some_and(|len| len > 0)))
+    coding == Coding::Unknown
+        || (status == 204 && (coding == Coding::Chunked || length.is_some_and(|len| len > 0)))
 }
 
-// The shortest that is said; RFC 9112 §9.3 leaves the field to whoever knows it, and those who send it mean seconds.
+// The shortest that is said; RFC 9112 §9.3 leaves the field to whoever knows it, and those who send
+// it mean seconds.
 fn idle_for(fields: &HeaderMap) -> Option<Duration> {
-    let parameters = fields.get_all("keep-alive").into_iter().flat_map(|line| members(line.as_bytes()));
+    let parameters =
+        fields.get_all("keep-alive").into_iter().flat_map(|line| members(line.as_bytes()));
     let seconds = parameters.filter_map(|parameter| {
         let at = memchr::memchr(b'=', parameter)?;
         let (name, value) = (trim(&parameter[..at]), trim(&parameter[at + 1..]));
@@ -179,9 +214,15 @@ mod tests {
             ("HTTP/1.1 200 OK\nContent-Length: 0\n\n", (200, Framing::None, true)),
             ("HTTP/1.1 200 OK\r\n\r\n", (200, Framing::Close, false)),
             ("HTTP/1.1 204 No\r\n\r\n", (204, Framing::None, true)),
-            ("HTTP/1.1 304 No\r\nContent-Length: 9\r\nConnection: x, Close\r\n\r\n", (304, Framing::None, false)),
+            (
+                "HTTP/1.1 304 No\r\nContent-Length: 9\r\nConnection: x, Close\r\n\r\n",
+                (304, Framing::None, false),
+            ),
             ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", (200, Framing::Length(3), false)),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n", (200, Framing::Length(3), true)),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n",
+                (200, Framing::Length(3), true),
+            ),
             ("HTTP/1.1 100 Continue\r\n\r\n", (100, Framing::None, true)),
         ] {
             assert_eq!(judge(text), Ok(want), "{text:?}");
@@ -251,17 +292,27 @@ mod tests {
             for (status, to_head) in [(200, false), (200, true), (304, false)] {
                 let head = Bytes::from(format!("HTTP/1.1 {status} x\r\n{fields}\r\n\r\n"));
                 let read = read(&head, to_head).unwrap();
-                let lines: Vec<&[u8]> = read.fields.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
+                let lines: Vec<&[u8]> = read
+                    .fields
+                    .get_all(header::CONTENT_LENGTH)
+                    .iter()
+                    .map(HeaderValue::as_bytes)
+                    .collect();
                 assert_eq!(lines, [b"5"], "{fields:?}");
                 let has_body = status == 200 && !to_head;
-                assert_eq!(read.framing, if has_body { Framing::Length(5) } else { Framing::None }, "{fields:?}");
+                assert_eq!(
+                    read.framing,
+                    if has_body { Framing::Length(5) } else { Framing::None },
+                    "{fields:?}"
+                );
             }
         }
     }
 
     #[test]
     fn where_no_body_can_be_no_coding_is_undone_and_none_is_waited_for() {
-        // Status, whether it answers HEAD, its fields, and whether the connection may be used again.
+        // Status, whether it answers HEAD, its fields, and whether the connection may be used
+        // again.
         for (status, to_head, fields, keeps) in [
             (200, true, "Transfer-Encoding: chunked", true),
             (304, false, "Transfer-Encoding: chunked", true),
@@ -274,7 +325,11 @@ mod tests {
         ] {
             let head = Bytes::from(format!("HTTP/1.1 {status} x\r\n{fields}\r\n\r\n"));
             let read = read(&head, to_head).unwrap();
-            assert_eq!((read.framing, read.keeps), (Framing::None, keeps), "{status} {to_head} {fields:?}");
+            assert_eq!(
+                (read.framing, read.keeps),
+                (Framing::None, keeps),
+                "{status} {to_head} {fields:?}"
+            );
         }
         for fields in ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Content-Length: 3, 5"] {
             let head = Bytes::from(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
@@ -296,7 +351,8 @@ mod tests {
             ("Keep-Alive: timeout=soon, max=3", None, true),
             ("Keep-Alive: 300", None, true),
         ] {
-            let head = Bytes::from(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n"));
+            let head =
+                Bytes::from(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n"));
             let read = read(&head, false).unwrap();
             assert_eq!((read.idle_for, read.keeps), (idle_for, keeps), "{fields:?}");
         }

@@ -1,10 +1,11 @@
-//! HTTP/1.1 to origins: a pool per core and origin, in it connections by name, limits over all cores, deadlines on everything.
+//! HTTP/1.1 to origins: a pool per core and origin, in it connections by name, limits over all
+//! cores, deadlines on everything.
 //!
-//! A pool belongs to the origin's value, not to the configuration it stands in: a reload that leaves alone how an origin is reached leaves
-//! its connections alone.
+//! A pool belongs to the origin's value, not to the configuration it stands in: a reload that
+//! leaves alone how an origin is reached leaves its connections alone.
 //!
-//! A connection goes back to the pool only when the whole answer was read, the whole request was sent, and neither
-//! side meant to close; whatever else happened to it, it is closed.
+//! A connection goes back to the pool only when the whole answer was read, the whole request was
+//! sent, and neither side meant to close; whatever else happened to it, it is closed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
 
-/// An origin of a configuration, and its pool, which others like it may have too. Holding the origin keeps its address from being
-/// another's.
+/// An origin of a configuration, and its pool, which others like it may have too. Holding the
+/// origin keeps its address from being another's.
 struct Known {
     origin: Arc<Origin>,
     pool: Arc<Pool>,
@@ -56,16 +57,23 @@ impl Client {
     }
 
     /// Asks an origin and waits for the head of its answer.
-    pub async fn ask(&self, origin: &Arc<Origin>, http: &HttpOrigin, request: OriginRequest) -> Result<Reply, Failure> {
+    pub async fn ask(
+        &self,
+        origin: &Arc<Origin>,
+        http: &HttpOrigin,
+        request: OriginRequest,
+    ) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
         let name: Arc<str> = Arc::from(&*peer::name(http, &request.fields));
         let asked_at = self.clock.now();
         let permit = permit(&pool, origin).await?;
         let to_head = request.method == http::Method::HEAD;
-        // A request without a body and without consequences may be asked again if its connection died.
+        // A request without a body and without consequences may be asked again if its connection
+        // died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
         let interim = request.interim;
-        let mut sending = Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
+        let mut sending =
+            Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
         let patience = Patience { response: origin.timeouts.response, head_bytes: self.head_bytes };
         let (wire, head) = loop {
             let (mut wire, is_used) = match pool.take(&name) {
@@ -75,9 +83,14 @@ impl Client {
             };
             match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
                 Ok(head) => break (wire, head),
-                // A connection from the pool may be closed as we begin to speak: the request goes over another, if the
-                // origin has seen nothing of it, or if seeing it twice is as seeing it once (RFC 9110 §9.2.2).
-                Err(lost) if is_used && lost.is_silent && (is_repeatable || sending.is_untouched()) => sending.rewind(),
+                // A connection from the pool may be closed as we begin to speak: the request goes
+                // over another, if the origin has seen nothing of it, or if seeing it twice is as
+                // seeing it once (RFC 9110 §9.2.2).
+                Err(lost)
+                    if is_used && lost.is_silent && (is_repeatable || sending.is_untouched()) =>
+                {
+                    sending.rewind()
+                }
                 Err(Lost { failure, .. }) => {
                     let detail = format!("origin {:?}: {}", origin.id, failure.detail);
                     return Err(Failure { detail, ..failure });
@@ -88,7 +101,14 @@ impl Client {
         let leased = Leased { wire, pool, name, permit, patience: origin.timeouts.response };
         let (mut fields, status, body) = take_body(leased, head, sending);
         receive(&mut fields);
-        Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin(origin.id.clone()) })
+        Ok(Reply {
+            status,
+            fields,
+            body,
+            asked_at,
+            arrived_at,
+            from: ReplyFrom::Origin(origin.id.clone()),
+        })
     }
 
     fn pool(&self, origin: &Arc<Origin>, http: &HttpOrigin) -> Result<Arc<Pool>, Failure> {
@@ -102,8 +122,9 @@ impl Client {
             Some(known) => Arc::clone(&known.pool),
             None => Arc::new(self.new_pool(origin, http)?),
         };
-        // Origins that no configuration has any more are held by nobody else. They go where their pool has found its next origin, or has no
-        // connections left to give to one: those of an origin that left are closed like any that lie idle for too long.
+        // Origins that no configuration has any more are held by nobody else. They go where their
+        // pool has found its next origin, or has no connections left to give to one: those of an
+        // origin that left are closed like any that lie idle for too long.
         pools.retain(|_, known| {
             let is_left = Arc::strong_count(&known.origin) == 1;
             !(is_left && (Arc::ptr_eq(&known.pool, &pool) || known.pool.is_empty()))
@@ -117,7 +138,8 @@ impl Client {
             None => None,
             Some(settings) => {
                 let own = peer::own(http);
-                let config = tls::config_for(settings, own.as_deref()).map_err(|why| Failure::new(FailureKind::TlsError, why))?;
+                let config = tls::config_for(settings, own.as_deref())
+                    .map_err(|why| Failure::new(FailureKind::TlsError, why))?;
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
@@ -133,8 +155,17 @@ impl Client {
             match self.resolver.connect(&place, origin.timeouts.connect).await {
                 Ok(stream) => return Ok(Wire::new(stream)),
                 // A certificate does not get better by asking again.
-                Err(failure) if tried >= origin.attempts || failure.kind == FailureKind::CertificateError => return Err(failure),
-                Err(failure) => tracing::debug!(origin = origin.id, detail = failure.detail, "connecting failed, trying again"),
+                Err(failure)
+                    if tried >= origin.attempts
+                        || failure.kind == FailureKind::CertificateError =>
+                {
+                    return Err(failure);
+                }
+                Err(failure) => tracing::debug!(
+                    origin = origin.id,
+                    detail = failure.detail,
+                    "connecting failed, trying again"
+                ),
             }
             tried += 1;
         }
@@ -146,15 +177,23 @@ async fn permit(pool: &Pool, origin: &Origin) -> Result<OwnedSemaphorePermit, Fa
     if let Ok(permit) = Arc::clone(&pool.gate).try_acquire_owned() {
         return Ok(permit);
     }
-    let waited = tokio::time::timeout(origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
+    let waited =
+        tokio::time::timeout(origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
     waited.ok().and_then(Result::ok).ok_or_else(|| {
         let most = origin.connections;
-        Failure::new(FailureKind::ConnectionLimit, format!("all {most} connections to origin {:?} are busy", origin.id))
+        Failure::new(
+            FailureKind::ConnectionLimit,
+            format!("all {most} connections to origin {:?} are busy", origin.id),
+        )
     })
 }
 
 // Most answers are short and came with their head; then the connection is free again at once.
-fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (http::HeaderMap, u16, Body) {
+fn take_body(
+    mut leased: Leased,
+    head: AnswerHead,
+    sending: Sending,
+) -> (http::HeaderMap, u16, Body) {
     let whole = match head.framing {
         _ if !sending.is_done() => None,
         Framing::None => Some(Body::Empty),
@@ -180,9 +219,13 @@ fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (http::H
     (head.fields, head.status, body)
 }
 
-// A few visible characters that viewers do send are none of a URI's, and some origins refuse them; they go escaped.
+// A few visible characters that viewers do send are none of a URI's, and some origins refuse them;
+// they go escaped.
 fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
-    if target.bytes().all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`')) {
+    if target
+        .bytes()
+        .all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`'))
+    {
         target.into()
     } else {
         crate::cache::invalidations::canonical(target.as_bytes())

@@ -1,4 +1,5 @@
-//! A connection to an origin: its name resolved with the TTLs that DNS gives, TCP, and TLS where asked for.
+//! A connection to an origin: its name resolved with the TTLs that DNS gives, TCP, and TLS where
+//! asked for.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -55,10 +56,14 @@ impl Resolver {
         let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
         let found: Vec<SocketAddr> = match resolver {
             Some(resolver) => {
-                let answer = resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
+                let answer =
+                    resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
                 answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()
             }
-            None => tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?.collect(),
+            None => tokio::net::lookup_host((host, port))
+                .await
+                .map_err(|error| failed(error.to_string()))?
+                .collect(),
         };
         if found.is_empty() { Err(failed("no address".into())) } else { Ok(found) }
     }
@@ -67,9 +72,10 @@ impl Resolver {
     pub async fn connect(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
         match tokio::time::timeout(patience, self.attempt(place, patience)).await {
             Ok(done) => done,
-            Err(_) => {
-                Err(Failure::new(FailureKind::ConnectTimeout, format!("{}:{} did not answer in {patience:?}", place.host, place.port)))
-            }
+            Err(_) => Err(Failure::new(
+                FailureKind::ConnectTimeout,
+                format!("{}:{} did not answer in {patience:?}", place.host, place.port),
+            )),
         }
     }
 
@@ -82,10 +88,17 @@ impl Resolver {
             match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => return encrypt(tcp, place).await,
                 Ok(Err(error)) => last = error,
-                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer")),
+                Err(_) => {
+                    last =
+                        io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer"))
+                }
             }
         }
-        let kind = if last.kind() == io::ErrorKind::TimedOut { FailureKind::ConnectTimeout } else { FailureKind::ConnectionRefused };
+        let kind = if last.kind() == io::ErrorKind::TimedOut {
+            FailureKind::ConnectTimeout
+        } else {
+            FailureKind::ConnectionRefused
+        };
         Err(Failure::new(kind, format!("{}:{}: {last}", place.host, place.port)))
     }
 }
@@ -94,12 +107,19 @@ async fn encrypt(tcp: TcpStream, place: &Place) -> Result<Stream, Failure> {
     let _ = tcp.set_nodelay(true);
     let Some((config, name)) = &place.tls else { return Ok(Stream::Plain(tcp)) };
     let name = tls::server_name(name)?;
-    let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls::failure(&error))?;
+    let stream = TlsConnector::from(Arc::clone(config))
+        .connect(name, tcp)
+        .await
+        .map_err(|error| tls::failure(&error))?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
@@ -108,13 +128,21 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),

@@ -1,7 +1,7 @@
 //! A directory served as an origin would serve it: types, validators, ranges, and no way out.
 //!
-//! Names are opened with `openat2(RESOLVE_BENEATH)`, so neither `..` nor an encoding nor a symbolic link
-//! leads outside, not even while somebody changes the tree.
+//! Names are opened with `openat2(RESOLVE_BENEATH)`, so neither `..` nor an encoding nor a symbolic
+//! link leads outside, not even while somebody changes the tree.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -29,32 +29,56 @@ use crate::semantics::validators::{self, Condition, Conditions};
 const PIECE: usize = 128 * 1024;
 
 /// Answers a request from a directory.
-pub async fn fetch(root: &Path, id: &str, request: OriginRequest, clock: &Clock) -> Result<Reply, Failure> {
+pub async fn fetch(
+    root: &Path,
+    id: &str,
+    request: OriginRequest,
+    clock: &Clock,
+) -> Result<Reply, Failure> {
     let asked_at = clock.now();
     let root = root.to_path_buf();
     let (method, target, asked) = (request.method, request.target, request.fields);
-    let work = tokio::task::spawn_blocking(move || answer(&root, &method, &target, &asked, asked_at));
-    let (status, mut fields, body) = work.await.map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))??;
+    let work =
+        tokio::task::spawn_blocking(move || answer(&root, &method, &target, &asked, asked_at));
+    let (status, mut fields, body) =
+        work.await.map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))??;
     receive(&mut fields);
-    Ok(Reply { status, fields, body, asked_at, arrived_at: clock.now(), from: ReplyFrom::Origin(id.to_string()) })
+    Ok(Reply {
+        status,
+        fields,
+        body,
+        asked_at,
+        arrived_at: clock.now(),
+        from: ReplyFrom::Origin(id.to_string()),
+    })
 }
 
 type Answered = (u16, HeaderMap, Body);
 
-fn answer(root: &Path, method: &Method, target: &str, asked: &HeaderMap, now: Timestamp) -> Result<Answered, Failure> {
+fn answer(
+    root: &Path,
+    method: &Method,
+    target: &str,
+    asked: &HeaderMap,
+    now: Timestamp,
+) -> Result<Answered, Failure> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refused = words(405, "Only GET and HEAD are answered here.\n", now);
         refused.1.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(refused);
     }
     let path = target.split('?').next().unwrap_or("/");
-    let Some(mut relative) = relative_path(path) else { return Ok(words(404, "Not found.\n", now)) };
+    let Some(mut relative) = relative_path(path) else {
+        return Ok(words(404, "Not found.\n", now));
+    };
     if path.ends_with('/') {
         relative.push("index.html");
     }
     match open_beneath(root, &relative) {
         Ok(file) => {
-            let facts = file.metadata().map_err(|error| Failure::new(FailureKind::Storage, error.to_string()))?;
+            let facts = file
+                .metadata()
+                .map_err(|error| Failure::new(FailureKind::Storage, error.to_string()))?;
             if facts.is_dir() {
                 return Ok(to_folder(path, now));
             }
@@ -64,14 +88,18 @@ fn answer(root: &Path, method: &Method, target: &str, asked: &HeaderMap, now: Ti
             file_answer(file, &facts, &relative, method, asked, now)
         }
         Err(error) if error == rustix::io::Errno::ACCESS => Ok(words(403, "Not readable.\n", now)),
-        Err(error) if [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::IO].contains(&error) => {
+        Err(error)
+            if [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::IO]
+                .contains(&error) =>
+        {
             Err(Failure::new(FailureKind::Storage, format!("{}: {error}", relative.display())))
         }
         Err(_) => Ok(words(404, "Not found.\n", now)),
     }
 }
 
-// Decoded once, segment by segment; empty, `.` and `..` ones, NUL, slashes in escapes and what is not a plain name are not looked for.
+// Decoded once, segment by segment; empty, `.` and `..` ones, NUL, slashes in escapes and what is
+// not a plain name are not looked for.
 fn relative_path(path: &str) -> Option<PathBuf> {
     let mut relative = PathBuf::new();
     let mut segments = path.strip_prefix('/')?.split('/').peekable();
@@ -91,7 +119,12 @@ fn relative_path(path: &str) -> Option<PathBuf> {
 }
 
 fn open_beneath(root: &Path, relative: &Path) -> rustix::io::Result<File> {
-    let folder = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let folder = rustix::fs::openat(
+        CWD,
+        root,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let name = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     // NONBLOCK: a FIFO in the tree must not hang a thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -117,15 +150,23 @@ fn file_answer(
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let field = |name: &header::HeaderName| asked.get(name).map(HeaderValue::as_bytes);
-    let asks = Conditions { if_none_match: field(&header::IF_NONE_MATCH), if_modified_since: field(&header::IF_MODIFIED_SINCE) };
+    let asks = Conditions {
+        if_none_match: field(&header::IF_NONE_MATCH),
+        if_modified_since: field(&header::IF_MODIFIED_SINCE),
+    };
     let last_modified = format_http_date(modified);
-    if validators::evaluate(&asks, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now) == Condition::NotModified {
+    if validators::evaluate(&asks, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now)
+        == Condition::NotModified
+    {
         return Ok((304, fields, Body::Empty));
     }
-    let holds =
-        field(&header::IF_RANGE).is_none_or(|c| validators::if_range_holds(c, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now));
+    let holds = field(&header::IF_RANGE).is_none_or(|c| {
+        validators::if_range_holds(c, Some(etag.as_bytes()), Some(last_modified.as_bytes()), now)
+    });
     let selection = match field(&header::RANGE) {
-        Some(range) if holds && *method == Method::GET => ranges::select(&ranges::parse(range), len),
+        Some(range) if holds && *method == Method::GET => {
+            ranges::select(&ranges::parse(range), len)
+        }
         _ => Selection::Whole,
     };
     let (status, span) = match selection {
@@ -134,7 +175,10 @@ fn file_answer(
             return Ok((416, fields, Body::Empty));
         }
         Selection::Part(span) => {
-            fields.insert(header::CONTENT_RANGE, value(format!("bytes {}-{}/{len}", span.start, span.end - 1)));
+            fields.insert(
+                header::CONTENT_RANGE,
+                value(format!("bytes {}-{}/{len}", span.start, span.end - 1)),
+            );
             (206, span)
         }
         Selection::Whole | Selection::Parts(_) => (200, Span { start: 0, end: len }),
@@ -143,7 +187,8 @@ fn file_answer(
         fields.insert(header::CONTENT_LENGTH, span.len().into());
         return Ok((status, fields, Body::Empty));
     }
-    let body = FileBody::new(file, span).map_err(|error| Failure::new(FailureKind::Storage, error.to_string()))?;
+    let body = FileBody::new(file, span)
+        .map_err(|error| Failure::new(FailureKind::Storage, error.to_string()))?;
     Ok((status, fields, Body::Wire(Box::new(body), Some(span.len()))))
 }
 
@@ -220,7 +265,9 @@ impl Source for FileBody {
             if self.left == 0 {
                 return Poll::Ready(None);
             }
-            let Some(mut file) = self.file.take() else { return Poll::Ready(Some(Err(BodyError::Unreadable))) };
+            let Some(mut file) = self.file.take() else {
+                return Poll::Ready(Some(Err(BodyError::Unreadable)));
+            };
             let want = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
             self.reading = Some(tokio::task::spawn_blocking(move || {
                 let mut piece = vec![0; want];
@@ -229,7 +276,9 @@ impl Source for FileBody {
                 Ok((file, piece))
             }));
         }
-        let Some(reading) = &mut self.reading else { return Poll::Ready(Some(Err(BodyError::Unreadable))) };
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(Some(Err(BodyError::Unreadable)));
+        };
         let done = ready!(std::pin::Pin::new(reading).poll(cx));
         self.reading = None;
         Poll::Ready(Some(match done {
@@ -269,8 +318,16 @@ mod tests {
         assert_eq!(status(&root, "/inside"), 200);
         assert_eq!(status(&root, "/sub"), 301);
         assert_eq!(status(&root, "/sub/"), 404);
-        for out in ["/../secret", "/%2e%2e/secret", "/sub/../../secret", "/..%2fsecret", "/out", "/absolute", "/sub/%00", "/%5c..%5csecret"]
-        {
+        for out in [
+            "/../secret",
+            "/%2e%2e/secret",
+            "/sub/../../secret",
+            "/..%2fsecret",
+            "/out",
+            "/absolute",
+            "/sub/%00",
+            "/%5c..%5csecret",
+        ] {
             assert_eq!(status(&root, out), 404, "{out}");
         }
     }

@@ -1,7 +1,8 @@
-//! What lies idle, by the name it was made for: a connection made for one name is never used for another.
+//! What lies idle, by the name it was made for: a connection made for one name is never used for
+//! another.
 //!
-//! Pure. Viewers choose names where a distribution answers for every host, so both names and what lies under them are bounded; whoever
-//! was used longest ago makes room.
+//! Pure. Viewers choose names where a distribution answers for every host, so both names and what
+//! lies under them are bounded; whoever was used longest ago makes room.
 
 use std::sync::Arc;
 
@@ -99,7 +100,10 @@ mod tests {
         idle.put(&name(2), 'b');
         idle.put(&name(1), 'c');
         assert_eq!((idle.take("3.test"), idle.take("")), (None, None));
-        assert_eq!((idle.take("1.test"), idle.take("1.test"), idle.take("1.test")), (Some('c'), Some('a'), None));
+        assert_eq!(
+            (idle.take("1.test"), idle.take("1.test"), idle.take("1.test")),
+            (Some('c'), Some('a'), None)
+        );
         assert_eq!((idle.take("2.test"), idle.is_empty()), (Some('b'), true));
     }
 
@@ -109,7 +113,11 @@ mod tests {
         for (at, thing) in [(1, 'a'), (1, 'b'), (2, 'c'), (3, 'd')] {
             idle.put(&name(at), thing);
         }
-        assert_eq!((idle.take("1.test"), idle.take("1.test"), idle.take("2.test")), (Some('b'), None, Some('c')), "the oldest went");
+        assert_eq!(
+            (idle.take("1.test"), idle.take("1.test"), idle.take("2.test")),
+            (Some('b'), None, Some('c')),
+            "the oldest went"
+        );
         let mut idle = ByName::new(1000);
         for at in 0..NAMES_MAX {
             idle.put(&name(at), at);

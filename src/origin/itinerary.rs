@@ -1,6 +1,7 @@
 //! Who is asked on behalf of a request, in order: parents, then the members of its target. Pure.
 //!
-//! Serving walks what this says, and `explain` tells it. What a hop's health allows is decided on the way.
+//! Serving walks what this says, and `explain` tells it. What a hop's health allows is decided on
+//! the way.
 
 use http::Method;
 use smallvec::SmallVec;
@@ -38,7 +39,9 @@ impl NoParent {
             Self::NoneConfigured => "none is configured",
             Self::Relayed => "the request goes on for this viewer alone",
             Self::Post => "a kept POST is asked of the origin",
-            Self::Deployment => "a parent would choose a side of the continuous deployment of its own",
+            Self::Deployment => {
+                "a parent would choose a side of the continuous deployment of its own"
+            }
             Self::Anew => "the caller wants the origin's own word",
             Self::SchemeInKey => "the viewer's scheme is in the key",
             Self::FromEdge => "an edge asks, and this node is its parent",
@@ -51,7 +54,8 @@ impl NoParent {
 pub enum Failover<'r> {
     /// Never: there is one member.
     OneMember,
-    /// Never: the method is not one that CloudFront's origin groups ask twice, and a body is gone once it is sent.
+    /// Never: the method is not one that CloudFront's origin groups ask twice, and a body is gone
+    /// once it is sent.
     NotRepeatable,
     /// On these statuses, and on failures that another member may not have.
     On(&'r [u16]),
@@ -83,13 +87,20 @@ impl<'r> Itinerary<'r> {
     pub fn asked_members(&self) -> &'r [usize] {
         match self.failover {
             Failover::On(_) => self.members,
-            Failover::OneMember | Failover::NotRepeatable => &self.members[..self.members.len().min(1)],
+            Failover::OneMember | Failover::NotRepeatable => {
+                &self.members[..self.members.len().min(1)]
+            }
         }
     }
 }
 
-/// Plans the hops of a request that is asked for a reason; `parents` are the names of the configured ones, in their order.
-pub fn itinerary<'r, 'n>(asked: &Asked<'r>, asking: &Asking, parents: impl Iterator<Item = &'n str>) -> Itinerary<'r> {
+/// Plans the hops of a request that is asked for a reason; `parents` are the names of the
+/// configured ones, in their order.
+pub fn itinerary<'r, 'n>(
+    asked: &Asked<'r>,
+    asking: &Asking,
+    parents: impl Iterator<Item = &'n str>,
+) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
     let (members, statuses) = distribution.members(asked.routed.behavior.target);
     let failover = match *asked.head().method {
@@ -106,7 +117,8 @@ pub fn itinerary<'r, 'n>(asked: &Asked<'r>, asking: &Asking, parents: impl Itera
     Itinerary { parents, members, failover }
 }
 
-// What keeps a request from parents, wherever they are. Requests that cannot be answered from a store go straight to the origin.
+// What keeps a request from parents, wherever they are. Requests that cannot be answered from a
+// store go straight to the origin.
 fn no_parent(asked: &Asked<'_>, asking: &Asking) -> Option<NoParent> {
     let reasons = [
         (matches!(asking, Asking::Pass), NoParent::Relayed),
@@ -119,8 +131,8 @@ fn no_parent(asked: &Asked<'_>, asking: &Asking) -> Option<NoParent> {
     reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
 
-/// Parents in the order of their right to a key: highest random weight first. Taking one away moves only
-/// the keys it had.
+/// Parents in the order of their right to a key: highest random weight first. Taking one away moves
+/// only the keys it had.
 pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize> {
     use std::hash::{BuildHasher, Hasher};
     let weigh = |name: &str| {
@@ -130,7 +142,8 @@ pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize
         hasher.write(key);
         hasher.finish()
     };
-    let mut order: Vec<(u64, usize)> = names.enumerate().map(|(at, name)| (weigh(name), at)).collect();
+    let mut order: Vec<(u64, usize)> =
+        names.enumerate().map(|(at, name)| (weigh(name), at)).collect();
     order.sort_unstable_by(|a, b| b.cmp(a));
     order.into_iter().map(|(_, at)| at).collect()
 }
@@ -143,9 +156,14 @@ mod tests {
     fn only_a_group_moves_on_and_only_on_what_it_names() {
         let group = Failover::On(&[503]);
         assert!(group.moves_on(Ok(503)) && !group.moves_on(Ok(500)));
-        assert!(group.moves_on(Err(FailureKind::ConnectionRefused)) && !group.moves_on(Err(FailureKind::Internal)));
+        assert!(
+            group.moves_on(Err(FailureKind::ConnectionRefused))
+                && !group.moves_on(Err(FailureKind::Internal))
+        );
         for never in [Failover::OneMember, Failover::NotRepeatable] {
-            assert!(!never.moves_on(Ok(503)) && !never.moves_on(Err(FailureKind::ConnectionRefused)));
+            assert!(
+                !never.moves_on(Ok(503)) && !never.moves_on(Err(FailureKind::ConnectionRefused))
+            );
         }
     }
 

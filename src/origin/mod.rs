@@ -1,4 +1,5 @@
-//! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a directory.
+//! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a
+//! directory.
 
 pub mod answer_head;
 pub mod client;
@@ -46,7 +47,9 @@ impl Upstream for Live {
         Box::pin(async move {
             match &origin.kind {
                 OriginKind::Http(http) => self.client.ask(origin, http, request).await,
-                OriginKind::Directory(root) => directory::fetch(root, &origin.id, request, self.client.clock()).await,
+                OriginKind::Directory(root) => {
+                    directory::fetch(root, &origin.id, request, self.client.clock()).await
+                }
             }
         })
     }

@@ -1,7 +1,8 @@
 //! Who an origin has to be: the name that SNI carries and its certificate is checked for. Pure.
 //!
-//! As CloudFront has it the name is the Host that is sent, so that an origin with several sites finds the right one; its certificate may be
-//! for that name or for the origin's own. Where `tls.server_name` is set it is that, and no other.
+//! As CloudFront has it the name is the Host that is sent, so that an origin with several sites
+//! finds the right one; its certificate may be for that name or for the origin's own. Where
+//! `tls.server_name` is set it is that, and no other.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,11 +14,12 @@ use rustls::pki_types::ServerName;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{HostRule, HttpOrigin};
 
-/// The name that a request's connection is for: lower case, without port, brackets or a dot at its end. Empty without TLS, where a
-/// connection is to an address and nobody's in particular.
+/// The name that a request's connection is for: lower case, without port, brackets or a dot at its
+/// end. Empty without TLS, where a connection is to an address and nobody's in particular.
 ///
-/// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own, and so does one that a policy passes on to
-/// an origin whose `url` is an address: nothing says that whoever is there has a site of that name.
+/// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own, and so
+/// does one that a policy passes on to an origin whose `url` is an address: nothing says that
+/// whoever is there has a site of that name.
 pub fn name<'r>(http: &'r HttpOrigin, fields: &'r HeaderMap) -> Cow<'r, str> {
     let Some(tls) = &http.tls else { return Cow::Borrowed("") };
     if let Some(fixed) = &tls.server_name {
@@ -27,7 +29,11 @@ pub fn name<'r>(http: &'r HttpOrigin, fields: &'r HeaderMap) -> Cow<'r, str> {
     if is_address && http.host_rule == HostRule::Origin {
         return plain(&http.host);
     }
-    let sent = fields.get(HOST).and_then(|host| host.to_str().ok()).and_then(parse_authority).map(|sent| plain(sent.host));
+    let sent = fields
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(parse_authority)
+        .map(|sent| plain(sent.host));
     sent.filter(|name| ServerName::try_from(&**name).is_ok()).unwrap_or_else(|| plain(&http.host))
 }
 
@@ -40,7 +46,11 @@ pub fn own(http: &HttpOrigin) -> Option<Cow<'_, str>> {
 pub fn plain(host: &str) -> Cow<'_, str> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let bare = bare.strip_suffix('.').unwrap_or(bare);
-    if bare.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(bare.to_ascii_lowercase()) } else { Cow::Borrowed(bare) }
+    if bare.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(bare.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(bare)
+    }
 }
 
 #[cfg(test)]
@@ -50,7 +60,8 @@ mod tests {
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
-        let tls = OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
+        let tls =
+            OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
         HttpOrigin { host: host.into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
     }
 
@@ -73,7 +84,11 @@ mod tests {
             ("a b", "alb.test"),
         ] {
             assert_eq!(name(&origin("ALB.test", None), &sent(host)), want, "{host:?}");
-            assert_eq!(name(&origin("alb.test", Some("Fixed.test")), &sent(host)), "fixed.test", "{host:?}");
+            assert_eq!(
+                name(&origin("alb.test", Some("Fixed.test")), &sent(host)),
+                "fixed.test",
+                "{host:?}"
+            );
         }
         assert_eq!(name(&origin("alb.test", None), &HeaderMap::new()), "alb.test");
         for address in ["192.0.2.7", "[2001:db8::7]"] {

@@ -1,4 +1,5 @@
-//! Idle connections to one origin, kept by each core for itself, and the count of those in use over all cores.
+//! Idle connections to one origin, kept by each core for itself, and the count of those in use over
+//! all cores.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Connection counts of all origins, shared by the cores.
 #[derive(Default)]
 pub struct Gates {
-    /// By place (`host:port`) and size, so that all cores count with one gate, whichever configuration made their pools.
+    /// By place (`host:port`) and size, so that all cores count with one gate, whichever
+    /// configuration made their pools.
     gates: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
 }
 
@@ -77,10 +79,12 @@ impl Pool {
         Self { reached, connections, patience, place, gate, is_swept: AtomicBool::new(false), idle }
     }
 
-    /// Says whether it is the pool of an origin, whichever configuration that is of. What requests say and how long they wait is theirs,
-    /// and does not matter here.
+    /// Says whether it is the pool of an origin, whichever configuration that is of. What requests
+    /// say and how long they wait is theirs, and does not matter here.
     pub fn serves(&self, origin: &Origin, http: &HttpOrigin) -> bool {
-        self.connections == origin.connections && self.patience == origin.timeouts.idle && self.reached.connects_like(http)
+        self.connections == origin.connections
+            && self.patience == origin.timeouts.idle
+            && self.reached.connects_like(http)
     }
 
     /// True if no connection lies here.
@@ -118,7 +122,8 @@ impl Pool {
     }
 }
 
-// A quiet pool closes its connections too. Ends when the pool is empty; the next connection begins it again.
+// A quiet pool closes its connections too. Ends when the pool is empty; the next connection begins
+// it again.
 async fn sweep(pool: std::sync::Weak<Pool>) {
     let Some(patience) = pool.upgrade().map(|pool| pool.patience) else { return };
     loop {
@@ -141,8 +146,12 @@ mod tests {
     fn one_gate_counts_for_a_place_and_size_for_as_long_as_anybody_holds_it() {
         let gates = Gates::default();
         let first = gates.gate("o.test:80", 2);
-        assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)), "another core, or the next configuration");
-        // A reload makes it smaller, and another takes that back: who still holds the first one is counted with the others.
+        assert!(
+            Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)),
+            "another core, or the next configuration"
+        );
+        // A reload makes it smaller, and another takes that back: who still holds the first one is
+        // counted with the others.
         let smaller = gates.gate("o.test:80", 1);
         assert!(!Arc::ptr_eq(&first, &smaller) && smaller.available_permits() == 1);
         drop(smaller);
@@ -150,7 +159,10 @@ mod tests {
         for port in 0..100 {
             gates.gate(&format!("p.test:{port}"), 2);
         }
-        assert!(gates.gates.lock().len() <= 2, "places that nobody asks any more are not counted for");
+        assert!(
+            gates.gates.lock().len() <= 2,
+            "places that nobody asks any more are not counted for"
+        );
         assert!(Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)));
     }
 }

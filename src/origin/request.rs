@@ -29,7 +29,8 @@ pub enum Asking {
     Revalidate(Arc<Stored>),
     /// For one viewer, as it asked.
     Pass,
-    /// With the viewer's conditions and range, because what this key brought before was not kept; a whole that may be kept is.
+    /// With the viewer's conditions and range, because what this key brought before was not kept; a
+    /// whole that may be kept is.
     Unkept,
 }
 
@@ -69,7 +70,9 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
     match asking {
         Asking::Pass => pass_fields(asked, &mut fields),
         // A condition on a POST would be one on doing it, not on its answer.
-        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => post_fields(asked, &mut fields),
+        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => {
+            post_fields(asked, &mut fields)
+        }
         Asking::Fill => {}
         Asking::Unkept => copy_fields(asked, CONDITIONS.iter(), &mut fields),
         Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
@@ -90,7 +93,13 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => Method::POST,
         Asking::Fill | Asking::Revalidate(_) | Asking::Unkept => Method::GET,
     };
-    OriginRequest { method, target: String::from_utf8_lossy(&target).into_owned(), fields, body: Body::Empty, interim: None }
+    OriginRequest {
+        method,
+        target: String::from_utf8_lossy(&target).into_owned(),
+        fields,
+        body: Body::Empty,
+        interim: None,
+    }
 }
 
 /// What the rest of a request says anew, or what only a request for one viewer may say.
@@ -106,8 +115,8 @@ const OWN: [HeaderName; 9] = [
     header::IF_UNMODIFIED_SINCE,
 ];
 
-// Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection lists has left the request
-// before.
+// Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection
+// lists has left the request before.
 fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(16);
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
@@ -115,7 +124,8 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
         let is_ours = OWN.contains(name) || [tier::EDGE, tier::EDGE_TOKEN].contains(name);
         // Only we say what CloudFront's fields say.
         let is_claimed = name.as_str().starts_with("cloudfront-");
-        let is_left_out = is_ours || is_claimed || chosen::goes_no_further(behavior, forwarder, name);
+        let is_left_out =
+            is_ours || is_claimed || chosen::goes_no_further(behavior, forwarder, name);
         if !is_left_out && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
             fields.append(name.clone(), value.clone());
         }
@@ -139,16 +149,21 @@ fn every_field(asked: &Asked<'_>) -> HeaderMap {
 
 // What the policies name, and CloudFront's own additions.
 fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
-    let (head, behavior, forwarder) = (asked.head(), asked.routed.behavior, asked.routed.forwarder());
+    let (head, behavior, forwarder) =
+        (asked.head(), asked.routed.behavior, asked.routed.forwarder());
     // Codings are said as the key has them, where it has them.
     let has_codings = !behavior.cache.compress.is_empty();
     let mut fields = end_to_end(asked, |name| {
-        *name != header::COOKIE && !(has_codings && *name == header::ACCEPT_ENCODING) && chosen::reaches_origin(behavior, forwarder, name)
+        *name != header::COOKIE
+            && !(has_codings && *name == header::ACCEPT_ENCODING)
+            && chosen::reaches_origin(behavior, forwarder, name)
     });
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
     if (*keyed != Listed::None || *more != Listed::None)
-        && chosen::write_cookies(&mut cookies, head, |name| keyed.includes(name) || more.includes(name))
+        && chosen::write_cookies(&mut cookies, head, |name| {
+            keyed.includes(name) || more.includes(name)
+        })
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);
@@ -159,7 +174,11 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
         }
     }
     if !fields.contains_key(header::USER_AGENT) {
-        let agent = if asked.routed.distribution.face.name == "cloudfront" { "Amazon CloudFront" } else { "Foreshore" };
+        let agent = if asked.routed.distribution.face.name == "cloudfront" {
+            "Amazon CloudFront"
+        } else {
+            "Foreshore"
+        };
         fields.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     }
     fields
@@ -174,15 +193,29 @@ fn set_codings(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let mut codings = Vec::new();
     chosen::write_codings(&mut codings, asked.head(), enabled);
     let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
-    fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")));
+    fields.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")),
+    );
 }
 
 /// What a viewer says of the version or the part that it wants.
-const CONDITIONS: [HeaderName; 6] =
-    [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+const CONDITIONS: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
 
 /// What describes a body.
-const CONTENT: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
+const CONTENT: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LOCATION,
+];
 
 // A POST that is kept says what its body is, and what its behavior keys.
 fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
@@ -199,21 +232,33 @@ fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
     }
 }
 
-// Signed fields are orders: those that the viewer may give with our credentials go on, and with a write whatever describes its body;
-// `access::bucket` has refused a write with any other. Reads do without.
-fn signed_fields(asked: &Asked<'_>, asking: &Asking, access: &AccessControl, fields: &mut HeaderMap) {
+// Signed fields are orders: those that the viewer may give with our credentials go on, and with a
+// write whatever describes its body; `access::bucket` has refused a write with any other. Reads do
+// without.
+fn signed_fields(
+    asked: &Asked<'_>,
+    asking: &Asking,
+    access: &AccessControl,
+    fields: &mut HeaderMap,
+) {
     let head = asked.head();
     let is_write = s3::writes(head.method);
     let is_own = access.is_bucket() && bucket::is_own(asked.routed.behavior, head, access);
     let is_for_one = access.is_bucket() && (is_write || matches!(asking, Asking::Pass));
     let stays = |name: &HeaderName| match s3::field(name.as_str()) {
         s3::Field::Hop => is_own,
-        s3::Field::Describes | s3::Field::Order => is_for_one && (is_own || access.subresources.includes(name.as_str())),
+        s3::Field::Describes | s3::Field::Order => {
+            is_for_one && (is_own || access.subresources.includes(name.as_str()))
+        }
     };
-    let gone: Vec<HeaderName> = fields.keys().filter(|name| s3::is_amz(name.as_str()) && !stays(name)).cloned().collect();
+    let gone: Vec<HeaderName> =
+        fields.keys().filter(|name| s3::is_amz(name.as_str()) && !stays(name)).cloned().collect();
     gone.iter().for_each(|name| drop(fields.remove(name)));
     if is_write {
-        let describes = |name: &str| name == s3::CONTENT_HASH || access.is_bucket() && s3::field(name) == s3::Field::Describes;
+        let describes = |name: &str| {
+            name == s3::CONTENT_HASH
+                || access.is_bucket() && s3::field(name) == s3::Field::Describes
+        };
         let mut said: Vec<HeaderName> = Vec::new();
         asked.head().fields.for_each(|name, _| {
             if s3::is_amz(name.as_str()) && describes(name.as_str()) {
@@ -224,7 +269,11 @@ fn signed_fields(asked: &Asked<'_>, asking: &Asking, access: &AccessControl, fie
     }
 }
 
-fn copy_fields<'n>(asked: &Asked<'_>, names: impl Iterator<Item = &'n HeaderName>, fields: &mut HeaderMap) {
+fn copy_fields<'n>(
+    asked: &Asked<'_>,
+    names: impl Iterator<Item = &'n HeaderName>,
+    fields: &mut HeaderMap,
+) {
     for name in names {
         if fields.contains_key(name) {
             continue;
@@ -261,7 +310,12 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
         HostRule::Fixed(name) => name.clone(),
         HostRule::Viewer => viewer(),
         // What is signed is signed for the origin's own name.
-        HostRule::Origin if origin.access.is_none() && chosen::is_keyed(asked.routed.behavior, &header::HOST) => viewer(),
+        HostRule::Origin
+            if origin.access.is_none()
+                && chosen::is_keyed(asked.routed.behavior, &header::HOST) =>
+        {
+            viewer()
+        }
         HostRule::Origin => own(),
     };
     fields.insert(header::HOST, value(host));
@@ -288,7 +342,10 @@ fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
     ];
     for (name, ours) in ours {
         let is_believed = name != "x-forwarded-for" || node.keeps_forwarded_for;
-        fields.insert(HeaderName::from_static(name), joined(head.fields.get_all(name).filter(|_| is_believed), ours));
+        fields.insert(
+            HeaderName::from_static(name),
+            joined(head.fields.get_all(name).filter(|_| is_believed), ours),
+        );
     }
 }
 
@@ -305,8 +362,9 @@ fn joined<'l>(lines: impl Iterator<Item = &'l [u8]>, ours: String) -> HeaderValu
     HeaderValue::from_bytes(&all).unwrap_or_else(|_| value(ours))
 }
 
-/// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be a part that looks whole to many a
-/// client, or nothing at all. A part that is exactly what the viewer wants will do, though the whole was asked for.
+/// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be
+/// a part that looks whole to many a client, or nothing at all. A part that is exactly what the
+/// viewer wants will do, though the whole was asked for.
 pub fn is_unasked(asked: &Asked<'_>, asking: &Asking, status: u16, fields: &HeaderMap) -> bool {
     let known = &asked.head().known;
     let is_as_viewer = matches!(asking, Asking::Pass | Asking::Unkept);
@@ -323,7 +381,9 @@ pub fn is_unasked(asked: &Asked<'_>, asking: &Asking, status: u16, fields: &Head
 fn is_part(range: &[u8], fields: &HeaderMap) -> bool {
     let came = || ranges::parse_content_range(fields.get(header::CONTENT_RANGE)?.as_bytes());
     match ranges::parse(range) {
-        ranges::Asked::One(spec) => came().is_some_and(|came| came.complete.is_none_or(|len| spec.resolve(len) == Some(came.span))),
+        ranges::Asked::One(spec) => came().is_some_and(|came| {
+            came.complete.is_none_or(|len| spec.resolve(len) == Some(came.span))
+        }),
         ranges::Asked::Several(_) => !fields.contains_key(header::CONTENT_RANGE),
         ranges::Asked::Whole => true,
     }
@@ -335,8 +395,9 @@ pub fn receive(fields: &mut HeaderMap) {
     fields.append(header::VIA, HeaderValue::from_static(VIA));
 }
 
-/// Takes out what an origin says of its connection to us: hop-by-hop fields, and where else it can be reached (Alt-Svc). A viewer would
-/// look for that at our address, and from a store it would do so for a day.
+/// Takes out what an origin says of its connection to us: hop-by-hop fields, and where else it can
+/// be reached (Alt-Svc). A viewer would look for that at our address, and from a store it would do
+/// so for a day.
 pub fn strip_connection(fields: &mut HeaderMap) {
     hop_by_hop::strip(fields);
     fields.remove(header::ALT_SVC);

@@ -1,4 +1,5 @@
-//! A request on its way out: head first, then its body, framed; polled beside the reading of the answer.
+//! A request on its way out: head first, then its body, framed; polled beside the reading of the
+//! answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -72,7 +73,16 @@ impl Sending {
             None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
         out.extend_from_slice(b"\r\n");
-        Self { out, piece: Bytes::new(), tail: b"", at: 0, body, is_chunked: length.is_none(), left: Left::All, moved: false }
+        Self {
+            out,
+            piece: Bytes::new(),
+            tail: b"",
+            at: 0,
+            body,
+            is_chunked: length.is_none(),
+            left: Left::All,
+            moved: false,
+        }
     }
 
     /// True once everything has left.

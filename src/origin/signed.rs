@@ -1,8 +1,10 @@
-//! Signing requests for S3-like origins (CloudFront's origin access control). Pure; the moment is passed in.
+//! Signing requests for S3-like origins (CloudFront's origin access control). Pure; the moment is
+//! passed in.
 //!
-//! As little as possible is signed, so that nothing on the way can break it: Host, the body's hash, the date, and every other
-//! `x-amz-` field, which S3 insists on. The path is sent in the one form that every server signs, the query as the policies let it
-//! through: whether the viewer may ask so has been judged by `access::bucket`.
+//! As little as possible is signed, so that nothing on the way can break it: Host, the body's hash,
+//! the date, and every other `x-amz-` field, which S3 insists on. The path is sent in the one form
+//! that every server signs, the query as the policies let it through: whether the viewer may ask so
+//! has been judged by `access::bucket`.
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 
@@ -24,7 +26,8 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     let (path, query) = split_target(&request.target);
     // Whoever asks with a presigned URL has signed already, and two signatures are one too many.
     let is_presigned = query.is_some_and(s3::is_presigned);
-    let keeps_own = access.signing == Signing::NoOverride && request.fields.contains_key(AUTHORIZATION);
+    let keeps_own =
+        access.signing == Signing::NoOverride && request.fields.contains_key(AUTHORIZATION);
     // A bucket is not asked about its server as a whole, and what is signed is a path.
     if is_presigned || keeps_own || request.target == "*" {
         return;
@@ -56,15 +59,21 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
         fields.insert(HASH, value(hash));
     }
     let joined = |name: &HeaderName| {
-        let lines: Vec<_> = fields.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let lines: Vec<_> = fields
+            .get_all(name)
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
         lines.join(",")
     };
     let is_signed = |name: &&HeaderName| **name == HOST || name.as_str().starts_with("x-amz-");
-    let mut signed: Vec<(&str, String)> = fields.keys().filter(is_signed).map(|name| (name.as_str(), joined(name))).collect();
+    let mut signed: Vec<(&str, String)> =
+        fields.keys().filter(is_signed).map(|name| (name.as_str(), joined(name))).collect();
     signed.sort_unstable();
     let payload = joined(&HASH);
     let (path, query) = split_target(&request.target);
-    let about = Signed { method: request.method.as_str(), path, query, fields: &signed, payload: &payload };
+    let about =
+        Signed { method: request.method.as_str(), path, query, fields: &signed, payload: &payload };
     let form = if access.is_bucket() { PathForm::Once } else { PathForm::Twice };
     let scope = Scope { region: &access.region, service: &access.service };
     let said = sigv4::authorization(&about, form, &date, scope, &access.credentials);
@@ -73,8 +82,8 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     request.fields.insert(AUTHORIZATION, said);
 }
 
-// Every octet that is not unreserved as an escape, slashes and escaped slashes as they are: what a server makes of the decoded
-// path when it checks the signature.
+// Every octet that is not unreserved as an escape, slashes and escaped slashes as they are: what a
+// server makes of the decoded path when it checks the signature.
 fn one_form(path: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let octets = path.as_bytes();
@@ -84,11 +93,21 @@ fn one_form(path: &str) -> String {
         match octets[at] {
             b'%' if crate::message::path::is_escape(octets, at) => {
                 out.push('%');
-                out.extend([octets[at + 1], octets[at + 2]].map(|digit| char::from(digit.to_ascii_uppercase())));
+                out.extend(
+                    [octets[at + 1], octets[at + 2]]
+                        .map(|digit| char::from(digit.to_ascii_uppercase())),
+                );
                 at += 2;
             }
-            octet @ (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/') => out.push(char::from(octet)),
-            octet => out.extend(['%', char::from(HEX[usize::from(octet >> 4)]), char::from(HEX[usize::from(octet & 15)])]),
+            octet
+            @ (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/') => {
+                out.push(char::from(octet))
+            }
+            octet => out.extend([
+                '%',
+                char::from(HEX[usize::from(octet >> 4)]),
+                char::from(HEX[usize::from(octet & 15)]),
+            ]),
         }
         at += 1;
     }

@@ -1,7 +1,7 @@
 //! TLS to origins and parents: the chain, the dates and the name are checked, always.
 //!
-//! Sessions are resumed for the name they were made for only: each origin has settings, and so a session store, of its own, and the store
-//! goes by name and holds a few dozen of them.
+//! Sessions are resumed for the name they were made for only: each origin has settings, and so a
+//! session store, of its own, and the store goes by name and holds a few dozen of them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,24 +9,30 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::message::failure::{Failure, FailureKind};
 
-/// Builds settings under which a certificate is for the name that is asked for; the error says what is wrong with our own or the CA's.
+/// Builds settings under which a certificate is for the name that is asked for; the error says what
+/// is wrong with our own or the CA's.
 pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, String> {
     config_for(tls, None)
 }
 
-/// The same, where a certificate may be for `own` too: the name of an origin that is asked by the Hosts it is sent.
+/// The same, where a certificate may be for `own` too: the name of an origin that is asked by the
+/// Hosts it is sent.
 pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig>, String> {
     let roots = match &tls.roots {
         Roots::System => system_roots().clone(),
         Roots::Given(all) => {
             let mut store = RootCertStore::empty();
             for der in all {
-                store.add(CertificateDer::from(der.clone())).map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
+                store
+                    .add(CertificateDer::from(der.clone()))
+                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
             }
             store
         }
@@ -36,32 +42,46 @@ pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(|error| error.to_string())?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?;
     let builder = match own.and_then(|own| ServerName::try_from(own.to_string()).ok()) {
         // Without roots nothing is trusted, by whatever name.
-        Some(own) if !roots.is_empty() => builder.dangerous().with_custom_certificate_verifier(either_name(roots, provider, own)?),
+        Some(own) if !roots.is_empty() => {
+            builder.dangerous().with_custom_certificate_verifier(either_name(roots, provider, own)?)
+        }
         _ => builder.with_root_certificates(roots),
     };
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-            let key = PrivateKeyDer::try_from(identity.key.expose().clone()).map_err(String::from)?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate cannot be used: {error}"))?
+            let chain =
+                identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+            let key =
+                PrivateKeyDer::try_from(identity.key.expose().clone()).map_err(String::from)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("the client certificate cannot be used: {error}"))?
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn either_name(roots: RootCertStore, provider: Arc<CryptoProvider>, own: ServerName<'static>) -> Result<Arc<EitherName>, String> {
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| error.to_string())?;
+fn either_name(
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+    own: ServerName<'static>,
+) -> Result<Arc<EitherName>, String> {
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| error.to_string())?;
     Ok(Arc::new(EitherName { webpki, own }))
 }
 
-/// Checks a certificate as webpki does for the name that is asked for, and once more for the origin's own if only the name was wrong.
-/// Everything else about it, the chain, the dates and the signatures, is webpki's to judge, both times.
+/// Checks a certificate as webpki does for the name that is asked for, and once more for the
+/// origin's own if only the name was wrong. Everything else about it, the chain, the dates and the
+/// signatures, is webpki's to judge, both times.
 #[derive(Debug)]
 struct EitherName {
     webpki: Arc<WebPkiServerVerifier>,
@@ -77,8 +97,12 @@ impl ServerCertVerifier for EitherName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let check = |name: &ServerName<'_>| self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
-        check(server_name).or_else(|error| if is_about_the_name(&error) { check(&self.own).map_err(|_| error) } else { Err(error) })
+        let check = |name: &ServerName<'_>| {
+            self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+        };
+        check(server_name).or_else(|error| {
+            if is_about_the_name(&error) { check(&self.own).map_err(|_| error) } else { Err(error) }
+        })
     }
 
     fn verify_tls12_signature(
@@ -106,7 +130,12 @@ impl ServerCertVerifier for EitherName {
 
 // webpki looks at the name last: everything else about the certificate holds.
 const fn is_about_the_name(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        )
+    )
 }
 
 // Read once: hundreds of certificates, parsed in tens of milliseconds.
@@ -129,17 +158,22 @@ fn system_roots() -> &'static RootCertStore {
 /// The name that SNI and the certificate must have.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_string();
-    ServerName::try_from(bare)
-        .map_err(|_| Failure::new(FailureKind::CertificateError, format!("{host:?} is no name a certificate can have")))
+    ServerName::try_from(bare).map_err(|_| {
+        Failure::new(
+            FailureKind::CertificateError,
+            format!("{host:?} is no name a certificate can have"),
+        )
+    })
 }
 
 /// Puts a handshake error into our words.
 pub fn failure(error: &std::io::Error) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            Failure::new(FailureKind::CertificateError, format!("the origin's certificate is not valid: {why}"))
-        }
+        Some(rustls::Error::InvalidCertificate(why)) => Failure::new(
+            FailureKind::CertificateError,
+            format!("the origin's certificate is not valid: {why}"),
+        ),
         Some(other) => Failure::new(FailureKind::TlsError, other.to_string()),
         None => Failure::new(FailureKind::TlsError, error.to_string()),
     }
@@ -180,9 +214,22 @@ mod tests {
         params.signed_by(&KeyPair::generate().unwrap(), &authority.issuer).unwrap().der().clone()
     }
 
-    fn judge(verifier: &EitherName, shown: &CertificateDer<'_>, asked: &str, secs: u64) -> Result<(), rustls::Error> {
+    fn judge(
+        verifier: &EitherName,
+        shown: &CertificateDer<'_>,
+        asked: &str,
+        secs: u64,
+    ) -> Result<(), rustls::Error> {
         let asked = ServerName::try_from(asked).unwrap();
-        verifier.verify_server_cert(shown, &[], &asked, &[], UnixTime::since_unix_epoch(Duration::from_secs(secs))).map(|_| ())
+        verifier
+            .verify_server_cert(
+                shown,
+                &[],
+                &asked,
+                &[],
+                UnixTime::since_unix_epoch(Duration::from_secs(secs)),
+            )
+            .map(|_| ())
     }
 
     #[test]
@@ -191,7 +238,8 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(known.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = either_name(roots, provider, ServerName::try_from("alb.test").unwrap()).unwrap();
+        let verifier =
+            either_name(roots, provider, ServerName::try_from("alb.test").unwrap()).unwrap();
         let table: [(&[&str], &str, bool); 10] = [
             (&["www.test"], "www.test", true),
             (&["alb.test"], "www.test", true),
@@ -213,7 +261,10 @@ mod tests {
             let shown = certificate(&known, names);
             assert!(judge(&verifier, &shown, "www.test", BEFORE).is_err(), "{names:?} not yet");
             assert!(judge(&verifier, &shown, "www.test", BEHIND).is_err(), "{names:?} no longer");
-            assert!(judge(&verifier, &certificate(&stranger, names), "www.test", WITHIN).is_err(), "{names:?} by somebody else");
+            assert!(
+                judge(&verifier, &certificate(&stranger, names), "www.test", WITHIN).is_err(),
+                "{names:?} by somebody else"
+            );
         }
     }
 }

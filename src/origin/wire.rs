@@ -1,4 +1,5 @@
-//! One connection to an origin and what was read from it: an exchange of heads, and the body behind the answer's.
+//! One connection to an origin and what was read from it: an exchange of heads, and the body behind
+//! the answer's.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -66,7 +67,10 @@ impl Wire {
     pub fn is_quiet(&mut self) -> bool {
         let mut octet = [0; 1];
         let mut cx = Context::from_waker(Waker::noop());
-        self.buffer.is_empty() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut octet)).is_pending()
+        self.buffer.is_empty()
+            && Pin::new(&mut self.stream)
+                .poll_read(&mut cx, &mut ReadBuf::new(&mut octet))
+                .is_pending()
     }
 
     fn poll_fill(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -74,7 +78,8 @@ impl Wire {
         pin!(self.stream.read_buf(&mut self.buffer)).poll(cx)
     }
 
-    /// Sends a request and reads the head of its answer. The body may still be on its way when the answer comes.
+    /// Sends a request and reads the head of its answer. The body may still be on its way when the
+    /// answer comes.
     pub async fn exchange(
         &mut self,
         sending: &mut Sending,
@@ -92,12 +97,17 @@ impl Wire {
                     return Err(Lost::malformed(TOO_LONG, is_silent));
                 }
                 looked = 0;
-                let head =
-                    answer_head::read(&self.buffer.split_to(len).freeze(), to_head).map_err(|why| Lost::malformed(why, is_silent))?;
+                let head = answer_head::read(&self.buffer.split_to(len).freeze(), to_head)
+                    .map_err(|why| Lost::malformed(why, is_silent))?;
                 match head.status {
                     // 100 is between us and the origin.
                     100 => {}
-                    101 => return Err(Lost::malformed("an interim status as the final one", is_silent)),
+                    101 => {
+                        return Err(Lost::malformed(
+                            "an interim status as the final one",
+                            is_silent,
+                        ));
+                    }
                     102..200 => interim.into_iter().for_each(|sink| pass_on(sink, &head)),
                     _ => {
                         self.idle_for = head.idle_for;
@@ -118,7 +128,9 @@ impl Wire {
             let woke = std::future::poll_fn(|cx| {
                 if takes && !sending.is_done() {
                     match sending.poll(&mut self.stream, cx) {
-                        Poll::Ready(Err(NotSent::Body(why))) => return Poll::Ready(Woke::BodyBroke(why)),
+                        Poll::Ready(Err(NotSent::Body(why))) => {
+                            return Poll::Ready(Woke::BodyBroke(why));
+                        }
                         Poll::Ready(Err(NotSent::Closed)) => takes = false,
                         Poll::Ready(Ok(())) | Poll::Pending => {}
                     }
@@ -134,15 +146,27 @@ impl Wire {
             });
             match woke.await {
                 Woke::Read(Ok(n)) if n > 0 => is_silent = false,
-                Woke::Read(Ok(_)) => return Err(Lost::closed("the origin closed the connection", is_silent)),
+                Woke::Read(Ok(_)) => {
+                    return Err(Lost::closed("the origin closed the connection", is_silent));
+                }
                 Woke::Read(Err(error)) => return Err(Lost::closed(&error.to_string(), is_silent)),
                 Woke::BodyBroke(why) => {
-                    let kind = if why == BodyError::TooLarge { FailureKind::RequestTooLarge } else { FailureKind::RequestBroken };
-                    return Err(Lost { failure: Failure::new(kind, why.to_string()), is_silent: false });
+                    let kind = if why == BodyError::TooLarge {
+                        FailureKind::RequestTooLarge
+                    } else {
+                        FailureKind::RequestBroken
+                    };
+                    return Err(Lost {
+                        failure: Failure::new(kind, why.to_string()),
+                        is_silent: false,
+                    });
                 }
                 Woke::TooLate => {
                     let why = format!("no head in {:?}", patience.response);
-                    return Err(Lost { failure: Failure::new(FailureKind::ResponseTimeout, why), is_silent: false });
+                    return Err(Lost {
+                        failure: Failure::new(FailureKind::ResponseTimeout, why),
+                        is_silent: false,
+                    });
                 }
             }
         }
@@ -163,7 +187,10 @@ enum Woke {
 
 impl Lost {
     fn malformed(why: &str, is_silent: bool) -> Self {
-        Self { failure: Failure::new(FailureKind::ResponseMalformed, format!("the answer has {why}")), is_silent }
+        Self {
+            failure: Failure::new(FailureKind::ResponseMalformed, format!("the answer has {why}")),
+            is_silent,
+        }
     }
 
     fn closed(why: &str, is_silent: bool) -> Self {
@@ -212,7 +239,14 @@ impl WireBody {
     pub fn new(leased: Leased, head: &AnswerHead, sending: Sending) -> Self {
         let patience = leased.patience;
         let sending = (!sending.is_done()).then_some(sending);
-        Self { leased: Some(leased), decoder: Decoder::new(head.framing), sending, keeps: head.keeps, deadline: None, patience }
+        Self {
+            leased: Some(leased),
+            decoder: Decoder::new(head.framing),
+            sending,
+            keeps: head.keeps,
+            deadline: None,
+            patience,
+        }
     }
 
     fn end(&mut self) {
@@ -269,7 +303,8 @@ impl Source for WireBody {
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
                     let patience = self.patience;
-                    let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    let deadline =
+                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                     ready!(deadline.as_mut().poll(cx));
                     return self.break_off(BodyError::Stalled);
                 }

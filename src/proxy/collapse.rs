@@ -1,7 +1,8 @@
-//! Collapses with waiting around them: a leader's ticket that must be landed, and a follower's wait.
+//! Collapses with waiting around them: a leader's ticket that must be landed, and a follower's
+//! wait.
 //!
-//! A ticket that is dropped lands as abandoned, and one of its followers leads next. The only `select!`
-//! of the sentences is the follower's timeout here; what it loses is a place in a queue.
+//! A ticket that is dropped lands as abandoned, and one of its followers leads next. The only
+//! `select!` of the sentences is the follower's timeout here; what it loses is a place in a queue.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -59,8 +60,16 @@ pub enum Part {
 impl CollapseTable {
     /// An empty table.
     pub fn new(followers: usize, marks: usize) -> Self {
-        let shard = || Mutex::new(Shard { table: Collapses::new(followers, marks / SHARDS + 1), outlooks: HashMap::new() });
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: foldhash::quality::RandomState::default() }
+        let shard = || {
+            Mutex::new(Shard {
+                table: Collapses::new(followers, marks / SHARDS + 1),
+                outlooks: HashMap::new(),
+            })
+        };
+        Self {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher: foldhash::quality::RandomState::default(),
+        }
     }
 
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
@@ -68,13 +77,20 @@ impl CollapseTable {
     }
 
     /// Joins the fetch for a key, or begins it.
-    pub fn join(self_: &Arc<crate::proxy::Edge>, key: &[u8], arrived_at: LogNumber, now: Timestamp) -> Part {
+    pub fn join(
+        self_: &Arc<crate::proxy::Edge>,
+        key: &[u8],
+        arrived_at: LogNumber,
+        now: Timestamp,
+    ) -> Part {
         let mut shard = self_.collapses.shard(key).lock();
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Part::Alone(why),
             Role::Follow(id) => match shard.outlooks.get(&id) {
-                Some(outlook) => Part::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None }),
+                Some(outlook) => {
+                    Part::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None })
+                }
                 None => Part::Alone(AloneReason::Crowded),
             },
             Role::Lead(id) => {
@@ -170,7 +186,8 @@ impl Ticket {
         self.outlook.send_replace(Some(end));
     }
 
-    /// Gives the reply to the leader's viewer, and tells the others to go alone. False if that viewer left.
+    /// Gives the reply to the leader's viewer, and tells the others to go alone. False if that
+    /// viewer left.
     pub fn hand_over(mut self, why: NotKept, reply: Reply) -> bool {
         self.leave();
         let taken = self.reply.take().is_some_and(|leader| leader.send(reply).is_ok());
@@ -178,9 +195,12 @@ impl Ticket {
         taken
     }
 
-    /// The fetch begins, or begins again because an invalidation came. False if a newer one has taken its place.
+    /// The fetch begins, or begins again because an invalidation came. False if a newer one has
+    /// taken its place.
     pub fn began_again(&self, head: LogNumber) -> bool {
-        self.place.as_ref().is_none_or(|(edge, key, id)| edge.collapses.shard(key).lock().table.began_again(key, *id, head))
+        self.place.as_ref().is_none_or(|(edge, key, id)| {
+            edge.collapses.shard(key).lock().table.began_again(key, *id, head)
+        })
     }
 
     // Out of the table first: whoever comes now looks into the store again.

@@ -1,7 +1,8 @@
 //! One exchange: a request, the site it is answered under, and what was decided about it.
 //!
-//! It is made once, where a request was read. Serving borrows it; fills, slices and whatever else outlives the viewer's task get a
-//! clone, which costs two counts of references; the record keeps what it tells of.
+//! It is made once, where a request was read. Serving borrows it; fills, slices and whatever else
+//! outlives the viewer's task get a clone, which costs two counts of references; the record keeps
+//! what it tells of.
 
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ pub struct Exchange {
     pub(super) from_edge: FromEdge,
 }
 
-/// Whether a trusted edge asks, and what it is told of its own log: how far that was in effect here before an answer was looked for.
-/// `None` inside: nothing, because its log is not known here.
+/// Whether a trusted edge asks, and what it is told of its own log: how far that was in effect here
+/// before an answer was looked for. `None` inside: nothing, because its log is not known here.
 pub(super) type FromEdge = Option<Option<Mark>>;
 
 /// An exchange, or a request that has no route.
@@ -70,23 +71,33 @@ pub fn running_of(begun: &Begun) -> &Arc<Running> {
 }
 
 impl Edge {
-    /// Takes up a request that was read: names its edge, if one asks, and finds its route, unless the hit step has found it.
-    pub fn begin(&self, running: Arc<Running>, mut request: ViewerRequest, declined: Declined) -> Begun {
+    /// Takes up a request that was read: names its edge, if one asks, and finds its route, unless
+    /// the hit step has found it.
+    pub fn begin(
+        &self,
+        running: Arc<Running>,
+        mut request: ViewerRequest,
+        declined: Declined,
+    ) -> Begun {
         let claim = access::prepare::prepare(&mut request, &running.site);
         let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
         let request = Arc::new(request);
         let decided = declined.0.unwrap_or_else(|| {
             let head = request.head();
-            access::route(&running.site, &head, request.arrived_at).map(|routed| (routed.route, ask::wants(&routed)))
+            access::route(&running.site, &head, request.arrived_at)
+                .map(|routed| (routed.route, ask::wants(&routed)))
         });
         match decided {
-            Ok((route, wants)) => Ok(Exchange { running, request, route, wants, content: None, from_edge }),
+            Ok((route, wants)) => {
+                Ok(Exchange { running, request, route, wants, content: None, from_edge })
+            }
             Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
         }
     }
 
-    // An edge that proves itself is told how far its log was in effect when it asked, never how far it is
-    // when the answer leaves: a response found in between could be older. One whose log is not known here is told nothing.
+    // An edge that proves itself is told how far its log was in effect when it asked, never how far
+    // it is when the answer leaves: a response found in between could be older. One whose log is
+    // not known here is told nothing.
     fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<Mark> {
         let applied = self.applied.of(claim, request.arrived_at);
         // After `applied`: it must not join a fetch older than what we claim.
@@ -96,7 +107,8 @@ impl Edge {
 }
 
 impl Exchange {
-    /// Another exchange on behalf of the same viewer, which has its own route; `None` if it has none.
+    /// Another exchange on behalf of the same viewer, which has its own route; `None` if it has
+    /// none.
     pub(super) fn aside(&self, request: ViewerRequest) -> Option<Self> {
         let (running, request) = (Arc::clone(&self.running), Arc::new(request));
         let (route, wants) = {
@@ -123,7 +135,12 @@ impl Exchange {
     }
 
     /// The same with the key that the cache is asked by.
-    pub fn asked<'e>(&'e self, head: &'e RequestHead<'e>, key: &'e [u8], slice: Option<Span>) -> Asked<'e> {
+    pub fn asked<'e>(
+        &'e self,
+        head: &'e RequestHead<'e>,
+        key: &'e [u8],
+        slice: Option<Span>,
+    ) -> Asked<'e> {
         Asked { routed: self.routed(head), key, wants: self.wants, slice }
     }
 

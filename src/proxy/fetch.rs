@@ -23,7 +23,8 @@ use crate::origin::request::Asking;
 const JOINS_MAX: usize = 3;
 
 impl Core {
-    /// Fetches for the store, alone or together, and answers from what came. `found` is what the lookup saw.
+    /// Fetches for the store, alone or together, and answers from what came. `found` is what the
+    /// lookup saw.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -35,7 +36,11 @@ impl Core {
         let limits = &exchange.running.site.limits;
         let (mut asking, mut reason) = (asking, reason);
         // Where a disk was waited for, more may have come into memory meanwhile.
-        let mut together = if self.edge.disk().is_none() { key_of_variants(asked, found) } else { self.collapse_key(asked) };
+        let mut together = if self.edge.disk().is_none() {
+            key_of_variants(asked, found)
+        } else {
+            self.collapse_key(asked)
+        };
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             match CollapseTable::join(&self.edge, &together, exchange.request.arrived_number, now) {
@@ -68,11 +73,20 @@ impl Core {
                     }
                 }
                 Part::Alone(AloneReason::Marked) => {
-                    let (asking, reason) = (unkept(asked, asking), reason.alone(PassReason::Marked));
+                    let (asking, reason) =
+                        (unkept(asked, asking), reason.alone(PassReason::Marked));
                     return self.fetch_alone(exchange, asked, asking, reason, together).await;
                 }
                 Part::Alone(AloneReason::Crowded) => {
-                    return self.fetch_alone(exchange, asked, asking, reason.alone(PassReason::Crowded), together).await;
+                    return self
+                        .fetch_alone(
+                            exchange,
+                            asked,
+                            asking,
+                            reason.alone(PassReason::Crowded),
+                            together,
+                        )
+                        .await;
                 }
             }
             together = self.collapse_key(asked);
@@ -95,14 +109,19 @@ impl Core {
         };
         let is_as_asked = matches!(asking, Asking::Unkept);
         let waiter = match self.fill_alone(exchange, asked, asking, place, together).await {
-            Ok((_, reply)) if is_as_asked => return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply)),
+            Ok((_, reply)) if is_as_asked => {
+                return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply));
+            }
             Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), *reply)),
             Err(waiter) => waiter?,
         };
-        self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer nobody else waits for was lost")))
+        self.as_leader(asked, waiter, reason)
+            .await
+            .unwrap_or_else(|| Err(internal("an answer nobody else waits for was lost")))
     }
 
-    // The same, but seen through to its end even if the viewer leaves: it asked for more than an answer.
+    // The same, but seen through to its end even if the viewer leaves: it asked for more than an
+    // answer.
     pub(super) async fn replace(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -118,30 +137,49 @@ impl Core {
         }
     }
 
-    pub(super) async fn as_leader(&self, asked: &Asked<'_>, mut waiter: Waiter, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+    pub(super) async fn as_leader(
+        &self,
+        asked: &Asked<'_>,
+        mut waiter: Waiter,
+        reason: Reason,
+    ) -> Option<Result<ViewerResponse, Failure>> {
         let aside = waiter.aside();
         match waiter.wait(None).await {
             Waited::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), *reply))),
             Waited::End(end) => {
                 let (stored, verdict) = match end {
                     FillEnd::Kept(stored) => {
-                        let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Miss };
+                        let outcome =
+                            if stored.status >= 400 { Outcome::Error } else { Outcome::Miss };
                         let reason = match reason {
                             Reason::Revalidated(why) => Reason::Replaced(why),
                             other => other,
                         };
                         (stored, Verdict { outcome, reason, collapsed: false, stored: true })
                     }
-                    FillEnd::Freshened(stored) => {
-                        (stored, Verdict { outcome: Outcome::RefreshHit, reason, collapsed: false, stored: true })
-                    }
-                    FillEnd::StandsIn(stored) => {
-                        (stored, Verdict { outcome: Outcome::Hit, reason: Reason::StaleIfError, collapsed: false, stored: false })
-                    }
+                    FillEnd::Freshened(stored) => (
+                        stored,
+                        Verdict {
+                            outcome: Outcome::RefreshHit,
+                            reason,
+                            collapsed: false,
+                            stored: true,
+                        },
+                    ),
+                    FillEnd::StandsIn(stored) => (
+                        stored,
+                        Verdict {
+                            outcome: Outcome::Hit,
+                            reason: Reason::StaleIfError,
+                            collapsed: false,
+                            stored: false,
+                        },
+                    ),
                     FillEnd::Failed(failure) => return Some(Err(failure)),
                     FillEnd::Private(_) => return None,
                 };
-                // A fill that outgrew the store may have let go of its start already, if nobody held it.
+                // A fill that outgrew the store may have let go of its start already, if nobody
+                // held it.
                 let now = self.edge.clock.now();
                 let mut response = self.open(asked, &stored, verdict, now).ok()?;
                 aside.add_to(&mut response.fields);
@@ -151,17 +189,28 @@ impl Core {
         }
     }
 
-    fn as_follower(&self, asked: &Asked<'_>, end: FillEnd, reason: Reason) -> Option<Result<ViewerResponse, Failure>> {
+    fn as_follower(
+        &self,
+        asked: &Asked<'_>,
+        end: FillEnd,
+        reason: Reason,
+    ) -> Option<Result<ViewerResponse, Failure>> {
         let now = self.edge.clock.now();
         let (stored, outcome, reason) = match end {
-            // Nobody but the leader may have what is not fresh on arrival: it answered the leader's request.
+            // Nobody but the leader may have what is not fresh on arrival: it answered the leader's
+            // request.
             FillEnd::Kept(stored) | FillEnd::Freshened(stored) if usable(&stored, asked, now) => {
                 let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Hit };
                 (stored, outcome, reason)
             }
-            FillEnd::StandsIn(stored) if stored.selector.matches(asked.head().fields) => (stored, Outcome::Hit, Reason::StaleIfError),
+            FillEnd::StandsIn(stored) if stored.selector.matches(asked.head().fields) => {
+                (stored, Outcome::Hit, Reason::StaleIfError)
+            }
             FillEnd::Failed(failure) => return Some(Err(failure)),
-            FillEnd::Kept(_) | FillEnd::Freshened(_) | FillEnd::StandsIn(_) | FillEnd::Private(_) => return None,
+            FillEnd::Kept(_)
+            | FillEnd::Freshened(_)
+            | FillEnd::StandsIn(_)
+            | FillEnd::Private(_) => return None,
         };
         let verdict = Verdict { outcome, reason, collapsed: true, stored: false };
         self.open(asked, &stored, verdict, now).ok().map(Ok)
@@ -174,15 +223,23 @@ impl Core {
     }
 
     /// Refreshes a stored response behind a viewer's back, once at a time.
-    pub(super) fn refresh_behind(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, stored: &Arc<Stored>) {
+    pub(super) fn refresh_behind(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        stored: &Arc<Stored>,
+    ) {
         if stored.live.refreshing.swap(true, Ordering::Relaxed) {
             return;
         }
         let key = self.collapse_key(asked);
         let now = self.edge.clock.now();
-        if let Part::Lead(ticket, _) = CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
+        if let Part::Lead(ticket, _) =
+            CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now)
+        {
             Tally::add(&self.edge.tally.background_refreshes);
-            if self.start_fill(exchange, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key) {
+            if self.start_fill(exchange, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key)
+            {
                 return;
             }
         }
@@ -203,7 +260,15 @@ impl Core {
             // Dropping the ticket tells everybody to look after themselves.
             return false;
         };
-        let job = Job { exchange: exchange.clone(), key: CacheKey::new(asked.key), together, asking, ticket, place, slice: asked.slice };
+        let job = Job {
+            exchange: exchange.clone(),
+            key: CacheKey::new(asked.key),
+            together,
+            asking,
+            ticket,
+            place,
+            slice: asked.slice,
+        };
         let core = Arc::clone(self);
         tokio::spawn(async move { core.fill(job).await });
         true
@@ -223,7 +288,11 @@ fn key_of_variants(asked: &Asked<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
             key.push(0);
             key.extend_from_slice(name.as_str().as_bytes());
             key.push(b'=');
-            let _ = crate::semantics::vary::normalise(name, asked.head().fields.get_all(name.as_str()), &mut key);
+            let _ = crate::semantics::vary::normalise(
+                name,
+                asked.head().fields.get_all(name.as_str()),
+                &mut key,
+            );
         }
     }
     key
@@ -237,14 +306,21 @@ fn passed(asked: &Asked<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
 }
 
 fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {
-    stored.selector.matches(asked.head().fields) && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
+    stored.selector.matches(asked.head().fields)
+        && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
 }
 
-// What was not kept before is asked for with the viewer's own conditions and range, if it has any: a whole would be fetched again
-// for each part of it, and who resumes could not.
+// What was not kept before is asked for with the viewer's own conditions and range, if it has any:
+// a whole would be fetched again for each part of it, and who resumes could not.
 fn unkept(asked: &Asked<'_>, asking: Asking) -> Asking {
     match asking {
-        Asking::Fill if asked.wants.method == Wanted::Get && asked.slice.is_none() && has_conditions(asked) => Asking::Unkept,
+        Asking::Fill
+            if asked.wants.method == Wanted::Get
+                && asked.slice.is_none()
+                && has_conditions(asked) =>
+        {
+            Asking::Unkept
+        }
         asking => asking,
     }
 }
@@ -254,7 +330,9 @@ pub(super) struct FillPlace(Arc<super::Edge>);
 
 impl FillPlace {
     fn take(edge: &Arc<super::Edge>, most: usize) -> Option<Self> {
-        let taken = edge.fills.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1));
+        let taken = edge.fills.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            (now < most).then_some(now + 1)
+        });
         taken.is_ok().then(|| Self(Arc::clone(edge)))
     }
 }

@@ -12,7 +12,9 @@ use super::{Core, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
-use crate::cache::arrival::{Arrived, Keeping, answers_conditions, on_arrival, strip_for_storage, withhold};
+use crate::cache::arrival::{
+    Arrived, Keeping, answers_conditions, on_arrival, strip_for_storage, withhold,
+};
 use crate::cache::ask::Asked;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
@@ -99,7 +101,8 @@ impl Core {
             came => came,
         };
         let (ticket, waiter) = Ticket::alone();
-        let (core, exchange, key, slice) = (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key), asked.slice);
+        let (core, exchange, key, slice) =
+            (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key), asked.slice);
         tokio::spawn(async move {
             let _held = (place, refreshing);
             let head = exchange.request.head();
@@ -110,7 +113,14 @@ impl Core {
         Err(Ok(waiter))
     }
 
-    async fn settle(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, came: Came, mut ticket: Ticket) {
+    async fn settle(
+        self: &Arc<Self>,
+        marks: &Marks<'_>,
+        key: &CacheKey,
+        old: Option<Arc<Stored>>,
+        came: Came,
+        mut ticket: Ticket,
+    ) {
         let asked = marks.asked;
         match came {
             Came::Keep(keeping, reply, number) => {
@@ -119,7 +129,9 @@ impl Core {
             Came::Freshen(keeping, mut fields, number) => {
                 ticket.set_aside(withhold(&mut fields));
                 strip_for_storage(asked, &mut fields);
-                let Some(old) = old else { return ticket.land(FillEnd::Failed(internal("a confirmation of nothing"))) };
+                let Some(old) = old else {
+                    return ticket.land(FillEnd::Failed(internal("a confirmation of nothing")));
+                };
                 let fresh = self.freshen(key, &old, *keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
                 ticket.land(FillEnd::Freshened(fresh));
@@ -142,11 +154,18 @@ impl Core {
         }
     }
 
-    async fn ask_and_judge(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, mut asking: Asking, ticket: Option<&Ticket>) -> Came {
+    async fn ask_and_judge(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        mut asking: Asking,
+        ticket: Option<&Ticket>,
+    ) -> Came {
         // A 304 that confirms nothing, or comes too late, is followed by one plain request.
         let mut is_again = false;
         for _ in 0..2 {
-            // Before the request begins: whatever is invalidated from here on is newer than what we get.
+            // Before the request begins: whatever is invalidated from here on is newer than what we
+            // get.
             let number = self.edge.invalidations.head();
             if ticket.is_some_and(|ticket| !ticket.began_again(number)) && is_again {
                 return Came::Superseded;
@@ -164,15 +183,26 @@ impl Core {
             if matches!(asking, Asking::Unkept) && answers_conditions(reply.status) {
                 return Came::Relay(NotKept::Partial, Box::new(reply));
             }
-            match on_arrival(asked, old.as_ref(), reply.status, &reply.fields, when, &self.edge.invalidations) {
+            match on_arrival(
+                asked,
+                old.as_ref(),
+                reply.status,
+                &reply.fields,
+                when,
+                &self.edge.invalidations,
+            ) {
                 Arrived::Keep(mut keeping) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
                     return Came::Keep(keeping, Box::new(reply), number);
                 }
                 Arrived::Freshen(mut keeping, fields) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
-                    // A hard invalidation since the old response was fetched: its content may not live on.
-                    if old.as_ref().is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard) {
+                    // A hard invalidation since the old response was fetched: its content may not
+                    // live on.
+                    if old
+                        .as_ref()
+                        .is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard)
+                    {
                         return Came::Freshen(keeping, fields, number);
                     }
                 }
@@ -195,12 +225,21 @@ impl Core {
         let now = self.edge.clock.now();
         tracing::warn!(kind = failure.kind.token(), detail = failure.detail, "fetching failed");
         match old {
-            Some(stored) if may_stand_in(&stored, &self.edge.invalidations, now) => Came::StandIn(stored),
+            Some(stored) if may_stand_in(&stored, &self.edge.invalidations, now) => {
+                Came::StandIn(stored)
+            }
             _ => Came::Failed(failure),
         }
     }
 
-    async fn keep(self: &Arc<Self>, marks: &Marks<'_>, key: &CacheKey, old: Option<Arc<Stored>>, brought: Brought, mut ticket: Ticket) {
+    async fn keep(
+        self: &Arc<Self>,
+        marks: &Marks<'_>,
+        key: &CacheKey,
+        old: Option<Arc<Stored>>,
+        brought: Brought,
+        mut ticket: Ticket,
+    ) {
         let Brought { keeping, mut reply, number } = brought;
         let max = marks.exchange.running.site.store.max_object;
         let mut length = reply.body.length();
@@ -226,11 +265,14 @@ impl Core {
         ticket.set_aside(withhold(&mut fields));
         strip_for_storage(marks.asked, &mut fields);
         // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
-        fields.entry(http::header::DATE).or_insert_with(|| crate::deliver::value(format_http_date(reply.arrived_at)));
+        fields
+            .entry(http::header::DATE)
+            .or_insert_with(|| crate::deliver::value(format_http_date(reply.arrived_at)));
         if keeping.part.is_some() {
             fields.remove(http::header::CONTENT_RANGE);
         }
-        let is_encodable = !marks.asked.routed.behavior.cache.compress.is_empty() && may_encode(reply.status, &fields, length);
+        let is_encodable = !marks.asked.routed.behavior.cache.compress.is_empty()
+            && may_encode(reply.status, &fields, length);
         if is_encodable && keeping.part.is_none() {
             // Others get it encoded.
             vary_on_coding(&mut fields);
@@ -239,7 +281,11 @@ impl Core {
         if let Some(coding) = keeping.coding.filter(|_| is_encodable) {
             match Compressed::new(body, coding) {
                 Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
-                Err(error) => return ticket.land(FillEnd::Failed(internal(&format!("an encoder could not be made: {error}")))),
+                Err(error) => {
+                    return ticket.land(FillEnd::Failed(internal(&format!(
+                        "an encoder could not be made: {error}"
+                    ))));
+                }
             }
             note_coding(&mut fields, coding);
             // A reply that finds no room is handed over as it would have been kept.
@@ -259,11 +305,15 @@ impl Core {
             }
         };
         let stored = Arc::new(assemble(key, *keeping, reply.status, &fields, number, content));
-        let weight = stored.weight(if writer.is_none() { stored.content.length().unwrap_or(0) } else { 0 });
+        let weight =
+            stored.weight(if writer.is_none() { stored.content.length().unwrap_or(0) } else { 0 });
         if self.edge.store.reserve(weight).is_err() {
             Tally::add(&self.edge.tally.not_stored_full);
             if writer.is_none() {
-                body = stored.content.whole().map_or(Body::Empty, |octets| Body::Bytes(octets.to_vec().into()));
+                body = stored
+                    .content
+                    .whole()
+                    .map_or(Body::Empty, |octets| Body::Bytes(octets.to_vec().into()));
             }
             reply.body = body;
             ticket.hand_over(NotKept::StoreFull, *reply);
@@ -282,7 +332,8 @@ impl Core {
             }
         }
         if reply.is_stale() {
-            // A parent's last word while the origin fails. It serves those who wait as a stored one of our own would.
+            // A parent's last word while the origin fails. It serves those who wait as a stored one
+            // of our own would.
             self.let_stand_in(marks.asked, &stored);
             ticket.land(FillEnd::StandsIn(Arc::clone(&stored)));
         } else {
@@ -314,14 +365,32 @@ impl Core {
         tokio::spawn(async move {
             let head = exchange.request.head();
             let asked = exchange.asked(&head, key.as_bytes(), None);
-            let marks = Marks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
-            core.keep(&marks, &key, None, Brought { keeping, reply: Box::new(reply), number }, ticket).await;
+            let marks =
+                Marks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
+            core.keep(
+                &marks,
+                &key,
+                None,
+                Brought { keeping, reply: Box::new(reply), number },
+                ticket,
+            )
+            .await;
         });
-        self.as_leader(asked, waiter, reason).await.unwrap_or_else(|| Err(internal("an answer to a write was lost")))
+        self.as_leader(asked, waiter, reason)
+            .await
+            .unwrap_or_else(|| Err(internal("an answer to a write was lost")))
     }
 
-    // Streams a body into the store; one that outgrows it goes on as a window for those who read already.
-    async fn pump(&self, marks: &Marks<'_>, stored: &Arc<Stored>, mut body: Body, mut writer: Writer, hold: Option<crate::body::Reader>) {
+    // Streams a body into the store; one that outgrows it goes on as a window for those who read
+    // already.
+    async fn pump(
+        &self,
+        marks: &Marks<'_>,
+        stored: &Arc<Stored>,
+        mut body: Body,
+        mut writer: Writer,
+        hold: Option<crate::body::Reader>,
+    ) {
         let limits = &marks.exchange.running.site.limits;
         let max = marks.exchange.running.site.store.max_object;
         let mut kept = true;
@@ -363,7 +432,9 @@ impl Core {
         drop(hold);
         if writer.finish() {
             if kept {
-                self.edge.store.settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
+                self.edge
+                    .store
+                    .settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
                 self.edge.offer(stored);
             }
         } else {
@@ -384,7 +455,8 @@ impl Core {
         let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
         fresh.live.uses.store(old.live.uses.load(Ordering::Relaxed), Ordering::Relaxed);
         let is_filed = fresh.content.is_filed();
-        let weight = fresh.weight(if is_filed { FILED_WEIGHT } else { fresh.content.length().unwrap_or(0) });
+        let weight =
+            fresh.weight(if is_filed { FILED_WEIGHT } else { fresh.content.length().unwrap_or(0) });
         // The old one leaves first, so that confirming a large response does not count it twice.
         self.edge.store.remove(old);
         if self.edge.store.reserve(weight).is_ok() {
@@ -392,8 +464,8 @@ impl Core {
             self.edge.store.insert(&fresh);
         }
         if is_filed {
-            // Its body stays where it is, under the head it was written with: old by then, and confirmed again. Unless that head
-            // would outlive this one.
+            // Its body stays where it is, under the head it was written with: old by then, and
+            // confirmed again. Unless that head would outlive this one.
             fresh.live.on_disk.store(old.live.on_disk.load(Ordering::Relaxed), Ordering::Relaxed);
             if fresh.born.0 + fresh.life.fresh < old.born.0 + old.life.fresh {
                 self.edge.forget(old);
@@ -439,13 +511,22 @@ impl Marks<'_> {
     fn unmark_if_shareable(&self, stored: &Arc<Stored>) {
         let now = self.core.edge.clock.now();
         match crate::cache::lookup::worth(stored, now) {
-            crate::cache::lookup::Lookup::Fresh(_) | crate::cache::lookup::Lookup::Stale(_) => self.core.edge.collapses.unmark(self.key),
+            crate::cache::lookup::Lookup::Fresh(_) | crate::cache::lookup::Lookup::Stale(_) => {
+                self.core.edge.collapses.unmark(self.key)
+            }
             _ => self.mark(),
         }
     }
 }
 
-fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::HeaderMap, number: LogNumber, content: Arc<Content>) -> Stored {
+fn assemble(
+    key: &CacheKey,
+    keeping: Keeping,
+    status: u16,
+    fields: &http::HeaderMap,
+    number: LogNumber,
+    content: Arc<Content>,
+) -> Stored {
     Stored {
         key: key.clone(),
         selector: keeping.selector,
@@ -463,7 +544,8 @@ fn assemble(key: &CacheKey, keeping: Keeping, status: u16, fields: &http::Header
     }
 }
 
-// Gives those who were just told of the answer a moment to begin reading; our own hold counts as one reader.
+// Gives those who were just told of the answer a moment to begin reading; our own hold counts as
+// one reader.
 async fn wait_for_readers(writer: &Writer) {
     for _ in 0..200 {
         if writer.readers() > 1 {

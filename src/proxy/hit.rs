@@ -1,7 +1,7 @@
 //! The hit step: from a borrowed head to a stored answer, without waiting and without allocating.
 //!
-//! The same route, admit, key and lookup as the full sentence. It declines whatever is not plainly a fresh
-//! hit whose octets are all here; declining is always right.
+//! The same route, admit, key and lookup as the full sentence. It declines whatever is not plainly
+//! a fresh hit whose octets are all here; declining is always right.
 
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 
 /// What a plain fresh hit is told as.
-pub const HIT: Verdict = Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false };
+pub const HIT: Verdict =
+    Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false };
 
 /// An answer from the store.
 pub struct Hit<'s> {
@@ -42,8 +43,8 @@ pub struct Hit<'s> {
     head: &'s RequestHead<'s>,
 }
 
-/// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has not looked that far. Holds for
-/// the site in force then, and no other.
+/// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has
+/// not looked that far. Holds for the site in force then, and no other.
 #[derive(Default)]
 pub struct Declined(pub Option<Result<(Route, Wants), Refusal>>);
 
@@ -97,8 +98,11 @@ fn from_store<'s>(
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
     let asked = Asked { routed, key: scratch, wants, slice: None };
-    let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else { return None };
-    let is_mapped = stored.status >= 400 && routed.distribution.error_response(routed.behavior, stored.status).is_some();
+    let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else {
+        return None;
+    };
+    let is_mapped = stored.status >= 400
+        && routed.distribution.error_response(routed.behavior, stored.status).is_some();
     if !stored.content.is_complete() || is_mapped {
         return None;
     }
@@ -107,7 +111,9 @@ fn from_store<'s>(
     let span = match &answer {
         Answer::Parts(_) | Answer::Unsatisfiable(_) | Answer::PreconditionFailed => return None,
         // What is not true of a part is taken out by the full sentence.
-        Answer::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => return None,
+        Answer::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => {
+            return None;
+        }
         Answer::NotModified => None,
         _ if wants.method == Wanted::Head => None,
         Answer::Whole => Some(Span { start: 0, end: len }),
@@ -130,12 +136,20 @@ fn from_store<'s>(
     })
 }
 
-// Says whether a head asks for nothing but a response: what changes the request before it is routed, brings a body or wants another
-// protocol is the full sentence's work.
+// Says whether a head asks for nothing but a response: what changes the request before it is
+// routed, brings a body or wants another protocol is the full sentence's work.
 fn is_plain(head: &RequestHead<'_>) -> bool {
-    let unusual = [Known::TransferEncoding, Known::ContentLength, Known::Expect, Known::Upgrade, Known::ForeshoreEdge];
+    let unusual = [
+        Known::TransferEncoding,
+        Known::ContentLength,
+        Known::Expect,
+        Known::Upgrade,
+        Known::ForeshoreEdge,
+    ];
     let is_usual = !unusual.iter().any(|field| head.known.has(*field));
-    is_usual && !has_needless_escape(head.path) && !(head.known.has(Known::Connection) && lists_more(head))
+    is_usual
+        && !has_needless_escape(head.path)
+        && !(head.known.has(Known::Connection) && lists_more(head))
 }
 
 // A Content-Range would stand beside that of the range, and a digest would be of other octets.
@@ -145,7 +159,9 @@ fn belongs_to_the_whole(name: &[u8]) -> bool {
 
 // Connection names fields that are to be dropped first; that is the full sentence's work.
 fn lists_more(head: &RequestHead<'_>) -> bool {
-    let plain = |member: &[u8]| member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close");
+    let plain = |member: &[u8]| {
+        member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close")
+    };
     !head.fields.get_all("connection").flat_map(members).all(plain)
 }
 
@@ -167,7 +183,8 @@ impl Hit<'_> {
         has_length.then(|| self.span.map_or_else(|| self.length_without_body(), |span| span.len()))
     }
 
-    /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are the caller's.
+    /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are
+    /// the caller's.
     pub fn write_lines(&self, out: &mut Vec<u8>, now: Timestamp) {
         let mut digits = itoa::Buffer::new();
         self.write_stored(out);
@@ -178,10 +195,16 @@ impl Hit<'_> {
                 out.push(b'-');
                 out.extend_from_slice(digits.format(span.end - 1).as_bytes());
                 out.push(b'/');
-                out.extend_from_slice(digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes());
+                out.extend_from_slice(
+                    digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes(),
+                );
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Whole | Answer::NotModified | Answer::Parts(_) | Answer::Unsatisfiable(_) | Answer::PreconditionFailed => {}
+            Answer::Whole
+            | Answer::NotModified
+            | Answer::Parts(_)
+            | Answer::Unsatisfiable(_)
+            | Answer::PreconditionFailed => {}
         }
         if let Some(len) = self.announced() {
             out.extend_from_slice(b"Content-Length: ");
@@ -196,17 +219,21 @@ impl Hit<'_> {
         About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }
             .write_lines(face::shown(self.face, HIT.outcome, self.status()).word(), out);
         face::write_lines(self.face, self.head.id, out);
-        if let Some(timing) = self.policy.and_then(|policy| policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)) {
+        if let Some(timing) = self.policy.and_then(|policy| {
+            policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
+        }) {
             out.extend_from_slice(b"Server-Timing: ");
             out.extend_from_slice(timing.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
     }
 
-    // The stored fields, as far as they belong into this answer and the behavior's policy leaves them.
+    // The stored fields, as far as they belong into this answer and the behavior's policy leaves
+    // them.
     fn write_stored(&self, out: &mut Vec<u8>) {
         let is_whole = self.answer != Answer::NotModified;
-        let lines = self.stored.head.iter().filter(|(name, _)| is_whole || answer::belongs_in_304(name));
+        let lines =
+            self.stored.head.iter().filter(|(name, _)| is_whole || answer::belongs_in_304(name));
         match self.policy {
             Some(policy) => policy::write_lines(policy, self.head, lines, out),
             None if is_whole => out.extend_from_slice(self.stored.head.lines()),

@@ -22,7 +22,8 @@ use crate::origin::signed;
 use crate::region;
 use crate::semantics::freshness::date_value;
 
-/// Bodies up to here are held until they are whole, where a signature has to cover them because nothing else protects them.
+/// Bodies up to here are held until they are whole, where a signature has to cover them because
+/// nothing else protects them.
 const HELD: u64 = 1 << 20;
 
 // What is longer goes on as it comes, and is not covered.
@@ -46,17 +47,25 @@ impl Core {
         let mut reply = self.walk_the_hops(exchange, asked, asking, body).await?;
         if is_unasked(asked, asking, reply.status, &reply.fields) {
             let status = reply.status;
-            return Err(Failure::new(FailureKind::ResponseMalformed, format!("a {status} to a request that did not ask for one")));
+            return Err(Failure::new(
+                FailureKind::ResponseMalformed,
+                format!("a {status} to a request that did not ask for one"),
+            ));
         }
         show_vary(asked, &mut reply.fields);
         face::set_via(&asked.routed.distribution.face, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
         exchange.request.upstream.note(millis);
-        exchange.running.counts.core(self.index).count_origin(asked.routed.behavior.ordinal, millis);
+        exchange
+            .running
+            .counts
+            .core(self.index)
+            .count_origin(asked.routed.behavior.ordinal, millis);
         Ok(reply)
     }
 
-    // Asks the tier, and the origin where the tier has no answer, or one only for when the origin fails.
+    // Asks the tier, and the origin where the tier has no answer, or one only for when the origin
+    // fails.
     async fn walk_the_hops(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -64,10 +73,15 @@ impl Core {
         asking: &Asking,
         body: Body,
     ) -> Result<Reply, Failure> {
-        let plan = itinerary(asked, asking, exchange.running.region.iter().flat_map(|region| region.names()));
+        let plan = itinerary(
+            asked,
+            asking,
+            exchange.running.region.iter().flat_map(|region| region.names()),
+        );
         let from_tier = self.ask_the_tier(exchange, asked, asking, &plan).await;
         let stale = match from_tier {
-            Some(reply) if !reply.is_stale() => match self.resumed(exchange, asked, reply, 0).await {
+            Some(reply) if !reply.is_stale() => match self.resumed(exchange, asked, reply, 0).await
+            {
                 Some(reply) => return Ok(reply),
                 None => None,
             },
@@ -84,7 +98,8 @@ impl Core {
     // Our own stored response stands in rather than one that is no newer.
     fn has_as_good(&self, asking: &Asking, stale: &Reply) -> bool {
         let Asking::Revalidate(stored) = asking else { return false };
-        let is_newer = stale.status != 304 && date_value(&stale.fields, stale.arrived_at) > stored.date;
+        let is_newer =
+            stale.status != 304 && date_value(&stale.fields, stale.arrived_at) > stored.date;
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
     }
 
@@ -95,11 +110,14 @@ impl Core {
         asking: &Asking,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
-        let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else { return None };
+        let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else {
+            return None;
+        };
         region.ask(self, asked, asking, self.node(exchange), order).await
     }
 
-    // Asks one origin after the other until one gives an answer that need not be asked for elsewhere.
+    // Asks one origin after the other until one gives an answer that need not be asked for
+    // elsewhere.
     async fn ask_the_origins(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -123,11 +141,17 @@ impl Core {
                 && let Ok(reply) = came
             {
                 came = self.resumed(exchange, asked, reply, at + 1).await.ok_or_else(|| {
-                    let why = format!("origin {:?}: the answer broke off before its first octet", origin.id);
+                    let why = format!(
+                        "origin {:?}: the answer broke off before its first octet",
+                        origin.id
+                    );
                     Failure::new(FailureKind::ConnectionTerminated, why)
                 });
             }
-            if !plan.failover.moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind)) {
+            if !plan
+                .failover
+                .moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind))
+            {
                 return came;
             }
             last = Some(came);
@@ -135,7 +159,12 @@ impl Core {
         last.unwrap_or_else(|| Err(super::fetch::internal("a behavior without origins")))
     }
 
-    async fn ask_origin(&self, exchange: &Exchange, origin: &Arc<Origin>, request: OriginRequest) -> Result<Reply, Failure> {
+    async fn ask_origin(
+        &self,
+        exchange: &Exchange,
+        origin: &Arc<Origin>,
+        request: OriginRequest,
+    ) -> Result<Reply, Failure> {
         let mut request = hooks::origin_request(exchange, request);
         if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
             if http.tls.is_none() {
@@ -166,7 +195,14 @@ impl Core {
     pub(super) fn node<'a>(&'a self, exchange: &Exchange) -> Node<'a> {
         let peer = exchange.request.connection.peer.ip();
         let is_edge = exchange.request.connection.asker == Asker::Edge;
-        let believed = is_edge || exchange.running.site.listen.forwarded_for_from.iter().any(|network| network.contains(peer));
+        let believed = is_edge
+            || exchange
+                .running
+                .site
+                .listen
+                .forwarded_for_from
+                .iter()
+                .any(|network| network.contains(peer));
         Node { id: &self.edge.node, keeps_forwarded_for: believed }
     }
 }

@@ -1,7 +1,8 @@
 //! The hall: the two sentences, and what has happened so far.
 //!
-//! An `Edge` holds what every core shares: the running site, the store, the invalidations, the collapses.
-//! A `Core` is one thread's view of it, with the connections to origins that live on that thread.
+//! An `Edge` holds what every core shares: the running site, the store, the invalidations, the
+//! collapses. A `Core` is one thread's view of it, with the connections to origins that live on
+//! that thread.
 
 pub mod collapse;
 pub mod exchange;
@@ -43,26 +44,29 @@ use crate::store::log::{Log, Record};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
 
-/// A site in force, and the state of what is in it. A reload carries that on: of a behavior by distribution id and pattern, of a parent by
-/// its URL. What left with the site before is dropped.
+/// A site in force, and the state of what is in it. A reload carries that on: of a behavior by
+/// distribution id and pattern, of a parent by its URL. What left with the site before is dropped.
 pub struct Running {
     pub site: Arc<Site>,
     pub counts: Arc<SiteCounts>,
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
-    /// Signatures that were found good, whatever site was in force; the key is a part of what is remembered.
+    /// Signatures that were found good, whatever site was in force; the key is a part of what is
+    /// remembered.
     pub signatures: Arc<crate::crypto::memory::Memory>,
     /// Who asked how often of late.
     pub rates: access::rate::Buckets,
 }
 
-/// Sends the parents what the log has up to a number; the receiver hears when they have it, or cannot be reached.
+/// Sends the parents what the log has up to a number; the receiver hears when they have it, or
+/// cannot be reached.
 pub type Messenger = Box<dyn Fn(LogNumber) -> oneshot::Receiver<()> + Send + Sync>;
 
 /// What all cores share.
 pub struct Edge {
     running: ArcSwap<Running>,
-    /// Held while another site is made out of the one in force, so that none is made out of one that is replaced meanwhile.
+    /// Held while another site is made out of the one in force, so that none is made out of one
+    /// that is replaced meanwhile.
     installing: Mutex<()>,
     pub store: Memory,
     /// Where large bodies lie; `None` where the system gives no such memory.
@@ -136,7 +140,13 @@ impl Edge {
             applied: Passages::default(),
             standings: Standings::default(),
             incarnation: RwLock::new(incarnation),
-            running: ArcSwap::from_pointee(Running { site, counts, region, signatures: Arc::default(), rates }),
+            running: ArcSwap::from_pointee(Running {
+                site,
+                counts,
+                region,
+                signatures: Arc::default(),
+                rates,
+            }),
             installing: Mutex::default(),
         })
     }
@@ -193,7 +203,9 @@ impl Edge {
     /// Gives the edge a disk tier.
     pub fn keep_disk(self: &Arc<Self>, disk: Arc<Disk>) {
         let edge = Arc::downgrade(self);
-        disk.ask_memory(Box::new(move |versions| edge.upgrade().map_or_else(HashSet::new, |edge| edge.in_use(versions))));
+        disk.ask_memory(Box::new(move |versions| {
+            edge.upgrade().map_or_else(HashSet::new, |edge| edge.in_use(versions))
+        }));
         let _ = self.disk.set(disk);
     }
 
@@ -211,7 +223,12 @@ impl Edge {
 
     /// What the gate has to know beside a request.
     pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> access::Circumstances<'k> {
-        access::Circumstances { node: &self.node, signatures: &running.signatures, rates: &running.rates, now }
+        access::Circumstances {
+            node: &self.node,
+            signatures: &running.signatures,
+            rates: &running.rates,
+            now,
+        }
     }
 
     /// The disk tier, where there is one.
@@ -227,9 +244,11 @@ impl Edge {
             disk.note_log(number);
         }
         self.invalidations.apply(&record.distribution, &record.matchers, record.severity, number);
-        // What is said of a primary distribution holds for the one that is tried out on its viewers too: they are shown either.
+        // What is said of a primary distribution holds for the one that is tried out on its viewers
+        // too: they are shown either.
         let running = self.running_cell().load();
-        let primary = running.site.distributions.iter().find(|known| known.id == record.distribution);
+        let primary =
+            running.site.distributions.iter().find(|known| known.id == record.distribution);
         if let Some(staging) = primary.and_then(|primary| primary.staging.as_ref()) {
             let other = &running.site.distributions[staging.distribution].id;
             self.invalidations.apply(other, &record.matchers, record.severity, number);
@@ -238,7 +257,8 @@ impl Edge {
 
     /// Writes an invalidation down and puts it in force; the parents hear of it soon.
     pub async fn accept(self: &Arc<Self>, record: Record) -> std::io::Result<Record> {
-        let log = self.log.get().cloned().ok_or_else(|| std::io::Error::other("there is no log"))?;
+        let log =
+            self.log.get().cloned().ok_or_else(|| std::io::Error::other("there is no log"))?;
         let edge = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let record = log.accept(record, |record| edge.apply(record))?;
@@ -251,18 +271,24 @@ impl Edge {
         work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
-    /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this returns.
+    /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this
+    /// returns.
     pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
         self.note(distribution, matchers, Severity::Hard).await;
     }
 
-    /// Puts into force that what is stored of a URL is known to be old, here and in every tier: it is to be validated, and is all
-    /// there is if the origin fails. In effect when this returns.
+    /// Puts into force that what is stored of a URL is known to be old, here and in every tier: it
+    /// is to be validated, and is all there is if the origin fails. In effect when this returns.
     pub async fn outdated(self: &Arc<Self>, distribution: String, matcher: Matcher) {
         self.note(distribution, vec![matcher], Severity::Soft).await;
     }
 
-    async fn note(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>, severity: Severity) {
+    async fn note(
+        self: &Arc<Self>,
+        distribution: String,
+        matchers: Vec<Matcher>,
+        severity: Severity,
+    ) {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
@@ -296,7 +322,8 @@ impl Edge {
         &self.running
     }
 
-    /// Puts another site in force. Exchanges under way keep the one they began with, and share the state of what is in both.
+    /// Puts another site in force. Exchanges under way keep the one they began with, and share the
+    /// state of what is in both.
     pub fn install(&self, site: Arc<Site>) {
         let _turn = self.installing.lock();
         self.replace(site);
@@ -305,7 +332,11 @@ impl Edge {
     fn replace(&self, site: Arc<Site>) {
         let before = self.running.load_full();
         let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
-        let region = Region::for_site(&site, &format!("{}/{}", self.node, self.incarnation()), before.region.as_ref());
+        let region = Region::for_site(
+            &site,
+            &format!("{}/{}", self.node, self.incarnation()),
+            before.region.as_ref(),
+        );
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
         self.running.store(Arc::new(Running { site, counts, region, signatures, rates }));
@@ -317,10 +348,12 @@ impl Edge {
     }
 }
 
-// Twice the store's octets of address space, so that ranges of the right length are found; memory is taken for what is
-// written alone.
+// Twice the store's octets of address space, so that ranges of the right length are found; memory
+// is taken for what is written alone.
 fn arena(store: u64) -> Option<Arc<Arena>> {
-    Arena::new(store.saturating_mul(2)).inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap")).ok()
+    Arena::new(store.saturating_mul(2))
+        .inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap"))
+        .ok()
 }
 
 /// One core's view.

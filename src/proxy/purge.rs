@@ -13,10 +13,21 @@ use crate::region::forward::PATIENCE;
 use crate::store::log::{Record, new_id};
 
 impl Core {
-    /// Purges what a request names. In effect here, and on the disk, when this returns; the answer says whether it is at every parent.
-    pub(super) async fn purge(self: &Arc<Self>, site: &Site, routed: &Routed<'_>) -> ViewerResponse {
+    /// Purges what a request names. In effect here, and on the disk, when this returns; the answer
+    /// says whether it is at every parent.
+    pub(super) async fn purge(
+        self: &Arc<Self>,
+        site: &Site,
+        routed: &Routed<'_>,
+    ) -> ViewerResponse {
         let Purged { distribution, matcher, severity } = purged(site, routed);
-        let record = Record::new(new_id(), distribution.id.clone(), vec![matcher], severity, self.edge.clock.now().0);
+        let record = Record::new(
+            new_id(),
+            distribution.id.clone(),
+            vec![matcher],
+            severity,
+            self.edge.clock.now().0,
+        );
         match self.edge.accept(record).await {
             Ok(record) => {
                 let status = self.edge.standings.settle(record.number, PATIENCE).await;
@@ -24,7 +35,8 @@ impl Core {
             }
             Err(error) => {
                 tracing::error!(%error, "a purge could not be written down");
-                let failure = Failure::new(FailureKind::Storage, "the invalidation log could not be written");
+                let failure =
+                    Failure::new(FailureKind::Storage, "the invalidation log could not be written");
                 page::failure(failure, &routed.distribution.face, routed.head.id)
             }
         }

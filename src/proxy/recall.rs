@@ -1,4 +1,5 @@
-//! From the disk back into memory: once for everybody who asks, and never longer than a viewer should wait.
+//! From the disk back into memory: once for everybody who asks, and never longer than a viewer
+//! should wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::store::memory::Found;
 /// A disk that is slower than this is slower than most origins.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most reads from the disk at a time: if it hangs, no more threads than these hang with it, and the rest are misses.
+/// The most reads from the disk at a time: if it hangs, no more threads than these hang with it,
+/// and the rest are misses.
 const READS: usize = 32;
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -64,7 +66,8 @@ impl Core {
     pub(super) async fn find(&self, asked: &Asked<'_>) -> Found {
         let found = self.edge.store.find(asked.key);
         let Some(disk) = self.edge.disk() else { return found };
-        let here = found.iter().filter(|stored| stored.live.on_disk.load(Ordering::Relaxed) != 0).count();
+        let here =
+            found.iter().filter(|stored| stored.live.on_disk.load(Ordering::Relaxed) != 0).count();
         if choose(asked.head().fields, &found).is_some() || disk.count(asked.key) <= here {
             return found;
         }
@@ -116,8 +119,8 @@ impl Edge {
         found
     }
 
-    // Into memory, if there is room; it can be served from here in any case. What lies in a file stays there: held in memory
-    // it would hold the file too, and there may be many.
+    // Into memory, if there is room; it can be served from here in any case. What lies in a file
+    // stays there: held in memory it would hold the file too, and there may be many.
     fn remember(&self, stored: &Arc<Stored>) {
         if stored.content.is_filed() {
             return;

@@ -1,7 +1,8 @@
-//! Bodies that break off are gone on with: the rest comes from the next hop, so that no viewer sees the break.
+//! Bodies that break off are gone on with: the rest comes from the next hop, so that no viewer sees
+//! the break.
 //!
-//! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5, §14.2). Without them a body
-//! may only begin anew, while nobody has an octet of it.
+//! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5,
+//! §14.2). Without them a body may only begin anew, while nobody has an octet of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// What a reply brings, if it can be had from somebody else too: of known extent, under a strong tag.
+    /// What a reply brings, if it can be had from somebody else too: of known extent, under a
+    /// strong tag.
     pub fn of(reply: &Reply) -> Option<Self> {
         let tag = reply.fields.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?.clone();
         let length = reply.body.length().filter(|length| *length > 0)?;
@@ -48,7 +50,10 @@ impl Rest {
 
     /// Has a request ask for this and nothing else.
     pub fn ask_for(&self, fields: &mut HeaderMap) {
-        fields.insert(RANGE, deliver::value(format!("bytes={}-{}", self.span.start, self.span.end - 1)));
+        fields.insert(
+            RANGE,
+            deliver::value(format!("bytes={}-{}", self.span.start, self.span.end - 1)),
+        );
         fields.insert(IF_RANGE, self.tag.clone());
     }
 
@@ -59,7 +64,9 @@ impl Rest {
         }
         let length = reply.body.length();
         match reply.status {
-            206 if content_range(&reply.fields)? == self.span => Some(reply.body.held_to(self.span.len())),
+            206 if content_range(&reply.fields)? == self.span => {
+                Some(reply.body.held_to(self.span.len()))
+            }
             200 if length == Some(self.span.end) => {
                 let skipped = Skipped { body: reply.body, before: self.span.start };
                 Some(Body::Wire(Box::new(skipped), Some(self.span.len())))
@@ -133,8 +140,10 @@ impl Source for Resumed {
                     self.why = why;
                     // Its connection is closed here.
                     self.body = Body::Empty;
-                    let (core, exchange, key) = (Arc::clone(&self.core), self.exchange.clone(), self.key.clone());
-                    self.coming = Some(Box::pin(core.go_on(exchange, key, self.rest.clone(), self.next)));
+                    let (core, exchange, key) =
+                        (Arc::clone(&self.core), self.exchange.clone(), self.key.clone());
+                    self.coming =
+                        Some(Box::pin(core.go_on(exchange, key, self.rest.clone(), self.next)));
                 }
             }
         }
@@ -157,21 +166,35 @@ impl Source for Begun {
 }
 
 impl Core {
-    /// Has a reply's body go on with the members of the target from `next` on, if it breaks off. Where it could not, it is held until
-    /// it begins: `None` if it broke off before its first octet, and the next hop is to be asked as if this one had failed.
-    pub(super) async fn resumed(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, mut reply: Reply, next: usize) -> Option<Reply> {
+    /// Has a reply's body go on with the members of the target from `next` on, if it breaks off.
+    /// Where it could not, it is held until it begins: `None` if it broke off before its first
+    /// octet, and the next hop is to be asked as if this one had failed.
+    pub(super) async fn resumed(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        mut reply: Reply,
+        next: usize,
+    ) -> Option<Reply> {
         let (members, _) = asked.routed.distribution.members(asked.routed.behavior.target);
         // Most replies are whole when their heads are.
-        if next >= members.len() || *asked.head().method != Method::GET || !matches!(reply.body, Body::Wire(..)) {
+        if next >= members.len()
+            || *asked.head().method != Method::GET
+            || !matches!(reply.body, Body::Wire(..))
+        {
             return Some(reply);
         }
         let (rest, length) = (Rest::of(&reply), reply.body.length());
         let body = std::mem::take(&mut reply.body);
         reply.body = match rest {
             Some(rest) => {
-                let (core, exchange, key) = (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key));
+                let (core, exchange, key) =
+                    (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key));
                 let why = BodyError::Truncated;
-                Body::Wire(Box::new(Resumed { core, exchange, key, body, rest, next, coming: None, why }), length)
+                Body::Wire(
+                    Box::new(Resumed { core, exchange, key, body, rest, next, coming: None, why }),
+                    length,
+                )
             }
             None => begun(body, length).await?,
         };
@@ -179,14 +202,22 @@ impl Core {
     }
 
     // The rest from the first member that has it, and which one that was.
-    async fn go_on(self: Arc<Self>, exchange: Exchange, key: CacheKey, rest: Rest, next: usize) -> Option<(Body, usize)> {
+    async fn go_on(
+        self: Arc<Self>,
+        exchange: Exchange,
+        key: CacheKey,
+        rest: Rest,
+        next: usize,
+    ) -> Option<(Body, usize)> {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
         let routed = asked.routed;
         let (members, _) = routed.distribution.members(routed.behavior.target);
         for (at, member) in members.iter().enumerate().skip(next) {
             let origin = &routed.distribution.origins[*member];
-            let Ok(reply) = self.ask_for_rest(&exchange, &asked, origin, &rest).await else { continue };
+            let Ok(reply) = self.ask_for_rest(&exchange, &asked, origin, &rest).await else {
+                continue;
+            };
             if let Some(body) = rest.take(reply) {
                 Tally::add(&self.edge.tally.bodies_resumed);
                 return Some((body, at));
@@ -196,7 +227,8 @@ impl Core {
     }
 }
 
-// Waits for the first piece of a body, but not for long: `None` if there is none where there should be.
+// Waits for the first piece of a body, but not for long: `None` if there is none where there should
+// be.
 async fn begun(mut body: Body, length: Option<u64>) -> Option<Body> {
     let first = match tokio::time::timeout(BEGINS_WITHIN, body.piece()).await {
         Ok(Some(Ok(first))) => Some(first),
@@ -214,10 +246,20 @@ mod tests {
     use crate::semantics::time::Timestamp;
 
     fn reply(status: u16, fields: &[(&'static str, &'static str)], body: &'static [u8]) -> Reply {
-        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect();
         let at = Timestamp(0);
         let body = Body::Bytes(Bytes::from_static(body));
-        Reply { status, fields, body, asked_at: at, arrived_at: at, from: ReplyFrom::Origin("o".into()) }
+        Reply {
+            status,
+            fields,
+            body,
+            asked_at: at,
+            arrived_at: at,
+            from: ReplyFrom::Origin("o".into()),
+        }
     }
 
     #[test]
@@ -233,15 +275,25 @@ mod tests {
             (404, &[("etag", "\"a\"")], b"gone", None),
         ] {
             let rest = Rest::of(&reply(status, fields, body));
-            assert_eq!(rest.map(|rest| (rest.span.start, rest.span.end)), want, "{status} {fields:?}");
+            assert_eq!(
+                rest.map(|rest| (rest.span.start, rest.span.end)),
+                want,
+                "{status} {fields:?}"
+            );
         }
     }
 
     #[tokio::test]
     async fn the_rest_is_exactly_the_rest_of_the_same_octets() {
-        let rest = || Rest { span: Span { start: 4, end: 10 }, tag: HeaderValue::from_static("\"a\"") };
+        let rest =
+            || Rest { span: Span { start: 4, end: 10 }, tag: HeaderValue::from_static("\"a\"") };
         for (status, fields, body, want) in [
-            (206, &[("etag", "\"a\""), ("content-range", "bytes 4-9/10")][..], &b"456789"[..], Some(&b"456789"[..])),
+            (
+                206,
+                &[("etag", "\"a\""), ("content-range", "bytes 4-9/10")][..],
+                &b"456789"[..],
+                Some(&b"456789"[..]),
+            ),
             (200, &[("etag", "\"a\"")], b"0123456789", Some(b"456789")),
             (200, &[("etag", "\"a\"")], b"01234567890", None),
             (200, &[("etag", "\"b\"")], b"0123456789", None),

@@ -1,6 +1,7 @@
 //! The viewer's sentence: admit, ask, find, look up, and then hit, refresh, fetch or pass.
 //!
-//! Anything with a rule in it is a call into another room. A request is judged at the moment it arrived.
+//! Anything with a rule in it is a call into another room. A request is judged at the moment it
+//! arrived.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,9 +41,11 @@ use crate::semantics::freshness::Exchanged;
 use crate::semantics::time::Timestamp;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
-const NOT_ALLOWED: &str = "199 Cache-control headers were ignored because the caller was unauthorized.";
+const NOT_ALLOWED: &str =
+    "199 Cache-control headers were ignored because the caller was unauthorized.";
 
-/// An edge whose answer takes longer than this is told that somebody is here: a stopped node looks else like a slow origin.
+/// An edge whose answer takes longer than this is told that somebody is here: a stopped node looks
+/// else like a slow origin.
 const SIGN_AFTER: Duration = Duration::from_millis(25);
 
 /// So long an answer that replaces what is stored waits for the parents to hear of it.
@@ -58,8 +61,12 @@ impl Core {
         let response = match self.answer(&mut exchange, body).await {
             Ok(response) => response,
             Err(Stop::Answered(response)) => return *response,
-            Err(Stop::Refused(refusal)) => page::refusal(&refusal, exchange.face(), exchange.request.id),
-            Err(Stop::Failed(failure)) => page::failure(failure, exchange.face(), exchange.request.id),
+            Err(Stop::Refused(refusal)) => {
+                page::refusal(&refusal, exchange.face(), exchange.request.id)
+            }
+            Err(Stop::Failed(failure)) => {
+                page::failure(failure, exchange.face(), exchange.request.id)
+            }
         };
         let response = self.error_response(&exchange, response).await;
         let response = hooks::viewer_response(&exchange, response);
@@ -67,23 +74,34 @@ impl Core {
     }
 
     // From the gate to an answer, or to where the request stops.
-    async fn answer(self: &Arc<Self>, exchange: &mut Exchange, body: Body) -> Result<ViewerResponse, Stop> {
+    async fn answer(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        body: Body,
+    ) -> Result<ViewerResponse, Stop> {
         self.admit(exchange, body.length()).await?;
         let body = hooks::viewer_request(exchange, body)?;
         let head = exchange.request.head();
         let routed = exchange.route.on(&exchange.running.site, &head);
-        let (key, body) = write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
+        let (key, body) =
+            write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
         let asked = Asked { routed, key: &key, wants: exchange.wants, slice: None };
         let exchange = &*exchange;
         match access::replaces(&routed) {
-            Replaces::MayNot(Unauthorised::FailWith403) => Err(Stop::Refused(Refusal::MayNotReplace)),
+            Replaces::MayNot(Unauthorised::FailWith403) => {
+                Err(Stop::Refused(Refusal::MayNotReplace))
+            }
             Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) => {
                 let came = self.answer_in_sight(exchange, &asked, body, Replaces::No).await;
-                let mut response = came.unwrap_or_else(|failure| page::failure(failure, exchange.face(), exchange.request.id));
+                let mut response = came.unwrap_or_else(|failure| {
+                    page::failure(failure, exchange.face(), exchange.request.id)
+                });
                 response.fields.append(header::WARNING, HeaderValue::from_static(NOT_ALLOWED));
                 Ok(response)
             }
-            replaces => self.answer_in_sight(exchange, &asked, body, replaces).await.map_err(Stop::Failed),
+            replaces => {
+                self.answer_in_sight(exchange, &asked, body, replaces).await.map_err(Stop::Failed)
+            }
         }
     }
 
@@ -107,16 +125,23 @@ impl Core {
     }
 
     // The error page of the distribution in the place of an error, if there is one.
-    async fn error_response(self: &Arc<Self>, exchange: &Exchange, response: ViewerResponse) -> ViewerResponse {
+    async fn error_response(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        response: ViewerResponse,
+    ) -> ViewerResponse {
         match self.error_page(exchange, response.status).await {
             // The log says what was refused, whatever the viewer sees.
-            Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => ViewerResponse { failure: response.failure, ..page },
+            Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => {
+                ViewerResponse { failure: response.failure, ..page }
+            }
             Some(page) => page,
             None => response,
         }
     }
 
-    // What is said of every answer, whatever it is: by policy, by the compatibility fields, to an edge.
+    // What is said of every answer, whatever it is: by policy, by the compatibility fields, to an
+    // edge.
     fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
         let (distribution, behavior) = exchange.chosen();
         let (site, request) = (&*exchange.running.site, &*exchange.request);
@@ -128,16 +153,20 @@ impl Core {
         let came = (response.verdict.outcome, response.status);
         deliver::face::dress(&distribution.face, request.id, came, &mut response.fields);
         // An edge applies it for its own viewers.
-        if let Some(policy) = behavior.response.as_deref().filter(|_| exchange.from_edge.is_none()) {
+        if let Some(policy) = behavior.response.as_deref().filter(|_| exchange.from_edge.is_none())
+        {
             let head = request.head();
             deliver::policy::apply(policy, &head, &mut response.fields);
             let (outcome, millis) = (response.verdict.outcome, response.origin_millis);
-            if let Some(timing) = deliver::policy::server_timing(policy, &head, outcome, millis, &site.pop) {
+            if let Some(timing) =
+                deliver::policy::server_timing(policy, &head, outcome, millis, &site.pop)
+            {
                 response.fields.append("server-timing", deliver::value(timing));
             }
         }
         if exchange.route.session.is_some()
-            && let Some(cookie) = access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
+            && let Some(cookie) =
+                access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
         {
             response.fields.append(header::SET_COOKIE, deliver::value(cookie));
         }
@@ -158,8 +187,14 @@ impl Core {
         body: Body,
         replaces: Replaces,
     ) -> Result<ViewerResponse, Failure> {
-        let sink = exchange.request.interim.as_ref().filter(|_| exchange.request.connection.asker == Asker::Edge);
-        let Some(sink) = sink else { return self.answer_asked(exchange, asked, body, replaces).await };
+        let sink = exchange
+            .request
+            .interim
+            .as_ref()
+            .filter(|_| exchange.request.connection.asker == Asker::Edge);
+        let Some(sink) = sink else {
+            return self.answer_asked(exchange, asked, body, replaces).await;
+        };
         let mut answering = Box::pin(self.answer_asked(exchange, asked, body, replaces));
         match tokio::time::timeout(SIGN_AFTER, &mut answering).await {
             Ok(response) => response,
@@ -170,7 +205,8 @@ impl Core {
         }
     }
 
-    // Replaces what is stored, where the viewer may have that; puts the answer together from slices, or takes the one way of all others.
+    // Replaces what is stored, where the viewer may have that; puts the answer together from
+    // slices, or takes the one way of all others.
     async fn answer_asked(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -187,13 +223,20 @@ impl Core {
         }
     }
 
-    // Alone: a fetch under way may have begun before the change that the caller knows of. Once the caller has its answer, no tier that
-    // can be reached goes on giving what it had.
-    async fn replace_everywhere(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Result<ViewerResponse, Failure> {
+    // Alone: a fetch under way may have begun before the change that the caller knows of. Once the
+    // caller has its answer, no tier that can be reached goes on giving what it had.
+    async fn replace_everywhere(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+    ) -> Result<ViewerResponse, Failure> {
         let heard = self.outdate(exchange, asked).await;
         let came = match self.replace_slices(exchange, asked).await {
             Some(came) => came,
-            None => self.replace(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated)).await,
+            None => {
+                self.replace(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated))
+                    .await
+            }
         };
         if let Some(heard) = heard {
             let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
@@ -201,17 +244,26 @@ impl Core {
         came
     }
 
-    // Slices are replaced one by one, as they are asked for; none of them by a fetch that is under way.
-    async fn replace_slices(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+    // Slices are replaced one by one, as they are asked for; none of them by a fetch that is under
+    // way.
+    async fn replace_slices(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+    ) -> Option<Result<ViewerResponse, Failure>> {
         asked.routed.behavior.slice?;
         let request = Arc::new(exchange.request.arriving_at(self.edge.invalidations.head()));
         let later = Exchange { request, ..exchange.clone() };
         self.try_slices(&later, asked).await
     }
 
-    // What the origin is known to have anew, no other tier may go on giving, nor may the slices of the object. Says when the parents
-    // have heard.
-    async fn outdate(&self, exchange: &Exchange, asked: &Asked<'_>) -> Option<oneshot::Receiver<()>> {
+    // What the origin is known to have anew, no other tier may go on giving, nor may the slices of
+    // the object. Says when the parents have heard.
+    async fn outdate(
+        &self,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+    ) -> Option<oneshot::Receiver<()>> {
         let has_parents = exchange.running.region.is_some();
         if (has_parents || asked.routed.behavior.slice.is_some())
             && let Some(url) = written::own_url(asked)
@@ -221,7 +273,11 @@ impl Core {
         if has_parents { self.edge.tell_parents() } else { None }
     }
 
-    async fn try_slices(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>) -> Option<Result<ViewerResponse, Failure>> {
+    async fn try_slices(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+    ) -> Option<Result<ViewerResponse, Failure>> {
         let size = asked.routed.behavior.slice?;
         match asked.wants.method {
             Wanted::Get => self.sliced(exchange, asked, size).await,
@@ -230,10 +286,15 @@ impl Core {
         }
     }
 
-    // CloudFront's custom error response: a request of its own for the page, whose first matching behavior picks the
-    // origin. If the page cannot be had, the error itself is sent.
-    async fn error_page(self: &Arc<Self>, exchange: &Exchange, status: u16) -> Option<ViewerResponse> {
-        // An edge has pages of its own, and keeps what it is answered under the URL that it asked for.
+    // CloudFront's custom error response: a request of its own for the page, whose first matching
+    // behavior picks the origin. If the page cannot be had, the error itself is sent.
+    async fn error_page(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        status: u16,
+    ) -> Option<ViewerResponse> {
+        // An edge has pages of its own, and keeps what it is answered under the URL that it asked
+        // for.
         if exchange.request.connection.asker == Asker::Edge {
             return None;
         }
@@ -276,23 +337,45 @@ impl Core {
         ask::write_key(&mut key, &routed);
         let page = Asked { routed, key: &key, wants: own.wants, slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
-        let mut response = Box::pin(self.travel(&own, &page, Body::Empty)).await.ok().filter(|response| response.status == 200)?;
+        let mut response = Box::pin(self.travel(&own, &page, Body::Empty))
+            .await
+            .ok()
+            .filter(|response| response.status == 200)?;
         let name = &distribution.face.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
-        response.fields.insert(deliver::X_CACHE, deliver::value(format!("{} from {name}", Outcome::Error.word())));
+        response.fields.insert(
+            deliver::X_CACHE,
+            deliver::value(format!("{} from {name}", Outcome::Error.word())),
+        );
         Some(response)
     }
 
-    async fn travel(self: &Arc<Self>, exchange: &Exchange, asked: &Asked<'_>, body: Body) -> Result<ViewerResponse, Failure> {
+    async fn travel(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &Asked<'_>,
+        body: Body,
+    ) -> Result<ViewerResponse, Failure> {
         let now = exchange.request.arrived_at;
         let found = self.find(asked).await;
         match lookup(asked, &found, &self.edge.invalidations, now) {
-            Lookup::Fresh(stored) => match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
-                // It outgrew the store between being found and being opened.
-                Err(_) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Absent), &found).await,
-                opened => opened,
-            },
+            Lookup::Fresh(stored) => {
+                match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
+                    // It outgrew the store between being found and being opened.
+                    Err(_) => {
+                        self.fetch(
+                            exchange,
+                            asked,
+                            Asking::Fill,
+                            Reason::Miss(MissReason::Absent),
+                            &found,
+                        )
+                        .await
+                    }
+                    opened => opened,
+                }
+            }
             Lookup::Stale(stored) => {
                 self.refresh_behind(exchange, asked, stored);
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now)
@@ -301,11 +384,23 @@ impl Core {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StandsIn), now)
             }
             Lookup::Revalidate(stored, why) => {
-                self.fetch(exchange, asked, Asking::Revalidate(Arc::clone(stored)), Reason::Revalidated(why), &found).await
+                self.fetch(
+                    exchange,
+                    asked,
+                    Asking::Revalidate(Arc::clone(stored)),
+                    Reason::Revalidated(why),
+                    &found,
+                )
+                .await
             }
-            Lookup::Miss(why) => self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why), &found).await,
+            Lookup::Miss(why) => {
+                self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why), &found).await
+            }
             Lookup::Pass(why) => self.relay(exchange, asked, why, body).await,
-            Lookup::Unavailable => Err(Failure::new(FailureKind::NotStored, "only-if-cached, and nothing usable is stored")),
+            Lookup::Unavailable => Err(Failure::new(
+                FailureKind::NotStored,
+                "only-if-cached, and nothing usable is stored",
+            )),
         }
     }
 
@@ -320,13 +415,24 @@ impl Core {
         stored.live.used();
         let name = &asked.routed.distribution.face.name;
         let mut response = deliver::from_stored(asked.head(), stored, verdict, name, now)
-            .ok_or_else(|| Failure::new(FailureKind::Internal, "the stored response can no longer be read from its start"))?;
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureKind::Internal,
+                    "the stored response can no longer be read from its start",
+                )
+            })?;
         self.tell_edge(asked, stored, verdict.reason, &mut response.fields);
         Ok(response)
     }
 
     /// Tells an edge what a stored response is worth that it is given; viewers hear nothing of it.
-    pub(super) fn tell_edge(&self, asked: &Asked<'_>, stored: &Stored, reason: Reason, fields: &mut HeaderMap) {
+    pub(super) fn tell_edge(
+        &self,
+        asked: &Asked<'_>,
+        stored: &Stored,
+        reason: Reason,
+        fields: &mut HeaderMap,
+    ) {
         if asked.head().connection.asker == Asker::Edge {
             TierFacts::of(stored, reason, self.edge.clock.now()).write(fields);
         }
@@ -334,10 +440,12 @@ impl Core {
 
     // The origin failed a moment ago: it is left in peace for the error caching minimum TTL.
     fn stands_in(&self, stored: &Stored, now: Timestamp) -> bool {
-        now.0 < stored.live.stands_in_until.load(Ordering::Relaxed) && may_stand_in(stored, &self.edge.invalidations, now)
+        now.0 < stored.live.stands_in_until.load(Ordering::Relaxed)
+            && may_stand_in(stored, &self.edge.invalidations, now)
     }
 
-    /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may confirm.
+    /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may
+    /// confirm.
     pub(super) async fn relay(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -353,7 +461,12 @@ impl Core {
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
             && let Some(stored) = self.stand_in_for_head(asked)
         {
-            return self.open(asked, &stored, verdict(Outcome::Hit, Reason::StaleIfError), self.edge.clock.now());
+            return self.open(
+                asked,
+                &stored,
+                verdict(Outcome::Hit, Reason::StaleIfError),
+                self.edge.clock.now(),
+            );
         }
         let mut reply = came?;
         let name = &asked.routed.distribution.face.name;
@@ -385,11 +498,18 @@ impl Core {
     fn stand_in_for_head(&self, asked: &Asked<'_>) -> Option<Arc<Stored>> {
         let found = self.edge.store.find(asked.key);
         let stored = choose(asked.head().fields, &found)?;
-        may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now()).then(|| Arc::clone(stored))
+        may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
+            .then(|| Arc::clone(stored))
     }
 
     // True if what is stored turns out to be old, which is said once.
-    fn learn_from_head(&self, asked: &Asked<'_>, reply: &Reply, when: Exchanged, number: LogNumber) -> bool {
+    fn learn_from_head(
+        &self,
+        asked: &Asked<'_>,
+        reply: &Reply,
+        when: Exchanged,
+        number: LogNumber,
+    ) -> bool {
         let found = self.edge.store.find(asked.key);
         let Some(stored) = choose(asked.head().fields, &found) else { return false };
         if self.edge.invalidations.validity(stored) != Validity::Valid {
@@ -407,11 +527,19 @@ impl Core {
     }
 }
 
-// The key; with the body of a POST in it, where that may be answered from the store. Gives back what of the body is still to be sent.
-async fn write_key(routed: &Routed<'_>, wants: &mut Wants, content: &mut Option<Bytes>, body: Body) -> (Vec<u8>, Body) {
+// The key; with the body of a POST in it, where that may be answered from the store. Gives back
+// what of the body is still to be sent.
+async fn write_key(
+    routed: &Routed<'_>,
+    wants: &mut Wants,
+    content: &mut Option<Bytes>,
+    body: Body,
+) -> (Vec<u8>, Body) {
     let mut key = Vec::with_capacity(128);
     ask::write_key(&mut key, routed);
-    let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else { return (key, body) };
+    let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else {
+        return (key, body);
+    };
     match collect::collect(body, post.max_body).await {
         Ok(whole) => {
             ask::write_post_key(&mut key, routed, post, &whole);

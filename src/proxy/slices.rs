@@ -1,8 +1,10 @@
-//! Large objects in slices: aligned pieces that are fetched, collapsed, stored and evicted on their own.
+//! Large objects in slices: aligned pieces that are fetched, collapsed, stored and evicted on their
+//! own.
 //!
-//! A range costs the origin only the slices it touches. All slices of one answer must carry the same validator and
-//! the same total length; one that does not ends the answer, and both leave the store. Whatever comes instead of exactly the
-//! slice that was asked for, or may not be kept, is shown to nobody: the object is marked, and asked for plainly.
+//! A range costs the origin only the slices it touches. All slices of one answer must carry the
+//! same validator and the same total length; one that does not ends the answer, and both leave the
+//! store. Whatever comes instead of exactly the slice that was asked for, or may not be kept, is
+//! shown to nobody: the object is marked, and asked for plainly.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -75,7 +77,11 @@ struct Likeness {
 impl Likeness {
     fn of(stored: &Stored, part: Part) -> Self {
         let own = |text: Option<&[u8]>| text.map(<[u8]>::to_vec);
-        Self { etag: own(stored.head.etag()), last_modified: own(stored.head.last_modified()), complete: part.complete }
+        Self {
+            etag: own(stored.head.etag()),
+            last_modified: own(stored.head.last_modified()),
+            complete: part.complete,
+        }
     }
 }
 
@@ -93,7 +99,8 @@ impl Core {
         let (wants, from) = slice::first(asked.head(), size);
         let mut came = self.slice(exchange, asked, from, size).await;
         if from > 0 && matches!(came, Ok(Came::Unsliced(Unsliced::Unsatisfiable))) {
-            // What a range beyond the end is answered with depends on the length and the validators: the first slice has them.
+            // What a range beyond the end is answered with depends on the length and the
+            // validators: the first slice has them.
             came = self.slice(exchange, asked, 0, size).await;
         }
         let first = match came {
@@ -107,7 +114,9 @@ impl Core {
         };
         let part = first.part()?;
         // Nothing would tell two versions apart.
-        if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date) && part.complete > size {
+        if !validators::can_combine(first.head.etag(), first.head.last_modified(), first.date)
+            && part.complete > size
+        {
             self.mark_unsliced(exchange, asked, Unsliced::NoPart);
             self.edge.forget(&first);
             return None;
@@ -115,7 +124,8 @@ impl Core {
         Some(self.from_slices(exchange, asked, size, &wants, &first, part))
     }
 
-    /// Answers a HEAD from the first slice, if that is stored and fresh: it has every field of the whole, and its length.
+    /// Answers a HEAD from the first slice, if that is stored and fresh: it has every field of the
+    /// whole, and its length.
     pub(super) async fn head_of_slices(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -129,7 +139,9 @@ impl Core {
         let key = slice::key(asked.key, 0);
         let part = Asked { key: &key, slice: Some(slice::span(0, size)), ..*asked };
         let found = self.find(&part).await;
-        let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else { return None };
+        let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else {
+            return None;
+        };
         let part = first.part()?;
         first.live.used();
         Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, first, part))
@@ -168,7 +180,15 @@ impl Core {
                 (412, None)
             }
             Form::Send(Selection::Part(span)) => {
-                fields.insert(CONTENT_RANGE, deliver::value(format!("bytes {}-{}/{}", span.start, span.end - 1, part.complete)));
+                fields.insert(
+                    CONTENT_RANGE,
+                    deliver::value(format!(
+                        "bytes {}-{}/{}",
+                        span.start,
+                        span.end - 1,
+                        part.complete
+                    )),
+                );
                 (206, Some(span))
             }
             Form::Send(Selection::Unsatisfiable) => {
@@ -176,7 +196,9 @@ impl Core {
                 fields.insert(CONTENT_RANGE, deliver::value(format!("bytes */{}", part.complete)));
                 (416, None)
             }
-            Form::Send(Selection::Whole | Selection::Parts(_)) => (200, Some(Span { start: 0, end: part.complete })),
+            Form::Send(Selection::Whole | Selection::Parts(_)) => {
+                (200, Some(Span { start: 0, end: part.complete }))
+            }
         };
         let body = match span.filter(|span| !span.is_empty()) {
             Some(span) => {
@@ -197,12 +219,22 @@ impl Core {
             None => Body::Empty,
         };
         let outcome = if first.asked_now(now) { Outcome::Miss } else { Outcome::Hit };
-        let told = verdict(outcome, if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) });
+        let told = verdict(
+            outcome,
+            if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) },
+        );
         let age = first.age(now) / 1000;
         fields.insert(http::header::AGE, age.into());
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
-        About { verdict: told, name: &asked.routed.distribution.face.name, ttl, status: Some(206), detail: None }.write(&mut fields);
+        About {
+            verdict: told,
+            name: &asked.routed.distribution.face.name,
+            ttl,
+            status: Some(206),
+            detail: None,
+        }
+        .write(&mut fields);
         if *head.method == http::Method::HEAD {
             if let Some(span) = span {
                 fields.insert(http::header::CONTENT_LENGTH, span.len().into());
@@ -217,10 +249,19 @@ impl Core {
                 origin_millis: None,
             });
         }
-        Ok(ViewerResponse { status, fields, body, verdict: told, failure: None, behavior: None, origin_millis: None })
+        Ok(ViewerResponse {
+            status,
+            fields,
+            body,
+            verdict: told,
+            failure: None,
+            behavior: None,
+            origin_millis: None,
+        })
     }
 
-    // Why a slice is given: one that came before the request and may not be used by its own right stands in for the origin.
+    // Why a slice is given: one that came before the request and may not be used by its own right
+    // stands in for the origin.
     fn standing(&self, first: &Arc<Stored>, reason: Reason, now: Timestamp) -> Reason {
         let is_usable = matches!(worth(first, now), Lookup::Fresh(_) | Lookup::Stale(_));
         let is_valid = self.edge.invalidations.validity(first) == Validity::Valid;
@@ -228,7 +269,13 @@ impl Core {
     }
 
     // One slice: from the store, or fetched once for everybody.
-    async fn slice(self: &Arc<Self>, exchange: &Exchange, base: &Asked<'_>, index: u64, size: u64) -> Result<Came, Failure> {
+    async fn slice(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        base: &Asked<'_>,
+        index: u64,
+        size: u64,
+    ) -> Result<Came, Failure> {
         let key = slice::key(base.key, index);
         let asked = Asked { key: &key, slice: Some(slice::span(index, size)), ..*base };
         let limits = &exchange.running.site.limits;
@@ -239,32 +286,48 @@ impl Core {
             }
             let found = self.find(&asked).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
-                Lookup::Fresh(stored) => return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now),
+                Lookup::Fresh(stored) => {
+                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                }
                 Lookup::Stale(stored) => {
                     self.refresh_behind(exchange, &asked, stored);
-                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now);
+                    return self.told(
+                        &asked,
+                        stored,
+                        verdict(Outcome::Hit, Reason::StaleWhileRevalidate),
+                        now,
+                    );
                 }
                 Lookup::Unavailable => {
-                    return Err(Failure::new(FailureKind::NotStored, "only-if-cached, and a slice is not stored"));
+                    return Err(Failure::new(
+                        FailureKind::NotStored,
+                        "only-if-cached, and a slice is not stored",
+                    ));
                 }
                 Lookup::Revalidate(stored, _) => Asking::Revalidate(Arc::clone(stored)),
                 Lookup::Miss(_) | Lookup::Pass(_) => Asking::Fill,
             };
-            let waited = match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
-                Role::Lead(ticket, waiter) => {
-                    self.start_fill(exchange, &asked, asking, ticket, key.clone());
-                    waiter.wait(None).await
-                }
-                Role::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
-                Role::Alone(_) => {
-                    let (ticket, waiter) = Ticket::alone();
-                    self.start_fill(exchange, &asked, asking, ticket, key.clone());
-                    waiter.wait(None).await
-                }
-            };
+            let waited =
+                match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
+                    Role::Lead(ticket, waiter) => {
+                        self.start_fill(exchange, &asked, asking, ticket, key.clone());
+                        waiter.wait(None).await
+                    }
+                    Role::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
+                    Role::Alone(_) => {
+                        let (ticket, waiter) = Ticket::alone();
+                        self.start_fill(exchange, &asked, asking, ticket, key.clone());
+                        waiter.wait(None).await
+                    }
+                };
             match waited {
                 Waited::End(FillEnd::Kept(stored)) => {
-                    return self.told(&asked, &stored, verdict(Outcome::Miss, Reason::Miss(MissReason::Absent)), now);
+                    return self.told(
+                        &asked,
+                        &stored,
+                        verdict(Outcome::Miss, Reason::Miss(MissReason::Absent)),
+                        now,
+                    );
                 }
                 Waited::End(FillEnd::Freshened(stored) | FillEnd::StandsIn(stored)) => {
                     return self.told(&asked, &stored, verdict(Outcome::Hit, Reason::Fresh), now);
@@ -275,10 +338,20 @@ impl Core {
                         return Ok(Came::Unsliced(why));
                     }
                     let name = &asked.routed.distribution.face.name;
-                    let told = verdict(if reply.status >= 400 { Outcome::Error } else { Outcome::Miss }, Reason::NotKept(why));
-                    return Ok(Came::Other(Box::new(deliver::from_reply(asked.head(), *reply, told, name))));
+                    let told = verdict(
+                        if reply.status >= 400 { Outcome::Error } else { Outcome::Miss },
+                        Reason::NotKept(why),
+                    );
+                    return Ok(Came::Other(Box::new(deliver::from_reply(
+                        asked.head(),
+                        *reply,
+                        told,
+                        name,
+                    ))));
                 }
-                Waited::End(FillEnd::Private(NotKept::Partial)) => return Ok(Came::Unsliced(Unsliced::NoPart)),
+                Waited::End(FillEnd::Private(NotKept::Partial)) => {
+                    return Ok(Came::Unsliced(Unsliced::NoPart));
+                }
                 Waited::End(FillEnd::Private(_)) | Waited::Abandoned | Waited::TooLong => {}
             }
         }
@@ -304,13 +377,20 @@ impl Core {
     }
 
     // The same for a body that is being sent: it owns everything it asks with.
-    async fn slice_for(self: Arc<Self>, exchange: Exchange, key: CacheKey, index: u64, size: u64) -> Result<Arc<Stored>, BodyError> {
+    async fn slice_for(
+        self: Arc<Self>,
+        exchange: Exchange,
+        key: CacheKey,
+        index: u64,
+        size: u64,
+    ) -> Result<Arc<Stored>, BodyError> {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
         match self.slice(&exchange, &asked, index, size).await {
             Ok(Came::Slice(stored)) => return Ok(stored),
             Err(_) => {}
-            // What this answer began with is no longer what the origin has: the next viewer is not to begin with it too.
+            // What this answer began with is no longer what the origin has: the next viewer is not
+            // to begin with it too.
             Ok(Came::Other(_)) => self.forget_slice(&key, 0),
             Ok(Came::Unsliced(why)) => self.mark_unsliced(&exchange, &asked, why),
         }
@@ -329,7 +409,8 @@ fn unsliced(key: &[u8]) -> Vec<u8> {
     [key, b"\0unsliced"].concat()
 }
 
-// What an answer that came instead of a slice means for the object; `None` if it says nothing of parts.
+// What an answer that came instead of a slice means for the object; `None` if it says nothing of
+// parts.
 const fn said_of_parts(status: u16, why: NotKept) -> Option<Unsliced> {
     match (status, why) {
         (206, NotKept::Partial) | (200 | 304 | 412, _) => Some(Unsliced::NoPart),
@@ -339,17 +420,28 @@ const fn said_of_parts(status: u16, why: NotKept) -> Option<Unsliced> {
     }
 }
 
-fn form(asked: &Asked<'_>, wants: &ranges::Asked, first: &Stored, part: Part, now: Timestamp) -> Form {
+fn form(
+    asked: &Asked<'_>,
+    wants: &ranges::Asked,
+    first: &Stored,
+    part: Part,
+    now: Timestamp,
+) -> Form {
     let known = &asked.head().known;
     if known.has(Known::Range) && !answer::may_go_on(asked.head(), first, now) {
         return Form::PreconditionFailed;
     }
-    let asks = Conditions { if_none_match: known.get(Known::IfNoneMatch), if_modified_since: known.get(Known::IfModifiedSince) };
+    let asks = Conditions {
+        if_none_match: known.get(Known::IfNoneMatch),
+        if_modified_since: known.get(Known::IfModifiedSince),
+    };
     let (etag, modified) = (first.head.etag(), first.head.last_modified());
     if validators::evaluate(&asks, etag, modified, now) == Condition::NotModified {
         return Form::NotModified;
     }
-    let holds = known.get(Known::IfRange).is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
+    let holds = known
+        .get(Known::IfRange)
+        .is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
     Form::Send(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
 }
 
@@ -373,14 +465,20 @@ struct SliceBody {
 impl SliceBody {
     fn read(&mut self, stored: &Arc<Stored>) -> Result<(), BodyError> {
         let part = stored.part().ok_or(BodyError::Truncated)?;
-        if Likeness::of(stored, part) != self.like || self.at < part.span.start || self.at >= part.span.end {
+        if Likeness::of(stored, part) != self.like
+            || self.at < part.span.start
+            || self.at >= part.span.end
+        {
             // Another version: neither it nor what we began with may be mixed with anything again.
             self.core.edge.forget(stored);
             self.core.forget_slice(&self.key, 0);
             self.core.forget_slice(&self.key, self.at.saturating_sub(1) / self.size);
             return Err(BodyError::Truncated);
         }
-        let span = Span { start: self.at - part.span.start, end: self.end.min(part.span.end) - part.span.start };
+        let span = Span {
+            start: self.at - part.span.start,
+            end: self.end.min(part.span.end) - part.span.start,
+        };
         self.reader = stored.content.read(Some(span));
         self.reader.is_some().then_some(()).ok_or(BodyError::Overrun)
     }
@@ -403,7 +501,9 @@ impl Source for SliceBody {
                 return Poll::Ready(None);
             }
             let index = self.at / self.size;
-            let fits = self.known.take().filter(|stored| stored.part().is_some_and(|part| part.span.start / self.size == index));
+            let fits = self.known.take().filter(|stored| {
+                stored.part().is_some_and(|part| part.span.start / self.size == index)
+            });
             let stored = match (fits, &mut self.coming) {
                 (Some(stored), _) => stored,
                 (None, Some(coming)) => {
@@ -416,7 +516,12 @@ impl Source for SliceBody {
                 }
                 (None, None) => {
                     let exchange = self.exchange.clone();
-                    self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(exchange, self.key.clone(), index, self.size)));
+                    self.coming = Some(Box::pin(Arc::clone(&self.core).slice_for(
+                        exchange,
+                        self.key.clone(),
+                        index,
+                        self.size,
+                    )));
                     continue;
                 }
             };

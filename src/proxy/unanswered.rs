@@ -1,4 +1,5 @@
-//! A write whose viewer left before its answer came. The origin may have carried it out, so it makes old what it would have.
+//! A write whose viewer left before its answer came. The origin may have carried it out, so it
+//! makes old what it would have.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::cache::ask::Asked;
 use crate::cache::invalidations::Matcher;
 use crate::cache::written;
 
-/// A request that is on its way. If it is dropped without an answer, what a success would have made old is invalidated.
+/// A request that is on its way. If it is dropped without an answer, what a success would have made
+/// old is invalidated.
 pub(super) struct Unanswered {
     edge: Arc<Edge>,
     distribution: String,
@@ -21,7 +23,8 @@ impl Unanswered {
     /// Of a request that is about to be sent.
     pub fn of(edge: &Arc<Edge>, asked: &Asked<'_>) -> Self {
         let matchers = written::matchers(asked, 200, &HeaderMap::new());
-        let distribution = if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
+        let distribution =
+            if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
         Self { edge: Arc::clone(edge), distribution, matchers }
     }
 
@@ -38,7 +41,8 @@ impl Drop for Unanswered {
         }
         // Nobody waits here any more, so a task of its own does.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (edge, distribution) = (Arc::clone(&self.edge), std::mem::take(&mut self.distribution));
+            let (edge, distribution) =
+                (Arc::clone(&self.edge), std::mem::take(&mut self.distribution));
             let matchers = std::mem::take(&mut self.matchers);
             runtime.spawn(async move { edge.written(distribution, matchers).await });
         }

@@ -1,19 +1,26 @@
-//! The JSON access log: one line a request. A line cannot be forged: every byte that is not plain is escaped.
+//! The JSON access log: one line a request. A line cannot be forged: every byte that is not plain
+//! is escaped.
 
 use std::io::Write;
 
 use super::{Cut, Record, without_signatures};
 
-/// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is never cut.
+/// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is
+/// never cut.
 const FIELD_MAX: usize = 4096;
 
-/// Writes one line. `stamp` is the date and time as far as whole seconds go, with the point behind them.
+/// Writes one line. `stamp` is the date and time as far as whole seconds go, with the point behind
+/// them.
 pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(stamp.as_bytes());
     let millis = record.at.0 % 1000;
-    out.extend_from_slice(&[b'0' + (millis / 100) as u8, b'0' + (millis / 10 % 10) as u8, b'0' + (millis % 10) as u8]);
+    out.extend_from_slice(&[
+        b'0' + (millis / 100) as u8,
+        b'0' + (millis / 10 % 10) as u8,
+        b'0' + (millis % 10) as u8,
+    ]);
     out.extend_from_slice(b"Z\",\"viewer\":\"");
     write_ip(out, record.peer);
     text(out, "method", record.method.as_bytes());
@@ -62,8 +69,12 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     }
     match record.cut {
         None => {}
-        Some(Cut::ByViewer) => out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"viewer\""),
-        Some(Cut::ByOrigin) => out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"origin\""),
+        Some(Cut::ByViewer) => {
+            out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"viewer\"")
+        }
+        Some(Cut::ByOrigin) => {
+            out.extend_from_slice(b",\"aborted\":true,\"aborted_by\":\"origin\"")
+        }
     }
     out.extend_from_slice(b"}\n");
 }
@@ -100,7 +111,9 @@ fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
         match c {
             '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
             // C1 controls, too, and what some readers take for the end of a line.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => drop(write!(out, "\\u{:04x}", c as u32)),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                drop(write!(out, "\\u{:04x}", c as u32))
+            }
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }

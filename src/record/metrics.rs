@@ -30,13 +30,15 @@ impl Count {
     }
 }
 
-/// What one core counted for one behavior. On cache lines of its own: the next one in memory may be another core's.
+/// What one core counted for one behavior. On cache lines of its own: the next one in memory may be
+/// another core's.
 #[derive(Default)]
 #[repr(align(64))]
 struct BehaviorCounts {
     outcomes: [Count; 5],
     statuses: [Count; 5],
-    /// Of these outcomes, those that CloudWatch does not count among the cacheable: errors, and methods that are passed on.
+    /// Of these outcomes, those that CloudWatch does not count among the cacheable: errors, and
+    /// methods that are passed on.
     aside: [Count; 5],
     bytes: Count,
     aborted: Count,
@@ -44,8 +46,8 @@ struct BehaviorCounts {
     latency_sum: Count,
 }
 
-/// The counters of one core for one site. Those of a behavior that the next site has too are shared with that site's, so that a request
-/// under way at a reload is counted as well.
+/// The counters of one core for one site. Those of a behavior that the next site has too are shared
+/// with that site's, so that a request under way at a reload is counted as well.
 pub struct CoreCounts {
     behaviors: Box<[Arc<BehaviorCounts>]>,
     /// Requests that found no behavior.
@@ -57,12 +59,20 @@ pub struct CoreCounts {
 impl CoreCounts {
     fn empty(behaviors: usize) -> Self {
         let behaviors = (0..behaviors).map(|_| Arc::default()).collect();
-        Self { behaviors, unrouted: Arc::default(), refused: Rule::ALL.iter().map(|_| Count::default()).collect() }
+        Self {
+            behaviors,
+            unrouted: Arc::default(),
+            refused: Rule::ALL.iter().map(|_| Count::default()).collect(),
+        }
     }
 
-    // The counters of the next site: `carried` has the ordinal here of each of its behaviors, or none.
+    // The counters of the next site: `carried` has the ordinal here of each of its behaviors, or
+    // none.
     fn next(&self, carried: &[Option<usize>]) -> Self {
-        let behaviors = carried.iter().map(|known| known.map_or_else(Arc::default, |at| Arc::clone(&self.behaviors[at]))).collect();
+        let behaviors = carried
+            .iter()
+            .map(|known| known.map_or_else(Arc::default, |at| Arc::clone(&self.behaviors[at])))
+            .collect();
         Self { behaviors, unrouted: Arc::clone(&self.unrouted), refused: Arc::clone(&self.refused) }
     }
 
@@ -74,7 +84,8 @@ impl CoreCounts {
         if let Reason::Refused(rule) = record.verdict.reason {
             self.refused[rule as usize].add(1);
         }
-        if record.status >= 400 || matches!(record.verdict.reason, Reason::Pass(PassReason::Method)) {
+        if record.status >= 400 || matches!(record.verdict.reason, Reason::Pass(PassReason::Method))
+        {
             counts.aside[record.verdict.outcome as usize].add(1);
         }
         counts.bytes.add(record.bytes);
@@ -90,7 +101,8 @@ impl CoreCounts {
     }
 }
 
-/// The counters of all cores for one site. A reload keeps those of each behavior that stays, and drops those of one that left.
+/// The counters of all cores for one site. A reload keeps those of each behavior that stays, and
+/// drops those of one that left.
 pub struct SiteCounts {
     names: Vec<BehaviorId>,
     cores: Vec<Arc<CoreCounts>>,
@@ -111,7 +123,8 @@ impl SiteCounts {
         Arc::new(Self { names, cores })
     }
 
-    // As many cores as before: threads are started once, and two of them must not write one counter.
+    // As many cores as before: threads are started once, and two of them must not write one
+    // counter.
     fn next(self: &Arc<Self>, names: Vec<BehaviorId>) -> Arc<Self> {
         if self.names == names {
             return Arc::clone(self);
@@ -131,79 +144,147 @@ impl SiteCounts {
         let labels: Vec<String> = self
             .names
             .iter()
-            .map(|name| format!("distribution=\"{}\",behavior=\"{}\"", escape(&name.distribution), escape(&name.pattern)))
+            .map(|name| {
+                format!(
+                    "distribution=\"{}\",behavior=\"{}\"",
+                    escape(&name.distribution),
+                    escape(&name.pattern)
+                )
+            })
             .chain([r#"distribution="",behavior="""#.to_string()])
             .collect();
         let sum = |at: usize, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
-            self.cores.iter().map(|core| pick(core.behaviors.get(at).unwrap_or(&core.unrouted))).sum()
+            self.cores
+                .iter()
+                .map(|core| pick(core.behaviors.get(at).unwrap_or(&core.unrouted)))
+                .sum()
         };
         family(out, "foreshore_requests_total", "counter", "Requests answered, by outcome.");
         for (at, label) in labels.iter().enumerate() {
             for outcome in Outcome::ALL {
                 let n = sum(at, &|counts| counts.outcomes[outcome as usize].get());
-                let _ = writeln!(out, "foreshore_requests_total{{{label},outcome=\"{}\"}} {n}", outcome.word().to_ascii_lowercase());
+                let _ = writeln!(
+                    out,
+                    "foreshore_requests_total{{{label},outcome=\"{}\"}} {n}",
+                    outcome.word().to_ascii_lowercase()
+                );
             }
         }
         family(out, "foreshore_responses_total", "counter", "Responses by class of status.");
         for (at, label) in labels.iter().enumerate() {
             for class in 1..=5usize {
                 let n = sum(at, &|counts| counts.statuses[class - 1].get());
-                let _ = writeln!(out, "foreshore_responses_total{{{label},class=\"{class}xx\"}} {n}");
+                let _ =
+                    writeln!(out, "foreshore_responses_total{{{label},class=\"{class}xx\"}} {n}");
             }
         }
-        family(out, "foreshore_refusals_total", "counter", "Requests refused, by the rule that they have broken.");
+        family(
+            out,
+            "foreshore_refusals_total",
+            "counter",
+            "Requests refused, by the rule that they have broken.",
+        );
         for rule in Rule::ALL {
             let n: u64 = self.cores.iter().map(|core| core.refused[rule as usize].get()).sum();
             let _ = writeln!(out, "foreshore_refusals_total{{rule=\"{}\"}} {n}", rule.name());
         }
         family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
         for (at, label) in labels.iter().enumerate() {
-            let _ = writeln!(out, "foreshore_body_bytes_total{{{label}}} {}", sum(at, &|counts| counts.bytes.get()));
+            let _ = writeln!(
+                out,
+                "foreshore_body_bytes_total{{{label}}} {}",
+                sum(at, &|counts| counts.bytes.get())
+            );
         }
-        family(out, "foreshore_aborted_total", "counter", "Answers that broke off before their end.");
+        family(
+            out,
+            "foreshore_aborted_total",
+            "counter",
+            "Answers that broke off before their end.",
+        );
         for (at, label) in labels.iter().enumerate() {
-            let _ = writeln!(out, "foreshore_aborted_total{{{label}}} {}", sum(at, &|counts| counts.aborted.get()));
+            let _ = writeln!(
+                out,
+                "foreshore_aborted_total{{{label}}} {}",
+                sum(at, &|counts| counts.aborted.get())
+            );
         }
-        family(out, "foreshore_origin_seconds", "histogram", "Time until an origin's head arrived.");
+        family(
+            out,
+            "foreshore_origin_seconds",
+            "histogram",
+            "Time until an origin's head arrived.",
+        );
         for (at, label) in labels.iter().enumerate() {
             let mut below = 0;
             for (bucket, bound) in BUCKETS.iter().enumerate() {
                 below += sum(at, &|counts| counts.latency[bucket].get());
-                let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"{}\"}} {below}", *bound as f64 / 1000.0);
+                let _ = writeln!(
+                    out,
+                    "foreshore_origin_seconds_bucket{{{label},le=\"{}\"}} {below}",
+                    *bound as f64 / 1000.0
+                );
             }
             below += sum(at, &|counts| counts.latency[BUCKETS.len()].get());
             let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"+Inf\"}} {below}");
             let total = sum(at, &|counts| counts.latency_sum.get());
-            let _ = writeln!(out, "foreshore_origin_seconds_sum{{{label}}} {}", total as f64 / 1000.0);
+            let _ =
+                writeln!(out, "foreshore_origin_seconds_sum{{{label}}} {}", total as f64 / 1000.0);
             let _ = writeln!(out, "foreshore_origin_seconds_count{{{label}}} {below}");
         }
     }
 }
 
 impl SiteCounts {
-    /// The same under CloudWatch's names, as its exporters spell them: `AWS/CloudFront` for each distribution, and those of the API
-    /// Gateway's cache. Sums count from the start, averages are over all of it.
+    /// The same under CloudWatch's names, as its exporters spell them: `AWS/CloudFront` for each
+    /// distribution, and those of the API Gateway's cache. Sums count from the start, averages are
+    /// over all of it.
     pub fn write_cloudwatch(&self, out: &mut String) {
         let mut ids: Vec<&str> = self.names.iter().map(|name| name.distribution.as_str()).collect();
         ids.dedup();
         let mut lines: Vec<(&str, &str, String)> = Vec::new();
         for id in ids {
-            let mine = self.names.iter().enumerate().filter(|(_, name)| name.distribution == id).map(|(at, _)| at);
-            let counts: Vec<&BehaviorCounts> = mine.flat_map(|at| self.cores.iter().map(move |core| &*core.behaviors[at])).collect();
-            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { counts.iter().map(|counts| pick(counts)).sum() };
+            let mine = self
+                .names
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| name.distribution == id)
+                .map(|(at, _)| at);
+            let counts: Vec<&BehaviorCounts> = mine
+                .flat_map(|at| self.cores.iter().map(move |core| &*core.behaviors[at]))
+                .collect();
+            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
+                counts.iter().map(|counts| pick(counts)).sum()
+            };
             let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
             let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
-            let cacheable = |which: Outcome| outcome(which) - sum(&|counts| counts.aside[which as usize].get()).min(outcome(which));
-            let (hits, misses) = (cacheable(Outcome::Hit) + cacheable(Outcome::RefreshHit), cacheable(Outcome::Miss));
-            let (client, server) = (sum(&|counts| counts.statuses[3].get()), sum(&|counts| counts.statuses[4].get()));
+            let cacheable = |which: Outcome| {
+                outcome(which)
+                    - sum(&|counts| counts.aside[which as usize].get()).min(outcome(which))
+            };
+            let (hits, misses) = (
+                cacheable(Outcome::Hit) + cacheable(Outcome::RefreshHit),
+                cacheable(Outcome::Miss),
+            );
+            let (client, server) =
+                (sum(&|counts| counts.statuses[3].get()), sum(&|counts| counts.statuses[4].get()));
             let asked = sum(&|counts| counts.latency.iter().map(Count::get).sum());
             let waited = sum(&|counts| counts.latency_sum.get());
-            let percent =
-                |part: u64, whole: u64| if whole == 0 { "0".to_string() } else { format!("{:.4}", part as f64 * 100.0 / whole as f64) };
+            let percent = |part: u64, whole: u64| {
+                if whole == 0 {
+                    "0".to_string()
+                } else {
+                    format!("{:.4}", part as f64 * 100.0 / whole as f64)
+                }
+            };
             let mean = if asked == 0 { 0.0 } else { waited as f64 / asked as f64 };
             lines.extend([
                 ("aws_cloudfront_requests_sum", id, all.to_string()),
-                ("aws_cloudfront_bytes_downloaded_sum", id, sum(&|counts| counts.bytes.get()).to_string()),
+                (
+                    "aws_cloudfront_bytes_downloaded_sum",
+                    id,
+                    sum(&|counts| counts.bytes.get()).to_string(),
+                ),
                 ("aws_cloudfront_4xx_error_rate_average", id, percent(client, all)),
                 ("aws_cloudfront_5xx_error_rate_average", id, percent(server, all)),
                 ("aws_cloudfront_total_error_rate_average", id, percent(client + server, all)),
@@ -218,10 +299,19 @@ impl SiteCounts {
         let mut last = "";
         for (name, id, value) in lines {
             if name != last {
-                family(out, name, if name.ends_with("_sum") { "counter" } else { "gauge" }, "An alias; see README.md.");
+                family(
+                    out,
+                    name,
+                    if name.ends_with("_sum") { "counter" } else { "gauge" },
+                    "An alias; see README.md.",
+                );
                 last = name;
             }
-            let _ = writeln!(out, "{name}{{DistributionId=\"{}\",Region=\"Global\"}} {value}", escape(id));
+            let _ = writeln!(
+                out,
+                "{name}{{DistributionId=\"{}\",Region=\"Global\"}} {value}",
+                escape(id)
+            );
         }
     }
 }
@@ -253,7 +343,9 @@ mod tests {
     fn count(counts: &SiteCounts, distribution: &str, pattern: &str) -> Option<u64> {
         let mut text = String::new();
         counts.write(&mut text);
-        let start = format!("foreshore_origin_seconds_count{{distribution=\"{distribution}\",behavior=\"{pattern}\"}} ");
+        let start = format!(
+            "foreshore_origin_seconds_count{{distribution=\"{distribution}\",behavior=\"{pattern}\"}} "
+        );
         text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
     }
 
@@ -265,7 +357,10 @@ mod tests {
         }
         // Renamed, and moved behind another distribution.
         let second = first.next(vec![id("B", "*"), id("A", "/y/*"), id("A", "*")]);
-        let of = |counts: &SiteCounts| [("A", "/x/*"), ("A", "/y/*"), ("A", "*"), ("B", "*"), ("", "")].map(|(d, p)| count(counts, d, p));
+        let of = |counts: &SiteCounts| {
+            [("A", "/x/*"), ("A", "/y/*"), ("A", "*"), ("B", "*"), ("", "")]
+                .map(|(d, p)| count(counts, d, p))
+        };
         assert_eq!(of(&second), [None, Some(0), Some(2), Some(3), Some(4)]);
         // A request that began before and ends after is counted where its behavior is now.
         first.core(0).count_origin(2, 7);

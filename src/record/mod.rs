@@ -1,7 +1,7 @@
 //! What happened: one record a request, turned into an access-log line and into counters.
 //!
-//! Nothing here is read by a decision. The hot path writes a line into its core's buffer and raises its
-//! core's counters; a thread of its own writes files.
+//! Nothing here is read by a decision. The hot path writes a line into its core's buffer and raises
+//! its core's counters; a thread of its own writes files.
 
 pub mod access_log;
 pub mod metrics;
@@ -17,11 +17,14 @@ use crate::message::failure::Failure;
 use crate::message::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
-/// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able to ask again with its signatures.
+/// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able
+/// to ask again with its signatures.
 pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     // The second stands in presigned URLs of temporary credentials.
     const NAMES: [&[u8]; 2] = [b"Signature=", b"X-Amz-Security-Token="];
-    let next = |text: &[u8]| NAMES.iter().filter_map(|name| Some(memchr::memmem::find(text, name)? + name.len())).min();
+    let next = |text: &[u8]| {
+        NAMES.iter().filter_map(|name| Some(memchr::memmem::find(text, name)? + name.len())).min()
+    };
     if next(text).is_none() {
         return text.into();
     }
@@ -39,8 +42,8 @@ pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 /// Octets of a refused head's first line that are written down.
 pub const LINE_MAX: usize = 200;
 
-/// The first line of a head that was refused, as far as the log may have it: bounded, and without what lets its reader in elsewhere.
-/// Whoever writes it escapes it.
+/// The first line of a head that was refused, as far as the log may have it: bounded, and without
+/// what lets its reader in elsewhere. Whoever writes it escapes it.
 pub fn request_line(octets: &[u8]) -> Vec<u8> {
     let octets = octets.strip_prefix(b"\r\n").unwrap_or(octets);
     let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
@@ -49,7 +52,9 @@ pub fn request_line(octets: &[u8]) -> Vec<u8> {
 
 // `user:password@` of an absolute target: refused, and a secret.
 fn without_userinfo(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    let Some(start) = memchr::memmem::find(line, b"://").map(|at| at + 3) else { return line.into() };
+    let Some(start) = memchr::memmem::find(line, b"://").map(|at| at + 3) else {
+        return line.into();
+    };
     let end = memchr::memchr3(b'/', b'?', b' ', &line[start..]).map_or(line.len(), |at| start + at);
     match memchr::memrchr(b'@', &line[start..end]) {
         Some(at) => [&line[..start], b"-", &line[start + at..]].concat().into(),
@@ -69,7 +74,8 @@ pub struct Record<'r> {
     pub host: &'r str,
     pub path: &'r str,
     pub query: Option<&'r str>,
-    /// Of a head that was refused, what [`request_line`] leaves of its first line: then method, host and path are a dash.
+    /// Of a head that was refused, what [`request_line`] leaves of its first line: then method,
+    /// host and path are a dash.
     pub request_line: Option<&'r [u8]>,
     pub status: u16,
     /// Octets of body sent.
@@ -105,7 +111,8 @@ pub enum Cut {
 }
 
 impl Record<'_> {
-    /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of ours.
+    /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of
+    /// ours.
     pub fn origin_micros(&self) -> Option<u64> {
         self.origin_millis.map(|millis| (millis * 1000).min(self.micros))
     }
@@ -121,7 +128,10 @@ mod tests {
         assert_eq!(line(b"GET /a b HTTP/1.1\r\nHost: h\r\nX: secret"), "GET /a b HTTP/1.1");
         assert_eq!(line(b"\r\nGET / HTTP/3.0\r\n"), "GET / HTTP/3.0");
         assert_eq!(line(b"\nGET"), "");
-        assert_eq!(line(b"GET /?a=1&Signature=abc&b=2 HTTP/9.9\r\n"), "GET /?a=1&Signature=-&b=2 HTTP/9.9");
+        assert_eq!(
+            line(b"GET /?a=1&Signature=abc&b=2 HTTP/9.9\r\n"),
+            "GET /?a=1&Signature=-&b=2 HTTP/9.9"
+        );
         assert_eq!(line(b"GET http://joe:secret@h/x HTTP/1.1\r\n"), "GET http://-@h/x HTTP/1.1");
         assert_eq!(line(b"GET http://joe:secr"), "GET http://-");
         assert_eq!(line(b"GET http://h/x@y HTTP/1.1"), "GET http://h/x@y HTTP/1.1");

@@ -67,7 +67,9 @@ impl<'r> Asked<'r> {
     /// Reads a request.
     pub fn of(head: &RequestHead<'r>, wanted: &MoreLogs) -> Self {
         let first = |name: &str| head.fields.get_all(name).next();
-        let has_cookies = wanted.standard.as_ref().is_some_and(|log| log.cookies == Cookies::Included) || wanted.realtime.is_some();
+        let has_cookies =
+            wanted.standard.as_ref().is_some_and(|log| log.cookies == Cookies::Included)
+                || wanted.realtime.is_some();
         // Another lot than the one that chooses a side of a deployment.
         let is_sampled = |percent: u8| RequestId(!head.id.0).lot(100) < u64::from(percent);
         Self {
@@ -76,7 +78,11 @@ impl<'r> Asked<'r> {
             cookie: first("cookie").filter(|_| has_cookies).map(Cow::Borrowed),
             forwarded_for: first("x-forwarded-for").map(Cow::Borrowed),
             tls: head.connection.tls.as_ref().map(|tls| (tls.version, tls.cipher)),
-            viewer: wanted.realtime.as_ref().filter(|log| is_sampled(log.sampling)).map(|_| Box::new(Viewer::of(head))),
+            viewer: wanted
+                .realtime
+                .as_ref()
+                .filter(|log| is_sampled(log.sampling))
+                .map(|_| Box::new(Viewer::of(head))),
         }
     }
 
@@ -107,9 +113,14 @@ impl Viewer {
         };
         for (name, value) in head.fields.iter() {
             viewer.count += 1;
-            let is_edges = name.as_bytes().get(..EDGES.len()).is_some_and(|start| start.eq_ignore_ascii_case(EDGES));
-            let is_secret = is_edges || SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
-            let value = if is_secret { Cow::Borrowed(&b"-"[..]) } else { without_signatures(value) };
+            let is_edges = name
+                .as_bytes()
+                .get(..EDGES.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(EDGES));
+            let is_secret =
+                is_edges || SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+            let value =
+                if is_secret { Cow::Borrowed(&b"-"[..]) } else { without_signatures(value) };
             if viewer.fields.len() < TOLD {
                 for part in [name.as_bytes(), b":", &value, b"\n"] {
                     viewer.fields.extend_from_slice(part);
@@ -130,13 +141,17 @@ impl Viewer {
 fn octets(head: &RequestHead<'_>) -> u64 {
     let query = head.query.map_or(0, |query| query.len() + 1);
     let line = head.method.as_str().len() + head.path.len() + query + " HTTP/1.1\r\n \r\n".len();
-    (line + head.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()) as u64
+    (line + head.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>())
+        as u64
 }
 
-/// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came from.
+/// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came
+/// from.
 pub fn result(record: &Record<'_>) -> &'static str {
     match record.verdict.outcome {
-        _ if record.status == 429 && record.verdict.reason == Reason::Refused(Rule::Rate) => "LimitExceeded",
+        _ if record.status == 429 && record.verdict.reason == Reason::Refused(Rule::Rate) => {
+            "LimitExceeded"
+        }
         Outcome::Redirect => Outcome::Redirect.word(),
         _ if record.status >= 400 => Outcome::Error.word(),
         outcome => outcome.word(),
@@ -156,12 +171,21 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
         None => result(record),
         Some(FailureKind::DnsError) => "OriginDnsError",
         Some(FailureKind::ConnectionRefused | FailureKind::ConnectTimeout) => "OriginConnectError",
-        Some(FailureKind::CertificateError | FailureKind::TlsError | FailureKind::ConnectionTerminated) => "OriginCommError",
+        Some(
+            FailureKind::CertificateError
+            | FailureKind::TlsError
+            | FailureKind::ConnectionTerminated,
+        ) => "OriginCommError",
         Some(FailureKind::ResponseTimeout) => "OriginReadError",
         Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
         Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
         Some(FailureKind::ConnectionLimit) => "CapacityExceeded",
-        Some(FailureKind::Storage | FailureKind::NotStored | FailureKind::RequestDenied | FailureKind::Internal) => Outcome::Error.word(),
+        Some(
+            FailureKind::Storage
+            | FailureKind::NotStored
+            | FailureKind::RequestDenied
+            | FailureKind::Internal,
+        ) => Outcome::Error.word(),
     }
 }
 
@@ -209,7 +233,8 @@ pub enum Spelled {
     AsText,
 }
 
-/// A value and its tab; whatever could be taken for another field or line is escaped (RFC 1738's unsafe characters).
+/// A value and its tab; whatever could be taken for another field or line is escaped (RFC 1738's
+/// unsafe characters).
 pub fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     match value {
@@ -271,7 +296,12 @@ pub mod tests {
             received: 7,
             micros: 1_500,
             head_micros: 1_500,
-            verdict: Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false },
+            verdict: Verdict {
+                outcome: Outcome::Hit,
+                reason: Reason::Fresh,
+                collapsed: false,
+                stored: false,
+            },
             distribution: Some("EDEMO"),
             behavior: Some("*"),
             ordinal: Some(0),

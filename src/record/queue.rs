@@ -1,7 +1,7 @@
 //! The way of every log's lines: composed in a per-core buffer, written by one thread.
 //!
-//! The thread's queue is bounded in octets; what does not fit is dropped and counted. What is counted was not written, and what was
-//! written is whole lines, on a full disk too.
+//! The thread's queue is bounded in octets; what does not fit is dropped and counted. What is
+//! counted was not written, and what was written is whole lines, on a full disk too.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -27,7 +27,8 @@ const BATCH: usize = 128 * 1024;
 
 /// How often a thread that has nothing to write looks whether an hour is over.
 const LOOK: Duration = Duration::from_secs(20);
-/// How often a log that cannot be opened is tried again, and how long lines may still come that were composed before a reload.
+/// How often a log that cannot be opened is tried again, and how long lines may still come that
+/// were composed before a reload.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The queue to the writing thread, shared by the cores.
@@ -60,10 +61,19 @@ impl LogQueue {
         let left = Arc::clone(&waiting);
         let dropped = Arc::<AtomicU64>::default();
         let writer = Writer::new(Arc::clone(&dropped));
-        std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&receiver, &left))?;
+        std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || writer.run(&receiver, &left))?;
         let sender = parking_lot::Mutex::new(sender);
         let (enabled, more) = (AtomicBool::new(false), ArcSwapOption::empty());
-        let queue = Arc::new(Self { sender, waiting, limit: site.limits.log_queue, dropped, enabled, more });
+        let queue = Arc::new(Self {
+            sender,
+            waiting,
+            limit: site.limits.log_queue,
+            dropped,
+            enabled,
+            more,
+        });
         queue.retarget(site);
         Ok(queue)
     }
@@ -115,7 +125,9 @@ impl Sink for File {
     fn take_back(&mut self, octets: u64) -> bool {
         match self.metadata() {
             // Shorter than that: somebody has emptied it, and nothing stands there any more.
-            Ok(found) if found.is_file() => found.len().checked_sub(octets).is_none_or(|len| self.set_len(len).is_ok()),
+            Ok(found) if found.is_file() => {
+                found.len().checked_sub(octets).is_none_or(|len| self.set_len(len).is_ok())
+            }
             _ => false,
         }
     }
@@ -141,7 +153,8 @@ fn write_far(out: &mut (impl Write + ?Sized), octets: &[u8]) -> (usize, Option<s
     (done, None)
 }
 
-/// A file that lines are added to. A full disk must not stop the edge; it is said once until writing works again.
+/// A file that lines are added to. A full disk must not stop the edge; it is said once until
+/// writing works again.
 struct Appended {
     settings: LogSettings,
     out: Option<Box<dyn Sink>>,
@@ -156,7 +169,8 @@ struct Appended {
 impl Appended {
     fn open(what: &'static str, settings: LogSettings, dropped: &Arc<AtomicU64>) -> Self {
         let (tried, dropped) = (Instant::now(), Arc::clone(dropped));
-        let mut file = Self { settings, out: None, rest: Vec::new(), what, complained: false, tried, dropped };
+        let mut file =
+            Self { settings, out: None, rest: Vec::new(), what, complained: false, tried, dropped };
         file.try_open();
         file
     }
@@ -166,11 +180,15 @@ impl Appended {
         let opened: std::io::Result<Option<Box<dyn Sink>>> = match &self.settings {
             LogSettings::Off => Ok(None),
             LogSettings::Stdout => Ok(Some(Box::new(std::io::stdout()))),
-            LogSettings::File(path) => open_file(path).map(|file| Some(Box::new(file) as Box<dyn Sink>)),
+            LogSettings::File(path) => {
+                open_file(path).map(|file| Some(Box::new(file) as Box<dyn Sink>))
+            }
         };
         match opened {
             Ok(out) => self.out = out,
-            Err(error) => self.complain(&error, "a log cannot be opened; lines are dropped until it can"),
+            Err(error) => {
+                self.complain(&error, "a log cannot be opened; lines are dropped until it can")
+            }
         }
     }
 
@@ -229,8 +247,8 @@ fn open_file(path: &PathBuf) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
-/// What is written to, and what was until the last reload: lines still come that were composed under the settings before it, and
-/// go where they were meant to go.
+/// What is written to, and what was until the last reload: lines still come that were composed
+/// under the settings before it, and go where they were meant to go.
 struct Target<T> {
     now: Option<T>,
     before: Option<T>,
@@ -243,7 +261,8 @@ impl<T> Target<T> {
         self.now.iter_mut().chain(&mut self.before)
     }
 
-    // Another takes the place of the one in force; gives the one that nobody will write to any more.
+    // Another takes the place of the one in force; gives the one that nobody will write to any
+    // more.
     fn replace(&mut self, next: Option<T>) -> Option<T> {
         std::mem::replace(&mut self.before, std::mem::replace(&mut self.now, next))
     }
@@ -263,7 +282,14 @@ struct Writer {
 impl Writer {
     fn new(dropped: Arc<AtomicU64>) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
-        Self { access, realtime: Target::NONE, standard: Target::NONE, changed: Instant::now(), complained: false, dropped }
+        Self {
+            access,
+            realtime: Target::NONE,
+            standard: Target::NONE,
+            changed: Instant::now(),
+            complained: false,
+            dropped,
+        }
     }
 
     fn run(mut self, receiver: &Receiver<Message>, waiting: &AtomicUsize) {
@@ -271,14 +297,19 @@ impl Writer {
             let message = match receiver.recv_timeout(LOOK) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) => {
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                    let now = SystemTime::now()
+                        .duration_since(UNIX_EPOCH)
+                        .map_or(0, |since| since.as_secs());
                     self.standard.iter_mut().for_each(|files| files.finish_before(now / 3600));
                     self.end_the_former();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            if let Message::Lines(lines) | Message::Standard(_, _, lines) | Message::Realtime(_, lines) = &message {
+            if let Message::Lines(lines)
+            | Message::Standard(_, _, lines)
+            | Message::Realtime(_, lines) = &message
+            {
                 waiting.fetch_sub(lines.len(), Ordering::Relaxed);
             }
             self.take(message);
@@ -289,14 +320,18 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Lines(lines) => self.access.add(&lines),
-            Message::Realtime(under, lines) => match self.realtime.iter_mut().find(|(known, _)| *known == under) {
-                Some((_, file)) => file.add(&lines),
-                None => drop_lines(&self.dropped, &lines),
-            },
+            Message::Realtime(under, lines) => {
+                match self.realtime.iter_mut().find(|(known, _)| *known == under) {
+                    Some((_, file)) => file.add(&lines),
+                    None => drop_lines(&self.dropped, &lines),
+                }
+            }
             Message::Standard(under, shelf, lines) => self.shelve(&under, &shelf, &lines),
             Message::Targets(settings, more) => self.retarget(settings, more),
             Message::Flush(done) => {
-                for log in std::iter::once(&mut self.access).chain(self.realtime.iter_mut().map(|(_, file)| file)) {
+                for log in std::iter::once(&mut self.access)
+                    .chain(self.realtime.iter_mut().map(|(_, file)| file))
+                {
                     let _ = log.out.as_mut().map(|out| out.flush());
                 }
                 // Whoever waits for this is about to leave.
@@ -308,7 +343,8 @@ impl Writer {
 
     fn shelve(&mut self, under: &MoreLogs, shelf: &Shelf, lines: &[u8]) {
         let folder = under.standard.as_ref().map(|log| &log.folder);
-        let files = self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder)));
+        let files =
+            self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder)));
         match files.map(|files| files.add(shelf, lines)) {
             Some(Ok(())) => self.complained = false,
             Some(Err(error)) => {
@@ -327,8 +363,10 @@ impl Writer {
         let folder = more.standard.as_ref().map(|log| log.folder.clone());
         let more = Arc::new(more);
         let file = more.realtime.as_ref().map(|log| LogSettings::File(log.file.clone()));
-        let next = file.map(|file| (Arc::clone(&more), Appended::open("real-time", file, &self.dropped)));
-        // The same settings again are a rotation: the first that fits is written to, and that is the one opened anew.
+        let next =
+            file.map(|file| (Arc::clone(&more), Appended::open("real-time", file, &self.dropped)));
+        // The same settings again are a rotation: the first that fits is written to, and that is
+        // the one opened anew.
         self.realtime.replace(next);
         // A reload that changes nothing here leaves the files as they are.
         let is_same = match (&self.standard.now, &folder) {
@@ -368,7 +406,14 @@ impl LogBuffer {
     /// An empty buffer in front of the queue.
     pub fn new(queue: Arc<LogQueue>) -> Self {
         let lines = Vec::with_capacity(BATCH + 4096);
-        Self { queue, lines, stamp: (u64::MAX, String::new()), shelves: Vec::new(), realtime: Vec::new(), under: None }
+        Self {
+            queue,
+            lines,
+            stamp: (u64::MAX, String::new()),
+            shelves: Vec::new(),
+            realtime: Vec::new(),
+            under: None,
+        }
     }
 
     /// Adds a record's line.
@@ -387,15 +432,30 @@ impl LogBuffer {
         }
     }
 
-    /// Adds lines to the logs that are wanted beside, where a request was for one of our distributions.
-    pub fn add_more(&mut self, wanted: &Arc<MoreLogs>, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+    /// Adds lines to the logs that are wanted beside, where a request was for one of our
+    /// distributions.
+    pub fn add_more(
+        &mut self,
+        wanted: &Arc<MoreLogs>,
+        record: &Record<'_>,
+        asked: &Asked<'_>,
+        answered: &Answered<'_>,
+        place: Place<'_>,
+    ) {
         let Some(distribution) = record.distribution else { return };
         if !self.under.as_ref().is_some_and(|under| Arc::ptr_eq(under, wanted)) {
             self.flush();
             self.under = Some(Arc::clone(wanted));
         }
         if let Some(log) = &wanted.realtime {
-            realtime_log::write_line(&mut self.realtime, &log.fields, record, asked, answered, place);
+            realtime_log::write_line(
+                &mut self.realtime,
+                &log.fields,
+                record,
+                asked,
+                answered,
+                place,
+            );
         }
         let mut len = self.realtime.len();
         if let Some(log) = &wanted.standard {
@@ -409,7 +469,8 @@ impl LogBuffer {
     }
 
     fn shelf(&mut self, hour: u64, distribution: &str) -> &mut Vec<u8> {
-        let at = self.shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
+        let at =
+            self.shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
         let at = at.unwrap_or_else(|| {
             self.shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
             self.shelves.len() - 1
@@ -428,7 +489,9 @@ impl LogBuffer {
             self.queue.push(lines, |lines| Message::Standard(Arc::clone(under), shelf, lines));
         }
         if !self.realtime.is_empty() {
-            self.queue.push(std::mem::take(&mut self.realtime), |lines| Message::Realtime(Arc::clone(under), lines));
+            self.queue.push(std::mem::take(&mut self.realtime), |lines| {
+                Message::Realtime(Arc::clone(under), lines)
+            });
         }
     }
 }
@@ -474,10 +537,12 @@ mod tests {
 
     #[test]
     fn whole_lines_are_written_and_only_lost_ones_are_counted() {
-        let lines: Vec<u8> = (0..10).flat_map(|n| format!("{{\"line\":{n}}}\n").into_bytes()).collect();
+        let lines: Vec<u8> =
+            (0..10).flat_map(|n| format!("{{\"line\":{n}}}\n").into_bytes()).collect();
         for keeps in [false, true] {
             for room in 0..=lines.len() {
-                let narrow = Narrow { room: Arc::new(AtomicUsize::new(room)), keeps, ..Narrow::default() };
+                let narrow =
+                    Narrow { room: Arc::new(AtomicUsize::new(room)), keeps, ..Narrow::default() };
                 let dropped = Arc::<AtomicU64>::default();
                 let mut log = Appended::open("test", LogSettings::Off, &dropped);
                 log.settings = LogSettings::Stdout;
@@ -486,9 +551,15 @@ mod tests {
                 narrow.room.store(usize::MAX / 2, Ordering::Relaxed);
                 log.add(b"{\"line\":10}\n");
                 let written = narrow.written.lock().clone();
-                let read: Vec<serde_json::Value> =
-                    written.split_inclusive(|b| *b == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
-                assert_eq!(read.len() as u64 + dropped.load(Ordering::Relaxed), 11, "room for {room}");
+                let read: Vec<serde_json::Value> = written
+                    .split_inclusive(|b| *b == b'\n')
+                    .map(|line| serde_json::from_slice(line).unwrap())
+                    .collect();
+                assert_eq!(
+                    read.len() as u64 + dropped.load(Ordering::Relaxed),
+                    11,
+                    "room for {room}"
+                );
                 assert_eq!(read.last().unwrap()["line"], 10);
             }
         }

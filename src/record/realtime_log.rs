@@ -1,4 +1,5 @@
-//! CloudFront's real-time log: the fields that were chosen, in CloudFront's order, tabs between them, no head.
+//! CloudFront's real-time log: the fields that were chosen, in CloudFront's order, tabs between
+//! them, no head.
 
 use std::io::Write;
 
@@ -26,7 +27,14 @@ pub fn write_line(
     out.push(b'\n');
 }
 
-fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+fn write_field(
+    out: &mut Vec<u8>,
+    one: RealtimeField,
+    record: &Record<'_>,
+    asked: &Asked<'_>,
+    answered: &Answered<'_>,
+    place: Place<'_>,
+) {
     use RealtimeField as F;
     let Some(viewer) = &asked.viewer else { return };
     let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
@@ -63,7 +71,11 @@ fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked
         F::UserAgent => text(record.user_agent),
         F::Referer => field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl),
         F::Cookie => text(asked.cookie.as_deref().map(without_signatures).as_deref()),
-        F::UriQuery => field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl),
+        F::UriQuery => field(
+            out,
+            record.query.map(|query| without_signatures(query.as_bytes())).as_deref(),
+            Spelled::AsUrl,
+        ),
         F::ResponseResultType | F::ResultType => text(Some(more::result(record).as_bytes())),
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
@@ -84,7 +96,8 @@ fn write_field(out: &mut Vec<u8>, one: RealtimeField, record: &Record<'_>, asked
         F::HeaderNames => text(Some(&viewer.names)),
         F::HeadersCount => number(out, Some(viewer.count)),
         F::OriginFirstByte => optional_seconds(out, record.origin_micros()),
-        // What the origin sends is passed on as it comes: its last octet has come when ours has gone.
+        // What the origin sends is passed on as it comes: its last octet has come when ours has
+        // gone.
         F::OriginLastByte => optional_seconds(out, record.origin_millis.map(|_| record.micros)),
         F::Asn => text(viewer.asn.as_deref().map(str::as_bytes)),
     }
@@ -106,7 +119,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(fields: &[RealtimeField], agent: &[u8], seen: &[u8]) -> String {
-        let record = Record { user_agent: Some(agent), origin_millis: Some(3), micros: 12_345, head_micros: 5_432, ..record() };
+        let record = Record {
+            user_agent: Some(agent),
+            origin_millis: Some(3),
+            micros: 12_345,
+            head_micros: 5_432,
+            ..record()
+        };
         let viewer = Viewer {
             accept: Some(seen.to_vec()),
             country: Some("DE".into()),
@@ -115,10 +134,22 @@ mod tests {
             count: 2,
             ..Viewer::default()
         };
-        let asked = Asked { id: RequestId(1), octets: 23, viewer: Some(Box::new(viewer)), ..Asked::default() };
+        let asked = Asked {
+            id: RequestId(1),
+            octets: 23,
+            viewer: Some(Box::new(viewer)),
+            ..Asked::default()
+        };
         let answered = Answered { octets: 22, range: Some((0, 77)), ..Answered::default() };
         let mut out = Vec::new();
-        write_line(&mut out, fields, &record, &asked, &answered, Place { pop: "FRA56-C1", is_cloudfront: true });
+        write_line(
+            &mut out,
+            fields,
+            &record,
+            &asked,
+            &answered,
+            Place { pop: "FRA56-C1", is_cloudfront: true },
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -128,7 +159,9 @@ mod tests {
         let line = line(&all, b"a b", b"Host:a.test\nAccept:*/*\n");
         let fields: Vec<&str> = line.trim_end().split('\t').collect();
         assert_eq!((fields.len(), all.len()), (43, 43));
-        let of = |name: &str| fields[RealtimeField::ALL.iter().position(|(_, known)| *known == name).unwrap()];
+        let of = |name: &str| {
+            fields[RealtimeField::ALL.iter().position(|(_, known)| *known == name).unwrap()]
+        };
         for (name, value) in [
             ("timestamp", "1575493351.012"),
             ("c-ip", "192.0.2.100"),

@@ -1,7 +1,8 @@
-//! CloudFront's standard log (v1): 33 fields a line, tabs between them, files of one hour and one distribution, gzip.
+//! CloudFront's standard log (v1): 33 fields a line, tabs between them, files of one hour and one
+//! distribution, gzip.
 //!
-//! Lines are composed here from what a record says; the files are the log thread's. Sizes of heads are those that HTTP/1 would
-//! have, whatever was spoken.
+//! Lines are composed here from what a record says; the files are the log thread's. Sizes of heads
+//! are those that HTTP/1 would have, whatever was spoken.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -24,19 +25,42 @@ pub const HEAD: &str = "#Version: 1.0\n#Fields: date time x-edge-location sc-byt
     time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end\n";
 
 /// Writes one line. `pop` is this place's name.
-pub fn write_line(out: &mut Vec<u8>, cookies: Cookies, record: &Record<'_>, asked: &Asked<'_>, answered: &Answered<'_>, place: Place<'_>) {
+pub fn write_line(
+    out: &mut Vec<u8>,
+    cookies: Cookies,
+    record: &Record<'_>,
+    asked: &Asked<'_>,
+    answered: &Answered<'_>,
+    place: Place<'_>,
+) {
     let Place { pop, is_cloudfront } = place;
     let days = record.at.secs() / 86_400;
     let (year, month, day) = civil(days);
     let rest = record.at.secs() % 86_400;
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}\t{:02}:{:02}:{:02}\t{pop}\t", rest / 3600, rest / 60 % 60, rest % 60);
-    let _ = write!(out, "{}\t{}\t{}\t", record.bytes + answered.octets, record.peer.ip().to_canonical(), record.method);
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}\t{:02}:{:02}:{:02}\t{pop}\t",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    );
+    let _ = write!(
+        out,
+        "{}\t{}\t{}\t",
+        record.bytes + answered.octets,
+        record.peer.ip().to_canonical(),
+        record.method
+    );
     more::domain(out, record, is_cloudfront);
     field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
     more::status(out, record);
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
     field(out, record.user_agent, Spelled::AsText);
-    field(out, record.query.map(|query| without_signatures(query.as_bytes())).as_deref(), Spelled::AsUrl);
+    field(
+        out,
+        record.query.map(|query| without_signatures(query.as_bytes())).as_deref(),
+        Spelled::AsUrl,
+    );
     let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
     field(out, cookie.map(without_signatures).as_deref(), Spelled::AsText);
     let result = more::result(record);
@@ -49,7 +73,8 @@ pub fn write_line(out: &mut Vec<u8>, cookies: Cookies, record: &Record<'_>, aske
     field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
     let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
     let protocol = more::protocol(record.version);
-    let _ = write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{}\t", record.peer.port());
+    let _ =
+        write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{}\t", record.peer.port());
     seconds(out, record.head_micros);
     let _ = write!(out, "{}\t", more::detailed(record));
     field(out, answered.content_type, Spelled::AsText);
@@ -99,14 +124,18 @@ impl Files {
         self.folder == folder
     }
 
-    // `E1.2026-11-21-16.5f0c01f3a2.gz`: chance makes it a name that no other file has, of this process or of one before.
+    // `E1.2026-11-21-16.5f0c01f3a2.gz`: chance makes it a name that no other file has, of this
+    // process or of one before.
     fn begin(&self, (hour, distribution): &Shelf) -> io::Result<Part> {
         std::fs::create_dir_all(&self.folder)?;
         let (year, month, day) = civil(hour / 24);
         let mut chance = [0; 6];
         aws_lc_rs::rand::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
         let unique = crate::crypto::sigv4::hex(&chance);
-        let path = self.folder.join(format!("{distribution}.{year:04}-{month:02}-{day:02}-{:02}.{unique}.gz.part", hour % 24));
+        let path = self.folder.join(format!(
+            "{distribution}.{year:04}-{month:02}-{day:02}-{:02}.{unique}.gz.part",
+            hour % 24
+        ));
         let file = OpenOptions::new().create_new(true).write(true).mode(0o640).open(&path)?;
         let mut file = GzEncoder::new(file, Compression::default());
         file.write_all(HEAD.as_bytes())?;
@@ -133,7 +162,9 @@ impl Part {
     fn finish(self) {
         let done = self.file.finish().and_then(|file| file.sync_data());
         // Without `.part`.
-        if let Err(error) = done.and_then(|()| std::fs::rename(&self.path, self.path.with_extension(""))) {
+        if let Err(error) =
+            done.and_then(|()| std::fs::rename(&self.path, self.path.with_extension("")))
+        {
             tracing::error!(path = %self.path.display(), %error, "a standard log could not be finished");
         }
     }
@@ -164,9 +195,21 @@ mod tests {
             tls: Some(("TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256")),
             ..Asked::default()
         };
-        let answered = Answered { octets: 314, content_type: Some(b"text/html"), content_len: Some(78), range: None };
+        let answered = Answered {
+            octets: 314,
+            content_type: Some(b"text/html"),
+            content_len: Some(78),
+            range: None,
+        };
         let mut out = Vec::new();
-        write_line(&mut out, Cookies::Included, &record, &asked, &answered, Place { pop: "LAX1", is_cloudfront: true });
+        write_line(
+            &mut out,
+            Cookies::Included,
+            &record,
+            &asked,
+            &answered,
+            Place { pop: "LAX1", is_cloudfront: true },
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -207,15 +250,25 @@ mod tests {
     fn errors_are_errors_wherever_they_come_from() {
         let of = |status, outcome, reason| {
             let mut record = record();
-            (record.status, record.verdict.outcome, record.verdict.reason) = (status, outcome, reason);
+            (record.status, record.verdict.outcome, record.verdict.reason) =
+                (status, outcome, reason);
             (more::result(&record), more::detailed(&record))
         };
         assert_eq!(of(404, Outcome::Hit, Reason::Fresh), ("Error", "Error"));
         assert_eq!(of(200, Outcome::RefreshHit, Reason::Fresh), ("RefreshHit", "RefreshHit"));
-        assert_eq!(of(301, Outcome::Redirect, Reason::Refused(Rule::HttpsOnly)), ("Redirect", "Redirect"));
-        assert_eq!(of(429, Outcome::Error, Reason::Refused(Rule::Rate)), ("LimitExceeded", "LimitExceeded"));
+        assert_eq!(
+            of(301, Outcome::Redirect, Reason::Refused(Rule::HttpsOnly)),
+            ("Redirect", "Redirect")
+        );
+        assert_eq!(
+            of(429, Outcome::Error, Reason::Refused(Rule::Rate)),
+            ("LimitExceeded", "LimitExceeded")
+        );
         assert_eq!(of(429, Outcome::Miss, Reason::Fresh), ("Error", "Error"), "an origin's own");
-        assert_eq!(of(403, Outcome::Error, Reason::Refused(Rule::Country)), ("Error", "ClientGeoBlocked"));
+        assert_eq!(
+            of(403, Outcome::Error, Reason::Refused(Rule::Country)),
+            ("Error", "ClientGeoBlocked")
+        );
     }
 
     proptest! {

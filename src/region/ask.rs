@@ -1,4 +1,5 @@
-//! Asks one parent: with patience for its first sign, under a budget that all parents of a request share.
+//! Asks one parent: with patience for its first sign, under a budget that all parents of a request
+//! share.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,7 +27,8 @@ pub(super) enum Missed {
     NoTime,
 }
 
-/// Notes when a parent first showed that it is there: it says 102 where its own answer takes a while.
+/// Notes when a parent first showed that it is there: it says 102 where its own answer takes a
+/// while.
 struct Sign {
     began: Instant,
     after: OnceLock<Duration>,
@@ -57,7 +59,8 @@ impl TakesInterims for Sign {
 }
 
 impl Parent {
-    /// Waits for the head of its answer; says how long its first sign took. `until` is when the budget of all parents ends.
+    /// Waits for the head of its answer; says how long its first sign took. `until` is when the
+    /// budget of all parents ends.
     pub(super) async fn ask(
         &self,
         core: &Arc<Core>,
@@ -75,7 +78,9 @@ impl Parent {
         let mut asking = core.upstream.ask(&self.origin, request);
         let came = match timeout(patience, &mut asking).await {
             Ok(came) => came,
-            Err(_) if sign.is_seen() => timeout_at(until, &mut asking).await.map_err(|_| Missed::Waiting)?,
+            Err(_) if sign.is_seen() => {
+                timeout_at(until, &mut asking).await.map_err(|_| Missed::Waiting)?
+            }
             Err(_) => {
                 let why = format!("no sign of an answer in {patience:?}");
                 return Err(Missed::Failed(Failure::new(FailureKind::ResponseTimeout, why)));
@@ -87,7 +92,8 @@ impl Parent {
         Ok((reply, shown))
     }
 
-    /// Finds out behind a viewer's back whether it can be asked again: by the request that would have been asked of it.
+    /// Finds out behind a viewer's back whether it can be asked again: by the request that would
+    /// have been asked of it.
     pub(super) fn probe(&self, core: &Arc<Core>, mut request: OriginRequest) {
         let (core, parent) = (Arc::clone(core), self.clone());
         tokio::spawn(async move {

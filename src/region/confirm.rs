@@ -1,14 +1,18 @@
 //! Who may believe whom between an edge and its parents: the rules, as functions of values.
 //!
-//! A parent keeps, of each edge's log, which incarnations of its holder it knows and up to which record each is in effect. An edge
-//! takes no answer of a parent that has not confirmed its log. There are two ways to be confirmed:
+//! A parent keeps, of each edge's log, which incarnations of its holder it knows and up to which
+//! record each is in effect. An edge takes no answer of a parent that has not confirmed its log.
+//! There are two ways to be confirmed:
 //!
-//! - **to succeed**: the edge's last process ended in order and told *every* parent its last record and that it gives no other (a
+//! - **to succeed**: the edge's last process ended in order and told *every* parent its last record
+//!   and that it gives no other (a
 //!   seal); each parent still has that seal. Taking it uses it up, so it opens the door once;
-//! - **to begin**: the parent invalidates everything it holds of the edge's distributions. Whatever the edge once accepted and
+//! - **to begin**: the parent invalidates everything it holds of the edge's distributions. Whatever
+//!   the edge once accepted and
 //!   nobody has any more is then in effect there too.
 //!
-//! Nothing less would do: a log that ends where the parent stands may have lost records that no parent ever heard of.
+//! Nothing less would do: a log that ends where the parent stands may have lost records that no
+//! parent ever heard of.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,7 +35,8 @@ const LOGS: usize = 4096;
 pub enum Step {
     /// "I go on where a process that ended in order left off, at this mark."
     Succeed,
-    /// "Invalidate everything of my distributions, and take my log to be in effect up to this mark."
+    /// "Invalidate everything of my distributions, and take my log to be in effect up to this
+    /// mark."
     Begin,
     /// "You stand at this mark; what follows comes after it."
     Continue,
@@ -42,7 +47,8 @@ pub enum Step {
 /// What a parent answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Up to which record this incarnation's log is in effect; absent if the parent does not know the incarnation.
+    /// Up to which record this incarnation's log is in effect; absent if the parent does not know
+    /// the incarnation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
     /// Where other incarnations of the same log stood when this one began.
@@ -73,17 +79,18 @@ pub enum Ruling {
 pub enum Heard {
     /// The parent stands at this record of our log.
     Stands(Mark),
-    /// The same, but there are records of our log that we do not have: everything is to be invalidated here, under numbers
-    /// above the highest of them.
+    /// The same, but there are records of our log that we do not have: everything is to be
+    /// invalidated here, under numbers above the highest of them.
     Lost(Mark, Vec<Mark>),
     /// The parent does not know this incarnation: begin.
     Unknown,
-    /// The parent was told records in the name of this incarnation that we never gave: another process runs as us, in every
-    /// respect. Take another incarnation, and invalidate everything.
+    /// The parent was told records in the name of this incarnation that we never gave: another
+    /// process runs as us, in every respect. Take another incarnation, and invalidate everything.
     Foreign(Mark),
 }
 
-/// Reads an answer. `knows` says whether a record is in our log; `last` is where this parent stood when we last heard.
+/// Reads an answer. `knows` says whether a record is in our log; `last` is where this parent stood
+/// when we last heard.
 pub fn hear(answer: &Answer, last: Option<Mark>, knows: impl Fn(Mark) -> bool) -> Heard {
     let Some(mark) = answer.mark else { return Heard::Unknown };
     // A parent far behind stands at a record that we no longer remember, but it stood there before.
@@ -104,18 +111,27 @@ pub enum Standing {
     At(Mark),
 }
 
-/// Says whether a parent is worth asking: it knows our log, and nothing that it has yet to hear covers what is asked for.
-/// `is_covered_after` says whether any record after a number covers that.
-pub fn is_worth_asking(standing: Standing, is_contested: bool, is_covered_after: impl Fn(LogNumber) -> bool) -> bool {
+/// Says whether a parent is worth asking: it knows our log, and nothing that it has yet to hear
+/// covers what is asked for. `is_covered_after` says whether any record after a number covers that.
+pub fn is_worth_asking(
+    standing: Standing,
+    is_contested: bool,
+    is_covered_after: impl Fn(LogNumber) -> bool,
+) -> bool {
     match standing {
         Standing::At(mark) => !is_contested && !is_covered_after(LogNumber(mark.number)),
         Standing::Unconfirmed => false,
     }
 }
 
-/// Says whether a parent's answer may be taken, from what it says of our log: up to which record it was in effect when the parent
-/// looked for the answer. A number without that record's identity, or none at all, proves nothing.
-pub fn may_believe(applied: Option<Mark>, knows: impl Fn(Mark) -> bool, is_covered_after: impl Fn(LogNumber) -> bool) -> bool {
+/// Says whether a parent's answer may be taken, from what it says of our log: up to which record it
+/// was in effect when the parent looked for the answer. A number without that record's identity, or
+/// none at all, proves nothing.
+pub fn may_believe(
+    applied: Option<Mark>,
+    knows: impl Fn(Mark) -> bool,
+    is_covered_after: impl Fn(LogNumber) -> bool,
+) -> bool {
     applied.is_some_and(|mark| knows(mark) && !is_covered_after(LogNumber(mark.number)))
 }
 
@@ -141,12 +157,19 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// What is to be done about a step of an incarnation, `at` being the mark that it names, and `heir_of` the incarnation that it says
-    /// it succeeds.
-    pub fn judge(&self, log: &str, incarnation: Incarnation, (step, at): (Step, Mark), heir_of: Option<Incarnation>) -> Ruling {
+    /// What is to be done about a step of an incarnation, `at` being the mark that it names, and
+    /// `heir_of` the incarnation that it says it succeeds.
+    pub fn judge(
+        &self,
+        log: &str,
+        incarnation: Incarnation,
+        (step, at): (Step, Mark),
+        heir_of: Option<Incarnation>,
+    ) -> Ruling {
         let lives = self.logs.get(log).map(Vec::as_slice).unwrap_or_default();
         let own = lives.iter().find(|life| life.incarnation == incarnation);
-        let is_sealed = |life: &Life| life.is_sealed && life.mark == at && Some(life.incarnation) == heir_of;
+        let is_sealed =
+            |life: &Life| life.is_sealed && life.mark == at && Some(life.incarnation) == heir_of;
         match (step, own) {
             (Step::Begin, _) => Ruling::Begin,
             (Step::Succeed, None) if lives.iter().any(is_sealed) => Ruling::Succeed,
@@ -171,7 +194,8 @@ impl Lives {
         }
     }
 
-    /// Notes how far an incarnation's log is in effect. To be called once that is written down, in that order.
+    /// Notes how far an incarnation's log is in effect. To be called once that is written down, in
+    /// that order.
     pub fn note(&mut self, passage: &Passage, now: Timestamp) {
         self.turn += 1;
         if !self.logs.contains_key(&passage.log) && self.logs.len() >= LOGS {
@@ -198,29 +222,45 @@ impl Lives {
     }
 
     /// What is answered to an incarnation.
-    pub fn answer(&self, log: &str, incarnation: Incarnation, step: Step, now: Timestamp) -> Answer {
+    pub fn answer(
+        &self,
+        log: &str,
+        incarnation: Incarnation,
+        step: Step,
+        now: Timestamp,
+    ) -> Answer {
         let lives = self.logs.get(log).map(Vec::as_slice).unwrap_or_default();
         let mark = lives.iter().find(|life| life.incarnation == incarnation).map(|life| life.mark);
         let is_beginning = matches!(step, Step::Begin | Step::Succeed);
-        let others = lives.iter().filter(|life| is_beginning && life.incarnation != incarnation).map(|life| life.mark).collect();
+        let others = lives
+            .iter()
+            .filter(|life| is_beginning && life.incarnation != incarnation)
+            .map(|life| life.mark)
+            .collect();
         Answer { mark, others, is_contested: self.is_contested(log, now) }
     }
 
-    /// How far an incarnation's log is in effect; `None` where that is not known, or must not be said because two share the log.
+    /// How far an incarnation's log is in effect; `None` where that is not known, or must not be
+    /// said because two share the log.
     pub fn applied(&self, log: &str, incarnation: Incarnation, now: Timestamp) -> Option<Mark> {
         let life = self.logs.get(log)?.iter().find(|life| life.incarnation == incarnation)?;
         (!self.is_contested(log, now)).then_some(life.mark)
     }
 
-    // An incarnation that goes on speaking after another one began is no predecessor of it. Until one of them is silent.
+    // An incarnation that goes on speaking after another one began is no predecessor of it. Until
+    // one of them is silent.
     fn is_contested(&self, log: &str, now: Timestamp) -> bool {
-        let Some((newest, before)) = self.logs.get(log).and_then(|lives| lives.split_last()) else { return false };
-        !is_quiet(newest, now) && before.iter().any(|life| life.heard > newest.begun && !is_quiet(life, now))
+        let Some((newest, before)) = self.logs.get(log).and_then(|lives| lives.split_last()) else {
+            return false;
+        };
+        !is_quiet(newest, now)
+            && before.iter().any(|life| life.heard > newest.begun && !is_quiet(life, now))
     }
 
     fn forget_oldest(&mut self) {
         let last_word = |lives: &Vec<Life>| lives.iter().map(|life| life.heard).max().unwrap_or(0);
-        let oldest = self.logs.iter().min_by_key(|(_, lives)| last_word(lives)).map(|(log, _)| log.clone());
+        let oldest =
+            self.logs.iter().min_by_key(|(_, lives)| last_word(lives)).map(|(log, _)| log.clone());
         if let Some(oldest) = oldest {
             self.logs.remove(&oldest);
         }
@@ -287,7 +327,8 @@ mod tests {
         EachSealAlone,
     }
 
-    /// Two edges (the second a copy of the first, once it is there), two parents, one object that every record covers.
+    /// Two edges (the second a copy of the first, once it is there), two parents, one object that
+    /// every record covers.
     #[derive(Clone)]
     struct World {
         rules: Rules,
@@ -347,7 +388,8 @@ mod tests {
         // An edge that both parents know, and an object that they hold.
         fn warm(rules: Rules) -> Self {
             let (edges, parents) = (Default::default(), Default::default());
-            let mut world = Self { rules, origin: 1, edges, parents, copy: None, was_heard: false, now: 0 };
+            let mut world =
+                Self { rules, origin: 1, edges, parents, copy: None, was_heard: false, now: 0 };
             for op in [Op::Start(0), Op::Purge(0), Op::Tend(0), Op::Fill] {
                 world.step(op);
             }
@@ -376,7 +418,8 @@ mod tests {
             }
             self.was_heard |= at == 0;
             heard.lives.heard(&log, incarnation, step, now);
-            let passage = |mark, is_sealed| Passage { log: log.clone(), incarnation, mark, is_sealed };
+            let passage =
+                |mark, is_sealed| Passage { log: log.clone(), incarnation, mark, is_sealed };
             let answer = match heard.lives.judge(&log, incarnation, (step, mark), heir_of) {
                 Ruling::Tell => None,
                 Ruling::Succeed => Some(passage(mark, false)),
@@ -420,7 +463,9 @@ mod tests {
                         Standing::At(mark)
                     }
                     Heard::Unknown => Standing::Unconfirmed,
-                    Heard::Foreign(mark) => panic!("{mark} was given in our name, and processes are not copied here"),
+                    Heard::Foreign(mark) => {
+                        panic!("{mark} was given in our name, and processes are not copied here")
+                    }
                 };
                 let process = self.edges[at].process.as_mut().unwrap();
                 process.standings[parent] = standing;
@@ -436,12 +481,15 @@ mod tests {
                 return;
             }
             let incarnation = Incarnation::random();
-            self.edges[at].process = Some(Process { incarnation, standings: Default::default(), is_contested: false });
+            self.edges[at].process =
+                Some(Process { incarnation, standings: Default::default(), is_contested: false });
             let heir_of = self.edges[at].folder.sealed.take();
             let tail = self.edges[at].folder.chain.tail();
             if heir_of.is_some() {
-                let answers = [0, 1].map(|parent| self.say(at, parent, (Step::Succeed, tail, None), heir_of));
-                let took = answers.map(|answer| answer.is_some_and(|answer| answer.mark == Some(tail)));
+                let answers =
+                    [0, 1].map(|parent| self.say(at, parent, (Step::Succeed, tail, None), heir_of));
+                let took =
+                    answers.map(|answer| answer.is_some_and(|answer| answer.mark == Some(tail)));
                 let is_alone = self.rules == Rules::EachSealAlone;
                 let process = self.edges[at].process.as_mut().unwrap();
                 for (standing, it_took) in process.standings.iter_mut().zip(took) {
@@ -504,7 +552,8 @@ mod tests {
                 Op::Restore => {
                     let Some((folder, floor)) = self.copy.clone() else { return };
                     self.edges[0].process = None;
-                    // A life of which no parent ever heard, gone with the folder it wrote to, has left nothing in the world.
+                    // A life of which no parent ever heard, gone with the folder it wrote to, has
+                    // left nothing in the world.
                     if folder.sealed.is_some() && !self.was_heard {
                         self.edges[0].floor = floor;
                     }
@@ -524,12 +573,15 @@ mod tests {
                 Op::Toggle(parent) => self.parents[parent].is_cut ^= true,
                 Op::Fill => {
                     let origin = self.origin;
-                    self.parents.iter_mut().for_each(|parent| parent.stored = parent.stored.or(Some(origin)));
+                    self.parents
+                        .iter_mut()
+                        .for_each(|parent| parent.stored = parent.stored.or(Some(origin)));
                 }
             }
         }
 
-        // What an edge without anything stored answers from each parent, or from the origin where that is not to be believed.
+        // What an edge without anything stored answers from each parent, or from the origin where
+        // that is not to be believed.
         fn stale(&self) -> Option<String> {
             for (at, edge) in self.edges.iter().enumerate() {
                 let Some(process) = &edge.process else { continue };
@@ -537,10 +589,21 @@ mod tests {
                     let chain = &edge.folder.chain;
                     let knows = |mark| chain.has(mark);
                     let covered = |since: LogNumber| chain.tail().number > since.0;
-                    let applied = parent.lives.applied(&edge.folder.log(), process.incarnation, Timestamp(self.now));
-                    let is_asked = is_worth_asking(process.standings[which], process.is_contested, covered);
-                    if is_asked && may_believe(applied, knows, covered) && parent.stored.is_some_and(|version| version < edge.floor) {
-                        return Some(format!("edge {at} reads {:?} at parent {which}, not {}", parent.stored, edge.floor));
+                    let applied = parent.lives.applied(
+                        &edge.folder.log(),
+                        process.incarnation,
+                        Timestamp(self.now),
+                    );
+                    let is_asked =
+                        is_worth_asking(process.standings[which], process.is_contested, covered);
+                    if is_asked
+                        && may_believe(applied, knows, covered)
+                        && parent.stored.is_some_and(|version| version < edge.floor)
+                    {
+                        return Some(format!(
+                            "edge {at} reads {:?} at parent {which}, not {}",
+                            parent.stored, edge.floor
+                        ));
                     }
                 }
             }
@@ -589,12 +652,24 @@ mod tests {
         assert_eq!(walk(Rules::All, 10_000, 18), None);
     }
 
-    // Orders that go wrong as soon as one rule is left out, so that the searches above could have found something.
+    // Orders that go wrong as soon as one rule is left out, so that the searches above could have
+    // found something.
     #[test]
     fn each_rule_is_missed_where_it_is_left_out() {
         use Op::{Copy, Lose, Purge, Restore, Start, Stop, Tend, Toggle};
         let lost = [Toggle(0), Toggle(1), Purge(0), Lose, Start(0), Toggle(0), Toggle(1), Tend(0)];
-        let half = [Stop(0), Copy, Toggle(0), Start(0), Purge(0), Tend(0), Toggle(0), Toggle(1), Restore, Start(0)];
+        let half = [
+            Stop(0),
+            Copy,
+            Toggle(0),
+            Start(0),
+            Purge(0),
+            Tend(0),
+            Toggle(0),
+            Toggle(1),
+            Restore,
+            Start(0),
+        ];
         for (rules, ops) in [(Rules::BeginsSoftly, &lost[..]), (Rules::EachSealAlone, &half[..])] {
             let went_wrong = |rules| {
                 let mut world = World::warm(rules);
@@ -623,16 +698,29 @@ mod tests {
     // Each by name: an older folder with parents away, lost data, two of one image, a power cut.
     #[test]
     fn what_takes_numbers_back_is_noticed() {
-        use Op::{Copy, Fill, Kill, Lose, PowerCut, Purge, Restore, Start, Tend, Toggle, Twin, Write};
+        use Op::{
+            Copy, Fill, Kill, Lose, PowerCut, Purge, Restore, Start, Tend, Toggle, Twin, Write,
+        };
         let away = [Toggle(0), Toggle(1)];
-        let older =
-            [&[Copy, Purge(0), Tend(0), Fill, Restore][..], &away, &[Start(0), Purge(0)], &away, &[Tend(0), Fill, Tend(0)]].concat();
+        let older = [
+            &[Copy, Purge(0), Tend(0), Fill, Restore][..],
+            &away,
+            &[Start(0), Purge(0)],
+            &away,
+            &[Tend(0), Fill, Tend(0)],
+        ]
+        .concat();
         let world = run(&older);
-        assert_eq!(standings(&world, 0), [Standing::At(world.edges[0].folder.chain.tail()); 2], "believed again in the end");
+        assert_eq!(
+            standings(&world, 0),
+            [Standing::At(world.edges[0].folder.chain.tail()); 2],
+            "believed again in the end"
+        );
         run(&[&away[..], &[Purge(0), Lose, Start(0)], &away, &[Tend(0), Fill]].concat());
         run(&[Kill(0), Copy, Start(0), Twin, Purge(1), Fill, Tend(1), Purge(0), Fill, Tend(0)]);
         run(&[Write(0), Tend(0), Fill, PowerCut(0), Start(0), Write(0), Tend(0)]);
-        run(&[&away[..], &[Write(0), PowerCut(0), Start(0)], &away, &[Tend(0), Fill, Tend(0)]].concat());
+        run(&[&away[..], &[Write(0), PowerCut(0), Start(0)], &away, &[Tend(0), Fill, Tend(0)]]
+            .concat());
     }
 
     // An orderly restart keeps what the parents hold, once; any other does not.
@@ -643,9 +731,15 @@ mod tests {
         assert_eq!(held(&run(&[Stop(0), Start(0)])), [true, true]);
         assert_eq!(held(&run(&[Stop(0), Start(0), Stop(0), Start(0)])), [true, true]);
         assert_eq!(held(&run(&[Kill(0), Start(0)])), [false, false]);
-        assert_eq!(held(&run(&[Stop(0), Copy, Start(0), Kill(0), Restore, Start(0)])), [false, false]);
+        assert_eq!(
+            held(&run(&[Stop(0), Copy, Start(0), Kill(0), Restore, Start(0)])),
+            [false, false]
+        );
         assert_eq!(held(&run(&[Toggle(1), Stop(0), Toggle(1), Start(0)])), [false, false]);
-        assert_eq!(held(&run(&[Stop(0), Toggle(1), Start(0), Fill, Toggle(1), Tend(0)])), [true, false]);
+        assert_eq!(
+            held(&run(&[Stop(0), Toggle(1), Start(0), Fill, Toggle(1), Tend(0)])),
+            [true, false]
+        );
     }
 
     // Both are told while both are alive, and believe nobody; alone again, one is as before.
@@ -654,7 +748,8 @@ mod tests {
         use Op::{Kill, Tend, Twin};
         for gone in 0..2 {
             let mut world = run(&[Twin, Tend(0), Tend(1)]);
-            let is_contested = |world: &World, at: usize| world.edges[at].process.as_ref().unwrap().is_contested;
+            let is_contested =
+                |world: &World, at: usize| world.edges[at].process.as_ref().unwrap().is_contested;
             assert!(is_contested(&world, 0) && is_contested(&world, 1));
             world.step(Kill(gone));
             (0..12).for_each(|_| world.step(Tend(1 - gone)));
@@ -669,20 +764,40 @@ mod tests {
         let answer = |mark, others| Answer { mark, others, is_contested: false };
         let knows = |mark| mark == ours;
         assert_eq!(hear(&answer(Some(theirs), vec![]), Some(ours), knows), Heard::Foreign(theirs));
-        assert_eq!(hear(&answer(Some(theirs), vec![]), Some(theirs), knows), Heard::Stands(theirs), "where it stood before");
-        assert_eq!(hear(&answer(Some(ours), vec![theirs]), None, knows), Heard::Lost(ours, vec![theirs]));
+        assert_eq!(
+            hear(&answer(Some(theirs), vec![]), Some(theirs), knows),
+            Heard::Stands(theirs),
+            "where it stood before"
+        );
+        assert_eq!(
+            hear(&answer(Some(ours), vec![theirs]), None, knows),
+            Heard::Lost(ours, vec![theirs])
+        );
         assert_eq!(hear(&answer(None, vec![theirs]), Some(ours), knows), Heard::Unknown);
-        assert!(!may_believe(Some(theirs), knows, |_| false) && !may_believe(None, knows, |_| false));
-        assert!(may_believe(Some(ours), knows, |since| since.0 < 5) && !may_believe(Some(ours), knows, |since| since.0 < 6));
+        assert!(
+            !may_believe(Some(theirs), knows, |_| false) && !may_believe(None, knows, |_| false)
+        );
+        assert!(
+            may_believe(Some(ours), knows, |since| since.0 < 5)
+                && !may_believe(Some(ours), knows, |since| since.0 < 6)
+        );
     }
 
     #[test]
     fn what_is_remembered_of_edges_is_bounded() {
         let mut lives = Lives::default();
-        let passage = |log: String| Passage { log, incarnation: Incarnation::random(), mark: Mark::START, is_sealed: false };
+        let passage = |log: String| Passage {
+            log,
+            incarnation: Incarnation::random(),
+            mark: Mark::START,
+            is_sealed: false,
+        };
         (0..LOGS + 10).for_each(|at| lives.note(&passage(format!("e/{at}")), Timestamp(0)));
         (0..100).for_each(|_| lives.note(&passage("e/5000".into()), Timestamp(0)));
-        assert!(lives.logs.len() <= LOGS && lives.logs.values().all(|lives| lives.len() <= INCARNATIONS));
+        assert!(
+            lives.logs.len() <= LOGS
+                && lives.logs.values().all(|lives| lives.len() <= INCARNATIONS)
+        );
         assert!(!lives.logs.contains_key("e/0"), "the one that was silent for longest goes first");
     }
 }

@@ -1,8 +1,10 @@
-//! Invalidations go from an edge to its parents, in the order of the edge's log, until each has them all.
+//! Invalidations go from an edge to its parents, in the order of the edge's log, until each has
+//! them all.
 //!
-//! The rules are in `confirm`: what is said to a parent, what it does, and what is made of its answer. A parent writes what it is told
-//! into its own log, marked with the edge's log, the incarnation that spoke, and the record up to which that is in effect. Nothing is
-//! skipped: what does not follow on where the parent stands is answered with where it stands.
+//! The rules are in `confirm`: what is said to a parent, what it does, and what is made of its
+//! answer. A parent writes what it is told into its own log, marked with the edge's log, the
+//! incarnation that spoke, and the record up to which that is in effect. Nothing is skipped: what
+//! does not follow on where the parent stands is answered with where it stands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -60,7 +62,8 @@ pub struct Forwarded {
     pub heir_of: Option<Incarnation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<ForwardedRecord>,
-    /// Where the log is in effect up to once these have been taken; absent if more is to come before that holds.
+    /// Where the log is in effect up to once these have been taken; absent if more is to come
+    /// before that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upto: Option<Mark>,
     /// The edge's distributions, in `Begin`.
@@ -97,7 +100,8 @@ impl Passages {
         }
     }
 
-    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if nobody can say.
+    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if
+    /// nobody can say.
     pub fn of(&self, claim: &str, now: Timestamp) -> Option<Mark> {
         let (log, incarnation) = claim.rsplit_once('/')?;
         self.lives.read().applied(log, Incarnation::parse(incarnation)?, now)
@@ -137,7 +141,8 @@ struct Batch {
 }
 
 impl Forwarder {
-    // One receiver per parent of the site in force, each with a task of its own; what is known of one that stays is kept.
+    // One receiver per parent of the site in force, each with a task of its own; what is known of
+    // one that stays is kept.
     fn receivers(&self, control: &Control) -> Vec<Arc<Receiver>> {
         let running = control.edge.running();
         let urls = match &running.site.region {
@@ -147,7 +152,13 @@ impl Forwarder {
         let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
         let mut known = self.parents.lock();
         if !known.iter().map(|receiver| &receiver.name).eq(&names) {
-            let of = |name: String| known.iter().find(|receiver| receiver.name == name).cloned().unwrap_or_else(|| Receiver::new(name));
+            let of = |name: String| {
+                known
+                    .iter()
+                    .find(|receiver| receiver.name == name)
+                    .cloned()
+                    .unwrap_or_else(|| Receiver::new(name))
+            };
             *known = names.iter().cloned().map(of).collect();
         }
         control.edge.standings.keep(&names);
@@ -160,33 +171,43 @@ impl Forwarder {
 
     /// The first words to every parent, before the edge serves: all at once, and not for long.
     ///
-    /// `heir_of` is the incarnation that ended in order on this data folder. Every parent must have heard that it did, or none is
-    /// believed for it: one that has not may know of records that nobody else has any more.
+    /// `heir_of` is the incarnation that ended in order on this data folder. Every parent must have
+    /// heard that it did, or none is believed for it: one that has not may know of records that
+    /// nobody else has any more.
     pub async fn introduce(control: &Arc<Control>, heir_of: Option<Incarnation>) {
         let receivers = control.forwarder.receivers(control);
         let tail = control.log.tail();
         if let Some(heir_of) = heir_of.filter(|_| !receivers.is_empty()) {
-            let said = Forwarded { heir_of: Some(heir_of), ..Forwarded::of(control, Step::Succeed, tail) };
+            let said =
+                Forwarded { heir_of: Some(heir_of), ..Forwarded::of(control, Step::Succeed, tail) };
             let answers = control.forwarder.ask_all(control, &receivers, &said).await;
             if answers == receivers.len() {
                 for receiver in &receivers {
                     *receiver.named.lock() = ids(control).into_iter().collect();
                     control.edge.standings.set(&receiver.name, Standing::At(tail));
                 }
-                return tracing::info!(number = tail.number, "every parent confirmed the invalidation log");
+                return tracing::info!(
+                    number = tail.number,
+                    "every parent confirmed the invalidation log"
+                );
             }
         }
         let mut begun = JoinSet::new();
         for receiver in receivers {
             let control = Arc::clone(control);
             begun.spawn(async move {
-                let _ = tokio::time::timeout(FIRST_WORDS, control.forwarder.bring_up(&control, &receiver)).await;
+                let _ = tokio::time::timeout(
+                    FIRST_WORDS,
+                    control.forwarder.bring_up(&control, &receiver),
+                )
+                .await;
             });
         }
         while begun.join_next().await.is_some() {}
     }
 
-    /// The last words: this log ends here, and no more is given out. Nothing may be accepted any more.
+    /// The last words: this log ends here, and no more is given out. Nothing may be accepted any
+    /// more.
     pub async fn seal(control: &Arc<Control>) {
         let receivers = control.forwarder.receivers(control);
         let all = async {
@@ -203,14 +224,24 @@ impl Forwarder {
     }
 
     // Says the same to all of them at once; how many answered that they stand where it says.
-    async fn ask_all(&self, control: &Arc<Control>, receivers: &[Arc<Receiver>], said: &Forwarded) -> usize {
+    async fn ask_all(
+        &self,
+        control: &Arc<Control>,
+        receivers: &[Arc<Receiver>],
+        said: &Forwarded,
+    ) -> usize {
         let Ok(body) = serde_json::to_vec(said) else { return 0 };
         let (body, at) = (Bytes::from(body), said.at);
         let mut asked = JoinSet::new();
         for receiver in receivers {
-            let (control, receiver, body) = (Arc::clone(control), Arc::clone(receiver), body.clone());
+            let (control, receiver, body) =
+                (Arc::clone(control), Arc::clone(receiver), body.clone());
             asked.spawn(async move {
-                let answer = tokio::time::timeout(FIRST_WORDS, control.forwarder.exchange(&control, &receiver, body)).await;
+                let answer = tokio::time::timeout(
+                    FIRST_WORDS,
+                    control.forwarder.exchange(&control, &receiver, body),
+                )
+                .await;
                 matches!(answer, Ok(Ok(Answer { mark: Some(mark), .. })) if mark == at)
             });
         }
@@ -221,7 +252,8 @@ impl Forwarder {
         stand
     }
 
-    /// Has every parent told, and says how far an invalidation has come once all were, or after a while.
+    /// Has every parent told, and says how far an invalidation has come once all were, or after a
+    /// while.
     pub async fn forward(&self, control: &Arc<Control>, number: u64) -> Status {
         self.kick(control);
         control.edge.standings.settle(number, PATIENCE).await
@@ -231,7 +263,8 @@ impl Forwarder {
         self.receivers(control).iter().for_each(|receiver| receiver.kick.notify_one());
     }
 
-    /// Brings parents that are behind up to date, for as long as the process lives. Each is asked once a second where it stands.
+    /// Brings parents that are behind up to date, for as long as the process lives. Each is asked
+    /// once a second where it stands.
     pub async fn keep_up(control: Arc<Control>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut tended: Vec<Arc<Receiver>> = Vec::new();
@@ -270,14 +303,23 @@ impl Forwarder {
             Ok(()) => {}
             // Once, until it is over.
             Err(why) if !receiver.is_failing.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(parent = receiver.name, why, "a parent does not take our invalidations; it is tried each second");
+                tracing::warn!(
+                    parent = receiver.name,
+                    why,
+                    "a parent does not take our invalidations; it is tried each second"
+                );
             }
             Err(_) => {}
         }
         control.edge.standings.set_tried(&receiver.name, goal);
     }
 
-    async fn bring_up_to(&self, control: &Arc<Control>, receiver: &Receiver, goal: u64) -> Result<(), String> {
+    async fn bring_up_to(
+        &self,
+        control: &Arc<Control>,
+        receiver: &Receiver,
+        goal: u64,
+    ) -> Result<(), String> {
         // Each round tells some more; one that changed nothing is the last.
         loop {
             let before = control.edge.standings.of(&receiver.name);
@@ -285,9 +327,11 @@ impl Forwarder {
                 Standing::Unconfirmed => {
                     let own = ids(control);
                     // Too many to be named are all that the parent has.
-                    let distributions = if own.len() > DISTRIBUTIONS { Vec::new() } else { own.clone() };
+                    let distributions =
+                        if own.len() > DISTRIBUTIONS { Vec::new() } else { own.clone() };
                     let said = Forwarded::of(control, Step::Begin, control.log.tail());
-                    let stands = self.tell(control, receiver, Forwarded { distributions, ..said }).await?;
+                    let stands =
+                        self.tell(control, receiver, Forwarded { distributions, ..said }).await?;
                     *receiver.named.lock() = own.into_iter().collect();
                     stands
                 }
@@ -295,8 +339,11 @@ impl Forwarder {
                     self.name_new(control, receiver, mark).await?;
                     let mut stands = before;
                     for batch in self.batches(control, mark).await? {
-                        let said =
-                            Forwarded { records: batch.records, upto: batch.upto, ..Forwarded::of(control, Step::Continue, at(stands)) };
+                        let said = Forwarded {
+                            records: batch.records,
+                            upto: batch.upto,
+                            ..Forwarded::of(control, Step::Continue, at(stands))
+                        };
                         let expected = said.upto.map_or(stands, Standing::At);
                         stands = self.tell(control, receiver, said).await?;
                         // It stands elsewhere than we thought: the next round begins from there.
@@ -315,8 +362,14 @@ impl Forwarder {
         }
     }
 
-    // Distributions that came with a reload begin at the parent too: what was once accepted for them may be known to nobody.
-    async fn name_new(&self, control: &Arc<Control>, receiver: &Receiver, mark: Mark) -> Result<(), String> {
+    // Distributions that came with a reload begin at the parent too: what was once accepted for
+    // them may be known to nobody.
+    async fn name_new(
+        &self,
+        control: &Arc<Control>,
+        receiver: &Receiver,
+        mark: Mark,
+    ) -> Result<(), String> {
         let news: Vec<String> = {
             let named = receiver.named.lock();
             ids(control).into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
@@ -325,7 +378,13 @@ impl Forwarder {
             return Ok(());
         }
         let records = everything_of(news.clone());
-        let stands = self.tell(control, receiver, Forwarded { records, ..Forwarded::of(control, Step::Continue, mark) }).await?;
+        let stands = self
+            .tell(
+                control,
+                receiver,
+                Forwarded { records, ..Forwarded::of(control, Step::Continue, mark) },
+            )
+            .await?;
         if stands == Standing::At(mark) {
             receiver.named.lock().extend(news);
         }
@@ -333,7 +392,12 @@ impl Forwarder {
     }
 
     // Says one thing to a parent and does what its answer asks for; where it stands now.
-    async fn tell(&self, control: &Arc<Control>, receiver: &Receiver, said: Forwarded) -> Result<Standing, String> {
+    async fn tell(
+        &self,
+        control: &Arc<Control>,
+        receiver: &Receiver,
+        said: Forwarded,
+    ) -> Result<Standing, String> {
         let (standings, name) = (&control.edge.standings, &receiver.name);
         let body = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
         let answer = self.exchange(control, receiver, Bytes::from(body)).await?;
@@ -371,8 +435,9 @@ impl Forwarder {
         Ok(standing)
     }
 
-    // A parent has records of our log that we do not have: the disk went back to an older state, or another edge runs on a copy of it.
-    // What they said is unknown, so everything is declared old, once, under numbers nobody has seen.
+    // A parent has records of our log that we do not have: the disk went back to an older state, or
+    // another edge runs on a copy of it. What they said is unknown, so everything is declared old,
+    // once, under numbers nobody has seen.
     async fn atone(&self, control: &Arc<Control>, parent: &str, lost: Vec<Mark>) {
         {
             let mut atoned = self.atoned.lock();
@@ -404,13 +469,17 @@ impl Forwarder {
 
     // What a parent has yet to hear, in pieces that it takes. One empty batch asks where it stands.
     async fn batches(&self, control: &Arc<Control>, mark: Mark) -> Result<Vec<Batch>, String> {
-        if let Some(records) = control.log.after(crate::message::key::LogNumber(mark.number), BATCH) {
+        if let Some(records) = control.log.after(crate::message::key::LogNumber(mark.number), BATCH)
+        {
             return Ok(batched(records, None));
         }
-        // Too far behind for that: what is in force since, of each matcher the latest. It counts once all of it was taken.
+        // Too far behind for that: what is in force since, of each matcher the latest. It counts
+        // once all of it was taken.
         let _one = self.folding.lock().await;
         let log = Arc::clone(&control.log);
-        let folded = tokio::task::spawn_blocking(move || log.in_force_after(mark.number)).await.map_err(|error| error.to_string())?;
+        let folded = tokio::task::spawn_blocking(move || log.in_force_after(mark.number))
+            .await
+            .map_err(|error| error.to_string())?;
         let (records, last) = folded.map_err(|error| error.to_string())?;
         tracing::info!(
             after = mark.number,
@@ -422,11 +491,23 @@ impl Forwarder {
     }
 
     // One request over the kept connection, which is made anew if it went away meanwhile.
-    async fn exchange(&self, control: &Control, receiver: &Receiver, body: Bytes) -> Result<Answer, String> {
+    async fn exchange(
+        &self,
+        control: &Control,
+        receiver: &Receiver,
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let running = control.edge.running();
-        let Some(Configured::Parents(configured)) = &running.site.region else { return Err("no longer configured".into()) };
-        let at = configured.urls.iter().position(|url| url.to_string() == receiver.name).ok_or("no longer configured")?;
-        let admin = configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
+        let Some(Configured::Parents(configured)) = &running.site.region else {
+            return Err("no longer configured".into());
+        };
+        let at = configured
+            .urls
+            .iter()
+            .position(|url| url.to_string() == receiver.name)
+            .ok_or("no longer configured")?;
+        let admin =
+            configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
         let mut line = receiver.line.lock().await;
         // Taken out: whoever gives up in the middle leaves no connection with half an answer.
         let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());
@@ -436,12 +517,14 @@ impl Forwarder {
             {
                 return Ok((kept, answer));
             }
-            let mut fresh = Line { admin: admin.clone(), sender: self.connect(configured, admin).await? };
+            let mut fresh =
+                Line { admin: admin.clone(), sender: self.connect(configured, admin).await? };
             let answer = post(&mut fresh.sender, configured, admin, body).await?;
             Ok::<_, String>((fresh, answer))
         };
-        let (used, (status, bytes)) =
-            tokio::time::timeout(PATIENCE, asked).await.map_err(|_| "the parent did not answer in time".to_string())??;
+        let (used, (status, bytes)) = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| "the parent did not answer in time".to_string())??;
         *line = Some(used);
         if !status.is_success() {
             return Err(format!("the parent answered {status}"));
@@ -449,7 +532,11 @@ impl Forwarder {
         serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
 
-    async fn connect(&self, configured: &Parents, admin: &AdminUrl) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(
+        &self,
+        configured: &Parents,
+        admin: &AdminUrl,
+    ) -> Result<SendRequest<Full<Bytes>>, String> {
         let tls = if admin.is_tls {
             let name = configured.tls.server_name.clone().unwrap_or_else(|| admin.host.clone());
             Some((tls::client_config(&configured.tls)?, name))
@@ -457,8 +544,11 @@ impl Forwarder {
             None
         };
         let place = Place { host: admin.host.clone(), port: admin.port, tls };
-        let stream = self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+        let stream =
+            self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| e.to_string())?;
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -479,7 +569,8 @@ async fn post(
     body: Bytes,
 ) -> Result<(http::StatusCode, Bytes), String> {
     sender.ready().await.map_err(|error| error.to_string())?;
-    let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose())).map_err(|error| error.to_string())?;
+    let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose()))
+        .map_err(|error| error.to_string())?;
     let request = Request::post("/v1/edge/invalidations")
         .header(http::header::HOST, format!("{}:{}", admin.host, admin.port))
         .header(http::header::AUTHORIZATION, authorization)
@@ -488,7 +579,11 @@ async fn post(
         .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), 1 << 20).collect().await.map_err(|error| error.to_string())?.to_bytes();
+    let bytes = Limited::new(answer.into_body(), 1 << 20)
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
     Ok((status, bytes))
 }
 
@@ -502,7 +597,16 @@ impl Receiver {
 impl Forwarded {
     fn of(control: &Control, step: Step, at: Mark) -> Self {
         let (log, incarnation) = (control.edge.node.clone(), control.edge.incarnation());
-        Self { log, incarnation, step, at, heir_of: None, records: Vec::new(), upto: None, distributions: Vec::new() }
+        Self {
+            log,
+            incarnation,
+            step,
+            at,
+            heir_of: None,
+            records: Vec::new(),
+            upto: None,
+            distributions: Vec::new(),
+        }
     }
 }
 
@@ -527,7 +631,13 @@ fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
 }
 
 fn everything(id: String, distribution: &str, now: Timestamp) -> Record {
-    Record::new(id, distribution.to_string(), vec![Matcher::Prefix("/".into())], Severity::Hard, now.0)
+    Record::new(
+        id,
+        distribution.to_string(),
+        vec![Matcher::Prefix("/".into())],
+        Severity::Hard,
+        now.0,
+    )
 }
 
 fn octets(matcher: &Matcher) -> usize {
@@ -535,8 +645,9 @@ fn octets(matcher: &Matcher) -> usize {
     text.len() + 24
 }
 
-// Cuts records into batches. Each says up to which record the log is in effect with it; those of a folded list say it at the very end
-// alone, because an earlier record's number may stand for a later one.
+// Cuts records into batches. Each says up to which record the log is in effect with it; those of a
+// folded list say it at the very end alone, because an earlier record's number may stand for a
+// later one.
 fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
     let mut all = vec![Batch { records: Vec::new(), upto: None }];
     let mut size = 0;
@@ -544,7 +655,8 @@ fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
         let mark = record.mark();
         let mut rest = record.matchers.into_iter().peekable();
         loop {
-            if size >= BATCH_OCTETS || all.last().is_some_and(|batch| batch.records.len() >= BATCH) {
+            if size >= BATCH_OCTETS || all.last().is_some_and(|batch| batch.records.len() >= BATCH)
+            {
                 all.push(Batch { records: Vec::new(), upto: None });
                 size = 0;
             }
@@ -554,15 +666,20 @@ fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
                 matchers.push(matcher);
             }
             size += 100;
-            let piece =
-                ForwardedRecord { id: record.id.clone(), distribution: record.distribution.clone(), matchers, severity: record.severity };
+            let piece = ForwardedRecord {
+                id: record.id.clone(),
+                distribution: record.distribution.clone(),
+                matchers,
+                severity: record.severity,
+            };
             let Some(batch) = all.last_mut() else { break };
             batch.records.push(piece);
             if rest.peek().is_none() {
                 batch.upto = folded_upto.is_none().then_some(mark);
                 break;
             }
-            // The record goes on in the next batch; until that is taken, this one counts for nothing.
+            // The record goes on in the next batch; until that is taken, this one counts for
+            // nothing.
             batch.upto = None;
         }
     }
@@ -572,7 +689,8 @@ fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
     all
 }
 
-// What follows from viewers' writes has no name: of one distribution and severity it becomes one record, which is synced once.
+// What follows from viewers' writes has no name: of one distribution and severity it becomes one
+// record, which is synced once.
 fn grouped(records: Vec<ForwardedRecord>) -> Vec<ForwardedRecord> {
     let mut all: Vec<ForwardedRecord> = Vec::new();
     let mut places: HashMap<(String, Severity), usize> = HashMap::new();
@@ -600,7 +718,11 @@ fn grouped(records: Vec<ForwardedRecord>) -> Vec<ForwardedRecord> {
 
 impl Control {
     /// Does what an edge says; how its log stands here now.
-    pub async fn take_from_edge(self: &Arc<Self>, edge: &str, said: Forwarded) -> Result<Answer, Wrong> {
+    pub async fn take_from_edge(
+        self: &Arc<Self>,
+        edge: &str,
+        said: Forwarded,
+    ) -> Result<Answer, Wrong> {
         check(&said).map_err(Wrong::Bad)?;
         let log = format!("{edge}/{}", said.log);
         let passages = &self.edge.applied;
@@ -610,16 +732,24 @@ impl Control {
         let before = passages.lives.read().answer(&log, incarnation, step, now);
         passages.lives.write().heard(&log, incarnation, step, now);
         let ruling = passages.lives.read().judge(&log, incarnation, (step, said.at), said.heir_of);
-        let passage = |mark, is_sealed| Some(Passage { log: log.clone(), incarnation, mark, is_sealed });
+        let passage =
+            |mark, is_sealed| Some(Passage { log: log.clone(), incarnation, mark, is_sealed });
         let (records, passage) = match ruling {
             Ruling::Tell => (Vec::new(), None),
             Ruling::Succeed => (Vec::new(), passage(said.at, false)),
             Ruling::Begin => {
-                tracing::warn!(log, number = said.at.number, "an edge's log begins here; everything of its distributions is invalidated");
-                let all = if said.distributions.is_empty() { ids(self) } else { said.distributions };
+                tracing::warn!(
+                    log,
+                    number = said.at.number,
+                    "an edge's log begins here; everything of its distributions is invalidated"
+                );
+                let all =
+                    if said.distributions.is_empty() { ids(self) } else { said.distributions };
                 (everything_of(all), passage(said.at, false))
             }
-            Ruling::Take => (grouped(said.records), said.upto.and_then(|upto| passage(upto, false))),
+            Ruling::Take => {
+                (grouped(said.records), said.upto.and_then(|upto| passage(upto, false)))
+            }
             Ruling::Seal => (Vec::new(), passage(said.at, true)),
         };
         self.write_down(records, passage.clone()).await?;
@@ -637,10 +767,17 @@ impl Control {
         Ok(Answer { others: before.others, ..after })
     }
 
-    // In effect and synced when this returns; the last record says how far the edge's log is in effect with it.
-    async fn write_down(self: &Arc<Self>, records: Vec<ForwardedRecord>, passage: Option<Passage>) -> Result<(), Wrong> {
+    // In effect and synced when this returns; the last record says how far the edge's log is in
+    // effect with it.
+    async fn write_down(
+        self: &Arc<Self>,
+        records: Vec<ForwardedRecord>,
+        passage: Option<Passage>,
+    ) -> Result<(), Wrong> {
         let at = self.edge.clock.now().0;
-        let record = |one: ForwardedRecord| Record::new(one.id, one.distribution, one.matchers, one.severity, at);
+        let record = |one: ForwardedRecord| {
+            Record::new(one.id, one.distribution, one.matchers, one.severity, at)
+        };
         let mut all: Vec<Record> = records.into_iter().map(record).collect();
         if let Some(passage) = passage {
             if all.is_empty() {
@@ -663,11 +800,22 @@ fn check(said: &Forwarded) -> Result<(), String> {
     if said.log.is_empty() || said.log.len() > NAME || said.log.contains('/') {
         return Err(format!("log is a node id: 1 to {NAME} octets without a slash"));
     }
-    if said.distributions.len() > DISTRIBUTIONS || said.distributions.iter().any(|id| id.len() > NAME) {
-        return Err(format!("at most {DISTRIBUTIONS} distributions, each with at most {NAME} octets in its id"));
+    if said.distributions.len() > DISTRIBUTIONS
+        || said.distributions.iter().any(|id| id.len() > NAME)
+    {
+        return Err(format!(
+            "at most {DISTRIBUTIONS} distributions, each with at most {NAME} octets in its id"
+        ));
     }
-    if said.records.len() > BATCH || said.records.iter().any(|record| record.distribution.len() > NAME || record.id.len() > NAME) {
-        return Err(format!("at most {BATCH} records at once, with at most {NAME} octets in an id"));
+    if said.records.len() > BATCH
+        || said
+            .records
+            .iter()
+            .any(|record| record.distribution.len() > NAME || record.id.len() > NAME)
+    {
+        return Err(format!(
+            "at most {BATCH} records at once, with at most {NAME} octets in an id"
+        ));
     }
     Ok(())
 }
@@ -678,27 +826,35 @@ mod tests {
     use crate::store::chain::RecordId;
 
     fn record(number: u64, paths: usize) -> Record {
-        let matchers = (0..paths).map(|at| Matcher::Path(format!("/{number}/{at}/{}", "x".repeat(1000)))).collect();
+        let matchers = (0..paths)
+            .map(|at| Matcher::Path(format!("/{number}/{at}/{}", "x".repeat(1000))))
+            .collect();
         let record = Record::new(String::new(), "E".into(), matchers, Severity::Hard, 0);
         Record { number, identity: RecordId::of_octets(&number.to_le_bytes()), ..record }
     }
 
-    // Everything is in it, in order, in pieces that are taken, and no batch claims more than it brings.
+    // Everything is in it, in order, in pieces that are taken, and no batch claims more than it
+    // brings.
     #[test]
     fn batches_bring_everything_and_claim_no_more() {
         for sizes in [&[][..], &[1], &[1, 0, 2], &[3000], &[10, 3000, 1, 700, 0], &[1; 1200]] {
-            let records: Vec<Record> = sizes.iter().enumerate().map(|(at, size)| record(at as u64 + 1, *size)).collect();
-            let said: Vec<Matcher> = records.iter().flat_map(|record| record.matchers.clone()).collect();
+            let records: Vec<Record> =
+                sizes.iter().enumerate().map(|(at, size)| record(at as u64 + 1, *size)).collect();
+            let said: Vec<Matcher> =
+                records.iter().flat_map(|record| record.matchers.clone()).collect();
             let last = records.last().map(Record::mark);
             for folded in [None, last] {
                 let all = batched(records.clone(), folded);
-                let brought: Vec<Matcher> = all.iter().flat_map(|b| &b.records).flat_map(|r| r.matchers.clone()).collect();
+                let brought: Vec<Matcher> =
+                    all.iter().flat_map(|b| &b.records).flat_map(|r| r.matchers.clone()).collect();
                 assert_eq!(brought, said);
                 assert_eq!(all.last().and_then(|batch| batch.upto), last);
-                assert!(all.iter().all(|b| b.records.len() <= BATCH && serde_json::to_vec(&b.records).unwrap().len() < 2 * BATCH_OCTETS));
+                assert!(all.iter().all(|b| b.records.len() <= BATCH
+                    && serde_json::to_vec(&b.records).unwrap().len() < 2 * BATCH_OCTETS));
                 let mut so_far = 0;
                 for batch in &all {
-                    so_far += batch.records.iter().map(|record| record.matchers.len()).sum::<usize>();
+                    so_far +=
+                        batch.records.iter().map(|record| record.matchers.len()).sum::<usize>();
                     if let Some(upto) = batch.upto {
                         assert!(so_far >= sizes[..upto.number as usize].iter().sum::<usize>());
                     }
@@ -723,7 +879,8 @@ mod tests {
             one("", "/c", Severity::Soft),
             one("I2", "/p", Severity::Hard),
         ]);
-        let shown: Vec<(&str, usize)> = all.iter().map(|record| (record.id.as_str(), record.matchers.len())).collect();
+        let shown: Vec<(&str, usize)> =
+            all.iter().map(|record| (record.id.as_str(), record.matchers.len())).collect();
         assert_eq!(shown, [("", 2), ("I1", 1), ("", 1), ("I2", 1)]);
     }
 }

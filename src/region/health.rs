@@ -1,7 +1,7 @@
 //! When to stop asking somebody who fails or is slow, and when to try again.
 //!
-//! Pauses grow with each failure, up to a bound. No viewer finds out whether a pause may end: the request that comes after it goes
-//! elsewhere, and a probe behind it asks the same thing.
+//! Pauses grow with each failure, up to a bound. No viewer finds out whether a pause may end: the
+//! request that comes after it goes elsewhere, and a probe behind it asks the same thing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A probe has ended after this; one that has not is taken for lost.
 pub const PROBE_LASTS: Duration = Duration::from_secs(5);
-/// Nobody is given up for silence before this, however quick it was so far: any machine hangs for a moment.
+/// Nobody is given up for silence before this, however quick it was so far: any machine hangs for a
+/// moment.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A first sign after this is slow, unless its sender was never much quicker: then it is far away.
@@ -32,7 +33,8 @@ pub enum Turn {
     Ask,
     /// It failed a moment ago: step over it.
     Pause,
-    /// The pause is over: step over it all the same, and send a probe. One request hears this, the others wait for its news.
+    /// The pause is over: step over it all the same, and send a probe. One request hears this, the
+    /// others wait for its news.
     Probe,
 }
 
@@ -48,7 +50,8 @@ struct State {
     broke_after: u64,
     /// How long it takes to the first sign of an answer, in milliseconds, smoothed.
     latency: Option<u64>,
-    /// The quickest of late, in milliseconds; it gives way slowly, because somebody may have moved away.
+    /// The quickest of late, in milliseconds; it gives way slowly, because somebody may have moved
+    /// away.
     best: u64,
 }
 
@@ -85,19 +88,27 @@ impl State {
     // A quarter of the news, so that one slow answer changes little and ten change all.
     fn took(&mut self, millis: u64) {
         let millis = millis.min(60_000);
-        self.best = if self.latency.is_none() { millis } else { millis.min(self.best + self.best / 64 + 1) };
+        self.best = if self.latency.is_none() {
+            millis
+        } else {
+            millis.min(self.best + self.best / 64 + 1)
+        };
         self.latency = Some(self.latency.map_or(millis, |before| (before * 3 + millis) / 4));
     }
 
     fn is_slow(&self) -> bool {
-        self.latency.is_some_and(|latency| u128::from(latency) > SLOW.as_millis().max(u128::from(self.best * TIMES_BEST)))
+        self.latency.is_some_and(|latency| {
+            u128::from(latency) > SLOW.as_millis().max(u128::from(self.best * TIMES_BEST))
+        })
     }
 
     fn patience(&self, budget: Duration) -> Duration {
         let most = budget / 2;
         // Of a stranger nothing is known, not even how far away it is.
         let Some(latency) = self.latency else { return most };
-        (Duration::from_millis(latency.saturating_mul(4)) + Duration::from_millis(100)).max(LEAST_PATIENCE).min(most)
+        (Duration::from_millis(latency.saturating_mul(4)) + Duration::from_millis(100))
+            .max(LEAST_PATIENCE)
+            .min(most)
     }
 }
 
@@ -107,13 +118,15 @@ impl Health {
         self.0.lock().turn(now)
     }
 
-    /// How long to wait for the first sign of an answer before somebody else is asked, where all together may take `budget`: by
-    /// what it took before, and never more than half of the budget, so that the next one has its time too.
+    /// How long to wait for the first sign of an answer before somebody else is asked, where all
+    /// together may take `budget`: by what it took before, and never more than half of the budget,
+    /// so that the next one has its time too.
     pub fn patience(&self, budget: Duration) -> Duration {
         self.0.lock().patience(budget)
     }
 
-    /// The first sign of an answer came after so long. Whoever has become slow is stepped over like one who fails.
+    /// The first sign of an answer came after so long. Whoever has become slow is stepped over like
+    /// one who fails.
     pub fn showed_itself(&self, now: Timestamp, after: Duration) {
         let mut state = self.0.lock();
         state.took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
@@ -144,8 +157,8 @@ impl Health {
         state.failed(now);
     }
 
-    /// A probe ended: with so many octets of a body, or with nothing that can be trusted. One that was slow to show itself changes
-    /// nothing either.
+    /// A probe ended: with so many octets of a body, or with nothing that can be trusted. One that
+    /// was slow to show itself changes nothing either.
     pub fn probed(&self, now: Timestamp, came: Option<u64>) {
         let mut state = self.0.lock();
         match came.filter(|_| !state.is_slow()) {
@@ -165,7 +178,9 @@ mod tests {
 
     // The moment at which the next probe goes out, from `from` on.
     fn next_probe(health: &Health, from: u64) -> u64 {
-        (from..from + 120_000).find(|at| health.turn(Timestamp(*at)) == Turn::Probe).expect("a pause ends")
+        (from..from + 120_000)
+            .find(|at| health.turn(Timestamp(*at)) == Turn::Probe)
+            .expect("a pause ends")
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The regional tier: who is asked before an origin.
 //!
-//! Today: parents, which are other Foreshores. Redis and memcached will be further kinds behind the same
-//! question (`Region::ask`) and the same right to be stepped over.
+//! Today: parents, which are other Foreshores. Redis and memcached will be further kinds behind the
+//! same question (`Region::ask`) and the same right to be stepped over.
 
 mod ask;
 pub mod confirm;
@@ -34,7 +34,8 @@ use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};
 
-/// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in effect when it was asked.
+/// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in
+/// effect when it was asked.
 pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 
 /// The tier of one running site.
@@ -52,7 +53,8 @@ struct Parent {
 }
 
 impl Region {
-    /// The tier that a site asks for, for the holder of a log, `node-id/incarnation`. What is known of parents that stay is kept.
+    /// The tier that a site asks for, for the holder of a log, `node-id/incarnation`. What is known
+    /// of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
         let parents = configured
@@ -60,7 +62,8 @@ impl Region {
             .iter()
             .map(|url| {
                 let name = url.to_string();
-                let known = before.and_then(|region| region.parents.iter().find(|parent| parent.name == name));
+                let known = before
+                    .and_then(|region| region.parents.iter().find(|parent| parent.name == name));
                 Parent {
                     origin: Arc::new(as_origin(configured, url, node)),
                     health: known.map(|p| p.health.clone()).unwrap_or_default(),
@@ -76,9 +79,16 @@ impl Region {
         self.parents.iter().map(|parent| parent.name.as_str())
     }
 
-    /// Asks the parents at the places in `order`, one after the other; `None` means that the origin is to be asked. So does an
-    /// answer that is stale: it is for when the origin fails.
-    pub async fn ask(&self, core: &Arc<Core>, asked: &Asked<'_>, asking: &Asking, node: Node<'_>, order: &[usize]) -> Option<Reply> {
+    /// Asks the parents at the places in `order`, one after the other; `None` means that the origin
+    /// is to be asked. So does an answer that is stale: it is for when the origin fails.
+    pub async fn ask(
+        &self,
+        core: &Arc<Core>,
+        asked: &Asked<'_>,
+        asking: &Asking,
+        node: Node<'_>,
+        order: &[usize],
+    ) -> Option<Reply> {
         let edge = &core.edge;
         let until = Instant::now() + self.budget;
         for at in order {
@@ -110,7 +120,8 @@ impl Region {
                     if reply.status >= 500 && reply.fields.contains_key(PROXY_STATUS) {
                         return None;
                     }
-                    reply.from = ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
+                    reply.from =
+                        ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
                     watch::watch(&mut reply, &parent.name, &parent.health, edge, shown);
                     return Some(reply);
                 }
@@ -120,11 +131,19 @@ impl Region {
                     if failure.kind != FailureKind::ConnectionLimit {
                         parent.health.failed(edge.clock.now());
                     }
-                    tracing::warn!(parent = parent.name, kind = failure.kind.token(), detail = failure.detail, "a parent was stepped over");
+                    tracing::warn!(
+                        parent = parent.name,
+                        kind = failure.kind.token(),
+                        detail = failure.detail,
+                        "a parent was stepped over"
+                    );
                 }
                 Err(Missed::Waiting) => {
                     Tally::add(&edge.tally.parent_failed);
-                    tracing::info!(parent = parent.name, "a parent waits for its origin for too long; it is stepped over, and not blamed");
+                    tracing::info!(
+                        parent = parent.name,
+                        "a parent waits for its origin for too long; it is stepped over, and not blamed"
+                    );
                     return None;
                 }
                 Err(Missed::NoTime) => return None,
@@ -134,23 +153,32 @@ impl Region {
     }
 }
 
-// A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in vain.
+// A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in
+// vain.
 fn is_worth_asking(edge: &Edge, parent: &str, asked: &Asked<'_>, asking: &Asking) -> bool {
     let standings = &edge.standings;
-    let is_covered_after = |since| edge.invalidations.is_covered_after(asked.key, tags_of(asking), since);
+    let is_covered_after =
+        |since| edge.invalidations.is_covered_after(asked.key, tags_of(asking), since);
     confirm::is_worth_asking(standings.of(parent), standings.is_contested(), is_covered_after)
 }
 
-// An answer that does not say how far our log was in effect comes from somebody who does not know us: it proves nothing. One that does is
-// good for this key if nothing after that covers it.
-fn is_new_enough(edge: &Edge, parent: &str, (asked, asking): (&Asked<'_>, &Asking), reply: &mut Reply) -> bool {
+// An answer that does not say how far our log was in effect comes from somebody who does not know
+// us: it proves nothing. One that does is good for this key if nothing after that covers it.
+fn is_new_enough(
+    edge: &Edge,
+    parent: &str,
+    (asked, asking): (&Asked<'_>, &Asking),
+    reply: &mut Reply,
+) -> bool {
     let applied = reply.fields.remove(APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
     let lines = reply.fields.get_all(&asked.routed.distribution.tag_header);
     let tags = tag_hashes(lines.into_iter().map(HeaderValue::as_bytes));
     let covers = |tags: &[u64], since| edge.invalidations.is_covered_after(asked.key, tags, since);
     // A 304 need not say what tags the stored response has.
-    let is_covered_after = |since: LogNumber| covers(&tags, since) || covers(tags_of(asking), since);
-    // Where a parent far behind stands may be a record that is no longer remembered, but it was known when the parent came there.
+    let is_covered_after =
+        |since: LogNumber| covers(&tags, since) || covers(tags_of(asking), since);
+    // Where a parent far behind stands may be a record that is no longer remembered, but it was
+    // known when the parent came there.
     let knows = |mark| edge.standings.of(parent) == Standing::At(mark) || edge.knows(mark);
     !edge.standings.is_contested() && confirm::may_believe(applied, knows, is_covered_after)
 }
@@ -162,31 +190,52 @@ fn tags_of(asking: &Asking) -> &[u64] {
     }
 }
 
-fn as_origin(configured: &Parents, url: &crate::distribution::region::ParentUrl, node: &str) -> Origin {
-    let secret = |text: &str| Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")));
+fn as_origin(
+    configured: &Parents,
+    url: &crate::distribution::region::ParentUrl,
+    node: &str,
+) -> Origin {
+    let secret = |text: &str| {
+        Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
+    };
     // A parent is asked for its viewers' hosts, and proves its own name all the same.
     let mut tls = configured.tls.clone();
     tls.server_name.get_or_insert_with(|| url.host.clone());
-    let http = HttpOrigin { host: url.host.clone(), port: url.port, tls: Some(tls), host_rule: HostRule::Viewer };
+    let http = HttpOrigin {
+        host: url.host.clone(),
+        port: url.port,
+        tls: Some(tls),
+        host_rule: HostRule::Viewer,
+    };
     Origin {
         id: url.to_string(),
         kind: OriginKind::Http(http),
         path: String::new(),
-        headers: vec![(EDGE, secret(&format!("{}/{node}", configured.edge_id))), (EDGE_TOKEN, secret(configured.token.expose()))],
-        timeouts: Timeouts { connect: configured.timeout, response: configured.timeout, idle: Duration::from_secs(30) },
+        headers: vec![
+            (EDGE, secret(&format!("{}/{node}", configured.edge_id))),
+            (EDGE_TOKEN, secret(configured.token.expose())),
+        ],
+        timeouts: Timeouts {
+            connect: configured.timeout,
+            response: configured.timeout,
+            idle: Duration::from_secs(30),
+        },
         attempts: 1,
         connections: 512,
         access: None,
     }
 }
 
-/// Names this node in an answer to an edge. Both tiers would say the same of themselves otherwise, and a member of these fields is to
-/// identify a cache or proxy (RFC 9211 §2, RFC 9209 §2, RFC 9110 §7.6.3). A node without a parent or an edge has nobody to be
-/// told from, and keeps the plain name.
+/// Names this node in an answer to an edge. Both tiers would say the same of themselves otherwise,
+/// and a member of these fields is to identify a cache or proxy (RFC 9211 §2, RFC 9209 §2, RFC 9110
+/// §7.6.3). A node without a parent or an edge has nobody to be told from, and keeps the plain
+/// name.
 pub fn name_node(node: &str, fields: &mut HeaderMap) {
     for name in [CACHE_STATUS, PROXY_STATUS] {
         rename_last(fields, &name, |line| {
-            let rest = line.strip_prefix("Foreshore").filter(|rest| rest.is_empty() || rest.starts_with(';'))?;
+            let rest = line
+                .strip_prefix("Foreshore")
+                .filter(|rest| rest.is_empty() || rest.starts_with(';'))?;
             Some(["Foreshore-", node, rest].concat())
         });
     }
@@ -194,10 +243,18 @@ pub fn name_node(node: &str, fields: &mut HeaderMap) {
 }
 
 // Ours is the last: those before it come from further upstream.
-fn rename_last(fields: &mut HeaderMap, name: &HeaderName, renamed: impl Fn(&str) -> Option<String>) {
+fn rename_last(
+    fields: &mut HeaderMap,
+    name: &HeaderName,
+    renamed: impl Fn(&str) -> Option<String>,
+) {
     let mut lines: Vec<HeaderValue> = fields.get_all(name).iter().cloned().collect();
     let Some(last) = lines.last_mut() else { return };
-    let Some(ours) = last.to_str().ok().and_then(renamed).and_then(|line| HeaderValue::try_from(line).ok()) else { return };
+    let Some(ours) =
+        last.to_str().ok().and_then(renamed).and_then(|line| HeaderValue::try_from(line).ok())
+    else {
+        return;
+    };
     *last = ours;
     fields.remove(name);
     for line in lines {
@@ -214,8 +271,15 @@ mod tests {
 
     #[test]
     fn a_parent_proves_its_own_name_whatever_host_it_is_asked_for() {
-        for (server_name, want) in [(None, "parent.test"), (Some("tier.test".to_string()), "tier.test")] {
-            let tls = OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
+        for (server_name, want) in
+            [(None, "parent.test"), (Some("tier.test".to_string()), "tier.test")]
+        {
+            let tls = OriginTls {
+                roots: Roots::System,
+                server_name,
+                identity: None,
+                min: TlsVersion::V1_2,
+            };
             let parents = Parents {
                 urls: Vec::new(),
                 admins: Vec::new(),
@@ -224,9 +288,15 @@ mod tests {
                 tls,
                 timeout: Duration::from_secs(1),
             };
-            let origin = as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");
-            let OriginKind::Http(parent) = &origin.kind else { panic!("a parent is asked over HTTP") };
-            let sent = http::HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("www.example.com"))]);
+            let origin =
+                as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");
+            let OriginKind::Http(parent) = &origin.kind else {
+                panic!("a parent is asked over HTTP")
+            };
+            let sent = http::HeaderMap::from_iter([(
+                http::header::HOST,
+                HeaderValue::from_static("www.example.com"),
+            )]);
             assert_eq!((&*peer::name(parent, &sent), peer::own(parent)), (want, None));
         }
     }
@@ -244,7 +314,9 @@ mod tests {
             fields.append(name, HeaderValue::from_static(value));
         }
         name_node("0a1b", &mut fields);
-        let of = |name: &str| fields.get_all(name).iter().map(|line| line.to_str().unwrap()).collect::<Vec<_>>();
+        let of = |name: &str| {
+            fields.get_all(name).iter().map(|line| line.to_str().unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(of("cache-status"), ["Other; hit", "Foreshore-0a1b; fwd=uri-miss; stored"]);
         assert_eq!(of("via"), ["1.1 foreshore", "1.1 foreshore-0a1b"], "only the last is ours");
         assert_eq!(of("proxy-status"), ["Foreshore-0a1b; error=dns_error"]);

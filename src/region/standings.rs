@@ -1,5 +1,5 @@
-//! Where each parent stands, as this edge knows it: the one place that says whether an invalidation is in effect everywhere, and
-//! whether a parent is worth asking.
+//! Where each parent stands, as this edge knows it: the one place that says whether an invalidation
+//! is in effect everywhere, and whether a parent is worth asking.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,7 +33,8 @@ impl Status {
 #[derive(Clone, Debug, Serialize)]
 pub struct ParentState {
     pub parent: String,
-    /// `applied`, `behind`, or `unconfirmed`: it has not confirmed this edge's log, and no answer of it is taken.
+    /// `applied`, `behind`, or `unconfirmed`: it has not confirmed this edge's log, and no answer
+    /// of it is taken.
     pub state: &'static str,
     pub applied: u64,
     /// Another process runs on a copy of this edge's data folder, and speaks to this parent too.
@@ -81,13 +82,22 @@ impl Standings {
             return;
         }
         let known = |name: &String| parents.iter().find(|known| known.name == *name).cloned();
-        let fresh = |name: &String| Known { name: name.clone(), standing: Standing::Unconfirmed, tried: 0, is_contested: false };
+        let fresh = |name: &String| Known {
+            name: name.clone(),
+            standing: Standing::Unconfirmed,
+            tried: 0,
+            is_contested: false,
+        };
         *parents = names.iter().map(|name| known(name).unwrap_or_else(|| fresh(name))).collect();
     }
 
     /// Where a parent stands.
     pub fn of(&self, name: &str) -> Standing {
-        self.parents.read().iter().find(|known| known.name == name).map_or(Standing::Unconfirmed, |known| known.standing)
+        self.parents
+            .read()
+            .iter()
+            .find(|known| known.name == name)
+            .map_or(Standing::Unconfirmed, |known| known.standing)
     }
 
     /// Notes where a parent stands.
@@ -146,7 +156,12 @@ impl Standings {
                 Standing::At(_) if applied >= number => "applied",
                 Standing::At(_) => "behind",
             };
-            ParentState { parent: known.name.clone(), state, applied, contested: known.is_contested }
+            ParentState {
+                parent: known.name.clone(),
+                state,
+                applied,
+                contested: known.is_contested,
+            }
         };
         self.parents.read().iter().map(state).collect()
     }
@@ -156,7 +171,8 @@ impl Standings {
         self.parents.read().iter().all(|known| known.has_applied(number) || known.tried >= number)
     }
 
-    /// Waits until every parent has applied an invalidation or could not be told, all of them under one bound.
+    /// Waits until every parent has applied an invalidation or could not be told, all of them under
+    /// one bound.
     pub async fn settle(&self, number: u64, patience: Duration) -> Status {
         let mut changes = self.changes.subscribe();
         // Err is the bound: by then some parent has neither taken it nor failed.
@@ -181,8 +197,12 @@ mod tests {
         let names = ["a".to_string(), "b".to_string()];
         standings.keep(&names);
         standings.set("a", at(7));
-        let states = |number| standings.states(number).iter().map(|state| state.state).collect::<Vec<_>>();
-        assert_eq!((standings.status(7), states(7)), (Status::InProgress, vec!["applied", "unconfirmed"]));
+        let states =
+            |number| standings.states(number).iter().map(|state| state.state).collect::<Vec<_>>();
+        assert_eq!(
+            (standings.status(7), states(7)),
+            (Status::InProgress, vec!["applied", "unconfirmed"])
+        );
         standings.set("b", at(6));
         assert_eq!(
             (standings.status(6), standings.status(7), states(7)),
@@ -191,8 +211,16 @@ mod tests {
         standings.keep(&names[..1]);
         assert_eq!(standings.status(7), Status::Completed);
         standings.keep(&names);
-        assert_eq!((standings.of("a"), standings.of("b")), (at(7), Standing::Unconfirmed), "who comes back begins anew");
-        assert!(standings.set_contested("a", true) && !standings.set_contested("b", true) && standings.is_contested());
+        assert_eq!(
+            (standings.of("a"), standings.of("b")),
+            (at(7), Standing::Unconfirmed),
+            "who comes back begins anew"
+        );
+        assert!(
+            standings.set_contested("a", true)
+                && !standings.set_contested("b", true)
+                && standings.is_contested()
+        );
         standings.unconfirm_all();
         assert_eq!(standings.of("a"), Standing::Unconfirmed);
     }
@@ -205,7 +233,10 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert_eq!(standings.settle(1, patience).await, Status::InProgress);
         let waited = began.elapsed();
-        assert!(waited >= patience && waited < patience * 2, "two that do not answer cost one bound: {waited:?}");
+        assert!(
+            waited >= patience && waited < patience * 2,
+            "two that do not answer cost one bound: {waited:?}"
+        );
         standings.set("a", at(1));
         standings.set_tried("b", 1);
         assert_eq!(standings.settle(1, patience).await, Status::InProgress);

@@ -1,7 +1,8 @@
-//! Watches the body of a parent's answer: one that breaks off, stalls or trickles counts against that parent.
+//! Watches the body of a parent's answer: one that breaks off, stalls or trickles counts against
+//! that parent.
 //!
-//! What breaks here is to be gone on with elsewhere: the error of the body says so to whoever reads it, and [`can_go_on`] says whether
-//! that is possible at all.
+//! What breaks here is to be gone on with elsewhere: the error of the body says so to whoever reads
+//! it, and [`can_go_on`] says whether that is possible at all.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,13 +23,15 @@ pub const LEAST_RATE: u64 = 256 << 10;
 /// So long a body may take to get going.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Says whether the rest of a body can be had from somebody else if it breaks: of known length, under a strong tag.
+/// Says whether the rest of a body can be had from somebody else if it breaks: of known length,
+/// under a strong tag.
 pub fn can_go_on(reply: &Reply) -> bool {
     let is_strong = reply.fields.get(ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
     matches!(reply.status, 200 | 206) && is_strong && reply.body.length().is_some()
 }
 
-/// How a body comes: what came, and how long we waited for it. Time in which nobody asked for more does not count.
+/// How a body comes: what came, and how long we waited for it. Time in which nobody asked for more
+/// does not count.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     octets: u64,
@@ -85,7 +88,8 @@ pub fn watch(reply: &mut Reply, parent: &str, health: &Health, edge: &Arc<Edge>,
     };
     let body = std::mem::take(&mut reply.body);
     let length = body.length();
-    reply.body = Body::Wire(Box::new(Watched::new(body, slowness, may_leave, Box::new(tell))), length);
+    reply.body =
+        Body::Wire(Box::new(Watched::new(body, slowness, may_leave, Box::new(tell))), length);
 }
 
 struct Watched {
@@ -102,9 +106,23 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(body: Body, slowness: Slowness, may_leave: bool, tell: Box<dyn FnOnce(News) + Send>) -> Self {
+    fn new(
+        body: Body,
+        slowness: Slowness,
+        may_leave: bool,
+        tell: Box<dyn FnOnce(News) + Send>,
+    ) -> Self {
         let length = body.length();
-        Self { body, length, pace: Pace::default(), since: None, timer: None, slowness, may_leave, tell: Some(tell) }
+        Self {
+            body,
+            length,
+            pace: Pace::default(),
+            since: None,
+            timer: None,
+            slowness,
+            may_leave,
+            tell: Some(tell),
+        }
     }
 
     fn came(&mut self, piece: Option<&Result<Bytes, BodyError>>) {
@@ -120,7 +138,9 @@ impl Watched {
                 }
             }
             None => self.ended(),
-            Some(Err(why)) => self.tell(News::Broke { after: self.pace.octets, why: *why, counts: true }),
+            Some(Err(why)) => {
+                self.tell(News::Broke { after: self.pace.octets, why: *why, counts: true })
+            }
         }
     }
 
@@ -128,7 +148,11 @@ impl Watched {
     fn ended(&mut self) {
         let octets = self.pace.octets;
         let is_blamed = self.pace.is_too_slow() && self.slowness == Slowness::Counts;
-        self.tell(if is_blamed { News::Broke { after: octets, why: BodyError::Stalled, counts: true } } else { News::Whole(octets) });
+        self.tell(if is_blamed {
+            News::Broke { after: octets, why: BodyError::Stalled, counts: true }
+        } else {
+            News::Whole(octets)
+        });
     }
 
     fn tell(&mut self, news: News) {
@@ -175,7 +199,8 @@ impl Source for Watched {
     }
 }
 
-/// Reads as much of a probe's answer as tells whether its parent can be trusted again: octets read, or `None` if it cannot.
+/// Reads as much of a probe's answer as tells whether its parent can be trusted again: octets read,
+/// or `None` if it cannot.
 pub async fn try_out(mut body: Body, most: u64) -> Option<u64> {
     let began = Instant::now();
     let mut pace = Pace::default();
@@ -218,7 +243,14 @@ mod tests {
                 fields.insert(ETAG, HeaderValue::from_static(tag));
             }
             let at = Timestamp(0);
-            Reply { status, fields, body, asked_at: at, arrived_at: at, from: ReplyFrom::Parent("p".into(), None) }
+            Reply {
+                status,
+                fields,
+                body,
+                asked_at: at,
+                arrived_at: at,
+                from: ReplyFrom::Parent("p".into(), None),
+            }
         };
         let whole = || Body::Bytes(Bytes::from_static(b"x"));
         assert!(can_go_on(&reply(200, Some("\"a\""), whole())));
@@ -245,8 +277,12 @@ mod tests {
 
     impl Source for Pieces {
         fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-            let Some((millis, octets)) = self.waits.front().copied() else { return Poll::Ready(self.ends_by.map(Err)) };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(millis))));
+            let Some((millis, octets)) = self.waits.front().copied() else {
+                return Poll::Ready(self.ends_by.map(Err));
+            };
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(millis))));
             std::task::ready!(timer.as_mut().poll(cx));
             self.timer = None;
             self.waits.pop_front();
@@ -255,7 +291,12 @@ mod tests {
     }
 
     // What a reader who rests so long before each piece gets, and what is told.
-    async fn read(source: Pieces, length: u64, may_leave: bool, rests: u64) -> (u64, Option<BodyError>, Vec<News>) {
+    async fn read(
+        source: Pieces,
+        length: u64,
+        may_leave: bool,
+        rests: u64,
+    ) -> (u64, Option<BodyError>, Vec<News>) {
         read_from(Slowness::Excused, source, length, may_leave, rests).await
     }
 
@@ -269,7 +310,8 @@ mod tests {
         let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
         let tell = Box::new(move |news: News| heard.lock().push(news));
-        let mut body = Watched::new(Body::Wire(Box::new(source), Some(length)), slowness, may_leave, tell);
+        let mut body =
+            Watched::new(Body::Wire(Box::new(source), Some(length)), slowness, may_leave, tell);
         let (mut got, mut broke) = (0, None);
         while broke.is_none() {
             tokio::time::sleep(Duration::from_millis(rests)).await;
@@ -310,9 +352,15 @@ mod tests {
         assert_eq!(read(trickle(), all, false, 0).await, (all, None, vec![News::Whole(all)]));
         // Whoever has every octet is blamed for it.
         let blamed = read_from(Slowness::Counts, trickle(), all, false, 0).await;
-        assert_eq!(blamed, (all, None, vec![News::Broke { after: all, why: BodyError::Stalled, counts: true }]));
+        assert_eq!(
+            blamed,
+            (all, None, vec![News::Broke { after: all, why: BodyError::Stalled, counts: true }])
+        );
         // One that hangs from the start.
-        assert_eq!(read(Pieces::new(&[(60_000, 1)], None), 1, true, 0).await.1, Some(BodyError::Stalled));
+        assert_eq!(
+            read(Pieces::new(&[(60_000, 1)], None), 1, true, 0).await.1,
+            Some(BodyError::Stalled)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -323,9 +371,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_wants_the_body_too() {
-        let body = |waits: &[(u64, usize)], end| Body::Wire(Box::new(Pieces::new(waits, end)), None);
+        let body =
+            |waits: &[(u64, usize)], end| Body::Wire(Box::new(Pieces::new(waits, end)), None);
         assert_eq!(try_out(body(&[(1, 700), (1, 300)], None), 1 << 20).await, Some(1000));
-        assert_eq!(try_out(body(&[(1, 700), (1, 300)], None), 500).await, Some(700), "no more than asked for");
+        assert_eq!(
+            try_out(body(&[(1, 700), (1, 300)], None), 500).await,
+            Some(700),
+            "no more than asked for"
+        );
         assert_eq!(try_out(body(&[(1, 700)], Some(BodyError::Truncated)), 1 << 20).await, None);
         assert_eq!(try_out(body(&[(200, 16 << 10); 25], None), 1 << 20).await, None, "it trickles");
     }

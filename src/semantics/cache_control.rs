@@ -1,8 +1,9 @@
 //! Cache-Control and its targeted form, parsed once and then asked.
 //!
-//! Safety decides every doubt: a directive that forbids is honoured in any spelling, a number that is
-//! not a number counts as zero (RFC 9111 §4.2.1 lets us call such a response stale), and of a directive
-//! given twice the smaller value holds. Knows nothing of policies; `cache::ttl` weighs what stands here.
+//! Safety decides every doubt: a directive that forbids is honoured in any spelling, a number that
+//! is not a number counts as zero (RFC 9111 §4.2.1 lets us call such a response stale), and of a
+//! directive given twice the smaller value holds. Knows nothing of policies; `cache::ttl` weighs
+//! what stands here.
 
 use http::HeaderName;
 
@@ -37,7 +38,8 @@ pub enum Directive {
     MustUnderstand = 1 << 6,
     OnlyIfCached = 1 << 7,
     Immutable = 1 << 8,
-    /// The qualified form of no-cache or private, `no-cache="a"`: of the response only these fields may not be kept. [`withheld`] says which.
+    /// The qualified form of no-cache or private, `no-cache="a"`: of the response only these fields
+    /// may not be kept. [`withheld`] says which.
     Withholds = 1 << 9,
 }
 
@@ -78,15 +80,20 @@ impl CacheControl {
             () if trimmed.eq_ignore_ascii_case(b"only-if-cached") => Directive::OnlyIfCached,
             () if trimmed.eq_ignore_ascii_case(b"immutable") => Directive::Immutable,
             () => {
-                // White space around `=` is not of the grammar: the number does not count, so it is zero.
-                let seconds = if trimmed.len() == name.len() { delta_seconds(value) } else { Some(0) };
+                // White space around `=` is not of the grammar: the number does not count, so it is
+                // zero.
+                let seconds =
+                    if trimmed.len() == name.len() { delta_seconds(value) } else { Some(0) };
                 let slot = match () {
                     () if trimmed.eq_ignore_ascii_case(b"max-age") => &mut self.max_age,
                     () if trimmed.eq_ignore_ascii_case(b"s-maxage") => &mut self.s_maxage,
                     // A window without a number opens nothing (CloudFront: "Manage how long content
                     // stays in the cache (expiration)").
                     () if trimmed.eq_ignore_ascii_case(b"stale-while-revalidate") => {
-                        return keep_smaller(&mut self.stale_while_revalidate, seconds.unwrap_or(0));
+                        return keep_smaller(
+                            &mut self.stale_while_revalidate,
+                            seconds.unwrap_or(0),
+                        );
                     }
                     () if trimmed.eq_ignore_ascii_case(b"stale-if-error") => {
                         return keep_smaller(&mut self.stale_if_error, seconds.unwrap_or(0));
@@ -116,7 +123,8 @@ impl CacheControl {
 
     /// Reads a targeted field such as CDN-Cache-Control (RFC 9213 §2.1): a structured Dictionary.
     ///
-    /// `None` when it is absent, empty or does not parse; then Cache-Control and Expires rule as usual.
+    /// `None` when it is absent, empty or does not parse; then Cache-Control and Expires rule as
+    /// usual.
     pub fn parse_targeted<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut joined = Vec::new();
         for line in lines {
@@ -141,7 +149,8 @@ impl CacheControl {
             BareItem::Integer(n) => u64::try_from(*n).ok(),
             _ => None,
         };
-        // A member of the wrong type does not count (RFC 9213 §2.1), except that what forbids still forbids.
+        // A member of the wrong type does not count (RFC 9213 §2.1), except that what forbids still
+        // forbids.
         let is_set = !matches!(value, BareItem::Boolean(false));
         match name {
             "max-age" => self.max_age = seconds.or(self.max_age),
@@ -161,21 +170,31 @@ impl CacheControl {
     }
 }
 
-/// The fields that the qualified forms of no-cache and private name in these lines of Cache-Control: they are not to be stored, the rest
-/// may be.
+/// The fields that the qualified forms of no-cache and private name in these lines of
+/// Cache-Control: they are not to be stored, the rest may be.
 pub fn withheld<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<HeaderName> {
     let directives = lines.into_iter().flat_map(|line| split_outside_quotes(line, b','));
-    directives.filter_map(|member| qualified(trim(member))).flatten().filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    directives
+        .filter_map(|member| qualified(trim(member)))
+        .flatten()
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect()
 }
 
-// The fields that a directive of the form `no-cache="a, b"` names. Any other form, and a list with something in it that is no field or that a
-// stored response cannot do without, is `None`: then the directive is of the whole response, which is the safe reading.
+// The fields that a directive of the form `no-cache="a, b"` names. Any other form, and a list with
+// something in it that is no field or that a stored response cannot do without, is `None`: then the
+// directive is of the whole response, which is the safe reading.
 fn qualified(member: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let at = member.iter().position(|octet| *octet == b'=')?;
     let [b'"', listed @ .., b'"'] = &member[at + 1..] else { return None };
-    let takes_fields = [&b"no-cache"[..], b"private"].iter().any(|known| known.eq_ignore_ascii_case(&member[..at]));
-    let can_be_left_out = |name: &[u8]| is_token(name) && !ESSENTIAL.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
-    let is_followed = takes_fields && members(listed).next().is_some() && members(listed).all(can_be_left_out);
+    let takes_fields = [&b"no-cache"[..], b"private"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(&member[..at]));
+    let can_be_left_out = |name: &[u8]| {
+        is_token(name) && !ESSENTIAL.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let is_followed =
+        takes_fields && members(listed).next().is_some() && members(listed).all(can_be_left_out);
     is_followed.then(|| members(listed))
 }
 
@@ -270,7 +289,11 @@ mod tests {
     #[test]
     fn caching_1_7_stray_parts_do_not_fail_the_field() {
         let parsed = cc(r#",, =5, unknown="x", no-cache="", private=, max-age=5"#);
-        assert!(parsed.has(Directive::NoCache) && parsed.has(Directive::Private) && !parsed.has(Directive::Withholds));
+        assert!(
+            parsed.has(Directive::NoCache)
+                && parsed.has(Directive::Private)
+                && !parsed.has(Directive::Withholds)
+        );
         assert_eq!(parsed.max_age, Some(5));
     }
 
@@ -279,10 +302,18 @@ mod tests {
         for (line, names) in [
             (r#"no-cache="Set-Cookie""#, &["set-cookie"][..]),
             (r#"PRIVATE="a, B""#, &["a", "b"][..]),
-            (r#"public, max-age=60, no-cache="x-a,, x-b" , private=" set-cookie ""#, &["x-a", "x-b", "set-cookie"][..]),
+            (
+                r#"public, max-age=60, no-cache="x-a,, x-b" , private=" set-cookie ""#,
+                &["x-a", "x-b", "set-cookie"][..],
+            ),
         ] {
             let parsed = cc(line);
-            assert!(parsed.has(Directive::Withholds) && !parsed.has(Directive::NoCache) && !parsed.has(Directive::Private), "{line}");
+            assert!(
+                parsed.has(Directive::Withholds)
+                    && !parsed.has(Directive::NoCache)
+                    && !parsed.has(Directive::Private),
+                "{line}"
+            );
             assert_eq!(withheld([line.as_bytes()]), names, "{line}");
         }
     }
@@ -302,7 +333,9 @@ mod tests {
             "=\"a, Content-Encoding\"",
             "=\"a\"x",
         ] {
-            for (word, directive) in [("no-cache", Directive::NoCache), ("private", Directive::Private)] {
+            for (word, directive) in
+                [("no-cache", Directive::NoCache), ("private", Directive::Private)]
+            {
                 let line = format!("max-age=60, {word}{value}");
                 let parsed = cc(&line);
                 assert!(parsed.has(directive) && !parsed.has(Directive::Withholds), "{line}");
@@ -379,24 +412,40 @@ mod tests {
     fn caching_10_each_word_of_a_targeted_field() {
         // `only-if-cached` is a request's word.
         for (word, directive) in WORDS.into_iter().filter(|(word, _)| *word != "only-if-cached") {
-            for (text, is_set) in
-                [(word.to_string(), true), (format!("{word}=?1"), true), (format!("{word}=?0"), false), (format!("{word}=7"), true)]
-            {
+            for (text, is_set) in [
+                (word.to_string(), true),
+                (format!("{word}=?1"), true),
+                (format!("{word}=?0"), false),
+                (format!("{word}=7"), true),
+            ] {
                 let read = CacheControl::parse_targeted([text.as_bytes()]).unwrap();
                 for (_, other) in WORDS {
                     assert_eq!(read.has(other), is_set && other == directive, "{text}: {other:?}");
                 }
             }
         }
-        let read = CacheControl::parse_targeted([&b"max-age=1, s-maxage=2, stale-while-revalidate=3"[..], b"stale-if-error=4"]).unwrap();
-        assert_eq!((read.max_age, read.s_maxage, read.stale_while_revalidate, read.stale_if_error), (Some(1), Some(2), Some(3), Some(4)));
+        let read = CacheControl::parse_targeted([
+            &b"max-age=1, s-maxage=2, stale-while-revalidate=3"[..],
+            b"stale-if-error=4",
+        ])
+        .unwrap();
+        assert_eq!(
+            (read.max_age, read.s_maxage, read.stale_while_revalidate, read.stale_if_error),
+            (Some(1), Some(2), Some(3), Some(4))
+        );
     }
 
     #[test]
     fn windows_are_read_apart() {
         let swr = CacheControl::parse([&b"Stale-While-Revalidate=5"[..]]);
-        assert_eq!((swr.stale_while_revalidate, swr.stale_if_error, swr.max_age), (Some(5), None, None));
+        assert_eq!(
+            (swr.stale_while_revalidate, swr.stale_if_error, swr.max_age),
+            (Some(5), None, None)
+        );
         let sie = CacheControl::parse([&b"stale-if-error=6"[..]]);
-        assert_eq!((sie.stale_while_revalidate, sie.stale_if_error, sie.s_maxage), (None, Some(6), None));
+        assert_eq!(
+            (sie.stale_while_revalidate, sie.stale_if_error, sie.s_maxage),
+            (None, Some(6), None)
+        );
     }
 }

@@ -97,7 +97,11 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, handled, detail);
         // A member of a List is what stands behind the key of a Dictionary (RFC 9651 §4.2.1.1).
-        assert!(parse_dictionary(&[b"a=", &out[..]].concat()).is_some(), "{}", String::from_utf8_lossy(&out));
+        assert!(
+            parse_dictionary(&[b"a=", &out[..]].concat()).is_some(),
+            "{}",
+            String::from_utf8_lossy(&out)
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -107,10 +111,16 @@ mod tests {
             assert_eq!(written(Handled::Hit { ttl }, None), format!("Foreshore; hit; ttl={ttl}"));
         }
         for why in ALL {
-            for (status, stored, collapsed) in [(None, false, false), (Some(200), true, false), (Some(599), true, true)] {
+            for (status, stored, collapsed) in
+                [(None, false, false), (Some(200), true, false), (Some(599), true, true)]
+            {
                 for detail in [None, Some("connection_refused")] {
-                    let text = written(Handled::Forwarded { why, status, stored, collapsed }, detail);
-                    assert!(text.starts_with(&format!("Foreshore; fwd={}", why.token())) && !text.contains("hit"));
+                    let text =
+                        written(Handled::Forwarded { why, status, stored, collapsed }, detail);
+                    assert!(
+                        text.starts_with(&format!("Foreshore; fwd={}", why.token()))
+                            && !text.contains("hit")
+                    );
                 }
             }
         }
@@ -119,6 +129,9 @@ mod tests {
     #[test]
     fn forward_tokens_are_those_of_the_registry() {
         let tokens = ALL.map(Forward::token);
-        assert_eq!(tokens, ["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]);
+        assert_eq!(
+            tokens,
+            ["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Content codings at the edge: what may be encoded, and what that changes in a head (CloudFront: "Serve compressed files").
+//! Content codings at the edge: what may be encoded, and what that changes in a head (CloudFront:
+//! "Serve compressed files").
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY};
@@ -29,8 +30,8 @@ impl Coding {
 /// Lengths between which encoding is worth it; CloudFront's.
 const LENGTHS: std::ops::RangeInclusive<u64> = 1_000..=10_000_000;
 
-/// Says whether a response may be encoded: its status, type and length, and that nobody has encoded it before or
-/// forbidden it.
+/// Says whether a response may be encoded: its status, type and length, and that nobody has encoded
+/// it before or forbidden it.
 pub fn may_encode(status: u16, fields: &HeaderMap, length: Option<u64>) -> bool {
     let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let bare = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
@@ -56,15 +57,18 @@ pub fn note_coding(fields: &mut HeaderMap, coding: Coding) {
     vary_on_coding(fields);
 }
 
-/// Says whether a request's Accept-Encoding lines take a content of these codings, as Content-Encoding lists them.
+/// Says whether a request's Accept-Encoding lines take a content of these codings, as
+/// Content-Encoding lists them.
 ///
-/// A request that names none takes none: RFC 9110 §12.5.3 would let anything be sent to it, but such clients seldom decode.
+/// A request that names none takes none: RFC 9110 §12.5.3 would let anything be sent to it, but
+/// such clients seldom decode.
 pub fn accepts<'v>(lines: impl Iterator<Item = &'v [u8]>, codings: &[u8]) -> bool {
     let lines: smallvec::SmallVec<[&[u8]; 4]> = lines.collect();
     let says = |coding: &[u8]| {
         let named = |member: &&[u8]| {
             let name = trim(member.split(|b| *b == b';').next().unwrap_or(b""));
-            name.eq_ignore_ascii_case(coding) || name.strip_prefix(b"x-").is_some_and(|name| name.eq_ignore_ascii_case(coding))
+            name.eq_ignore_ascii_case(coding)
+                || name.strip_prefix(b"x-").is_some_and(|name| name.eq_ignore_ascii_case(coding))
         };
         let any = |member: &&[u8]| trim(member.split(|b| *b == b';').next().unwrap_or(b"")) == b"*";
         let all = || lines.iter().flat_map(|line| members(line));
@@ -87,7 +91,11 @@ pub fn weaken_tag(fields: &mut HeaderMap) {
 
 /// Says whether Vary names Accept-Encoding.
 pub fn varies_on_coding(fields: &HeaderMap) -> bool {
-    fields.get_all(VARY).into_iter().flat_map(|line| members(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(b"accept-encoding"))
+    fields
+        .get_all(VARY)
+        .into_iter()
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|m| m.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// Adds Accept-Encoding to Vary if it is not there.
@@ -153,21 +161,34 @@ mod tests {
     use super::*;
 
     fn head(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn cloudfront_7_only_what_is_worth_it() {
         let html = head(&[("content-type", "Text/HTML; charset=utf-8")]);
         assert!(may_encode(200, &html, Some(1000)) && may_encode(404, &html, Some(10_000_000)));
-        for (status, length) in [(200, Some(999)), (200, Some(10_000_001)), (200, None), (206, Some(5000)), (500, Some(5000))] {
+        for (status, length) in [
+            (200, Some(999)),
+            (200, Some(10_000_001)),
+            (200, None),
+            (206, Some(5000)),
+            (500, Some(5000)),
+        ] {
             assert!(!may_encode(status, &html, length), "{status} {length:?}");
         }
         for more in [("content-type", "image/png"), ("content-type", "font/woff2")] {
             assert!(!may_encode(200, &head(&[more]), Some(5000)), "{more:?}");
         }
-        for more in [("content-encoding", "identity"), ("cache-control", "max-age=5, No-Transform")] {
-            assert!(!may_encode(200, &head(&[("content-type", "text/css"), more]), Some(5000)), "{more:?}");
+        for more in [("content-encoding", "identity"), ("cache-control", "max-age=5, No-Transform")]
+        {
+            assert!(
+                !may_encode(200, &head(&[("content-type", "text/css"), more]), Some(5000)),
+                "{more:?}"
+            );
         }
     }
 
@@ -187,18 +208,28 @@ mod tests {
             (&["gzip"], "gzip, br", false),
             (&["gzip, br"], "br, gzip", true),
         ] {
-            assert_eq!(accepts(lines.iter().map(|line| line.as_bytes()), codings.as_bytes()), want, "{lines:?} {codings}");
+            assert_eq!(
+                accepts(lines.iter().map(|line| line.as_bytes()), codings.as_bytes()),
+                want,
+                "{lines:?} {codings}"
+            );
         }
     }
 
     #[test]
     fn cloudfront_7_tags_are_weakened() {
-        for (tag, expected) in [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)] {
+        for (tag, expected) in
+            [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)]
+        {
             let mut fields = head(&[("etag", tag), ("content-length", "5000"), ("vary", "origin")]);
             note_coding(&mut fields, Coding::Brotli);
             assert_eq!(fields.get(ETAG).map(|tag| tag.to_str().unwrap()), expected, "{tag}");
             assert_eq!(
-                (&fields[CONTENT_ENCODING], fields.get(CONTENT_LENGTH), fields.get_all(VARY).iter().count()),
+                (
+                    &fields[CONTENT_ENCODING],
+                    fields.get(CONTENT_LENGTH),
+                    fields.get_all(VARY).iter().count()
+                ),
                 (&HeaderValue::from_static("br"), None, 2)
             );
         }

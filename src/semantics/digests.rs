@@ -1,4 +1,5 @@
-//! Fields that vouch for octets, and which of them stop being true when the octets change (RFC 9530, RFC 1864, RFC 3230).
+//! Fields that vouch for octets, and which of them stop being true when the octets change (RFC
+//! 9530, RFC 1864, RFC 3230).
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -33,7 +34,8 @@ pub fn covers(name: &[u8]) -> Option<Covers> {
         return None;
     }
     let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
-    let is_checksum = name.get(..CHECKSUM.len()).is_some_and(|start| start.eq_ignore_ascii_case(CHECKSUM));
+    let is_checksum =
+        name.get(..CHECKSUM.len()).is_some_and(|start| start.eq_ignore_ascii_case(CHECKSUM));
     match () {
         () if is_checksum || CONTENT.iter().any(&is) => Some(Covers::Content),
         () if REPRESENTATION.iter().any(is) => Some(Covers::Representation),
@@ -47,7 +49,8 @@ pub fn strip(fields: &mut HeaderMap, change: Change) {
         (None, _) | (Some(Covers::Representation), Change::Extent) => false,
         (Some(Covers::Content), _) | (Some(Covers::Representation), Change::Coding) => true,
     };
-    let gone: smallvec::SmallVec<[HeaderName; 4]> = fields.keys().filter(is_untrue).cloned().collect();
+    let gone: smallvec::SmallVec<[HeaderName; 4]> =
+        fields.keys().filter(is_untrue).cloned().collect();
     for name in gone {
         fields.remove(name);
     }

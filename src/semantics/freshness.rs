@@ -1,7 +1,7 @@
 //! Age and lifetime of a response (RFC 9111 §4.2), as the origin alone would have them.
 //!
-//! The operator's bounds come later, in `cache::ttl`. Arithmetic saturates everywhere: an origin must not
-//! be able to end a task with a number.
+//! The operator's bounds come later, in `cache::ttl`. Arithmetic saturates everywhere: an origin
+//! must not be able to end a task with a number.
 
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, LAST_MODIFIED};
@@ -36,7 +36,8 @@ pub struct Lifetime {
     pub source: LifetimeSource,
 }
 
-/// The directives that rule a response, and whether a targeted field took the place of Cache-Control.
+/// The directives that rule a response, and whether a targeted field took the place of
+/// Cache-Control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Directives {
     pub cache_control: CacheControl,
@@ -49,29 +50,38 @@ pub fn directives(fields: &HeaderMap) -> Directives {
     match CacheControl::parse_targeted(targeted) {
         Some(cache_control) => Directives { cache_control, targeted: true },
         None => Directives {
-            cache_control: CacheControl::parse(fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes)),
+            cache_control: CacheControl::parse(
+                fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes),
+            ),
             targeted: false,
         },
     }
 }
 
-/// The fields of a response that are not to be stored, because the Cache-Control that rules it says so of them alone.
+/// The fields of a response that are not to be stored, because the Cache-Control that rules it says
+/// so of them alone.
 pub fn withheld(fields: &HeaderMap) -> Vec<http::HeaderName> {
     let ruling = directives(fields);
     if ruling.targeted || !ruling.cache_control.has(Directive::Withholds) {
         return Vec::new();
     }
-    cache_control::withheld(fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes))
+    cache_control::withheld(
+        fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes),
+    )
 }
 
-/// The Age that a response carries: the first member of the first line, if that is digits (RFC 9111 §5.1).
+/// The Age that a response carries: the first member of the first line, if that is digits (RFC 9111
+/// §5.1).
 pub fn age_value(fields: &HeaderMap) -> Option<u64> {
     parse_digits(members(fields.get(AGE)?.as_bytes()).next()?)
 }
 
 /// The Date of a response; the moment of arrival when it is absent or invalid (RFC 9110 §6.6.1).
 pub fn date_value(fields: &HeaderMap, arrived_at: Timestamp) -> Timestamp {
-    fields.get(DATE).and_then(|date| parse_http_date(date.as_bytes(), arrived_at)).unwrap_or(arrived_at)
+    fields
+        .get(DATE)
+        .and_then(|date| parse_http_date(date.as_bytes(), arrived_at))
+        .unwrap_or(arrived_at)
 }
 
 /// The age of a response at the moment it arrived, in milliseconds (RFC 9111 §4.2.3).
@@ -86,7 +96,11 @@ pub fn initial_age(fields: &HeaderMap, when: Exchanged) -> u64 {
 }
 
 /// The explicit lifetime a response states, first match wins (RFC 9111 §4.2.1, RFC 9213 §2.2).
-pub fn explicit_lifetime(fields: &HeaderMap, ruling: &Directives, arrived_at: Timestamp) -> Option<Lifetime> {
+pub fn explicit_lifetime(
+    fields: &HeaderMap,
+    ruling: &Directives,
+    arrived_at: Timestamp,
+) -> Option<Lifetime> {
     let cc = &ruling.cache_control;
     let of = |secs: u64, source| Some(Lifetime { millis: secs.saturating_mul(1000), source });
     if ruling.targeted {
@@ -101,8 +115,8 @@ pub fn explicit_lifetime(fields: &HeaderMap, ruling: &Directives, arrived_at: Ti
     expires_lifetime(fields, arrived_at)
 }
 
-// Relative to Date and not to our clock (RFC 9111 §4.2.1); two lines that differ, or one that is not a
-// date, have already expired (§5.3).
+// Relative to Date and not to our clock (RFC 9111 §4.2.1); two lines that differ, or one that is
+// not a date, have already expired (§5.3).
 fn expires_lifetime(fields: &HeaderMap, arrived_at: Timestamp) -> Option<Lifetime> {
     let mut lines = fields.get_all(EXPIRES).into_iter();
     let first = lines.next()?;
@@ -113,7 +127,12 @@ fn expires_lifetime(fields: &HeaderMap, arrived_at: Timestamp) -> Option<Lifetim
 }
 
 /// A tenth of (Date - Last-Modified), where RFC 9110 §15.1 or `public` lets a cache guess.
-pub fn heuristic_lifetime(status: u16, fields: &HeaderMap, cc: &CacheControl, arrived_at: Timestamp) -> Option<Lifetime> {
+pub fn heuristic_lifetime(
+    status: u16,
+    fields: &HeaderMap,
+    cc: &CacheControl,
+    arrived_at: Timestamp,
+) -> Option<Lifetime> {
     if !(is_heuristically_cacheable(status) || cc.has(Directive::Public)) {
         return None;
     }
@@ -122,7 +141,8 @@ pub fn heuristic_lifetime(status: u16, fields: &HeaderMap, cc: &CacheControl, ar
     Some(Lifetime { millis, source: LifetimeSource::Heuristic })
 }
 
-/// Statuses that are heuristically cacheable (RFC 9110 §15.1); 206 is kept out, it is stored by its own rule.
+/// Statuses that are heuristically cacheable (RFC 9110 §15.1); 206 is kept out, it is stored by its
+/// own rule.
 pub const fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
@@ -160,10 +180,16 @@ mod tests {
     fn caching_2_1_order_of_precedence() {
         let past = date(-100);
         assert_eq!(secs(&[("cache-control", "max-age=60, s-maxage=5")]), Some(5));
-        assert_eq!(secs(&[("cache-control", "max-age=0, s-maxage=50"), ("expires", &past)]), Some(50));
+        assert_eq!(
+            secs(&[("cache-control", "max-age=0, s-maxage=50"), ("expires", &past)]),
+            Some(50)
+        );
         assert_eq!(secs(&[("cache-control", "max-age=60"), ("expires", &past)]), Some(60));
         assert_eq!(secs(&[("cache-control", "max-age=0"), ("expires", &date(100))]), Some(0));
-        assert_eq!(secs(&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=9")]), Some(9));
+        assert_eq!(
+            secs(&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=9")]),
+            Some(9)
+        );
         assert_eq!(secs(&[("cache-control", "max-age=60"), ("cdn-cache-control", "&&")]), Some(60));
         assert_eq!(secs(&[]), None);
     }
@@ -185,7 +211,8 @@ mod tests {
     #[test]
     fn caching_2_5_and_2_6_age() {
         let when = Exchanged { asked_at: AT, arrived_at: AT };
-        let age = |value: &str| initial_age(&head(&[("age", value), ("date", &date(0))]), when) / 1000;
+        let age =
+            |value: &str| initial_age(&head(&[("age", value), ("date", &date(0))]), when) / 1000;
         assert_eq!(age("7200"), 7200);
         assert_eq!(age("7200, 0"), 7200);
         assert_eq!(age("0, 7200"), 0);

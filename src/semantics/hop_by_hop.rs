@@ -1,19 +1,28 @@
 //! Fields that die at each hop (RFC 9110 §7.6.1): a fixed set, and whatever Connection lists.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 
 use super::lists::members;
 
 /// Says whether a field never travels past one connection, whatever Connection says.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings")
+    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+        .contains(name)
+        || matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings"
+        )
 }
 
-/// Takes out the fields that Connection lists, so that they count for nobody: not for a key, not upstream.
+/// Takes out the fields that Connection lists, so that they count for nobody: not for a key, not
+/// upstream.
 ///
-/// Connection may not name fields whose loss would change what the message means to us or to a cache
-/// further on (an attacker would list Host, Authorization or Cache-Control); such names are left alone.
+/// Connection may not name fields whose loss would change what the message means to us or to a
+/// cache further on (an attacker would list Host, Authorization or Cache-Control); such names are
+/// left alone.
 pub fn strip_listed(fields: &mut HeaderMap) {
     if !fields.contains_key(CONNECTION) {
         return;
@@ -33,7 +42,8 @@ pub fn strip_listed(fields: &mut HeaderMap) {
 /// Takes all hop-by-hop fields out of a head, the ones that Connection lists included.
 pub fn strip(fields: &mut HeaderMap) {
     strip_listed(fields);
-    let fixed: Vec<HeaderName> = fields.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    let fixed: Vec<HeaderName> =
+        fields.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in fixed {
         fields.remove(name);
     }

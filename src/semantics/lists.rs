@@ -16,8 +16,11 @@ pub fn split_outside_quotes(line: &[u8], separator: u8) -> impl Iterator<Item = 
         let mut at = 0;
         while at < whole.len() {
             match whole[at] {
-                // A quote that is never closed is an ordinary byte: it must not hide the members behind it.
-                b'"' if quoted || memchr::memchr(b'"', &whole[at + 1..]).is_some() => quoted = !quoted,
+                // A quote that is never closed is an ordinary byte: it must not hide the members
+                // behind it.
+                b'"' if quoted || memchr::memchr(b'"', &whole[at + 1..]).is_some() => {
+                    quoted = !quoted
+                }
                 b'\\' if quoted => at += 1,
                 b if b == separator && !quoted => {
                     rest = Some(&whole[at + 1..]);
@@ -55,7 +58,9 @@ pub fn parse_digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(text.iter().fold(0u64, |sum, b| sum.saturating_mul(10).saturating_add(u64::from(b - b'0'))))
+    Some(
+        text.iter().fold(0u64, |sum, b| sum.saturating_mul(10).saturating_add(u64::from(b - b'0'))),
+    )
 }
 
 /// Says whether `text` is a token (RFC 9110 §5.6.2).
@@ -66,7 +71,23 @@ pub fn is_token(text: &[u8]) -> bool {
 /// Says whether `byte` may stand in a token.
 pub const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 #[cfg(test)]
@@ -85,7 +106,10 @@ mod tests {
 
     #[test]
     fn an_unclosed_quote_hides_nothing() {
-        assert_eq!(all(r#"max-age=3600, ext="a, no-store"#), ["max-age=3600", "ext=\"a", "no-store"]);
+        assert_eq!(
+            all(r#"max-age=3600, ext="a, no-store"#),
+            ["max-age=3600", "ext=\"a", "no-store"]
+        );
     }
 
     #[test]
@@ -104,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_backslash_means_something_within_quotes_only() {
-        let cut = |line: &str| split_outside_quotes(line.as_bytes(), b',').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let cut = |line: &str| {
+            split_outside_quotes(line.as_bytes(), b',').map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
         assert_eq!(cut("a\\,b"), [b"a\\".to_vec(), b"b".to_vec()]);
         assert_eq!(cut("\"a\\\",b\",c"), [b"\"a\\\",b\"".to_vec(), b"c".to_vec()]);
     }

@@ -1,6 +1,8 @@
 //! What a 304 may change in a stored head (RFC 9111 §3.2, §4.3.4).
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+};
 
 use super::validators::{EntityTag, Strength};
 
@@ -24,7 +26,8 @@ pub fn confirms(stored: &HeaderMap, fresh: &HeaderMap) -> Confirms {
     if agrees { Confirms::Yes } else { Confirms::No }
 }
 
-/// Replaces in `stored` every field that `fresh` carries, keeps the rest. Hop-by-hop fields must be gone.
+/// Replaces in `stored` every field that `fresh` carries, keeps the rest. Hop-by-hop fields must be
+/// gone.
 ///
 /// Fields that describe the stored bytes stay: the 304 has none to describe.
 pub fn update(stored: &mut HeaderMap, fresh: &HeaderMap) {
@@ -43,7 +46,8 @@ pub fn update(stored: &mut HeaderMap, fresh: &HeaderMap) {
 
 // Content-Digest is of the message that carries it (RFC 9530 §2): a 304's is of nothing.
 fn describes_the_body(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name) || *name == "content-digest"
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name)
+        || *name == "content-digest"
 }
 
 #[cfg(test)]
@@ -60,8 +64,15 @@ mod tests {
 
     #[test]
     fn caching_8_1_a_304_replaces_what_it_carries() {
-        let mut stored = head(&[("a", "1"), ("a", "2"), ("b", "3"), ("content-length", "10"), ("content-type", "text/a")]);
-        let fresh = head(&[("a", "9"), ("new", "x"), ("content-length", "0"), ("content-type", "text/b")]);
+        let mut stored = head(&[
+            ("a", "1"),
+            ("a", "2"),
+            ("b", "3"),
+            ("content-length", "10"),
+            ("content-type", "text/a"),
+        ]);
+        let fresh =
+            head(&[("a", "9"), ("new", "x"), ("content-length", "0"), ("content-type", "text/b")]);
         update(&mut stored, &fresh);
         let once = stored.clone();
         update(&mut stored, &fresh);
@@ -91,7 +102,11 @@ mod tests {
             ("\"a\"", "W/\"a\"", true),
             ("W/\"a\"", "W/\"b\"", false),
         ] {
-            assert_eq!(confirms(&head(old), &head(new)), if agrees { Confirms::Yes } else { Confirms::No }, "{old} {new}");
+            assert_eq!(
+                confirms(&head(old), &head(new)),
+                if agrees { Confirms::Yes } else { Confirms::No },
+                "{old} {new}"
+            );
         }
     }
 

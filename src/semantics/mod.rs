@@ -1,7 +1,7 @@
 //! What HTTP says: dates, directives, freshness, validators, ranges, and the arithmetic on them.
 //!
-//! Everything here is a function of its arguments. Nothing knows a store, a socket, a policy or what
-//! time it is; each branch that exists because of a rule names the section it comes from.
+//! Everything here is a function of its arguments. Nothing knows a store, a socket, a policy or
+//! what time it is; each branch that exists because of a rule names the section it comes from.
 
 pub mod cache_control;
 pub mod cache_status;

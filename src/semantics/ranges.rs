@@ -1,7 +1,7 @@
 //! Range and Content-Range arithmetic (RFC 9110 §14).
 //!
-//! A Range that is not understood is as if absent. Requests for many or overlapping ranges are turned
-//! away here, before they cost anything: the whole response is the cheaper answer.
+//! A Range that is not understood is as if absent. Requests for many or overlapping ranges are
+//! turned away here, before they cost anything: the whole response is the cheaper answer.
 
 use super::lists::{members, parse_digits};
 
@@ -39,7 +39,9 @@ impl RangeSpec {
     /// What the range means for a whole of `len` octets; `None` if nothing (RFC 9110 §14.1.2).
     pub fn resolve(self, len: u64) -> Option<Span> {
         let span = match self {
-            Self::Closed(first, last) => Span { start: first, end: last.saturating_add(1).min(len) },
+            Self::Closed(first, last) => {
+                Span { start: first, end: last.saturating_add(1).min(len) }
+            }
             Self::From(first) => Span { start: first, end: len },
             Self::Suffix(count) => Span { start: len.saturating_sub(count), end: len },
         };
@@ -53,7 +55,8 @@ pub const RANGES_MAX: usize = 8;
 /// What a Range field asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Absent, not bytes, malformed, or too many: send the whole (RFC 9110 §14.2 allows ignoring it).
+    /// Absent, not bytes, malformed, or too many: send the whole (RFC 9110 §14.2 allows ignoring
+    /// it).
     Whole,
     One(RangeSpec),
     Several(smallvec::SmallVec<[RangeSpec; RANGES_MAX]>),
@@ -109,13 +112,15 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// Applies what was asked to a length. Overlapping ranges are answered in full (RangeAmp, and CloudFront §7).
+/// Applies what was asked to a length. Overlapping ranges are answered in full (RangeAmp, and
+/// CloudFront §7).
 pub fn select(asked: &Asked, len: u64) -> Selection {
     match asked {
         Asked::Whole => Selection::Whole,
         Asked::One(spec) => spec.resolve(len).map_or(Selection::Unsatisfiable, Selection::Part),
         Asked::Several(specs) => {
-            let spans: smallvec::SmallVec<[Span; RANGES_MAX]> = specs.iter().filter_map(|spec| spec.resolve(len)).collect();
+            let spans: smallvec::SmallVec<[Span; RANGES_MAX]> =
+                specs.iter().filter_map(|spec| spec.resolve(len)).collect();
             match spans.len() {
                 0 => Selection::Unsatisfiable,
                 1 => Selection::Part(spans[0]),
@@ -151,7 +156,8 @@ pub fn parse_content_range(field: &[u8]) -> Option<ContentRange> {
         digits => Some(parse_digits(digits)?),
     };
     let span = Span { start: first, end: last.checked_add(1)? };
-    (!span.is_empty() && complete.is_none_or(|len| span.end <= len)).then_some(ContentRange { span, complete })
+    (!span.is_empty() && complete.is_none_or(|len| span.end <= len))
+        .then_some(ContentRange { span, complete })
 }
 
 #[cfg(test)]
@@ -166,17 +172,32 @@ mod tests {
         assert_eq!(one("bytes=5-"), Selection::Part(Span { start: 5, end: 10 }));
         assert_eq!(one("bytes=-3"), Selection::Part(Span { start: 7, end: 10 }));
         assert_eq!(one("bytes=-30"), Selection::Part(Span { start: 0, end: 10 }));
-        assert_eq!(one("bytes=8-999999999999999999999"), Selection::Part(Span { start: 8, end: 10 }));
+        assert_eq!(
+            one("bytes=8-999999999999999999999"),
+            Selection::Part(Span { start: 8, end: 10 })
+        );
         assert_eq!(one("bytes=10-"), Selection::Unsatisfiable);
         assert_eq!(one("bytes=-0"), Selection::Unsatisfiable);
-        for whole in ["", "bytes", "bytes=", "lines=0-1", "bytes=a-b", "bytes=4-1", "bytes=1-2-3", "bytes=+1-2", "bytes 0-4"] {
+        for whole in [
+            "",
+            "bytes",
+            "bytes=",
+            "lines=0-1",
+            "bytes=a-b",
+            "bytes=4-1",
+            "bytes=1-2-3",
+            "bytes=+1-2",
+            "bytes 0-4",
+        ] {
             assert_eq!(one(whole), Selection::Whole, "{whole}");
         }
     }
 
     #[test]
     fn caching_11_1_many_or_overlapping_ranges_are_answered_in_full() {
-        assert!(matches!(select(&parse(b"bytes=0-1, 4-5"), 10), Selection::Parts(parts) if parts.len() == 2));
+        assert!(
+            matches!(select(&parse(b"bytes=0-1, 4-5"), 10), Selection::Parts(parts) if parts.len() == 2)
+        );
         assert_eq!(select(&parse(b"bytes=0-5, 4-6"), 10), Selection::Whole);
         assert_eq!(parse(b"bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8"), Asked::Whole);
         assert_eq!(select(&parse(b"bytes=20-, 30-"), 10), Selection::Unsatisfiable);
@@ -184,10 +205,14 @@ mod tests {
 
     #[test]
     fn content_range_is_read_strictly() {
-        let read = |text: &str| parse_content_range(text.as_bytes()).map(|r| (r.span.start, r.span.end, r.complete));
+        let read = |text: &str| {
+            parse_content_range(text.as_bytes()).map(|r| (r.span.start, r.span.end, r.complete))
+        };
         assert_eq!(read("bytes 4-9/10"), Some((4, 10, Some(10))));
         assert_eq!(read("bytes 4-9/*"), Some((4, 10, None)));
-        for bad in ["bytes 4-10/10", "bytes 9-4/10", "bytes */10", "4-9/10", "bytes 4-9", "bytes -9/10"] {
+        for bad in
+            ["bytes 4-10/10", "bytes 9-4/10", "bytes */10", "4-9/10", "bytes 4-9", "bytes -9/10"]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
     }
@@ -205,7 +230,14 @@ mod tests {
 
     #[test]
     fn a_span_is_as_long_as_its_octets() {
-        assert_eq!([Span { start: 0, end: 10 }.len(), Span { start: 7, end: 8 }.len(), Span { start: 5, end: 5 }.len()], [10, 1, 0]);
+        assert_eq!(
+            [
+                Span { start: 0, end: 10 }.len(),
+                Span { start: 7, end: 8 }.len(),
+                Span { start: 5, end: 5 }.len()
+            ],
+            [10, 1, 0]
+        );
         assert!(Span { start: 5, end: 5 }.is_empty() && !Span { start: 5, end: 6 }.is_empty());
     }
 
@@ -214,7 +246,10 @@ mod tests {
         assert!(matches!(select(&parse(b"bytes=0-4,5-9"), 100), Selection::Parts(_)));
         assert!(matches!(select(&parse(b"bytes=0-5,5-9"), 100), Selection::Whole));
         // Of two of which one is beyond the end, one is left, and that is a part.
-        assert_eq!(select(&parse(b"bytes=0-4,200-300"), 100), Selection::Part(Span { start: 0, end: 5 }));
+        assert_eq!(
+            select(&parse(b"bytes=0-4,200-300"), 100),
+            Selection::Part(Span { start: 0, end: 5 })
+        );
         assert_eq!(select(&parse(b"bytes=0-4"), 100), Selection::Part(Span { start: 0, end: 5 }));
     }
 }

@@ -1,7 +1,7 @@
 //! Structured Fields (RFC 9651), as much of them as a cache reads: a Dictionary of bare items.
 //!
-//! Strict, as the RFC asks: one bad byte and the whole field is as if absent. Parameters and inner lists
-//! are read so as to be stepped over; their content is not kept.
+//! Strict, as the RFC asks: one bad byte and the whole field is as if absent. Parameters and inner
+//! lists are read so as to be stepped over; their content is not kept.
 
 /// A value without its parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +12,8 @@ pub enum BareItem {
     Other,
 }
 
-/// Reads a Dictionary (RFC 9651 §4.2.2); of a repeated key the last value stays, in the first's place.
+/// Reads a Dictionary (RFC 9651 §4.2.2); of a repeated key the last value stays, in the first's
+/// place.
 pub fn parse_dictionary(text: &[u8]) -> Option<Vec<(String, BareItem)>> {
     let mut cursor = Cursor { rest: text };
     let mut members: Vec<(String, BareItem)> = Vec::new();
@@ -81,7 +82,9 @@ impl Cursor<'_> {
         if !(first.is_ascii_lowercase() || first == b'*') {
             return None;
         }
-        let name = self.take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.' | b'*'));
+        let name = self.take_while(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.' | b'*')
+        });
         String::from_utf8(name.to_vec()).ok()
     }
 
@@ -205,7 +208,13 @@ impl Cursor<'_> {
                     if pair.iter().any(u8::is_ascii_uppercase) {
                         return None;
                     }
-                    octets.push(u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| !p.starts_with('+'))?, 16).ok()?);
+                    octets.push(
+                        u8::from_str_radix(
+                            std::str::from_utf8(pair).ok().filter(|p| !p.starts_with('+'))?,
+                            16,
+                        )
+                        .ok()?,
+                    );
                     self.rest = rest;
                 }
                 0x20..=0x7e => octets.push(byte),
@@ -341,14 +350,19 @@ mod tests {
     #[test]
     fn of_a_repeated_key_the_last_value_stays() {
         let read = parse_dictionary(b"a=1, b=2, a=?0, b").unwrap();
-        assert_eq!(read, [("a".into(), BareItem::Boolean(false)), ("b".into(), BareItem::Boolean(true))]);
+        assert_eq!(
+            read,
+            [("a".into(), BareItem::Boolean(false)), ("b".into(), BareItem::Boolean(true))]
+        );
     }
 
     fn bare() -> impl Strategy<Value = (String, BareItem)> {
         prop_oneof![
-            (-999_999_999_999_999i64..=999_999_999_999_999).prop_map(|n| (n.to_string(), BareItem::Integer(n))),
+            (-999_999_999_999_999i64..=999_999_999_999_999)
+                .prop_map(|n| (n.to_string(), BareItem::Integer(n))),
             any::<bool>().prop_map(|b| (format!("?{}", u8::from(b)), BareItem::Boolean(b))),
-            "[a-zA-Z*][a-zA-Z0-9:/!#$%&'*+.^_`|~-]{0,10}".prop_map(|token| (token, BareItem::Other)),
+            "[a-zA-Z*][a-zA-Z0-9:/!#$%&'*+.^_`|~-]{0,10}"
+                .prop_map(|token| (token, BareItem::Other)),
             "[ !#-\\[\\]-~]{0,10}".prop_map(|text| (format!("\"{text}\""), BareItem::Other)),
             (0u64..1_000_000, 0u16..1000).prop_map(|(a, b)| (format!("{a}.{b}"), BareItem::Other)),
         ]

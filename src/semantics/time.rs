@@ -1,8 +1,8 @@
 //! Moments and HTTP dates.
 //!
-//! A `Timestamp` is passed in wherever "now" matters; this file never reads a clock. Dates are read in
-//! the three forms of RFC 9110 §5.6.7 and in nothing else, because a date that is not understood means
-//! "already expired" (RFC 9111 §5.3), and a lenient reader would turn that into "fresh".
+//! A `Timestamp` is passed in wherever "now" matters; this file never reads a clock. Dates are read
+//! in the three forms of RFC 9110 §5.6.7 and in nothing else, because a date that is not understood
+//! means "already expired" (RFC 9111 §5.3), and a lenient reader would turn that into "fresh".
 
 use std::time::Duration;
 
@@ -32,9 +32,12 @@ impl Timestamp {
     }
 }
 
-const MONTHS: [&[u8; 3]; 12] = [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+];
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // the epoch was a Thursday
-const LONG_DAYS: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
+const LONG_DAYS: [&[u8]; 7] =
+    [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
 
 /// Reads an HTTP date; `now` decides the century of a two-digit year (RFC 9110 §5.6.7).
 ///
@@ -51,7 +54,8 @@ pub fn parse_http_date(text: &[u8], now: Timestamp) -> Option<Timestamp> {
     imf_fixdate(text).or_else(|| rfc850(text, now)).or_else(|| asctime(text))
 }
 
-// `Sun, 06 Nov 1994 08:49:37 GMT`, by position: every deviation of length or punctuation is refused.
+// `Sun, 06 Nov 1994 08:49:37 GMT`, by position: every deviation of length or punctuation is
+// refused.
 fn imf_fixdate(t: &[u8]) -> Option<Timestamp> {
     if t.len() != 29 || &t[3..5] != b", " || t[7] != b' ' || t[11] != b' ' || t[16] != b' ' {
         return None;
@@ -112,12 +116,18 @@ fn moment(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<Timestamp> {
     if clock[2] != b':' || clock[5] != b':' {
         return None;
     }
-    from_civil((year, month, day), (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?))
+    from_civil(
+        (year, month, day),
+        (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?),
+    )
 }
 
-/// A moment from year, month and day, and from hour, minute and second, all in UTC; `None` if there is no such moment
-/// since the epoch.
-pub fn from_civil((year, month, day): (u64, u64, u64), (hour, minute, second): (u64, u64, u64)) -> Option<Timestamp> {
+/// A moment from year, month and day, and from hour, minute and second, all in UTC; `None` if there
+/// is no such moment since the epoch.
+pub fn from_civil(
+    (year, month, day): (u64, u64, u64),
+    (hour, minute, second): (u64, u64, u64),
+) -> Option<Timestamp> {
     if year < 1970 {
         return None;
     }
@@ -129,7 +139,13 @@ pub fn from_civil((year, month, day): (u64, u64, u64), (hour, minute, second): (
         _ => 31,
     };
     // A leap second (60) is legal and counts as the next second.
-    if day == 0 || !(1..=12).contains(&month) || day > longest || hour > 23 || minute > 59 || second > 60 {
+    if day == 0
+        || !(1..=12).contains(&month)
+        || day > longest
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let days = days_from_civil(year, month, day);
@@ -183,7 +199,13 @@ pub fn format_http_date(at: Timestamp) -> String {
 pub fn format_rfc3339(at: Timestamp) -> String {
     let (year, month, day) = civil(at.secs() / 86_400);
     let rest = at.secs() % 86_400;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", rest / 3600, rest / 60 % 60, rest % 60, at.0 % 1000)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60,
+        at.0 % 1000
+    )
 }
 
 #[cfg(test)]
@@ -201,13 +223,20 @@ mod tests {
             "Monday, 01-Jan-37 00:00:00 GMT", // the weekday is not checked against the date
             "Thu Jan  1 00:00:00 2037",
         ] {
-            assert_eq!(parse_http_date(text.as_bytes(), NOW), Some(Timestamp::from_secs(2_114_380_800)), "{text}");
+            assert_eq!(
+                parse_http_date(text.as_bytes(), NOW),
+                Some(Timestamp::from_secs(2_114_380_800)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn caching_3_1_two_digit_years_more_than_fifty_ahead_are_past() {
-        assert_eq!(parse_http_date(b"Sunday, 06-Nov-94 08:49:37 GMT", NOW), Some(Timestamp::from_secs(784_111_777)));
+        assert_eq!(
+            parse_http_date(b"Sunday, 06-Nov-94 08:49:37 GMT", NOW),
+            Some(Timestamp::from_secs(784_111_777))
+        );
     }
 
     #[test]
@@ -256,8 +285,12 @@ mod tests {
         }
     }
 
-    const FORMS: [&str; 4] =
-        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun Nov 26 08:49:37 1994"];
+    const FORMS: [&str; 4] = [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun Nov 26 08:49:37 1994",
+    ];
 
     #[test]
     fn caching_3_one_wrong_octet_anywhere_is_no_date() {
@@ -278,7 +311,8 @@ mod tests {
     fn caching_3_days_and_clocks_have_their_bounds() {
         let now = Timestamp::from_secs(1_800_000_000);
         let is_date = |day: u64, month: &str, year: u64, clock: &str| {
-            parse_http_date(format!("Sun, {day:02} {month} {year:04} {clock} GMT").as_bytes(), now).is_some()
+            parse_http_date(format!("Sun, {day:02} {month} {year:04} {clock} GMT").as_bytes(), now)
+                .is_some()
         };
         let lengths = [
             ("Jan", 31),
@@ -294,11 +328,24 @@ mod tests {
             ("Dec", 31),
         ];
         for (month, longest) in lengths {
-            assert!(is_date(1, month, 2001, "00:00:00") && is_date(longest, month, 2001, "23:59:60"), "{month}");
-            assert!(!is_date(0, month, 2001, "00:00:00") && !is_date(longest + 1, month, 2001, "00:00:00"), "{month}");
+            assert!(
+                is_date(1, month, 2001, "00:00:00") && is_date(longest, month, 2001, "23:59:60"),
+                "{month}"
+            );
+            assert!(
+                !is_date(0, month, 2001, "00:00:00")
+                    && !is_date(longest + 1, month, 2001, "00:00:00"),
+                "{month}"
+            );
         }
-        for (year, longest) in [(1999, 28), (2000, 29), (2024, 29), (2023, 28), (2100, 28), (1972, 29)] {
-            assert!(is_date(longest, "Feb", year, "12:00:00") && !is_date(longest + 1, "Feb", year, "12:00:00"), "{year}");
+        for (year, longest) in
+            [(1999, 28), (2000, 29), (2024, 29), (2023, 28), (2100, 28), (1972, 29)]
+        {
+            assert!(
+                is_date(longest, "Feb", year, "12:00:00")
+                    && !is_date(longest + 1, "Feb", year, "12:00:00"),
+                "{year}"
+            );
         }
         for bad in ["24:00:00", "23:60:00", "23:59:61", "23-59:59", "23:59-59"] {
             assert!(!is_date(1, "Jan", 2001, bad), "{bad}");
@@ -310,8 +357,15 @@ mod tests {
     fn caching_3_two_digits_of_a_year_are_at_most_fifty_years_ahead() {
         // 2027: 77 is fifty ahead and stays, 78 is of the past century.
         let now = Timestamp::from_secs(1_800_000_000);
-        let year =
-            |short: &str| civil(parse_http_date(format!("Friday, 01-Jan-{short} 00:00:00 GMT").as_bytes(), now).unwrap().secs() / 86_400).0;
+        let year = |short: &str| {
+            civil(
+                parse_http_date(format!("Friday, 01-Jan-{short} 00:00:00 GMT").as_bytes(), now)
+                    .unwrap()
+                    .secs()
+                    / 86_400,
+            )
+            .0
+        };
         assert_eq!([year("26"), year("77"), year("78"), year("99")], [2026, 2077, 1978, 1999]);
     }
 

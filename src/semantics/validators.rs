@@ -1,7 +1,8 @@
 //! Entity tags, modification dates, and a viewer's conditions evaluated against a stored response.
 //!
-//! Tags are compared octet for octet; nothing is repaired. If-Match and If-Unmodified-Since count beside a Range alone: there
-//! they say which version the viewer has a part of. Otherwise they are left to origins, as RFC 9110 §13.1.1 lets a cache do.
+//! Tags are compared octet for octet; nothing is repaired. If-Match and If-Unmodified-Since count
+//! beside a Range alone: there they say which version the viewer has a part of. Otherwise they are
+//! left to origins, as RFC 9110 §13.1.1 lets a cache do.
 
 use super::lists::{split_outside_quotes, trim};
 use super::time::{Timestamp, parse_http_date};
@@ -37,7 +38,9 @@ impl<'a> EntityTag<'a> {
 
     /// Strong comparison: equal, and neither is weak.
     pub fn matches_strongly(&self, other: &EntityTag<'_>) -> bool {
-        self.strength == Strength::Strong && other.strength == Strength::Strong && self.opaque == other.opaque
+        self.strength == Strength::Strong
+            && other.strength == Strength::Strong
+            && self.opaque == other.opaque
     }
 }
 
@@ -66,7 +69,12 @@ pub struct Conditions<'r> {
 /// assert_eq!(evaluate(&asks, Some(b"\"y\""), None, Timestamp(0)), Condition::NotModified);
 /// assert_eq!(evaluate(&asks, Some(b"\"z\""), None, Timestamp(0)), Condition::Unmet);
 /// ```
-pub fn evaluate(asks: &Conditions<'_>, etag: Option<&[u8]>, last_modified: Option<&[u8]>, now: Timestamp) -> Condition {
+pub fn evaluate(
+    asks: &Conditions<'_>,
+    etag: Option<&[u8]>,
+    last_modified: Option<&[u8]>,
+    now: Timestamp,
+) -> Condition {
     // If-None-Match takes precedence; If-Modified-Since beside it is ignored (RFC 9110 §13.1.3).
     if let Some(list) = asks.if_none_match {
         return if none_match_hits(list, etag) { Condition::NotModified } else { Condition::Unmet };
@@ -83,11 +91,13 @@ fn none_match_hits(list: &[u8], etag: Option<&[u8]>) -> bool {
         return true;
     }
     let Some(ours) = etag.map(EntityTag::parse) else { return false };
-    split_outside_quotes(list, b',').any(|member| !trim(member).is_empty() && EntityTag::parse(member).matches_weakly(&ours))
+    split_outside_quotes(list, b',')
+        .any(|member| !trim(member).is_empty() && EntityTag::parse(member).matches_weakly(&ours))
 }
 
-/// Whether a viewer that has a part of some version may be sent more of this one (RFC 9110 §13.1.1, §13.1.4): what If-Match and
-/// If-Unmodified-Since say beside a Range. Without a modification date the latter is ignored, and so it is beside the former.
+/// Whether a viewer that has a part of some version may be sent more of this one (RFC 9110 §13.1.1,
+/// §13.1.4): what If-Match and If-Unmodified-Since say beside a Range. Without a modification date
+/// the latter is ignored, and so it is beside the former.
 pub fn may_go_on<'r>(
     mut if_match: impl Iterator<Item = &'r [u8]>,
     if_unmodified_since: Option<&[u8]>,
@@ -97,8 +107,12 @@ pub fn may_go_on<'r>(
 ) -> bool {
     let ours = etag.map(EntityTag::parse);
     let names_ours = |list: &[u8]| {
-        let is_ours = |member: &[u8]| ours.is_some_and(|ours| EntityTag::parse(member).matches_strongly(&ours));
-        trim(list) == b"*" || split_outside_quotes(list, b',').any(|member| !trim(member).is_empty() && is_ours(member))
+        let is_ours = |member: &[u8]| {
+            ours.is_some_and(|ours| EntityTag::parse(member).matches_strongly(&ours))
+        };
+        trim(list) == b"*"
+            || split_outside_quotes(list, b',')
+                .any(|member| !trim(member).is_empty() && is_ours(member))
     };
     if let Some(first) = if_match.next() {
         return names_ours(first) || if_match.any(names_ours);
@@ -112,18 +126,27 @@ pub fn may_go_on<'r>(
 
 /// Whether a range may be cut from this stored response, given If-Range (RFC 9110 §13.1.5).
 ///
-/// A tag needs strong comparison; a date must be exactly the stored Last-Modified, and that one must be
-/// strong: at least a second older than the response's own Date (RFC 9110 §8.8.2.2).
-pub fn if_range_holds(if_range: &[u8], etag: Option<&[u8]>, last_modified: Option<&[u8]>, date: Timestamp) -> bool {
+/// A tag needs strong comparison; a date must be exactly the stored Last-Modified, and that one
+/// must be strong: at least a second older than the response's own Date (RFC 9110 §8.8.2.2).
+pub fn if_range_holds(
+    if_range: &[u8],
+    etag: Option<&[u8]>,
+    last_modified: Option<&[u8]>,
+    date: Timestamp,
+) -> bool {
     let text = trim(if_range);
     if text.starts_with(b"\"") || text.starts_with(b"W/") {
-        return etag.is_some_and(|ours| EntityTag::parse(text).matches_strongly(&EntityTag::parse(ours)));
+        return etag
+            .is_some_and(|ours| EntityTag::parse(text).matches_strongly(&EntityTag::parse(ours)));
     }
     let Some(ours) = last_modified else { return false };
-    ours == text && parse_http_date(ours, date).is_some_and(|modified| modified.0.saturating_add(1000) <= date.0)
+    ours == text
+        && parse_http_date(ours, date)
+            .is_some_and(|modified| modified.0.saturating_add(1000) <= date.0)
 }
 
-/// Says whether parts may be put together by these validators (RFC 9110 §15.3.7.3, RFC 9111 §3.4): they must be strong.
+/// Says whether parts may be put together by these validators (RFC 9110 §15.3.7.3, RFC 9111 §3.4):
+/// they must be strong.
 pub fn can_combine(etag: Option<&[u8]>, last_modified: Option<&[u8]>, date: Timestamp) -> bool {
     let own = etag.or(last_modified);
     own.is_some_and(|validator| if_range_holds(validator, etag, last_modified, date))
@@ -155,7 +178,13 @@ mod tests {
         ] {
             let lines = matches.iter().map(|line| line.as_bytes());
             let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
-            let may = may_go_on(lines, bytes(since), bytes(etag), bytes(modified), Timestamp(800_000_000_000));
+            let may = may_go_on(
+                lines,
+                bytes(since),
+                bytes(etag),
+                bytes(modified),
+                Timestamp(800_000_000_000),
+            );
             assert_eq!(may, want, "{matches:?} {since:?} {etag:?} {modified:?}");
         }
     }
@@ -178,7 +207,10 @@ mod tests {
 
     #[test]
     fn caching_7_2_if_none_match_takes_precedence() {
-        let asks = Conditions { if_none_match: Some(b"\"b\""), if_modified_since: Some(b"Fri, 01 Jan 2038 00:00:00 GMT") };
+        let asks = Conditions {
+            if_none_match: Some(b"\"b\""),
+            if_modified_since: Some(b"Fri, 01 Jan 2038 00:00:00 GMT"),
+        };
         let modified = Some(&b"Fri, 01 Jan 2021 00:00:00 GMT"[..]);
         assert_eq!(evaluate(&asks, Some(b"\"a\""), modified, NOW), Condition::Unmet);
     }
@@ -187,7 +219,8 @@ mod tests {
     fn caching_7_3_if_modified_since() {
         let since = |date: &'static str| {
             let asks = Conditions { if_none_match: None, if_modified_since: Some(date.as_bytes()) };
-            evaluate(&asks, None, Some(b"Sun, 06 Nov 1994 08:49:37 GMT"), NOW) == Condition::NotModified
+            evaluate(&asks, None, Some(b"Sun, 06 Nov 1994 08:49:37 GMT"), NOW)
+                == Condition::NotModified
         };
         assert!(since("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert!(since("Sunday, 06-Nov-94 08:49:38 GMT"));
@@ -216,7 +249,8 @@ mod tests {
     #[test]
     fn caching_11_4_parts_join_by_strong_validators_only() {
         let date = parse_http_date(b"Sun, 06 Nov 1994 08:49:37 GMT", NOW).unwrap();
-        let (old, same) = (&b"Sun, 06 Nov 1994 08:49:36 GMT"[..], &b"Sun, 06 Nov 1994 08:49:37 GMT"[..]);
+        let (old, same) =
+            (&b"Sun, 06 Nov 1994 08:49:36 GMT"[..], &b"Sun, 06 Nov 1994 08:49:37 GMT"[..]);
         assert!(can_combine(Some(b"\"a\""), None, date));
         assert!(can_combine(None, Some(old), date));
         assert!(!can_combine(None, Some(same), date), "modified within the second it was sent");

@@ -1,7 +1,8 @@
 //! Which request fields choose among the responses stored under one key (RFC 9111 §4.1).
 //!
-//! A selector is computed once, when a response is stored: the names that count and what the request
-//! said for them, normalised. Comparing a request against it allocates nothing for fields that are plain.
+//! A selector is computed once, when a response is stored: the names that count and what the
+//! request said for them, normalised. Comparing a request against it allocates nothing for fields
+//! that are plain.
 
 use http::{HeaderMap, HeaderName};
 
@@ -19,7 +20,9 @@ pub enum Vary {
 /// Reads all Vary lines. A member that is no field name can match nothing, so it counts as `*`.
 pub fn parse(fields: &HeaderMap) -> Vary {
     let mut names: Vec<HeaderName> = Vec::new();
-    for member in fields.get_all(http::header::VARY).into_iter().flat_map(|line| members(line.as_bytes())) {
+    for member in
+        fields.get_all(http::header::VARY).into_iter().flat_map(|line| members(line.as_bytes()))
+    {
         if member == b"*" {
             return Vary::Star;
         }
@@ -34,9 +37,13 @@ pub fn parse(fields: &HeaderMap) -> Vary {
 
 /// Appends the normal form of a request field to `out`; absent fields give `None` (RFC 9111 §4.1).
 ///
-/// Lines are joined with a comma, white space around commas goes. Language ranges also lose case and
-/// order within the same weight, which changes nothing they mean (RFC 9110 §12.5.4).
-pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, out: &mut Vec<u8>) -> Option<()> {
+/// Lines are joined with a comma, white space around commas goes. Language ranges also lose case
+/// and order within the same weight, which changes nothing they mean (RFC 9110 §12.5.4).
+pub fn normalise<'v>(
+    name: &HeaderName,
+    lines: impl Iterator<Item = &'v [u8]>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let lines: smallvec::SmallVec<[&[u8]; 4]> = lines.collect();
     if *name == http::header::COOKIE && lines.iter().any(|line| has_ours(line)) {
         return cookies(&lines, out);
@@ -44,7 +51,8 @@ pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, o
     if lines.is_empty() {
         return None;
     }
-    let mut parts: smallvec::SmallVec<[&[u8]; 8]> = lines.iter().flat_map(|line| members(line)).collect();
+    let mut parts: smallvec::SmallVec<[&[u8]; 8]> =
+        lines.iter().flat_map(|line| members(line)).collect();
     if *name == http::header::ACCEPT_LANGUAGE {
         parts.sort_by_key(|part| (std::cmp::Reverse(weight(part)), part.to_ascii_lowercase()));
     }
@@ -53,7 +61,9 @@ pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, o
             out.push(b',');
         }
         if *name == http::header::ACCEPT_LANGUAGE {
-            out.extend(part.iter().filter(|b| !matches!(b, b' ' | b'\t')).map(u8::to_ascii_lowercase));
+            out.extend(
+                part.iter().filter(|b| !matches!(b, b' ' | b'\t')).map(u8::to_ascii_lowercase),
+            );
         } else {
             out.extend_from_slice(part);
         }
@@ -61,8 +71,8 @@ pub fn normalise<'v>(name: &HeaderName, lines: impl Iterator<Item = &'v [u8]>, o
     Some(())
 }
 
-/// Says whether a cookie is between the viewer and the edge: it signs, or keeps a viewer on its side of a deployment. No origin sees it,
-/// so no answer can depend on it.
+/// Says whether a cookie is between the viewer and the edge: it signs, or keeps a viewer on its
+/// side of a deployment. No origin sees it, so no answer can depend on it.
 pub fn is_ours(name: &[u8]) -> bool {
     const OURS: [&[u8]; 6] = [
         b"CloudFront-Expires",
@@ -103,7 +113,10 @@ fn cookies(lines: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
 pub fn preferred_language<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
     let (mut best, mut highest, mut is_alone) = (None, 0, false);
     for member in lines.flat_map(members) {
-        let (name, weight) = (super::lists::trim(member.split(|b| *b == b';').next().unwrap_or(b"")), weight(member));
+        let (name, weight) = (
+            super::lists::trim(member.split(|b| *b == b';').next().unwrap_or(b"")),
+            weight(member),
+        );
         if weight > highest {
             (best, highest, is_alone) = (Some(name), weight, true);
         } else if weight == highest {
@@ -115,16 +128,18 @@ pub fn preferred_language<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Option<&
 
 /// The weight of a member in thousandths; 1000 where none is given (RFC 9110 §12.4.2).
 pub fn weight(member: &[u8]) -> u32 {
-    let q = member
-        .split(|b| *b == b';')
-        .skip(1)
-        .map(super::lists::trim)
-        .find_map(|parameter| parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q=")));
+    let q = member.split(|b| *b == b';').skip(1).map(super::lists::trim).find_map(|parameter| {
+        parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))
+    });
     let Some(text) = q else { return 1000 };
     let mut parts = text.splitn(2, |b| *b == b'.');
     let whole = parts.next().and_then(super::lists::parse_digits).unwrap_or(1);
     let fraction = parts.next().unwrap_or(b"");
-    let thousandths = fraction.iter().chain(b"000").take(3).fold(0u32, |sum, b| sum * 10 + u32::from(b.wrapping_sub(b'0')).min(9));
+    let thousandths = fraction
+        .iter()
+        .chain(b"000")
+        .take(3)
+        .fold(0u32, |sum, b| sum * 10 + u32::from(b.wrapping_sub(b'0')).min(9));
     if whole >= 1 { 1000 } else { thousandths }
 }
 
@@ -152,16 +167,28 @@ mod tests {
         for lines in [&["*"][..], &["a, *"], &["", "*"], &[", *"], &["a", "b,*"], &["a b"]] {
             assert_eq!(vary(lines), Vary::Star, "{lines:?}");
         }
-        assert_eq!(vary(&["A, b", "a"]), Vary::Names(vec![HeaderName::from_static("a"), HeaderName::from_static("b")]));
+        assert_eq!(
+            vary(&["A, b", "a"]),
+            Vary::Names(vec![HeaderName::from_static("a"), HeaderName::from_static("b")])
+        );
         assert_eq!(vary(&[]), Vary::Names(vec![]));
     }
 
     #[test]
     fn caching_6_3_normalised_before_comparing() {
-        assert_eq!(normal(&ACCEPT_ENCODING, &["gzip ,  br", "zstd"]), normal(&ACCEPT_ENCODING, &["gzip,br,zstd"]));
+        assert_eq!(
+            normal(&ACCEPT_ENCODING, &["gzip ,  br", "zstd"]),
+            normal(&ACCEPT_ENCODING, &["gzip,br,zstd"])
+        );
         assert_eq!(normal(&ACCEPT_LANGUAGE, &["EN, de"]), normal(&ACCEPT_LANGUAGE, &["de,en"]));
-        assert_eq!(normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]), normal(&ACCEPT_LANGUAGE, &["en, de;q=0.5"]));
-        assert_ne!(normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]), normal(&ACCEPT_LANGUAGE, &["de, en;q=0.5"]));
+        assert_eq!(
+            normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]),
+            normal(&ACCEPT_LANGUAGE, &["en, de;q=0.5"])
+        );
+        assert_ne!(
+            normal(&ACCEPT_LANGUAGE, &["de;q=0.5, en"]),
+            normal(&ACCEPT_LANGUAGE, &["de, en;q=0.5"])
+        );
         assert_eq!(normal(&ACCEPT_LANGUAGE, &[]), None);
         assert_eq!(normal(&ACCEPT_LANGUAGE, &[""]), Some(String::new()));
     }
@@ -184,8 +211,14 @@ mod tests {
 
     #[test]
     fn caching_6_3_the_order_of_weights_counts_and_their_spelling_does_not() {
-        assert_eq!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, b;q=0.8, a;q=0.2"]));
-        assert_ne!(normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]), normal(&ACCEPT_LANGUAGE, &["c, a;q=0.8, b;q=0.2"]));
+        assert_eq!(
+            normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]),
+            normal(&ACCEPT_LANGUAGE, &["c, b;q=0.8, a;q=0.2"])
+        );
+        assert_ne!(
+            normal(&ACCEPT_LANGUAGE, &["a;q=0.2, b;q=0.8, c"]),
+            normal(&ACCEPT_LANGUAGE, &["c, a;q=0.8, b;q=0.2"])
+        );
     }
 
     #[test]
@@ -199,7 +232,11 @@ mod tests {
             ("", None),
             ("en-GB, en;q=0.9, *;q=0.1", Some("en-GB")),
         ] {
-            assert_eq!(preferred_language([line.as_bytes()].into_iter()), want.map(str::as_bytes), "{line}");
+            assert_eq!(
+                preferred_language([line.as_bytes()].into_iter()),
+                want.map(str::as_bytes),
+                "{line}"
+            );
         }
     }
 

@@ -1,7 +1,9 @@
-//! What identifies a record of a log: not its number, which a log that lost its end gives again, but an id that is
-//! random and given once. A place in a log is a number and the id of the record there.
+//! What identifies a record of a log: not its number, which a log that lost its end gives again,
+//! but an id that is random and given once. A place in a log is a number and the id of the record
+//! there.
 //!
-//! The logs of single edges use this; a log that a whole fleet follows has the same records, marks and incarnations.
+//! The logs of single edges use this; a log that a whole fleet follows has the same records, marks
+//! and incarnations.
 
 use std::collections::VecDeque;
 
@@ -69,8 +71,11 @@ impl<'de> Deserialize<'de> for RecordId {
     }
 }
 
-/// One life of the holder of a log: a process, from its start to its end. Two processes never share one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// One life of the holder of a log: a process, from its start to its end. Two processes never share
+/// one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Incarnation(RecordId);
 
@@ -93,7 +98,9 @@ impl std::fmt::Display for Incarnation {
 }
 
 /// A place in a log: which record, and that it is this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Mark {
     pub number: u64,
@@ -140,7 +147,11 @@ impl Chain {
 
     /// Says whether this very record is among those remembered. The start is in every log.
     pub fn has(&self, mark: Mark) -> bool {
-        mark == Mark::START || self.marks.binary_search_by_key(&mark.number, |known| known.number).is_ok_and(|at| self.marks[at] == mark)
+        mark == Mark::START
+            || self
+                .marks
+                .binary_search_by_key(&mark.number, |known| known.number)
+                .is_ok_and(|at| self.marks[at] == mark)
     }
 }
 
@@ -152,9 +163,21 @@ mod tests {
     fn marks_are_written_and_read() {
         let mark = Mark { number: 7, id: RecordId::random() };
         assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
-        assert_eq!(serde_json::from_str::<Mark>(&serde_json::to_string(&mark).unwrap()).unwrap(), mark);
+        assert_eq!(
+            serde_json::from_str::<Mark>(&serde_json::to_string(&mark).unwrap()).unwrap(),
+            mark
+        );
         let hex = "0123456789abcdef0123456789abcdef";
-        for wrong in ["", "7", "7:", ":", &format!("x:{hex}"), &format!("7:+{}", &hex[1..]), &format!("7:{hex}0"), &format!("-7:{hex}")] {
+        for wrong in [
+            "",
+            "7",
+            "7:",
+            ":",
+            &format!("x:{hex}"),
+            &format!("7:+{}", &hex[1..]),
+            &format!("7:{hex}0"),
+            &format!("-7:{hex}"),
+        ] {
             assert_eq!(Mark::parse(wrong), None, "{wrong}");
         }
         assert_ne!(RecordId::random(), RecordId::random());
@@ -169,7 +192,9 @@ mod tests {
         for number in [1, 2, 5] {
             chain.push(mark(number));
         }
-        assert!(chain.has(mark(2)) && chain.has(mark(5)) && !chain.has(mark(3)) && !chain.has(mark(6)));
+        assert!(
+            chain.has(mark(2)) && chain.has(mark(5)) && !chain.has(mark(3)) && !chain.has(mark(6))
+        );
         assert!(!chain.has(Mark { id: RecordId::random(), ..mark(5) }));
         assert!(!chain.has(Mark { number: 0, id: RecordId::random() }));
         for number in 6..20_000 {

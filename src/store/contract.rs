@@ -1,4 +1,5 @@
-//! What every tier of the store promises, tried on each of them: all orders of a few steps, walked whole.
+//! What every tier of the store promises, tried on each of them: all orders of a few steps, walked
+//! whole.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,10 +79,12 @@ enum Step {
     Restart,
 }
 
-const STEPS: [Step; 6] = [Step::Put(0), Step::Put(1), Step::Forget(0), Step::Forget(1), Step::Settle, Step::Restart];
+const STEPS: [Step; 6] =
+    [Step::Put(0), Step::Put(1), Step::Forget(0), Step::Forget(1), Step::Settle, Step::Restart];
 const LENGTH: u32 = 6;
 
-// After every step: one response a key at most, whole, and never another than the newest; once settled, exactly that.
+// After every step: one response a key at most, whole, and never another than the newest; once
+// settled, exactly that.
 fn keeps_the_contract(begin: impl Fn() -> Box<dyn Tier>) {
     for which in 0..STEPS.len().pow(LENGTH) {
         let mut tier = begin();
@@ -115,9 +118,16 @@ fn keeps_the_contract(begin: impl Fn() -> Box<dyn Tier>) {
                     assert!(all.len() <= 1, "{told:?}: {} responses under one key", all.len());
                     let want = newest[k as usize].as_ref().map(|stored| stored.asked_at.0);
                     let here = all.first().map(|stored| found_version(stored));
-                    assert!(here.is_none() || here == want, "{told:?}: {here:?} of key {k}, where {want:?} is the newest");
+                    assert!(
+                        here.is_none() || here == want,
+                        "{told:?}: {here:?} of key {k}, where {want:?} is the newest"
+                    );
                     if let (Some(stored), Some(n)) = (all.first(), here) {
-                        assert_eq!(stored.content.whole().unwrap(), body(k, n, 100 + n as usize), "{told:?}");
+                        assert_eq!(
+                            stored.content.whole().unwrap(),
+                            body(k, n, 100 + n as usize),
+                            "{told:?}"
+                        );
                     }
                     if settled && n == u64::from(LENGTH) {
                         assert_eq!(here, want, "{told:?}, settled");

@@ -1,9 +1,9 @@
 //! Who leaves first: S3-FIFO, weighed by size.
 //!
-//! New responses enter a small queue (a tenth of the room) and leave through it unless they were asked for
-//! again; what was goes to the main queue and circulates there while it is used. A scan of things asked for
-//! once therefore passes through the small queue and leaves the main one alone. A hit never touches this
-//! structure: it raises a counter on the response itself.
+//! New responses enter a small queue (a tenth of the room) and leave through it unless they were
+//! asked for again; what was goes to the main queue and circulates there while it is used. A scan
+//! of things asked for once therefore passes through the small queue and leaves the main one alone.
+//! A hit never touches this structure: it raises a counter on the response itself.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -45,7 +45,8 @@ impl<R: Resident> Eviction<R> {
         }
     }
 
-    /// Takes in a response. One whose key was evicted a short while ago goes straight to the main queue.
+    /// Takes in a response. One whose key was evicted a short while ago goes straight to the main
+    /// queue.
     pub fn admit(&mut self, resident: R) {
         if self.ghost_set.remove(&resident.key_hash()) {
             resident.moved_to_main();
@@ -74,8 +75,13 @@ impl<R: Resident> Eviction<R> {
                     continue;
                 };
                 let weight = resident.weight();
-                // Weights grow while a body comes in; the sum is a guide and is set right when the queue runs dry.
-                self.small_weight = if self.small.is_empty() { 0 } else { self.small_weight.saturating_sub(weight.max(1)) };
+                // Weights grow while a body comes in; the sum is a guide and is set right when the
+                // queue runs dry.
+                self.small_weight = if self.small.is_empty() {
+                    0
+                } else {
+                    self.small_weight.saturating_sub(weight.max(1))
+                };
                 if weight == 0 {
                     continue;
                 }

@@ -1,8 +1,9 @@
-//! The durable log of invalidations: each gets the next number, and is on disk before anybody is told.
+//! The durable log of invalidations: each gets the next number, and is on disk before anybody is
+//! told.
 //!
-//! A file of records, `length crc32 json`, after a magic line. A torn tail (a crash in mid-write) is cut
-//! off at the next start: it was never acknowledged. The file is reached through a small seam, so that tests
-//! can lose what was not synced.
+//! A file of records, `length crc32 json`, after a magic line. A torn tail (a crash in mid-write)
+//! is cut off at the next start: it was never acknowledged. The file is reached through a small
+//! seam, so that tests can lose what was not synced.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -28,7 +29,8 @@ const SHOWN_OCTETS: usize = 64 << 20;
 const VERBATIM: usize = 1000;
 /// Incarnations of one edge's log whose last place is kept.
 pub const INCARNATIONS: usize = 16;
-/// A log longer than this is rewritten without what no longer matters, and again when it has doubled.
+/// A log longer than this is rewritten without what no longer matters, and again when it has
+/// doubled.
 const COMPACT_AT: u64 = 64 << 20;
 
 /// One accepted invalidation.
@@ -57,7 +59,8 @@ pub struct Record {
 #[serde(untagged)]
 pub enum Passed {
     Marked(Passage),
-    /// As it was written before records had an identity: the edge's log and a number, which proves nothing.
+    /// As it was written before records had an identity: the edge's log and a number, which proves
+    /// nothing.
     Numbered(String, u64),
 }
 
@@ -88,8 +91,24 @@ pub struct Batch {
 
 impl Record {
     /// A record that has no number yet, and no identity.
-    pub fn new(id: String, distribution: String, matchers: Vec<Matcher>, severity: Severity, at: u64) -> Self {
-        Self { number: 0, id, distribution, matchers, severity, at, from: None, batch: None, identity: RecordId::NONE }
+    pub fn new(
+        id: String,
+        distribution: String,
+        matchers: Vec<Matcher>,
+        severity: Severity,
+        at: u64,
+    ) -> Self {
+        Self {
+            number: 0,
+            id,
+            distribution,
+            matchers,
+            severity,
+            at,
+            from: None,
+            batch: None,
+            identity: RecordId::NONE,
+        }
     }
 
     /// Its place in the log.
@@ -129,7 +148,8 @@ impl LogFile for File {
 /// The log, open.
 pub struct Log {
     inner: Arc<Mutex<Inner>>,
-    /// The last records' marks. Beside the rest, because whoever looks at these must not wait for a sync.
+    /// The last records' marks. Beside the rest, because whoever looks at these must not wait for a
+    /// sync.
     chain: Arc<RwLock<Chain>>,
     /// Where it lies, if it is a file that can be rewritten.
     path: Option<PathBuf>,
@@ -188,7 +208,13 @@ impl Log {
     pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
         let path = folder.join("invalidations.log");
         keep_damaged(&path)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)?;
         let (log, records) = Self::over(Box::new(file))?;
         // The name itself must survive a crash too.
         File::open(folder)?.sync_all()?;
@@ -215,22 +241,48 @@ impl Log {
         let last = records.last().map_or(0, |record| record.number);
         let len = good.max(MAGIC.len()) as u64;
         let (shown, named) = (VecDeque::new(), VecDeque::new());
-        let mut inner = Inner { file, len, last, shown, named, named_octets: 0, broken: false, is_closed: false, compact_at: COMPACT_AT };
+        let mut inner = Inner {
+            file,
+            len,
+            last,
+            shown,
+            named,
+            named_octets: 0,
+            broken: false,
+            is_closed: false,
+            compact_at: COMPACT_AT,
+        };
         records.iter().for_each(|record| inner.remember(&Arc::new(record.clone()), octets(record)));
         let mut chain = Chain::default();
         records.iter().for_each(|record| chain.push(record.mark()));
-        Ok((Self { inner: Arc::new(Mutex::new(inner)), chain: Arc::new(RwLock::new(chain)), path: None }, records))
+        Ok((
+            Self {
+                inner: Arc::new(Mutex::new(inner)),
+                chain: Arc::new(RwLock::new(chain)),
+                path: None,
+            },
+            records,
+        ))
     }
 
-    // Rewrites the file without what no longer matters, while records are taken; only the end of it holds them up.
+    // Rewrites the file without what no longer matters, while records are taken; only the end of it
+    // holds them up.
     fn compact(path: &Path, inner: &Mutex<Inner>) -> io::Result<()> {
         let until = inner.lock().len;
         let mut bytes = Vec::new();
         File::open(path)?.take(until).read_to_end(&mut bytes)?;
         let mut out = MAGIC.to_vec();
-        compacted(read_records(&bytes)?.0).iter().try_for_each(|record| encode(record, &mut out))?;
+        compacted(read_records(&bytes)?.0)
+            .iter()
+            .try_for_each(|record| encode(record, &mut out))?;
         let fresh = path.with_extension("new");
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
         file.write_all(&out)?;
         file.sync_data()?;
         let mut inner = inner.lock();
@@ -244,7 +296,8 @@ impl Log {
         // From here on the old file has no name: whatever is written must go to the new one.
         inner.len = (out.len() + rest.len()) as u64;
         inner.file = Box::new(file);
-        let named = File::open(path.parent().unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+        let named = File::open(path.parent().unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.sync_all());
         inner.broken |= named.is_err();
         named
     }
@@ -267,31 +320,44 @@ impl Log {
         }
     }
 
-    /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody else can
-    /// take one, so that numbers take effect in order. An error means that nothing happened.
+    /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody
+    /// else can take one, so that numbers take effect in order. An error means that nothing
+    /// happened.
     pub fn accept(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
         self.write(record, Synced::Yes, apply)
     }
 
-    /// The same without the sync, for what follows from a viewer's own write: it takes effect at once, and after a
-    /// power cut nothing that it covers is left in memory.
+    /// The same without the sync, for what follows from a viewer's own write: it takes effect at
+    /// once, and after a power cut nothing that it covers is left in memory.
     pub fn note(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
         self.write(record, Synced::Later, apply)
     }
 
-    fn write(&self, mut record: Record, synced: Synced, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+    fn write(
+        &self,
+        mut record: Record,
+        synced: Synced,
+        apply: impl FnOnce(&Record),
+    ) -> io::Result<Record> {
         let mut inner = self.inner.lock();
         if inner.broken {
-            return Err(io::Error::other("the invalidation log could not be written before; restart after mending the disk"));
+            return Err(io::Error::other(
+                "the invalidation log could not be written before; restart after mending the disk",
+            ));
         }
         if inner.is_closed {
-            return Err(io::Error::other("the edge is leaving, and its invalidation log is closed; ask again when it is back"));
+            return Err(io::Error::other(
+                "the edge is leaving, and its invalidation log is closed; ask again when it is back",
+            ));
         }
         record.number = inner.last + 1;
         record.identity = RecordId::random();
         let mut bytes = Vec::with_capacity(256);
         encode(&record, &mut bytes)?;
-        let written = inner.file.append(&bytes).and_then(|()| if synced == Synced::Yes { inner.file.sync() } else { Ok(()) });
+        let written = inner
+            .file
+            .append(&bytes)
+            .and_then(|()| if synced == Synced::Yes { inner.file.sync() } else { Ok(()) });
         if let Err(error) = written {
             let len = inner.len;
             inner.broken = inner.file.truncate(len).and_then(|()| inner.file.sync()).is_err();
@@ -306,7 +372,8 @@ impl Log {
         Ok(record)
     }
 
-    /// Numbers go on above `number`: somebody has seen that far of this log, though we no longer have it.
+    /// Numbers go on above `number`: somebody has seen that far of this log, though we no longer
+    /// have it.
     pub fn skip_to(&self, number: LogNumber) {
         let mut inner = self.inner.lock();
         inner.last = inner.last.max(number.0);
@@ -329,8 +396,8 @@ impl Log {
         self.chain.read().has(mark)
     }
 
-    /// What is in force of the records after a number, folded: of each matcher the latest counts. With it the last record that was
-    /// looked at. Reads the file, which may take a while.
+    /// What is in force of the records after a number, folded: of each matcher the latest counts.
+    /// With it the last record that was looked at. Reads the file, which may take a while.
     pub fn in_force_after(&self, number: u64) -> io::Result<(Vec<Record>, Mark)> {
         let bytes = match &self.path {
             Some(path) => {
@@ -345,7 +412,8 @@ impl Log {
         };
         let (records, _) = read_records(&bytes)?;
         let last = records.last().map_or(Mark::START, Record::mark);
-        let after: Vec<Record> = records.into_iter().filter(|record| record.number > number).collect();
+        let after: Vec<Record> =
+            records.into_iter().filter(|record| record.number > number).collect();
         Ok((folded(after, &mut HashSet::new()), last))
     }
 
@@ -357,29 +425,52 @@ impl Log {
     /// The newest records first, at most `most`.
     pub fn newest(&self, most: usize) -> Vec<Record> {
         // Those without an id follow from viewers' writes; nobody asked for them by name.
-        self.inner.lock().named.iter().rev().take(most).map(|record| Record::clone(record)).collect()
+        self.inner
+            .lock()
+            .named
+            .iter()
+            .rev()
+            .take(most)
+            .map(|record| Record::clone(record))
+            .collect()
     }
 
     /// One that was asked for under a caller's own name.
     pub fn find_reference(&self, distribution: &str, reference: &str) -> Option<Record> {
-        let is_it =
-            |record: &&Arc<Record>| record.distribution == distribution && record.batch.as_ref().is_some_and(|b| b.reference == reference);
+        let is_it = |record: &&Arc<Record>| {
+            record.distribution == distribution
+                && record.batch.as_ref().is_some_and(|b| b.reference == reference)
+        };
         self.inner.lock().named.iter().rfind(is_it).map(|record| Record::clone(record))
     }
 
     /// One record by its id.
     pub fn find(&self, id: &str) -> Option<Record> {
-        self.inner.lock().named.iter().rfind(|record| record.id == id).map(|record| Record::clone(record))
+        self.inner
+            .lock()
+            .named
+            .iter()
+            .rfind(|record| record.id == id)
+            .map(|record| Record::clone(record))
     }
 
-    /// Records after a number, oldest first, at most `most`. `None` if some of them are no longer shown.
+    /// Records after a number, oldest first, at most `most`. `None` if some of them are no longer
+    /// shown.
     pub fn after(&self, number: LogNumber, most: usize) -> Option<Vec<Record>> {
         let inner = self.inner.lock();
         let first = inner.shown.front().map_or(inner.last + 1, |record| record.number);
         if number.0 + 1 < first {
             return None;
         }
-        Some(inner.shown.iter().filter(|record| record.number > number.0).take(most).map(|record| Record::clone(record)).collect())
+        Some(
+            inner
+                .shown
+                .iter()
+                .filter(|record| record.number > number.0)
+                .take(most)
+                .map(|record| Record::clone(record))
+                .collect(),
+        )
     }
 }
 
@@ -388,7 +479,9 @@ pub fn new_id() -> String {
     const LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let mut random = [0u8; 13];
     let _ = aws_lc_rs::rand::fill(&mut random);
-    std::iter::once('I').chain(random.iter().map(|b| LETTERS[usize::from(*b) % 36] as char)).collect()
+    std::iter::once('I')
+        .chain(random.iter().map(|b| LETTERS[usize::from(*b) % 36] as char))
+        .collect()
 }
 
 fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
@@ -416,7 +509,9 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
         }
         // Numbers rise; anything else is not ours to guess at.
         if records.last().is_some_and(|last| last.number >= record.number) {
-            return Err(io::Error::other(format!("the invalidation log is out of order at octet {at}")));
+            return Err(io::Error::other(format!(
+                "the invalidation log is out of order at octet {at}"
+            )));
         }
         records.push(record);
         at = next;
@@ -455,7 +550,8 @@ fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     Some((serde_json::from_slice(json).ok()?, at + 8 + len))
 }
 
-/// What of these records still matters: of each matcher the latest of its severity, and nothing that a later `/*` covers.
+/// What of these records still matters: of each matcher the latest of its severity, and nothing
+/// that a later `/*` covers.
 ///
 /// The last thousand stay as they are: people look them up.
 fn compacted(mut records: Vec<Record>) -> Vec<Record> {
@@ -480,9 +576,14 @@ fn folded(records: Vec<Record>, said: &mut HashSet<(String, Severity, Matcher)>)
     out
 }
 
-// And of records that may also say how far an edge's log is in effect: the last that says so of an incarnation stays, even if it says
-// nothing else. Of each log the last few incarnations count, as they do where they are in use.
-fn with_passages(records: Vec<Record>, later: &[Record], said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Record> {
+// And of records that may also say how far an edge's log is in effect: the last that says so of an
+// incarnation stays, even if it says nothing else. Of each log the last few incarnations count, as
+// they do where they are in use.
+fn with_passages(
+    records: Vec<Record>,
+    later: &[Record],
+    said: &mut HashSet<(String, Severity, Matcher)>,
+) -> Vec<Record> {
     let mut passed: HashMap<String, Vec<Incarnation>> = HashMap::new();
     let mut is_last = |record: &Record| {
         let Some(Passed::Marked(passage)) = &record.from else { return false };
@@ -510,12 +611,19 @@ fn with_passages(records: Vec<Record>, later: &[Record], said: &mut HashSet<(Str
 // What a record says that none after it has said; a hard one says a soft one too.
 fn news(record: &Record, said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Matcher> {
     let everything = Matcher::Prefix("/".into());
-    let key = |severity, matcher: &Matcher| (record.distribution.clone(), severity, matcher.clone());
+    let key =
+        |severity, matcher: &Matcher| (record.distribution.clone(), severity, matcher.clone());
     let is_known = |said: &HashSet<_>, matcher: &Matcher| {
-        said.contains(&key(Severity::Hard, matcher)) || (record.severity == Severity::Soft && said.contains(&key(Severity::Soft, matcher)))
+        said.contains(&key(Severity::Hard, matcher))
+            || (record.severity == Severity::Soft && said.contains(&key(Severity::Soft, matcher)))
     };
     let is_over = is_known(said, &everything);
-    let news: Vec<Matcher> = record.matchers.iter().filter(|matcher| !is_over && !is_known(said, matcher)).cloned().collect();
+    let news: Vec<Matcher> = record
+        .matchers
+        .iter()
+        .filter(|matcher| !is_over && !is_known(said, matcher))
+        .cloned()
+        .collect();
     said.extend(news.iter().map(|matcher| key(record.severity, matcher)));
     news
 }
@@ -566,7 +674,9 @@ mod tests {
     impl Disk {
         fn power_off(&self, torn: usize) {
             let mut platter = self.0.lock();
-            let keep = (platter.synced.len() + torn).min(platter.cached.len()).max(platter.synced.len().min(platter.cached.len()));
+            let keep = (platter.synced.len() + torn)
+                .min(platter.cached.len())
+                .max(platter.synced.len().min(platter.cached.len()));
             platter.cached.truncate(keep);
         }
     }
@@ -586,7 +696,8 @@ mod tests {
                         disk.0.lock().fail = false;
                     }
                     _ => {
-                        // Power fails in mid-write: octets that were never synced may be there in part.
+                        // Power fails in mid-write: octets that were never synced may be there in
+                        // part.
                         disk.0.lock().cached.extend_from_slice(&[7; 40]);
                         disk.power_off(torn);
                         let (again, records) = Log::over(Box::new(disk.clone())).unwrap();
@@ -660,7 +771,11 @@ mod tests {
         let next = log.accept(record("/b"), |_| ()).unwrap();
         drop(log);
         let (log, again) = Log::over(Box::new(disk)).unwrap();
-        assert_eq!((again[1].identity, log.tail()), (records[1].identity, next.mark()), "the same at each start");
+        assert_eq!(
+            (again[1].identity, log.tail()),
+            (records[1].identity, next.mark()),
+            "the same at each start"
+        );
     }
 
     // The same number twice is not the same record.
@@ -694,7 +809,11 @@ mod tests {
         };
         let mut all = vec![passed(1, first), passed(2, first), passed(3, second)];
         all.extend((4..VERBATIM as u64 + 10).map(|number| Record { number, ..record("/same") }));
-        let kept: Vec<u64> = compacted(all).iter().filter(|record| record.from.is_some()).map(|record| record.number).collect();
+        let kept: Vec<u64> = compacted(all)
+            .iter()
+            .filter(|record| record.from.is_some())
+            .map(|record| record.number)
+            .collect();
         assert_eq!(kept, [2, 3]);
     }
 
@@ -704,7 +823,10 @@ mod tests {
         let (log, _) = Log::open(folder.path()).unwrap();
         (0..30).for_each(|at| drop(log.note(record(&format!("/{}", at % 3)), |_| ()).unwrap()));
         let (records, last) = log.in_force_after(10).unwrap();
-        assert_eq!((records.iter().map(|record| record.number).collect::<Vec<_>>(), last), (vec![28, 29, 30], log.tail()));
+        assert_eq!(
+            (records.iter().map(|record| record.number).collect::<Vec<_>>(), last),
+            (vec![28, 29, 30], log.tail())
+        );
         assert!(log.in_force_after(30).unwrap().0.is_empty());
     }
 
@@ -725,12 +847,17 @@ mod tests {
         }
         assert!(std::fs::metadata(&path).unwrap().len() < before);
         log.accept(record("/last"), |_| ()).unwrap();
-        let numbers = |records: &[Record]| records.iter().map(|record| record.number).collect::<Vec<_>>();
+        let numbers =
+            |records: &[Record]| records.iter().map(|record| record.number).collect::<Vec<_>>();
         let last = log.last().0;
         drop(log);
         let (_, records) = Log::open(folder.path()).unwrap();
         assert_eq!(last, VERBATIM as u64 * 3 + 501);
-        assert!(numbers(&records).ends_with(&(last - VERBATIM as u64 + 500..=last).collect::<Vec<_>>()), "{:?}", records.len());
+        assert!(
+            numbers(&records).ends_with(&(last - VERBATIM as u64 + 500..=last).collect::<Vec<_>>()),
+            "{:?}",
+            records.len()
+        );
     }
 
     proptest! {

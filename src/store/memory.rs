@@ -1,7 +1,8 @@
 //! Responses in memory: a sharded index, and an account in octets that is never exceeded.
 //!
-//! A hit takes a shard's lock for reading, for the time of one comparison. Fills reserve octets before they
-//! have them; when nobody can be evicted the reservation fails and the response is passed through.
+//! A hit takes a shard's lock for reading, for the time of one comparison. Fills reserve octets
+//! before they have them; when nobody can be evicted the reservation fails and the response is
+//! passed through.
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
@@ -106,7 +107,11 @@ impl Memory {
     pub fn find(&self, key: &[u8]) -> Found {
         let hash = self.hasher.hash_one(key);
         let shard = self.shard(hash).read();
-        shard.iter_hash(hash).filter(|slot| slot.is_of(hash, key)).map(|slot| Arc::clone(&slot.stored)).collect()
+        shard
+            .iter_hash(hash)
+            .filter(|slot| slot.is_of(hash, key))
+            .map(|slot| Arc::clone(&slot.stored))
+            .collect()
     }
 
     /// Takes octets into the account, evicting as needed.
@@ -117,7 +122,16 @@ impl Memory {
         loop {
             let used = self.used.load(Ordering::Relaxed);
             if used.saturating_add(octets) <= self.limit {
-                if self.used.compare_exchange_weak(used, used + octets, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                if self
+                    .used
+                    .compare_exchange_weak(
+                        used,
+                        used + octets,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    )
+                    .is_ok()
+                {
                     return Ok(());
                 }
                 continue;
@@ -138,8 +152,9 @@ impl Memory {
 
     /// Puts in a response whose octets are reserved and noted in `live.accounted`.
     ///
-    /// It takes the place of the variant with the same selector, and of the oldest if there are too many. One
-    /// that was asked for before what is here is not taken (false): a slow fetch must not bring back an old version.
+    /// It takes the place of the variant with the same selector, and of the oldest if there are too
+    /// many. One that was asked for before what is here is not taken (false): a slow fetch must not
+    /// bring back an old version.
     pub fn insert(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
@@ -147,22 +162,36 @@ impl Memory {
         self.objects.fetch_add(1, Ordering::Relaxed);
         let replaced = {
             let mut shard = self.shard(hash).write();
-            let same = |slot: &Slot| slot.is_of(hash, key) && slot.stored.selector == stored.selector;
+            let same =
+                |slot: &Slot| slot.is_of(hash, key) && slot.stored.selector == stored.selector;
             if let Some(slot) = shard.find_mut(hash, same) {
                 let here = &slot.stored;
-                if (here.asked_at, here.date) > (stored.asked_at, stored.date) && !here.content.is_broken() {
+                if (here.asked_at, here.date) > (stored.asked_at, stored.date)
+                    && !here.content.is_broken()
+                {
                     drop(shard);
                     self.settle(stored);
                     return false;
                 }
                 Some(std::mem::replace(&mut slot.stored, Arc::clone(stored)))
             } else {
-                let variants = || shard.iter_hash(hash).filter(|slot| slot.is_of(hash, key)).map(|slot| &slot.stored);
-                let oldest = if variants().count() < self.variants_max { None } else { variants().min_by_key(|old| old.born).cloned() };
+                let variants = || {
+                    shard
+                        .iter_hash(hash)
+                        .filter(|slot| slot.is_of(hash, key))
+                        .map(|slot| &slot.stored)
+                };
+                let oldest = if variants().count() < self.variants_max {
+                    None
+                } else {
+                    variants().min_by_key(|old| old.born).cloned()
+                };
                 if let Some(oldest) = &oldest {
                     take(&mut shard, hash, oldest);
                 }
-                shard.insert_unique(hash, Slot { hash, stored: Arc::clone(stored) }, |slot| slot.hash);
+                shard.insert_unique(hash, Slot { hash, stored: Arc::clone(stored) }, |slot| {
+                    slot.hash
+                });
                 oldest
             }
         };
@@ -196,7 +225,9 @@ impl Memory {
     pub fn grow(&self, stored: &Stored, octets: u64) -> Result<bool, Full> {
         self.reserve(octets)?;
         let accounted = &stored.live.accounted;
-        let noted = accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now > 0).then_some(now + octets));
+        let noted = accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            (now > 0).then_some(now + octets)
+        });
         if noted.is_err() {
             self.release(octets);
         }
@@ -205,7 +236,10 @@ impl Memory {
 
     /// Sets what a response has in the account to its exact weight, which is no more than it has.
     pub fn settle_to(&self, stored: &Stored, exact: u64) {
-        let lowered = stored.live.accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now > exact).then_some(exact));
+        let lowered =
+            stored.live.accounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                (now > exact).then_some(exact)
+            });
         if let Ok(before) = lowered {
             self.release(before - exact);
         }
@@ -236,7 +270,10 @@ impl Memory {
 
 // Takes out exactly this response; false if it is not there.
 fn take(shard: &mut HashTable<Slot>, hash: u64, stored: &Arc<Stored>) -> bool {
-    shard.find_entry(hash, |slot| Arc::ptr_eq(&slot.stored, stored)).map(|entry| entry.remove()).is_ok()
+    shard
+        .find_entry(hash, |slot| Arc::ptr_eq(&slot.stored, stored))
+        .map(|entry| entry.remove())
+        .is_ok()
 }
 
 #[cfg(test)]
@@ -249,7 +286,13 @@ mod tests {
     use crate::semantics::time::Timestamp;
 
     fn stored(key: &str, body: usize) -> Arc<Stored> {
-        let life = Life { fresh: 1000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default };
+        let life = Life {
+            fresh: 1000,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            reuse: Reuse::WhileFresh,
+            rule: TtlRule::Default,
+        };
         let stored = Stored {
             key: CacheKey::new(key.as_bytes()),
             selector: Selector::default(),
@@ -315,7 +358,8 @@ mod tests {
                 scope.spawn(move || {
                     for at in 0..2000 {
                         let _ = put(store, &format!("key{}", (at * 7 + thread) % 300), at % 2000);
-                        if let Some(one) = store.find(format!("key{}", at % 300).as_bytes()).first() {
+                        if let Some(one) = store.find(format!("key{}", at % 300).as_bytes()).first()
+                        {
                             one.live.used();
                             if at % 5 == 0 {
                                 store.remove(one);

@@ -1,7 +1,7 @@
 //! Where responses are kept, and where invalidations are written down.
 //!
-//! Two tiers: the memory, which answers, and behind it the disk, which remembers. Nothing here decides what a
-//! response is worth.
+//! Two tiers: the memory, which answers, and behind it the disk, which remembers. Nothing here
+//! decides what a response is worth.
 
 pub mod chain;
 #[cfg(test)]

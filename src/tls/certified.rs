@@ -6,7 +6,10 @@ use rustls::sign::CertifiedKey;
 use crate::distribution::certificate::Certificate;
 
 /// Puts chain and key together; the error says why they cannot be used.
-pub fn certified_key(certificate: &Certificate, provider: &rustls::crypto::CryptoProvider) -> Result<CertifiedKey, String> {
+pub fn certified_key(
+    certificate: &Certificate,
+    provider: &rustls::crypto::CryptoProvider,
+) -> Result<CertifiedKey, String> {
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::try_from(certificate.key.expose().clone()).map_err(String::from)?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {

@@ -1,7 +1,8 @@
 //! The disk tier by itself, with a million responses: `cargo bench --bench disk`.
 //!
-//! What a start costs, what finding them by path and by tag costs, and what it costs to find those that are invalidated. Files lie
-//! in a temporary folder and are warm: what is timed is our work, not the disk's.
+//! What a start costs, what finding them by path and by tag costs, and what it costs to find those
+//! that are invalidated. Files lie in a temporary folder and are warm: what is timed is our work,
+//! not the disk's.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,8 +24,23 @@ const RESPONSES: u64 = 1_000_000;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = DiskSettings { path: folder.path().into(), size: 8 << 30, queue: 64 << 20, scrub: 0, objects: 10_000_000, key: None };
-    let open = || Disk::open(Box::new(Folder::open(folder.path()).unwrap()), settings.clone(), LogNumber(1), Doubt::BeginEmpty).unwrap();
+    let settings = DiskSettings {
+        path: folder.path().into(),
+        size: 8 << 30,
+        queue: 64 << 20,
+        scrub: 0,
+        objects: 10_000_000,
+        key: None,
+    };
+    let open = || {
+        Disk::open(
+            Box::new(Folder::open(folder.path()).unwrap()),
+            settings.clone(),
+            LogNumber(1),
+            Doubt::BeginEmpty,
+        )
+        .unwrap()
+    };
     let disk = open();
     disk.load();
     let took = time(|| {
@@ -38,12 +54,19 @@ fn main() {
         disk.finish().unwrap();
     });
     let octets = disk.stats().bytes / RESPONSES;
-    println!("written: {:.1} s, {:.1} us and {octets} octets each", took, took * 1e6 / RESPONSES as f64);
+    println!(
+        "written: {:.1} s, {:.1} us and {octets} octets each",
+        took,
+        took * 1e6 / RESPONSES as f64
+    );
     drop(disk);
     let disk = open();
     let took = time(|| disk.load());
     let stats = disk.stats();
-    println!("a start: complete after {took:.2} s, {} octets of memory each", stats.index_bytes / stats.objects);
+    println!(
+        "a start: complete after {took:.2} s, {} octets of memory each",
+        stats.index_bytes / stats.objects
+    );
     for (what, which, wanted) in [
         ("by path", Which { prefix: Some("/shop/7/".into()), ..Which::default() }, 1000),
         ("by tag", Which { tag: Some("product-77".into()), ..Which::default() }, 100),
@@ -54,10 +77,13 @@ fn main() {
         println!("{found} found {what}: {took:.2} s");
     }
     let invalidations = Invalidations::new(1_000_000);
-    let matchers: Vec<Matcher> = (0..100_000).map(|at| Matcher::Tag(format!("product-{}", at * 10 % 10_000))).collect();
+    let matchers: Vec<Matcher> =
+        (0..100_000).map(|at| Matcher::Tag(format!("product-{}", at * 10 % 10_000))).collect();
     invalidations.apply("E", &matchers, Severity::Hard, LogNumber(2));
     let judge = Arc::new(invalidations);
-    let is_dead: IsDead = Box::new(move |brief| judge.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard);
+    let is_dead: IsDead = Box::new(move |brief| {
+        judge.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard
+    });
     let took = time(|| disk.sweep_dead(&is_dead));
     println!("{} of them found dead and taken out: {took:.2} s", RESPONSES - disk.stats().objects);
 }
@@ -81,7 +107,13 @@ fn stored(at: u64) -> Stored {
         born: Timestamp(at),
         came_aged: false,
         date: Timestamp(at),
-        life: Life { fresh: 3_600_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default },
+        life: Life {
+            fresh: 3_600_000,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            reuse: Reuse::WhileFresh,
+            rule: TtlRule::Default,
+        },
         asked_at: LogNumber(1),
         tags: Box::new([tag_hash(format!("product-{}", at % 10_000).as_bytes())]),
         part: None,

@@ -1,5 +1,5 @@
-//! What single steps of a hit cost: `cargo bench`. With HITS=n in the environment it runs the hit step n times and
-//! prints nothing, for callgrind (`tests/bench/instructions`).
+//! What single steps of a hit cost: `cargo bench`. With HITS=n in the environment it runs the hit
+//! step n times and prints nothing, for callgrind (`tests/bench/instructions`).
 
 #[path = "stage.rs"]
 mod stage;
@@ -37,7 +37,13 @@ fn find_among_10000(bencher: Bencher<'_, '_>) {
     let stage = Stage::new(OBJECTS, "2GiB");
     let keys: Vec<Vec<u8>> = (0..OBJECTS).map(|at| format!("E\0/s/{at}").into_bytes()).collect();
     let at = std::sync::atomic::AtomicUsize::new(0);
-    bencher.bench(|| stage.edge.store.find(&keys[at.fetch_add(7919, std::sync::atomic::Ordering::Relaxed) % OBJECTS]).len());
+    bencher.bench(|| {
+        stage
+            .edge
+            .store
+            .find(&keys[at.fetch_add(7919, std::sync::atomic::Ordering::Relaxed) % OBJECTS])
+            .len()
+    });
 }
 
 #[divan::bench]
@@ -54,9 +60,13 @@ fn head_of_a_stored_response(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn hpack_block_of_a_request(bencher: Bencher<'_, '_>) {
     let mut block = Vec::new();
-    for (name, value) in
-        [(":method", "GET"), (":scheme", "https"), (":authority", "h.test"), (":path", "/s/1"), ("user-agent", "bench/1.0")]
-    {
+    for (name, value) in [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "h.test"),
+        (":path", "/s/1"),
+        ("user-agent", "bench/1.0"),
+    ] {
         encode::field(&mut block, name.as_bytes(), value.as_bytes());
     }
     let (mut decoder, mut list) = (Decoder::new(4096), FieldList::default());

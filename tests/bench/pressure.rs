@@ -1,7 +1,8 @@
 //! What hits cost while much else happens: `cargo bench --bench pressure`.
 //!
-//! One thread answers hits out of a hot set and times each; beside it a hundred thousand responses are evicted, wildcards
-//! land, and a hundred thousand invalidations are written down over a million responses.
+//! One thread answers hits out of a hot set and times each; beside it a hundred thousand responses
+//! are evicted, wildcards land, and a hundred thousand invalidations are written down over a
+//! million responses.
 
 #[path = "stage.rs"]
 mod stage;
@@ -16,7 +17,10 @@ use stage::{OBJECTS, Stage, put};
 const HITS: usize = 3_000_000;
 
 fn main() {
-    println!("{:<58}{:>9}{:>9}{:>9}{:>9}{:>9}", "hit steps, in microseconds", "mean", "p50", "p99", "p99.99", "worst");
+    println!(
+        "{:<58}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "hit steps, in microseconds", "mean", "p50", "p99", "p99.99", "worst"
+    );
     under_eviction();
     under_invalidations();
 }
@@ -76,7 +80,8 @@ fn under_invalidations() {
     };
     let (mut written, mut synced) = (Vec::new(), Vec::new());
     for at in 0..100_000 {
-        let record = Record::new(format!("I{at:013}"), "E".into(), vec![one(at)], Severity::Hard, 0);
+        let record =
+            Record::new(format!("I{at:013}"), "E".into(), vec![one(at)], Severity::Hard, 0);
         let began = Instant::now();
         // Every hundredth with its sync, so that this ends.
         if at % 100 == 0 {
@@ -91,11 +96,19 @@ fn under_invalidations() {
     tell("  and with it", &synced);
     tell("first hits after 100,000 invalidations", &hits(&stage, OBJECTS));
     tell("hits after 100,000 invalidations", &hits(&stage, HITS));
-    println!("  the log: {} octets", std::fs::metadata(folder.path().join("invalidations.log")).unwrap().len());
+    println!(
+        "  the log: {} octets",
+        std::fs::metadata(folder.path().join("invalidations.log")).unwrap().len()
+    );
     let (began, last) = (Instant::now(), log.last());
     drop(log);
     let (_, records) = Log::open(folder.path()).unwrap();
-    println!("  read again at a start: {} records, to {}, in {:?}", records.len(), last.0, began.elapsed());
+    println!(
+        "  read again at a start: {} records, to {}, in {:?}",
+        records.len(),
+        last.0,
+        began.elapsed()
+    );
 }
 
 fn apply(stage: &Stage, matchers: &[Matcher]) {
@@ -119,7 +132,14 @@ fn hits(stage: &Stage, count: usize) -> Vec<Duration> {
 fn tell(name: &str, times: &[Duration]) {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let micros = |at: f64| sorted[((sorted.len() - 1) as f64 * at) as usize].as_nanos() as f64 / 1000.0;
+    let micros =
+        |at: f64| sorted[((sorted.len() - 1) as f64 * at) as usize].as_nanos() as f64 / 1000.0;
     let mean = sorted.iter().sum::<Duration>().as_nanos() as f64 / 1000.0 / sorted.len() as f64;
-    println!("{name:<58}{mean:>9.2}{:>9.2}{:>9.2}{:>9.1}{:>9.1}", micros(0.5), micros(0.99), micros(0.9999), micros(1.0));
+    println!(
+        "{name:<58}{mean:>9.2}{:>9.2}{:>9.2}{:>9.1}{:>9.1}",
+        micros(0.5),
+        micros(0.99),
+        micros(0.9999),
+        micros(1.0)
+    );
 }

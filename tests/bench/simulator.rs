@@ -1,7 +1,8 @@
-//! Eviction policies over made-up traces: who keeps what is asked for again. Pure; from fixed seeds.
+//! Eviction policies over made-up traces: who keeps what is asked for again. Pure; from fixed
+//! seeds.
 //!
-//! Ours is the very code the store runs. The others are written as their papers have them, weighed by octets where the
-//! paper counts objects.
+//! Ours is the very code the store runs. The others are written as their papers have them, weighed
+//! by octets where the paper counts objects.
 #![allow(dead_code)] // each of its two users leaves something out
 
 use std::cell::Cell;
@@ -87,7 +88,14 @@ pub struct Ordered {
 
 impl Ordered {
     pub fn lru(room: u64) -> Self {
-        Self { by_time: BTreeMap::new(), here: HashMap::new(), clock: 0, used: 0, room, moves: true }
+        Self {
+            by_time: BTreeMap::new(),
+            here: HashMap::new(),
+            clock: 0,
+            used: 0,
+            room,
+            moves: true,
+        }
     }
     pub fn fifo(room: u64) -> Self {
         Self { moves: false, ..Self::lru(room) }
@@ -164,7 +172,8 @@ impl Policy for Sieve {
     }
 }
 
-/// S3-FIFO (SOSP 2023) as its paper has it: a tenth for the small queue, counts up to 3, ghosts as many as the main queue.
+/// S3-FIFO (SOSP 2023) as its paper has it: a tenth for the small queue, counts up to 3, ghosts as
+/// many as the main queue.
 pub struct S3Fifo {
     small: VecDeque<Asked>,
     main: VecDeque<Asked>,
@@ -179,7 +188,16 @@ pub struct S3Fifo {
 impl S3Fifo {
     pub fn new(room: u64) -> Self {
         let (small, main, ghosts) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Self { small, main, ghosts, ghost_set: HashMap::new(), counts: HashMap::new(), small_used: 0, main_used: 0, room }
+        Self {
+            small,
+            main,
+            ghosts,
+            ghost_set: HashMap::new(),
+            counts: HashMap::new(),
+            small_used: 0,
+            main_used: 0,
+            room,
+        }
     }
 
     fn evict(&mut self) {

@@ -1,4 +1,5 @@
-//! What the benches of the hit step stand on: an edge, responses in its store, and requests for them.
+//! What the benches of the hit step stand on: an edge, responses in its store, and requests for
+//! them.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -40,7 +41,10 @@ impl Stage {
             url = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n"
         );
         std::fs::write(&path, text).unwrap();
-        let site = config::load(&path, NOW, Making::Done).map_err(|report| report.render(false)).unwrap().site;
+        let site = config::load(&path, NOW, Making::Done)
+            .map_err(|report| report.render(false))
+            .unwrap()
+            .site;
         let edge = Edge::new(site, "bench".into(), Clock::starting_at(NOW));
         for at in 0..objects {
             put(&edge, &format!("E\0/s/{at}"), 1024);
@@ -48,24 +52,38 @@ impl Stage {
         let more = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0)\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n\
             Accept-Language: de-DE,de;q=0.9\r\nAccept-Encoding: gzip, deflate, br\r\nCookie: a=1; b=2\r\nSec-Fetch-Dest: document\r\n\
             Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nUpgrade-Insecure-Requests: 1\r\nDNT: 1\r\nPriority: u=0, i\r\n";
-        let head = |at: usize, more: &str| format!("GET /s/{at} HTTP/1.1\r\nHost: h.test\r\n{more}\r\n").into_bytes();
+        let head = |at: usize, more: &str| {
+            format!("GET /s/{at} HTTP/1.1\r\nHost: h.test\r\n{more}\r\n").into_bytes()
+        };
         let at = "127.0.0.1:1".parse().unwrap();
         Self {
             edge,
             plain: (0..OBJECTS).map(|at| head(at, "")).collect(),
             browser: (0..OBJECTS).map(|at| head(at, more)).collect(),
-            connection: Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer },
+            connection: Connection {
+                peer: at,
+                local: at,
+                scheme: Scheme::Http,
+                tls: None,
+                place: None,
+                asker: Asker::Viewer,
+            },
             limits: Limits::default(),
         }
     }
 
     /// Everything between the octets that came and those that go, for one hit.
     pub fn hit(&self, at: usize, is_browser: bool, key: &mut Vec<u8>, out: &mut Vec<u8>) -> usize {
-        let bytes = if is_browser { &self.browser[at % OBJECTS] } else { &self.plain[at % OBJECTS] };
+        let bytes =
+            if is_browser { &self.browser[at % OBJECTS] } else { &self.plain[at % OBJECTS] };
         let len = h1_head::find_end(bytes, &self.limits).unwrap();
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
-        let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, &self.connection, &self.limits) else { return 0 };
+        let Ok(head) =
+            h1_head::read(bytes, len, &mut lines, &mut method, &self.connection, &self.limits)
+        else {
+            return 0;
+        };
         let running = self.edge.running_cell().load();
         let Ok(hit) = hit::hit(&self.edge, &running, &head.request, key, NOW) else { return 0 };
         out.clear();
@@ -99,7 +117,13 @@ pub fn stored(key: &[u8], body: usize) -> Arc<Stored> {
     ] {
         fields.insert(name, HeaderValue::from_static(value));
     }
-    let life = Life { fresh: 86_400_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default };
+    let life = Life {
+        fresh: 86_400_000,
+        stale_while_revalidate: 0,
+        stale_if_error: 0,
+        reuse: Reuse::WhileFresh,
+        rule: TtlRule::Default,
+    };
     let stored = Stored {
         key: CacheKey::new(key),
         selector: Selector::default(),

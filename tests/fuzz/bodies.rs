@@ -1,7 +1,8 @@
 //! What must hold for any octets at all: plain functions that panic where it does not.
 //!
-//! `tests/suite/fuzz.rs` runs them over the corpus and over shaken copies of it, from fixed seeds, on every test run;
-//! `cargo fuzz` drives the same functions (`targets/`, see README.md here). They know nothing of either.
+//! `tests/suite/fuzz.rs` runs them over the corpus and over shaken copies of it, from fixed seeds,
+//! on every test run; `cargo fuzz` drives the same functions (`targets/`, see README.md here). They
+//! know nothing of either.
 
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
@@ -63,8 +64,9 @@ fn of_map(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     sorted(fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())))
 }
 
-/// Octets as HTTP/1 requests, pipelined: whatever we accept, hyper reads identically, body and next request included;
-/// and however the octets come split, the head ends at the same place or is refused.
+/// Octets as HTTP/1 requests, pipelined: whatever we accept, hyper reads identically, body and next
+/// request included; and however the octets come split, the head ends at the same place or is
+/// refused.
 pub fn request_heads(data: &[u8]) -> Compared {
     splits_agree(data);
     let mine = our_requests(data);
@@ -89,14 +91,24 @@ fn splits_agree(data: &[u8]) {
             (Err(NoHead::Partial), _) => {}
             (Ok(len), Ok(whole)) => assert_eq!(len, whole),
             (Err(NoHead::Refused(_)), Err(NoHead::Refused(_))) => {}
-            (early, whole) => panic!("{early:?} after {cut} octets, {whole:?} after all of {:?}", String::from_utf8_lossy(data)),
+            (early, whole) => panic!(
+                "{early:?} after {cut} octets, {whole:?} after all of {:?}",
+                String::from_utf8_lossy(data)
+            ),
         }
     }
 }
 
 fn our_requests(data: &[u8]) -> Vec<Read> {
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
+    let connection = Connection {
+        peer: at,
+        local: at,
+        scheme: Scheme::Http,
+        tls: None,
+        place: None,
+        asker: Asker::Viewer,
+    };
     let limits = Limits::default();
     let mut rest = BytesMut::from(data);
     let mut read = Vec::new();
@@ -105,10 +117,17 @@ fn our_requests(data: &[u8]) -> Vec<Read> {
         let octets = rest.split_to(len);
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
-        let Ok(head) = h1_head::read(&octets, len, &mut lines, &mut method, &connection, &limits) else { return read };
+        let Ok(head) = h1_head::read(&octets, len, &mut lines, &mut method, &connection, &limits)
+        else {
+            return read;
+        };
         let request = &head.request;
-        let fields = sorted(request.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())));
-        let path = request.query.map_or(request.path.to_string(), |query| format!("{}?{query}", request.path));
+        let fields = sorted(
+            request.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())),
+        );
+        let path = request
+            .query
+            .map_or(request.path.to_string(), |query| format!("{}?{query}", request.path));
         let path = of_options(request.method, path);
         let Some(body) = decoded(head.framing, &mut rest) else { return read };
         read.push(Read { line: vec![request.method.to_string(), path], fields, body });
@@ -131,7 +150,8 @@ fn decoded(framing: Framing, rest: &mut BytesMut) -> Option<Vec<u8>> {
     }
 }
 
-// `OPTIONS http://h` asks about the server as a whole, and so does `OPTIONS *`; hyper tells the first from `OPTIONS http://h/` no more.
+// `OPTIONS http://h` asks about the server as a whole, and so does `OPTIONS *`; hyper tells the
+// first from `OPTIONS http://h/` no more.
 fn of_options(method: &Method, target: String) -> String {
     if *method == Method::OPTIONS && target == "*" { "/".to_string() } else { target }
 }
@@ -146,25 +166,34 @@ fn runtime() -> tokio::runtime::Runtime {
 fn hypers_requests(data: &[u8]) -> Vec<Read> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let slot = Arc::clone(&seen);
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let slot = Arc::clone(&slot);
-        async move {
-            let (parts, body) = request.into_parts();
-            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_string();
-            let target = of_options(&parts.method, target);
-            if let Ok(body) = body.collect().await {
-                let line = vec![parts.method.to_string(), target];
-                let read = Read { line, fields: of_map(&parts.headers), body: body.to_bytes().to_vec() };
-                slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(read);
+    let service =
+        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let slot = Arc::clone(&slot);
+            async move {
+                let (parts, body) = request.into_parts();
+                let target =
+                    parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_string();
+                let target = of_options(&parts.method, target);
+                if let Ok(body) = body.collect().await {
+                    let line = vec![parts.method.to_string(), target];
+                    let read = Read {
+                        line,
+                        fields: of_map(&parts.headers),
+                        body: body.to_bytes().to_vec(),
+                    };
+                    slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(read);
+                }
+                Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::new())))
             }
-            Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::new())))
-        }
-    });
+        });
     runtime().block_on(async {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (mut answers, mut requests) = tokio::io::split(near);
         let mut server = hyper::server::conn::http1::Builder::new();
-        let serving = server.half_close(true).pipeline_flush(true).serve_connection(TokioIo::new(far), service);
+        let serving = server
+            .half_close(true)
+            .pipeline_flush(true)
+            .serve_connection(TokioIo::new(far), service);
         let _ = requests.write_all(data).await;
         let _ = requests.shutdown().await;
         let mut sink = Vec::new();
@@ -174,15 +203,19 @@ fn hypers_requests(data: &[u8]) -> Vec<Read> {
     std::mem::take(&mut *seen)
 }
 
-/// Octets as an origin's answer to a GET: whatever we accept, hyper reads identically, body included.
+/// Octets as an origin's answer to a GET: whatever we accept, hyper reads identically, body
+/// included.
 pub fn response_head(data: &[u8]) -> Compared {
     let Some(end) = answer_head::find_end(data, 0) else { return Compared::Refused };
     for cut in (0..data.len()).step_by(1 + data.len() / 64) {
-        let split = answer_head::find_end(&data[..cut], 0).or_else(|| answer_head::find_end(data, cut));
+        let split =
+            answer_head::find_end(&data[..cut], 0).or_else(|| answer_head::find_end(data, cut));
         assert_eq!(split, Some(end), "{:?}", String::from_utf8_lossy(data));
     }
     let mut rest = BytesMut::from(data);
-    let Ok(head) = answer_head::read(&rest.split_to(end).freeze(), false) else { return Compared::Refused };
+    let Ok(head) = answer_head::read(&rest.split_to(end).freeze(), false) else {
+        return Compared::Refused;
+    };
     // Interim answers are stepped over by us one by one; hyper shows the final one only.
     if head.status < 200 {
         return Compared::Refused;
@@ -198,11 +231,16 @@ pub fn response_head(data: &[u8]) -> Compared {
     }
 }
 
-// A length said several times alike is one length to hyper, which leaves the lines as they are; we say it once.
+// A length said several times alike is one length to hyper, which leaves the lines as they are; we
+// say it once.
 fn say_one_length(fields: &mut HeaderMap) {
     let all = fields.get_all(http::header::CONTENT_LENGTH);
-    let first = all.iter().next().and_then(|line| line.to_str().ok()?.split(',').next()?.trim().parse::<u64>().ok());
-    let is_repeated = all.iter().count() > 1 || all.iter().any(|line| line.as_bytes().contains(&b','));
+    let first = all
+        .iter()
+        .next()
+        .and_then(|line| line.to_str().ok()?.split(',').next()?.trim().parse::<u64>().ok());
+    let is_repeated =
+        all.iter().count() > 1 || all.iter().any(|line| line.as_bytes().contains(&b','));
     if let Some(length) = first.filter(|_| is_repeated) {
         fields.insert(http::header::CONTENT_LENGTH, length.into());
     }
@@ -211,14 +249,20 @@ fn say_one_length(fields: &mut HeaderMap) {
 fn hypers_answer(data: &[u8]) -> Option<Read> {
     runtime().block_on(async {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(near)).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(near)).await.ok()?;
         let asking = async move {
-            let request = hyper::Request::get("/").header("host", "h").body(Empty::<Bytes>::new()).ok()?;
+            let request =
+                hyper::Request::get("/").header("host", "h").body(Empty::<Bytes>::new()).ok()?;
             let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
             let body = body.collect().await.ok()?.to_bytes().to_vec();
             let mut parts = parts;
             say_one_length(&mut parts.headers);
-            Some(Read { line: vec![parts.status.as_u16().to_string()], fields: of_map(&parts.headers), body })
+            Some(Read {
+                line: vec![parts.status.as_u16().to_string()],
+                fields: of_map(&parts.headers),
+                body,
+            })
         };
         let answering = async {
             // Only what answers a request is an answer.
@@ -232,7 +276,8 @@ fn hypers_answer(data: &[u8]) -> Option<Read> {
     })
 }
 
-/// Octets as a chunked body: however they come split, the same body and the same rest, or the same refusal.
+/// Octets as a chunked body: however they come split, the same body and the same rest, or the same
+/// refusal.
 pub fn chunks(data: &[u8]) {
     let Some((step, octets)) = data.split_first() else { return };
     let decode = |step: usize| {
@@ -255,7 +300,8 @@ pub fn chunks(data: &[u8]) {
     assert_eq!(decode(octets.len().max(1)), decode(usize::from(*step).max(1)), "{octets:?}");
 }
 
-/// Octets as header blocks of one HTTP/2 connection, each behind a length: nothing but errors, and no more than the limit.
+/// Octets as header blocks of one HTTP/2 connection, each behind a length: nothing but errors, and
+/// no more than the limit.
 pub fn header_blocks(data: &[u8]) {
     let mut decoder = Hpack::new(4096);
     let mut list = FieldList::default();
@@ -267,7 +313,9 @@ pub fn header_blocks(data: &[u8]) {
         if decoder.decode(block, &mut list).is_err() {
             return;
         }
-        assert!(list.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() <= 2000);
+        assert!(
+            list.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() <= 2000
+        );
     }
 }
 
@@ -278,7 +326,11 @@ pub fn fields(data: &[u8]) {
     let joined = cache_control::CacheControl::parse([data, &b""[..]]);
     assert_eq!(format!("{plain:?}"), format!("{joined:?}"), "an empty line says nothing");
     let _ = cache_control::CacheControl::parse_targeted([data]);
-    let _ = (time::parse_http_date(data, now), lists::parse_digits(data), structured::parse_dictionary(data));
+    let _ = (
+        time::parse_http_date(data, now),
+        lists::parse_digits(data),
+        structured::parse_dictionary(data),
+    );
     let _ = (validators::EntityTag::parse(data), ranges::parse_content_range(data));
     for member in lists::members(data) {
         assert!(!member.is_empty());
@@ -301,13 +353,20 @@ pub fn fields(data: &[u8]) {
     }
 }
 
-/// Octets as everything that AWS's tools may send: batches, policies, claims, signed URLs, distributions.
+/// Octets as everything that AWS's tools may send: batches, policies, claims, signed URLs,
+/// distributions.
 pub fn aws(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(batch) = batch::parse(data) {
         // Written down and read again it says the same.
-        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#13;");
-        let paths: String = batch.paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
+        let escape = |text: &str| {
+            text.replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;")
+                .replace('\r', "&#13;")
+        };
+        let paths: String =
+            batch.paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
         let again = format!(
             "<InvalidationBatch><Paths><Quantity>{}</Quantity><Items>{paths}</Items></Paths><CallerReference>{}</CallerReference></InvalidationBatch>",
             batch.paths.len(),
@@ -316,19 +375,30 @@ pub fn aws(data: &[u8]) {
         assert_eq!(batch::parse(again.as_bytes()).ok(), Some(batch), "{again}");
     }
     if let Some(claim) = Claim::parse(&text) {
-        assert!(!claim.id.is_empty() && claim.names.windows(2).all(|pair| pair[0] < pair[1]), "{text:?}");
+        assert!(
+            !claim.id.is_empty() && claim.names.windows(2).all(|pair| pair[0] < pair[1]),
+            "{text:?}"
+        );
     }
     if let Some(policy) = policy::parse(data) {
         let resource = policy.resource.unwrap_or_else(|| "*".into());
         // A resource without anything special covers itself.
-        let is_plain = resource.starts_with("https://h.test/") && !resource.contains(['*', '?', '\\']);
+        let is_plain =
+            resource.starts_with("https://h.test/") && !resource.contains(['*', '?', '\\']);
         assert!(!is_plain || policy::covers(&resource, &resource), "{resource:?}");
     }
     let _ = policy::covers(&text, "https://h.test/a/b?c=d");
     // Nobody has signed any of these.
     let (path, query) = split_target(&text);
     let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, place: None, asker: Asker::Viewer };
+    let connection = Connection {
+        peer: at,
+        local: at,
+        scheme: Scheme::Https,
+        tls: None,
+        place: None,
+        asker: Asker::Viewer,
+    };
     let empty = HeaderMap::new();
     let fields = Fields::Map(&empty);
     let head = RequestHead {
@@ -348,22 +418,32 @@ pub fn aws(data: &[u8]) {
     };
     let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\
         Yx/zhQKIWJkktEY9RUlDWpnChd4jeOoJhHQ7hvyUCszavDuJ4GxER/3iHg==\n-----END PUBLIC KEY-----\n";
-    let signers = Signers { groups: Vec::new(), keys: vec![Arc::new(PublicKey::from_pem("K1", pem).unwrap())] };
+    let signers = Signers {
+        groups: Vec::new(),
+        keys: vec![Arc::new(PublicKey::from_pem("K1", pem).unwrap())],
+    };
     let now = Timestamp::from_secs(1_800_000_000);
     assert!(judge(&head, &signers, &Memory::default(), now).is_err(), "{text:?}");
     // A distribution, whatever it says, becomes a file of TOML.
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(data)
-        && let Ok(imported) = import::import(vec![import::Input { name: "x.json".into(), json }], &import::Wishes::default())
+        && let Ok(imported) = import::import(
+            vec![import::Input { name: "x.json".into(), json }],
+            &import::Wishes::default(),
+        )
     {
         assert!(imported.toml().parse::<toml::Table>().is_ok(), "{}", imported.toml());
     }
 }
 
-/// What lies on the disk, and what a TLS client says first: whatever is read of it would be written so again.
+/// What lies on the disk, and what a TLS client says first: whatever is read of it would be written
+/// so again.
 pub fn records(data: &[u8]) {
     if let Some(header) = Header::decode(data) {
         assert_eq!(Header::decode(&header.encode()), Some(header));
-        let (segment, at) = ((header.version.0 >> 32) as u32, (header.version.0 & u64::from(u32::MAX)) * record::UNIT);
+        let (segment, at) = (
+            (header.version.0 >> 32) as u32,
+            (header.version.0 & u64::from(u32::MAX)) * record::UNIT,
+        );
         if let Some(listed) = list::open(data, None, segment, at) {
             assert!(listed.briefs().count() <= data.len());
         }
@@ -379,6 +459,9 @@ pub fn records(data: &[u8]) {
     }
     let _ = (record::footer_len(data), record::decode_table(data, data.len() as u64 / 4));
     if let Some(seen) = fingerprint::of_records(data) {
-        assert!(seen.ja3.len() == 32 && seen.ja4.len() == 36 && seen.ja4.starts_with('t'), "{seen:?}");
+        assert!(
+            seen.ja3.len() == 32 && seen.ja4.len() == 36 && seen.ja4.starts_with('t'),
+            "{seen:?}"
+        );
     }
 }

@@ -29,8 +29,8 @@ fn read(mut reader: Reader, most: usize) -> (Vec<u8>, Option<Result<(), BodyErro
     (all, None)
 }
 
-/// One writes, and finishes or breaks off; one reads from the start, one comes later, one leaves early. Whoever read to the end has
-/// every octet; whoever did not is told.
+/// One writes, and finishes or breaks off; one reads from the start, one comes later, one leaves
+/// early. Whoever read to the end has every octet; whoever did not is told.
 pub fn readers_follow_a_writer() {
     let is_known = thread_rng().gen_bool(0.5);
     let (content, mut writer) = Content::grow(is_known.then_some(LEN as u64), None);
@@ -76,8 +76,9 @@ pub fn readers_follow_a_writer() {
     }
 }
 
-/// A content that is not kept: its writer waits for the slowest, and goes on when that one leaves or is given up. Nobody gets other
-/// octets than were written, and the writer is never left waiting for nobody.
+/// A content that is not kept: its writer waits for the slowest, and goes on when that one leaves
+/// or is given up. Nobody gets other octets than were written, and the writer is never left waiting
+/// for nobody.
 pub fn readers_of_a_window() {
     let (content, mut writer) = Content::grow(None, None);
     let readers: Vec<_> = [usize::MAX, 20, usize::MAX]
@@ -111,7 +112,10 @@ pub fn readers_of_a_window() {
         assert_eq!(seen, octets()[..seen.len()]);
         match end {
             Some(Ok(())) => assert!(is_whole && seen.len() == LEN),
-            Some(Err(why)) => assert!(matches!(why, BodyError::Overrun | BodyError::Abandoned) && (loses || !is_whole), "{why:?}"),
+            Some(Err(why)) => assert!(
+                matches!(why, BodyError::Overrun | BodyError::Abandoned) && (loses || !is_whole),
+                "{why:?}"
+            ),
             None => {}
         }
     }

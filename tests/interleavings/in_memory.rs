@@ -14,7 +14,13 @@ use crate::sync::Ordering;
 
 /// Version `n` of a response.
 pub fn stored(key: &str, n: u64, len: usize) -> Arc<Stored> {
-    let life = Life { fresh: 60_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default };
+    let life = Life {
+        fresh: 60_000,
+        stale_while_revalidate: 0,
+        stale_if_error: 0,
+        reuse: Reuse::WhileFresh,
+        rule: TtlRule::Default,
+    };
     Arc::new(Stored {
         key: CacheKey::new(format!("E\0/{key}\0").as_bytes()),
         selector: Selector::default(),
@@ -42,7 +48,8 @@ fn put(store: &Memory, key: &str, n: u64, len: usize) -> Option<Arc<Stored>> {
 
 const LIMIT: u64 = 6_000;
 
-/// Whatever is put in, replaced, evicted and taken out at once: what is accounted for is what is there, and never too much.
+/// Whatever is put in, replaced, evicted and taken out at once: what is accounted for is what is
+/// there, and never too much.
 pub fn the_account_is_true() {
     let store = Arc::new(Memory::new(LIMIT, 4));
     let threads: Vec<_> = (0..3u64)
@@ -56,7 +63,9 @@ pub fn the_account_is_true() {
                     match (thread_rng().gen_range(0..4), here) {
                         (0, Some(here)) => drop(store.remove(&here)),
                         (1, Some(here)) => drop(store.grow(&here, 300)),
-                        (2, Some(here)) => store.settle_to(&here, here.live.accounted.load(Ordering::Relaxed) / 2),
+                        (2, Some(here)) => {
+                            store.settle_to(&here, here.live.accounted.load(Ordering::Relaxed) / 2)
+                        }
                         _ => {}
                     }
                     for found in store.find(format!("E\0/{key}\0").as_bytes()) {
@@ -87,7 +96,10 @@ pub fn what_was_taken_out_is_gone() {
         thread::spawn(move || {
             if thread == 0 {
                 // A slow fetch brings what was asked for before.
-                assert!(put(&store, "a", 3, 10).is_none() || store.find(b"E\0/a\0").iter().all(|found| !Arc::ptr_eq(found, &shared)));
+                assert!(
+                    put(&store, "a", 3, 10).is_none()
+                        || store.find(b"E\0/a\0").iter().all(|found| !Arc::ptr_eq(found, &shared))
+                );
                 return;
             }
             let newer = put(&store, "a", 7, 10);

@@ -19,7 +19,8 @@ use crate::disk::record::UNIT;
 
 type File = Arc<Mutex<Vec<u8>>>;
 
-/// A folder in memory that never fails. Its own locks are never held while another thread could come in between.
+/// A folder in memory that never fails. Its own locks are never held while another thread could
+/// come in between.
 #[derive(Clone, Default)]
 struct Folder(Arc<Mutex<BTreeMap<String, File>>>);
 
@@ -49,7 +50,10 @@ impl Files for Folder {
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        Ok(locked(&self.0).iter().map(|(name, file)| (name.clone(), locked(file).len() as u64)).collect())
+        Ok(locked(&self.0)
+            .iter()
+            .map(|(name, file)| (name.clone(), locked(file).len() as u64))
+            .collect())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -70,7 +74,10 @@ impl DiskFile for Open {
 
     fn read_at(&self, octets: &mut [u8], at: u64) -> io::Result<()> {
         let file = locked(&self.0);
-        octets.copy_from_slice(file.get(at as usize..at as usize + octets.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        octets.copy_from_slice(
+            file.get(at as usize..at as usize + octets.len())
+                .ok_or(io::ErrorKind::UnexpectedEof)?,
+        );
         Ok(())
     }
 
@@ -89,7 +96,14 @@ impl DiskFile for Open {
 }
 
 fn open(folder: &Folder, size: u64) -> Arc<Disk> {
-    let settings = DiskSettings { path: "/nowhere".into(), size, queue: 1 << 20, scrub: 0, objects: 1 << 20, key: None };
+    let settings = DiskSettings {
+        path: "/nowhere".into(),
+        size,
+        queue: 1 << 20,
+        scrub: 0,
+        objects: 1 << 20,
+        key: None,
+    };
     Disk::open(Box::new(folder.clone()), settings, LogNumber(0), Doubt::BeginEmpty).unwrap()
 }
 
@@ -101,11 +115,15 @@ fn version(disk: &Disk, k: u64) -> Option<u64> {
     let found = disk.recall(&key(k), None);
     assert!(found.len() <= 1);
     let n = found.first()?.asked_at.0;
-    assert!(found[0].content.whole().unwrap().iter().all(|octet| *octet == n as u8), "version {n} has wrong octets");
+    assert!(
+        found[0].content.whole().unwrap().iter().all(|octet| *octet == n as u8),
+        "version {n} has wrong octets"
+    );
     Some(n)
 }
 
-// The writer's thread and the keeper's, each for a while; and a start that is still looking through what lies there.
+// The writer's thread and the keeper's, each for a while; and a start that is still looking through
+// what lies there.
 fn keepers(disk: &Arc<Disk>, rounds: usize, loads: bool) -> Vec<thread::JoinHandle<()>> {
     let (writing, keeping) = (Arc::clone(disk), Arc::clone(disk));
     let writer = thread::spawn(move || {
@@ -130,10 +148,11 @@ fn keepers(disk: &Arc<Disk>, rounds: usize, loads: bool) -> Vec<thread::JoinHand
     vec![writer, keeper]
 }
 
-/// While versions of a key are offered and forgotten by one thread, another never sees an older one after a newer, nor a version
-/// that was forgotten before it looked.
+/// While versions of a key are offered and forgotten by one thread, another never sees an older one
+/// after a newer, nor a version that was forgotten before it looked.
 pub fn nothing_older_comes_back() {
-    // With room for all, or with hardly any: then segments leave, and what is used in them moves on.
+    // With room for all, or with hardly any: then segments leave, and what is used in them moves
+    // on.
     let is_small = thread_rng().gen_bool(0.5);
     let disk = open(&Folder::default(), if is_small { 400_000 } else { 4 << 20 });
     disk.load();
@@ -154,7 +173,10 @@ pub fn nothing_older_comes_back() {
                 offering.forget(&here);
                 assert!(version(&offering, 1).is_none(), "forgotten, and found");
             } else {
-                assert!(version(&offering, 1).is_none_or(|seen| seen == n), "older than what was just offered");
+                assert!(
+                    version(&offering, 1).is_none_or(|seen| seen == n),
+                    "older than what was just offered"
+                );
             }
         }
     }));
@@ -172,8 +194,8 @@ pub fn nothing_older_comes_back() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Each of two threads has keys of its own; in the end, and after another start, the last thing said of each key holds, and the
-/// octets that are accounted for are those of the files.
+/// Each of two threads has keys of its own; in the end, and after another start, the last thing
+/// said of each key holds, and the octets that are accounted for are those of the files.
 pub fn everything_is_found_again() {
     let folder = Folder::default();
     let before = open(&folder, 4 << 20);
@@ -212,9 +234,17 @@ pub fn everything_is_found_again() {
     threads.drain(..).for_each(|thread| thread.join().unwrap());
     disk.work_off();
     disk.finish().unwrap();
-    let holds = |disk: &Disk, when: &str| (0..4).for_each(|k| assert_eq!(version(disk, k), said[&k], "key {k} {when}"));
+    let holds = |disk: &Disk, when: &str| {
+        (0..4).for_each(|k| assert_eq!(version(disk, k), said[&k], "key {k} {when}"))
+    };
     holds(&disk, "at the end");
-    let lies: u64 = folder.list().unwrap().iter().filter(|(name, _)| name.ends_with(".seg")).map(|(_, len)| len).sum();
+    let lies: u64 = folder
+        .list()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| name.ends_with(".seg"))
+        .map(|(_, len)| len)
+        .sum();
     assert_eq!(disk.stats().bytes, lies);
     drop(disk);
     let again = open(&folder, 4 << 20);
@@ -222,7 +252,8 @@ pub fn everything_is_found_again() {
     holds(&again, "after a start");
 }
 
-// What the index says of its segments is what its entries add up to, and each of them lies in one that is there.
+// What the index says of its segments is what its entries add up to, and each of them lies in one
+// that is there.
 fn the_index_adds_up(disk: &Disk) {
     let mut found = BTreeMap::<u32, (u64, u32)>::new();
     let index = disk.index.lock();
@@ -237,8 +268,9 @@ fn the_index_adds_up(disk: &Disk) {
     assert!(found.is_empty(), "entries without a segment: {found:?}");
 }
 
-/// Two threads say different things of the same keys, with hardly any room: nobody knows whose word is the last, but what is found in
-/// the end is found after another start too, nothing that was forgotten last is found by either, and the accounts are true.
+/// Two threads say different things of the same keys, with hardly any room: nobody knows whose word
+/// is the last, but what is found in the end is found after another start too, nothing that was
+/// forgotten last is found by either, and the accounts are true.
 pub fn whatever_was_said_last_stays() {
     let folder = Folder::default();
     let size = if thread_rng().gen_bool(0.5) { 400_000 } else { 4 << 20 };
@@ -256,7 +288,8 @@ pub fn whatever_was_said_last_stays() {
                 let n = 1 + at * 2 + thread;
                 match thread_rng().gen_range(0..3) {
                     0 if !mine.is_empty() => {
-                        let (k, here): &(u64, Arc<_>) = &mine[thread_rng().gen_range(0..mine.len())];
+                        let (k, here): &(u64, Arc<_>) =
+                            &mine[thread_rng().gen_range(0..mine.len())];
                         disk.forget(here);
                         // If it was replaced, the newer one stays.
                         last.remove(k);
@@ -278,15 +311,20 @@ pub fn whatever_was_said_last_stays() {
             last
         }));
     }
-    let said: Vec<BTreeMap<u64, Option<u64>>> = sayers.into_iter().map(|sayer| sayer.join().unwrap()).collect();
+    let said: Vec<BTreeMap<u64, Option<u64>>> =
+        sayers.into_iter().map(|sayer| sayer.join().unwrap()).collect();
     threads.drain(..).for_each(|thread| thread.join().unwrap());
     disk.work_off();
     the_index_adds_up(&disk);
     disk.finish().unwrap();
     let found: Vec<Option<u64>> = (0..2).map(|k| version(&disk, k)).collect();
     for (k, found) in found.iter().enumerate() {
-        let words: Vec<Option<u64>> = said.iter().filter_map(|said| said.get(&(k as u64)).copied()).collect();
-        assert!(found.is_none() || words.len() < 2 || words.contains(found), "key {k}: {found:?} was nobody's last word: {words:?}");
+        let words: Vec<Option<u64>> =
+            said.iter().filter_map(|said| said.get(&(k as u64)).copied()).collect();
+        assert!(
+            found.is_none() || words.len() < 2 || words.contains(found),
+            "key {k}: {found:?} was nobody's last word: {words:?}"
+        );
     }
     assert!(disk.stats().bytes <= size);
     drop(disk);

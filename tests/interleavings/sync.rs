@@ -36,7 +36,8 @@ impl<T> RwLock<T> {
     }
 }
 
-/// Nobody waits by it here: the writer's thread is played by a thread of its own that looks again and again.
+/// Nobody waits by it here: the writer's thread is played by a thread of its own that looks again
+/// and again.
 #[derive(Default)]
 pub struct Condvar;
 

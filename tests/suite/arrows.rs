@@ -1,11 +1,14 @@
-//! Who may know whom: every `use` in `src` is held against the floors that `src/ARCHITECTURE.md` draws, and nothing goes up.
+//! Who may know whom: every `use` in `src` is held against the floors that `src/ARCHITECTURE.md`
+//! draws, and nothing goes up.
 //!
-//! Code behind the first `#[cfg(test)] mod tests` of a file is not held to it: tests may reach for anything.
+//! Code behind the first `#[cfg(test)] mod tests` of a file is not held to it: tests may reach for
+//! anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The floors as they are drawn: which rooms stand where, which on one floor know each other, and which arrows still go up.
+/// The floors as they are drawn: which rooms stand where, which on one floor know each other, and
+/// which arrows still go up.
 struct Plan {
     floors: Vec<Vec<String>>,
     beside: BTreeSet<(String, String)>,
@@ -15,11 +18,17 @@ struct Plan {
 impl Plan {
     fn read() -> Self {
         let text = std::fs::read_to_string("src/ARCHITECTURE.md").unwrap();
-        let block = text.split("```text floors\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the floors are drawn");
-        let mut plan = Self { floors: Vec::new(), beside: BTreeSet::new(), upward: BTreeSet::new() };
+        let block = text
+            .split("```text floors\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("the floors are drawn");
+        let mut plan =
+            Self { floors: Vec::new(), beside: BTreeSet::new(), upward: BTreeSet::new() };
         for line in block.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let arrow = |line: &str| {
-                let (from, to) = line.split_once(" -> ").unwrap_or_else(|| panic!("no arrow: {line}"));
+                let (from, to) =
+                    line.split_once(" -> ").unwrap_or_else(|| panic!("no arrow: {line}"));
                 (from.trim().to_string(), to.trim().to_string())
             };
             if let Some(rest) = line.strip_prefix("beside") {
@@ -67,7 +76,8 @@ fn named(text: &str) -> BTreeSet<String> {
     let mut rooms = BTreeSet::new();
     for line in lines {
         for rest in line.split("crate::").skip(1) {
-            let room: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let room: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             if !room.is_empty() {
                 rooms.insert(room);
             }
@@ -81,7 +91,8 @@ fn arrows() -> BTreeMap<(String, String), Vec<PathBuf>> {
     let mut files = Vec::new();
     sources(Path::new("src"), &mut files);
     let mut all: BTreeMap<(String, String), Vec<PathBuf>> = BTreeMap::new();
-    for path in files.iter().filter(|path| !path.ends_with("lib.rs") && !path.ends_with("main.rs")) {
+    for path in files.iter().filter(|path| !path.ends_with("lib.rs") && !path.ends_with("main.rs"))
+    {
         let room = room_of(path);
         for other in named(&std::fs::read_to_string(path).unwrap()) {
             if other != room {
@@ -96,15 +107,26 @@ fn arrows() -> BTreeMap<(String, String), Vec<PathBuf>> {
 fn no_arrow_goes_up_but_those_that_are_named() {
     let plan = Plan::read();
     let found = arrows();
-    let up: BTreeMap<_, _> = found.iter().filter(|((from, to), _)| !plan.allows(from, to)).collect();
+    let up: BTreeMap<_, _> =
+        found.iter().filter(|((from, to), _)| !plan.allows(from, to)).collect();
     for (arrow, files) in &up {
         assert!(plan.upward.contains(*arrow), "{} must not know {}: {files:?}", arrow.0, arrow.1);
     }
     for arrow in &plan.upward {
-        assert!(up.contains_key(arrow), "{} -> {} is gone: strike it from the floors", arrow.0, arrow.1);
+        assert!(
+            up.contains_key(arrow),
+            "{} -> {} is gone: strike it from the floors",
+            arrow.0,
+            arrow.1
+        );
     }
     for arrow in &plan.beside {
-        assert!(found.contains_key(arrow), "{} -> {} is not used: strike it from the floors", arrow.0, arrow.1);
+        assert!(
+            found.contains_key(arrow),
+            "{} -> {} is not used: strike it from the floors",
+            arrow.0,
+            arrow.1
+        );
     }
 }
 
@@ -113,9 +135,17 @@ fn every_room_stands_on_one_floor() {
     let plan = Plan::read();
     let mut files = Vec::new();
     sources(Path::new("src"), &mut files);
-    let rooms: BTreeSet<String> = files.iter().map(|path| room_of(path)).filter(|room| room != "lib" && room != "main").collect();
+    let rooms: BTreeSet<String> = files
+        .iter()
+        .map(|path| room_of(path))
+        .filter(|room| room != "lib" && room != "main")
+        .collect();
     let drawn: Vec<&String> = plan.floors.iter().flatten().collect();
-    assert_eq!(drawn.iter().copied().collect::<BTreeSet<_>>().len(), drawn.len(), "a room stands twice");
+    assert_eq!(
+        drawn.iter().copied().collect::<BTreeSet<_>>().len(),
+        drawn.len(),
+        "a room stands twice"
+    );
     for room in &rooms {
         assert!(plan.floor(room).is_some(), "{room} stands nowhere");
     }

@@ -32,7 +32,13 @@ fn said(output: Output) -> Result<String, String> {
 fn cli(edge: &Edge, secret: &str, args: &[&str]) -> Result<String, String> {
     let endpoint = format!("http://{}", edge.admin);
     let mut command = aws(&tool::folder().join("python/bin/aws"), secret);
-    said(command.args(["--endpoint-url", &endpoint, "--output", "json", "cloudfront"]).args(args).output().unwrap())
+    said(
+        command
+            .args(["--endpoint-url", &endpoint, "--output", "json", "cloudfront"])
+            .args(args)
+            .output()
+            .unwrap(),
+    )
 }
 
 fn script(program: &Path, name: &str, args: &[&str]) -> serde_json::Value {
@@ -45,8 +51,14 @@ fn script(program: &Path, name: &str, args: &[&str]) -> serde_json::Value {
 fn edge_with_key(origin: &Origin, allow: &str) -> Edge {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("secret"), SECRET).unwrap();
-    let keys = format!("[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = {{ file = \"secret\" }}\nallow = [{allow}]\n");
-    std::fs::write(folder.path().join("edge.toml"), super::support::edge::plain(origin.address, &keys)).unwrap();
+    let keys = format!(
+        "[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = {{ file = \"secret\" }}\nallow = [{allow}]\n"
+    );
+    std::fs::write(
+        folder.path().join("edge.toml"),
+        super::support::edge::plain(origin.address, &keys),
+    )
+    .unwrap();
     Edge::start_in(folder)
 }
 
@@ -57,25 +69,54 @@ fn the_aws_cli_invalidates_lists_and_waits() {
     }
     let origin = Origin::start(|_| fresh(b"x"));
     let edge = edge_with_key(&origin, "");
-    assert_eq!((edge.get("/img/a").cache(), edge.get("/img/a").cache()), ("Miss".into(), "Hit".into()));
-    let made = cli(&edge, SECRET, &["create-invalidation", "--distribution-id", "E1", "--paths", "/img/*", "/a b/é"]).unwrap();
+    assert_eq!(
+        (edge.get("/img/a").cache(), edge.get("/img/a").cache()),
+        ("Miss".into(), "Hit".into())
+    );
+    let made = cli(
+        &edge,
+        SECRET,
+        &["create-invalidation", "--distribution-id", "E1", "--paths", "/img/*", "/a b/é"],
+    )
+    .unwrap();
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
     assert_eq!(edge.get("/img/a").cache(), "Miss");
     let id = made["Invalidation"]["Id"].as_str().unwrap();
-    assert!(made["Location"].as_str().unwrap().ends_with(&format!("/2020-05-31/distribution/E1/invalidation/{id}")));
+    assert!(
+        made["Location"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("/2020-05-31/distribution/E1/invalidation/{id}"))
+    );
     let began = std::time::Instant::now();
-    cli(&edge, SECRET, &["wait", "invalidation-completed", "--distribution-id", "E1", "--id", id]).unwrap();
-    assert!(began.elapsed().as_secs() < 15, "the waiter's first look is enough; it would look again after twenty seconds");
-    let got = cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id]).unwrap();
+    cli(&edge, SECRET, &["wait", "invalidation-completed", "--distribution-id", "E1", "--id", id])
+        .unwrap();
+    assert!(
+        began.elapsed().as_secs() < 15,
+        "the waiter's first look is enough; it would look again after twenty seconds"
+    );
+    let got =
+        cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id]).unwrap();
     assert!(got.contains("Completed") && got.contains("/img/*"), "{got}");
     let batch = r#"{"Paths":{"Quantity":1,"Items":["/x"]},"CallerReference":"mine-1"}"#;
-    cli(&edge, SECRET, &["create-invalidation", "--distribution-id", "E1", "--invalidation-batch", batch]).unwrap();
-    let listed = cli(&edge, SECRET, &["list-invalidations", "--distribution-id", "E1", "--page-size", "1"]).unwrap();
+    cli(
+        &edge,
+        SECRET,
+        &["create-invalidation", "--distribution-id", "E1", "--invalidation-batch", batch],
+    )
+    .unwrap();
+    let listed =
+        cli(&edge, SECRET, &["list-invalidations", "--distribution-id", "E1", "--page-size", "1"])
+            .unwrap();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["InvalidationList"]["Items"].as_array().map(Vec::len), Some(2), "{listed}");
     // After a restart it is known still.
     let edge = Edge::start_in(edge.kill());
-    assert!(cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id]).unwrap().contains("/a b/"));
+    assert!(
+        cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", id])
+            .unwrap()
+            .contains("/a b/")
+    );
 }
 
 #[test]
@@ -86,13 +127,17 @@ fn who_may_not_is_told_as_aws_tells() {
     let origin = Origin::start(|_| fresh(b"x"));
     let edge = edge_with_key(&origin, "\"cloudfront:GetInvalidation\"");
     let create = ["create-invalidation", "--distribution-id", "E1", "--paths", "/*"];
-    let refused = |secret: &str, more: &[&str]| cli(&edge, secret, &[&create[..], more].concat()).unwrap_err();
+    let refused = |secret: &str, more: &[&str]| {
+        cli(&edge, secret, &[&create[..], more].concat()).unwrap_err()
+    };
     assert!(refused(SECRET, &[]).contains("(AccessDenied)"));
     assert!(refused("wrong", &[]).contains("(SignatureDoesNotMatch)"));
     let anonymous = refused(SECRET, &["--no-sign-request"]);
     assert!(anonymous.contains("(MissingAuthenticationToken)"), "{anonymous}");
     assert!(
-        cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", "INONE"]).unwrap_err().contains("(NoSuchInvalidation)")
+        cli(&edge, SECRET, &["get-invalidation", "--distribution-id", "E1", "--id", "INONE"])
+            .unwrap_err()
+            .contains("(NoSuchInvalidation)")
     );
     // Nothing of it reached the log, and no secret did either.
     assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 0);
@@ -107,15 +152,25 @@ fn the_sdks_agree() {
     let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
     let edge = edge_with_key(&origin, "\"cloudfront:*\"");
     let endpoint = format!("http://{}", edge.admin);
-    let seen = script(&tool::folder().join("python/bin/python"), "invalidate.py", &[&endpoint, "E1"]);
-    assert_eq!(seen["again"], seen["first"], "the same reference and paths are the same invalidation");
-    let faults = |name: &str| (seen[name][0].as_u64().unwrap_or(0), seen[name][1].as_str().unwrap_or("").to_string());
+    let seen =
+        script(&tool::folder().join("python/bin/python"), "invalidate.py", &[&endpoint, "E1"]);
+    assert_eq!(
+        seen["again"], seen["first"],
+        "the same reference and paths are the same invalidation"
+    );
+    let faults = |name: &str| {
+        (seen[name][0].as_u64().unwrap_or(0), seen[name][1].as_str().unwrap_or("").to_string())
+    };
     assert_eq!(faults("other"), (409, "InvalidationBatchAlreadyExists".into()));
     assert_eq!(faults("nowhere"), (404, "NoSuchDistribution".into()));
     assert_eq!(faults("bad"), (400, "InvalidArgument".into()));
     assert_eq!(faults("missing"), (404, "NoSuchInvalidation".into()));
     assert_eq!(seen["one"], serde_json::json!(["Completed", ["/a b/é", "#Tag:1"], "one"]));
-    assert_eq!(seen["pages"], serde_json::json!([[seen["third"], seen["second"]], [seen["first"]]]), "newest first, two a page");
+    assert_eq!(
+        seen["pages"],
+        serde_json::json!([[seen["third"], seen["second"]], [seen["first"]]]),
+        "newest first, two a page"
+    );
     let js = script(Path::new("node"), "invalidate.cjs", &[&endpoint, "E1"]);
     assert_eq!(js["status"], "Completed");
     assert!(js["location"].as_str().unwrap().starts_with(&endpoint));
@@ -145,10 +200,31 @@ fn calls_that_are_wrong_are_answered_in_xml() {
         ("POST", path, "<a/>".into(), &token, 400, "MalformedXML"),
         ("POST", path, many, &token, 400, "TooManyInvalidationsInProgress"),
         ("POST", path, "x".repeat(2 << 20), &token, 413, "BatchTooLarge"),
-        ("GET", "/2020-05-31/distribution/E1/invalidation?Marker=INONE", String::new(), &token, 400, "InvalidArgument"),
-        ("GET", "/2020-05-31/distribution/E1/invalidation?MaxItems=0", String::new(), &token, 400, "InvalidArgument"),
+        (
+            "GET",
+            "/2020-05-31/distribution/E1/invalidation?Marker=INONE",
+            String::new(),
+            &token,
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "GET",
+            "/2020-05-31/distribution/E1/invalidation?MaxItems=0",
+            String::new(),
+            &token,
+            400,
+            "InvalidArgument",
+        ),
         ("GET", "/2020-05-31/distribution", String::new(), &token, 404, "UnsupportedOperation"),
-        ("POST", "/2020-05-31/distribution-tenant/T/invalidation", batch(1), &token, 404, "EntityNotFound"),
+        (
+            "POST",
+            "/2020-05-31/distribution-tenant/T/invalidation",
+            batch(1),
+            &token,
+            404,
+            "EntityNotFound",
+        ),
         ("POST", path, batch(1), "", 403, "MissingAuthenticationToken"),
         ("POST", path, batch(1), "Authorization: Bearer wrong\r\n", 400, "IncompleteSignature"),
         (
@@ -177,11 +253,14 @@ fn the_signers_are_believed() {
     std::fs::copy(vectors.join("rsa2048-public.pem"), folder.path().join("rsa.pem")).unwrap();
     std::fs::copy(vectors.join("ecdsa-p256-public.pem"), folder.path().join("ec.pem")).unwrap();
     let keys = "[[public_key]]\nid = \"KRSA\"\nfile = \"rsa.pem\"\n[[public_key]]\nid = \"KEC\"\nfile = \"ec.pem\"\n[key_group.all]\nkeys = [\"KRSA\", \"KEC\"]\n";
-    let text = super::support::edge::plain(origin.address, keys) + "trusted_key_groups = [\"all\"]\n";
+    let text =
+        super::support::edge::plain(origin.address, keys) + "trusted_key_groups = [\"all\"]\n";
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     let edge = Edge::start_in(folder);
     let host = format!("Host: {}", edge.http);
-    let get = |target: &str, fields: &[&str]| edge.get_with(target, &[&[&host[..]], fields].concat()).status;
+    let get = |target: &str, fields: &[&str]| {
+        edge.get_with(target, &[&[&host[..]], fields].concat()).status
+    };
     let at = format!("http://{}", edge.http);
     let until = "4102444800";
     assert_eq!(get("/img/a.jpg", &[]), 403);
@@ -189,25 +268,58 @@ fn the_signers_are_believed() {
     let key = format!("file://{}", vectors.join("rsa2048-TEST-ONLY-private.pem").display());
     let url = format!("{at}/img/a.jpg?size=large");
     for more in [&[][..], &["--ip-address", "127.0.0.1"], &["--date-greater-than", "2020-01-01"]] {
-        let args =
-            [&["sign", "--url", &url, "--key-pair-id", "KRSA", "--private-key", &key, "--date-less-than", "2100-01-01"], more].concat();
+        let args = [
+            &[
+                "sign",
+                "--url",
+                &url,
+                "--key-pair-id",
+                "KRSA",
+                "--private-key",
+                &key,
+                "--date-less-than",
+                "2100-01-01",
+            ],
+            more,
+        ]
+        .concat();
         let signed = cli(&edge, SECRET, &args).unwrap();
         assert_eq!(get(signed.strip_prefix(&at).unwrap(), &[]), 200, "{signed}");
     }
     // The JavaScript signer: both kinds of key, both hashes.
-    for (id, file) in [("KRSA", "rsa2048-TEST-ONLY-private.pem"), ("KEC", "ecdsa-p256-TEST-ONLY-private.pem")] {
+    for (id, file) in
+        [("KRSA", "rsa2048-TEST-ONLY-private.pem"), ("KEC", "ecdsa-p256-TEST-ONLY-private.pem")]
+    {
         for hash in ["SHA1", "SHA256"] {
             let file = vectors.join(file);
             let url = format!("{at}/img/a.jpg");
-            let made = script(Path::new("node"), "sign.cjs", &[&url, id, file.to_str().unwrap(), until, hash]);
+            let made = script(
+                Path::new("node"),
+                "sign.cjs",
+                &[&url, id, file.to_str().unwrap(), until, hash],
+            );
             for name in ["url", "wide"] {
                 let signed = made[name].as_str().unwrap();
-                assert_eq!(get(signed.strip_prefix(&at).unwrap(), &[]), 200, "{id} {hash} {signed}");
+                assert_eq!(
+                    get(signed.strip_prefix(&at).unwrap(), &[]),
+                    200,
+                    "{id} {hash} {signed}"
+                );
             }
-            let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-            let pairs: Vec<String> =
-                made["cookies"].as_object().unwrap().iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-            assert_eq!(get("/img/another.jpg", &[&format!("Cookie: {}", pairs.join("; "))]), 200, "{id} {hash} cookies");
+            let text = |value: &serde_json::Value| {
+                value.as_str().map_or_else(|| value.to_string(), String::from)
+            };
+            let pairs: Vec<String> = made["cookies"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| format!("{name}={}", text(value)))
+                .collect();
+            assert_eq!(
+                get("/img/another.jpg", &[&format!("Cookie: {}", pairs.join("; "))]),
+                200,
+                "{id} {hash} cookies"
+            );
         }
     }
 }
@@ -225,8 +337,14 @@ fn members_log_in_and_see_private_pictures() {
     let text = std::fs::read_to_string(root.join("config/members.toml"))
         .unwrap()
         .replace("data = \"../.foreshore/members\"", "data = \"data\"")
-        .replace("http = [\"127.0.0.1:8080\"]", "http = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"")
-        .replace("example-signer.pem", &root.join("config/example-signer.pem").display().to_string())
+        .replace(
+            "http = [\"127.0.0.1:8080\"]",
+            "http = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"",
+        )
+        .replace(
+            "example-signer.pem",
+            &root.join("config/example-signer.pem").display().to_string(),
+        )
         .replace("file:members/site", &format!("file:{site}"))
         .replace("127.0.0.1:9300", &format!("127.0.0.1:{port}"));
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
@@ -240,13 +358,30 @@ fn members_log_in_and_see_private_pictures() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    super::support::eventually("the application listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    super::support::eventually("the application listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
     let jar = edge.path().join("jar").display().to_string();
     let picture = format!("{at}/members/picture.svg");
-    let curl = |args: &[&str]| said(Command::new("curl").args(["-s", "-i", "--max-time", "10"]).args(args).output().unwrap()).unwrap();
+    let curl = |args: &[&str]| {
+        said(
+            Command::new("curl")
+                .args(["-s", "-i", "--max-time", "10"])
+                .args(args)
+                .output()
+                .unwrap(),
+        )
+        .unwrap()
+    };
     assert!(curl(&[&picture]).contains("MissingKey"));
-    assert!(curl(&["-c", &jar, "-d", "name=demo&password=wrong", &format!("{at}/login")]).starts_with("HTTP/1.1 403"));
-    assert!(curl(&["-c", &jar, "-d", "name=demo&password=demo", &format!("{at}/login")]).contains("Welcome"));
+    assert!(
+        curl(&["-c", &jar, "-d", "name=demo&password=wrong", &format!("{at}/login")])
+            .starts_with("HTTP/1.1 403")
+    );
+    assert!(
+        curl(&["-c", &jar, "-d", "name=demo&password=demo", &format!("{at}/login")])
+            .contains("Welcome")
+    );
     for word in ["X-Cache: Miss", "X-Cache: Hit"] {
         let seen = curl(&["-b", &jar, &picture]);
         assert!(seen.starts_with("HTTP/1.1 200") && seen.contains(word), "{seen}");

@@ -1,5 +1,5 @@
-//! What a bucket behind the edge's own credentials is asked: what the viewer asked, or nothing. A property, every refusal by name, and
-//! the tools that people use on buckets, byte for byte.
+//! What a bucket behind the edge's own credentials is asked: what the viewer asked, or nothing. A
+//! property, every refusal by name, and the tools that people use on buckets, byte for byte.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -68,7 +68,8 @@ static SITES: LazyLock<Vec<Arc<Site>>> = LazyLock::new(|| {
                 );
                 let path = folder.path().join("edge.toml");
                 std::fs::write(&path, text).unwrap();
-                let loaded = config::load(&path, NOW, Making::Done).map_err(|report| report.lines().join("\n"));
+                let loaded = config::load(&path, NOW, Making::Done)
+                    .map_err(|report| report.lines().join("\n"));
                 all.push(loaded.unwrap_or_else(|why| panic!("{why}")).site);
             }
         }
@@ -78,7 +79,14 @@ static SITES: LazyLock<Vec<Arc<Site>>> = LazyLock::new(|| {
 
 fn viewer(method: &str, target: &str, fields: &[(&str, &str)]) -> ViewerRequest {
     let at: SocketAddr = "192.0.2.1:1".parse().unwrap();
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
+    let connection = Connection {
+        peer: at,
+        local: at,
+        scheme: Scheme::Http,
+        tls: None,
+        place: None,
+        asker: Asker::Viewer,
+    };
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
@@ -103,7 +111,8 @@ fn viewer(method: &str, target: &str, fields: &[(&str, &str)]) -> ViewerRequest 
     request
 }
 
-// What the bucket is sent and the key it is kept under, if it may be kept; the refusal in words if it is sent nothing.
+// What the bucket is sent and the key it is kept under, if it may be kept; the refusal in words if
+// it is sent nothing.
 fn sent(site: &Site, viewer: &ViewerRequest) -> Result<(OriginRequest, Option<String>), String> {
     let head = viewer.head();
     let (signatures, rates) = (Memory::default(), Buckets::default());
@@ -127,14 +136,20 @@ fn decode(text: &str) -> Vec<u8> {
 }
 
 fn parameters(target: &str) -> Vec<&str> {
-    split_target(target).1.into_iter().flat_map(|query| query.split('&')).filter(|one| !one.is_empty()).collect()
+    split_target(target)
+        .1
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .filter(|one| !one.is_empty())
+        .collect()
 }
 
 // Orders among the parameters that are thrown at the edge below.
 fn is_order(parameter: &str) -> bool {
     let name = parameter.split('=').next().unwrap();
     let name = String::from_utf8(decode(name)).unwrap();
-    ["tagging", "uploadId", "partNumber", "uploads", "prefix", "delete", "x-amz-acl"].contains(&name.as_str())
+    ["tagging", "uploadId", "partNumber", "uploads", "prefix", "delete", "x-amz-acl"]
+        .contains(&name.as_str())
 }
 
 const PARAMETERS: [&str; 16] = [
@@ -169,13 +184,20 @@ const FIELDS: [(&str, &str); 7] = [
 fn check(at: usize, method: &str, target: &str, fields: &[(&str, &str)]) {
     let setting = SETTINGS[at % 3];
     let (keyed, more) = (CACHES[at / 9].1, REQUESTS[at / 3 % 3].1);
-    let names = |list: Option<&[&str]>, parameter: &str| list.is_none_or(|list| list.contains(&parameter.split('=').next().unwrap()));
+    let names = |list: Option<&[&str]>, parameter: &str| {
+        list.is_none_or(|list| list.contains(&parameter.split('=').next().unwrap()))
+    };
     let Ok((sent, key)) = sent(&SITES[at], &viewer(method, target, fields)) else { return };
-    let said = format!("{method} {target} {fields:?} became {} {} under {at}", sent.method, sent.target);
-    assert!(sent.method == method || key.is_some() && sent.method == Method::GET && method == "HEAD", "{said}");
+    let said =
+        format!("{method} {target} {fields:?} became {} {} under {at}", sent.method, sent.target);
+    assert!(
+        sent.method == method || key.is_some() && sent.method == Method::GET && method == "HEAD",
+        "{said}"
+    );
     assert_eq!(decode(split_target(&sent.target).0), decode(split_target(target).0), "{said}");
     let asked = parameters(target);
-    let wanted: Vec<&str> = asked.iter().copied().filter(|one| names(keyed, one) || names(more, one)).collect();
+    let wanted: Vec<&str> =
+        asked.iter().copied().filter(|one| names(keyed, one) || names(more, one)).collect();
     assert_eq!(parameters(&sent.target), wanted, "{said}");
     for order in asked.iter().filter(|one| is_order(one) || one.starts_with("versionId")) {
         assert!(wanted.contains(order), "{said}");
@@ -183,22 +205,34 @@ fn check(at: usize, method: &str, target: &str, fields: &[(&str, &str)]) {
         assert!(setting != "\"refuse\"" || !is_order(order), "{said}");
     }
     let is_write = !["GET", "HEAD", "OPTIONS"].contains(&method);
-    for (name, value) in fields.iter().filter(|(name, _)| is_write && !["x-amz-date", "authorization"].contains(name)) {
-        assert_eq!(sent.fields.get(*name).map(HeaderValue::as_bytes), Some(value.as_bytes()), "{name}: {said}");
+    for (name, value) in fields
+        .iter()
+        .filter(|(name, _)| is_write && !["x-amz-date", "authorization"].contains(name))
+    {
+        assert_eq!(
+            sent.fields.get(*name).map(HeaderValue::as_bytes),
+            Some(value.as_bytes()),
+            "{name}: {said}"
+        );
     }
     // Whatever of AWS's is sent is signed.
     let signature = sent.fields["authorization"].to_str().unwrap();
     let signed = signature.split("SignedHeaders=").nth(1).unwrap().split(',').next().unwrap();
     let signed: BTreeSet<&str> = signed.split(';').collect();
-    let there: BTreeSet<&str> =
-        sent.fields.keys().map(HeaderName::as_str).filter(|name| *name == "host" || name.starts_with("x-amz-")).collect();
+    let there: BTreeSet<&str> = sent
+        .fields
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| *name == "host" || name.starts_with("x-amz-"))
+        .collect();
     assert_eq!(signed, there, "{said}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
-    // Whatever is asked under whatever policies, a bucket sees that, less what a policy keeps back and means nothing to it; or nothing.
+    // Whatever is asked under whatever policies, a bucket sees that, less what a policy keeps back
+    // and means nothing to it; or nothing.
     #[test]
     fn a_bucket_sees_what_was_asked_or_nothing(
         at in 0..CACHES.len() * REQUESTS.len() * SETTINGS.len(),
@@ -213,44 +247,149 @@ proptest! {
     }
 }
 
-// The property speaks of what passes; this says that enough does, and for what reason the rest does not.
+// The property speaks of what passes; this says that enough does, and for what reason the rest does
+// not.
 #[test]
 fn what_passes_and_what_does_not() {
-    let site = |cache: usize, more: usize, setting: usize| &*SITES[(cache * REQUESTS.len() + more) * SETTINGS.len() + setting];
+    let site = |cache: usize, more: usize, setting: usize| {
+        &*SITES[(cache * REQUESTS.len() + more) * SETTINGS.len() + setting]
+    };
     let (off, optimized, keyed) = (0, 1, 2);
     let (nothing, all) = (0, 1);
     let (refuse, pass, listed) = (0, 1, 2);
-    type Case<'c> = (&'c str, &'c str, &'c [(&'c str, &'c str)], (usize, usize, usize), Result<&'c str, &'c str>);
+    type Case<'c> = (
+        &'c str,
+        &'c str,
+        &'c [(&'c str, &'c str)],
+        (usize, usize, usize),
+        Result<&'c str, &'c str>,
+    );
     let cases: [Case<'_>; 30] = [
         ("DELETE", "/k", &[], (off, nothing, refuse), Ok("/k")),
-        ("DELETE", "/k?tagging", &[], (off, nothing, refuse), Err("\"tagging\" gives the bucket an order")),
-        ("DELETE", "/k?tagging", &[], (off, all, refuse), Err("\"tagging\" gives the bucket an order")),
-        ("DELETE", "/k?%74agging=", &[], (off, all, refuse), Err("\"tagging\" gives the bucket an order")),
+        (
+            "DELETE",
+            "/k?tagging",
+            &[],
+            (off, nothing, refuse),
+            Err("\"tagging\" gives the bucket an order"),
+        ),
+        (
+            "DELETE",
+            "/k?tagging",
+            &[],
+            (off, all, refuse),
+            Err("\"tagging\" gives the bucket an order"),
+        ),
+        (
+            "DELETE",
+            "/k?%74agging=",
+            &[],
+            (off, all, refuse),
+            Err("\"tagging\" gives the bucket an order"),
+        ),
         ("DELETE", "/k?tagging", &[], (off, nothing, pass), Err("\"tagging\" is kept back")),
         ("DELETE", "/k?tagging", &[], (off, all, pass), Ok("/k?tagging")),
         ("DELETE", "/k?tagging", &[], (off, all, listed), Ok("/k?tagging")),
-        ("DELETE", "/k?uploadId=u", &[], (off, all, listed), Err("\"uploadId\" gives the bucket an order")),
-        ("PUT", "/k?partNumber=1&uploadId=u", &[], (off, all, pass), Ok("/k?partNumber=1&uploadId=u")),
-        ("DELETE", "/k?versionId=v", &[], (off, all, refuse), Err("\"versionId\" gives the bucket an order")),
+        (
+            "DELETE",
+            "/k?uploadId=u",
+            &[],
+            (off, all, listed),
+            Err("\"uploadId\" gives the bucket an order"),
+        ),
+        (
+            "PUT",
+            "/k?partNumber=1&uploadId=u",
+            &[],
+            (off, all, pass),
+            Ok("/k?partNumber=1&uploadId=u"),
+        ),
+        (
+            "DELETE",
+            "/k?versionId=v",
+            &[],
+            (off, all, refuse),
+            Err("\"versionId\" gives the bucket an order"),
+        ),
         ("DELETE", "/k?versionId=v", &[], (off, nothing, pass), Err("\"versionId\" is kept back")),
         ("GET", "/k?versionId=v", &[], (keyed, nothing, refuse), Ok("/k?versionId=v")),
-        ("GET", "/k?versionId=v", &[], (optimized, nothing, refuse), Err("\"versionId\" is kept back")),
-        ("GET", "/k?versionId=v", &[], (optimized, all, pass), Err("\"versionId\" reaches the bucket but is not in the cache key")),
-        ("GET", "/k?tagging", &[], (optimized, nothing, refuse), Err("\"tagging\" gives the bucket an order")),
+        (
+            "GET",
+            "/k?versionId=v",
+            &[],
+            (optimized, nothing, refuse),
+            Err("\"versionId\" is kept back"),
+        ),
+        (
+            "GET",
+            "/k?versionId=v",
+            &[],
+            (optimized, all, pass),
+            Err("\"versionId\" reaches the bucket but is not in the cache key"),
+        ),
+        (
+            "GET",
+            "/k?tagging",
+            &[],
+            (optimized, nothing, refuse),
+            Err("\"tagging\" gives the bucket an order"),
+        ),
         ("HEAD", "/k?tagging", &[], (optimized, all, pass), Err("not in the cache key")),
-        ("GET", "/k?response-content-type=a/b", &[], (keyed, nothing, refuse), Ok("/k?response-content-type=a/b")),
+        (
+            "GET",
+            "/k?response-content-type=a/b",
+            &[],
+            (keyed, nothing, refuse),
+            Ok("/k?response-content-type=a/b"),
+        ),
         ("GET", "/k?response-content-type=a/b", &[], (optimized, nothing, refuse), Ok("/k")),
-        ("GET", "/k?response-content-type=a/b", &[], (optimized, all, refuse), Err("not in the cache key")),
+        (
+            "GET",
+            "/k?response-content-type=a/b",
+            &[],
+            (optimized, all, refuse),
+            Err("not in the cache key"),
+        ),
         ("GET", "/k?w=1", &[], (optimized, nothing, refuse), Ok("/k")),
         ("GET", "/", &[], (keyed, all, refuse), Err("There is no object without a name.")),
         ("DELETE", "/", &[], (off, all, listed), Err("There is no object without a name.")),
-        ("GET", "/?list-type=2&prefix=d%2F", &[], (off, all, refuse), Err("\"list-type\" gives the bucket an order")),
-        ("GET", "/?list-type=2&prefix=d%2F", &[], (off, all, pass), Ok("/?list-type=2&prefix=d%2F")),
-        ("PUT", "/k", &[("x-amz-copy-source", "/b/k")], (off, all, refuse), Err("\"x-amz-copy-source\" gives the bucket an order")),
-        ("PUT", "/k", &[("x-amz-copy-source", "/b/k")], (off, nothing, pass), Err("\"x-amz-copy-source\" is kept back")),
+        (
+            "GET",
+            "/?list-type=2&prefix=d%2F",
+            &[],
+            (off, all, refuse),
+            Err("\"list-type\" gives the bucket an order"),
+        ),
+        (
+            "GET",
+            "/?list-type=2&prefix=d%2F",
+            &[],
+            (off, all, pass),
+            Ok("/?list-type=2&prefix=d%2F"),
+        ),
+        (
+            "PUT",
+            "/k",
+            &[("x-amz-copy-source", "/b/k")],
+            (off, all, refuse),
+            Err("\"x-amz-copy-source\" gives the bucket an order"),
+        ),
+        (
+            "PUT",
+            "/k",
+            &[("x-amz-copy-source", "/b/k")],
+            (off, nothing, pass),
+            Err("\"x-amz-copy-source\" is kept back"),
+        ),
         ("PUT", "/k", &[("x-amz-copy-source", "/b/k")], (off, all, pass), Ok("/k")),
         ("PUT", "/k", &[("x-amz-acl", "private")], (off, all, listed), Ok("/k")),
-        ("PUT", "/k?x-amz-acl=private", &[], (off, all, refuse), Err("\"x-amz-acl\" gives the bucket an order")),
+        (
+            "PUT",
+            "/k?x-amz-acl=private",
+            &[],
+            (off, all, refuse),
+            Err("\"x-amz-acl\" gives the bucket an order"),
+        ),
         (
             "PUT",
             "/k",
@@ -260,7 +399,8 @@ fn what_passes_and_what_does_not() {
         ),
     ];
     for (method, target, fields, (cache, more, setting), want) in cases {
-        let got = sent(site(cache, more, setting), &viewer(method, target, fields)).map(|(sent, _)| sent.target);
+        let got = sent(site(cache, more, setting), &viewer(method, target, fields))
+            .map(|(sent, _)| sent.target);
         match (&got, want) {
             (Ok(target), Ok(want)) => assert_eq!(target, want),
             (Err(words), Err(want)) => {
@@ -290,8 +430,12 @@ fn a_viewer_who_signs_itself_gives_its_own_orders() {
     let origin = Origin::start(|_| answer(200, "", b""));
     let edge = edge_before(origin.address, "sign = \"no-override\", ", TOOLS);
     let mut viewer = edge.viewer();
-    let own =
-        ["Authorization: AWS4-HMAC-SHA256 the-viewers-own", "x-amz-date: 20200101T000000Z", "x-amz-acl: private", "Content-Length: 0"];
+    let own = [
+        "Authorization: AWS4-HMAC-SHA256 the-viewers-own",
+        "x-amz-date: 20200101T000000Z",
+        "x-amz-acl: private",
+        "Content-Length: 0",
+    ];
     viewer.send(&request("PUT", "/k?tagging", &own));
     assert_eq!(viewer.read("PUT").unwrap().status, 200);
     let asked = origin.seen().pop().unwrap();
@@ -307,7 +451,13 @@ fn a_viewer_who_signs_itself_gives_its_own_orders() {
 
 fn edge_before(address: SocketAddr, access: &str, behavior: &str) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    edge_with(folder, &format!("url = \"http://{address}\""), ("AKIDEXAMPLE", SECRET), access, behavior)
+    edge_with(
+        folder,
+        &format!("url = \"http://{address}\""),
+        ("AKIDEXAMPLE", SECRET),
+        access,
+        behavior,
+    )
 }
 
 #[test]
@@ -333,8 +483,11 @@ fn dangerous_orders_are_refused_by_name() {
         ("PUT", "/private/b", &["x-amz-metadata-directive: REPLACE"], "x-amz-metadata-directive"),
     ] {
         let mut viewer = edge.viewer();
-        let fields: Vec<&str> =
-            fields.iter().copied().chain((method != "GET" && method != "HEAD").then_some("Content-Length: 0")).collect();
+        let fields: Vec<&str> = fields
+            .iter()
+            .copied()
+            .chain((method != "GET" && method != "HEAD").then_some("Content-Length: 0"))
+            .collect();
         viewer.send(&request(method, target, &fields));
         let seen = viewer.read(method).unwrap();
         assert_eq!(seen.status, 403, "{method} {target} {fields:?}");
@@ -350,7 +503,9 @@ fn dangerous_orders_are_refused_by_name() {
     assert_eq!(origin.count(), 0);
     eventually("the log", || {
         let log = std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
-        log.matches("\"reason\":\"subresource\"").count() == 16 && log.contains("x-amz-copy-source") && log.contains("http_request_denied")
+        log.matches("\"reason\":\"subresource\"").count() == 16
+            && log.contains("x-amz-copy-source")
+            && log.contains("http_request_denied")
     });
 }
 
@@ -361,7 +516,10 @@ fn a_hit_answers_only_what_was_asked() {
     for access in ["", "subresources = \"pass\", "] {
         let edge = edge_before(origin.address, access, "cache_policy = \"CachingOptimized\"\n");
         let before = origin.count();
-        assert_eq!((edge.get("/k").cache(), edge.get("/k?a=1").cache()), ("Miss".into(), "Hit".into()));
+        assert_eq!(
+            (edge.get("/k").cache(), edge.get("/k?a=1").cache()),
+            ("Miss".into(), "Hit".into())
+        );
         for target in ["/k?tagging", "/k?a=1&acl", "/k?versionId=v", "/k?uploads=", "/k?%61cl"] {
             assert_eq!(edge.get(target).status, 403, "{access} {target}");
         }
@@ -370,11 +528,13 @@ fn a_hit_answers_only_what_was_asked() {
     }
 }
 
-// What belongs to the body goes with it; a body in pieces with a trailer would else be stored with its framing.
+// What belongs to the body goes with it; a body in pieces with a trailer would else be stored with
+// its framing.
 #[test]
 fn what_describes_a_body_goes_on() {
     let origin = Origin::start(|_| answer(200, "", b""));
-    let edge = edge_before(origin.address, "", "methods = \"all\"\ncache_policy = \"CachingDisabled\"\n");
+    let edge =
+        edge_before(origin.address, "", "methods = \"all\"\ncache_policy = \"CachingDisabled\"\n");
     let body = "3\r\nabc\r\n0\r\nx-amz-checksum-crc32:NSRBwg==\r\n\r\n";
     let fields = [
         "Content-Encoding: aws-chunked",
@@ -398,7 +558,8 @@ fn what_describes_a_body_goes_on() {
     assert!(asked.field("authorization").unwrap().contains(signed), "{}", asked.head);
 }
 
-// A folder to work in, and the tools as people set them up: with credentials that the bucket does not know.
+// A folder to work in, and the tools as people set them up: with credentials that the bucket does
+// not know.
 struct Desk {
     folder: tempfile::TempDir,
     endpoint: String,
@@ -408,8 +569,7 @@ impl Desk {
     fn new(edge: &Edge) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Small parts, so that a small file has several.
-        let aws =
-            "[default]\nresponse_checksum_validation = when_required\ns3 =\n  multipart_threshold = 6MB\n  multipart_chunksize = 5MB\n";
+        let aws = "[default]\nresponse_checksum_validation = when_required\ns3 =\n  multipart_threshold = 6MB\n  multipart_chunksize = 5MB\n";
         std::fs::write(folder.path().join("aws"), aws).unwrap();
         let s3cmd = format!(
             "[default]\naccess_key = VIEWER\nsecret_key = of-the-viewer\nhost_base = {0}\nhost_bucket = {0}\nuse_https = False\n\
@@ -443,7 +603,10 @@ impl Desk {
     }
 
     fn try_aws(&self, args: &str) -> Result<String, String> {
-        let all: Vec<&str> = ["--endpoint-url", &self.endpoint, "--output", "text"].into_iter().chain(args.split(' ')).collect();
+        let all: Vec<&str> = ["--endpoint-url", &self.endpoint, "--output", "text"]
+            .into_iter()
+            .chain(args.split(' '))
+            .collect();
         self.tool("aws", &all)
     }
 
@@ -452,7 +615,8 @@ impl Desk {
     }
 
     fn s3cmd(&self, args: &str) -> String {
-        let all: Vec<&str> = ["-c", "s3cmd", "--no-progress"].into_iter().chain(args.split(' ')).collect();
+        let all: Vec<&str> =
+            ["-c", "s3cmd", "--no-progress"].into_iter().chain(args.split(' ')).collect();
         self.tool("s3cmd", &all).unwrap_or_else(|why| panic!("s3cmd {args}: {why}"))
     }
 
@@ -465,14 +629,18 @@ impl Desk {
     }
 
     fn same(&self, a: &str, b: &str) {
-        let read = |name: &str| std::fs::read(self.file(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let read = |name: &str| {
+            std::fs::read(self.file(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
+        };
         assert!(read(a) == read(b), "{a} and {b} differ");
     }
 }
 
-// Files go into the bucket and come back as they were, by parts too; removing takes what it names and nothing else.
+// Files go into the bucket and come back as they were, by parts too; removing takes what it names
+// and nothing else.
 fn files_go_and_come(desk: &Desk) {
-    let large: Vec<u8> = (0..12_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> =
+        (0..12_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     desk.put_file("large", &large);
     desk.aws("s3 cp --no-progress large s3://private/large");
     desk.aws("s3 cp --no-progress s3://private/large back");
@@ -507,14 +675,22 @@ fn orders_about_objects(desk: &Desk) {
         desk.aws("s3 cp --no-progress s3://private/other now");
         desk.same("other", "now");
     };
-    desk.aws("s3api put-object-tagging --bucket private --key other --tagging TagSet=[{Key=a,Value=b}]");
+    desk.aws(
+        "s3api put-object-tagging --bucket private --key other --tagging TagSet=[{Key=a,Value=b}]",
+    );
     unharmed();
     assert!(desk.aws("s3api get-object-tagging --bucket private --key other").contains("a\tb"));
     desk.aws("s3api delete-object-tagging --bucket private --key other");
     unharmed();
-    assert_eq!(desk.aws("s3api get-object-tagging --bucket private --key other --query length(TagSet)"), "0");
-    let id = desk.aws("s3api create-multipart-upload --bucket private --key other --query UploadId");
-    desk.aws(&format!("s3api abort-multipart-upload --bucket private --key other --upload-id {id}"));
+    assert_eq!(
+        desk.aws("s3api get-object-tagging --bucket private --key other --query length(TagSet)"),
+        "0"
+    );
+    let id =
+        desk.aws("s3api create-multipart-upload --bucket private --key other --query UploadId");
+    desk.aws(&format!(
+        "s3api abort-multipart-upload --bucket private --key other --upload-id {id}"
+    ));
     unharmed();
     let part = desk.try_aws("s3api upload-part --bucket private --key other --part-number 1 --upload-id unknown --body large");
     assert!(part.is_err(), "{part:?}");
@@ -538,7 +714,8 @@ fn the_tools_work_on_a_bucket_of_motos() {
     let desk = Desk::new(&edge);
     files_go_and_come(&desk);
     orders_about_objects(&desk);
-    // By default the same orders are refused, and objects can be put, read and removed all the same.
+    // By default the same orders are refused, and objects can be put, read and removed all the
+    // same.
     let edge = edge_with(Arc::new(tempfile::tempdir().unwrap()), &url, keys, "", TOOLS);
     let careful = Desk::new(&edge);
     careful.put_file("other", b"three");

@@ -1,4 +1,5 @@
-//! Configurations: every file of `config/` loads, the tour has every key, mistakes are reported all at once.
+//! Configurations: every file of `config/` loads, the tour has every key, mistakes are reported all
+//! at once.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,12 @@ fn the_tour_shows_every_key() {
         }
         let shown = text.lines().any(|line| {
             let bare = line.trim_start_matches(['#', ' ']);
-            let named = |rest: &str| rest.starts_with(' ') || rest.starts_with('=') || rest.starts_with('.') || rest.starts_with(']');
+            let named = |rest: &str| {
+                rest.starts_with(' ')
+                    || rest.starts_with('=')
+                    || rest.starts_with('.')
+                    || rest.starts_with(']')
+            };
             bare.match_indices(last).any(|(at, _)| {
                 let before = bare[..at].chars().next_back();
                 before.is_none_or(|c| "[{ .,".contains(c)) && named(&bare[at + last.len()..])
@@ -64,7 +70,11 @@ fn problems(text: &str) -> Vec<String> {
     std::fs::write(&path, text).unwrap();
     match config::load(&path, NOW, Making::Done) {
         Ok(_) => Vec::new(),
-        Err(report) => report.lines().into_iter().map(|line| line.replace(&format!("{}/", folder.path().display()), "")).collect(),
+        Err(report) => report
+            .lines()
+            .into_iter()
+            .map(|line| line.replace(&format!("{}/", folder.path().display()), ""))
+            .collect(),
     }
 }
 
@@ -72,7 +82,11 @@ fn problems(text: &str) -> Vec<String> {
 fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
     let found = problems(text);
     for (line, words) in wanted {
-        assert!(found.iter().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}\n{}", found.join("\n"));
+        assert!(
+            found.iter().any(|said| said.starts_with(line) && said.contains(words)),
+            "{line} {words}\n{}",
+            found.join("\n")
+        );
     }
     found
 }
@@ -242,10 +256,13 @@ url = "https://app.test"
     assert_eq!(found.len(), 4, "{}", found.join("\n"));
 }
 
-// One line for each behavior that keeps what its origin may have made of more than its key; none for others.
+// One line for each behavior that keeps what its origin may have made of more than its key; none
+// for others.
 #[test]
 fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
-    let behavior = |path: &str, policies: &str| format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{policies}\n");
+    let behavior = |path: &str, policies: &str| {
+        format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{policies}\n")
+    };
     let text = [
         "[listen]\nhttp = [\"127.0.0.1:1\"]\n",
         "[cache_policy.all]\nkey = { query = \"all\", headers = [\"Origin\"], cookies = \"all\" }\n",
@@ -266,17 +283,37 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("edge.toml");
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, NOW, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let site = config::load(&path, NOW, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
     assert_eq!(site.distributions[0].comment.as_deref(), Some("the shop"));
-    let said = |words: &[&str]| site.warnings.iter().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    let said = |words: &[&str]| {
+        site.warnings.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    };
     assert_eq!(site.warnings.len(), 3, "{:#?}", site.warnings);
     assert_eq!(
-        said(&["\"/viewer\"", "all of the viewer's", "cookies: all", "query parameters: all", "CachingDisabled"]),
+        said(&[
+            "\"/viewer\"",
+            "all of the viewer's",
+            "cookies: all",
+            "query parameters: all",
+            "CachingDisabled"
+        ]),
         1,
         "{:#?}",
         site.warnings
     );
-    assert_eq!(said(&["\"/named\"", "fields: origin, referer", "cookies: id", "query parameters: all but a"]), 1, "{:#?}", site.warnings);
+    assert_eq!(
+        said(&[
+            "\"/named\"",
+            "fields: origin, referer",
+            "cookies: id",
+            "query parameters: all but a"
+        ]),
+        1,
+        "{:#?}",
+        site.warnings
+    );
     assert_eq!(said(&["\"stars\"", "utm_*", "Name each one"]), 1, "{:#?}", site.warnings);
     // To whoever checks it they are said, and it loads.
     let (code, out, err) = command(folder.path(), &["check", "--config", path.to_str().unwrap()]);
@@ -290,7 +327,11 @@ fn certificates_that_cannot_be_used_are_named() {
     }
     let folder = tempfile::tempdir().unwrap();
     let openssl = |args: &[&str]| {
-        let out = std::process::Command::new("openssl").current_dir(folder.path()).args(args).output().unwrap();
+        let out = std::process::Command::new("openssl")
+            .current_dir(folder.path())
+            .args(args)
+            .output()
+            .unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     };
     let make = |name: &str, days: &str| {
@@ -330,41 +371,87 @@ fn certificates_that_cannot_be_used_are_named() {
     let said = load("chain = \"one.pem\"\nkey = \"two.key\"", now).unwrap_err();
     assert!(said.contains("two.key") && said.contains("does not fit the certificate"), "{said}");
     let later = Timestamp(now.0 + 40 * 86_400_000);
-    assert!(load("chain = \"one.pem\"\nkey = \"one.key\"", later).unwrap_err().contains("expired on"));
+    assert!(
+        load("chain = \"one.pem\"\nkey = \"one.key\"", later).unwrap_err().contains("expired on")
+    );
     assert!(load("chain = \"none.pem\"\nkey = \"one.key\"", now).unwrap_err().contains("none.pem"));
-    assert!(load("chain = \"one.key\"\nkey = \"one.key\"", now).unwrap_err().contains("holds no certificate"));
+    assert!(
+        load("chain = \"one.key\"\nkey = \"one.key\"", now)
+            .unwrap_err()
+            .contains("holds no certificate")
+    );
 }
 
 #[test]
 fn check_and_explain_as_commands() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("bad.toml"), "[listen]\nhttp = [\"127.0.0.1:1\"]\nworker = 2\n").unwrap();
+    std::fs::write(
+        folder.path().join("bad.toml"),
+        "[listen]\nhttp = [\"127.0.0.1:1\"]\nworker = 2\n",
+    )
+    .unwrap();
     let (code, _, err) = command(folder.path(), &["check", "--config", "bad.toml"]);
     assert_eq!(code, 1);
-    assert!(err.contains("worker") && err.contains("did you mean \"workers\"?") && err.contains("bad.toml:3"), "{err}");
+    assert!(
+        err.contains("worker")
+            && err.contains("did you mean \"workers\"?")
+            && err.contains("bad.toml:3"),
+        "{err}"
+    );
     assert!(err.contains("2 problems; nothing was loaded"), "{err}");
     assert_eq!(command(folder.path(), &["check", "--config", "absent.toml"]).0, 1);
-    let (code, out, err) = command(&root(), &["explain", "--config", "config/app.toml", "https://www.example.com/api/x?b=1", "-X", "POST"]);
+    let (code, out, err) = command(
+        &root(),
+        &[
+            "explain",
+            "--config",
+            "config/app.toml",
+            "https://www.example.com/api/x?b=1",
+            "-X",
+            "POST",
+        ],
+    );
     assert_eq!(code, 0, "{err}");
-    for words in ["distribution \"EAPP\"", "behavior \"/api/*\"", "the policy's maximum TTL is zero", "POST /api/x?b=1"] {
+    for words in [
+        "distribution \"EAPP\"",
+        "behavior \"/api/*\"",
+        "the policy's maximum TTL is zero",
+        "POST /api/x?b=1",
+    ] {
         assert!(out.contains(words), "{words}\n{out}");
     }
-    let (code, _, err) = command(&root(), &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"]);
+    let (code, _, err) = command(
+        &root(),
+        &["explain", "--config", "config/foreshore.toml", "https://localhost/../x"],
+    );
     assert!(code == 1 && err.contains("refused: 400"), "{err}");
     for (answer, says) in [
         ("Cache-Control: max-age=60", "fresh for 60 s: the origin's max-age (RFC 9111 §5.2.2.1)"),
         ("Cache-Control: private", "not kept: private (RFC 9111 §5.2.2.7)"),
-        ("CDN-Cache-Control: max-age=5", "fresh for 5 s: the origin's CDN-Cache-Control (RFC 9213 §2.2)"),
+        (
+            "CDN-Cache-Control: max-age=5",
+            "fresh for 5 s: the origin's CDN-Cache-Control (RFC 9213 §2.2)",
+        ),
         ("X: y", "fresh for 1 d: the policy's default TTL"),
     ] {
-        let (code, out, err) = command(&root(), &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "-A", answer]);
+        let (code, out, err) = command(
+            &root(),
+            &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "-A", answer],
+        );
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(out.contains(says), "{answer}: {out}");
     }
-    let (_, out, _) = command(&root(), &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "--status", "404"]);
+    let (_, out, _) = command(
+        &root(),
+        &["explain", "--config", "config/foreshore.toml", "http://localhost/x", "--status", "404"],
+    );
     assert!(out.contains("fresh for 10 s: the error caching minimum TTL"), "{out}");
-    let (_, out, _) = command(&root(), &["explain", "--config", "config/app.toml", "https://localhost/%61pi/x"]);
-    assert!(out.contains("behavior \"/api/*\""), "an escape does not choose another behavior\n{out}");
+    let (_, out, _) =
+        command(&root(), &["explain", "--config", "config/app.toml", "https://localhost/%61pi/x"]);
+    assert!(
+        out.contains("behavior \"/api/*\""),
+        "an escape does not choose another behavior\n{out}"
+    );
     for args in [
         &["--help"][..],
         &["run", "--help"],

@@ -1,5 +1,5 @@
-//! What viewers do with a connection beside asking well: they offer other protocols, leave without a word, send what is no request,
-//! or come in numbers and say nothing.
+//! What viewers do with a connection beside asking well: they offer other protocols, leave without
+//! a word, send what is no request, or come in numbers and say nothing.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,7 +19,10 @@ fn rfc9110_7_8_an_offer_to_upgrade_is_ignored() {
         ("1.1", "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n"),
         ("1.1", "Connection: keep-alive, upgrade\r\nUpgrade: TLS/1.3, TLS/1.2\r\n"),
         ("1.1", "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n"),
-        ("1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"),
+        (
+            "1.1",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n",
+        ),
         ("1.1", "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n"),
         ("1.1", "Connection: Upgrade\r\nUpgrade: irc/6.9\r\n"),
         ("1.1", "Connection: Upgrade\r\nUpgrade:\r\n"),
@@ -37,9 +40,16 @@ fn rfc9110_7_8_an_offer_to_upgrade_is_ignored() {
     let asked = origin.seen();
     assert_eq!(asked.len(), offers.len());
     for asked in asked {
-        assert!(asked.field("upgrade").is_none() && asked.field("http2-settings").is_none(), "{}", asked.head);
+        assert!(
+            asked.field("upgrade").is_none() && asked.field("http2-settings").is_none(),
+            "{}",
+            asked.head
+        );
     }
-    for offer in ["Connection: Upgrade\r\nUpgrade: websocket\r\n", "Connection: keep-alive, upgrade\r\nUpgrade: WebSocket\r\n"] {
+    for offer in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive, upgrade\r\nUpgrade: WebSocket\r\n",
+    ] {
         let mut viewer = edge.viewer();
         viewer.send(format!("GET /a HTTP/1.1\r\nHost: h.test\r\n{offer}\r\n").as_bytes());
         assert_eq!(viewer.read("GET").unwrap().status, 501, "{offer:?}");
@@ -59,14 +69,20 @@ fn narrow_config(origin: &Origin, more: &str) -> String {
     plain(origin.address, more)
         .replace("timeouts = {", "connections = 1\ntimeouts = {")
         .replace("response = \"3s\"", "response = \"30s\"")
-        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\ncache_policy = \"CachingDisabled\"\n")
+        .replace(
+            "origin = \"o\"\n",
+            "origin = \"o\"\nmethods = \"all\"\ncache_policy = \"CachingDisabled\"\n",
+        )
 }
 
 #[test]
 fn a_viewer_that_resets_gives_its_place_at_the_origin_back() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
         "/head" => after(25_000, fresh(b"late")),
-        "/body" => vec![Say::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun".to_vec()), Say::Wait(Duration::from_secs(25))],
+        "/body" => vec![
+            Say::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun".to_vec()),
+            Say::Wait(Duration::from_secs(25)),
+        ],
         _ => answer(200, "Cache-Control: no-store", b"fine"),
     });
     let edge = narrow(&origin);
@@ -106,11 +122,15 @@ fn a_viewer_over_tls_gives_its_place_back_too() {
     });
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), &["h.test"]);
-    let config = narrow_config(&origin, &format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n"))
-        .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    let config =
+        narrow_config(&origin, &format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n"))
+            .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     let edge = Edge::start_in(folder);
-    for asks in [request("GET", "/head", &[]), b"POST /head HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody".to_vec()] {
+    for asks in [
+        request("GET", "/head", &[]),
+        b"POST /head HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody".to_vec(),
+    ] {
         let before = origin.count();
         let mut viewer = Viewer::connect_tls(edge.https.unwrap(), "h.test", &ca).unwrap();
         viewer.send(&asks);
@@ -133,22 +153,36 @@ fn rfc9111_4_4_a_write_whose_viewer_left_makes_old_what_it_may_have_changed() {
         .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
     let edge = Edge::start(&config);
     for path in ["/page", "/other"] {
-        assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()), "{path}");
+        assert_eq!(
+            (edge.get(path).cache(), edge.get(path).cache()),
+            ("Miss".into(), "Hit".into()),
+            "{path}"
+        );
     }
     let before = origin.count();
     let mut viewer = TcpStream::connect(edge.http).unwrap();
-    viewer.write_all(b"POST /page HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody").unwrap();
+    viewer
+        .write_all(b"POST /page HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody")
+        .unwrap();
     eventually("the origin is asked", || origin.count() > before);
     reset(viewer);
-    eventually("the write is taken into account", || edge.metric("foreshore_invalidations_head") >= 1.0);
-    assert_eq!((edge.get("/page").cache(), edge.get("/other").cache()), ("Miss".into(), "Hit".into()));
+    eventually("the write is taken into account", || {
+        edge.metric("foreshore_invalidations_head") >= 1.0
+    });
+    assert_eq!(
+        (edge.get("/page").cache(), edge.get("/other").cache()),
+        ("Miss".into(), "Hit".into())
+    );
 }
 
 #[test]
 fn a_viewer_that_only_ends_its_own_side_is_answered() {
     let origin = Origin::start(|_| after(1_000, answer(200, "Cache-Control: no-store", b"fine")));
     let edge = narrow(&origin);
-    for asks in [request("GET", "/a", &[]), b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody".to_vec()] {
+    for asks in [
+        request("GET", "/a", &[]),
+        b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody".to_vec(),
+    ] {
         let mut viewer = TcpStream::connect(edge.http).unwrap();
         viewer.write_all(&asks).unwrap();
         viewer.shutdown(Shutdown::Write).unwrap();
@@ -163,8 +197,9 @@ fn a_refused_head_is_in_the_log_and_in_the_metrics() {
     let origin = Origin::start(|_| fresh(b"x"));
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), &["h.test"]);
-    let config = plain(origin.address, &format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n"))
-        .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    let config =
+        plain(origin.address, &format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n"))
+            .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     let edge = Edge::start_in(folder);
     let heads: [(&str, &[u8], &str); 7] = [
@@ -186,7 +221,12 @@ fn a_refused_head_is_in_the_log_and_in_the_metrics() {
     viewer.send(long.as_bytes());
     assert_eq!(viewer.read("GET").unwrap().status, 414);
     let mut frames = Frames::connect(edge.https.unwrap(), &ca, &[]);
-    frames.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields("GET", "/h2/../x", &[]))));
+    frames.send(&frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &block(&fields("GET", "/h2/../x", &[])),
+    ));
     assert_eq!(frames.answer(1).statuses(), ["400"]);
     // What was a request, and may not.
     let mut viewer = edge.viewer();
@@ -194,23 +234,38 @@ fn a_refused_head_is_in_the_log_and_in_the_metrics() {
     assert_eq!(viewer.read("DELETE").unwrap().status, 403);
     let path = edge.path().join("access.log");
     let lines = || std::fs::read(&path).unwrap_or_default();
-    eventually("all of them are written down", || memchr::memchr_iter(b'\n', &lines()).count() == heads.len() + 3);
+    eventually("all of them are written down", || {
+        memchr::memchr_iter(b'\n', &lines()).count() == heads.len() + 3
+    });
     let text = String::from_utf8(lines()).unwrap();
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
-    let records: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told = |reason: &str, line: &str| {
-        records
-            .iter()
-            .any(|record| record["reason"] == reason && record["request_line"].as_str().is_some_and(|said| said.starts_with(line)))
+        records.iter().any(|record| {
+            record["reason"] == reason
+                && record["request_line"].as_str().is_some_and(|said| said.starts_with(line))
+        })
     };
     for (reason, _, line) in heads {
         assert!(told(reason, line), "{reason}: {line:?} in {text}");
     }
     assert!(told("long-url", "GET /llll") && text.lines().all(|line| line.len() < 1_000), "{text}");
     assert!(told("unsafe-path", "GET /h2/../x HTTP/2"), "{text}");
-    assert!(records.iter().any(|record| record["reason"] == "method-not-allowed" && record["path"] == "/a"), "{text}");
+    assert!(
+        records
+            .iter()
+            .any(|record| record["reason"] == "method-not-allowed" && record["path"] == "/a"),
+        "{text}"
+    );
     let (_, metrics) = edge.admin("GET", "/metrics", "");
-    for (rule, count) in [("malformed", 2), ("unsafe-path", 2), ("long-url", 1), ("method-not-allowed", 1), ("loop", 0)] {
+    for (rule, count) in [
+        ("malformed", 2),
+        ("unsafe-path", 2),
+        ("long-url", 1),
+        ("method-not-allowed", 1),
+        ("loop", 0),
+    ] {
         let line = format!("foreshore_refusals_total{{rule=\"{rule}\"}} {count}");
         assert!(metrics.lines().any(|said| said == line), "{line}");
     }
@@ -246,7 +301,9 @@ fn a_viewer_that_is_being_served_is_not_sent_away() {
     eventually("the origin is asked", || origin.count() == 1);
     // These take the other place from each other.
     let idle: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(edge.http).unwrap()).collect();
-    eventually("one of them is sent away", || edge.metric("foreshore_idle_connections_closed_total") > 0.0);
+    eventually("one of them is sent away", || {
+        edge.metric("foreshore_idle_connections_closed_total") > 0.0
+    });
     assert_eq!(served.read("GET").unwrap().text(), "fine");
     drop(idle);
 }

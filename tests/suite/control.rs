@@ -9,7 +9,12 @@ use super::support::{Edge, Origin, eventually};
 fn the_door_wants_a_token() {
     let origin = Origin::start(|_| fresh(b"x"));
     let edge = Edge::before(origin.address, "");
-    for fields in ["", "Authorization: Bearer \r\n", "Authorization: Bearer wrong\r\n", "Authorization: Basic eDp5\r\n"] {
+    for fields in [
+        "",
+        "Authorization: Bearer \r\n",
+        "Authorization: Bearer wrong\r\n",
+        "Authorization: Basic eDp5\r\n",
+    ] {
         for (method, path) in [
             ("GET", "/v1/status"),
             ("GET", "/metrics"),
@@ -17,7 +22,11 @@ fn the_door_wants_a_token() {
             ("POST", "/v1/reload"),
             ("POST", "/v1/edge/invalidations"),
         ] {
-            assert_eq!(edge.admin_with(method, path, "{}", fields).0, 401, "{method} {path} {fields:?}");
+            assert_eq!(
+                edge.admin_with(method, path, "{}", fields).0,
+                401,
+                "{method} {path} {fields:?}"
+            );
         }
     }
     assert_eq!(edge.admin_with("GET", "/healthz", "", "").0, 200);
@@ -25,8 +34,13 @@ fn the_door_wants_a_token() {
     assert_eq!(edge.admin("GET", "/v1/status", "").0, 200);
     assert_eq!(edge.admin("GET", "/nothing", "").0, 404);
     use std::os::unix::fs::PermissionsExt;
-    let mode = |name: &str| std::fs::metadata(edge.path().join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("data/admin-token"), mode("data/ticket-keys"), mode("data")), (0o600, 0o600, 0o700));
+    let mode = |name: &str| {
+        std::fs::metadata(edge.path().join(name)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(
+        (mode("data/admin-token"), mode("data/ticket-keys"), mode("data")),
+        (0o600, 0o600, 0o700)
+    );
     // The data port knows none of this.
     assert_eq!(edge.get("/v1/status").text(), "x");
     assert!(!edge.log().contains(&edge.token()));
@@ -34,18 +48,28 @@ fn the_door_wants_a_token() {
 
 #[test]
 fn invalidations_are_counted_listed_and_refused_precisely() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600\nCache-Tag: all, t1", asked.target.as_bytes()));
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: max-age=600\nCache-Tag: all, t1", asked.target.as_bytes())
+    });
     let edge = Edge::before(origin.address, "");
     for path in ["/img/a", "/img/b", "/img/b?x=1", "/doc"] {
         edge.get(path);
     }
-    let dry: serde_json::Value =
-        serde_json::from_str(&edge.admin("POST", "/v1/invalidations", r#"{"paths":["/img/*"],"dry_run":true}"#).1).unwrap();
-    assert_eq!((dry["covered"].as_u64(), dry["responses"].as_array().map(Vec::len)), (Some(3), Some(3)));
+    let dry: serde_json::Value = serde_json::from_str(
+        &edge.admin("POST", "/v1/invalidations", r#"{"paths":["/img/*"],"dry_run":true}"#).1,
+    )
+    .unwrap();
+    assert_eq!(
+        (dry["covered"].as_u64(), dry["responses"].as_array().map(Vec::len)),
+        (Some(3), Some(3))
+    );
     assert_eq!(edge.get("/img/a").cache(), "Hit", "a dry run does nothing");
     let done = edge.purge(&["/img/b*"]);
     assert_eq!(done["covered"].as_u64(), Some(2));
-    assert_eq!((edge.get("/img/b").cache(), edge.get("/img/a").cache()), ("Miss".into(), "Hit".into()));
+    assert_eq!(
+        (edge.get("/img/b").cache(), edge.get("/img/a").cache()),
+        ("Miss".into(), "Hit".into())
+    );
     let id = done["id"].as_str().unwrap();
     let (status, one) = edge.admin("GET", &format!("/v1/invalidations/{id}"), "");
     assert!(status == 200 && one.contains("/img/b*") && one.contains("Completed"), "{one}");
@@ -86,7 +110,8 @@ fn an_acknowledged_invalidation_beats_a_fill_in_flight() {
     }
 }
 
-// A version oracle: readers note the last acknowledged version before they ask, and must not read an older one.
+// A version oracle: readers note the last acknowledged version before they ask, and must not read
+// an older one.
 #[test]
 fn no_read_is_older_than_the_last_acknowledged_purge() {
     use std::sync::Arc;
@@ -98,7 +123,14 @@ fn no_read_is_older_than_the_last_acknowledged_purge() {
         if asked.field("if-none-match").as_deref() == Some(&format!("\"{now}\"")) {
             return after(2, answer(304, "Cache-Control: max-age=600", b""));
         }
-        after(2, answer(200, &format!("Cache-Control: max-age=600\nETag: \"{now}\""), now.to_string().as_bytes()))
+        after(
+            2,
+            answer(
+                200,
+                &format!("Cache-Control: max-age=600\nETag: \"{now}\""),
+                now.to_string().as_bytes(),
+            ),
+        )
     });
     let edge = Edge::before(origin.address, "");
     let (acknowledged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -117,7 +149,11 @@ fn no_read_is_older_than_the_last_acknowledged_purge() {
         }
         for round in 1..=150u64 {
             version.store(round, SeqCst);
-            let body = if round % 3 == 0 { r#"{"paths":["/a"],"soft":true}"# } else { r#"{"paths":["/a"]}"# };
+            let body = if round % 3 == 0 {
+                r#"{"paths":["/a"],"soft":true}"#
+            } else {
+                r#"{"paths":["/a"]}"#
+            };
             assert_eq!(edge.admin("POST", "/v1/invalidations", body).0, 201);
             acknowledged.store(round, SeqCst);
         }
@@ -135,19 +171,27 @@ fn a_reload_swaps_everything_or_nothing() {
     let good = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, good.replace("path = \"*\"", "pth = \"*\"")).unwrap();
     edge.signal(rustix::process::Signal::HUP);
-    eventually("the mistake is reported", || edge.admin("GET", "/v1/status", "").1.contains("did you mean"));
-    let status: serde_json::Value = serde_json::from_str(&edge.admin("GET", "/v1/status", "").1).unwrap();
+    eventually("the mistake is reported", || {
+        edge.admin("GET", "/v1/status", "").1.contains("did you mean")
+    });
+    let status: serde_json::Value =
+        serde_json::from_str(&edge.admin("GET", "/v1/status", "").1).unwrap();
     assert_eq!(status["last_reload"]["ok"], false);
     assert!(status["last_reload"]["problems"][0].as_str().unwrap().contains("edge.toml:"));
     assert_eq!(edge.get("/other").text(), "first", "the running configuration stays");
     // A changed file is noticed without a signal.
-    std::fs::write(&file, good.replace(&first.address.to_string(), &second.address.to_string())).unwrap();
+    std::fs::write(&file, good.replace(&first.address.to_string(), &second.address.to_string()))
+        .unwrap();
     let mut at = 0;
     eventually("the new origin answers", || {
         at += 1;
         edge.get(&format!("/new{at}")).text() == "second"
     });
-    assert_eq!((edge.get("/kept").text(), edge.get("/kept").cache()), ("first".into(), "Hit".into()), "what was stored is kept");
+    assert_eq!(
+        (edge.get("/kept").text(), edge.get("/kept").cache()),
+        ("first".into(), "Hit".into()),
+        "what was stored is kept"
+    );
     let (status, said) = edge.admin("POST", "/v1/reload", "");
     assert!(status == 200 && said.contains("\"ok\": true"), "{said}");
 }
@@ -177,13 +221,19 @@ fn purge_as_a_command() {
         command(edge.path(), &all)
     };
     let (code, out, err) = purge(&["/*", "--dry-run"]);
-    assert!(code == 0 && out.contains("1 stored response would be covered") && out.contains("E1|/a"), "{out}{err}");
+    assert!(
+        code == 0 && out.contains("1 stored response would be covered") && out.contains("E1|/a"),
+        "{out}{err}"
+    );
     let (code, out, _) = purge(&["/a", "--soft"]);
     assert!(code == 0 && out.contains("1 stored response covered"), "{out}");
     let (code, _, err) = purge(&["a"]);
     assert!(code == 1 && err.contains("must begin with"), "{err}");
     assert_eq!(purge(&[]).0, 1);
-    let (code, _, err) = command(edge.path(), &["purge", "/a", "--admin", "127.0.0.1:1", "--token-file", token.to_str().unwrap()]);
+    let (code, _, err) = command(
+        edge.path(),
+        &["purge", "/a", "--admin", "127.0.0.1:1", "--token-file", token.to_str().unwrap()],
+    );
     assert!(code == 1 && err.contains("is the edge running"), "{err}");
 }
 
@@ -198,39 +248,63 @@ fn purge_as_a_command_over_tls() {
     let edge = Edge::start_in(folder);
     let (admin, token) = (format!("https://{}", edge.admin), edge.path().join("data/admin-token"));
     let token = token.to_str().unwrap();
-    let (code, out, err) = command(edge.path(), &["purge", "/*", "--admin", &admin, "--token-file", token, "--ca", "tls/ca.pem", "--wait"]);
-    assert!(code == 0 && out.contains("completed") && out.contains("in effect everywhere"), "{out}{err}");
-    let (code, _, err) = command(edge.path(), &["purge", "/*", "--admin", &admin, "--token-file", token]);
+    let (code, out, err) = command(
+        edge.path(),
+        &["purge", "/*", "--admin", &admin, "--token-file", token, "--ca", "tls/ca.pem", "--wait"],
+    );
+    assert!(
+        code == 0 && out.contains("completed") && out.contains("in effect everywhere"),
+        "{out}{err}"
+    );
+    let (code, _, err) =
+        command(edge.path(), &["purge", "/*", "--admin", &admin, "--token-file", token]);
     assert!(code == 1 && err.contains("certificate is not valid"), "{err}");
 }
 
 #[test]
 fn the_access_log_and_the_metrics_agree() {
-    let origin = Origin::start(|asked| if asked.target == "/e" { answer(500, "", b"") } else { fresh(b"12345") });
+    let origin =
+        Origin::start(
+            |asked| if asked.target == "/e" { answer(500, "", b"") } else { fresh(b"12345") },
+        );
     let edge = Edge::before(origin.address, "");
     for path in ["/a", "/a", "/b", "/e"] {
         edge.get_with(path, &["User-Agent: \"quoted\" \\ agent"]);
     }
     let read = || std::fs::read_to_string(edge.path().join("access.log")).unwrap();
     eventually("four lines are written", || read().lines().count() == 4);
-    let lines: Vec<serde_json::Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     // Each core writes its own lines.
-    let mut results: Vec<&str> = lines.iter().map(|line| line["result"].as_str().unwrap()).collect();
+    let mut results: Vec<&str> =
+        lines.iter().map(|line| line["result"].as_str().unwrap()).collect();
     results.sort_unstable();
     assert_eq!(results, ["Error", "Hit", "Miss", "Miss"]);
-    assert!(lines.iter().all(|line| line["user_agent"] == "\"quoted\" \\ agent" && line["host"] == "h.test"), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["user_agent"] == "\"quoted\" \\ agent" && line["host"] == "h.test"),
+        "{lines:?}"
+    );
     assert_eq!(edge.metric("foreshore_requests_total") as u64, 4);
     assert_eq!(edge.metric("foreshore_body_bytes_total") as u64, 15);
-    assert_eq!(edge.metric("foreshore_origin_seconds_count") as u64, 3, "the origin was asked three times");
+    assert_eq!(
+        edge.metric("foreshore_origin_seconds_count") as u64,
+        3,
+        "the origin was asked three times"
+    );
     assert_eq!(edge.metric("foreshore_store_objects") as u64, 3);
 }
 
 #[test]
 fn purge_as_a_method_needs_its_token() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600\nETag: \"1\"", asked.target.as_bytes()));
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: max-age=600\nETag: \"1\"", asked.target.as_bytes())
+    });
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("purge"), "let-me\n").unwrap();
-    let text = plain(origin.address, "").replace("hosts = [\"*\"]", "hosts = [\"*\"]\npurge = { token = { file = \"purge\" } }");
+    let text = plain(origin.address, "")
+        .replace("hosts = [\"*\"]", "hosts = [\"*\"]\npurge = { token = { file = \"purge\" } }");
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     let edge = Edge::start_in(folder);
     let purge = |path: &str, fields: &[&str]| {
@@ -242,9 +316,16 @@ fn purge_as_a_method_needs_its_token() {
     for path in ["/img/a", "/img/b", "/c"] {
         assert_eq!((edge.get(path).cache(), edge.get(path).cache()), ("Miss".into(), "Hit".into()));
     }
-    for (fields, status) in [(&[][..], 401), (&["Authorization: Bearer wrong"], 401), (&["Authorization: Bearer "], 401)] {
+    for (fields, status) in [
+        (&[][..], 401),
+        (&["Authorization: Bearer wrong"], 401),
+        (&["Authorization: Bearer "], 401),
+    ] {
         let seen = purge("/img/a", fields);
-        assert_eq!((seen.status, seen.field("www-authenticate").as_deref()), (status, Some("Bearer")));
+        assert_eq!(
+            (seen.status, seen.field("www-authenticate").as_deref()),
+            (status, Some("Bearer"))
+        );
     }
     assert_eq!(edge.get("/img/a").cache(), "Hit");
     // The scheme's name has no case.
@@ -252,9 +333,16 @@ fn purge_as_a_method_needs_its_token() {
     assert!(done.status == 200 && done.text().contains("\"number\": 1"), "{}", done.text());
     let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
     eventually("the log says what it was", || {
-        log().lines().any(|line| line.contains("\"PURGE\"") && line.contains("\"reason\":\"purged\"") && line.contains("\"E1\""))
+        log().lines().any(|line| {
+            line.contains("\"PURGE\"")
+                && line.contains("\"reason\":\"purged\"")
+                && line.contains("\"E1\"")
+        })
     });
-    assert_eq!((edge.get("/img/a").cache(), edge.get("/img/b").cache()), ("Miss".into(), "Hit".into()));
+    assert_eq!(
+        (edge.get("/img/a").cache(), edge.get("/img/b").cache()),
+        ("Miss".into(), "Hit".into())
+    );
     assert_eq!(purge("/img/*", &[token]).status, 200);
     assert_eq!((edge.get("/img/b").cache(), edge.get("/c").cache()), ("Miss".into(), "Hit".into()));
     // Soft: kept, and asked about.

@@ -46,6 +46,9 @@ fn no_acknowledged_invalidation_is_lost() {
         assert!(*number <= head, "number {number} is beyond the head {head}");
         assert!(numbers.insert(*number), "number {number} was given twice");
         let (status, said) = edge.admin("GET", &format!("/v1/invalidations/{id}"), "");
-        assert!(status == 200 && said.contains(&format!("\"number\": {number}")), "{id}: {status} {said}");
+        assert!(
+            status == 200 && said.contains(&format!("\"number\": {number}")),
+            "{id}: {status} {said}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The disk tier under the real binary: restarts, kill -9 under load, a limit that holds, a disk that goes away.
+//! The disk tier under the real binary: restarts, kill -9 under load, a limit that holds, a disk
+//! that goes away.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,12 +14,16 @@ use super::support::{Dice, Edge, Origin, eventually};
 
 /// Settings of a store with a disk behind it.
 fn with_disk(memory: &str, size: &str, more: &str) -> String {
-    format!("[store]\nmemory = \"{memory}\"\nmax_object = \"{memory}\"\n[store.disk]\nsize = \"{size}\"\n{more}\n[limits]\nidle = \"30s\"")
+    format!(
+        "[store]\nmemory = \"{memory}\"\nmax_object = \"{memory}\"\n[store.disk]\nsize = \"{size}\"\n{more}\n[limits]\nidle = \"30s\""
+    )
 }
 
 /// The octets of version `version` of a path.
 fn body(path: &str, version: u64, len: usize) -> Vec<u8> {
-    let seed = path.bytes().fold(version.wrapping_mul(0x9e37_79b9), |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(b)));
+    let seed = path.bytes().fold(version.wrapping_mul(0x9e37_79b9), |sum, b| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(b))
+    });
     (0..len as u64).map(|at| (seed.wrapping_add(at.wrapping_mul(7)) >> (at % 5)) as u8).collect()
 }
 
@@ -33,7 +38,8 @@ fn len_of(path: usize) -> usize {
 
 fn written(edge: &Edge, least: f64) {
     eventually("what was offered is written", || {
-        edge.metric("foreshore_disk_objects") >= least && edge.metric("foreshore_disk_waiting_bytes") == 0.0
+        edge.metric("foreshore_disk_objects") >= least
+            && edge.metric("foreshore_disk_waiting_bytes") == 0.0
     });
 }
 
@@ -47,7 +53,11 @@ fn loaded(edge: Edge) -> Edge {
 fn a_restart_finds_everything_again() {
     let origin = Origin::start(|asked| {
         let path: usize = asked.target.trim_start_matches("/k").parse().unwrap();
-        answer(200, &format!("Cache-Control: max-age=600\nETag: \"{path}\""), &body(&asked.target, 1, len_of(path)))
+        answer(
+            200,
+            &format!("Cache-Control: max-age=600\nETag: \"{path}\""),
+            &body(&asked.target, 1, len_of(path)),
+        )
     });
     let edge = Edge::before(origin.address, &with_disk("64MiB", "64MiB", ""));
     for path in 0..40 {
@@ -64,9 +74,17 @@ fn a_restart_finds_everything_again() {
         let (name, len) = (format!("/k{path}"), len_of(path));
         let whole = body(&name, 1, len);
         let seen = edge.get(&name);
-        assert_eq!((seen.cache(), seen.body == whole, seen.field("etag")), ("Hit".into(), true, Some(format!("\"{path}\""))), "{name}");
+        assert_eq!(
+            (seen.cache(), seen.body == whole, seen.field("etag")),
+            ("Hit".into(), true, Some(format!("\"{path}\""))),
+            "{name}"
+        );
         let part = edge.get_with(&name, &[&format!("Range: bytes={}-", len - 100)]);
-        assert_eq!((part.status, part.body == whole[len - 100..], part.cache()), (206, true, "Hit".into()), "{name}");
+        assert_eq!(
+            (part.status, part.body == whole[len - 100..], part.cache()),
+            (206, true, "Hit".into()),
+            "{name}"
+        );
         // A large one was read through by now; from here on the kernel sends it.
         assert!(edge.get(&name).body == whole, "{name}");
         assert_eq!(edge.get_with(&name, &[&format!("If-None-Match: \"{path}\"")]).status, 304);
@@ -86,7 +104,8 @@ fn what_was_invalidated_does_not_come_back() {
         ("POST", _) => answer(204, "", b""),
         (_, target) => answer(200, "Cache-Control: max-age=600\nCache-Tag: all", target.as_bytes()),
     });
-    let config = super::support::edge::plain(origin.address, &with_disk("64MiB", "64MiB", "")) + "methods = \"all\"\n";
+    let config = super::support::edge::plain(origin.address, &with_disk("64MiB", "64MiB", ""))
+        + "methods = \"all\"\n";
     let edge = Edge::start(&config);
     let paths = ["/path", "/prefix/a", "/written", "/kept"];
     paths.iter().for_each(|path| drop(edge.get(path)));
@@ -100,7 +119,9 @@ fn what_was_invalidated_does_not_come_back() {
     assert_eq!(seen, ["Miss", "Miss", "Miss", "Hit"]);
     // What is dead gives its room back without being asked for.
     edge.purge(&["/*"]);
-    eventually("the dead are gone", || edge.metric("foreshore_disk_objects") == 0.0 && edge.metric("foreshore_disk_bytes") < 4096.0);
+    eventually("the dead are gone", || {
+        edge.metric("foreshore_disk_objects") == 0.0 && edge.metric("foreshore_disk_bytes") < 4096.0
+    });
 }
 
 #[test]
@@ -109,7 +130,8 @@ fn the_limit_holds_and_what_is_used_stays() {
     let edge = Edge::before(origin.address, &with_disk("2MiB", "16MiB", ""));
     let store = edge.path().join("data/store");
     let octets = || -> u64 {
-        let files = std::fs::read_dir(&store).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
+        let files =
+            std::fs::read_dir(&store).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
         files.map(|file| file.len()).sum()
     };
     for path in 0..1500 {
@@ -137,7 +159,11 @@ fn a_disk_that_goes_away_and_comes_back_is_nobodys_error() {
     std::fs::rename(&store, &aside).unwrap();
     for path in ["/b", "/c", "/d", "/a"] {
         let seen = edge.get(path);
-        assert!(seen.status == 200 && seen.body == body(path, 1, 3_000_000), "{path}: {}", seen.status);
+        assert!(
+            seen.status == 200 && seen.body == body(path, 1, 3_000_000),
+            "{path}: {}",
+            seen.status
+        );
     }
     eventually("the trouble is seen", || edge.metric("foreshore_disk_write_errors_total") > 0.0);
     assert_eq!(edge.metric("foreshore_disk_writing"), 0.0);
@@ -158,9 +184,18 @@ pub fn is_written_again(edge: &Edge) {
 
 #[test]
 fn under_a_key_nothing_can_be_read_without_it() {
-    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600\nX-Mark: MARKED-HEAD", &b"MARKED-BODY ".repeat(1000)));
+    let origin = Origin::start(|_| {
+        answer(
+            200,
+            "Cache-Control: max-age=600\nX-Mark: MARKED-HEAD",
+            &b"MARKED-BODY ".repeat(1000),
+        )
+    });
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    let config = super::support::edge::plain(origin.address, &with_disk("64MiB", "64MiB", "key = { file = \"key\" }"));
+    let config = super::support::edge::plain(
+        origin.address,
+        &with_disk("64MiB", "64MiB", "key = { file = \"key\" }"),
+    );
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     std::fs::write(folder.path().join("key"), "correct horse").unwrap();
     let edge = Edge::start_in(folder);
@@ -171,15 +206,25 @@ fn under_a_key_nothing_can_be_read_without_it() {
         .unwrap()
         .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
         .collect();
-    assert!(all.len() > 12_000 && !all.windows(6).any(|octets| octets == b"MARKED"), "something lies there in clear");
+    assert!(
+        all.len() > 12_000 && !all.windows(6).any(|octets| octets == b"MARKED"),
+        "something lies there in clear"
+    );
     let edge = loaded(Edge::start_in(folder));
     let seen = edge.get("/a");
-    assert_eq!((seen.cache(), seen.body.len(), seen.field("x-mark")), ("Hit".into(), 12_000, Some("MARKED-HEAD".into())));
+    assert_eq!(
+        (seen.cache(), seen.body.len(), seen.field("x-mark")),
+        ("Hit".into(), 12_000, Some("MARKED-HEAD".into()))
+    );
     let folder = edge.kill();
     std::fs::write(folder.path().join("key"), "another horse").unwrap();
     let edge = Edge::start_in(folder);
     assert_eq!(edge.get("/a").cache(), "Miss");
-    assert!(edge.log().contains("written under another key") && !edge.log().contains("horse"), "{}", edge.log());
+    assert!(
+        edge.log().contains("written under another key") && !edge.log().contains("horse"),
+        "{}",
+        edge.log()
+    );
 }
 
 #[test]
@@ -190,10 +235,15 @@ fn slow_slices_of_a_large_object_come_from_the_disk_with_little_memory() {
         let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap_or(("0", ""));
         let start: usize = start.parse().unwrap_or(0);
         let end = end.parse::<usize>().map_or(whole.len(), |end| (end + 1).min(whole.len()));
-        let fields = format!("Cache-Control: max-age=600\nETag: \"v\"\nContent-Range: bytes {start}-{}/{}", end - 1, whole.len());
+        let fields = format!(
+            "Cache-Control: max-age=600\nETag: \"v\"\nContent-Range: bytes {start}-{}/{}",
+            end - 1,
+            whole.len()
+        );
         answer(206, &fields, &whole[start..end])
     });
-    let config = super::support::edge::plain(origin.address, &with_disk("8MiB", "64MiB", "")) + "slice = \"1MiB\"\n";
+    let config = super::support::edge::plain(origin.address, &with_disk("8MiB", "64MiB", ""))
+        + "slice = \"1MiB\"\n";
     let edge = Edge::start(&config);
     let whole = body("/large", 1, 24 << 20);
     assert!(edge.get("/large").body == whole);
@@ -212,7 +262,10 @@ fn slow_slices_of_a_large_object_come_from_the_disk_with_little_memory() {
 fn try_get(address: SocketAddr, path: &str, len: usize) -> Option<(u64, bool, bool)> {
     let mut tcp = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    tcp.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
+    .ok()?;
     let mut all = Vec::new();
     tcp.read_to_end(&mut all).ok()?;
     let at = all.windows(4).position(|octets| octets == b"\r\n\r\n")? + 4;
@@ -227,8 +280,9 @@ fn try_get(address: SocketAddr, path: &str, len: usize) -> Option<(u64, bool, bo
 const ROUNDS: u64 = 100;
 const PATHS: usize = 40;
 
-// Viewers read, an operator invalidates, the edge is killed in the middle of it; again and again on one folder. Whoever reads
-// gets whole bodies, and none older than the last acknowledged invalidation of its path.
+// Viewers read, an operator invalidates, the edge is killed in the middle of it; again and again on
+// one folder. Whoever reads gets whole bodies, and none older than the last acknowledged
+// invalidation of its path.
 #[test]
 fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
     let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
@@ -239,7 +293,11 @@ fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
     let origin = Origin::start(move |asked| {
         let path: usize = asked.target.trim_start_matches("/k").parse().unwrap();
         let version = at_origin[path].load(Ordering::SeqCst);
-        answer(200, &format!("Cache-Control: max-age=600\nX-Version: {version}"), &body(&asked.target, version, len_of(path)))
+        answer(
+            200,
+            &format!("Cache-Control: max-age=600\nX-Version: {version}"),
+            &body(&asked.target, version, len_of(path)),
+        )
     });
     // Less memory than there is content, and little disk: both evict all the time.
     let mut edge = Edge::before(origin.address, &with_disk("3MiB", "24MiB", "scrub = \"64MiB\""));
@@ -264,7 +322,8 @@ fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
                 count
             }));
         }
-        let (purging, floors_too, current_too) = (Arc::clone(&stop), Arc::clone(&floors), Arc::clone(&current));
+        let (purging, floors_too, current_too) =
+            (Arc::clone(&stop), Arc::clone(&floors), Arc::clone(&current));
         threads.push(std::thread::spawn(move || {
             let mut dice = Dice::new(seed + round, 9);
             while !purging.load(Ordering::Relaxed) {
@@ -286,13 +345,23 @@ fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
         // All of it, every few rounds: what is there now is what the next round begins with.
         for path in (0..PATHS).skip((round % 4) as usize).step_by(4) {
             let (name, least) = (format!("/k{path}"), floors[path].load(Ordering::SeqCst));
-            let (version, is_right, is_hit) = try_get(edge.http, &name, len_of(path)).unwrap_or_else(|| panic!("no answer for {name}"));
-            assert!(is_right, "seed {seed}, round {round}: wrong octets under {name}, version {version}, after the restart");
-            assert!(version >= least, "seed {seed}, round {round}: {name} gave {version} after {least}, after the restart");
+            let (version, is_right, is_hit) = try_get(edge.http, &name, len_of(path))
+                .unwrap_or_else(|| panic!("no answer for {name}"));
+            assert!(
+                is_right,
+                "seed {seed}, round {round}: wrong octets under {name}, version {version}, after the restart"
+            );
+            assert!(
+                version >= least,
+                "seed {seed}, round {round}: {name} gave {version} after {least}, after the restart"
+            );
             hits_after += u64::from(is_hit);
         }
     }
-    assert!(reads > ROUNDS * 10 && hits_after > ROUNDS, "{reads} reads, {hits_after} hits after restarts");
+    assert!(
+        reads > ROUNDS * 10 && hits_after > ROUNDS,
+        "{reads} reads, {hits_after} hits after restarts"
+    );
     assert_eq!(edge.metric("foreshore_disk_corrupt_total"), 0.0);
 }
 
@@ -300,7 +369,11 @@ fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {
 fn the_operator_sees_checks_and_removes() {
     let origin = Origin::start(|asked| {
         let tag = if asked.target.contains("7") { "seven" } else { "other" };
-        answer(200, &format!("Cache-Control: max-age=600\nCache-Tag: {tag}"), &body(&asked.target, 1, 5_000))
+        answer(
+            200,
+            &format!("Cache-Control: max-age=600\nCache-Tag: {tag}"),
+            &body(&asked.target, 1, 5_000),
+        )
     });
     let edge = Edge::before(origin.address, &with_disk("64MiB", "64MiB", ""));
     for path in 0..30 {
@@ -320,12 +393,19 @@ fn the_operator_sees_checks_and_removes() {
     assert!(code == 0 && out.contains("30 responses"), "{code} {out} {err}");
     let (code, out, err) = store(&["ls", "--prefix", "/p/1", "--admin", &admin]);
     assert!(code == 0 && out.lines().count() == 11 && out.contains("/p/19"), "{code} {out} {err}");
-    let (status, dry) = edge.admin("POST", "/v1/invalidations", "{\"paths\":[\"/p/1*\"],\"dry_run\":true}");
-    assert!(status == 200 && dry.contains("\"covered\": 11"), "each counts once, wherever it lies: {dry}");
+    let (status, dry) =
+        edge.admin("POST", "/v1/invalidations", "{\"paths\":[\"/p/1*\"],\"dry_run\":true}");
+    assert!(
+        status == 200 && dry.contains("\"covered\": 11"),
+        "each counts once, wherever it lies: {dry}"
+    );
     let (code, out, err) = store(&["verify", "--admin", &admin]);
     assert!(code == 0 && out.contains("30 whole, 0 damaged"), "{code} {out} {err}");
     let (code, _, err) = store(&["stat"]);
-    assert!(code != 0 && err.contains("--admin"), "a running edge is not asked behind its back: {err}");
+    assert!(
+        code != 0 && err.contains("--admin"),
+        "a running edge is not asked behind its back: {err}"
+    );
     let _kept = edge.kill();
     // Offline, on the files.
     let (code, out, err) = store(&["stat"]);
@@ -336,9 +416,12 @@ fn the_operator_sees_checks_and_removes() {
     assert!(code == 0 && out.contains("11 removed"), "{code} {out} {err}");
     let (_, out, _) = store(&["stat"]);
     assert!(out.contains("19 responses"), "{out}");
-    let segment = std::fs::read_dir(folder.join("data/store")).unwrap().map(|entry| entry.unwrap().path());
     let segment =
-        segment.filter(|path| path.extension().is_some_and(|is| is == "seg")).max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+        std::fs::read_dir(folder.join("data/store")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment
+        .filter(|path| path.extension().is_some_and(|is| is == "seg"))
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
     let mut octets = std::fs::read(&segment).unwrap();
     octets[3_000] ^= 1;
     std::fs::write(&segment, octets).unwrap();

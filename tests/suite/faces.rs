@@ -1,4 +1,5 @@
-//! CloudFront's face: fields, error pages, what origins see, and the standard log as public readers read it.
+//! CloudFront's face: fields, error pages, what origins see, and the standard log as public readers
+//! read it.
 
 use std::io::Read;
 use std::process::Command;
@@ -28,23 +29,44 @@ fn an_answer_looks_like_cloudfronts() {
     let (miss, hit) = (edge.get("/a"), edge.get("/a"));
     // An error stays one when it comes from the cache; Cache-Status says where it came from.
     let missing = [edge.get("/missing"), edge.get("/missing")];
-    assert!(missing.iter().all(|seen| seen.field("x-cache").as_deref() == Some("Error from cloudfront")), "{}", missing[1].head);
+    assert!(
+        missing
+            .iter()
+            .all(|seen| seen.field("x-cache").as_deref() == Some("Error from cloudfront")),
+        "{}",
+        missing[1].head
+    );
     assert!(missing[1].field("cache-status").unwrap().contains("hit"), "{}", missing[1].head);
     let mut ids = Vec::new();
     for (seen, word) in [(&miss, "Miss"), (&hit, "Hit"), (&edge.get("/gone"), "Error")] {
         assert_eq!(seen.field("x-cache"), Some(format!("{word} from cloudfront")));
         assert_eq!(seen.field("x-amz-cf-pop").as_deref(), Some("FRA56-C1"));
-        let via = seen.head.lines().filter(|line| line.to_lowercase().starts_with("via: ")).collect::<Vec<_>>().join(", ");
-        assert!(via.ends_with(".cloudfront.net (CloudFront)") && !via.contains("foreshore"), "{via}");
+        let via = seen
+            .head
+            .lines()
+            .filter(|line| line.to_lowercase().starts_with("via: "))
+            .collect::<Vec<_>>()
+            .join(", ");
+        assert!(
+            via.ends_with(".cloudfront.net (CloudFront)") && !via.contains("foreshore"),
+            "{via}"
+        );
         let id = seen.field("x-amz-cf-id").unwrap();
         assert!(id.len() == 56 && id.ends_with("=="), "{id}");
         ids.push(id);
     }
     assert!(miss.head.contains("1.1 behind"), "what others said stays");
     let asked = &origin.seen()[0];
-    assert_eq!(asked.field("x-amz-cf-id").as_deref(), Some(&ids[0][..]), "the origin's log tells the same request");
+    assert_eq!(
+        asked.field("x-amz-cf-id").as_deref(),
+        Some(&ids[0][..]),
+        "the origin's log tells the same request"
+    );
     assert_eq!(asked.field("user-agent").as_deref(), Some("Amazon CloudFront"));
-    assert!(asked.field("via").unwrap().starts_with("1.1 ") && asked.field("via").unwrap().contains(".cloudfront.net (CloudFront)"));
+    assert!(
+        asked.field("via").unwrap().starts_with("1.1 ")
+            && asked.field("via").unwrap().contains(".cloudfront.net (CloudFront)")
+    );
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3, "every request has an id of its own");
@@ -64,7 +86,10 @@ fn an_answer_looks_like_cloudfronts() {
     }
     // Without the setting it is our own.
     let own = Edge::before(origin.address, "");
-    assert_eq!((own.get("/a").field("x-amz-cf-id"), own.get("/a").field("x-cache").as_deref()), (None, Some("Hit from foreshore")));
+    assert_eq!(
+        (own.get("/a").field("x-amz-cf-id"), own.get("/a").field("x-cache").as_deref()),
+        (None, Some("Hit from foreshore"))
+    );
 }
 
 #[test]
@@ -73,7 +98,11 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
     let mut edge = edge(&origin, "standard = { folder = \"standard\", cookies = \"include\" }");
     let first = edge.get_with(
         "/a b".replace(' ', "%20").as_str(),
-        &["User-Agent: Some Browser/1.0 (a; b)", "Cookie: a=1; CloudFront-Signature=secret; b=2", "Referer: http://r.test/?Signature=x"],
+        &[
+            "User-Agent: Some Browser/1.0 (a; b)",
+            "Cookie: a=1; CloudFront-Signature=secret; b=2",
+            "Referer: http://r.test/?Signature=x",
+        ],
     );
     for _ in 0..9 {
         edge.get_with("/a%20b?q=1&Signature=secret", &["User-Agent: Some Browser/1.0 (a; b)"]);
@@ -85,31 +114,54 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
     // A drain would wait for it.
     drop(viewer);
     let folder = edge.path().join("standard");
-    eventually("lines are written", || std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()));
+    eventually("lines are written", || {
+        std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some())
+    });
     // A reload in between loses nothing, and no file is written over.
     edge.signal(rustix::process::Signal::HUP);
-    eventually("it was reloaded", || edge.admin("GET", "/v1/status", "").1.contains("\"ok\": true"));
+    eventually("it was reloaded", || {
+        edge.admin("GET", "/v1/status", "").1.contains("\"ok\": true")
+    });
     edge.get("/a%20b");
     // A file has its name once nothing more comes.
     edge.signal(rustix::process::Signal::TERM);
     assert!(edge.wait());
-    let names: Vec<String> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     // Two, if the hour ended in between.
-    assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("E1.20") && name.ends_with(".gz")), "{names:?}");
+    assert!(
+        !names.is_empty()
+            && names.iter().all(|name| name.starts_with("E1.20") && name.ends_with(".gz")),
+        "{names:?}"
+    );
     let mut text = String::new();
     for name in &names {
-        flate2::read::MultiGzDecoder::new(std::fs::File::open(folder.join(name)).unwrap()).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(std::fs::File::open(folder.join(name)).unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
     }
     assert!(text.starts_with("#Version: 1.0\n#Fields: date time x-edge-location "));
-    let lines: Vec<Vec<&str>> = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect()).collect();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split('\t').collect())
+        .collect();
     assert_eq!(lines.len(), 13);
     assert!(lines.iter().all(|line| line.len() == 33), "{lines:?}");
-    let miss = lines.iter().find(|line| line[14] == first.field("x-amz-cf-id").unwrap()).expect("the id that the viewer was told");
+    let miss = lines
+        .iter()
+        .find(|line| line[14] == first.field("x-amz-cf-id").unwrap())
+        .expect("the id that the viewer was told");
     assert_eq!(
         (miss[2], miss[5], miss[7], miss[8], miss[12], miss[13]),
         ("FRA56-C1", "GET", "/a%20b", "200", "a=1;%20CloudFront-Signature=-;%20b=2", "Miss")
     );
-    assert!(!text.contains("secret") && !text.contains("?Signature=x"), "no signature stands in a log");
+    assert!(
+        !text.contains("secret") && !text.contains("?Signature=x"),
+        "no signature stands in a log"
+    );
     assert!(lines.iter().any(|line| line[31..] == ["1", "2"]), "a range");
     assert!(lines.iter().any(|line| line[8] == "403" && line[13] == "Error"));
     // A public reader of CloudFront's logs makes sense of every line.
@@ -125,9 +177,15 @@ fn the_standard_log_is_read_by_those_who_read_cloudfronts() {
         .output()
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(edge.path().join("report.json")).unwrap()).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(edge.path().join("report.json")).unwrap()).unwrap();
     let count = |name: &str| report["general"][name].as_u64();
-    assert_eq!((count("valid_requests"), count("failed_requests")), (Some(13), Some(0)), "{}", report["general"]);
+    assert_eq!(
+        (count("valid_requests"), count("failed_requests")),
+        (Some(13), Some(0)),
+        "{}",
+        report["general"]
+    );
 }
 
 #[test]
@@ -151,13 +209,29 @@ fn the_realtime_log_tells_what_was_chosen() {
     assert!(!text.contains("secret"), "{text}");
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [43, 43, 43]);
-    let miss = lines.iter().find(|line| line[11] == first.field("x-amz-cf-id").unwrap()).expect("the id that the viewer was told");
-    assert_eq!((miss[3], miss[5], miss[8], miss[10], miss[24]), ("200", "GET", "/x?q=1&Signature=-", "FRA56-C1", "Miss"));
-    assert_eq!((miss[16], miss[18], miss[35], miss[36]), ("A%20B", "a=1;%20CloudFront-Signature=-", "text/html", "*"));
-    assert!(miss[37].contains("Authorization:-%0A") && miss[38].contains("User-Agent%0A"), "{miss:?}");
+    let miss = lines
+        .iter()
+        .find(|line| line[11] == first.field("x-amz-cf-id").unwrap())
+        .expect("the id that the viewer was told");
+    assert_eq!(
+        (miss[3], miss[5], miss[8], miss[10], miss[24]),
+        ("200", "GET", "/x?q=1&Signature=-", "FRA56-C1", "Miss")
+    );
+    assert_eq!(
+        (miss[16], miss[18], miss[35], miss[36]),
+        ("A%20B", "a=1;%20CloudFront-Signature=-", "text/html", "*")
+    );
+    assert!(
+        miss[37].contains("Authorization:-%0A") && miss[38].contains("User-Agent%0A"),
+        "{miss:?}"
+    );
     let seconds = |text: &str| text.parse::<f64>().unwrap();
     assert!(seconds(miss[40]) <= seconds(miss[41]) && seconds(miss[0]) > 1.7e9, "{miss:?}");
-    assert_eq!(lines.iter().filter(|line| line[24] == "Hit" && line[40..42] == ["-", "-"]).count(), 1, "{text}");
+    assert_eq!(
+        lines.iter().filter(|line| line[24] == "Hit" && line[40..42] == ["-", "-"]).count(),
+        1,
+        "{text}"
+    );
 
     // Some fields, of some requests: in CloudFront's order, and a part of them.
     let some = "realtime = { file = \"some.log\", sampling = 30, fields = [\"sc-status\", \"cs-method\", \"c-ip\"] }";
@@ -203,10 +277,16 @@ fn a_hit_is_written_down_when_it_was_sent() {
     let whole = of("Hit", false).expect("one was sent whole");
     assert!(whole["bytes"] == 24 << 20 && whole["us"].as_u64() > Some(0), "{whole}");
     let cut = of("Hit", true).expect("one was given up");
-    assert!(cut["bytes"].as_u64() < Some(24 << 20) && cut["bytes"].as_u64() > Some(0) && cut["aborted_by"] == "viewer", "{cut}");
+    assert!(
+        cut["bytes"].as_u64() < Some(24 << 20)
+            && cut["bytes"].as_u64() > Some(0)
+            && cut["aborted_by"] == "viewer",
+        "{cut}"
+    );
 }
 
-// What a viewer's hello and head look like reaches the origin where a policy names it; what a viewer says of itself does not.
+// What a viewer's hello and head look like reaches the origin where a policy names it; what a
+// viewer says of itself does not.
 #[test]
 fn fingerprints_and_the_order_of_fields() {
     if !tool::have(&[tool::CURL]) {
@@ -221,14 +301,22 @@ fn fingerprints_and_the_order_of_fields() {
         chain.display().to_string(),
         key.display().to_string()
     );
-    let text = super::support::edge::plain(origin.address, &more).replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2")
+    let text = super::support::edge::plain(origin.address, &more)
+        .replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2")
         + "origin_request_policy = \"seen\"\n";
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     let edge = Edge::start_in(folder);
     let curl = |args: &[&str]| {
         let https = edge.https.unwrap();
         let out = Command::new("curl")
-            .args(["-sS", "-o", "/dev/null", "--resolve", &format!("h.test:{}:127.0.0.1", https.port()), "--cacert"])
+            .args([
+                "-sS",
+                "-o",
+                "/dev/null",
+                "--resolve",
+                &format!("h.test:{}:127.0.0.1", https.port()),
+                "--cacert",
+            ])
             .arg(&ca)
             .args(args)
             .arg(format!("https://h.test:{}/", https.port()))
@@ -237,10 +325,26 @@ fn fingerprints_and_the_order_of_fields() {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         origin.seen().pop().unwrap()
     };
-    let fields = ["-H", "Zebra: 1", "-H", "Accept:", "-H", "Apple: 2", "-H", "CloudFront-Viewer-JA3-Fingerprint: mine", "-A", "x"];
+    let fields = [
+        "-H",
+        "Zebra: 1",
+        "-H",
+        "Accept:",
+        "-H",
+        "Apple: 2",
+        "-H",
+        "CloudFront-Viewer-JA3-Fingerprint: mine",
+        "-A",
+        "x",
+    ];
     let one = curl(&[&fields[..], &["--http1.1"]].concat());
-    let of = |asked: &super::support::origin::Asked, name: &str| asked.field(&format!("cloudfront-viewer-{name}"));
-    assert_eq!(of(&one, "header-order").as_deref(), Some("Host:User-Agent:Zebra:Apple:CloudFront-Viewer-JA3-Fingerprint"));
+    let of = |asked: &super::support::origin::Asked, name: &str| {
+        asked.field(&format!("cloudfront-viewer-{name}"))
+    };
+    assert_eq!(
+        of(&one, "header-order").as_deref(),
+        Some("Host:User-Agent:Zebra:Apple:CloudFront-Viewer-JA3-Fingerprint")
+    );
     assert_eq!(of(&one, "header-count").as_deref(), Some("5"));
     let (ja3, ja4) = (of(&one, "ja3-fingerprint").unwrap(), of(&one, "ja4-fingerprint").unwrap());
     assert!(ja3.len() == 32 && ja3.bytes().all(|b| b.is_ascii_hexdigit()), "{ja3}");
@@ -252,7 +356,10 @@ fn fingerprints_and_the_order_of_fields() {
     assert!(of(&two, "ja4-fingerprint").unwrap()[8..].starts_with("h2_"));
     assert_eq!(of(&two, "header-order").as_deref(), Some("user-agent:accept"));
     let old = curl(&["--tls-max", "1.2"]);
-    assert!(of(&old, "ja4-fingerprint").unwrap().starts_with("t12d") && of(&old, "ja3-fingerprint") != Some(ja3));
+    assert!(
+        of(&old, "ja4-fingerprint").unwrap().starts_with("t12d")
+            && of(&old, "ja3-fingerprint") != Some(ja3)
+    );
 }
 
 // Lines of the real-time log, by the names of the fields that were asked for.
@@ -267,7 +374,9 @@ const SHORT: &str = "realtime = { file = \"rt.log\", fields = [\"time-to-first-b
 #[test]
 fn each_end_of_an_answer_is_told_as_it_was() {
     let origin = Origin::start(|asked| match asked.target.as_str() {
-        "/broken" => super::support::origin::raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1000\r\n\r\nabc"),
+        "/broken" => super::support::origin::raw(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1000\r\n\r\nabc",
+        ),
         "/slow" => super::support::origin::after(3_000, fresh(b"late")),
         "/large" => fresh(&vec![b'x'; 24 << 20]),
         _ => fresh(b"body"),
@@ -302,26 +411,46 @@ fn each_end_of_an_answer_is_told_as_it_was() {
     edge.signal(rustix::process::Signal::TERM);
     assert!(edge.wait());
     let lines = realtime_lines(&edge);
-    let all = |path: &str, method: &str| lines.iter().filter(|line| line[4] == path && line[3] == method).cloned().collect::<Vec<_>>();
+    let all = |path: &str, method: &str| {
+        lines
+            .iter()
+            .filter(|line| line[4] == path && line[3] == method)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let broken = all("/broken", "GET");
     assert!(broken.iter().any(|line| line[8] == "OriginCommError"), "{broken:?}");
     assert!(lines.iter().all(|line| line[5] == "h.test"), "{lines:?}");
-    assert_eq!(all("/a", "HEAD").iter().map(|line| line[7].as_str()).collect::<Vec<_>>(), ["4", "4"]);
+    assert_eq!(
+        all("/a", "HEAD").iter().map(|line| line[7].as_str()).collect::<Vec<_>>(),
+        ["4", "4"]
+    );
     let large = all("/large", "GET");
     assert_eq!(large.len(), 3, "{large:?}");
     let whole: Vec<_> = large.iter().filter(|line| line[6] == "Hit" && line[8] == "Hit").collect();
-    assert!(whole.len() == 1 && whole[0][0] == "0.000" && whole[0][7] == (24 << 20).to_string(), "{large:?}");
-    let given_up = large.iter().find(|line| line[8] == "ClientCommError").expect("the one that was stuck");
-    assert!(given_up[2].parse::<u64>().unwrap() > 300 && given_up[7] == (24 << 20).to_string(), "{given_up:?}");
+    assert!(
+        whole.len() == 1 && whole[0][0] == "0.000" && whole[0][7] == (24 << 20).to_string(),
+        "{large:?}"
+    );
+    let given_up =
+        large.iter().find(|line| line[8] == "ClientCommError").expect("the one that was stuck");
+    assert!(
+        given_up[2].parse::<u64>().unwrap() > 300 && given_up[7] == (24 << 20).to_string(),
+        "{given_up:?}"
+    );
     let slow = all("/slow", "GET");
-    assert!(slow.len() == 1 && slow[0][1] == "000" && slow[0][8] == "ClientHungUpRequest", "{slow:?}");
+    assert!(
+        slow.len() == 1 && slow[0][1] == "000" && slow[0][8] == "ClientHungUpRequest",
+        "{slow:?}"
+    );
 }
 
 // What was composed under other settings goes where it was meant to go.
 #[test]
 fn a_reload_mixes_no_columns() {
     let origin = Origin::start(|_| fresh(b"body"));
-    let edge = edge(&origin, "realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }");
+    let edge =
+        edge(&origin, "realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }");
     let config = edge.path().join("edge.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     let mut viewer = edge.viewer();
@@ -329,17 +458,30 @@ fn a_reload_mixes_no_columns() {
         viewer.get("/a", &[]);
         if at == 200 {
             let other = "realtime = { file = \"new/two.log\", fields = [\"sc-status\"] }";
-            let changed = text.replace("realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }", other);
+            let changed = text.replace(
+                "realtime = { file = \"one.log\", fields = [\"sc-status\", \"cs-method\"] }",
+                other,
+            );
             std::fs::write(&config, changed).unwrap();
             edge.signal(rustix::process::Signal::HUP);
         }
     }
-    let lines =
-        |name: &str| std::fs::read_to_string(edge.path().join(name)).unwrap_or_default().lines().map(str::to_string).collect::<Vec<_>>();
+    let lines = |name: &str| {
+        std::fs::read_to_string(edge.path().join(name))
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
     eventually("the new file is written to", || {
         viewer.get("/a", &[]);
         !lines("new/two.log").is_empty()
     });
-    eventually("every line is written", || lines("one.log").len() + lines("new/two.log").len() >= 401);
-    assert!(lines("one.log").iter().all(|line| line == "200\tGET") && lines("new/two.log").iter().all(|line| line == "200"));
+    eventually("every line is written", || {
+        lines("one.log").len() + lines("new/two.log").len() >= 401
+    });
+    assert!(
+        lines("one.log").iter().all(|line| line == "200\tGET")
+            && lines("new/two.log").iter().all(|line| line == "200")
+    );
 }

@@ -1,4 +1,5 @@
-//! The real binary on a disk that fails: what libc says is what a failing disk says (support/failing.c). No viewer sees any of it.
+//! The real binary on a disk that fails: what libc says is what a failing disk says
+//! (support/failing.c). No viewer sees any of it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,11 +19,22 @@ struct Faulty {
 // The folder of the edge, the library that makes its disk fail, and the file that says how.
 fn faulty_folder(origin: &Origin, memory: &str) -> (Arc<tempfile::TempDir>, PathBuf, PathBuf) {
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    let settings = format!("[store]\nmemory = \"{memory}\"\n[store.disk]\nsize = \"64MiB\"\nscrub = \"0B\"");
-    std::fs::write(folder.path().join("edge.toml"), super::support::edge::plain(origin.address, &settings)).unwrap();
+    let settings =
+        format!("[store]\nmemory = \"{memory}\"\n[store.disk]\nsize = \"64MiB\"\nscrub = \"0B\"");
+    std::fs::write(
+        folder.path().join("edge.toml"),
+        super::support::edge::plain(origin.address, &settings),
+    )
+    .unwrap();
     let (library, word) = (folder.path().join("failing.so"), folder.path().join("word"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/support/failing.c");
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").status().unwrap();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status()
+        .unwrap();
     assert!(made.success());
     std::fs::write(&word, "nothing").unwrap();
     (folder, library, word)
@@ -31,8 +43,10 @@ fn faulty_folder(origin: &Origin, memory: &str) -> (Arc<tempfile::TempDir>, Path
 impl Faulty {
     fn start_in(folder: Arc<tempfile::TempDir>, library: &Path, word: PathBuf) -> Self {
         let store = folder.path().join("data/store");
-        let environment = [("LD_PRELOAD", library), ("FAULT_FOLDER", &*store), ("FAULT_WORD", &*word)];
-        let edge = Edge::try_start_with(folder, &environment).unwrap_or_else(|log| panic!("it did not start: {log}"));
+        let environment =
+            [("LD_PRELOAD", library), ("FAULT_FOLDER", &*store), ("FAULT_WORD", &*word)];
+        let edge = Edge::try_start_with(folder, &environment)
+            .unwrap_or_else(|log| panic!("it did not start: {log}"));
         Self { edge, word }
     }
 
@@ -49,15 +63,22 @@ impl Faulty {
 fn origin() -> Origin {
     Origin::start(|asked| {
         let len = if asked.target.starts_with("/large") { 2_000_000 } else { 3_000 };
-        answer(200, "Cache-Control: max-age=600", &asked.target.as_bytes().repeat(len / asked.target.len()))
+        answer(
+            200,
+            "Cache-Control: max-age=600",
+            &asked.target.as_bytes().repeat(len / asked.target.len()),
+        )
     })
 }
 
 fn is_right(path: &str, seen: &super::support::viewer::Seen) -> bool {
-    seen.status == 200 && !seen.body.is_empty() && seen.body.chunks(path.len()).all(|piece| piece == path.as_bytes())
+    seen.status == 200
+        && !seen.body.is_empty()
+        && seen.body.chunks(path.len()).all(|piece| piece == path.as_bytes())
 }
 
-// Input and output errors, a full disk, one that has become read-only: written to again once it works.
+// Input and output errors, a full disk, one that has become read-only: written to again once it
+// works.
 #[test]
 fn slow_writes_that_fail_are_nobodys_error() {
     if !tool::have(&[Tool::Program("cc")]) {
@@ -75,10 +96,17 @@ fn slow_writes_that_fail_are_nobodys_error() {
             assert!(is_right(&path, &edge.get(&path)), "{how} {path}");
         }
         eventually("the trouble is seen", || edge.metric("foreshore_disk_writing") == 0.0);
-        assert!(edge.metric("foreshore_disk_write_errors_total") > 0.0 && edge.log().contains("the disk store cannot be written"));
+        assert!(
+            edge.metric("foreshore_disk_write_errors_total") > 0.0
+                && edge.log().contains("the disk store cannot be written")
+        );
         assert!(is_right("/before", &edge.get("/before")), "{how}");
         edge.purge(&["/before"]);
-        assert_eq!(edge.get("/before").cache(), "Miss", "{how}: an invalidation needs no disk store to be in effect");
+        assert_eq!(
+            edge.get("/before").cache(),
+            "Miss",
+            "{how}: an invalidation needs no disk store to be in effect"
+        );
         faulty.fails("nothing");
         is_written_again(edge);
     }
@@ -96,7 +124,10 @@ fn reads_that_fail_are_misses() {
     let edge = &faulty.edge;
     let paths: Vec<String> = (0..400).map(|at| format!("/a{at}")).collect();
     paths.iter().for_each(|path| assert_eq!(edge.get(path).cache(), "Miss"));
-    eventually("they are written", || edge.metric("foreshore_disk_objects") >= 400.0 && edge.metric("foreshore_disk_waiting_bytes") == 0.0);
+    eventually("they are written", || {
+        edge.metric("foreshore_disk_objects") >= 400.0
+            && edge.metric("foreshore_disk_waiting_bytes") == 0.0
+    });
     assert_eq!(edge.get("/a0").cache(), "Hit", "from the disk");
     faulty.fails("slow");
     let began = std::time::Instant::now();
@@ -113,7 +144,8 @@ fn reads_that_fail_are_misses() {
     assert_eq!(edge.get("/a300").cache(), "Hit", "from the disk again");
 }
 
-// A disk that cannot even be opened is served without; what lies there by the time it can be is older than what was served.
+// A disk that cannot even be opened is served without; what lies there by the time it can be is
+// older than what was served.
 #[test]
 fn an_edge_starts_without_its_disk() {
     if !tool::have(&[Tool::Program("cc")]) {
@@ -121,7 +153,9 @@ fn an_edge_starts_without_its_disk() {
     }
     let asked = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let count = Arc::clone(&asked);
-    let origin = Origin::start(move |_| fresh(format!("{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).as_bytes()));
+    let origin = Origin::start(move |_| {
+        fresh(format!("{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).as_bytes())
+    });
     let (folder, library, word) = faulty_folder(&origin, "16MiB");
     let faulty = Faulty::start_in(Arc::clone(&folder), &library, word.clone());
     assert_eq!(faulty.edge.get("/a").text(), "0");
@@ -130,12 +164,18 @@ fn an_edge_starts_without_its_disk() {
     std::fs::write(&word, "readonly").unwrap();
     let faulty = Faulty::start_in(Arc::clone(&folder), &library, word.clone());
     assert_eq!(faulty.edge.metric("foreshore_disk_open"), 0.0);
-    assert_eq!((faulty.edge.get("/a").text(), faulty.edge.get("/a").cache()), ("1".into(), "Hit".into()));
+    assert_eq!(
+        (faulty.edge.get("/a").text(), faulty.edge.get("/a").cache()),
+        ("1".into(), "Hit".into())
+    );
     // A restart in between does not make what lies there any newer.
     faulty.edge.kill();
     std::fs::write(&word, "nothing").unwrap();
     let faulty = Faulty::start_in(Arc::clone(&folder), &library, word.clone());
-    assert_eq!((faulty.edge.metric("foreshore_disk_open"), faulty.edge.get("/a").text()), (1.0, "2".into()));
+    assert_eq!(
+        (faulty.edge.metric("foreshore_disk_open"), faulty.edge.get("/a").text()),
+        (1.0, "2".into())
+    );
     eventually("it is written", || faulty.edge.metric("foreshore_disk_objects") == 1.0);
     faulty.edge.kill();
     std::fs::write(&word, "readonly").unwrap();

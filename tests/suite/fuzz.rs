@@ -1,6 +1,8 @@
-//! What must hold for any octets: the bodies of the fuzz targets over their corpus, and over shaken copies of it.
+//! What must hold for any octets: the bodies of the fuzz targets over their corpus, and over shaken
+//! copies of it.
 //!
-//! From fixed seeds, so that a failure comes again. `tests/fuzz/README.md` says how to let a fuzzer look for more.
+//! From fixed seeds, so that a failure comes again. `tests/fuzz/README.md` says how to let a fuzzer
+//! look for more.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +19,10 @@ const ODD: &[u8] = b"\r\n\t :;,\0\x0b\x7f\x80\xff0129aAfFxX/%?#\"=+-_[]@";
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
-    let mut files: Vec<_> =
-        fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}")).map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{folder:?}: {e}"))
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert!(files.len() >= 5, "{folder:?} is all but empty");
     files.iter().map(|file| fs::read(file).unwrap()).collect()
@@ -65,7 +69,11 @@ fn run<T>(target: &str, rounds: usize, body: impl Fn(&[u8]) -> T) -> Vec<T> {
 fn assert_compared(said: &[Compared]) {
     let count = |what| said.iter().filter(|one| **one == what).count();
     let (alone, equal) = (count(Compared::Alone), count(Compared::Equal));
-    assert!(equal * 6 > said.len() && equal > alone * 8, "{} rounds: {equal} equal, {alone} accepted by us alone", said.len());
+    assert!(
+        equal * 6 > said.len() && equal > alone * 8,
+        "{} rounds: {equal} equal, {alone} accepted by us alone",
+        said.len()
+    );
 }
 
 #[test]

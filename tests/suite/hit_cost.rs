@@ -1,6 +1,7 @@
 //! What a hit may not cost: an allocation.
 //!
-//! The allocator of this test program counts, thread by thread; the steps of a hit are run as a connection runs them.
+//! The allocator of this test program counts, thread by thread; the steps of a hit are run as a
+//! connection runs them.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -61,7 +62,9 @@ fn edge() -> Arc<Edge> {
     let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\n\
         url = \"http://o.test\"\n[[distribution.behavior]]\npath = \"/other/*\"\norigin = \"o\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let site = config::load(&path, START, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
     Edge::new(site, "hits".into(), Clock::starting_at(START))
 }
 
@@ -78,7 +81,9 @@ fn one_hit(
     let len = h1_head::find_end(bytes, limits).expect("a whole head");
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut method = Method::GET;
-    let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, connection, limits) else { panic!("a good head") };
+    let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, connection, limits) else {
+        panic!("a good head")
+    };
     let running = edge.running_cell().load();
     let Ok(hit) = hit::hit(edge, &running, &head.request, key, START) else { return false };
     out.clear();
@@ -94,20 +99,53 @@ fn one_hit(
 #[test]
 fn a_hit_allocates_nothing() {
     let edge = edge();
-    let stored =
-        super::support::stored(b"E\0/a?x=1", &[("etag", "\"tag\""), ("content-type", "text/plain"), ("date", "x")], &[b'x'; 1024], START);
+    let stored = super::support::stored(
+        b"E\0/a?x=1",
+        &[("etag", "\"tag\""), ("content-type", "text/plain"), ("date", "x")],
+        &[b'x'; 1024],
+        START,
+    );
     edge.store.reserve(stored.weight(1024)).unwrap();
     edge.store.insert(&stored);
     let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer };
+    let connection = Connection {
+        peer: at,
+        local: at,
+        scheme: Scheme::Http,
+        tls: None,
+        place: None,
+        asker: Asker::Viewer,
+    };
     let limits = Limits::default();
-    let (mut key, mut out, mut block) = (Vec::with_capacity(256), Vec::with_capacity(8192), Vec::with_capacity(1024));
-    for (what, request) in [("plain", PLAIN), ("browser", BROWSER), ("range", RANGE), ("304", UNCHANGED)] {
+    let (mut key, mut out, mut block) =
+        (Vec::with_capacity(256), Vec::with_capacity(8192), Vec::with_capacity(1024));
+    for (what, request) in
+        [("plain", PLAIN), ("browser", BROWSER), ("range", RANGE), ("304", UNCHANGED)]
+    {
         // The first may set up what belongs to the thread.
-        assert!(one_hit(&edge, &connection, &limits, request.as_bytes(), &mut key, &mut out, &mut block), "{what} is a hit");
+        assert!(
+            one_hit(
+                &edge,
+                &connection,
+                &limits,
+                request.as_bytes(),
+                &mut key,
+                &mut out,
+                &mut block
+            ),
+            "{what} is a hit"
+        );
         let before = COUNT.with(Cell::get);
         for _ in 0..100 {
-            one_hit(&edge, &connection, &limits, request.as_bytes(), &mut key, &mut out, &mut block);
+            one_hit(
+                &edge,
+                &connection,
+                &limits,
+                request.as_bytes(),
+                &mut key,
+                &mut out,
+                &mut block,
+            );
         }
         assert_eq!(COUNT.with(Cell::get) - before, 0, "{what}");
     }

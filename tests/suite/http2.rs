@@ -1,4 +1,5 @@
-//! HTTP/2 as only frames show it (RFC 9113): what is refused, how windows are kept, what an attack gets.
+//! HTTP/2 as only frames show it (RFC 9113): what is refused, how windows are kept, what an attack
+//! gets.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,12 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
     use Expect::{Goaway, Reset, Status};
     let origin = Origin::start(|_| fresh(b"hello"));
     let (edge, ca) = edge_with(&origin, "");
-    let post_of = |len| frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[("content-length", len)])));
-    let with = |more: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields("GET", "/a", more)));
+    let post_of = |len| {
+        frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[("content-length", len)])))
+    };
+    let with = |more: &[(&str, &str)]| {
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields("GET", "/a", more)))
+    };
     // Kept already: a request for it is over as soon as it is read.
     assert!(Frames::connect(edge.https.unwrap(), &ca, &[]).get(1, "/a").whole);
     let slow = frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[])));
@@ -38,38 +43,86 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
     let big = "v".repeat(9_000);
     let cases: Vec<(&str, Vec<u8>, Expect)> = vec![
         ("4.2 a frame that is too large", frame(DATA, 0, 1, &[0; 16_385]), Goaway(6)),
-        ("4.3 a block that is no HPACK", frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]), Goaway(9)),
-        ("4.3 another frame within a block", [frame(HEADERS, END_STREAM, 1, &half), frame(PING, 0, 0, &[0; 8])].concat(), Goaway(1)),
+        (
+            "4.3 a block that is no HPACK",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]),
+            Goaway(9),
+        ),
+        (
+            "4.3 another frame within a block",
+            [frame(HEADERS, END_STREAM, 1, &half), frame(PING, 0, 0, &[0; 8])].concat(),
+            Goaway(1),
+        ),
         ("5.1 DATA on an idle stream", frame(DATA, END_STREAM, 1, b"x"), Goaway(1)),
         ("5.1 RST_STREAM on an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), Goaway(1)),
-        ("5.1 WINDOW_UPDATE on an idle stream", frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), Goaway(1)),
+        (
+            "5.1 WINDOW_UPDATE on an idle stream",
+            frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+            Goaway(1),
+        ),
         ("5.1 CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, &half), Goaway(1)),
-        ("5.1 DATA on a closed stream", [get(1, "/a"), frame(DATA, END_STREAM, 1, b"x")].concat(), Goaway(5)),
+        (
+            "5.1 DATA on a closed stream",
+            [get(1, "/a"), frame(DATA, END_STREAM, 1, b"x")].concat(),
+            Goaway(5),
+        ),
         ("5.1 HEADERS on a closed stream", [get(1, "/a"), get(1, "/a")].concat(), Goaway(5)),
         ("5.1.1 an even stream", get(2, "/a"), Goaway(1)),
         ("5.1.1 a stream below the last", [get(5, "/a"), get(3, "/a")].concat(), Goaway(5)),
-        ("5.3.1 a stream that depends on itself", frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 0]), Reset(1, 1)),
+        (
+            "5.3.1 a stream that depends on itself",
+            frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 0]),
+            Reset(1, 1),
+        ),
         ("6.1 DATA on no stream", frame(DATA, 0, 0, b"x"), Goaway(1)),
-        ("6.1 padding longer than the frame", [slow.clone(), frame(DATA, PADDED, 1, &[9, 0])].concat(), Goaway(1)),
+        (
+            "6.1 padding longer than the frame",
+            [slow.clone(), frame(DATA, PADDED, 1, &[9, 0])].concat(),
+            Goaway(1),
+        ),
         ("6.2 HEADERS on no stream", get(0, "/a"), Goaway(1)),
         ("6.3 PRIORITY on no stream", frame(PRIORITY, 0, 0, &[0; 5]), Goaway(1)),
         ("6.3 a short PRIORITY", frame(PRIORITY, 0, 1, &[0; 4]), Reset(1, 6)),
         ("6.4 RST_STREAM on no stream", frame(RST_STREAM, 0, 0, &[0; 4]), Goaway(1)),
-        ("6.4 a short RST_STREAM", [get(1, "/a"), frame(RST_STREAM, 0, 1, &[0; 3])].concat(), Goaway(6)),
+        (
+            "6.4 a short RST_STREAM",
+            [get(1, "/a"), frame(RST_STREAM, 0, 1, &[0; 3])].concat(),
+            Goaway(6),
+        ),
         ("6.5 an ACK with settings", frame(SETTINGS, ACK, 0, &[0; 6]), Goaway(6)),
         ("6.5 SETTINGS on a stream", frame(SETTINGS, 0, 1, &[]), Goaway(1)),
         ("6.5 SETTINGS cut short", frame(SETTINGS, 0, 0, &[0; 5]), Goaway(6)),
         ("6.5.2 ENABLE_PUSH of 2", frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]), Goaway(1)),
-        ("6.5.2 a window beyond the largest", frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), Goaway(3)),
-        ("6.5.2 a frame size below the least", frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0x3f, 0xff]), Goaway(1)),
+        (
+            "6.5.2 a window beyond the largest",
+            frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]),
+            Goaway(3),
+        ),
+        (
+            "6.5.2 a frame size below the least",
+            frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0x3f, 0xff]),
+            Goaway(1),
+        ),
         ("6.6 a push from a client", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), Goaway(1)),
         ("6.7 PING on a stream", frame(PING, 0, 1, &[0; 8]), Goaway(1)),
         ("6.7 a short PING", frame(PING, 0, 0, &[0; 6]), Goaway(6)),
         ("6.8 GOAWAY on a stream", frame(GOAWAY, 0, 1, &[0; 8]), Goaway(1)),
-        ("6.9 the connection's window opened by nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), Goaway(1)),
-        ("6.9 a stream's window opened by nothing", [slow.clone(), frame(WINDOW_UPDATE, 0, 1, &[0; 4])].concat(), Reset(1, 1)),
+        (
+            "6.9 the connection's window opened by nothing",
+            frame(WINDOW_UPDATE, 0, 0, &[0; 4]),
+            Goaway(1),
+        ),
+        (
+            "6.9 a stream's window opened by nothing",
+            [slow.clone(), frame(WINDOW_UPDATE, 0, 1, &[0; 4])].concat(),
+            Reset(1, 1),
+        ),
         ("6.9 a short WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0; 3]), Goaway(6)),
-        ("6.9.1 the connection's window beyond the largest", frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), Goaway(3)),
+        (
+            "6.9.1 the connection's window beyond the largest",
+            frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
+            Goaway(3),
+        ),
         (
             "6.9.1 a stream's window beyond the largest",
             [slow.clone(), frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff])].concat(),
@@ -82,18 +135,35 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
         ),
         (
             "8.1 a pseudo field in a trailer",
-            [slow.clone(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":path", "/")]))].concat(),
+            [slow.clone(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":path", "/")]))]
+                .concat(),
             Reset(1, 1),
         ),
-        ("8.1.1 a body shorter than announced", [post_of("5"), frame(DATA, END_STREAM, 1, b"hell")].concat(), Reset(1, 1)),
-        ("8.1.1 a body longer than announced", [post_of("3"), frame(DATA, 0, 1, b"hell")].concat(), Reset(1, 1)),
+        (
+            "8.1.1 a body shorter than announced",
+            [post_of("5"), frame(DATA, END_STREAM, 1, b"hell")].concat(),
+            Reset(1, 1),
+        ),
+        (
+            "8.1.1 a body longer than announced",
+            [post_of("3"), frame(DATA, 0, 1, b"hell")].concat(),
+            Reset(1, 1),
+        ),
         ("8.1.1 no body where one is announced", with(&[("content-length", "3")]), Reset(1, 1)),
         ("8.2 an upper-case name", with(&[("Upper", "x")]), Reset(1, 1)),
         ("8.2.2 a field of HTTP/1's connections", with(&[("connection", "close")]), Reset(1, 1)),
         ("8.2.2 TE beyond trailers", with(&[("te", "gzip")]), Reset(1, 1)),
         ("8.3 an unknown pseudo field", with(&[(":x", "y")]), Reset(1, 1)),
-        ("8.3.1 a Host that says something else", with(&[("host", "other.test")]), Status(1, "400")),
-        ("8.3.1 a path that climbs", frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields("GET", "/a/../b", &[]))), Status(1, "400")),
+        (
+            "8.3.1 a Host that says something else",
+            with(&[("host", "other.test")]),
+            Status(1, "400"),
+        ),
+        (
+            "8.3.1 a path that climbs",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields("GET", "/a/../b", &[]))),
+            Status(1, "400"),
+        ),
         (
             "10.5.1 more fields than we take",
             [
@@ -103,8 +173,16 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
             .concat(),
             Status(1, "431"),
         ),
-        ("an answer to a request that goes on", frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/../p", &[]))), Status(1, "400")),
-        ("8.1 and its end", frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/../p", &[]))), Reset(1, 0)),
+        (
+            "an answer to a request that goes on",
+            frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/../p", &[]))),
+            Status(1, "400"),
+        ),
+        (
+            "8.1 and its end",
+            frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/../p", &[]))),
+            Reset(1, 0),
+        ),
         ("a path that is too long", get(1, &format!("/{big}")), Status(1, "414")),
     ];
     for (what, bytes, expected) in cases {
@@ -117,11 +195,19 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
             }
             Reset(stream, code) => {
                 assert_eq!(viewer.reset(stream), code, "{what}");
-                assert_eq!(viewer.get(7, "/a").statuses(), ["200"], "{what}: the connection goes on");
+                assert_eq!(
+                    viewer.get(7, "/a").statuses(),
+                    ["200"],
+                    "{what}: the connection goes on"
+                );
             }
             Status(stream, status) => {
                 assert_eq!(viewer.answer(stream).statuses(), [status], "{what}");
-                assert_eq!(viewer.get(7, "/a").statuses(), ["200"], "{what}: the connection goes on");
+                assert_eq!(
+                    viewer.get(7, "/a").statuses(),
+                    ["200"],
+                    "{what}: the connection goes on"
+                );
             }
         }
     }
@@ -129,7 +215,8 @@ fn what_breaks_the_rules_is_refused_with_the_right_code() {
     viewer.send(b"GET / HTTP/1.1\r\nHost: h.test\r\n\r\n");
     assert_eq!(viewer.goaway(), 1, "3.4 not the preface");
     let mut viewer = Frames::connect_silent(edge.https.unwrap(), &ca);
-    viewer.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(PING, 0, 0, &[0; 8])].concat());
+    viewer
+        .send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(PING, 0, 0, &[0; 8])].concat());
     assert_eq!(viewer.goaway(), 1, "3.4 no settings behind the preface");
 }
 
@@ -142,36 +229,67 @@ fn what_is_allowed_is_understood() {
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(0x9999, 1)]);
     assert_eq!(viewer.find(|f| f.kind == SETTINGS && f.flags & ACK != 0).unwrap().payload, b"");
-    // Unknown frames and flags, PRIORITY on an idle stream, PING, a block in three pieces with padding.
+    // Unknown frames and flags, PRIORITY on an idle stream, PING, a block in three pieces with
+    // padding.
     viewer.send(&frame(0x77, 0xff, 5, b"whatever"));
     viewer.send(&frame(PRIORITY, 0, 99, &[0, 0, 0, 1, 5]));
     viewer.send(&frame(PING, 0, 0, b"12345678"));
-    assert_eq!(viewer.find(|f| f.kind == PING).unwrap(), Frame { kind: PING, flags: ACK, stream: 0, payload: b"12345678".to_vec() });
+    assert_eq!(
+        viewer.find(|f| f.kind == PING).unwrap(),
+        Frame { kind: PING, flags: ACK, stream: 0, payload: b"12345678".to_vec() }
+    );
     let half = block(&fields("GET", "/a", &[("x", "y")]));
     let padded = [&[3u8][..], &half[..10], &[0; 3]].concat();
     viewer.send(&frame(HEADERS, END_STREAM | PADDED, 1, &padded));
     viewer.send(&frame(CONTINUATION, 0, 1, &half[10..20]));
     viewer.send(&frame(CONTINUATION, END_HEADERS, 1, &half[20..]));
     let answer = viewer.answer(1);
-    assert_eq!((answer.statuses(), answer.body, answer.whole), (vec!["200".to_string()], b"hello".to_vec(), true));
+    assert_eq!(
+        (answer.statuses(), answer.body, answer.whole),
+        (vec!["200".to_string()], b"hello".to_vec(), true)
+    );
     // A body with padding, and a trailer, which stops here.
-    viewer.send(&frame(HEADERS, END_HEADERS, 3, &block(&fields("POST", "/p", &[("content-length", "6")]))));
+    viewer.send(&frame(
+        HEADERS,
+        END_HEADERS,
+        3,
+        &block(&fields("POST", "/p", &[("content-length", "6")])),
+    ));
     viewer.send(&frame(DATA, PADDED, 3, b"\x04abc\0\0\0\0"));
     viewer.send(&frame(DATA, 0, 3, b"def"));
     viewer.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&[("t", "1")])));
     assert_eq!(viewer.answer(3).body, b"6");
     assert!(origin.seen().iter().all(|asked| asked.field("t").is_none()));
     // Cookies in crumbs are one field.
-    viewer.send(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &block(&fields("POST", "/c", &[("cookie", "a=1"), ("cookie", "b=2")]))));
+    viewer.send(&frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        5,
+        &block(&fields("POST", "/c", &[("cookie", "a=1"), ("cookie", "b=2")])),
+    ));
     assert!(viewer.answer(5).whole);
     // A hit, with HEAD and with conditions.
     let hit = viewer.get(7, "/a");
-    assert_eq!((hit.field("x-cache").unwrap().as_str(), hit.field("content-length").unwrap().as_str()), ("Hit from foreshore", "5"));
+    assert_eq!(
+        (hit.field("x-cache").unwrap().as_str(), hit.field("content-length").unwrap().as_str()),
+        ("Hit from foreshore", "5")
+    );
     viewer.send(&frame(HEADERS, END_HEADERS | END_STREAM, 9, &block(&fields("HEAD", "/a", &[]))));
     let head = viewer.answer(9);
-    assert_eq!((head.field("content-length").unwrap().as_str(), head.body.len(), head.whole), ("5", 0, true));
-    viewer.send(&frame(HEADERS, END_HEADERS | END_STREAM, 11, &block(&fields("GET", "/a", &[("range", "bytes=1-2")]))));
-    assert_eq!((viewer.answer(11).body, viewer.kept.iter().any(|f| f.kind == GOAWAY)), (b"el".to_vec(), false));
+    assert_eq!(
+        (head.field("content-length").unwrap().as_str(), head.body.len(), head.whole),
+        ("5", 0, true)
+    );
+    viewer.send(&frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        11,
+        &block(&fields("GET", "/a", &[("range", "bytes=1-2")])),
+    ));
+    assert_eq!(
+        (viewer.answer(11).body, viewer.kept.iter().any(|f| f.kind == GOAWAY)),
+        (b"el".to_vec(), false)
+    );
 }
 
 #[test]
@@ -195,7 +313,11 @@ fn interim_responses_pass_over_http2_and_leave_no_trace() {
         assert_eq!(interim.flags & END_STREAM, 0);
         viewer.kept.push(interim);
     }
-    assert!(began.elapsed() < Duration::from_millis(350), "they come as they are said: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(350),
+        "they come as they are said: {:?}",
+        began.elapsed()
+    );
     let answer = viewer.answer(1);
     assert_eq!(answer.statuses(), ["102", "103", "200"]);
     assert!(answer.heads[1].contains(&("link".into(), "</s.css>; rel=preload".into())));
@@ -206,7 +328,9 @@ fn interim_responses_pass_over_http2_and_leave_no_trace() {
 
 #[test]
 fn a_body_is_sent_for_when_somebody_wants_it() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
+    });
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
     let expects = fields("POST", "/p", &[("expect", "100-continue"), ("content-length", "5")]);
@@ -215,7 +339,10 @@ fn a_body_is_sent_for_when_somebody_wants_it() {
     viewer.kept.push(first);
     viewer.send(&frame(DATA, END_STREAM, 1, b"hello"));
     let answer = viewer.answer(1);
-    assert_eq!((answer.statuses(), answer.body), (vec!["100".to_string(), "200".into()], b"5".to_vec()));
+    assert_eq!(
+        (answer.statuses(), answer.body),
+        (vec!["100".to_string(), "200".into()], b"5".to_vec())
+    );
 }
 
 #[test]
@@ -227,7 +354,8 @@ fn no_octet_goes_beyond_a_window() {
     };
     let (edge, ca) = edge_with(&origin, "");
     for path in ["/a", "/a", "/b"] {
-        // A stream's window of three octets, then none, then plenty; the connection's is 65,535 throughout.
+        // A stream's window of three octets, then none, then plenty; the connection's is 65,535
+        // throughout.
         let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 3)]);
         viewer.send(&get(1, path));
         let first = viewer.find(|f| f.kind == DATA).unwrap();
@@ -254,10 +382,17 @@ fn no_octet_goes_beyond_a_window() {
 
 #[test]
 fn uploads_keep_to_our_windows_and_get_them_back() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
+    });
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
-    viewer.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[("content-length", "3145728")]))));
+    viewer.send(&frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &block(&fields("POST", "/p", &[("content-length", "3145728")])),
+    ));
     let (mut stream, mut connection, mut left) = (256 * 1024i64, 1 << 20, 3i64 << 20);
     while left > 0 {
         while stream >= 16_384 && connection >= 16_384 && left > 0 {
@@ -273,7 +408,8 @@ fn uploads_keep_to_our_windows_and_get_them_back() {
         }
     }
     assert_eq!(viewer.answer(1).body, (3 << 20).to_string().as_bytes());
-    // More than the window at once: the stream is broken, and with the connection's window the connection.
+    // More than the window at once: the stream is broken, and with the connection's window the
+    // connection.
     viewer.send(&frame(HEADERS, END_HEADERS, 3, &block(&fields("POST", "/slow", &[]))));
     for _ in 0..80 {
         viewer.send(&frame(DATA, 0, 3, &[7; 16_384]));
@@ -351,14 +487,18 @@ fn a_drain_lets_streams_finish_and_says_which_was_the_last() {
     viewer.send(&frame(PING, ACK, 0, b"last one"));
     let last = viewer.find(|f| f.kind == GOAWAY).unwrap();
     assert_eq!(&last.payload[..8], [3u32.to_be_bytes(), 0u32.to_be_bytes()].concat());
-    assert_eq!((viewer.answer(1).body, viewer.answer(3).body), (b"slow".to_vec(), b"slow".to_vec()));
+    assert_eq!(
+        (viewer.answer(1).body, viewer.answer(3).body),
+        (b"slow".to_vec(), b"slow".to_vec())
+    );
     assert!(viewer.next().is_none() && edge.wait());
 }
 
 #[test]
 fn viewers_that_say_nothing_do_not_stay() {
     let origin = Origin::start(|_| fresh(b"hello"));
-    let (edge, ca) = edge_with(&origin, "[limits]\nidle = \"1s\"\nhead_time = \"1s\"\nstall = \"1s\"\n");
+    let (edge, ca) =
+        edge_with(&origin, "[limits]\nidle = \"1s\"\nhead_time = \"1s\"\nstall = \"1s\"\n");
     let ends = |viewer: &mut Frames| {
         let began = Instant::now();
         while viewer.next().is_some() {}
@@ -376,9 +516,18 @@ fn viewers_that_say_nothing_do_not_stay() {
     ends(&mut cut);
     // A body that does not come: the request fails, the connection goes on.
     let mut upload = Frames::connect(edge.https.unwrap(), &ca, &[]);
-    upload.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[("content-length", "5")]))));
+    upload.send(&frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &block(&fields("POST", "/p", &[("content-length", "5")])),
+    ));
     let answer = upload.answer(1);
-    assert!(matches!(answer.statuses()[0].as_str(), "408" | "400" | "504" | "502"), "{:?}", answer.statuses());
+    assert!(
+        matches!(answer.statuses()[0].as_str(), "408" | "400" | "504" | "502"),
+        "{:?}",
+        answer.statuses()
+    );
 }
 
 fn cpu_ticks(pid: u32) -> u64 {
@@ -392,7 +541,13 @@ fn a_viewer_that_stops_reading_costs_nothing() {
     let origin = Origin::start(|_| fresh(&vec![b'x'; 16 << 20]));
     let (edge, ca) = edge_with(&origin, "");
     let wide = [(4, 0x7fff_ffff)];
-    assert_eq!(Frames::connect(edge.https.unwrap(), &ca, &wide).get_with_window(1, "/a", 32 << 20).body.len(), 16 << 20);
+    assert_eq!(
+        Frames::connect(edge.https.unwrap(), &ca, &wide)
+            .get_with_window(1, "/a", 32 << 20)
+            .body
+            .len(),
+        16 << 20
+    );
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &wide);
     viewer.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
     viewer.send(&get(1, "/a"));
@@ -471,7 +626,11 @@ fn uploads_that_were_answered_early_harm_nobody() {
     let origin = Origin::start(|_| fresh(b"hello"));
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
-    let heads: Vec<u8> = (0..100).flat_map(|at| frame(HEADERS, END_HEADERS, 1 + 2 * at, &block(&fields("POST", "/../p", &[])))).collect();
+    let heads: Vec<u8> = (0..100)
+        .flat_map(|at| {
+            frame(HEADERS, END_HEADERS, 1 + 2 * at, &block(&fields("POST", "/../p", &[])))
+        })
+        .collect();
     viewer.send(&heads);
     for at in 0..100 {
         assert_eq!(viewer.answer(1 + 2 * at).statuses(), ["400"]);
@@ -489,7 +648,11 @@ fn no_interim_follows_the_final_head() {
             let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
             return vec![Say::Bytes(interim), Say::Wait(Duration::from_secs(1)), Say::Close];
         }
-        answer(200, "Cache-Control: max-age=1, stale-while-revalidate=60\r\nETag: \"a\"", &[b'x'; 50_000])
+        answer(
+            200,
+            "Cache-Control: max-age=1, stale-while-revalidate=60\r\nETag: \"a\"",
+            &[b'x'; 50_000],
+        )
     });
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 10)]);
@@ -503,7 +666,10 @@ fn no_interim_follows_the_final_head() {
     viewer.send(&frame(WINDOW_UPDATE, 0, 0, &60_000u32.to_be_bytes()));
     viewer.send(&frame(WINDOW_UPDATE, 0, 3, &60_000u32.to_be_bytes()));
     let stale = viewer.answer(3);
-    assert_eq!((stale.statuses(), stale.body.len(), stale.whole), (vec!["200".to_string()], 50_000, true));
+    assert_eq!(
+        (stale.statuses(), stale.body.len(), stale.whole),
+        (vec!["200".to_string()], 50_000, true)
+    );
 }
 
 #[test]

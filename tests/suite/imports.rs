@@ -1,4 +1,5 @@
-//! Imports of what people have: files in many shapes, values that the configuration refuses, and each value of the API's model.
+//! Imports of what people have: files in many shapes, values that the configuration refuses, and
+//! each value of the API's model.
 
 use std::path::Path;
 
@@ -16,11 +17,17 @@ struct Leaf {
 }
 
 fn leaves() -> Vec<Leaf> {
-    let lines = include_str!("../vectors/cloudfront/distribution-leaves.txt").lines().filter(|line| !line.starts_with('#'));
+    let lines = include_str!("../vectors/cloudfront/distribution-leaves.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
     let leaf = |line: &'static str| {
         let mut parts = line.split(' ');
         let (place, kind) = (parts.next().unwrap(), parts.next().unwrap());
-        Leaf { place, kind, words: parts.next().map(|words| words.split(',').collect()).unwrap_or_default() }
+        Leaf {
+            place,
+            kind,
+            words: parts.next().map(|words| words.split(',').collect()).unwrap_or_default(),
+        }
     };
     lines.map(leaf).collect()
 }
@@ -50,7 +57,9 @@ fn usual(number: usize, leaf: &Leaf) -> Value {
         ("boolean", _) => true.into(),
         ("string", [.., last]) => (*last).into(),
         ("string", []) => match leaf.place {
-            "/Origins/Items/0/OriginPath" | "/CustomErrorResponses/Items/0/ResponsePagePath" => format!("/mark{number:03}").into(),
+            "/Origins/Items/0/OriginPath" | "/CustomErrorResponses/Items/0/ResponsePagePath" => {
+                format!("/mark{number:03}").into()
+            }
             _ => format!("mark{number:03}").into(),
         },
         _ if leaf.place.ends_with("/ErrorCode") => 404.into(),
@@ -58,13 +67,16 @@ fn usual(number: usize, leaf: &Leaf) -> Value {
     }
 }
 
-// How a value shows itself in the configuration or the report, where it is not by itself. Empty: it is what happens here anyway.
+// How a value shows itself in the configuration or the report, where it is not by itself. Empty: it
+// is what happens here anyway.
 fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
     let name = leaf.place.rsplit('/').next().unwrap_or("");
     let parent = leaf.place.rsplit('/').nth(1).unwrap_or("");
     Some(match (parent, name, value.as_str()) {
         (_, "Quantity", _) | ("", "Enabled", _) => "",
-        ("TrustedSigners" | "TrustedKeyGroups", "Enabled", _) => "trusted_key_groups = [\"nobody\"]",
+        ("TrustedSigners" | "TrustedKeyGroups", "Enabled", _) => {
+            "trusted_key_groups = [\"nobody\"]"
+        }
         ("OriginShield", "Enabled", _) => "Origin Shield",
         ("Logging", "Enabled", _) => "standard = {",
         ("GrpcConfig", "Enabled", _) => "GrpcConfig",
@@ -74,7 +86,11 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
         (_, "OriginProtocolPolicy", Some("http-only")) => "url = \"http://",
         (_, "OriginProtocolPolicy", Some("https-only")) => "url = \"https://",
         ("Items", "0", Some("TLSv1.2" | "GET" | "HEAD")) => "",
-        ("Items", "0", Some("PUT" | "PATCH" | "POST" | "DELETE")) if !leaf.place.contains("CachedMethods") => "methods = \"all\"",
+        ("Items", "0", Some("PUT" | "PATCH" | "POST" | "DELETE"))
+            if !leaf.place.contains("CachedMethods") =>
+        {
+            "methods = \"all\""
+        }
         (_, "SelectionCriteria", Some("default")) => "",
         (_, "PriceClass", Some("PriceClass_All")) => "",
         (_, "SSLSupportMethod", Some("sni-only")) => "",
@@ -92,7 +108,11 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
 
 fn imported(config: Value, functions: Functions) -> (String, String) {
     let wishes = Wishes { functions, ..Wishes::default() };
-    let imported = import::import(vec![Input { name: "d.json".into(), json: json!({ "DistributionConfig": config }) }], &wishes).unwrap();
+    let imported = import::import(
+        vec![Input { name: "d.json".into(), json: json!({ "DistributionConfig": config }) }],
+        &wishes,
+    )
+    .unwrap();
     let toml = imported.toml();
     // Without its seal, which has any digits.
     (toml.split_once('\n').unwrap().1.to_string(), imported.report.render())
@@ -118,14 +138,19 @@ fn filled(but: &[&str], one: Option<(usize, &str)>) -> (Value, Vec<(usize, Leaf,
 fn demand_all(but: &[&str], one: Option<(usize, &str)>) {
     let (config, put_there) = filled(but, one);
     let (toml, told) = imported(config, Functions::Guard);
-    for (number, leaf, value) in put_there.iter().filter(|(number, ..)| one.is_none_or(|(at, _)| at == *number)) {
+    for (number, leaf, value) in
+        put_there.iter().filter(|(number, ..)| one.is_none_or(|(at, _)| at == *number))
+    {
         let shown = match sign(leaf, value) {
             Some(text) => text.to_string(),
             None if leaf.kind == "boolean" => leaf.place.rsplit('/').next().unwrap().to_string(),
             None => value.as_str().map_or_else(|| value.to_string(), String::from),
         };
         let place = leaf.place;
-        assert!(toml.contains(&shown) || told.contains(&shown), "{number} {place} = {value}: no {shown:?} in\n{toml}\n{told}");
+        assert!(
+            toml.contains(&shown) || told.contains(&shown),
+            "{number} {place} = {value}: no {shown:?} in\n{toml}\n{told}"
+        );
     }
 }
 
@@ -168,7 +193,8 @@ fn whatever_the_model_may_hold_loads() {
 
 fn succeeds(folder: &Path, config: &Value, more: &[&str]) -> String {
     std::fs::write(folder.join("d.json"), config.to_string()).unwrap();
-    let (code, _, told) = command(folder, &[&["import", "cloudfront", "d.json"][..], more].concat());
+    let (code, _, told) =
+        command(folder, &[&["import", "cloudfront", "d.json"][..], more].concat());
     assert_eq!(code, 0, "{told}\n{config:#}");
     let (code, said, wrong) = command(folder, &["check", "--config", "imported.toml"]);
     assert_eq!(code, 0, "{said}{wrong}");
@@ -189,7 +215,8 @@ fn explain(folder: &Path, url: &str, more: &[&str]) -> String {
     command(folder, &[&["explain", "--config", "imported.toml", url][..], more].concat()).1
 }
 
-// Each would be refused by the configuration; each becomes a note that names it, and nothing opens by it.
+// Each would be refused by the configuration; each becomes a note that names it, and nothing opens
+// by it.
 #[test]
 fn what_the_configuration_refuses_becomes_a_note() {
     for (pointer, value, noted) in [
@@ -198,30 +225,86 @@ fn what_the_configuration_refuses_becomes_a_note() {
         ("/DefaultRootObject", json!("//index.html"), "DefaultRootObject = //index.html"),
         ("/CacheTagConfig", json!({ "HeaderName": "no name" }), "no name"),
         ("/Origins/Items/0/DomainName", json!("not a host"), "not a host"),
-        ("/Origins/Items/0/DomainName", json!({ "Fn::GetAtt": ["Bucket", "DomainName"] }), "Fn::GetAtt"),
+        (
+            "/Origins/Items/0/DomainName",
+            json!({ "Fn::GetAtt": ["Bucket", "DomainName"] }),
+            "Fn::GetAtt",
+        ),
         ("/Origins/Items/0/OriginPath", json!("/a/../b"), "/a/../b"),
         ("/Origins/Items/0/OriginPath", json!("/a?b"), "/a?b"),
         ("/Origins/Items/0/CustomOriginConfig/HTTPSPort", json!(70000), "70000"),
-        ("/Origins/Items/0/CustomOriginConfig/OriginReadTimeout", json!(0), "OriginReadTimeout = 0"),
+        (
+            "/Origins/Items/0/CustomOriginConfig/OriginReadTimeout",
+            json!(0),
+            "OriginReadTimeout = 0",
+        ),
         ("/Origins/Items/0/ConnectionAttempts", json!(9), "ConnectionAttempts = 9"),
-        ("/Origins/Items/0/CustomHeaders", json!({ "Items": [{ "HeaderName": "Host", "HeaderValue": "x" }] }), "the field Host"),
-        ("/Origins/Items/0/CustomHeaders", json!({ "Items": [{ "HeaderName": "X-A", "HeaderValue": "a\u{1}" }] }), "the field X-A"),
-        ("/Origins/Items/1", json!({ "Id": "o", "DomainName": "b.test" }), "two origins with the id o"),
+        (
+            "/Origins/Items/0/CustomHeaders",
+            json!({ "Items": [{ "HeaderName": "Host", "HeaderValue": "x" }] }),
+            "the field Host",
+        ),
+        (
+            "/Origins/Items/0/CustomHeaders",
+            json!({ "Items": [{ "HeaderName": "X-A", "HeaderValue": "a\u{1}" }] }),
+            "the field X-A",
+        ),
+        (
+            "/Origins/Items/1",
+            json!({ "Id": "o", "DomainName": "b.test" }),
+            "two origins with the id o",
+        ),
         ("/Origins", json!({ "Quantity": 0 }), "nothing is said of where it is"),
-        ("/OriginGroups", json!({ "Items": [{ "Id": "g", "Members": { "Items": [{ "OriginId": "o" }] } }] }), "its only member"),
-        ("/OriginGroups", json!({ "Items": [{ "Id": "o", "Members": { "Items": [] } }] }), "something else has this id"),
+        (
+            "/OriginGroups",
+            json!({ "Items": [{ "Id": "g", "Members": { "Items": [{ "OriginId": "o" }] } }] }),
+            "its only member",
+        ),
+        (
+            "/OriginGroups",
+            json!({ "Items": [{ "Id": "o", "Members": { "Items": [] } }] }),
+            "something else has this id",
+        ),
         ("/DefaultCacheBehavior/TargetOriginId", json!("lost"), "origin lost"),
         ("/DefaultCacheBehavior/ViewerProtocolPolicy", json!("sometimes"), "sometimes"),
         ("/DefaultCacheBehavior/AllowedMethods", json!({ "Items": ["GET", "TRACE"] }), "TRACE"),
-        ("/CacheBehaviors", json!({ "Items": [{ "PathPattern": "*.{png,jpg}", "TargetOriginId": "o" }] }), "*.{png,jpg}"),
-        ("/CacheBehaviors", json!({ "Items": [{ "PathPattern": "*", "TargetOriginId": "o" }] }), ""),
+        (
+            "/CacheBehaviors",
+            json!({ "Items": [{ "PathPattern": "*.{png,jpg}", "TargetOriginId": "o" }] }),
+            "*.{png,jpg}",
+        ),
+        (
+            "/CacheBehaviors",
+            json!({ "Items": [{ "PathPattern": "*", "TargetOriginId": "o" }] }),
+            "",
+        ),
         ("/CacheBehaviors", json!({ "Items": [{ "TargetOriginId": "o" }] }), "no PathPattern"),
-        ("/CacheBehaviors", json!({ "Items": [{ "PathPattern": "a".repeat(300), "TargetOriginId": "o" }] }), "too long"),
+        (
+            "/CacheBehaviors",
+            json!({ "Items": [{ "PathPattern": "a".repeat(300), "TargetOriginId": "o" }] }),
+            "too long",
+        ),
         ("/CustomErrorResponses", json!({ "Items": [{ "ErrorCode": 418 }] }), "418"),
-        ("/CustomErrorResponses", json!({ "Items": [{ "ErrorCode": 404, "ResponsePagePath": "x", "ResponseCode": "200" }] }), "page x"),
-        ("/CustomErrorResponses", json!({ "Items": [{ "ErrorCode": 404, "ResponsePagePath": "/x" }] }), "page /x"),
-        ("/CustomErrorResponses", json!({ "Items": [{ "ErrorCode": 404, "ErrorCachingMinTTL": u64::MAX }] }), ""),
-        ("/Restrictions", json!({ "GeoRestriction": { "RestrictionType": "whitelist", "Items": ["DE", "Germany"] } }), "Germany"),
+        (
+            "/CustomErrorResponses",
+            json!({ "Items": [{ "ErrorCode": 404, "ResponsePagePath": "x", "ResponseCode": "200" }] }),
+            "page x",
+        ),
+        (
+            "/CustomErrorResponses",
+            json!({ "Items": [{ "ErrorCode": 404, "ResponsePagePath": "/x" }] }),
+            "page /x",
+        ),
+        (
+            "/CustomErrorResponses",
+            json!({ "Items": [{ "ErrorCode": 404, "ErrorCachingMinTTL": u64::MAX }] }),
+            "",
+        ),
+        (
+            "/Restrictions",
+            json!({ "GeoRestriction": { "RestrictionType": "whitelist", "Items": ["DE", "Germany"] } }),
+            "Germany",
+        ),
         ("/DefaultCacheBehavior/CachePolicyId", Value::Null, ""),
     ] {
         let mut config = small();
@@ -253,33 +336,58 @@ fn a_behavior_whose_pattern_is_refused_still_takes_what_was_its() {
     }] });
     let told = succeeds(folder.path(), &config, &[]);
     assert!(!told.contains("is missing"), "{told}");
-    assert!(explain(folder.path(), "https://www.example.com/[private]/a", &[]).contains("refused: 403"));
+    assert!(
+        explain(folder.path(), "https://www.example.com/[private]/a", &[]).contains("refused: 403")
+    );
     assert!(!explain(folder.path(), "https://www.example.com/public/a", &[]).contains("refused"));
 }
 
 #[test]
 fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise() {
-    for (kind, name) in [("FunctionAssociations", "FunctionARN"), ("LambdaFunctionAssociations", "LambdaFunctionARN")] {
-        for (event, is_closed) in [("viewer-request", true), ("viewer-response", false), ("origin-response", false)] {
+    for (kind, name) in [
+        ("FunctionAssociations", "FunctionARN"),
+        ("LambdaFunctionAssociations", "LambdaFunctionARN"),
+    ] {
+        for (event, is_closed) in
+            [("viewer-request", true), ("viewer-response", false), ("origin-response", false)]
+        {
             let mut config = small();
-            config["DefaultCacheBehavior"][kind] = json!({ "Items": [{ name: "arn:guard", "EventType": event }] });
+            config["DefaultCacheBehavior"][kind] =
+                json!({ "Items": [{ name: "arn:guard", "EventType": event }] });
             let folder = tempfile::tempdir().unwrap();
             let told = succeeds(folder.path(), &config, &[]);
-            assert!(told.contains(&format!("the {event} function arn:guard does not run here")), "{told}");
-            assert_eq!(explain(folder.path(), "https://www.example.com/a", &[]).contains("refused: 403"), is_closed, "{kind} {event}");
+            assert!(
+                told.contains(&format!("the {event} function arn:guard does not run here")),
+                "{told}"
+            );
+            assert_eq!(
+                explain(folder.path(), "https://www.example.com/a", &[]).contains("refused: 403"),
+                is_closed,
+                "{kind} {event}"
+            );
             succeeds(folder.path(), &config, &["--ignore-functions"]);
-            assert!(!explain(folder.path(), "https://www.example.com/a", &[]).contains("refused"), "{kind} {event}");
+            assert!(
+                !explain(folder.path(), "https://www.example.com/a", &[]).contains("refused"),
+                "{kind} {event}"
+            );
         }
     }
-    // Those who may sign are not let in past the function either; the line that lets them in is there to be taken.
+    // Those who may sign are not let in past the function either; the line that lets them in is
+    // there to be taken.
     let mut config = small();
-    config["DefaultCacheBehavior"]["FunctionAssociations"] = json!({ "Items": [{ "FunctionARN": "f", "EventType": "viewer-request" }] });
+    config["DefaultCacheBehavior"]["FunctionAssociations"] =
+        json!({ "Items": [{ "FunctionARN": "f", "EventType": "viewer-request" }] });
     config["DefaultCacheBehavior"]["TrustedKeyGroups"] = json!({ "Enabled": true, "Items": ["g"] });
     let (toml, _) = imported(config, Functions::Guard);
-    assert!(toml.contains("\ntrusted_key_groups = [\"nobody\"]") && toml.contains("\n# trusted_key_groups = [\"g\"]\n"), "{toml}");
+    assert!(
+        toml.contains("\ntrusted_key_groups = [\"nobody\"]")
+            && toml.contains("\n# trusted_key_groups = [\"g\"]\n"),
+        "{toml}"
+    );
 }
 
-// What origins are told may be a secret: it goes into the configuration, which nobody else may read, and into no message.
+// What origins are told may be a secret: it goes into the configuration, which nobody else may
+// read, and into no message.
 #[test]
 fn values_of_origins_fields_are_in_no_message() {
     for headers in [
@@ -289,7 +397,11 @@ fn values_of_origins_fields_are_in_no_message() {
     ] {
         let mut config = small();
         config["Origins"]["Items"][0]["CustomHeaders"] = headers.clone();
-        put_over(&mut config, "/Origins/Items/1", json!({ "Id": "o", "DomainName": "b.test", "CustomHeaders": headers }));
+        put_over(
+            &mut config,
+            "/Origins/Items/1",
+            json!({ "Id": "o", "DomainName": "b.test", "CustomHeaders": headers }),
+        );
         let (_, told) = imported(config, Functions::Guard);
         assert!(told.contains("/CustomHeaders") && !told.contains("hush"), "{told}");
     }
@@ -302,20 +414,27 @@ fn the_report_begins_with_what_keeps_it_from_serving() {
     config["IsIPV6Enabled"] = true.into();
     config["HttpVersion"] = "http3".into();
     config["WebACLId"] = "acl".into();
-    let imported = import::import(vec![Input { name: "d".into(), json: config }], &Wishes::default()).unwrap();
+    let imported =
+        import::import(vec![Input { name: "d".into(), json: config }], &Wishes::default()).unwrap();
     let of = |rank| imported.report.of(rank).collect::<Vec<_>>().join("\n");
     assert!(of(Rank::BeforeServing).contains("WebACLId") && of(Rank::ToKnow).contains("http3"));
     assert!(of(Rank::Idle).contains("PriceClass_100") && of(Rank::Idle).contains("IsIPV6Enabled"));
     let told = imported.report.render();
-    assert!(told.find("WebACLId") < told.find("http3") && told.find("http3") < told.find("PriceClass"), "{told}");
+    assert!(
+        told.find("WebACLId") < told.find("http3") && told.find("http3") < told.find("PriceClass"),
+        "{told}"
+    );
 }
 
 #[test]
 fn files_are_taken_as_they_come() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, octets: Vec<u8>| std::fs::write(folder.path().join(name), octets).unwrap();
+    let write =
+        |name: &str, octets: Vec<u8>| std::fs::write(folder.path().join(name), octets).unwrap();
     let text = json!({ "ETag": "E", "DistributionConfig": small() }).to_string();
-    let wide = |unit: fn(u16) -> [u8; 2]| format!("\u{feff}{text}").encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+    let wide = |unit: fn(u16) -> [u8; 2]| {
+        format!("\u{feff}{text}").encode_utf16().flat_map(unit).collect::<Vec<u8>>()
+    };
     write("little.json", wide(u16::to_le_bytes));
     write("big.json", wide(u16::to_be_bytes));
     write("marked.json", format!("\u{feff}{text}").into_bytes());
@@ -329,22 +448,44 @@ fn files_are_taken_as_they_come() {
     summary["Id"] = "E2LIST".into();
     summary["Status"] = "Deployed".into();
     summary["DomainName"] = "d1.cloudfront.net".into();
-    write("list.json", json!({ "DistributionList": { "Quantity": 1, "Items": [summary.clone()] } }).to_string().into_bytes());
+    write(
+        "list.json",
+        json!({ "DistributionList": { "Quantity": 1, "Items": [summary.clone()] } })
+            .to_string()
+            .into_bytes(),
+    );
     write("query.json", json!([summary.clone()]).to_string().into_bytes());
     let mut other = summary.clone();
     other["Id"] = "E3LIST".into();
-    write("two.json", json!({ "DistributionList": { "Quantity": 2, "Items": [summary, other] } }).to_string().into_bytes());
+    write(
+        "two.json",
+        json!({ "DistributionList": { "Quantity": 2, "Items": [summary, other] } })
+            .to_string()
+            .into_bytes(),
+    );
     let import = |args: &[&str]| {
-        let (code, _, told) = command(folder.path(), &[&["import", "cloudfront"][..], args].concat());
-        (code, told, std::fs::read_to_string(folder.path().join("imported.toml")).unwrap_or_default())
+        let (code, _, told) =
+            command(folder.path(), &[&["import", "cloudfront"][..], args].concat());
+        (
+            code,
+            told,
+            std::fs::read_to_string(folder.path().join("imported.toml")).unwrap_or_default(),
+        )
     };
-    for name in ["little.json", "big.json", "marked.json", "plain.json", "list.json", "query.json"] {
+    for name in ["little.json", "big.json", "marked.json", "plain.json", "list.json", "query.json"]
+    {
         let (code, told, toml) = import(&[name]);
         assert_eq!(code, 0, "{name}: {told}");
-        assert!(toml.contains("\"www.example.com\"") && toml.contains("url = \"https://o.test\""), "{name}: {toml}");
+        assert!(
+            toml.contains("\"www.example.com\"") && toml.contains("url = \"https://o.test\""),
+            "{name}: {toml}"
+        );
     }
     let (code, told, _) = import(&["two.json"]);
-    assert!(code == 1 && told.contains("--distribution") && told.contains("E2LIST, E3LIST"), "{told}");
+    assert!(
+        code == 1 && told.contains("--distribution") && told.contains("E2LIST, E3LIST"),
+        "{told}"
+    );
     let (code, told, toml) = import(&["two.json", "--distribution", "E3LIST"]);
     assert!(code == 0 && toml.contains("id = \"E3LIST\""), "{told}");
     // Read again from a file that an editor saved as UTF-16.
@@ -375,17 +516,32 @@ fn what_lies_beside_a_distribution_is_found_in_every_shape() {
         ];
         let imported = import::import(inputs, &Wishes::default()).unwrap();
         let (toml, told) = (imported.toml(), imported.report.render());
-        assert!(toml.contains("[cache_policy.\"mine\"]\nttl = { min = \"7s\" }"), "{beside}\n{toml}\n{told}");
-        assert!(told.contains("strange.json: nothing that an import reads") && !told.contains("not carried over"), "{told}");
+        assert!(
+            toml.contains("[cache_policy.\"mine\"]\nttl = { min = \"7s\" }"),
+            "{beside}\n{toml}\n{told}"
+        );
+        assert!(
+            told.contains("strange.json: nothing that an import reads")
+                && !told.contains("not carried over"),
+            "{told}"
+        );
     }
     // A key group is not guessed by elimination; a file's name may say whose it is.
     for (file, is_found) in [("group.json", false), ("group-77.json", true)] {
         let mut config = small();
-        config["DefaultCacheBehavior"]["TrustedKeyGroups"] = json!({ "Enabled": true, "Items": ["group-77"] });
+        config["DefaultCacheBehavior"]["TrustedKeyGroups"] =
+            json!({ "Enabled": true, "Items": ["group-77"] });
         let group = json!({ "KeyGroupConfig": { "Name": "n", "Items": ["K1"] } });
-        let inputs = vec![Input { name: file.into(), json: group }, Input { name: "d.json".into(), json: config }];
+        let inputs = vec![
+            Input { name: file.into(), json: group },
+            Input { name: "d.json".into(), json: config },
+        ];
         let told = import::import(inputs, &Wishes::default()).unwrap().report.render();
-        assert_eq!(told.contains("public key K1 of key group group-77 is not at hand"), is_found, "{told}");
+        assert_eq!(
+            told.contains("public key K1 of key group group-77 is not at hand"),
+            is_found,
+            "{told}"
+        );
     }
     // How requests are signed is said by the access control.
     let mut config = small();
@@ -396,23 +552,35 @@ fn what_lies_beside_a_distribution_is_found_in_every_shape() {
     let control = json!({ "OriginAccessControl": { "Id": "oac-1", "OriginAccessControlConfig": {
         "Name": "n", "SigningProtocol": "sigv4", "SigningBehavior": "no-override", "OriginAccessControlOriginType": "s3",
     } } });
-    let inputs = vec![Input { name: "d.json".into(), json: config }, Input { name: "oac.json".into(), json: control }];
+    let inputs = vec![
+        Input { name: "d.json".into(), json: config },
+        Input { name: "oac.json".into(), json: control },
+    ];
     let imported = import::import(inputs, &Wishes::default()).unwrap();
     let toml = imported.toml();
-    assert!(toml.contains("sign = \"no-override\", service = \"s3\", region = \"eu-west-3\""), "{toml}");
+    assert!(
+        toml.contains("sign = \"no-override\", service = \"s3\", region = \"eu-west-3\""),
+        "{toml}"
+    );
     assert!(toml.contains("timeouts = { response = \"60s\" }"), "{toml}");
 }
 
 #[test]
 fn templates_say_what_to_run_instead() {
     let folder = tempfile::tempdir().unwrap();
-    let template =
-        json!({ "Resources": { "Site": { "Type": "AWS::CloudFront::Distribution", "Properties": { "DistributionConfig": small() } } } });
+    let template = json!({ "Resources": { "Site": { "Type": "AWS::CloudFront::Distribution", "Properties": { "DistributionConfig": small() } } } });
     std::fs::write(folder.path().join("t.json"), template.to_string()).unwrap();
-    std::fs::write(folder.path().join("t.yaml"), "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Site: {}\n").unwrap();
+    std::fs::write(
+        folder.path().join("t.yaml"),
+        "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Site: {}\n",
+    )
+    .unwrap();
     for name in ["t.json", "t.yaml"] {
         let (code, _, told) = command(folder.path(), &["import", "cloudfront", name]);
-        assert!(code == 1 && told.contains("template") && told.contains("get-distribution-config"), "{told}");
+        assert!(
+            code == 1 && told.contains("template") && told.contains("get-distribution-config"),
+            "{told}"
+        );
     }
     std::fs::write(folder.path().join("d.json"), small().to_string()).unwrap();
     let (code, _, told) = command(folder.path(), &["import", "cloudfront", "t.json", "d.json"]);
@@ -426,22 +594,46 @@ fn origins_may_be_here_instead() {
     let mut config = small();
     config["Origins"]["Items"][0]["OriginPath"] = "/stage".into();
     config["Origins"]["Items"][0]["OriginAccessControlId"] = "oac".into();
-    let second =
-        json!({ "Id": "a=b", "DomainName": "x.test", "CustomHeaders": { "Items": [{ "HeaderName": "X-Key", "HeaderValue": "k" }] } });
+    let second = json!({ "Id": "a=b", "DomainName": "x.test", "CustomHeaders": { "Items": [{ "HeaderName": "X-Key", "HeaderValue": "k" }] } });
     put_over(&mut config, "/Origins/Items/1", second);
     let url = |id: &str| {
-        let toml: toml::Table = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().parse().unwrap();
+        let toml: toml::Table =
+            std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().parse().unwrap();
         let origins = toml["distribution"][0]["origin"].as_array().unwrap().clone();
-        origins.iter().find(|one| one["id"].as_str() == Some(id)).unwrap()["url"].as_str().unwrap().to_string()
+        origins.iter().find(|one| one["id"].as_str() == Some(id)).unwrap()["url"]
+            .as_str()
+            .unwrap()
+            .to_string()
     };
-    succeeds(folder.path(), &config, &["--origin", "o=http://127.0.0.1:3000", "--origin", "a=b=file:public"]);
+    succeeds(
+        folder.path(),
+        &config,
+        &["--origin", "o=http://127.0.0.1:3000", "--origin", "a=b=file:public"],
+    );
     assert_eq!(url("o"), "http://127.0.0.1:3000/stage");
     assert!(url("a=b").starts_with("file:/") && url("a=b").ends_with("/public"));
-    succeeds(folder.path(), &config, &["--origin", "*=http://127.0.0.1:3000/", "--origin", "a=b=http://127.0.0.1:4000"]);
-    assert_eq!((url("o").as_str(), url("a=b").as_str()), ("http://127.0.0.1:3000/", "http://127.0.0.1:4000"));
-    for (wrong, why) in [("x=http://h.test", "there is o, a=b"), ("o=gopher://h.test", "ID=URL"), ("o=file:nowhere", "is not a folder")] {
-        let (code, _, told) = command(folder.path(), &["import", "cloudfront", "d.json", "--origin", wrong, "--out", "other.toml"]);
-        assert!(code != 0 && told.contains(why) && !folder.path().join("other.toml").exists(), "{wrong}: {told}");
+    succeeds(
+        folder.path(),
+        &config,
+        &["--origin", "*=http://127.0.0.1:3000/", "--origin", "a=b=http://127.0.0.1:4000"],
+    );
+    assert_eq!(
+        (url("o").as_str(), url("a=b").as_str()),
+        ("http://127.0.0.1:3000/", "http://127.0.0.1:4000")
+    );
+    for (wrong, why) in [
+        ("x=http://h.test", "there is o, a=b"),
+        ("o=gopher://h.test", "ID=URL"),
+        ("o=file:nowhere", "is not a folder"),
+    ] {
+        let (code, _, told) = command(
+            folder.path(),
+            &["import", "cloudfront", "d.json", "--origin", wrong, "--out", "other.toml"],
+        );
+        assert!(
+            code != 0 && told.contains(why) && !folder.path().join("other.toml").exists(),
+            "{wrong}: {told}"
+        );
     }
 }
 
@@ -468,9 +660,21 @@ fn legacy_settings_send_on_what_cloudfronts_do() {
     ];
     let fields: Vec<&str> = sent.iter().flat_map(|field| ["-H", *field]).collect();
     let sees = |method: &str| {
-        explain(folder.path(), "https://www.example.com/a", &[&["-X", method][..], &fields[..]].concat()).to_ascii_lowercase()
+        explain(
+            folder.path(),
+            "https://www.example.com/a",
+            &[&["-X", method][..], &fields[..]].concat(),
+        )
+        .to_ascii_lowercase()
     };
-    for (method, has_authorization) in [("GET", false), ("HEAD", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
+    for (method, has_authorization) in [
+        ("GET", false),
+        ("HEAD", false),
+        ("POST", true),
+        ("PUT", true),
+        ("PATCH", true),
+        ("DELETE", true),
+    ] {
         let story = sees(method);
         for field in ["x-api-key: k", "accept-language: de"] {
             assert!(story.contains(field), "{method}: {field} is not in\n{story}");

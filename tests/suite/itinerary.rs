@@ -153,7 +153,13 @@ const CASES: [Case; 24] = [
     ("GET", "http://h.test/own/a", &["Cache-Control: only-if-cached"], 0, &[]),
     ("GET", "http://deploy.test/a", &[], 0, &["old"]),
     ("GET", "http://deploy.test/a", &["aws-cf-cd-try: 1"], 0, &["new"]),
-    ("GET", "http://h.test/a", &["Foreshore-Edge: e9/n/1", "Foreshore-Edge-Token: between-us"], 0, &["a"]),
+    (
+        "GET",
+        "http://h.test/a",
+        &["Foreshore-Edge: e9/n/1", "Foreshore-Edge-Token: between-us"],
+        0,
+        &["a"],
+    ),
 ];
 
 /// Refuses every connection, so that all hops of a request are tried, and notes them.
@@ -161,7 +167,11 @@ const CASES: [Case; 24] = [
 struct Nobody(Mutex<Vec<String>>);
 
 impl Upstream for Nobody {
-    fn ask<'a>(&'a self, origin: &'a Arc<Origin>, _: OriginRequest) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
+    fn ask<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        _: OriginRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
             self.0.lock().unwrap().push(origin.id.clone());
             Err(Failure::new(FailureKind::ConnectionRefused, "scripted"))
@@ -196,7 +206,14 @@ fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerReques
         spelled: None,
         order: None,
         fields,
-        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, place: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection {
+            peer: at,
+            local: at,
+            scheme,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        }),
         arrived_at: edge.clock.now(),
         arrived_number: edge.invalidations.head(),
         interim: None,
@@ -206,9 +223,14 @@ fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerReques
 
 // Whom a new edge asks, all of whose parents have applied its log.
 fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let site =
-        config::load(&folder.join("edge.toml"), START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let site = config::load(&folder.join("edge.toml"), START, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
     let upstream = Arc::new(Nobody::default());
     runtime.block_on(async {
         let edge = Edge::new(site, "hops".into(), Clock::starting_at(START));
@@ -216,7 +238,8 @@ fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
         PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
         let request = request(method, url, lines, &edge);
         let begun = edge.begin(edge.running(), request, Declined::default());
-        let core = Arc::new(Core { index: 0, edge, upstream: Arc::clone(&upstream) as Arc<dyn Upstream> });
+        let core =
+            Arc::new(Core { index: 0, edge, upstream: Arc::clone(&upstream) as Arc<dyn Upstream> });
         let response = core.serve(begun, Body::Empty).await;
         assert!(matches!(response.status, 502 | 504), "{method} {url}: {}", response.status);
     });
@@ -233,7 +256,8 @@ fn explain(folder: &Path, method: &str, url: &str, lines: &[&str]) -> String {
 }
 
 fn station<'o>(out: &'o str, name: &str) -> &'o str {
-    let found = out.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
+    let found =
+        out.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
     found.unwrap_or_else(|| panic!("no {name} in {out}")).trim()
 }
 
@@ -252,7 +276,10 @@ fn explain_tells_the_hops_that_are_asked() {
         let out = explain(folder.path(), method, url, lines);
         assert_eq!(told(&out), seen, "{method} {url} {lines:?}\n{out}");
         let (above, below) = seen.split_at(seen.len().min(*parents));
-        assert!(above.len() == *parents && above.iter().all(|hop| PARENTS.contains(&hop.as_str())), "{method} {url} {lines:?}: {seen:?}");
+        assert!(
+            above.len() == *parents && above.iter().all(|hop| PARENTS.contains(&hop.as_str())),
+            "{method} {url} {lines:?}: {seen:?}"
+        );
         assert_eq!(below, *origins, "{method} {url} {lines:?}");
     }
 }
@@ -261,11 +288,21 @@ fn explain_tells_the_hops_that_are_asked() {
 fn explain_says_why_no_parent_is_asked() {
     let folder = folder();
     for (method, url, lines, why) in [
-        ("HEAD", "http://h.test/a", &[][..], "no parent: the request goes on for this viewer alone"),
+        (
+            "HEAD",
+            "http://h.test/a",
+            &[][..],
+            "no parent: the request goes on for this viewer alone",
+        ),
         ("POST", "http://h.test/post/a", &[], "no parent: a kept POST is asked of the origin"),
         ("GET", "http://deploy.test/a", &[], "no parent: a parent would choose a side"),
         ("GET", "https://h.test/scheme/a", &[], "no parent: the viewer's scheme is in the key"),
-        ("GET", "http://h.test/anew/a", &["Cache-Control: max-age=0"], "no parent: the caller wants the origin's own word"),
+        (
+            "GET",
+            "http://h.test/anew/a",
+            &["Cache-Control: max-age=0"],
+            "no parent: the caller wants the origin's own word",
+        ),
         ("PUT", "http://h.test/group/a", &[], "no other origin: PUT is asked once"),
     ] {
         let out = explain(folder.path(), method, url, lines);
@@ -278,15 +315,26 @@ fn explain_says_why_no_parent_is_asked() {
 #[test]
 fn explain_tells_the_request_that_is_served() {
     let folder = folder();
-    let listed = explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1", "Connection: X-Key"]);
+    let listed =
+        explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1", "Connection: X-Key"]);
     let without = explain(folder.path(), "GET", "http://h.test/a", &[]);
     assert_eq!(station(&listed, "key"), station(&without, "key"));
-    assert!(station(&explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1"]), "key").ends_with("x-key=1"));
+    assert!(
+        station(&explain(folder.path(), "GET", "http://h.test/a", &["X-Key: 1"]), "key")
+            .ends_with("x-key=1")
+    );
     // Slices are asked for, and a HEAD is asked as one.
     let slice = explain(folder.path(), "GET", "http://h.test/slices/a", &["Range: bytes=1048576-"]);
-    assert!(station(&slice, "slices").starts_with("of 1 MiB; the first that is asked for: octets 1048576 to 2097151"), "{slice}");
+    assert!(
+        station(&slice, "slices")
+            .starts_with("of 1 MiB; the first that is asked for: octets 1048576 to 2097151"),
+        "{slice}"
+    );
     assert!(slice.contains("range: bytes=1048576-2097151"), "{slice}");
-    assert!(station(&explain(folder.path(), "HEAD", "http://h.test/slices/a", &[]), "request").starts_with("HEAD "));
+    assert!(
+        station(&explain(folder.path(), "HEAD", "http://h.test/slices/a", &[]), "request")
+            .starts_with("HEAD ")
+    );
     // A body that is too long for a key.
     let long = explain(folder.path(), "POST", "http://h.test/post/a", &["Content-Length: 65537"]);
     assert!(station(&long, "cache").contains("longer than cache_post.max_body"), "{long}");
@@ -300,12 +348,18 @@ fn explain_tells_what_a_purge_would_do() {
     let token = "Authorization: Bearer between-us";
     let purge = |url: &str, lines: &[&str]| explain(folder.path(), "PURGE", url, lines);
     let all = purge("http://h.test/img/*", &[token]);
-    assert_eq!(station(&all, "purge"), "what is stored of /img/* of distribution \"E1\" is never served again", "{all}");
+    assert_eq!(
+        station(&all, "purge"),
+        "what is stored of /img/* of distribution \"E1\" is never served again",
+        "{all}"
+    );
     let soft = purge("http://h.test/a", &[token, "Soft-Purge: 1"]);
     assert!(station(&soft, "purge").ends_with("is validated before it is served again"), "{soft}");
-    for refused in
-        [purge("http://h.test/a", &[]), purge("http://h.test/a", &["Authorization: Bearer else"]), purge("http://deploy.test/a", &[token])]
-    {
+    for refused in [
+        purge("http://h.test/a", &[]),
+        purge("http://h.test/a", &["Authorization: Bearer else"]),
+        purge("http://deploy.test/a", &[token]),
+    ] {
         assert!(station(&refused, "viewer").contains("refused: "), "{refused}");
     }
 }

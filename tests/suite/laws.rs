@@ -1,4 +1,5 @@
-//! Laws of the pure core: tables that others wrote, small worlds walked whole, and a second opinion.
+//! Laws of the pure core: tables that others wrote, small worlds walked whole, and a second
+//! opinion.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const WHEN: Exchanged = Exchanged { asked_at: NOW, arrived_at: NOW };
-const OPEN: Circumstances = Circumstances { authorization: false, identity: false, cookies: false, error_ttl: None };
+const OPEN: Circumstances =
+    Circumstances { authorization: false, identity: false, cookies: false, error_ttl: None };
 
 fn vectors(name: &str) -> serde_json::Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
@@ -42,16 +44,22 @@ fn cloudfront_ttl_table() {
     for case in vectors("ttl-cases.json").as_array().unwrap() {
         let secs = |key: &str| Duration::from_secs(case[key].as_u64().unwrap());
         // The table's own default below its minimum is lifted, as CloudFront lifts it.
-        let ttl = TtlBounds::new(secs("min"), secs("default").min(secs("max")), secs("max")).unwrap();
+        let ttl =
+            TtlBounds::new(secs("min"), secs("default").min(secs("max")), secs("max")).unwrap();
         let policy = CachePolicy { ttl, ..CachePolicy::unnamed() };
         let mut fields = HeaderMap::new();
         fields.insert("etag", HeaderValue::from_static("\"v\""));
         for (name, value) in case["headers"].as_object().unwrap() {
             let value = match value.as_str().unwrap().strip_prefix("now+") {
-                Some(offset) => format_http_date(Timestamp::from_secs(NOW.secs() + offset.parse::<u64>().unwrap())),
+                Some(offset) => format_http_date(Timestamp::from_secs(
+                    NOW.secs() + offset.parse::<u64>().unwrap(),
+                )),
                 None => value.as_str().unwrap().to_string(),
             };
-            fields.insert(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::try_from(value).unwrap());
+            fields.insert(
+                HeaderName::try_from(name.as_str()).unwrap(),
+                HeaderValue::try_from(value).unwrap(),
+            );
         }
         let life = ttl::life(&policy, 200, &fields, WHEN, OPEN);
         let expected = case["ttl"].as_u64().unwrap();
@@ -62,10 +70,19 @@ fn cloudfront_ttl_table() {
     }
 }
 
-// Every combination of directives, dates, bounds and ages: 2 semantics x 2^7 directives x 4 x 3 x 3.
+// Every combination of directives, dates, bounds and ages: 2 semantics x 2^7 directives x 4 x 3 x
+// 3.
 #[test]
 fn ttl_small_worlds() {
-    let words = ["no-store", "private", "no-cache", "public", "must-revalidate", "stale-while-revalidate=7", "stale-if-error=9"];
+    let words = [
+        "no-store",
+        "private",
+        "no-cache",
+        "public",
+        "must-revalidate",
+        "stale-while-revalidate=7",
+        "stale-if-error=9",
+    ];
     let ages = ["", "max-age=0", "max-age=60", "s-maxage=5"];
     let bounds = [(0, 0, 1000), (0, 100, 1000), (20, 100, 50)];
     for semantics in [Semantics::CloudFront, Semantics::Rfc9111] {
@@ -73,18 +90,33 @@ fn ttl_small_worlds() {
             for age in ages {
                 for (min, default, max) in bounds {
                     for authorization in [false, true] {
-                        let mut line: Vec<&str> =
-                            words.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, w)| *w).collect();
+                        let mut line: Vec<&str> = words
+                            .iter()
+                            .enumerate()
+                            .filter(|(at, _)| mask & (1 << at) != 0)
+                            .map(|(_, w)| *w)
+                            .collect();
                         line.push(age);
                         let line = line.join(", ");
                         let secs = Duration::from_secs;
-                        let ttl = TtlBounds::new(secs(min), secs(default.min(max)), secs(max)).unwrap();
+                        let ttl =
+                            TtlBounds::new(secs(min), secs(default.min(max)), secs(max)).unwrap();
                         let policy = CachePolicy { ttl, semantics, ..CachePolicy::unnamed() };
                         let mut fields = HeaderMap::new();
                         fields.insert("cache-control", line.parse().unwrap());
                         fields.insert("etag", HeaderValue::from_static("\"v\""));
-                        let seen = Circumstances { authorization, identity: authorization, cookies: false, error_ttl: None };
-                        law_of_life(&line, &policy, ttl::life(&policy, 200, &fields, WHEN, seen), authorization);
+                        let seen = Circumstances {
+                            authorization,
+                            identity: authorization,
+                            cookies: false,
+                            error_ttl: None,
+                        };
+                        law_of_life(
+                            &line,
+                            &policy,
+                            ttl::life(&policy, 200, &fields, WHEN, seen),
+                            authorization,
+                        );
                     }
                 }
             }
@@ -92,12 +124,21 @@ fn ttl_small_worlds() {
     }
 }
 
-fn law_of_life<E: std::fmt::Debug>(line: &str, policy: &CachePolicy, life: Result<Life, E>, authorization: bool) {
+fn law_of_life<E: std::fmt::Debug>(
+    line: &str,
+    policy: &CachePolicy,
+    life: Result<Life, E>,
+    authorization: bool,
+) {
     let says = |word: &str| line.contains(word);
-    let lifted = policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !authorization;
+    let lifted =
+        policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !authorization;
     let Ok(life) = life else { return };
     assert!(lifted || !(says("no-store") || says("private")), "kept though forbidden: {line}");
-    assert!(!authorization || says("public") || says("must-revalidate") || says("s-maxage"), "shared an authorised answer: {line}");
+    assert!(
+        !authorization || says("public") || says("must-revalidate") || says("s-maxage"),
+        "shared an authorised answer: {line}"
+    );
     let (min, max) = (policy.ttl.min().as_millis() as u64, policy.ttl.max().as_millis() as u64);
     if life.reuse == Reuse::WhileFresh {
         assert!(life.fresh >= min && life.fresh <= max, "{line}: {life:?} outside {min}..{max}");
@@ -106,7 +147,11 @@ fn law_of_life<E: std::fmt::Debug>(line: &str, policy: &CachePolicy, life: Resul
         assert_eq!(life.reuse, Reuse::AfterValidation, "{line}");
     }
     if says("must-revalidate") || says("no-cache") {
-        assert_eq!((life.stale_while_revalidate, life.stale_if_error), (0, 0), "stale against permission: {line}");
+        assert_eq!(
+            (life.stale_while_revalidate, life.stale_if_error),
+            (0, 0),
+            "stale against permission: {line}"
+        );
     }
 }
 
@@ -119,7 +164,13 @@ fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<St
         born: NOW,
         came_aged: false,
         date: NOW,
-        life: Life { fresh, stale_while_revalidate: swr, stale_if_error: sie, reuse, rule: TtlRule::Default },
+        life: Life {
+            fresh,
+            stale_while_revalidate: swr,
+            stale_if_error: sie,
+            reuse,
+            rule: TtlRule::Default,
+        },
         asked_at: LogNumber(asked_at),
         tags: Box::default(),
         part: None,
@@ -132,12 +183,16 @@ fn rank(lookup: &Lookup<'_>) -> u32 {
     match lookup {
         Lookup::Fresh(_) => 0,
         Lookup::Stale(_) => 1,
-        Lookup::Revalidate(_, RevalidateReason::Always | RevalidateReason::Expired | RevalidateReason::Invalidated) => 2,
+        Lookup::Revalidate(
+            _,
+            RevalidateReason::Always | RevalidateReason::Expired | RevalidateReason::Invalidated,
+        ) => 2,
         Lookup::Miss(_) | Lookup::Pass(_) | Lookup::Unavailable => 3,
     }
 }
 
-// Time moves an answer only downwards; fresh implies age < lifetime; standing in ends with its window.
+// Time moves an answer only downwards; fresh implies age < lifetime; standing in ends with its
+// window.
 #[test]
 fn lookup_small_worlds() {
     let none = Invalidations::new(10);
@@ -152,11 +207,17 @@ fn lookup_small_worlds() {
                         let verdict = worth(&stored, now);
                         assert!(rank(&verdict) >= last, "an answer became better with age");
                         last = rank(&verdict);
-                        assert_eq!(matches!(verdict, Lookup::Fresh(_)), reuse == Reuse::WhileFresh && age < fresh);
+                        assert_eq!(
+                            matches!(verdict, Lookup::Fresh(_)),
+                            reuse == Reuse::WhileFresh && age < fresh
+                        );
                         if matches!(verdict, Lookup::Stale(_)) {
                             assert!(age >= fresh && age < fresh + swr);
                         }
-                        assert_eq!(may_stand_in(&stored, &none, now), reuse == Reuse::WhileFresh && age < fresh + sie);
+                        assert_eq!(
+                            may_stand_in(&stored, &none, now),
+                            reuse == Reuse::WhileFresh && age < fresh + sie
+                        );
                     }
                 }
             }
@@ -164,7 +225,8 @@ fn lookup_small_worlds() {
     }
 }
 
-// No response asked for before an invalidation is valid after it, in whatever order things are looked at.
+// No response asked for before an invalidation is valid after it, in whatever order things are
+// looked at.
 #[test]
 fn invalidation_small_worlds() {
     let items = ["/a", "/a*", "/*", "/b", "/b*"];
@@ -178,7 +240,11 @@ fn invalidation_small_worlds() {
                 for number in 1..=3u64 {
                     let item = items[code % items.len()];
                     code /= items.len();
-                    let severity = if severities >> (number - 1) & 1 == 1 { Severity::Soft } else { Severity::Hard };
+                    let severity = if severities >> (number - 1) & 1 == 1 {
+                        Severity::Soft
+                    } else {
+                        Severity::Hard
+                    };
                     table.apply("E", &[Matcher::parse(item).unwrap()], severity, LogNumber(number));
                     if number > asked_at && !item.starts_with("/b") {
                         hard |= severity == Severity::Hard;
@@ -192,7 +258,11 @@ fn invalidation_small_worlds() {
                         Validity::Valid
                     };
                     // Asked twice: the second look may use what the first one noted.
-                    assert_eq!((table.validity(&response), table.validity(&response)), (expected, expected), "{item} {number}");
+                    assert_eq!(
+                        (table.validity(&response), table.validity(&response)),
+                        (expected, expected),
+                        "{item} {number}"
+                    );
                 }
             }
         }
@@ -202,14 +272,18 @@ fn invalidation_small_worlds() {
 /// Where we differ from the second opinion, on purpose.
 fn known_disagreement(line: &str) -> Option<&'static str> {
     if line.contains("no-cache=") || line.contains("private=") {
-        return Some("RFC 9111 §5.2.2.4: qualified forms are of the named fields alone here, and plain there");
+        return Some(
+            "RFC 9111 §5.2.2.4: qualified forms are of the named fields alone here, and plain there",
+        );
     }
     let ages = line.matches("max-age").count();
     if ages > 1 {
         return Some("RFC 9111 §4.2.1: of two values the smaller one holds here, the first there");
     }
     if line.contains("proxy-revalidate") {
-        return Some("RFC 9111 §5.2.2.8: proxy-revalidate forbids stale reuse, it does not end freshness");
+        return Some(
+            "RFC 9111 §5.2.2.8: proxy-revalidate forbids stale reuse, it does not end freshness",
+        );
     }
     None
 }

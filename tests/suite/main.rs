@@ -1,7 +1,7 @@
 //! Foreshore put to the proof, in one test program so that it links once.
 //!
-//! `scenes` runs the policy on virtual time; everything else starts the real binary and talks to it over
-//! real sockets, with origins of its own that stall, reset, truncate and lie.
+//! `scenes` runs the policy on virtual time; everything else starts the real binary and talks to it
+//! over real sockets, with origins of its own that stall, reset, truncate and lie.
 
 mod arrows;
 mod aws;

@@ -11,8 +11,10 @@ fn vectors() -> PathBuf {
 }
 
 fn import(folder: &Path, names: &[&str]) -> (i32, String) {
-    let files: Vec<String> = names.iter().map(|name| vectors().join(name).display().to_string()).collect();
-    let args: Vec<&str> = ["import", "cloudfront"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let files: Vec<String> =
+        names.iter().map(|name| vectors().join(name).display().to_string()).collect();
+    let args: Vec<&str> =
+        ["import", "cloudfront"].into_iter().chain(files.iter().map(String::as_str)).collect();
     let (code, _, told) = command(folder, &args);
     (code, told)
 }
@@ -76,7 +78,10 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
     }
     // What wanted a signature wants one still, whether its keys came along or not.
     for path in ["/private/a", "/members/a"] {
-        let (_, story, _) = command(folder.path(), &["explain", "--config", "imported.toml", &format!("https://www.example.com{path}")]);
+        let (_, story, _) = command(
+            folder.path(),
+            &["explain", "--config", "imported.toml", &format!("https://www.example.com{path}")],
+        );
         assert!(story.contains("refused: 403 Missing Key-Pair-Id"), "{story}");
     }
     // What an import wrote may be written over, what somebody changed may not.
@@ -84,7 +89,9 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
     std::fs::write(folder.path().join("imported.toml"), toml.clone() + "# mine\n").unwrap();
     let (code, told) = import(folder.path(), &ALL);
     assert!(code == 1 && told.contains("imported.toml: this is there already"), "{told}");
-    assert!(std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().ends_with("# mine\n"));
+    assert!(
+        std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().ends_with("# mine\n")
+    );
 }
 
 fn export(folder: &Path, config: &str) -> Value {
@@ -98,7 +105,9 @@ fn what_came_in_goes_out_again() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(import(folder.path(), &ALL).0, 0);
     let out = export(folder.path(), "imported.toml");
-    let theirs: Value = serde_json::from_slice(&std::fs::read(vectors().join("distribution.json")).unwrap()).unwrap();
+    let theirs: Value =
+        serde_json::from_slice(&std::fs::read(vectors().join("distribution.json")).unwrap())
+            .unwrap();
     let (ours, theirs) = (&out["DistributionConfig"], &theirs["DistributionConfig"]);
     for pointer in [
         "/Aliases",
@@ -127,18 +136,26 @@ fn what_came_in_goes_out_again() {
         assert!(ours.pointer(pointer).is_some(), "{pointer} is missing");
         assert_eq!(ours.pointer(pointer), theirs.pointer(pointer), "{pointer}");
     }
-    let policy: Value = serde_json::from_slice(&std::fs::read(vectors().join("cache-policy.json")).unwrap()).unwrap();
+    let policy: Value =
+        serde_json::from_slice(&std::fs::read(vectors().join("cache-policy.json")).unwrap())
+            .unwrap();
     let key = "ParametersInCacheKeyAndForwardedToOrigin";
     let mut want = policy["CachePolicy"]["CachePolicyConfig"][key].clone();
     want["HeadersConfig"]["Headers"]["Items"][0] = "x-tenant".into();
     assert_eq!(out["Policies"]["CachePolicies"]["shop-cache"]["CachePolicyConfig"][key], want);
-    let policy: Value = serde_json::from_slice(&std::fs::read(vectors().join("response-headers-policy.json")).unwrap()).unwrap();
+    let policy: Value = serde_json::from_slice(
+        &std::fs::read(vectors().join("response-headers-policy.json")).unwrap(),
+    )
+    .unwrap();
     let mut want = policy["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"].clone();
     want["CustomHeadersConfig"]["Items"][0]["Header"] = "x-shop".into();
     want["RemoveHeadersConfig"]["Items"][0]["Header"] = "x-powered-by".into();
     // Percents are whole here.
     want["ServerTimingHeadersConfig"]["SamplingRate"] = 13.into();
-    assert_eq!(out["Policies"]["ResponseHeadersPolicies"]["shop-response"]["ResponseHeadersPolicyConfig"], want);
+    assert_eq!(
+        out["Policies"]["ResponseHeadersPolicies"]["shop-response"]["ResponseHeadersPolicyConfig"],
+        want
+    );
     // The samples of this repository can be exported too.
     for sample in ["bucket.toml", "app.toml"] {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(sample);
@@ -149,7 +166,9 @@ fn what_came_in_goes_out_again() {
 #[test]
 fn what_is_no_distribution_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(import(folder.path(), &["cache-policy.json"]).1.contains("none of these is a distribution"));
+    assert!(
+        import(folder.path(), &["cache-policy.json"]).1.contains("none of these is a distribution")
+    );
     std::fs::write(folder.path().join("x.json"), "{\"a\": 1}").unwrap();
     let (code, _, told) = command(folder.path(), &["import", "cloudfront", "x.json"]);
     assert!(code == 1 && told.contains("neither a distribution nor a policy"), "{told}");
@@ -175,7 +194,11 @@ fn old_settings_reach_the_origin_as_they_did() {
     let explain = |path: &str| {
         let url = format!("https://h.test{path}");
         let fields = ["-H", "Cookie: a=1", "-H", "X-Tenant: t"];
-        command(folder.path(), &[&["explain", "--config", "imported.toml", &url][..], &fields].concat()).1
+        command(
+            folder.path(),
+            &[&["explain", "--config", "imported.toml", &url][..], &fields].concat(),
+        )
+        .1
     };
     let dynamic = explain("/a?q=1");
     assert!(
@@ -185,7 +208,12 @@ fn old_settings_reach_the_origin_as_they_did() {
         "{dynamic}"
     );
     let keyed = explain("/v/a?v=1&more=2");
-    assert!(keyed.contains("|/v/a?v=1\n") && keyed.contains("GET /v/a?v=1&more=2") && !keyed.contains("cookie:"), "{keyed}");
+    assert!(
+        keyed.contains("|/v/a?v=1\n")
+            && keyed.contains("GET /v/a?v=1&more=2")
+            && !keyed.contains("cookie:"),
+        "{keyed}"
+    );
 }
 
 // Whatever stands in a document's strings, it stays text.
@@ -206,10 +234,17 @@ fn nothing_in_a_document_becomes_a_setting() {
     std::fs::write(folder.path().join("evil.json"), json.to_string()).unwrap();
     let (code, _, told) = command(folder.path(), &["import", "cloudfront", "evil.json"]);
     assert_eq!(code, 0, "{told}");
-    let toml: toml::Table = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().parse().unwrap();
+    let toml: toml::Table =
+        std::fs::read_to_string(folder.path().join("imported.toml")).unwrap().parse().unwrap();
     assert!(!toml.contains_key("admin"));
     assert_eq!(toml["log"]["standard"]["folder"].as_str(), Some("standard-log/etc"));
-    assert_eq!(toml["distribution"][0]["behavior"][0]["trusted_key_groups"].as_array().map(Vec::len), Some(1), "closed, and once");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join("imported.toml")).unwrap().permissions());
+    assert_eq!(
+        toml["distribution"][0]["behavior"][0]["trusted_key_groups"].as_array().map(Vec::len),
+        Some(1),
+        "closed, and once"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(folder.path().join("imported.toml")).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -23,28 +23,36 @@ pub fn parent_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, ports: (u1
     Edge::start_in(Arc::clone(folder))
 }
 
-fn edge_text(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> String {
+fn edge_text(
+    parent_folder: &std::path::Path,
+    origin: SocketAddr,
+    parents: &[(u16, u16)],
+) -> String {
     let ca = parent_folder.join("tls/ca.pem");
     let tables: String = parents
         .iter()
         .map(|(https, admin)| format!("[[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n"))
         .collect();
-    let region =
-        format!("[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}");
+    let region = format!(
+        "[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}"
+    );
     plain(origin, &region) + "methods = \"all\"\n"
 }
 
 fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
-    std::fs::write(folder.path().join("edge.toml"), edge_text(parent_folder, origin, parents)).unwrap();
+    std::fs::write(folder.path().join("edge.toml"), edge_text(parent_folder, origin, parents))
+        .unwrap();
     Edge::start_in(folder)
 }
 
 // A data folder's files, as a snapshot or an image has them.
 fn copy_data(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+    for entry in
+        std::fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file())
+    {
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
@@ -61,40 +69,75 @@ fn one_fetch_for_the_region_and_invalidations_on_both() {
     let version = Arc::new(AtomicU64::new(1));
     let told = Arc::clone(&version);
     let origin = Origin::start(move |asked| {
-        answer(200, "Cache-Control: max-age=600\nAge: 5", format!("{} {}", asked.target, told.load(Ordering::SeqCst)).as_bytes())
+        answer(
+            200,
+            "Cache-Control: max-age=600\nAge: 5",
+            format!("{} {}", asked.target, told.load(Ordering::SeqCst)).as_bytes(),
+        )
     });
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let ports = (free_port(), free_port());
     let parent = parent_in(&folder, origin.address, ports);
-    let (one, two) = (edge_under(folder.path(), origin.address, &[ports]), edge_under(folder.path(), origin.address, &[ports]));
+    let (one, two) = (
+        edge_under(folder.path(), origin.address, &[ports]),
+        edge_under(folder.path(), origin.address, &[ports]),
+    );
     let head = parent.metric("foreshore_invalidations_head") as u64;
     assert_eq!(one.get("/a").text(), "/a 1");
     let seen = two.get("/a");
-    assert_eq!((seen.text(), origin.count()), ("/a 1".into(), 1), "the second edge is answered by the parent");
+    assert_eq!(
+        (seen.text(), origin.count()),
+        ("/a 1".into(), 1),
+        "the second edge is answered by the parent"
+    );
     assert!(seen.field("age").unwrap().parse::<u64>().unwrap() >= 5, "ages add up: {}", seen.head);
     let via = origin.seen()[0].field("via").unwrap();
     assert!(via.starts_with("1.1 foreshore, 1.1 foreshore-"), "who is who: {via}");
     let lines = |name: &str| {
-        let of_name = seen.head.lines().filter_map(|line| line.split_once(": ")).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let of_name = seen
+            .head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
         of_name.map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(", ")
     };
     // Each member identifies a cache (RFC 9211 §2), nearest to the origin first.
     let said = lines("cache-status");
-    let members: Vec<&str> = said.split(", ").map(|member| member.split(';').next().unwrap()).collect();
-    assert!(members.len() == 2 && members[0].starts_with("Foreshore-") && members[1] == "Foreshore", "{said}");
-    assert!(lines("via").starts_with("1.1 foreshore-") && lines("via").ends_with(", 1.1 foreshore"), "{}", lines("via"));
+    let members: Vec<&str> =
+        said.split(", ").map(|member| member.split(';').next().unwrap()).collect();
+    assert!(
+        members.len() == 2 && members[0].starts_with("Foreshore-") && members[1] == "Foreshore",
+        "{said}"
+    );
+    assert!(
+        lines("via").starts_with("1.1 foreshore-") && lines("via").ends_with(", 1.1 foreshore"),
+        "{}",
+        lines("via")
+    );
     let asked = &origin.seen()[0];
-    assert!(!asked.head.to_lowercase().contains("between-us") && asked.field("foreshore-edge").is_none(), "the token stays in the family");
+    assert!(
+        !asked.head.to_lowercase().contains("between-us")
+            && asked.field("foreshore-edge").is_none(),
+        "the token stays in the family"
+    );
     // A purge on an edge reaches the parent before it is acknowledged.
     version.store(2, Ordering::SeqCst);
     let done = one.purge(&["/a"]);
-    assert_eq!((&done["status"], &done["scope"]["parents"][0]["state"]), (&"Completed".into(), &"applied".into()), "{done}");
+    assert_eq!(
+        (&done["status"], &done["scope"]["parents"][0]["state"]),
+        (&"Completed".into(), &"applied".into()),
+        "{done}"
+    );
     assert_eq!(one.get("/a").text(), "/a 2");
     assert_eq!(parent.metric("foreshore_invalidations_head") as u64, head + 1);
     // Every edge has a log of its own; the parent keeps them apart.
     assert_eq!(two.purge(&["/b"])["scope"]["parents"][0]["state"], "applied");
     assert_eq!(parent.metric("foreshore_invalidations_head") as u64, head + 2);
-    assert_eq!(one.metric("foreshore_log_contested") as u64, 0, "two edges of one name, each with a folder of its own");
+    assert_eq!(
+        one.metric("foreshore_log_contested") as u64,
+        0,
+        "two edges of one name, each with a folder of its own"
+    );
     // A write to what is never stored needs no record; one to what may be does.
     let post = |path: &str| {
         let mut viewer = one.viewer();
@@ -102,14 +145,20 @@ fn one_fetch_for_the_region_and_invalidations_on_both() {
         viewer.read("POST").unwrap().status
     };
     assert_eq!(post("/written"), 200);
-    eventually("the parent hears of a write", || parent.metric("foreshore_invalidations_head") as u64 == head + 3);
+    eventually("the parent hears of a write", || {
+        parent.metric("foreshore_invalidations_head") as u64 == head + 3
+    });
 }
 
 #[test]
 fn a_write_to_what_is_never_stored_needs_no_record() {
     let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
     let all = "methods = \"all\"\n";
-    let off = Edge::before_with(origin.address, "", &format!("{all}cache_policy = \"CachingDisabled\"\n"));
+    let off = Edge::before_with(
+        origin.address,
+        "",
+        &format!("{all}cache_policy = \"CachingDisabled\"\n"),
+    );
     let on = Edge::before_with(origin.address, "", all);
     for (edge, records) in [(&off, 0), (&on, 1)] {
         let mut viewer = edge.viewer();
@@ -119,7 +168,8 @@ fn a_write_to_what_is_never_stored_needs_no_record() {
     }
 }
 
-// The parent's data port answers, its admin listener does not: the edge is ahead, and loses its parent only for what that covers.
+// The parent's data port answers, its admin listener does not: the edge is ahead, and loses its
+// parent only for what that covers.
 #[test]
 fn a_parent_that_has_not_heard_is_not_believed() {
     let (origin, version) = versions();
@@ -136,12 +186,22 @@ fn a_parent_that_has_not_heard_is_not_believed() {
     assert_eq!(parent.get("/a").text(), "1");
     version.store(2, Ordering::SeqCst);
     let done = edge.purge(&["/a"]);
-    assert_eq!((&done["status"], &done["scope"]["parents"][0]["state"]), (&"InProgress".into(), &"behind".into()), "{done}");
+    assert_eq!(
+        (&done["status"], &done["scope"]["parents"][0]["state"]),
+        (&"InProgress".into(), &"behind".into()),
+        "{done}"
+    );
     let id = done["id"].as_str().unwrap();
     assert!(edge.admin("GET", &format!("/v1/invalidations/{id}"), "").1.contains("InProgress"));
     let (admin, token) = (edge.admin.to_string(), edge.path().join("data/admin-token"));
-    let (code, out, err) = command(edge.path(), &["purge", "/b", "--admin", &admin, "--token-file", token.to_str().unwrap()]);
-    assert!(code == 3 && out.contains("in progress") && err.contains("have not applied"), "{code} {out}{err}");
+    let (code, out, err) = command(
+        edge.path(),
+        &["purge", "/b", "--admin", &admin, "--token-file", token.to_str().unwrap()],
+    );
+    assert!(
+        code == 3 && out.contains("in progress") && err.contains("have not applied"),
+        "{code} {out}{err}"
+    );
     let before = origin.count();
     assert_eq!(edge.get("/a").text(), "2", "the origin is asked instead");
     assert_eq!(origin.count(), before + 1, "and the parent is not: it would fetch in vain");
@@ -163,7 +223,8 @@ fn a_parent_that_has_not_heard_is_not_believed() {
     assert_eq!(edge.metric("foreshore_parent_refused_total") as u64, 0);
 }
 
-// Whatever takes an edge's numbers back, or its whole log: nothing older than what it was told is read through a parent afterwards.
+// Whatever takes an edge's numbers back, or its whole log: nothing older than what it was told is
+// read through a parent afterwards.
 #[test]
 fn an_edge_that_lost_records_reads_nothing_old() {
     #[derive(Debug)]
@@ -198,14 +259,26 @@ fn an_edge_that_lost_records_reads_nothing_old() {
             // Still under the address where nobody listens: the number is given again.
             let edge = Edge::start_in(Arc::clone(&own));
             assert_eq!(edge.purge(&["/y"])["status"], "InProgress");
-            assert_eq!(edge.get("/a").text(), "2", "no parent is believed before it confirmed the log");
+            assert_eq!(
+                edge.get("/a").text(),
+                "2",
+                "no parent is believed before it confirmed the log"
+            );
             edge.kill();
         }
-        std::fs::write(own.path().join("edge.toml"), edge_text(folder.path(), origin.address, &[elsewhere])).unwrap();
+        std::fs::write(
+            own.path().join("edge.toml"),
+            edge_text(folder.path(), origin.address, &[elsewhere]),
+        )
+        .unwrap();
         let edge = Edge::start_in(own);
         let (seen, fetches) = (edge.get("/a").text(), origin.count());
         assert_eq!(seen, "2", "{loss:?}");
-        assert_eq!((parent.get("/a").text(), origin.count()), ("2".into(), fetches), "{loss:?}: it came through the parent");
+        assert_eq!(
+            (parent.get("/a").text(), origin.count()),
+            ("2".into(), fetches),
+            "{loss:?}: it came through the parent"
+        );
         assert_eq!(edge.purge(&["/a"])["status"], "Completed", "{loss:?}");
     }
 }
@@ -232,7 +305,8 @@ fn an_edge_that_ends_in_order_goes_on_where_it_was() {
     assert_eq!(origin.count(), 2);
 }
 
-// Two edges of one image: each is right by itself, both say so, and neither takes a parent's word while both run.
+// Two edges of one image: each is right by itself, both say so, and neither takes a parent's word
+// while both run.
 #[test]
 fn two_edges_of_one_folder_are_noticed() {
     let (origin, version) = versions();
@@ -256,7 +330,10 @@ fn two_edges_of_one_folder_are_noticed() {
     parent.get("/held");
     for edge in [&first, &second] {
         eventually("it is said", || edge.metric("foreshore_log_contested") as u64 == 1);
-        assert!(edge.log().contains("copy of this data folder") && edge.admin("GET", "/v1/status", "").1.contains("\"contested\": true"));
+        assert!(
+            edge.log().contains("copy of this data folder")
+                && edge.admin("GET", "/v1/status", "").1.contains("\"contested\": true")
+        );
         let before = origin.count();
         edge.get("/held");
         assert_eq!(origin.count(), before + 1, "the origin is asked, the parent is not");
@@ -317,9 +394,11 @@ fn one_connection_per_parent_is_kept() {
 #[test]
 fn two_stopped_parents_cost_one_wait() {
     let (origin, _) = versions();
-    let (one, two) = (Arc::new(tempfile::tempdir().unwrap()), Arc::new(tempfile::tempdir().unwrap()));
+    let (one, two) =
+        (Arc::new(tempfile::tempdir().unwrap()), Arc::new(tempfile::tempdir().unwrap()));
     let ports = [(free_port(), free_port()), (free_port(), free_port())];
-    let parents = [parent_in(&one, origin.address, ports[0]), parent_in(&two, origin.address, ports[1])];
+    let parents =
+        [parent_in(&one, origin.address, ports[0]), parent_in(&two, origin.address, ports[1])];
     let edge = edge_under(one.path(), origin.address, &ports);
     parents.iter().for_each(|parent| parent.signal(rustix::process::Signal::STOP));
     let began = std::time::Instant::now();
@@ -329,7 +408,9 @@ fn two_stopped_parents_cost_one_wait() {
     assert_eq!(done["status"], "InProgress");
     assert!(took.as_millis() < 3500, "{took:?}");
     let id = done["id"].as_str().unwrap();
-    eventually("it is everywhere", || edge.admin("GET", &format!("/v1/invalidations/{id}"), "").1.contains("Completed"));
+    eventually("it is everywhere", || {
+        edge.admin("GET", &format!("/v1/invalidations/{id}"), "").1.contains("Completed")
+    });
 }
 
 #[test]
@@ -371,8 +452,10 @@ fn strangers_are_not_edges() {
         assert!(parent.get_with("/a", fields).field("foreshore-applied").is_none());
     }
     // Who is trusted but unknown is told nothing of its log.
-    let (incarnation, id) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
-    let fields = [format!("Foreshore-Edge: e1/l/{incarnation}"), "Foreshore-Edge-Token: between-us".into()];
+    let (incarnation, id) =
+        ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    let fields =
+        [format!("Foreshore-Edge: e1/l/{incarnation}"), "Foreshore-Edge-Token: between-us".into()];
     let applied = || parent.get_with("/a", &[&fields[0], &fields[1]]).field("foreshore-applied");
     assert_eq!(applied(), None);
     let say = |body: &str, token: &str| {
@@ -380,13 +463,19 @@ fn strangers_are_not_edges() {
         parent.admin_with("POST", "/v1/edge/invalidations", body, &fields)
     };
     let message = |step: &str, number: u64, more: &str| {
-        format!(r#"{{"log":"l","incarnation":"{incarnation}","step":"{step}","at":{{"number":{number},"id":"{id}"}}{more}}}"#)
+        format!(
+            r#"{{"log":"l","incarnation":"{incarnation}","step":"{step}","at":{{"number":{number},"id":"{id}"}}{more}}}"#
+        )
     };
     assert_eq!(say(&message("continue", 7, ""), "wrong").0, 401);
-    let record =
-        format!(r#","records":[{{"distribution":"E1","matchers":[{{"path":"/a"}}],"severity":"hard"}}],"upto":{{"number":8,"id":"{id}"}}"#);
+    let record = format!(
+        r#","records":[{{"distribution":"E1","matchers":[{{"path":"/a"}}],"severity":"hard"}}],"upto":{{"number":8,"id":"{id}"}}"#
+    );
     let (status, said) = say(&message("continue", 7, &record), "between-us");
-    assert!(status == 200 && !said.contains("mark"), "what follows on nothing is not taken: {said}");
+    assert!(
+        status == 200 && !said.contains("mark"),
+        "what follows on nothing is not taken: {said}"
+    );
     assert_eq!(parent.metric("foreshore_invalidations_head") as u64, 0);
     // It begins, and everything of its distributions goes.
     assert_eq!(parent.get("/a").cache(), "Hit");
@@ -396,7 +485,8 @@ fn strangers_are_not_edges() {
     // After a gap nothing is taken, nor after the same number of another record.
     let told = format!(r#""at":{{"number":7,"id":"{id}"}}"#);
     for (number, id) in [(9, id), (7, incarnation)] {
-        let body = message("continue", 7, &record).replace(&told, &format!(r#""at":{{"number":{number},"id":"{id}"}}"#));
+        let body = message("continue", 7, &record)
+            .replace(&told, &format!(r#""at":{{"number":{number},"id":"{id}"}}"#));
         let (_, said) = say(&body, "between-us");
         assert!(said.contains("\"number\": 7"), "{said}");
     }

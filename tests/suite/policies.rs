@@ -1,4 +1,5 @@
-//! The eviction policy against others, over made-up traces: what `cargo bench --bench policies` shows must stay so.
+//! The eviction policy against others, over made-up traces: what `cargo bench --bench policies`
+//! shows must stay so.
 
 #[path = "../bench/simulator.rs"]
 mod simulator;

@@ -65,8 +65,14 @@ fn first_run() -> FirstRun {
 fn paste(run: &FirstRun, line: &str) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_foreshore")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-    let out =
-        Command::new("bash").arg("-c").arg(line).current_dir(run.folder.path()).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    let out = Command::new("bash")
+        .arg("-c")
+        .arg(line)
+        .current_dir(run.folder.path())
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
@@ -76,7 +82,8 @@ fn what_the_first_run_prints_works_when_pasted() {
         return;
     }
     let run = first_run();
-    let lines: Vec<&String> = run.printed.iter().filter(|line| line.starts_with("  curl")).collect();
+    let lines: Vec<&String> =
+        run.printed.iter().filter(|line| line.starts_with("  curl")).collect();
     let expected: [&[&str]; 6] = [
         &["200", "Miss from"],
         &["200", "age: ", "Hit from"],
@@ -99,8 +106,13 @@ fn the_readmes_tour_gives_what_it_says() {
         return;
     }
     let run = first_run();
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let tour = readme.split("```sh tour\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the README has a tour");
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let tour = readme
+        .split("```sh tour\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("the README has a tour");
     let mut out = String::new();
     let mut compared = 0;
     for line in tour.lines() {
@@ -127,7 +139,10 @@ fn blocks(language: &str) -> Vec<(&'static str, String)> {
     for page in PAGES {
         let text = std::fs::read_to_string(root.join(page)).unwrap();
         let fence = format!("```{language}\n");
-        let begun = text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or("").to_string());
+        let begun = text
+            .split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap_or("").to_string());
         all.extend(begun.map(|block| (page, block)));
     }
     all
@@ -156,17 +171,29 @@ fn what_the_pages_configure_loads() {
 fn what_the_pages_run_can_be_run() {
     let mut tried = 0;
     for (page, block) in blocks("sh") {
-        let commands = block.lines().flat_map(|line| line.split("&&")).map(str::trim).filter(|line| line.starts_with("foreshore "));
+        let commands = block
+            .lines()
+            .flat_map(|line| line.split("&&"))
+            .map(str::trim)
+            .filter(|line| line.starts_with("foreshore "));
         for command in commands {
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let named: Vec<&str> = words.iter().copied().take_while(|word| !word.starts_with('-')).collect();
+            let named: Vec<&str> =
+                words.iter().copied().take_while(|word| !word.starts_with('-')).collect();
             let helps = (1..=named.len().min(2)).rev().find_map(|len| {
-                let out = Command::new(env!("CARGO_BIN_EXE_foreshore")).args(&named[..len]).arg("--help").output().unwrap();
+                let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
+                    .args(&named[..len])
+                    .arg("--help")
+                    .output()
+                    .unwrap();
                 out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
             });
             let help = helps.unwrap_or_else(|| panic!("{page}: no such command: {command}"));
             for option in words.iter().filter(|word| word.starts_with('-')) {
-                assert!(help.contains(option.trim_matches('`')), "{page}: {command}: no {option} in\n{help}");
+                assert!(
+                    help.contains(option.trim_matches('`')),
+                    "{page}: {command}: no {option} in\n{help}"
+                );
             }
             tried += 1;
         }
@@ -176,7 +203,9 @@ fn what_the_pages_run_can_be_run() {
 
 #[test]
 fn the_guide_knows_every_call() {
-    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/GUIDE.md")).unwrap();
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/GUIDE.md"))
+            .unwrap();
     let table = foreshore::control::routes::table();
     assert!(guide.contains(&table), "config/GUIDE.md is to have this table:\n{table}");
 }

@@ -1,4 +1,5 @@
-//! What a reload forgets, and what it must not: state lives with what it is of, and a configuration that says the same of that changes nothing.
+//! What a reload forgets, and what it must not: state lives with what it is of, and a configuration
+//! that says the same of that changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,35 +58,55 @@ fn a_reload_refills_no_rate_limit() {
     for (what, text) in [
         ("the same file", first.clone()),
         ("a comment", format!("{first}# more\n")),
-        ("a behavior more, before them", with_behaviors(&origin, &format!("{}{slow}{calm}", behavior("/new/*", "")))),
+        (
+            "a behavior more, before them",
+            with_behaviors(&origin, &format!("{}{slow}{calm}", behavior("/new/*", ""))),
+        ),
         ("another order", with_behaviors(&origin, &format!("{calm}{slow}"))),
         ("another setting of theirs", first.replace(limit, &format!("{limit}\nmethods = \"all\""))),
         (
             "a distribution more, before theirs",
-            first.replacen("[[distribution]]", &format!("{}[[distribution]]", another("E0", "zero.test", &origin)), 1),
+            first.replacen(
+                "[[distribution]]",
+                &format!("{}[[distribution]]", another("E0", "zero.test", &origin)),
+                1,
+            ),
         ),
         ("a distribution less", first.clone()),
     ] {
         reload(&edge, &text);
         assert_eq!((ask("/slow/a"), ask("/calm/a")), (429, 429), "{what}");
     }
-    // Another pattern is another behavior; its neighbour does not hear of it. What left is remembered no longer.
+    // Another pattern is another behavior; its neighbour does not hear of it. What left is
+    // remembered no longer.
     assert_eq!(edge.metric("foreshore_rate_addresses"), 2.0);
     reload(&edge, &with_behaviors(&origin, &format!("{renamed}{calm}")));
     assert_eq!(edge.metric("foreshore_rate_addresses"), 1.0);
     assert_eq!([ask("/slow/a"), ask("/slow/a"), ask("/slow/a")], [200, 200, 429], "renamed");
     assert_eq!(ask("/calm/a"), 429);
     // The same pattern under another distribution is another one too.
-    reload(&edge, &with_behaviors(&origin, &format!("{renamed}{calm}")).replace("id = \"E1\"", "id = \"E2\""));
-    assert_eq!([ask("/calm/a"), ask("/calm/a"), ask("/calm/a")], [200, 200, 429], "another distribution");
+    reload(
+        &edge,
+        &with_behaviors(&origin, &format!("{renamed}{calm}")).replace("id = \"E1\"", "id = \"E2\""),
+    );
+    assert_eq!(
+        [ask("/calm/a"), ask("/calm/a"), ask("/calm/a")],
+        [200, 200, 429],
+        "another distribution"
+    );
 }
 
 /// Requests counted for a behavior, over all outcomes; `None` where there is no such line.
 fn requests(edge: &Edge, distribution: &str, behavior: &str) -> Option<f64> {
     let (_, text) = edge.admin("GET", "/metrics", "");
-    let start = format!("foreshore_requests_total{{distribution=\"{distribution}\",behavior=\"{behavior}\",");
-    let counts: Vec<f64> =
-        text.lines().filter(|line| line.starts_with(&start)).filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    let start = format!(
+        "foreshore_requests_total{{distribution=\"{distribution}\",behavior=\"{behavior}\","
+    );
+    let counts: Vec<f64> = text
+        .lines()
+        .filter(|line| line.starts_with(&start))
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
     (!counts.is_empty()).then(|| counts.iter().sum())
 }
 
@@ -100,7 +121,8 @@ fn renaming_one_behavior_sets_no_other_counter_back() {
         fresh(b"x")
     });
     let site = |behaviors: &str| {
-        let patient = with_behaviors(&origin, behaviors).replace("response = \"3s\"", "response = \"60s\"");
+        let patient =
+            with_behaviors(&origin, behaviors).replace("response = \"3s\"", "response = \"60s\"");
         patient + &another("E2", "two.test", &origin)
     };
     let first = site(&(behavior("/a/*", "") + &behavior("/b/*", "")));
@@ -112,13 +134,18 @@ fn renaming_one_behavior_sets_no_other_counter_back() {
         ("E2", "*", "two.test", "/a/1", 5),
     ];
     for (.., host, path, times) in kinds {
-        (0..times).for_each(|_| assert_eq!(edge.get_with(path, &[&format!("Host: {host}")]).status, 200));
+        (0..times)
+            .for_each(|_| assert_eq!(edge.get_with(path, &[&format!("Host: {host}")]).status, 200));
     }
     // Refused by a rule, and of no behavior.
     edge.viewer().send(b"GET /x HTTP/1.1\r\nHost: h.test\r\nContent-Length: nonsense\r\n\r\n");
-    let of = |edge: &Edge| kinds.map(|(distribution, pattern, ..)| requests(edge, distribution, pattern));
+    let of = |edge: &Edge| {
+        kinds.map(|(distribution, pattern, ..)| requests(edge, distribution, pattern))
+    };
     let at_first = [Some(2.0), Some(3.0), Some(4.0), Some(5.0)];
-    let totals = |edge: &Edge| ["foreshore_refusals_total", "foreshore_origin_seconds_count"].map(|name| edge.metric(name));
+    let totals = |edge: &Edge| {
+        ["foreshore_refusals_total", "foreshore_origin_seconds_count"].map(|name| edge.metric(name))
+    };
     eventually("everything is counted", || of(&edge) == at_first && totals(&edge) == [1.0, 4.0]);
     let unrouted = requests(&edge, "", "").unwrap();
     assert!(unrouted >= 1.0, "{unrouted}");
@@ -128,7 +155,10 @@ fn renaming_one_behavior_sets_no_other_counter_back() {
     eventually("it is asked for", || origin.seen().iter().any(|asked| asked.target == "/b/held"));
     for (what, text) in [
         ("the same file", first.clone()),
-        ("a behavior more, before them", site(&(behavior("/new/*", "") + &behavior("/a/*", "") + &behavior("/b/*", "")))),
+        (
+            "a behavior more, before them",
+            site(&(behavior("/new/*", "") + &behavior("/a/*", "") + &behavior("/b/*", ""))),
+        ),
         ("another order", site(&(behavior("/b/*", "") + &behavior("/a/*", "")))),
         ("other workers, which waits for a restart", first.replace("workers = 2", "workers = 1")),
     ] {
@@ -138,8 +168,15 @@ fn renaming_one_behavior_sets_no_other_counter_back() {
         assert_eq!(requests(&edge, "", ""), Some(unrouted), "{what}");
     }
     reload(&edge, &site(&(behavior("/?/*", "") + &behavior("/b/*", ""))));
-    assert_eq!(of(&edge), [None, at_first[1], at_first[2], at_first[3]], "what left is dropped, and nothing else");
-    assert_eq!((requests(&edge, "E1", "/?/*"), requests(&edge, "", "")), (Some(0.0), Some(unrouted)));
+    assert_eq!(
+        of(&edge),
+        [None, at_first[1], at_first[2], at_first[3]],
+        "what left is dropped, and nothing else"
+    );
+    assert_eq!(
+        (requests(&edge, "E1", "/?/*"), requests(&edge, "", "")),
+        (Some(0.0), Some(unrouted))
+    );
     // What began under the first configuration is counted for the behavior that it chose then.
     is_released.store(true, Ordering::SeqCst);
     assert_eq!(late.read("GET").unwrap().status, 200);
@@ -151,10 +188,14 @@ fn renaming_one_behavior_sets_no_other_counter_back() {
 #[test]
 fn a_reload_leaves_warm_connections_alone() {
     let (one, two) = (Origin::start(pass), Origin::start(pass));
-    let lasting =
-        |text: String| text.replace("workers = 2", "workers = 1").replace("response = \"3s\"", "response = \"3s\", idle = \"60s\"");
-    let second =
-        another("E2", "two.test", &two).replace("[[distribution.behavior]]", "timeouts = { idle = \"60s\" }\n[[distribution.behavior]]");
+    let lasting = |text: String| {
+        text.replace("workers = 2", "workers = 1")
+            .replace("response = \"3s\"", "response = \"3s\", idle = \"60s\"")
+    };
+    let second = another("E2", "two.test", &two).replace(
+        "[[distribution.behavior]]",
+        "timeouts = { idle = \"60s\" }\n[[distribution.behavior]]",
+    );
     let first = lasting(plain(one.address, "")) + &second;
     let edge = Edge::start(&first);
     let ask = |what: &str| {
@@ -168,14 +209,20 @@ fn a_reload_leaves_warm_connections_alone() {
         ("the same file", first.clone()),
         ("again the same", first.clone()),
         ("a behavior more", first.replacen(ANY, &format!("{}{ANY}", behavior("/new/*", "")), 1)),
-        ("another field for the origin", first.replacen("timeouts", "headers = { x-new = \"1\" }\ntimeouts", 1)),
+        (
+            "another field for the origin",
+            first.replacen("timeouts", "headers = { x-new = \"1\" }\ntimeouts", 1),
+        ),
         ("more time for its answers", first.replace("response = \"3s\"", "response = \"5s\"")),
         ("another id", first.replace("id = \"E1\"", "id = \"E3\"")),
     ] {
         reload(&edge, &text);
         assert_eq!(ask(what), (1, 1), "{what}");
     }
-    assert!(one.seen().iter().any(|asked| asked.field("x-new").is_some()), "what is sent is the new configuration's");
+    assert!(
+        one.seen().iter().any(|asked| asked.field("x-new").is_some()),
+        "what is sent is the new configuration's"
+    );
 }
 
 // A connection to whoever is no origin any more ends as one that lies idle for too long.
@@ -183,7 +230,9 @@ fn a_reload_leaves_warm_connections_alone() {
 fn connections_to_an_origin_that_left_are_closed() {
     let (old, new) = (Origin::start(pass), Origin::start(pass));
     let text = |origin: &Origin| {
-        plain(origin.address, "").replace("workers = 2", "workers = 1").replace("response = \"3s\"", "response = \"3s\", idle = \"1s\"")
+        plain(origin.address, "")
+            .replace("workers = 2", "workers = 1")
+            .replace("response = \"3s\"", "response = \"3s\", idle = \"1s\"")
     };
     let edge = Edge::start(&text(&old));
     assert_eq!(edge.get("/a").status, 200);

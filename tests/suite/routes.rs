@@ -24,7 +24,9 @@ fn site() -> Arc<Site> {
         [[distribution.behavior]]\npath = \"/img/*\"\norigin = \"o\"\n[[distribution.behavior]]\npath = \"*.html\"\norigin = \"o\"\n\
         [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
     std::fs::write(&path, text).unwrap();
-    config::load(&path, NOW, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site
+    config::load(&path, NOW, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site
 }
 
 fn request(host: &str, target: &str) -> ViewerRequest {
@@ -39,7 +41,14 @@ fn request(host: &str, target: &str) -> ViewerRequest {
         spelled: None,
         order: None,
         fields: HeaderMap::new(),
-        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Http,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        }),
         arrived_at: NOW,
         arrived_number: LogNumber(0),
         interim: None,
@@ -58,7 +67,9 @@ fn a_route_says_what_host_and_path_chose() {
     ] {
         let request = request(host, target);
         let head = request.head();
-        let Ok(routed) = access::route(&site, &head, NOW) else { panic!("{host}{target} has a route") };
+        let Ok(routed) = access::route(&site, &head, NOW) else {
+            panic!("{host}{target} has a route")
+        };
         let again = routed.route.on(&site, &head);
         for seen in [routed, again] {
             let said = (seen.distribution.id.as_str(), seen.behavior.pattern.as_str(), seen.path);
@@ -72,7 +83,9 @@ fn a_route_says_what_host_and_path_chose() {
 fn a_rewritten_uri_keeps_the_behavior_that_the_viewers_path_chose() {
     let site = site();
     let asked = request("two.test", "/img/a");
-    let Ok(routed) = access::route(&site, &asked.head(), NOW).map(|routed| routed.route) else { panic!("it has a route") };
+    let Ok(routed) = access::route(&site, &asked.head(), NOW).map(|routed| routed.route) else {
+        panic!("it has a route")
+    };
     let rewritten = request("two.test", "/other/b.html?x=1");
     let head = rewritten.head();
     let kept = routed.on(&site, &head);

@@ -1,4 +1,5 @@
-//! Signed requests to private S3-like origins: AWS's vectors, AWS's own signer beside ours, and a server that checks.
+//! Signed requests to private S3-like origins: AWS's vectors, AWS's own signer beside ours, and a
+//! server that checks.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as AwsCredentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign as aws_sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign as aws_sign,
 };
 use aws_sigv4::sign::v4;
 use foreshore::base::secret::Secret;
@@ -45,19 +47,36 @@ fn the_vectors_of_botocore() {
         let url = text(&vector["url"]);
         let (host, target) = url.strip_prefix("https://").unwrap().split_once('/').unwrap();
         let target = format!("/{target}");
-        let (path, query) = target.split_once('?').map_or((&target[..], None), |(path, query)| (path, Some(query)));
-        let mut fields: Vec<(String, String)> =
-            vector["headers"].as_object().unwrap().iter().map(|(name, value)| (name.to_lowercase(), text(value))).collect();
-        let said = fields.iter().position(|(name, _)| name == "authorization").map(|at| fields.remove(at).1).unwrap();
+        let (path, query) =
+            target.split_once('?').map_or((&target[..], None), |(path, query)| (path, Some(query)));
+        let mut fields: Vec<(String, String)> = vector["headers"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (name.to_lowercase(), text(value)))
+            .collect();
+        let said = fields
+            .iter()
+            .position(|(name, _)| name == "authorization")
+            .map(|at| fields.remove(at).1)
+            .unwrap();
         fields.push(("host".into(), host.into()));
         fields.sort();
-        let payload = fields.iter().find(|(name, _)| name == "x-amz-content-sha256").unwrap().1.clone();
-        let lines: Vec<(&str, String)> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let payload =
+            fields.iter().find(|(name, _)| name == "x-amz-content-sha256").unwrap().1.clone();
+        let lines: Vec<(&str, String)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let method = text(&vector["method"]);
         let signed = Signed { method: &method, path, query, fields: &lines, payload: &payload };
         let scope = Scope { region: "us-east-1", service: "s3" };
         assert_eq!(
-            sigv4::authorization(&signed, PathForm::Once, "20260101T000000Z", scope, &credentials(None)),
+            sigv4::authorization(
+                &signed,
+                PathForm::Once,
+                "20260101T000000Z",
+                scope,
+                &credentials(None)
+            ),
             said,
             "{}",
             vector["name"]
@@ -65,14 +84,23 @@ fn the_vectors_of_botocore() {
     }
 }
 
-fn ours(method: &str, target: &str, token: Option<&str>, more: &[(String, String)]) -> OriginRequest {
+fn ours(
+    method: &str,
+    target: &str,
+    token: Option<&str>,
+    more: &[(String, String)],
+) -> OriginRequest {
     let mut fields = HeaderMap::new();
     fields.insert("host", HeaderValue::from_static("bucket.s3.example.com"));
     for (name, value) in more {
-        fields.insert(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::try_from(value.as_str()).unwrap());
+        fields.insert(
+            HeaderName::try_from(name.as_str()).unwrap(),
+            HeaderValue::try_from(value.as_str()).unwrap(),
+        );
     }
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let mut request = OriginRequest { method, target: target.into(), fields, body: Body::Empty, interim: None };
+    let mut request =
+        OriginRequest { method, target: target.into(), fields, body: Body::Empty, interim: None };
     let access = AccessControl {
         signing: Signing::Always,
         service: "s3".into(),
@@ -136,7 +164,8 @@ fn what_was_signed_before_is_left_alone() {
     }
 }
 
-// An S3-like server that answers nobody without a signature it has checked; over TLS, where a configuration is given.
+// An S3-like server that answers nobody without a signature it has checked; over TLS, where a
+// configuration is given.
 pub fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
     std::fs::create_dir(folder.join("private")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,7 +174,8 @@ pub fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAd
     let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
     builder.set_auth(s3s::auth::SimpleAuth::from_single("AKIDEXAMPLE", SECRET));
     // `private.localhost` is the bucket `private`.
-    builder.set_host(s3s::host::SingleDomain::new(&format!("localhost:{}", address.port())).unwrap());
+    builder
+        .set_host(s3s::host::SingleDomain::new(&format!("localhost:{}", address.port())).unwrap());
     let service = builder.build();
     let tls = tls.map(tokio_rustls::TlsAcceptor::from);
     std::thread::spawn(move || {
@@ -157,9 +187,17 @@ pub fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAd
                 tokio::spawn(async move {
                     let server = hyper::server::conn::http1::Builder::new();
                     let _ = match tls {
-                        None => server.serve_connection(hyper_util::rt::TokioIo::new(tcp), service).await,
+                        None => {
+                            server
+                                .serve_connection(hyper_util::rt::TokioIo::new(tcp), service)
+                                .await
+                        }
                         Some(tls) => match tls.accept(tcp).await {
-                            Ok(stream) => server.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await,
+                            Ok(stream) => {
+                                server
+                                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                                    .await
+                            }
                             Err(_) => return,
                         },
                     };
@@ -175,13 +213,24 @@ fn edge_before_bucket(folder: Arc<tempfile::TempDir>, origin: &str, keys: (&str,
     edge_with(folder, origin, keys, "", "methods = \"all\"\n")
 }
 
-/// The same with more settings of `access_control`, each with a comma behind it, and those of the behavior.
-pub fn edge_with(folder: Arc<tempfile::TempDir>, origin: &str, (id, secret): (&str, &str), access: &str, behavior: &str) -> Edge {
+/// The same with more settings of `access_control`, each with a comma behind it, and those of the
+/// behavior.
+pub fn edge_with(
+    folder: Arc<tempfile::TempDir>,
+    origin: &str,
+    (id, secret): (&str, &str),
+    access: &str,
+    behavior: &str,
+) -> Edge {
     std::fs::write(folder.path().join("id"), id).unwrap();
     std::fs::write(folder.path().join("secret"), secret).unwrap();
     let anywhere = "127.0.0.1:9".parse().unwrap();
-    let access = format!("access_control = {{ {access}credentials = {{ id = {{ file = \"id\" }}, secret = {{ file = \"secret\" }} }} }}");
-    let text = plain(anywhere, "").replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}")) + behavior;
+    let access = format!(
+        "access_control = {{ {access}credentials = {{ id = {{ file = \"id\" }}, secret = {{ file = \"secret\" }} }} }}"
+    );
+    let text = plain(anywhere, "")
+        .replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}"))
+        + behavior;
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
 }
@@ -190,7 +239,10 @@ pub fn edge_with(folder: Arc<tempfile::TempDir>, origin: &str, (id, secret): (&s
 fn read_and_write(edge: &Edge, secret: &str) {
     let put = |path: &str, body: &[u8]| {
         let mut viewer = edge.viewer();
-        let head = format!("PUT {path} HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         viewer.send(&[head.as_bytes(), body].concat());
         viewer.read("PUT").unwrap()
     };
@@ -198,7 +250,13 @@ fn read_and_write(edge: &Edge, secret: &str) {
         let seen = put(path, b"0123456789");
         assert_eq!(seen.status, 200, "{path}: {}", seen.text());
         let (miss, hit) = (edge.get(path), edge.get(path));
-        assert_eq!((miss.cache(), hit.cache()), ("Miss".into(), "Hit".into()), "{path}: {} {}", miss.head, miss.text());
+        assert_eq!(
+            (miss.cache(), hit.cache()),
+            ("Miss".into(), "Hit".into()),
+            "{path}: {} {}",
+            miss.head,
+            miss.text()
+        );
         assert_eq!(edge.get(path).text(), "0123456789");
     }
     // Longer than what is held to be signed for: it goes on as it comes.
@@ -211,7 +269,10 @@ fn read_and_write(edge: &Edge, secret: &str) {
     viewer.send(&request("DELETE", "/a.txt", &["Authorization: Bearer of-the-viewer"]));
     assert_eq!(viewer.read("DELETE").unwrap().status, 204);
     assert_eq!(edge.get("/a.txt").status, 404, "a write is an invalidation");
-    assert!(!edge.log().contains(secret) && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(secret));
+    assert!(
+        !edge.log().contains(secret)
+            && !std::fs::read_to_string(edge.path().join("access.log")).unwrap().contains(secret)
+    );
 }
 
 #[test]
@@ -221,7 +282,11 @@ fn a_private_bucket_is_read_and_written_through_the_edge() {
     // Nobody is let in without.
     assert_eq!(Viewer::connect(address).get("/private/a.txt", &[]).status, 403);
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    let edge = edge_before_bucket(folder, &format!("url = \"http://{address}/private\""), ("AKIDEXAMPLE", SECRET));
+    let edge = edge_before_bucket(
+        folder,
+        &format!("url = \"http://{address}/private\""),
+        ("AKIDEXAMPLE", SECRET),
+    );
     read_and_write(&edge, SECRET);
 }
 
@@ -232,7 +297,11 @@ fn a_bucket_may_be_a_host_behind_tls() {
     let (ca, ..) = certificates(folder.path(), &["private.localhost"]);
     let config = server_config(folder.path(), "private.localhost");
     let address = bucket(objects.path(), Some(config));
-    let origin = format!("url = \"https://private.localhost:{}\"\ntls = {{ ca = {:?} }}", address.port(), ca.display().to_string());
+    let origin = format!(
+        "url = \"https://private.localhost:{}\"\ntls = {{ ca = {:?} }}",
+        address.port(),
+        ca.display().to_string()
+    );
     let edge = edge_before_bucket(folder, &origin, ("AKIDEXAMPLE", SECRET));
     read_and_write(&edge, SECRET);
 }
@@ -279,9 +348,11 @@ fn moto_agrees() {
     // It falls over a stranger, who gets nothing.
     assert!(Viewer::connect(moto.address).get("/private/a.txt", &[]).status >= 400);
     let url = format!("url = \"http://{}/private\"", moto.address);
-    let wrong = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, SECRET));
+    let wrong =
+        edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, SECRET));
     assert_eq!(wrong.get("/a.txt").status, 403, "a signature under another secret");
-    let edge = edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, &moto.secret));
+    let edge =
+        edge_before_bucket(Arc::new(tempfile::tempdir().unwrap()), &url, (&moto.id, &moto.secret));
     read_and_write(&edge, &moto.secret);
     moto.end();
 }

@@ -1,7 +1,8 @@
-//! Runs every scene of `tests/scenes`: the policy, told line by line, on virtual time. No scene sleeps.
+//! Runs every scene of `tests/scenes`: the policy, told line by line, on virtual time. No scene
+//! sleeps.
 //!
-//! Each viewer's question goes through both lanes. Where the hit step answers, it must say what the full
-//! sentence says. The language is described in `tests/scenes/README`.
+//! Each viewer's question goes through both lanes. Where the hit step answers, it must say what the
+//! full sentence says. The language is described in `tests/scenes/README`.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -62,7 +63,11 @@ impl Upstream for Script {
             let answer = {
                 let mut answers = self.answers.lock().unwrap();
                 // The last answer is given for ever.
-                if answers.len() > 1 { answers.pop_front().unwrap() } else { answers.front().cloned().expect("the scene has an origin") }
+                if answers.len() > 1 {
+                    answers.pop_front().unwrap()
+                } else {
+                    answers.front().cloned().expect("the scene has an origin")
+                }
             };
             tokio::time::sleep(answer.takes).await;
             if answer.fails {
@@ -74,8 +79,19 @@ impl Upstream for Script {
                 fields.insert("date", HeaderValue::try_from(format_http_date(now)).unwrap());
             }
             fields.append("via", HeaderValue::from_static("1.1 foreshore"));
-            let body = if answer.breaks { Body::Wire(Box::new(Broken), Some(100)) } else { Body::Bytes(answer.body.into()) };
-            Ok(Reply { status: answer.status, fields, body, asked_at, arrived_at: now, from: ReplyFrom::Origin(origin.id.clone()) })
+            let body = if answer.breaks {
+                Body::Wire(Box::new(Broken), Some(100))
+            } else {
+                Body::Bytes(answer.body.into())
+            };
+            Ok(Reply {
+                status: answer.status,
+                fields,
+                body,
+                asked_at,
+                arrived_at: now,
+                from: ReplyFrom::Origin(origin.id.clone()),
+            })
         })
     }
 }
@@ -83,7 +99,10 @@ impl Upstream for Script {
 struct Broken;
 
 impl foreshore::body::Source for Broken {
-    fn poll_piece(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Result<bytes::Bytes, foreshore::body::BodyError>>> {
+    fn poll_piece(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<bytes::Bytes, foreshore::body::BodyError>>> {
         std::task::Poll::Ready(Some(Err(foreshore::body::BodyError::Truncated)))
     }
 }
@@ -93,10 +112,15 @@ fn fields_of(lines: &[(String, String)], now: Timestamp) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in lines {
         let value = match value.strip_prefix("now").map(|offset| offset.parse::<i64>()) {
-            Some(Ok(offset)) => format_http_date(Timestamp::from_secs((now.secs() as i64 + offset) as u64)),
+            Some(Ok(offset)) => {
+                format_http_date(Timestamp::from_secs((now.secs() as i64 + offset) as u64))
+            }
             _ => value.clone(),
         };
-        fields.append(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::try_from(value).unwrap());
+        fields.append(
+            HeaderName::try_from(name.as_str()).unwrap(),
+            HeaderValue::try_from(value).unwrap(),
+        );
     }
     fields
 }
@@ -118,10 +142,16 @@ fn stage(policy: &str, behavior: &str) -> Stage {
     );
     std::fs::write(&path, text).unwrap();
     let clock = Clock::starting_at(START);
-    let site = config::load(&path, START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let site = config::load(&path, START, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
     let edge = Edge::new(site, "scene".into(), clock.clone());
     let script = Arc::new(Script { clock, answers: Mutex::default(), seen: Mutex::default() });
-    let core = Arc::new(Core { index: 0, edge: Arc::clone(&edge), upstream: Arc::clone(&script) as Arc<dyn Upstream> });
+    let core = Arc::new(Core {
+        index: 0,
+        edge: Arc::clone(&edge),
+        upstream: Arc::clone(&script) as Arc<dyn Upstream>,
+    });
     Stage { edge, core, script, counted: 0, number: 0 }
 }
 
@@ -144,7 +174,14 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
         spelled: None,
         order: None,
         fields: question.fields.clone(),
-        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Http,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        }),
         arrived_at: now,
         arrived_number: number,
         interim: None,
@@ -166,7 +203,12 @@ async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
         })
     };
     let begun = edge.begin(edge.running(), request, Declined::default());
-    let mut response = core.serve(begun, if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) }).await;
+    let mut response = core
+        .serve(
+            begun,
+            if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) },
+        )
+        .await;
     let length = response.body.length();
     let mut body = Vec::new();
     let mut whole = true;
@@ -182,9 +224,17 @@ async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
     if let Some((status, lines, span)) = by_hit {
         assert_eq!(status, response.status, "both lanes give one status");
         assert_eq!(span, body.len() as u64, "both lanes give one body");
-        let mut said: Vec<String> = lines.lines().map(str::to_ascii_lowercase).filter(|line| !line.starts_with("content-length")).collect();
+        let mut said: Vec<String> = lines
+            .lines()
+            .map(str::to_ascii_lowercase)
+            .filter(|line| !line.starts_with("content-length"))
+            .collect();
         let full = response.fields.iter().filter(|(name, _)| *name != "content-length");
-        let mut full: Vec<String> = full.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()).to_ascii_lowercase()).collect();
+        let mut full: Vec<String> = full
+            .map(|(name, value)| {
+                format!("{name}: {}", value.to_str().unwrap()).to_ascii_lowercase()
+            })
+            .collect();
         said.sort();
         full.sort();
         assert_eq!(said, full, "both lanes give the same fields");
@@ -196,7 +246,11 @@ async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
 }
 
 fn pairs(parts: &[&str]) -> Vec<(String, String)> {
-    parts.iter().filter_map(|part| part.split_once(':')).map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_string())).collect()
+    parts
+        .iter()
+        .filter_map(|part| part.split_once(':'))
+        .map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_string()))
+        .collect()
 }
 
 fn duration(text: &str) -> Duration {
@@ -226,7 +280,8 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
                 return Err(format!("{absent} is there"));
             }
         } else if let Some((name, value)) = part.split_once(':') {
-            let got: Vec<&str> = fields.get_all(name.trim()).iter().filter_map(|v| v.to_str().ok()).collect();
+            let got: Vec<&str> =
+                fields.get_all(name.trim()).iter().filter_map(|v| v.to_str().ok()).collect();
             if !got.iter().any(|got| got.starts_with(value.trim())) {
                 return Err(format!("{name}: {got:?}, expected {value}"));
             }
@@ -252,10 +307,16 @@ async fn play(text: &str) -> Result<(), String> {
     let mut stage = stage(&policy, &behavior);
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') || line.starts_with("policy ") || line.starts_with("behavior ") {
+        if line.is_empty()
+            || line.starts_with('#')
+            || line.starts_with("policy ")
+            || line.starts_with("behavior ")
+        {
             continue;
         }
-        step(&mut stage, line).await.map_err(|why| format!("line {}: {line}\n    {why}", at + 1))?;
+        step(&mut stage, line)
+            .await
+            .map_err(|why| format!("line {}: {line}\n    {why}", at + 1))?;
     }
     Ok(())
 }
@@ -276,7 +337,12 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
                 None => (rest, Severity::Hard),
             };
             stage.number += 1;
-            stage.edge.invalidations.apply("E", &[Matcher::parse(item)?], severity, LogNumber(stage.number));
+            stage.edge.invalidations.apply(
+                "E",
+                &[Matcher::parse(item)?],
+                severity,
+                LogNumber(stage.number),
+            );
             Ok(())
         }
         _ => Err("unknown word".into()),
@@ -309,8 +375,12 @@ async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
         }
         return Ok(());
     }
-    let mut answer =
-        Answer { fails: parts[0] == "fails", status: parts[0].parse().unwrap_or(0), fields: pairs(&parts[1..]), ..Answer::default() };
+    let mut answer = Answer {
+        fails: parts[0] == "fails",
+        status: parts[0].parse().unwrap_or(0),
+        fields: pairs(&parts[1..]),
+        ..Answer::default()
+    };
     answer.fields.retain(|(name, _)| !name.starts_with('"'));
     for part in &parts[1..] {
         if let Some(text) = quoted(part) {
@@ -345,7 +415,12 @@ async fn viewers(stage: &mut Stage, many: bool, rest: &str) -> Result<(), String
     let body = parts.iter().find_map(|part| quoted(part)).unwrap_or_default();
     let mut tasks = Vec::new();
     for _ in 0..count {
-        let question = Question { method: method.parse().unwrap(), target: target.into(), fields: fields.clone(), body: body.clone() };
+        let question = Question {
+            method: method.parse().unwrap(),
+            target: target.into(),
+            fields: fields.clone(),
+            body: body.clone(),
+        };
         tasks.push(tokio::spawn(one_viewer(Arc::clone(&stage.core), question)));
     }
     for task in tasks {
@@ -367,7 +442,11 @@ fn every_scene_plays_as_written() {
     let mut failed = Vec::new();
     for path in names {
         let text = std::fs::read_to_string(&path).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         if let Err(why) = runtime.block_on(play(&text)) {
             failed.push(format!("{}: {why}", path.file_name().unwrap().to_string_lossy()));
         }

@@ -32,8 +32,13 @@ fn table(name: &str) -> Vec<Value> {
 const FILES: [&str; 2] = ["rsa2048-public.pem", "ecdsa-p256-public.pem"];
 
 fn signers() -> Signers {
-    let key = |id: &str, file: &str| Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap());
-    Signers { groups: Vec::new(), keys: vec![key("KRSATESTKEY001", FILES[0]), key("KECTESTKEY0001", FILES[1])] }
+    let key = |id: &str, file: &str| {
+        Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap())
+    };
+    Signers {
+        groups: Vec::new(),
+        keys: vec![key("KRSATESTKEY001", FILES[0]), key("KECTESTKEY0001", FILES[1])],
+    }
 }
 
 fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
@@ -43,7 +48,8 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
     let mut fields = HeaderMap::new();
     if let Some(Value::Object(all)) = cookies {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-        let line: Vec<String> = all.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        let line: Vec<String> =
+            all.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
         fields.insert("cookie", HeaderValue::from_str(&line.join("; ")).unwrap());
     }
     let at = format!("{from}:4000").parse().unwrap();
@@ -57,7 +63,14 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
         spelled: None,
         order: None,
         fields,
-        connection: Arc::new(Connection { peer: at, local: at, scheme, tls: None, place: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection {
+            peer: at,
+            local: at,
+            scheme,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        }),
         arrived_at: NOW,
         arrived_number: LogNumber(0),
         interim: None,
@@ -67,7 +80,11 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
 
 fn verdict(request: &ViewerRequest, memory: &Memory) -> Result<(), Unsigned> {
     let first = judge(&request.head(), &signers(), memory, NOW);
-    assert_eq!(judge(&request.head(), &signers(), memory, NOW), first, "remembered or not, it is the same");
+    assert_eq!(
+        judge(&request.head(), &signers(), memory, NOW),
+        first,
+        "remembered or not, it is the same"
+    );
     first
 }
 
@@ -76,23 +93,41 @@ fn every_vector_is_judged_as_cloudfront_would() {
     let memory = Memory::default();
     let mut count = 0;
     for vector in table("signed-urls.json") {
-        let (name, text) = (vector["name"].as_str().unwrap(), |key: &str| vector[key].as_str().unwrap());
-        let want = if matches!(name, "canned-expired" | "custom-notyet") { Err(Unsigned::Denied) } else { Ok(()) };
-        for request in [request(text("signed_url"), None, "192.0.2.10"), request(text("url"), Some(&vector["cookies"]), "192.0.2.10")] {
+        let (name, text) =
+            (vector["name"].as_str().unwrap(), |key: &str| vector[key].as_str().unwrap());
+        let want = if matches!(name, "canned-expired" | "custom-notyet") {
+            Err(Unsigned::Denied)
+        } else {
+            Ok(())
+        };
+        for request in [
+            request(text("signed_url"), None, "192.0.2.10"),
+            request(text("url"), Some(&vector["cookies"]), "192.0.2.10"),
+        ] {
             assert_eq!(verdict(&request, &memory), want, "{name} {}", text("algorithm"));
         }
         let elsewhere = request(text("signed_url"), None, "198.51.100.1");
         let is_bound = name.starts_with("custom-ip");
-        assert_eq!(verdict(&elsewhere, &memory), if is_bound { Err(Unsigned::Denied) } else { want }, "{name} from elsewhere");
+        assert_eq!(
+            verdict(&elsewhere, &memory),
+            if is_bound { Err(Unsigned::Denied) } else { want },
+            "{name} from elsewhere"
+        );
         count += 1;
     }
     for vector in table("signed-urls-jssdk.json") {
-        let (name, signed) = (vector["name"].as_str().unwrap(), vector["signed_url"].as_str().unwrap());
+        let (name, signed) =
+            (vector["name"].as_str().unwrap(), vector["signed_url"].as_str().unwrap());
         assert_eq!(verdict(&request(signed, None, "192.0.2.10"), &memory), Ok(()), "{name}");
-        // Its cookies are over the URL as it was given, which no viewer sends where it has to be escaped.
+        // Its cookies are over the URL as it was given, which no viewer sends where it has to be
+        // escaped.
         if name != "canned" {
             let plain = signed.split('?').next().unwrap();
-            assert_eq!(verdict(&request(plain, Some(&vector["cookies"]), "192.0.2.10"), &memory), Ok(()), "{name} as cookies");
+            assert_eq!(
+                verdict(&request(plain, Some(&vector["cookies"]), "192.0.2.10"), &memory),
+                Ok(()),
+                "{name} as cookies"
+            );
         }
         count += 1;
     }
@@ -108,17 +143,31 @@ fn the_table_of_resources() {
     }
 }
 
-// One memory over reloads: what was found good under a key says nothing under another that has its id now.
+// One memory over reloads: what was found good under a key says nothing under another that has its
+// id now.
 #[test]
 fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
     let (memory, first) = (Memory::default(), signers());
-    let swapped = |at: usize| Arc::new(PublicKey::from_pem(&first.keys[at].id, &std::fs::read(vectors(FILES[1 - at])).unwrap()).unwrap());
+    let swapped = |at: usize| {
+        Arc::new(
+            PublicKey::from_pem(
+                &first.keys[at].id,
+                &std::fs::read(vectors(FILES[1 - at])).unwrap(),
+            )
+            .unwrap(),
+        )
+    };
     let second = Signers { groups: Vec::new(), keys: vec![swapped(0), swapped(1)] };
     let mut count = 0;
     for vector in table("signed-urls.json") {
         let request = request(vector["signed_url"].as_str().unwrap(), None, "192.0.2.10");
         if judge(&request.head(), &first, &memory, NOW).is_ok() {
-            assert_eq!(judge(&request.head(), &second, &memory, NOW), Err(Unsigned::Denied), "{}", vector["name"]);
+            assert_eq!(
+                judge(&request.head(), &second, &memory, NOW),
+                Err(Unsigned::Denied),
+                "{}",
+                vector["name"]
+            );
             assert_eq!(judge(&request.head(), &first, &memory, NOW), Ok(()), "{}", vector["name"]);
             count += 1;
         }
@@ -130,8 +179,9 @@ fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
 #[test]
 fn nothing_of_a_signed_url_can_be_changed() {
     let memory = Memory::default();
-    for vector in
-        table("signed-urls.json").into_iter().filter(|vector| vector["name"] == "canned-with-query" || vector["name"] == "custom-ip32")
+    for vector in table("signed-urls.json")
+        .into_iter()
+        .filter(|vector| vector["name"] == "canned-with-query" || vector["name"] == "custom-ip32")
     {
         let url = vector["signed_url"].as_str().unwrap();
         assert_eq!(verdict(&request(url, None, "192.0.2.10"), &memory), Ok(()));
@@ -154,14 +204,28 @@ fn nothing_of_a_signed_url_can_be_changed() {
             ("a parameter more", format!("{url}&more=1")),
             ("said twice", format!("{url}&Signature=AAAA")),
             ("another case", url.replace(".net/", ".net/X")),
-            ("another spelling", url.replacen("image", "im%61ge", 1).replacen("/p.mp4", "/%70.mp4", 1)),
-            ("no signature", url.split("&Signature=").next().unwrap().to_string() + "&Key-Pair-Id=KRSATESTKEY001"),
+            (
+                "another spelling",
+                url.replacen("image", "im%61ge", 1).replacen("/p.mp4", "/%70.mp4", 1),
+            ),
+            (
+                "no signature",
+                url.split("&Signature=").next().unwrap().to_string()
+                    + "&Key-Pair-Id=KRSATESTKEY001",
+            ),
         ] {
             let is_custom_and_covers_it = vector["kind"] == "custom" && what == "never";
-            assert_eq!(verdict(&request(&changed, None, "192.0.2.10"), &memory).is_ok(), is_custom_and_covers_it, "{what}: {changed}");
+            assert_eq!(
+                verdict(&request(&changed, None, "192.0.2.10"), &memory).is_ok(),
+                is_custom_and_covers_it,
+                "{what}: {changed}"
+            );
         }
-        // A port that goes without saying, a host in capitals, parameters in another order: the same URL.
-        for same in [url.replace(".net/", ".net:443/"), url.replace("d111111abcdef8", "D111111ABCDEF8")] {
+        // A port that goes without saying, a host in capitals, parameters in another order: the
+        // same URL.
+        for same in
+            [url.replace(".net/", ".net:443/"), url.replace("d111111abcdef8", "D111111ABCDEF8")]
+        {
             assert_eq!(verdict(&request(&same, None, "192.0.2.10"), &memory), Ok(()), "{same}");
         }
     }
@@ -169,7 +233,12 @@ fn nothing_of_a_signed_url_can_be_changed() {
 
 fn config(origin: &Origin, more: &str) -> Arc<tempfile::TempDir> {
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    for file in ["rsa2048-public.pem", "ecdsa-p256-public.pem", "rsa2048-TEST-ONLY-private.pem", "ecdsa-p256-TEST-ONLY-private.pem"] {
+    for file in [
+        "rsa2048-public.pem",
+        "ecdsa-p256-public.pem",
+        "rsa2048-TEST-ONLY-private.pem",
+        "ecdsa-p256-TEST-ONLY-private.pem",
+    ] {
         std::fs::copy(vectors(file), folder.path().join(file)).unwrap();
     }
     let text = format!(
@@ -190,7 +259,9 @@ fn config(origin: &Origin, more: &str) -> Arc<tempfile::TempDir> {
 fn signed(edge: &Edge, what: &str, path: &str, more: &[&str]) -> String {
     let url = format!("http://{}{path}", edge.http);
     let key = edge.path().join("ecdsa-p256-TEST-ONLY-private.pem");
-    let args = [&["sign", what, &url, "--key-id", "KECTESTKEY0001", "--key", key.to_str().unwrap()], more].concat();
+    let args =
+        [&["sign", what, &url, "--key-id", "KECTESTKEY0001", "--key", key.to_str().unwrap()], more]
+            .concat();
     let (code, out, err) = command(edge.path(), &args);
     assert_eq!(code, 0, "{err}");
     out.trim().to_string()
@@ -207,22 +278,41 @@ fn now() -> u64 {
 
 #[test]
 fn a_signature_opens_the_door_and_goes_no_further() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: max-age=600", asked.target.as_bytes()));
+    let origin =
+        Origin::start(|asked| answer(200, "Cache-Control: max-age=600", asked.target.as_bytes()));
     let edge = Edge::start_in(config(&origin, ""));
     let host = format!("Host: {}", edge.http);
-    let get = |target: &str, fields: &[&str]| edge.get_with(target, &[&[&host[..]], fields].concat());
+    let get =
+        |target: &str, fields: &[&str]| edge.get_with(target, &[&[&host[..]], fields].concat());
     // Two viewers, two signatures, one stored response.
     let first = signed(&edge, "url", "/private/a?x=1", &["--expires-in", "1h"]);
     let second = signed(&edge, "url", "/private/a?x=1", &["--expires-in", "2h"]);
-    let wide = signed(&edge, "url", "/private/a?x=1", &["--resource", &format!("http://{}/private/*", edge.http)]);
+    let wide = signed(
+        &edge,
+        "url",
+        "/private/a?x=1",
+        &["--resource", &format!("http://{}/private/*", edge.http)],
+    );
     assert_eq!(get(target(&edge, &first), &[]).cache(), "Miss");
     for url in [&first, &second, &wide] {
         let seen = get(target(&edge, url), &[]);
-        assert_eq!((seen.status, seen.cache(), seen.text()), (200, "Hit".into(), "/private/a?x=1".into()), "{url}");
+        assert_eq!(
+            (seen.status, seen.cache(), seen.text()),
+            (200, "Hit".into(), "/private/a?x=1".into()),
+            "{url}"
+        );
     }
     // Cookies do the same, and are in no key, though the policy keys cookies.
-    let cookies = signed(&edge, "cookies", "/private/", &["--resource", &format!("http://{}/private/*", edge.http)]);
-    let pairs: Vec<&str> = cookies.lines().map(|line| line.strip_prefix("Set-Cookie: ").unwrap().split(';').next().unwrap()).collect();
+    let cookies = signed(
+        &edge,
+        "cookies",
+        "/private/",
+        &["--resource", &format!("http://{}/private/*", edge.http)],
+    );
+    let pairs: Vec<&str> = cookies
+        .lines()
+        .map(|line| line.strip_prefix("Set-Cookie: ").unwrap().split(';').next().unwrap())
+        .collect();
     let line = format!("Cookie: {}", pairs.join("; "));
     assert_eq!(get("/private/a?x=1", &[&line]).cache(), "Hit");
     assert_eq!(get("/private/b", &[&format!("{line}; theme=dark")]).cache(), "Miss");
@@ -235,7 +325,10 @@ fn a_signature_opens_the_door_and_goes_no_further() {
     let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
     eventually("the last of them is in the log", || log().contains("/private/b"));
     let log = log();
-    assert!(log.contains("Signature=-&Key-Pair-Id") && !log.contains(first.split("Signature=").nth(1).unwrap().split('&').next().unwrap()));
+    assert!(
+        log.contains("Signature=-&Key-Pair-Id")
+            && !log.contains(first.split("Signature=").nth(1).unwrap().split('&').next().unwrap())
+    );
 }
 
 #[test]
@@ -261,7 +354,12 @@ fn who_has_no_signature_is_told_in_cloudfronts_words() {
         ("an unknown key", &other_key, 403, "InvalidKey"),
         ("a key of another group", &rsa.replace("/private/", "/ec/"), 403, "InvalidKey"),
         ("not base64", &not_base64, 403, "MalformedSignature"),
-        ("not a policy", &format!("/private/a?Policy=AAAA&Signature=AAAA{key}"), 403, "MalformedPolicy"),
+        (
+            "not a policy",
+            &format!("/private/a?Policy=AAAA&Signature=AAAA{key}"),
+            403,
+            "MalformedPolicy",
+        ),
         ("another key's", &rsa, 403, "AccessDenied"),
         ("another path's", &good.replace("/private/a", "/private/b"), 403, "AccessDenied"),
         ("expired", target(&edge, &expired), 403, "AccessDenied"),
@@ -279,18 +377,28 @@ fn who_has_no_signature_is_told_in_cloudfronts_words() {
                     && body.contains(&format!("<Code>{code}</Code>")),
                 "{what}: {body}"
             );
-            assert_eq!((seen.field("content-type").as_deref(), seen.cache()), (Some("text/xml"), "Error".into()));
+            assert_eq!(
+                (seen.field("content-type").as_deref(), seen.cache()),
+                (Some("text/xml"), "Error".into())
+            );
         }
     }
     // A stored answer is no way around it, nor is HEAD, a range or a condition.
-    for fields in [&["Range: bytes=0-0"][..], &["If-None-Match: *"], &["Cache-Control: only-if-cached"]] {
+    for fields in
+        [&["Range: bytes=0-0"][..], &["If-None-Match: *"], &["Cache-Control: only-if-cached"]]
+    {
         assert_eq!(edge.get_with("/private/a", &[&[&host[..]], fields].concat()).status, 403);
     }
-    let (story, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", "http://h.test/private/a"]);
+    let (story, text, _) =
+        command(edge.path(), &["explain", "--config", "edge.toml", "http://h.test/private/a"]);
     assert!(story == 0 && text.contains("refused: 403 Missing Key-Pair-Id"), "{text}");
     let url = format!("http://{}{good}", edge.http);
     let (_, text, _) = command(edge.path(), &["explain", "--config", "edge.toml", &url]);
-    assert!(text.contains("with a signature that holds") && text.contains("key       E1|/private/a|cookie=\n"), "{text}");
+    assert!(
+        text.contains("with a signature that holds")
+            && text.contains("key       E1|/private/a|cookie=\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -303,7 +411,10 @@ fn a_reload_forgets_no_signature_but_those_of_keys_that_are_gone() {
     // Status, and CloudFront's code where it is refused.
     let ask = || {
         let seen = edge.get_with(target(&edge, &url), &[&host]);
-        let code = seen.text().split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0.to_string()));
+        let code = seen
+            .text()
+            .split_once("<Code>")
+            .and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0.to_string()));
         (seen.status, code.unwrap_or_default())
     };
     let good = || (200_u16, String::new());
@@ -316,7 +427,12 @@ fn a_reload_forgets_no_signature_but_those_of_keys_that_are_gone() {
     let ec = "id = \"KECTESTKEY0001\"\nfile = \"ecdsa-p256-public.pem\"";
     for (what, from, to, code) in [
         ("the key left the group", both, "keys = [\"KRSATESTKEY001\"]", "InvalidKey"),
-        ("another key has its id", ec, "id = \"KECTESTKEY0001\"\nfile = \"rsa2048-public.pem\"", "AccessDenied"),
+        (
+            "another key has its id",
+            ec,
+            "id = \"KECTESTKEY0001\"\nfile = \"rsa2048-public.pem\"",
+            "AccessDenied",
+        ),
     ] {
         assert!(text.contains(from), "{what}");
         reload(&edge, &text.replace(from, to));
@@ -331,7 +447,9 @@ fn a_download_that_began_in_time_may_end_later() {
     let origin = Origin::start(|_| {
         let mut steps = answer(200, "Cache-Control: no-store", b"");
         steps.clear();
-        steps.push(Say::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nCache-Control: no-store\r\n\r\nhalf".to_vec()));
+        steps.push(Say::Bytes(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nCache-Control: no-store\r\n\r\nhalf".to_vec(),
+        ));
         steps.push(Say::Wait(std::time::Duration::from_millis(2500)));
         steps.push(Say::Bytes(b"rest".to_vec()));
         steps
@@ -341,7 +459,11 @@ fn a_download_that_began_in_time_may_end_later() {
     let url = signed(&edge, "url", "/private/long", &["--until", &(now() + 2).to_string()]);
     let seen = edge.get_with(target(&edge, &url), &[&host]);
     assert_eq!((seen.status, seen.text()), (200, "halfrest".into()));
-    assert_eq!(edge.get_with(target(&edge, &url), &[&host]).status, 403, "the next request is judged anew");
+    assert_eq!(
+        edge.get_with(target(&edge, &url), &[&host]).status,
+        403,
+        "the next request is judged anew"
+    );
 }
 
 // Another spelling of the same place is no way to another behavior's rules.
@@ -354,7 +476,9 @@ fn a_private_file_has_no_open_spelling() {
     let folder = config(&origin, "");
     let file = folder.path().join("edge.toml");
     let url = format!("url = \"file:{}\"", site.path().display());
-    let text = std::fs::read_to_string(&file).unwrap().replace(&format!("url = \"http://{}\"", origin.address), &url);
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace(&format!("url = \"http://{}\"", origin.address), &url);
     std::fs::write(&file, text.replace("path = \"/ec/*\"", "path = \"*.mp4\"")).unwrap();
     let edge = Edge::start_in(folder);
     for path in [
@@ -374,7 +498,12 @@ fn a_private_file_has_no_open_spelling() {
     ] {
         for query in ["", "?x=1"] {
             let seen = edge.get(&format!("{path}{query}"));
-            assert!(seen.status >= 400 && !seen.text().contains("secret"), "{path}: {} {}", seen.status, seen.text());
+            assert!(
+                seen.status >= 400 && !seen.text().contains("secret"),
+                "{path}: {} {}",
+                seen.status,
+                seen.text()
+            );
         }
     }
 }
@@ -382,8 +511,13 @@ fn a_private_file_has_no_open_spelling() {
 // A page for those who are refused is what the operator set, not CloudFront's words.
 #[test]
 fn a_refusal_may_have_a_page_of_its_own() {
-    let origin =
-        Origin::start(|asked| answer(200, "Cache-Control: max-age=600", if asked.target == "/login.html" { b"log in" } else { b"x" }));
+    let origin = Origin::start(|asked| {
+        answer(
+            200,
+            "Cache-Control: max-age=600",
+            if asked.target == "/login.html" { b"log in" } else { b"x" },
+        )
+    });
     let folder = config(&origin, "");
     let file = folder.path().join("edge.toml");
     let rule = "\n[[distribution.error_response]]\nstatus = 403\npage = \"/login.html\"\nrespond_with = 403\n";

@@ -1,4 +1,5 @@
-//! Continuous deployment: a staging distribution on some viewers, and on all of them once it is promoted.
+//! Continuous deployment: a staging distribution on some viewers, and on all of them once it is
+//! promoted.
 
 use super::support::edge::command;
 use super::support::origin::answer;
@@ -13,7 +14,9 @@ fn edge(old: &Origin, new: &Origin, who: &str) -> Edge {
 }
 
 fn origins() -> (Origin, Origin) {
-    let one = |body: &'static [u8]| Origin::start(move |_| answer(200, "Cache-Control: max-age=600", body));
+    let one = |body: &'static [u8]| {
+        Origin::start(move |_| answer(200, "Cache-Control: max-age=600", body))
+    };
     (one(b"old"), one(b"new"))
 }
 
@@ -34,7 +37,9 @@ fn a_header_chooses_and_the_caches_are_apart() {
     let admin = format!("{}", edge.admin);
     let token = edge.path().join("data/admin-token");
     let promote = |edge: &Edge, admin: &str, more: &[&str]| {
-        let args = [&["promote", "ENEW", "--admin", admin, "--token-file", token.to_str().unwrap()], more].concat();
+        let args =
+            [&["promote", "ENEW", "--admin", admin, "--token-file", token.to_str().unwrap()], more]
+                .concat();
         command(edge.path(), &args)
     };
     let (code, said, why) = promote(&edge, &admin, &[]);
@@ -48,8 +53,17 @@ fn a_header_chooses_and_the_caches_are_apart() {
     let (code, said, _) = promote(&edge, &edge.admin.to_string(), &["--undo"]);
     assert!(code == 0 && said.contains("none"), "{said}");
     assert_eq!(edge.get("/a").text(), "old");
-    let (code, _, why) =
-        command(edge.path(), &["promote", "E1", "--admin", &edge.admin.to_string(), "--token-file", token.to_str().unwrap()]);
+    let (code, _, why) = command(
+        edge.path(),
+        &[
+            "promote",
+            "E1",
+            "--admin",
+            &edge.admin.to_string(),
+            "--token-file",
+            token.to_str().unwrap(),
+        ],
+    );
     assert!(code == 1 && why.contains("no staging distribution"), "{why}");
 }
 
@@ -65,7 +79,10 @@ fn a_share_of_the_viewers_stays_on_its_side() {
         *sides.entry(first.text()).or_insert(0) += 1;
         for _ in 0..3 {
             let again = edge.get_with("/a", &[&cookie]);
-            assert_eq!((again.text(), again.cache(), again.field("set-cookie")), (first.text(), "Hit".into(), None));
+            assert_eq!(
+                (again.text(), again.cache(), again.field("set-cookie")),
+                (first.text(), "Hit".into(), None)
+            );
         }
     }
     assert!(sides.len() == 2 && sides.values().all(|count| *count > 5), "{sides:?}");

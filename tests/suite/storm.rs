@@ -1,6 +1,7 @@
-//! A storm on virtual time: many viewers, an origin that publishes, lingers, fails and breaks off, and purges in
-//! between. Every answer is checked: the right octets for its key, never older than an acknowledged invalidation,
-//! never one viewer's for another, and no more than one fetch for a key at a time. A failure names its seed.
+//! A storm on virtual time: many viewers, an origin that publishes, lingers, fails and breaks off,
+//! and purges in between. Every answer is checked: the right octets for its key, never older than
+//! an acknowledged invalidation, never one viewer's for another, and no more than one fetch for a
+//! key at a time. A failure names its seed.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -57,8 +58,8 @@ struct Stormy {
     clock: Clock,
     world: Arc<Mutex<World>>,
     dice: Mutex<Dice>,
-    /// It answers 503 at times. Such an answer is nobody else's, so those who waited for it ask for themselves, and the
-    /// law of one fetch at a time is looked at in the other storms.
+    /// It answers 503 at times. Such an answer is nobody else's, so those who waited for it ask for
+    /// themselves, and the law of one fetch at a time is looked at in the other storms.
     is_troubled: bool,
 }
 
@@ -75,7 +76,9 @@ impl Upstream for Stormy {
         Box::pin(async move {
             let asked_at = self.clock.now();
             let (path, says) = path_of(&request.target);
-            let field = |name: &str| request.fields.get(name).map_or("", |value| value.to_str().unwrap()).to_string();
+            let field = |name: &str| {
+                request.fields.get(name).map_or("", |value| value.to_str().unwrap()).to_string()
+            };
             let (lang, viewer) = (field("x-lang"), field("x-viewer"));
             let (takes, fate) = {
                 let mut dice = self.dice.lock().unwrap();
@@ -86,7 +89,11 @@ impl Upstream for Stormy {
             let place = {
                 let mut world = self.world.lock().unwrap();
                 world.fetches += 1;
-                let place = (path.to_string(), if path == "/vary" { lang.clone() } else { String::new() }, world.purges[path]);
+                let place = (
+                    path.to_string(),
+                    if path == "/vary" { lang.clone() } else { String::new() },
+                    world.purges[path],
+                );
                 let now = world.under_way.entry(place.clone()).or_default();
                 *now += 1;
                 if *now > 1 && shares && !self.is_troubled && world.wrong.is_none() {
@@ -102,7 +109,10 @@ impl Upstream for Stormy {
             let mut fields = HeaderMap::new();
             fields.insert("date", HeaderValue::try_from(format_http_date(now)).unwrap());
             fields.insert("cache-control", HeaderValue::from_static(says));
-            fields.insert("etag", HeaderValue::try_from(format!("\"{path}{version}{lang}\"")).unwrap());
+            fields.insert(
+                "etag",
+                HeaderValue::try_from(format!("\"{path}{version}{lang}\"")).unwrap(),
+            );
             if path == "/vary" {
                 fields.insert("vary", HeaderValue::from_static("X-Lang"));
             }
@@ -115,13 +125,22 @@ impl Upstream for Stormy {
                     let half = body.as_bytes()[..body.len() / 2].to_vec();
                     (200, Body::Wire(Box::new(Half(Some(half.into()))), Some(body.len() as u64)))
                 }
-                _ if request.fields.get("if-none-match") == Some(&tag) && path != "/who" => (304, Body::Empty),
+                _ if request.fields.get("if-none-match") == Some(&tag) && path != "/who" => {
+                    (304, Body::Empty)
+                }
                 _ => (200, Body::Bytes(body.into())),
             };
             if status == 503 {
                 fields.insert("cache-control", HeaderValue::from_static("no-store"));
             }
-            Ok(Reply { status, fields, body, asked_at, arrived_at: now, from: ReplyFrom::Origin(origin.id.clone()) })
+            Ok(Reply {
+                status,
+                fields,
+                body,
+                asked_at,
+                arrived_at: now,
+                from: ReplyFrom::Origin(origin.id.clone()),
+            })
         })
     }
 }
@@ -129,7 +148,10 @@ impl Upstream for Stormy {
 struct Half(Option<bytes::Bytes>);
 
 impl Source for Half {
-    fn poll_piece(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Result<bytes::Bytes, BodyError>>> {
+    fn poll_piece(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<bytes::Bytes, BodyError>>> {
         std::task::Poll::Ready(Some(self.0.take().ok_or(BodyError::Truncated)))
     }
 }
@@ -140,12 +162,20 @@ fn edge(clock: &Clock) -> Arc<Edge> {
     let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\nsemantics = \"rfc9111\"\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
          [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n";
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, START, Making::Done).unwrap_or_else(|report| panic!("{}", report.render(false))).site;
+    let site = config::load(&path, START, Making::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
     Edge::new(site, "storm".into(), clock.clone())
 }
 
 // One request, as a connection serves it: the hit step, or the full sentence.
-async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: bool) -> (u16, Result<String, ()>) {
+async fn ask(
+    core: &Arc<Core>,
+    path: &str,
+    lang: &str,
+    viewer: u64,
+    has_range: bool,
+) -> (u16, Result<String, ()>) {
     let at = "192.0.2.7:4000".parse().unwrap();
     let mut fields = HeaderMap::new();
     fields.insert(HeaderName::from_static("x-lang"), HeaderValue::try_from(lang).unwrap());
@@ -164,7 +194,14 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
         spelled: None,
         order: None,
         fields,
-        connection: Arc::new(Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: Asker::Viewer }),
+        connection: Arc::new(Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Http,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        }),
         arrived_at: edge.clock.now(),
         arrived_number: edge.invalidations.head(),
         interim: None,
@@ -192,7 +229,12 @@ async fn ask(core: &Arc<Core>, path: &str, lang: &str, viewer: u64, has_range: b
     (response.status, Ok(String::from_utf8_lossy(&body).into_owned()))
 }
 
-async fn viewer(core: Arc<Core>, world: Arc<Mutex<World>>, id: u64, seed: u64) -> Result<u64, String> {
+async fn viewer(
+    core: Arc<Core>,
+    world: Arc<Mutex<World>>,
+    id: u64,
+    seed: u64,
+) -> Result<u64, String> {
     let mut dice = Dice::new(seed, id + 1);
     let mut answers = 0;
     let end = tokio::time::Instant::now() + Duration::from_secs(SECONDS);
@@ -226,7 +268,9 @@ async fn viewer(core: Arc<Core>, world: Arc<Mutex<World>>, id: u64, seed: u64) -
             return Err(format!("{path}: got {about}"));
         }
         if version < least {
-            return Err(format!("{path}: version {version} after the purge of everything below {least} was acknowledged"));
+            return Err(format!(
+                "{path}: version {version} after the purge of everything below {least} was acknowledged"
+            ));
         }
         if path == "/vary" && said_lang != lang {
             return Err(format!("{path}: {said_lang} for {lang}"));
@@ -259,12 +303,22 @@ async fn publisher(core: Arc<Core>, world: Arc<Mutex<World>>, seed: u64) {
         };
         tokio::time::sleep(Duration::from_millis(dice.roll(50))).await;
         number += 1;
-        // No await between putting it into force and noting it: from here on nobody may see anything older.
-        core.edge.invalidations.apply("E", &[Matcher::parse(&item).unwrap()], Severity::Hard, LogNumber(number));
+        // No await between putting it into force and noting it: from here on nobody may see
+        // anything older.
+        core.edge.invalidations.apply(
+            "E",
+            &[Matcher::parse(&item).unwrap()],
+            Severity::Hard,
+            LogNumber(number),
+        );
         let mut world = world.lock().unwrap();
         *world.acknowledged.get_mut(path).unwrap() = version;
-        let covered: Vec<_> =
-            PATHS.iter().filter(|(other, _)| item.strip_suffix('*').map_or(*other == item, |start| other.starts_with(start))).collect();
+        let covered: Vec<_> = PATHS
+            .iter()
+            .filter(|(other, _)| {
+                item.strip_suffix('*').map_or(*other == item, |start| other.starts_with(start))
+            })
+            .collect();
         for (other, _) in covered {
             *world.purges.get_mut(other).unwrap() += 1;
         }
@@ -274,7 +328,12 @@ async fn publisher(core: Arc<Core>, world: Arc<Mutex<World>>, seed: u64) {
 async fn storm(seed: u64) -> Result<(u64, u64), String> {
     let clock = Clock::starting_at(START);
     let zero = || PATHS.iter().map(|(path, _)| (*path, 0)).collect::<HashMap<_, _>>();
-    let world = Arc::new(Mutex::new(World { published: zero(), acknowledged: zero(), purges: zero(), ..World::default() }));
+    let world = Arc::new(Mutex::new(World {
+        published: zero(),
+        acknowledged: zero(),
+        purges: zero(),
+        ..World::default()
+    }));
     let edge = edge(&clock);
     let origin = Arc::new(Stormy {
         clock,
@@ -301,7 +360,11 @@ async fn storm(seed: u64) -> Result<(u64, u64), String> {
 fn slow_every_answer_in_a_storm_is_right() {
     let (mut answers, mut fetches) = (0, 0);
     for seed in 1..=16u64 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         match runtime.block_on(storm(seed)) {
             Ok((more, asked)) => (answers, fetches) = (answers + more, fetches + asked),
             Err(why) => panic!("seed {seed}: {why}"),

@@ -1,4 +1,5 @@
-//! What tiers owe each other: who is asked, who is believed for how long, and what a parent costs that is slow, stopped, or breaks off.
+//! What tiers owe each other: who is asked, who is believed for how long, and what a parent costs
+//! that is slow, stopped, or breaks off.
 //!
 //! Most of these have a parent that says what a test wants; the last ones have real ones.
 
@@ -22,9 +23,11 @@ fn edge_under(certified: &Path, origin: &Origin, parents: &[(u16, u16)], behavio
         .iter()
         .map(|(https, admin)| format!("[[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n"))
         .collect();
-    let region =
-        format!("[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}");
-    std::fs::write(folder.path().join("edge.toml"), plain(origin.address, &region) + behavior).unwrap();
+    let region = format!(
+        "[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}"
+    );
+    std::fs::write(folder.path().join("edge.toml"), plain(origin.address, &region) + behavior)
+        .unwrap();
     Edge::start_in(folder)
 }
 
@@ -37,12 +40,16 @@ struct Stage {
     _folder: tempfile::TempDir,
 }
 
-fn under_a_scripted_parent(origin: &Origin, says: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static) -> Stage {
+fn under_a_scripted_parent(
+    origin: &Origin,
+    says: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static,
+) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["localhost"]);
     let parent = Origin::start_tls(server_config(folder.path(), "localhost"), says);
     let admin = confirming();
-    let edge = edge_under(folder.path(), origin, &[(parent.address.port(), admin.address.port())], "");
+    let edge =
+        edge_under(folder.path(), origin, &[(parent.address.port(), admin.address.port())], "");
     Stage { parent, edge, _admin: admin, _folder: folder }
 }
 
@@ -51,33 +58,49 @@ const HAS_HEARD: &str = "Foreshore-Applied: 0:00000000000000000000000000000000";
 
 /// A parent's admin port that confirms an empty log, whatever it is told.
 fn confirming() -> Origin {
-    Origin::start(|_| answer(200, "", br#"{"mark":{"number":0,"id":"00000000000000000000000000000000"}}"#))
+    Origin::start(|_| {
+        answer(200, "", br#"{"mark":{"number":0,"id":"00000000000000000000000000000000"}}"#)
+    })
 }
 
 fn from_its_store() -> String {
-    format!("{HAS_HEARD}\nForeshore-Tier: standing=fresh, fresh=60000, refreshing=60000, on-error=60000, body=whole")
+    format!(
+        "{HAS_HEARD}\nForeshore-Tier: standing=fresh, fresh=60000, refreshing=60000, on-error=60000, body=whole"
+    )
 }
 
 fn ttl(seen: &super::support::viewer::Seen) -> i64 {
     let told = seen.field("cache-status").unwrap_or_default();
-    told.split("ttl=").nth(1).and_then(|ttl| ttl.split(';').next()?.trim().parse().ok()).unwrap_or_else(|| panic!("no hit: {}", seen.head))
+    told.split("ttl=")
+        .nth(1)
+        .and_then(|ttl| ttl.split(';').next()?.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no hit: {}", seen.head))
 }
 
 #[test]
 fn a_stale_answer_of_a_parent_is_the_last_word_and_not_the_first() {
     let is_up = Arc::new(AtomicBool::new(true));
     let up = Arc::clone(&is_up);
-    let origin = Origin::start(move |_| if up.load(Ordering::SeqCst) { fresh(b"new") } else { vec![Say::Reset] });
+    let origin =
+        Origin::start(
+            move |_| if up.load(Ordering::SeqCst) { fresh(b"new") } else { vec![Say::Reset] },
+        );
     let stage = under_a_scripted_parent(&origin, |_| {
-        let tier = "Foreshore-Tier: standing=stale, fresh=0, refreshing=0, on-error=60000, body=whole";
-        answer(200, &format!("{HAS_HEARD}\n{tier}\nCache-Control: max-age=600\nAge: 5\nETag: \"1\""), b"old")
+        let tier =
+            "Foreshore-Tier: standing=stale, fresh=0, refreshing=0, on-error=60000, body=whole";
+        answer(
+            200,
+            &format!("{HAS_HEARD}\n{tier}\nCache-Control: max-age=600\nAge: 5\nETag: \"1\""),
+            b"old",
+        )
     });
     assert_eq!(stage.edge.get("/a").text(), "new", "the origin can be reached");
     is_up.store(false, Ordering::SeqCst);
     let seen = stage.edge.get("/b");
     assert_eq!((seen.status, seen.text(), seen.cache()), (200, "old".into(), "Hit".into()));
     assert!(!seen.head.to_lowercase().contains("foreshore-tier"), "{}", seen.head);
-    // It stands in, and is no fresh hit: asked for again it costs nobody a fetch, and says that it is stale.
+    // It stands in, and is no fresh hit: asked for again it costs nobody a fetch, and says that it
+    // is stale.
     let asked = (stage.parent.count(), origin.count());
     let seen = stage.edge.get("/b");
     assert!(seen.text() == "old" && ttl(&seen) <= 0, "{}", seen.head);
@@ -107,24 +130,34 @@ fn a_lifetime_does_not_begin_anew_in_each_tier() {
 
 #[test]
 fn facts_that_an_origin_claims_are_nobodys() {
-    let claim = "Foreshore-Applied: 9\nForeshore-Tier: standing=stale, fresh=0\nCache-Control: max-age=600";
+    let claim =
+        "Foreshore-Applied: 9\nForeshore-Tier: standing=stale, fresh=0\nCache-Control: max-age=600";
     let origin = Origin::start(move |_| answer(200, claim, b"x"));
     let edge = Edge::before(origin.address, "");
     assert!(!edge.get("/a").head.to_lowercase().contains("foreshore-"));
     let seen = edge.get("/a");
-    assert!(ttl(&seen) > 500 && !seen.head.to_lowercase().contains("foreshore-tier"), "{}", seen.head);
+    assert!(
+        ttl(&seen) > 500 && !seen.head.to_lowercase().contains("foreshore-tier"),
+        "{}",
+        seen.head
+    );
 }
 
 #[test]
 fn a_body_that_breaks_counts_against_its_parent() {
     let origin = Origin::start(|_| fresh(b"from the origin"));
     let stage = under_a_scripted_parent(&origin, |_| {
-        let head = format!("HTTP/1.1 200 OK\r\n{}\r\nContent-Length: 400000\r\n\r\n", from_its_store().replace('\n', "\r\n"));
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\nContent-Length: 400000\r\n\r\n",
+            from_its_store().replace('\n', "\r\n")
+        );
         vec![Say::Bytes(head.into_bytes()), Say::Bytes(vec![b'x'; 150_000]), Say::Reset]
     });
     // Whoever was first may have seen it break: there is no validator to go on by.
     stage.edge.get("/first");
-    eventually("the break is counted", || stage.edge.metric("foreshore_parent_failed_total") >= 1.0);
+    eventually("the break is counted", || {
+        stage.edge.metric("foreshore_parent_failed_total") >= 1.0
+    });
     for at in 0..20 {
         let seen = stage.edge.get(&format!("/{at}"));
         assert_eq!((seen.text(), seen.whole), ("from the origin".into(), true));
@@ -143,21 +176,38 @@ fn no_viewer_sees_a_parent_break_off() {
     let octets = || -> Vec<u8> { (0..LEN).map(|at| (at * 7 % 251) as u8).collect() };
     let origin = Origin::start(move |asked| {
         let fields = "Cache-Control: max-age=60\nETag: \"e\"";
-        match asked.field("range").and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse::<usize>().ok()) {
-            Some(from) => answer(206, &format!("{fields}\nContent-Range: bytes {from}-{}/{LEN}", LEN - 1), &octets()[from..]),
+        match asked.field("range").and_then(|range| {
+            range.strip_prefix("bytes=")?.split('-').next()?.parse::<usize>().ok()
+        }) {
+            Some(from) => answer(
+                206,
+                &format!("{fields}\nContent-Range: bytes {from}-{}/{LEN}", LEN - 1),
+                &octets()[from..],
+            ),
             None => answer(200, fields, &octets()),
         }
     });
     let stage = under_a_scripted_parent(&origin, move |_| {
-        let fields = format!("{}\nCache-Control: max-age=60\nETag: \"e\"", from_its_store()).replace('\n', "\r\n");
+        let fields = format!("{}\nCache-Control: max-age=60\nETag: \"e\"", from_its_store())
+            .replace('\n', "\r\n");
         let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {LEN}\r\n\r\n");
-        vec![Say::Bytes(head.into_bytes()), Say::Bytes(octets()[..150_000].to_vec()), Say::Wait(Duration::from_millis(100)), Say::Reset]
+        vec![
+            Say::Bytes(head.into_bytes()),
+            Say::Bytes(octets()[..150_000].to_vec()),
+            Say::Wait(Duration::from_millis(100)),
+            Say::Reset,
+        ]
     });
     std::thread::scope(|scope| {
         let viewers: Vec<_> = (0..50).map(|_| scope.spawn(|| stage.edge.get("/big"))).collect();
         for viewer in viewers {
             let seen = viewer.join().unwrap();
-            assert!(seen.whole && seen.body == octets(), "{} octets, {}", seen.body.len(), seen.head);
+            assert!(
+                seen.whole && seen.body == octets(),
+                "{} octets, {}",
+                seen.body.len(),
+                seen.head
+            );
         }
     });
     assert_eq!(origin.count(), 1, "the rest, once");
@@ -188,7 +238,10 @@ fn a_parent_that_stops_costs_one_viewer_its_patience() {
         stage.parent.count() >= 3
     });
     // One, and one more for a machine that hangs.
-    assert!(slow.len() <= 2 && slow.iter().all(|took| *took < Duration::from_millis(1500)), "{slow:?}");
+    assert!(
+        slow.len() <= 2 && slow.iter().all(|took| *took < Duration::from_millis(1500)),
+        "{slow:?}"
+    );
 }
 
 #[test]
@@ -196,10 +249,15 @@ fn all_parents_of_a_request_share_one_budget() {
     let origin = Origin::start(|_| fresh(b"x"));
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["localhost"]);
-    let silent = || Origin::start_tls(server_config(folder.path(), "localhost"), |_| vec![Say::Wait(Duration::from_secs(60)), Say::Close]);
+    let silent = || {
+        Origin::start_tls(server_config(folder.path(), "localhost"), |_| {
+            vec![Say::Wait(Duration::from_secs(60)), Say::Close]
+        })
+    };
     let parents = [silent(), silent(), silent()];
     let admin = confirming();
-    let ports: Vec<(u16, u16)> = parents.iter().map(|parent| (parent.address.port(), admin.address.port())).collect();
+    let ports: Vec<(u16, u16)> =
+        parents.iter().map(|parent| (parent.address.port(), admin.address.port())).collect();
     let edge = edge_under(folder.path(), &origin, &ports, "");
     let began = Instant::now();
     assert_eq!(edge.get("/a").text(), "x");
@@ -209,7 +267,9 @@ fn all_parents_of_a_request_share_one_budget() {
 
 #[test]
 fn a_slow_origin_is_not_blamed_on_a_parent() {
-    let origin = Origin::start(|asked| if asked.target == "/slow" { after(900, fresh(b"late")) } else { fresh(b"x") });
+    let origin = Origin::start(|asked| {
+        if asked.target == "/slow" { after(900, fresh(b"late")) } else { fresh(b"x") }
+    });
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let ports = (free_port(), free_port());
     let _parent = parent_in(&folder, origin.address, ports);
@@ -226,22 +286,42 @@ fn who_replaces_what_is_stored_replaces_it_in_every_tier() {
     let told = Arc::clone(&version);
     let origin = Origin::start(move |_| {
         let version = told.load(Ordering::SeqCst);
-        answer(200, &format!("Cache-Control: max-age=600\nETag: \"{version}\""), version.to_string().as_bytes())
+        answer(
+            200,
+            &format!("Cache-Control: max-age=600\nETag: \"{version}\""),
+            version.to_string().as_bytes(),
+        )
     });
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let ports = (free_port(), free_port());
     let parent = parent_in(&folder, origin.address, ports);
     let behavior = "client_invalidation = { allow = \"anyone\" }\n";
-    let (one, two) = (edge_under(folder.path(), &origin, &[ports], behavior), edge_under(folder.path(), &origin, &[ports], behavior));
+    let (one, two) = (
+        edge_under(folder.path(), &origin, &[ports], behavior),
+        edge_under(folder.path(), &origin, &[ports], behavior),
+    );
     assert_eq!(one.get("/a").text(), "1");
     // An edge hears what a stored answer is worth; its viewers do not.
-    let told = parent.get_with("/a", &["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: between-us"]);
-    assert!(told.field("foreshore-tier").is_some_and(|tier| tier.starts_with("standing=fresh")), "{}", told.head);
-    for seen in [one.get("/a"), parent.get("/a"), parent.get_with("/a", &["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: wrong"])] {
+    let told =
+        parent.get_with("/a", &["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: between-us"]);
+    assert!(
+        told.field("foreshore-tier").is_some_and(|tier| tier.starts_with("standing=fresh")),
+        "{}",
+        told.head
+    );
+    for seen in [
+        one.get("/a"),
+        parent.get("/a"),
+        parent.get_with("/a", &["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: wrong"]),
+    ] {
         assert!(!seen.head.to_lowercase().contains("foreshore-tier"), "{}", seen.head);
     }
     version.store(2, Ordering::SeqCst);
-    assert_eq!(one.get_with("/a", &["Cache-Control: max-age=0"]).text(), "2", "not the parent's hit");
+    assert_eq!(
+        one.get_with("/a", &["Cache-Control: max-age=0"]).text(),
+        "2",
+        "not the parent's hit"
+    );
     let seen = one.get("/a");
     assert_eq!((seen.text(), seen.cache()), ("2".into(), "Hit".into()));
     assert_eq!(two.get("/a").text(), "2", "nor does the parent give it to anybody else");
@@ -260,7 +340,11 @@ fn slices_are_replaced_too() {
         });
         let common = format!("Cache-Control: max-age=600\nETag: \"{version}\"");
         match range {
-            Some((from, to)) => answer(206, &format!("{common}\nContent-Range: bytes {from}-{to}/3000"), &whole.as_bytes()[from..=to]),
+            Some((from, to)) => answer(
+                206,
+                &format!("{common}\nContent-Range: bytes {from}-{to}/3000"),
+                &whole.as_bytes()[from..=to],
+            ),
             None => answer(200, &common, whole.as_bytes()),
         }
     });
@@ -283,7 +367,8 @@ fn rename(edge: &Edge, from: &str, to: &str) {
 fn rewrite(folder: &Path, from: &str, to: &str) {
     let file = folder.join("edge.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace(&format!("id = \"{from}\""), &format!("id = \"{to}\""))).unwrap();
+    std::fs::write(&file, text.replace(&format!("id = \"{from}\""), &format!("id = \"{to}\"")))
+        .unwrap();
 }
 
 #[test]
@@ -307,7 +392,10 @@ fn what_was_stored_of_a_distribution_that_left_is_gone_when_it_returns() {
     rename(&edge, "E1", "E1");
     assert_eq!(edge.get("/a").cache(), "Hit");
     // It may leave and come back while the edge is down.
-    eventually("it is on the disk", || edge.metric("foreshore_disk_objects") >= 1.0 && edge.metric("foreshore_disk_waiting_bytes") == 0.0);
+    eventually("it is on the disk", || {
+        edge.metric("foreshore_disk_objects") >= 1.0
+            && edge.metric("foreshore_disk_waiting_bytes") == 0.0
+    });
     let folder = edge.kill();
     rewrite(folder.path(), "E1", "E3");
     let folder = Edge::start_in(folder).kill();
@@ -317,7 +405,10 @@ fn what_was_stored_of_a_distribution_that_left_is_gone_when_it_returns() {
     eventually("the store is loaded", || edge.metric("foreshore_disk_loaded") == 1.0);
     assert_eq!(edge.get("/a").text(), "3");
     // And a restart in which nobody left finds everything again.
-    eventually("it is on the disk", || edge.metric("foreshore_disk_objects") >= 1.0 && edge.metric("foreshore_disk_waiting_bytes") == 0.0);
+    eventually("it is on the disk", || {
+        edge.metric("foreshore_disk_objects") >= 1.0
+            && edge.metric("foreshore_disk_waiting_bytes") == 0.0
+    });
     let edge = Edge::start_in(edge.kill());
     eventually("the store is loaded", || edge.metric("foreshore_disk_loaded") == 1.0);
     assert_eq!(edge.get("/a").cache(), "Hit");

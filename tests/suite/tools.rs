@@ -19,7 +19,12 @@ fn s_client(edge: &Edge, args: &[&str]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"GET /a HTTP/1.1\r\nHost: h.test\r\nConnection: close\r\n\r\n").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"GET /a HTTP/1.1\r\nHost: h.test\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let out = child.wait_with_output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
@@ -29,7 +34,8 @@ fn edge_with(more: &str, extra_certificates: impl Fn(&std::path::Path)) -> (Edge
     let folder = Arc::new(tempfile::tempdir().unwrap());
     certificates(folder.path(), &["h.test"]);
     extra_certificates(folder.path());
-    let config = plain(origin.address, more).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    let config =
+        plain(origin.address, more).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     (Edge::start_in(folder), origin)
 }
@@ -44,15 +50,27 @@ fn policies_say_which_protocols_and_ciphers() {
     let (edge, _origin) = edge_with(OWN, |_| ());
     assert!(s_client(&edge, &["-tls1_3", "-servername", "h.test"]).contains("TLSv1.3"));
     assert!(
-        s_client(&edge, &["-tls1_2", "-servername", "h.test", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"])
-            .contains("ECDHE-ECDSA-CHACHA20-POLY1305")
+        s_client(
+            &edge,
+            &["-tls1_2", "-servername", "h.test", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+        )
+        .contains("ECDHE-ECDSA-CHACHA20-POLY1305")
     );
     for old in ["-tls1_1", "-tls1"] {
-        assert!(!s_client(&edge, &[old, "-cipher", "ALL:@SECLEVEL=0"]).contains("HTTP/1.1 200"), "{old}");
+        assert!(
+            !s_client(&edge, &[old, "-cipher", "ALL:@SECLEVEL=0"]).contains("HTTP/1.1 200"),
+            "{old}"
+        );
     }
     let (edge, _origin) = edge_with(&format!("{OWN}[tls]\npolicy = \"TLSv1.2_2025\"\n"), |_| ());
-    assert!(s_client(&edge, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"]).contains("HTTP/1.1 200"));
-    assert!(!s_client(&edge, &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"]).contains("HTTP/1.1 200"));
+    assert!(
+        s_client(&edge, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"])
+            .contains("HTTP/1.1 200")
+    );
+    assert!(
+        !s_client(&edge, &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"])
+            .contains("HTTP/1.1 200")
+    );
     let (edge, _origin) = edge_with(&format!("{OWN}[tls]\npolicy = \"TLSv1.3_2025\"\n"), |_| ());
     assert!(s_client(&edge, &["-tls1_3"]).contains("HTTP/1.1 200"));
     assert!(!s_client(&edge, &["-tls1_2"]).contains("HTTP/1.1 200"));
@@ -63,30 +81,33 @@ fn of_two_certificates_for_a_name_the_better_one_is_shown() {
     if !tool::have(&[tool::OPENSSL]) {
         return;
     }
-    let (edge, _origin) = edge_with(&format!("[[certificate]]\nchain = \"rsa.pem\"\nkey = \"rsa.key\"\n{OWN}"), |folder| {
-        let made = Command::new("openssl")
-            .current_dir(folder)
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-keyout",
-                "rsa.key",
-                "-out",
-                "rsa.pem",
-                "-days",
-                "30",
-                "-subj",
-                "/CN=h.test",
-                "-addext",
-                "subjectAltName=DNS:h.test",
-            ])
-            .output()
-            .unwrap();
-        assert!(made.status.success());
-    });
+    let (edge, _origin) = edge_with(
+        &format!("[[certificate]]\nchain = \"rsa.pem\"\nkey = \"rsa.key\"\n{OWN}"),
+        |folder| {
+            let made = Command::new("openssl")
+                .current_dir(folder)
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "rsa:2048",
+                    "-nodes",
+                    "-keyout",
+                    "rsa.key",
+                    "-out",
+                    "rsa.pem",
+                    "-days",
+                    "30",
+                    "-subj",
+                    "/CN=h.test",
+                    "-addext",
+                    "subjectAltName=DNS:h.test",
+                ])
+                .output()
+                .unwrap();
+            assert!(made.status.success());
+        },
+    );
     assert!(s_client(&edge, &["-servername", "h.test"]).contains("Peer signature type: ECDSA"));
     let rsa = s_client(&edge, &["-servername", "h.test", "-sigalgs", "RSA-PSS+SHA256"]);
     assert!(rsa.contains("Peer signature type: RSA-PSS"), "{rsa}");
@@ -102,12 +123,18 @@ fn sessions_resume_by_ticket_also_after_a_restart() {
     let file = session.to_str().unwrap();
     let first = s_client(&edge, &["-tls1_3", "-servername", "h.test", "-sess_out", file]);
     assert!(first.contains("New, TLSv1.3"), "{first}");
-    assert!(s_client(&edge, &["-tls1_3", "-servername", "h.test", "-sess_in", file]).contains("Reused, TLSv1.3"));
+    assert!(
+        s_client(&edge, &["-tls1_3", "-servername", "h.test", "-sess_in", file])
+            .contains("Reused, TLSv1.3")
+    );
     let folder = edge.kill();
     let edge = Edge::start_in(folder);
     let again = s_client(&edge, &["-tls1_3", "-servername", "h.test", "-sess_in", file]);
     assert!(again.contains("Reused, TLSv1.3"), "{again}");
     assert!(edge.metric("foreshore_tls_resumed_total") >= 1.0);
     // Under another name a ticket is worth nothing.
-    assert!(s_client(&edge, &["-tls1_3", "-servername", "other.test", "-sess_in", file]).contains("New, TLSv1.3"));
+    assert!(
+        s_client(&edge, &["-tls1_3", "-servername", "other.test", "-sess_in", file])
+            .contains("New, TLSv1.3")
+    );
 }

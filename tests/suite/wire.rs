@@ -18,7 +18,10 @@ fn a_hit_does_not_ask_the_origin() {
     let mut viewer = edge.viewer();
     for _ in 0..3 {
         let hit = viewer.get("/a", &[]);
-        assert_eq!((hit.text(), hit.cache(), hit.field("via")), ("hello".into(), "Hit".into(), Some("1.1 foreshore".into())));
+        assert_eq!(
+            (hit.text(), hit.cache(), hit.field("via")),
+            ("hello".into(), "Hit".into(), Some("1.1 foreshore".into()))
+        );
     }
     assert_eq!(origin.count(), 1);
 }
@@ -29,7 +32,8 @@ fn pipelined_requests_are_answered_in_order() {
     let edge = Edge::before(origin.address, "");
     edge.get("/1");
     let mut viewer = edge.viewer();
-    let all: Vec<u8> = ["/1", "/2", "/1", "/3"].iter().flat_map(|path| request("GET", path, &[])).collect();
+    let all: Vec<u8> =
+        ["/1", "/2", "/1", "/3"].iter().flat_map(|path| request("GET", path, &[])).collect();
     viewer.send(&all);
     for path in ["/1", "/2", "/1", "/3"] {
         assert_eq!(viewer.read("GET").unwrap().text(), path);
@@ -57,7 +61,8 @@ fn heads_that_smuggle_are_refused_and_the_connection_closed() {
     viewer.send(format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(9000)).as_bytes());
     assert_eq!(viewer.read("GET").unwrap().status, 414);
     let mut viewer = edge.viewer();
-    viewer.send(format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(21_000)).as_bytes());
+    viewer
+        .send(format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(21_000)).as_bytes());
     assert_eq!(viewer.read("GET").unwrap().status, 431);
     assert_eq!(origin.count(), 0);
     assert!(edge.metric("foreshore_bad_requests_total") >= 7.0);
@@ -71,7 +76,10 @@ fn an_unread_body_is_never_a_request() {
     edge.get("/a");
     let body = "GET /evil HTTP/1.1\r\nHost: h.test\r\n\r\n";
     let mut viewer = edge.viewer();
-    viewer.send(format!("GET /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    viewer.send(
+        format!("GET /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .as_bytes(),
+    );
     assert_eq!(viewer.read("GET").unwrap().status, 403, "a GET with a body");
     viewer.send(&request("GET", "/a", &[]));
     if let Some(next) = viewer.read("GET") {
@@ -82,7 +90,8 @@ fn an_unread_body_is_never_a_request() {
 
 #[test]
 fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
-    let origin = Origin::start(|asked| match asked.target.as_str() {
+    let origin = Origin::start(|asked| {
+        match asked.target.as_str() {
         "/short" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this"),
         "/chunks" => raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
         "/reset" => vec![
@@ -94,6 +103,7 @@ fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
         "/junk" => raw(b"this is not HTTP\r\n\r\n"),
         "/none" => vec![Say::Close],
         _ => fresh(b"fine"),
+    }
     });
     let edge = Edge::before(origin.address, "");
     for path in ["/short", "/chunks", "/reset"] {
@@ -107,14 +117,19 @@ fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
     for path in ["/bad", "/junk", "/none"] {
         let seen = edge.get(path);
         assert_eq!(seen.status, 502, "{path}");
-        assert!(seen.field("proxy-status").is_some_and(|v| v.starts_with("Foreshore; error=")), "{path}");
+        assert!(
+            seen.field("proxy-status").is_some_and(|v| v.starts_with("Foreshore; error=")),
+            "{path}"
+        );
     }
     assert_eq!(edge.get("/ok").text(), "fine");
 }
 
 #[test]
 fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
-    let origin = Origin::start(|asked| if asked.target == "/slow" { after(20_000, fresh(b"late")) } else { fresh(b"x") });
+    let origin = Origin::start(|asked| {
+        if asked.target == "/slow" { after(20_000, fresh(b"late")) } else { fresh(b"x") }
+    });
     let edge = Edge::before(origin.address, "");
     let began = Instant::now();
     assert_eq!(edge.get("/slow").status, 504);
@@ -138,7 +153,9 @@ fn slow_bodies_stream_both_ways_without_growing_memory() {
         if asked.method == "POST" {
             return answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes());
         }
-        let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {size}\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {size}\r\n\r\n"
+        );
         let mut steps = vec![Say::Bytes(head.into_bytes())];
         steps.extend((0..size >> 20).map(|_| Say::Bytes(vec![b'x'; 1 << 20])));
         steps
@@ -159,7 +176,9 @@ fn slow_bodies_stream_both_ways_without_growing_memory() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), size.to_string());
     let upload = 100usize << 20;
-    viewer.send(format!("POST /up HTTP/1.1\r\nHost: h.test\r\nContent-Length: {upload}\r\n\r\n").as_bytes());
+    viewer.send(
+        format!("POST /up HTTP/1.1\r\nHost: h.test\r\nContent-Length: {upload}\r\n\r\n").as_bytes(),
+    );
     for _ in 0..upload >> 20 {
         viewer.send(&vec![b'y'; 1 << 20]);
     }
@@ -168,7 +187,8 @@ fn slow_bodies_stream_both_ways_without_growing_memory() {
     assert!(highest - before < 60 << 10, "memory grew from {before} to {highest} KiB");
 }
 
-// The figure that the product promises: 1,000 viewers, one cold 10 MiB object, an origin that takes a second.
+// The figure that the product promises: 1,000 viewers, one cold 10 MiB object, an origin that takes
+// a second.
 #[test]
 fn slow_a_thousand_viewers_and_one_request() {
     let body: Vec<u8> = (0..10usize << 20).map(|at| (at % 251) as u8).collect();
@@ -223,10 +243,17 @@ fn a_leader_who_leaves_takes_nobody_along() {
 
 #[test]
 fn hundred_continue_is_sent_when_the_body_is_wanted() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
-    let edge = Edge::start(&plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"));
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
+    });
+    let edge = Edge::start(
+        &plain(origin.address, "")
+            .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n"),
+    );
     let mut viewer = edge.viewer();
-    viewer.send(b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    viewer.send(
+        b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert!(viewer.more(), "100 Continue comes before the body is sent");
     viewer.send(b"hello");
     assert_eq!(viewer.read("POST").unwrap().text(), "5");
@@ -267,9 +294,11 @@ fn ranged(asked: &super::support::origin::Asked, body: &[u8], etag: &str) -> Vec
         Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?.min(body.len() - 1)))
     });
     match span {
-        Some((first, last)) if first < body.len() => {
-            answer(206, &format!("{fields}\nContent-Range: bytes {first}-{last}/{}", body.len()), &body[first..=last])
-        }
+        Some((first, last)) if first < body.len() => answer(
+            206,
+            &format!("{fields}\nContent-Range: bytes {first}-{last}/{}", body.len()),
+            &body[first..=last],
+        ),
         Some(_) => answer(416, &format!("Content-Range: bytes */{}", body.len()), b""),
         None => answer(200, &fields, body),
     }
@@ -278,15 +307,23 @@ fn ranged(asked: &super::support::origin::Asked, body: &[u8], etag: &str) -> Vec
 #[test]
 fn slices_cost_the_origin_only_what_is_touched_and_never_mix_versions() {
     let body: Vec<u8> = (0..1_000_000usize).map(|at| (at * 31 % 251) as u8).collect();
-    let (copy, version) = (body.clone(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(1)));
+    let (copy, version) =
+        (body.clone(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(1)));
     let told = std::sync::Arc::clone(&version);
     let origin = Origin::start(move |asked| {
         let version = told.load(std::sync::atomic::Ordering::SeqCst);
         let mut body = copy.clone();
         body[0] = version as u8;
-        if asked.target == "/whole" { fresh(&body) } else { ranged(asked, &body, &format!("v{version}")) }
+        if asked.target == "/whole" {
+            fresh(&body)
+        } else {
+            ranged(asked, &body, &format!("v{version}"))
+        }
     });
-    let edge = Edge::start(&plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n"));
+    let edge = Edge::start(
+        &plain(origin.address, "")
+            .replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n"),
+    );
     let seen = edge.get_with("/big", &["Range: bytes=500000-500009"]);
     assert_eq!((seen.status, &seen.body[..]), (206, &body[500_000..500_010]));
     assert_eq!(seen.field("content-range").as_deref(), Some("bytes 500000-500009/1000000"));
@@ -297,7 +334,12 @@ fn slices_cost_the_origin_only_what_is_touched_and_never_mix_versions() {
     let seen = edge.get_with("/big", &["Range: bytes=-5"]);
     assert_eq!(&seen.body[..], &body[999_995..], "{}", seen.head);
     let whole = edge.get("/big");
-    assert!(whole.status == 200 && whole.whole && whole.body[1..] == body[1..] && whole.body.len() == body.len());
+    assert!(
+        whole.status == 200
+            && whole.whole
+            && whole.body[1..] == body[1..]
+            && whole.body.len() == body.len()
+    );
     assert_eq!(origin.count(), 16, "each of sixteen slices once");
     assert_eq!(edge.get_with("/big", &["Range: bytes=1000000-"]).status, 416);
     assert_eq!(edge.get_with("/big", &["If-None-Match: \"v1\""]).status, 304);
@@ -306,7 +348,8 @@ fn slices_cost_the_origin_only_what_is_touched_and_never_mix_versions() {
     let asked = origin.count();
     assert_eq!(edge.get_with("/whole", &["Range: bytes=1-3"]).body, body[1..4]);
     assert_eq!(origin.count(), asked);
-    // Some slices are gone, and the object has changed meanwhile: the answer breaks off, and the next one is whole.
+    // Some slices are gone, and the object has changed meanwhile: the answer breaks off, and the
+    // next one is whole.
     edge.purge(&["/big"]);
     let _ = edge.get_with("/big", &["Range: bytes=0-9"]);
     version.store(2, std::sync::atomic::Ordering::SeqCst);
@@ -324,18 +367,39 @@ fn text_is_encoded_once_and_each_coding_apart() {
         if asked.field("if-none-match").is_some() {
             return answer(304, "ETag: \"v1\"\nCache-Control: max-age=60", b"");
         }
-        answer(200, "Cache-Control: max-age=60\nContent-Type: text/html; charset=utf-8\nETag: \"v1\"", body.as_bytes())
+        answer(
+            200,
+            "Cache-Control: max-age=60\nContent-Type: text/html; charset=utf-8\nETag: \"v1\"",
+            body.as_bytes(),
+        )
     });
-    let policy = "[cache_policy.c]\nttl = { min = \"0s\" }\ncompress = [\"br\", \"gzip\", \"zstd\"]\n";
-    let edge = Edge::start(&plain(origin.address, policy).replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"c\"\n"));
-    for (accepts, coding) in
-        [("gzip, deflate, br", Some("br")), ("gzip;q=1, br;q=0", Some("gzip")), ("zstd", Some("zstd")), ("identity", None)]
-    {
+    let policy =
+        "[cache_policy.c]\nttl = { min = \"0s\" }\ncompress = [\"br\", \"gzip\", \"zstd\"]\n";
+    let edge = Edge::start(
+        &plain(origin.address, policy)
+            .replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"c\"\n"),
+    );
+    for (accepts, coding) in [
+        ("gzip, deflate, br", Some("br")),
+        ("gzip;q=1, br;q=0", Some("gzip")),
+        ("zstd", Some("zstd")),
+        ("identity", None),
+    ] {
         for cache in ["Miss", "Hit"] {
             let seen = edge.get_with("/page", &[&format!("Accept-Encoding: {accepts}")]);
-            assert_eq!((seen.cache(), seen.field("content-encoding").as_deref()), (cache.into(), coding), "{accepts}");
+            assert_eq!(
+                (seen.cache(), seen.field("content-encoding").as_deref()),
+                (cache.into(), coding),
+                "{accepts}"
+            );
             if let Some(coding) = coding {
-                assert!(seen.whole && seen.body.len() < 500 && seen.field("vary").as_deref() == Some("Accept-Encoding"), "{}", seen.head);
+                assert!(
+                    seen.whole
+                        && seen.body.len() < 500
+                        && seen.field("vary").as_deref() == Some("Accept-Encoding"),
+                    "{}",
+                    seen.head
+                );
                 assert_eq!(seen.field("etag").as_deref(), Some("W/\"v1\""), "{coding}");
             } else {
                 assert_eq!(seen.text(), page);
@@ -354,7 +418,11 @@ fn text_is_encoded_once_and_each_coding_apart() {
     if !tool::have(&[tool::CURL]) {
         return;
     }
-    let out = std::process::Command::new("curl").args(["-s", "--compressed"]).arg(format!("http://{}/page", edge.http)).output().unwrap();
+    let out = std::process::Command::new("curl")
+        .args(["-s", "--compressed"])
+        .arg(format!("http://{}/page", edge.http))
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), page, "and curl reads it");
 }
 
@@ -362,7 +430,8 @@ fn https_edge(origin: &Origin, names: &[&str], more: &str) -> (Edge, std::path::
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), names);
     let certificate = format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n{more}");
-    let config = plain(origin.address, &certificate).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
+    let config = plain(origin.address, &certificate)
+        .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     (Edge::start_in(folder), ca)
 }
@@ -374,13 +443,25 @@ fn tls_by_sni_and_misdirected_requests() {
     let https = edge.https.unwrap();
     let mut viewer = Viewer::connect_tls(https, "h.test", &ca).unwrap();
     assert_eq!(viewer.get("/a", &[]).text(), "secret");
-    assert_eq!(viewer.get("/a", &["Host: other.test"]).text(), "secret", "only * takes it, and nobody's certificate was shown");
-    assert_eq!(viewer.get("/a", &["Host: a.wild.test"]).status, 200, "the same certificate covers it");
+    assert_eq!(
+        viewer.get("/a", &["Host: other.test"]).text(),
+        "secret",
+        "only * takes it, and nobody's certificate was shown"
+    );
+    assert_eq!(
+        viewer.get("/a", &["Host: a.wild.test"]).status,
+        200,
+        "the same certificate covers it"
+    );
     assert!(Viewer::connect_tls(https, "a.wild.test", &ca).is_ok());
-    assert!(Viewer::connect_tls(https, "a.b.wild.test", &ca).is_err(), "a certificate's wildcard is one label");
+    assert!(
+        Viewer::connect_tls(https, "a.b.wild.test", &ca).is_err(),
+        "a certificate's wildcard is one label"
+    );
 }
 
-// By configuration, not by what a certificate happens to be for: what only * takes has none of its own.
+// By configuration, not by what a certificate happens to be for: what only * takes has none of its
+// own.
 #[test]
 fn another_sites_certificate_is_no_leave_and_says_so() {
     let origin = Origin::start(|_| fresh(b"open"));
@@ -391,12 +472,16 @@ fn another_sites_certificate_is_no_leave_and_says_so() {
         "[[distribution]]\nid = \"E2\"\nhosts = [\"h.test\", \"named.test\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\n",
         origin.address
     );
-    let config = plain(origin.address, &certificate).replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n") + &named;
+    let config = plain(origin.address, &certificate)
+        .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n")
+        + &named;
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     let edge = Edge::start_in(folder);
     let mut viewer = Viewer::connect_tls(edge.https.unwrap(), "h.test", &ca).unwrap();
     assert_eq!(viewer.get("/a", &[]).text(), "open");
-    for (host, words) in [("Host: other.test", "is for another site"), ("Host: named.test", "does not cover")] {
+    for (host, words) in
+        [("Host: other.test", "is for another site"), ("Host: named.test", "does not cover")]
+    {
         let seen = viewer.get("/a", &[host]);
         assert_eq!(seen.status, 421, "{host}");
         assert!(seen.text().contains(words), "{host}: {}", seen.text());
@@ -405,12 +490,18 @@ fn another_sites_certificate_is_no_leave_and_says_so() {
 
 #[test]
 fn a_trusted_proxy_speaks_of_its_viewers_and_nobody_else_does() {
-    let heard = ["X-Forwarded-Host: shop.test", "X-Real-IP: 198.51.100.9", "Forwarded: for=198.51.100.9", "X-Any: 1"];
+    let heard = [
+        "X-Forwarded-Host: shop.test",
+        "X-Real-IP: 198.51.100.9",
+        "Forwarded: for=198.51.100.9",
+        "X-Any: 1",
+    ];
     let behavior = "cache_policy = \"CachingDisabled\"\norigin_request_policy = \"AllViewer\"\n";
     for (networks, is_trusted) in [("[\"127.0.0.0/8\"]", true), ("[\"192.0.2.0/24\"]", false)] {
         let origin = Origin::start(|_| fresh(b"x"));
         let listen = format!("[listen]\nforwarded_for_from = {networks}\n");
-        let edge = Edge::start(&(plain(origin.address, "").replace("[listen]\n", &listen) + behavior));
+        let edge =
+            Edge::start(&(plain(origin.address, "").replace("[listen]\n", &listen) + behavior));
         assert_eq!(edge.get_with("/a", &heard).status, 200);
         let asked = &origin.seen()[0];
         for name in ["x-forwarded-host", "x-real-ip", "forwarded"] {
@@ -457,12 +548,23 @@ fn http2_by_alpn_with_curl_and_nghttp() {
     let (edge, ca) = https_edge(&origin, &["localhost", "127.0.0.1"], "");
     let url = format!("https://localhost:{}/a", edge.https.unwrap().port());
     let curl = |args: &[&str]| {
-        let out = std::process::Command::new("curl").args(["-s", "--http2", "--cacert"]).arg(&ca).args(args).output().unwrap();
+        let out = std::process::Command::new("curl")
+            .args(["-s", "--http2", "--cacert"])
+            .arg(&ca)
+            .args(args)
+            .output()
+            .unwrap();
         String::from_utf8_lossy(&out.stdout).into_owned()
     };
-    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}", &url]), "2 200 300000");
+    assert_eq!(
+        curl(&["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}", &url]),
+        "2 200 300000"
+    );
     assert!(curl(&["-I", &url]).contains("x-cache: Hit from foreshore"));
-    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-r", "10-19", &url]), "206 10");
+    assert_eq!(
+        curl(&["-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-r", "10-19", &url]),
+        "206 10"
+    );
     if !tool::have(&[Tool::Program("nghttp")]) {
         return;
     }
@@ -480,19 +582,33 @@ fn certificates_reload_when_their_files_change() {
     // The same files, other names.
     certificates(edge.path(), &["new.test"]);
     for end in ["pem", "key"] {
-        std::fs::copy(edge.path().join(format!("tls/new.test.{end}")), edge.path().join(format!("tls/h.test.{end}"))).unwrap();
+        std::fs::copy(
+            edge.path().join(format!("tls/new.test.{end}")),
+            edge.path().join(format!("tls/h.test.{end}")),
+        )
+        .unwrap();
     }
-    eventually("the new certificate is shown", || Viewer::connect_tls(https, "new.test", &ca).is_ok());
+    eventually("the new certificate is shown", || {
+        Viewer::connect_tls(https, "new.test", &ca).is_ok()
+    });
 }
 
 /// A server that shows a certificate of the development CA, which is made in `folder`/tls.
 pub fn server_config(folder: &std::path::Path, name: &str) -> std::sync::Arc<rustls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
     let chain =
-        rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem"))).unwrap().map(|c| c.unwrap()).collect();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.join(format!("tls/{name}.key"))).unwrap();
+        rustls::pki_types::CertificateDer::pem_file_iter(folder.join(format!("tls/{name}.pem")))
+            .unwrap()
+            .map(|c| c.unwrap())
+            .collect();
+    let key =
+        rustls::pki_types::PrivateKeyDer::from_pem_file(folder.join(format!("tls/{name}.key")))
+            .unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
     std::sync::Arc::new(config.with_single_cert(chain, key).unwrap())
 }
 
@@ -502,7 +618,8 @@ fn slow_an_origin_must_prove_who_it_is() {
     let (ca, ..) = certificates(folder.path(), &["origin.test", "localhost"]);
     certificates(folder.path(), &["other.test"]);
     let good = Origin::start_tls(server_config(folder.path(), "origin.test"), |_| fresh(b"proven"));
-    let wrong = Origin::start_tls(server_config(folder.path(), "other.test"), |_| fresh(b"wrong name"));
+    let wrong =
+        Origin::start_tls(server_config(folder.path(), "other.test"), |_| fresh(b"wrong name"));
     let edge_for = |port: u16, tls: &str| {
         let config = plain("127.0.0.1:1".parse().unwrap(), "")
             .replace("http://127.0.0.1:1", &format!("https://localhost:{port}"))
@@ -517,16 +634,25 @@ fn slow_an_origin_must_prove_who_it_is() {
     for (port, tls, why) in [
         (good.address.port(), "{ ca = \"system\" }".to_string(), "a CA nobody told us to trust"),
         (wrong.address.port(), given.clone(), "a certificate for another name"),
-        (good.address.port(), format!("{{ ca = {ca:?}, server_name = \"third.test\" }}"), "not the name we were told to check"),
+        (
+            good.address.port(),
+            format!("{{ ca = {ca:?}, server_name = \"third.test\" }}"),
+            "not the name we were told to check",
+        ),
     ] {
         let edge = edge_for(port, &tls);
         let seen = edge.get("/a");
         assert_eq!(seen.status, 502, "{why}");
-        assert!(seen.field("proxy-status").is_some_and(|v| v.contains("tls_certificate_error")), "{why}: {}", seen.head);
+        assert!(
+            seen.field("proxy-status").is_some_and(|v| v.contains("tls_certificate_error")),
+            "{why}: {}",
+            seen.head
+        );
         eventually("the reason is in the log", || edge.log().contains("tls_certificate_error"));
     }
     assert_eq!(wrong.count(), 0);
-    let edge = edge_for(wrong.address.port(), &format!("{{ ca = {ca:?}, server_name = \"other.test\" }}"));
+    let edge =
+        edge_for(wrong.address.port(), &format!("{{ ca = {ca:?}, server_name = \"other.test\" }}"));
     assert_eq!(edge.get("/a").text(), "wrong name", "the name to check can be said");
 }
 
@@ -539,12 +665,23 @@ fn an_origin_may_ask_for_our_certificate() {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(&ca).unwrap()).unwrap();
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+            .build()
+            .unwrap();
     let own =
-        rustls::pki_types::CertificateDer::pem_file_iter(folder.path().join("tls/localhost.pem")).unwrap().map(|c| c.unwrap()).collect();
-    let own_key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.path().join("tls/localhost.key")).unwrap();
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_client_cert_verifier(verifier).with_single_cert(own, own_key).unwrap();
+        rustls::pki_types::CertificateDer::pem_file_iter(folder.path().join("tls/localhost.pem"))
+            .unwrap()
+            .map(|c| c.unwrap())
+            .collect();
+    let own_key =
+        rustls::pki_types::PrivateKeyDer::from_pem_file(folder.path().join("tls/localhost.key"))
+            .unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config =
+        builder.with_client_cert_verifier(verifier).with_single_cert(own, own_key).unwrap();
     let origin = Origin::start_tls(std::sync::Arc::new(config), |_| fresh(b"known"));
     let edge_with = |identity: &str| {
         let config = plain("127.0.0.1:1".parse().unwrap(), "")
@@ -559,9 +696,11 @@ fn an_origin_may_ask_for_our_certificate() {
 
 #[test]
 fn bodies_beyond_the_limit_are_refused() {
-    let origin = Origin::start(|asked| answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes()));
-    let config =
-        plain(origin.address, "[limits]\nrequest_body = \"1KiB\"").replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
+    let origin = Origin::start(|asked| {
+        answer(200, "Cache-Control: no-store", asked.body.to_string().as_bytes())
+    });
+    let config = plain(origin.address, "[limits]\nrequest_body = \"1KiB\"")
+        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
     let edge = Edge::start(&config);
     let mut viewer = edge.viewer();
     viewer.send(b"POST /a HTTP/1.1\r\nHost: h.test\r\nContent-Length: 2000\r\n\r\n");
@@ -575,14 +714,18 @@ fn bodies_beyond_the_limit_are_refused() {
 
 #[test]
 fn proxy_protocol_from_trusted_networks() {
-    let origin = Origin::start(|asked| fresh(asked.field("x-forwarded-for").unwrap_or_default().as_bytes()));
-    let config = plain(origin.address, "").replace("workers = 2\n", "workers = 2\nproxy_protocol_from = [\"127.0.0.0/8\"]\n");
+    let origin =
+        Origin::start(|asked| fresh(asked.field("x-forwarded-for").unwrap_or_default().as_bytes()));
+    let config = plain(origin.address, "")
+        .replace("workers = 2\n", "workers = 2\nproxy_protocol_from = [\"127.0.0.0/8\"]\n");
     let edge = Edge::start(&config);
     let mut viewer = edge.viewer();
     viewer.send(b"PROXY TCP4 198.51.100.9 192.0.2.1 1234 80\r\n");
     assert_eq!(viewer.get("/v1", &[]).text(), "198.51.100.9");
     let mut viewer = edge.viewer();
-    viewer.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x0a\xc0\x00\x02\x01\x10\x00\x00\x50");
+    viewer.send(
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x0a\xc0\x00\x02\x01\x10\x00\x00\x50",
+    );
     assert_eq!(viewer.get("/v2", &[]).text(), "198.51.100.10");
     let mut viewer = edge.viewer();
     viewer.send(&request("GET", "/bare", &[]));
@@ -605,9 +748,12 @@ fn unknown_hosts_learn_nothing_and_hosts_are_routed() {
         distribution("narrow", "*.b.a.test")
     );
     let edge = Edge::start(&config);
-    for (host, expected) in
-        [("www.a.test", "exact.origin"), ("x.y.a.test", "wide.origin"), ("X.B.A.TEST", "narrow.origin"), ("x.a.test:8080", "wide.origin")]
-    {
+    for (host, expected) in [
+        ("www.a.test", "exact.origin"),
+        ("x.y.a.test", "wide.origin"),
+        ("X.B.A.TEST", "narrow.origin"),
+        ("x.a.test:8080", "wide.origin"),
+    ] {
         assert_eq!(edge.get_with("/", &[&format!("Host: {host}")]).text(), expected, "{host}");
     }
     let unknown = edge.get_with("/", &["Host: nobody.test"]);
@@ -617,7 +763,9 @@ fn unknown_hosts_learn_nothing_and_hosts_are_routed() {
 
 #[test]
 fn groups_fail_over_on_statuses_and_connect_errors() {
-    let first = Origin::start(|asked| if asked.target == "/ok" { fresh(b"first") } else { answer(503, "", b"busy") });
+    let first = Origin::start(|asked| {
+        if asked.target == "/ok" { fresh(b"first") } else { answer(503, "", b"busy") }
+    });
     let second = Origin::start(|_| fresh(b"second"));
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = format!(
@@ -656,7 +804,10 @@ fn slow_draining_finishes_what_is_in_hand() {
 #[test]
 fn idle_and_slow_viewers_are_let_go() {
     let origin = Origin::start(|_| fresh(b"x"));
-    let edge = Edge::before(origin.address, "[limits]\nidle = \"300ms\"\nhead_time = \"500ms\"\nhandshake = \"500ms\"");
+    let edge = Edge::before(
+        origin.address,
+        "[limits]\nidle = \"300ms\"\nhead_time = \"500ms\"\nhandshake = \"500ms\"",
+    );
     let mut idle = edge.viewer();
     assert!(idle.is_closed());
     let mut slow = edge.viewer();
@@ -667,12 +818,14 @@ fn idle_and_slow_viewers_are_let_go() {
 
 #[test]
 fn connections_to_the_origin_are_used_again_only_when_nothing_is_owed() {
-    let origin = Origin::start(|asked| match asked.target.as_str() {
+    let origin = Origin::start(|asked| {
+        match asked.target.as_str() {
         "/extra" => vec![Say::Bytes(
             b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
                 .to_vec(),
         )],
         _ => answer(200, "Cache-Control: no-store", b"fine"),
+    }
     });
     let edge = Edge::start(&plain(origin.address, "").replace("workers = 2", "workers = 1"));
     for _ in 0..3 {
@@ -687,11 +840,15 @@ fn connections_to_the_origin_are_used_again_only_when_nothing_is_owed() {
 
 #[test]
 fn what_ends_with_the_connection_is_whole_and_kept() {
-    let origin = Origin::start(|_| raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nto the end"));
+    let origin =
+        Origin::start(|_| raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nto the end"));
     let edge = Edge::before(origin.address, "");
     for cache in ["Miss", "Hit"] {
         let seen = edge.get("/plain");
-        assert_eq!((seen.text(), seen.whole, seen.cache()), ("to the end".into(), true, cache.into()));
+        assert_eq!(
+            (seen.text(), seen.whole, seen.cache()),
+            ("to the end".into(), true, cache.into())
+        );
     }
     assert_eq!(origin.count(), 1);
 }
@@ -705,10 +862,19 @@ fn what_dies_at_a_hop_is_not_replayed_and_the_rest_is_in_order() {
     for cache in ["Miss", "Hit"] {
         let seen = edge.get("/a");
         assert_eq!(seen.cache(), cache);
-        for gone in ["x-hop", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-connection", "trailer", "upgrade"] {
+        for gone in [
+            "x-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-connection",
+            "trailer",
+            "upgrade",
+        ] {
             assert!(seen.field(gone).is_none(), "{gone}: {}", seen.head);
         }
-        let ends: Vec<&str> = seen.head.lines().filter_map(|line| line.strip_prefix("X-End: ")).collect();
+        let ends: Vec<&str> =
+            seen.head.lines().filter_map(|line| line.strip_prefix("X-End: ")).collect();
         assert_eq!(ends, ["1", "2", "3"]);
     }
 }
@@ -716,10 +882,11 @@ fn what_dies_at_a_hop_is_not_replayed_and_the_rest_is_in_order() {
 #[test]
 fn an_origin_that_says_nothing_any_more_is_stood_in_for() {
     let turn = std::sync::atomic::AtomicUsize::new(0);
-    let origin = Origin::start(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => answer(200, "Cache-Control: max-age=0\r\nETag: \"a\"", b"kept"),
-        _ => vec![Say::Close],
-    });
+    let origin =
+        Origin::start(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => answer(200, "Cache-Control: max-age=0\r\nETag: \"a\"", b"kept"),
+            _ => vec![Say::Close],
+        });
     let edge = Edge::before(origin.address, "");
     assert_eq!(edge.get("/a").text(), "kept");
     let stale = edge.get("/a");
@@ -751,7 +918,10 @@ fn an_answer_that_comes_before_the_request_was_sent_is_passed_on() {
         while !head.ends_with(b"\r\n\r\n") && tcp.read(&mut octet).unwrap_or(0) == 1 {
             head.push(octet[0]);
         }
-        tcp.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!").unwrap();
+        tcp.write_all(
+            b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!",
+        )
+        .unwrap();
         // Not an octet of the body is read.
         tcp
     });
@@ -771,25 +941,35 @@ fn a_slice_that_is_not_what_it_says_is_not_kept() {
     let origin = Origin::start(move |asked| {
         let is_good = is_good.load(std::sync::atomic::Ordering::Relaxed);
         if asked.field("range").is_none() {
-            return if is_good { fresh(b"0123456789") } else { answer(503, "Cache-Control: no-store", b"") };
+            return if is_good {
+                fresh(b"0123456789")
+            } else {
+                answer(503, "Cache-Control: no-store", b"")
+            };
         }
         let body: &[u8] = if is_good { b"0123456789" } else { b"01234" };
         answer(206, "Cache-Control: max-age=60\r\nETag: \"v\"\r\nContent-Range: bytes 0-9/10", body)
     });
-    let config = plain(origin.address, "").replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n");
+    let config = plain(origin.address, "")
+        .replace("origin = \"o\"\n", "origin = \"o\"\nslice = \"64KiB\"\n");
     let edge = Edge::start(&config);
     let bad = edge.get("/a");
     assert!(bad.status != 200 || !bad.whole || bad.body.len() != 10, "{bad:?}");
     good.store(true, std::sync::atomic::Ordering::Relaxed);
     let mut answers = (0..3).map(|_| edge.get("/a"));
-    assert!(answers.any(|seen| seen.status == 200 && seen.whole && seen.text() == "0123456789"), "the bad one stays");
+    assert!(
+        answers.any(|seen| seen.status == 200 && seen.whole && seen.text() == "0123456789"),
+        "the bad one stays"
+    );
 }
 
 #[test]
 fn what_is_being_sent_is_never_written_over() {
-    // Each path's body is of its own octet; the store holds two of them, so each fill pushes another out.
+    // Each path's body is of its own octet; the store holds two of them, so each fill pushes
+    // another out.
     let origin = Origin::start(|asked| fresh(&vec![asked.target.as_bytes()[1]; 8 << 20]));
-    let edge = Edge::before(origin.address, "[store]\nmemory = \"20MiB\"\nmax_object = \"10MiB\"\n");
+    let edge =
+        Edge::before(origin.address, "[store]\nmemory = \"20MiB\"\nmax_object = \"10MiB\"\n");
     assert_eq!(edge.get("/a").body.len(), 8 << 20);
     let mut slow: Vec<Viewer> = (0..4).map(|_| edge.viewer()).collect();
     for (at, viewer) in slow.iter_mut().enumerate() {
@@ -805,7 +985,11 @@ fn what_is_being_sent_is_never_written_over() {
     for (at, viewer) in slow.iter_mut().enumerate() {
         let seen = viewer.read("GET").unwrap();
         let wrong = seen.body.iter().position(|b| *b != b'a').map(|at| (at, seen.body[at]));
-        assert_eq!((seen.whole, seen.body.len(), wrong), (true, (8 << 20) - at * 100_000, None), "{at}");
+        assert_eq!(
+            (seen.whole, seen.body.len(), wrong),
+            (true, (8 << 20) - at * 100_000, None),
+            "{at}"
+        );
     }
     assert!(edge.memory().1 < 120 * 1024, "{:?}", edge.memory());
 }
@@ -819,16 +1003,26 @@ fn cache_status_says_forward_only_where_something_went_forward() {
         false => answer(200, "Cache-Control: max-age=0\r\nETag: \"a\"", b"kept"),
     });
     let policy = "[cache_policy.p]\nsemantics = \"rfc9111\"\nttl = { error = \"10s\" }\n";
-    let edge = Edge::start(&plain(origin.address, policy).replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"p\"\n"));
+    let edge = Edge::start(
+        &plain(origin.address, policy)
+            .replace("origin = \"o\"\n", "origin = \"o\"\ncache_policy = \"p\"\n"),
+    );
     let mut viewer = edge.viewer();
     viewer.send(&request("POST", "/a", &["Content-Length: 0"]));
-    assert_eq!(viewer.read("POST").unwrap().field("cache-status").as_deref(), Some("Foreshore"), "refused");
+    assert_eq!(
+        viewer.read("POST").unwrap().field("cache-status").as_deref(),
+        Some("Foreshore"),
+        "refused"
+    );
     let absent = edge.get_with("/b", &["Cache-Control: only-if-cached"]);
     assert_eq!(absent.status, 504);
     assert!(!absent.field("cache-status").unwrap().contains("fwd"), "{absent:?}");
     assert_eq!(edge.get("/a").text(), "kept");
     failing.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(edge.get("/a").field("cache-status").unwrap().starts_with("Foreshore; fwd=stale"), "asked, and failed");
+    assert!(
+        edge.get("/a").field("cache-status").unwrap().starts_with("Foreshore; fwd=stale"),
+        "asked, and failed"
+    );
     let asked = origin.count();
     let told = edge.get("/a").field("cache-status").unwrap();
     assert!(told.starts_with("Foreshore; hit; ttl="), "not asked: {told}");

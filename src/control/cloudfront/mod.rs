@@ -1,7 +1,7 @@
 //! CloudFront's invalidation API (2020-05-31, rest-xml), as the AWS tools speak it.
 //!
-//! Create, get and list; signed with Signature Version 4 under a key of the configuration, or with the admin token. It knows
-//! nothing of the other operations, and says so.
+//! Create, get and list; signed with Signature Version 4 under a key of the configuration, or with
+//! the admin token. It knows nothing of the other operations, and says so.
 
 pub mod batch;
 pub mod say;
@@ -44,9 +44,11 @@ impl<'p> Call<'p> {
             (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
             (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
             (&Method::GET, ["distribution", id, "invalidation", one]) => Ok(Self::Get(id, one)),
-            (_, ["distribution-tenant", ..]) => {
-                Err(Fault::new(404, "EntityNotFound", "There are no distribution tenants here; name the distribution."))
-            }
+            (_, ["distribution-tenant", ..]) => Err(Fault::new(
+                404,
+                "EntityNotFound",
+                "There are no distribution tenants here; name the distribution.",
+            )),
             _ => Err(Fault::new(
                 404,
                 "UnsupportedOperation",
@@ -76,20 +78,27 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Respo
         Ok(call) => act(control, parts, call, &body).await,
         Err(fault) => Err(fault),
     };
-    let (status, xml, location) = answered.unwrap_or_else(|fault| (fault.status, fault.xml(&new_id()), None));
+    let (status, xml, location) =
+        answered.unwrap_or_else(|fault| (fault.status, fault.xml(&new_id()), None));
     respond(status, xml, location)
 }
 
 /// The answer to a body beyond the limit, of which nothing was looked at.
 pub fn too_large(limit: usize) -> Response<Full<Bytes>> {
-    let fault =
-        Fault::new(413, "BatchTooLarge", &format!("Invalidation batch specified is too large: a body has at most {limit} octets here."));
+    let fault = Fault::new(
+        413,
+        "BatchTooLarge",
+        &format!(
+            "Invalidation batch specified is too large: a body has at most {limit} octets here."
+        ),
+    );
     respond(fault.status, fault.xml(&new_id()), None)
 }
 
 fn respond(status: u16, xml: String, location: Option<String>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(xml)));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
     response.headers_mut().insert("x-amzn-requestid", value(new_id()));
     if let Some(location) = location {
@@ -100,24 +109,37 @@ fn respond(status: u16, xml: String, location: Option<String>) -> Response<Full<
 
 type Said = (u16, String, Option<String>);
 
-async fn act(control: &Arc<Control>, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<Said, Fault> {
+async fn act(
+    control: &Arc<Control>,
+    parts: &Parts,
+    call: Call<'_>,
+    body: &[u8],
+) -> Result<Said, Fault> {
     let running = control.edge.running();
     admit(control, &running.site, parts, call, body)?;
     let distribution = call.distribution();
     if !running.site.distributions.iter().any(|known| known.id == distribution) {
-        return Err(Fault::new(404, "NoSuchDistribution", "The specified distribution does not exist."));
+        return Err(Fault::new(
+            404,
+            "NoSuchDistribution",
+            "The specified distribution does not exist.",
+        ));
     }
     match call {
         Call::Create(_) => {
             let record = create(control, distribution, body).await?;
-            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-            let scheme = if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
+            let host =
+                parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+            let scheme =
+                if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
             let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
             Ok((201, say::invalidation(&record, status(control, &record)), Some(location)))
         }
         Call::Get(_, id) => {
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
-            let record = found.ok_or_else(|| Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist."))?;
+            let record = found.ok_or_else(|| {
+                Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
+            })?;
             Ok((200, say::invalidation(&record, status(control, &record)), None))
         }
         Call::List(_) => list(control, distribution, parts.uri.query()).map(|xml| (200, xml, None)),
@@ -125,44 +147,88 @@ async fn act(control: &Arc<Control>, parts: &Parts, call: Call<'_>, body: &[u8])
 }
 
 // Whoever has the admin token may; so may whoever signs under a key that allows it.
-fn admit(control: &Control, site: &Site, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<(), Fault> {
-    if parts.headers.get(AUTHORIZATION).is_some_and(|given| control.token.is_borne_by(given.as_bytes())) {
+fn admit(
+    control: &Control,
+    site: &Site,
+    parts: &Parts,
+    call: Call<'_>,
+    body: &[u8],
+) -> Result<(), Fault> {
+    if parts
+        .headers
+        .get(AUTHORIZATION)
+        .is_some_and(|given| control.token.is_borne_by(given.as_bytes()))
+    {
         return Ok(());
     }
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
         return match site.admin.unsigned {
             Unsigned::Allowed => Ok(()),
-            Unsigned::Refused => Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token")),
+            Unsigned::Refused => {
+                Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token"))
+            }
         };
     };
     let wrong = |code, words: &str| Err(Fault::new(403, code, words));
     let Some(claim) = said.to_str().ok().and_then(Claim::parse) else {
-        return Err(Fault::new(400, "IncompleteSignature", "The Authorization field is not a whole AWS4-HMAC-SHA256 signature."));
+        return Err(Fault::new(
+            400,
+            "IncompleteSignature",
+            "The Authorization field is not a whole AWS4-HMAC-SHA256 signature.",
+        ));
     };
     let Some(key) = site.admin.access_keys.iter().find(|key| key.credentials.id == claim.id) else {
-        return wrong("InvalidClientTokenId", "The security token included in the request is invalid.");
+        return wrong(
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid.",
+        );
     };
     let field = |name: &str| {
-        let lines: Vec<&str> = parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("\u{fffd}")).collect();
+        let lines: Vec<&str> = parts
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap_or("\u{fffd}"))
+            .collect();
         (!lines.is_empty()).then(|| lines.join(","))
     };
     let target = (parts.uri.path(), parts.uri.query());
     let against = ("cloudfront", &key.credentials.secret, control.edge.clock.now());
     match sigv4::verify(&claim, parts.method.as_str(), target, field, body, against) {
         Ok(()) => {}
-        Err(Doubt::Skewed) => return wrong("RequestExpired", "The request was signed more than fifteen minutes ago, or in the future."),
-        Err(Doubt::Incomplete | Doubt::NoDate) => {
-            return Err(Fault::new(400, "IncompleteSignature", "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day."));
+        Err(Doubt::Skewed) => {
+            return wrong(
+                "RequestExpired",
+                "The request was signed more than fifteen minutes ago, or in the future.",
+            );
         }
-        Err(Doubt::OtherService) => return wrong("SignatureDoesNotMatch", "Credential should be scoped to correct service: 'cloudfront'."),
+        Err(Doubt::Incomplete | Doubt::NoDate) => {
+            return Err(Fault::new(
+                400,
+                "IncompleteSignature",
+                "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
+            ));
+        }
+        Err(Doubt::OtherService) => {
+            return wrong(
+                "SignatureDoesNotMatch",
+                "Credential should be scoped to correct service: 'cloudfront'.",
+            );
+        }
         Err(Doubt::Wrong | Doubt::OtherBody) => {
-            return wrong("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.");
+            return wrong(
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided.",
+            );
         }
     }
     if key.allows(call.action()) {
         return Ok(());
     }
-    wrong("AccessDenied", &format!("This access key is not allowed to perform cloudfront:{}.", call.action()))
+    wrong(
+        "AccessDenied",
+        &format!("This access key is not allowed to perform cloudfront:{}.", call.action()),
+    )
 }
 
 async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Result<Record, Fault> {
@@ -170,8 +236,19 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
         return Err(Fault::new(400, "MissingBody", "This operation requires a body."));
     }
     let batch = batch::parse(body)?;
-    let invalid = || Fault::new(400, "InvalidArgument", "Your request contains one or more invalid invalidation paths.");
-    let matchers: Vec<Matcher> = batch.paths.iter().map(|path| Matcher::parse(path)).collect::<Result<_, _>>().map_err(|_| invalid())?;
+    let invalid = || {
+        Fault::new(
+            400,
+            "InvalidArgument",
+            "Your request contains one or more invalid invalidation paths.",
+        )
+    };
+    let matchers: Vec<Matcher> = batch
+        .paths
+        .iter()
+        .map(|path| Matcher::parse(path))
+        .collect::<Result<_, _>>()
+        .map_err(|_| invalid())?;
     if matchers.is_empty() {
         return Err(invalid());
     }
@@ -194,14 +271,27 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
             "Processing your request will cause you to exceed the maximum number of in-progress invalidations.",
         ));
     }
-    let record = Record::new(new_id(), distribution.to_string(), matchers, Severity::Hard, control.edge.clock.now().0);
-    let (record, _) = control.accept(Record { batch: Some(Batch { ..batch }), ..record }).await.map_err(|wrong| match wrong {
-        Wrong::Bad(why) | Wrong::Unknown(why) => Fault::new(400, "InvalidArgument", &why),
-        Wrong::NotWritten(why) => {
-            tracing::error!(why, "an invalidation could not be written down");
-            Fault::new(500, "InternalError", "Nothing was invalidated: the log could not be written.")
-        }
-    })?;
+    let record = Record::new(
+        new_id(),
+        distribution.to_string(),
+        matchers,
+        Severity::Hard,
+        control.edge.clock.now().0,
+    );
+    let (record, _) = control
+        .accept(Record { batch: Some(Batch { ..batch }), ..record })
+        .await
+        .map_err(|wrong| match wrong {
+            Wrong::Bad(why) | Wrong::Unknown(why) => Fault::new(400, "InvalidArgument", &why),
+            Wrong::NotWritten(why) => {
+                tracing::error!(why, "an invalidation could not be written down");
+                Fault::new(
+                    500,
+                    "InternalError",
+                    "Nothing was invalidated: the log could not be written.",
+                )
+            }
+        })?;
     drop(one);
     // Parents that answer soon have applied it before anybody asks.
     control.forwarder.forward(control, record.number).await;
@@ -215,8 +305,12 @@ fn in_progress(control: &Control, distribution: &str) -> usize {
         return 0;
     }
     let newest = control.log.newest(ITEMS_MAX);
-    let behind = newest.iter().take_while(|record| standings.status(record.number) == Status::InProgress);
-    behind.filter(|record| record.distribution == distribution).map(|record| record.matchers.len()).sum()
+    let behind =
+        newest.iter().take_while(|record| standings.status(record.number) == Status::InProgress);
+    behind
+        .filter(|record| record.distribution == distribution)
+        .map(|record| record.matchers.len())
+        .sum()
 }
 
 fn status(control: &Control, record: &Record) -> &'static str {
@@ -232,12 +326,19 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
             "Marker" => marker = said,
             "MaxItems" => {
                 let number = said.parse().ok().filter(|number| *number > 0);
-                most = number.ok_or_else(|| Fault::new(400, "InvalidArgument", "MaxItems is a number above zero."))?;
+                most = number.ok_or_else(|| {
+                    Fault::new(400, "InvalidArgument", "MaxItems is a number above zero.")
+                })?;
             }
             _ => {}
         }
     }
-    let all: Vec<Record> = control.log.newest(usize::MAX).into_iter().filter(|record| record.distribution == distribution).collect();
+    let all: Vec<Record> = control
+        .log
+        .newest(usize::MAX)
+        .into_iter()
+        .filter(|record| record.distribution == distribution)
+        .collect();
     let from = match marker.as_str() {
         "" => 0,
         id => {
@@ -248,7 +349,8 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
         }
     };
     let most = most.min(PAGE);
-    let page: Vec<(&Record, &str)> = all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
+    let page: Vec<(&Record, &str)> =
+        all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
     let is_truncated = all.len() > from + page.len();
     Ok(say::list(&Page { marker: &marker, most, is_truncated, items: &page }))
 }

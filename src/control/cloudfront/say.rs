@@ -1,4 +1,5 @@
-//! What the API answers, as XML: all required elements, because some of the AWS tools insist on them.
+//! What the API answers, as XML: all required elements, because some of the AWS tools insist on
+//! them.
 
 use quick_xml::escape::escape;
 
@@ -49,7 +50,8 @@ pub fn invalidation(record: &Record, status: &str) -> String {
         Some(batch) => (batch.paths.clone(), batch.reference.clone()),
         None => (record.matchers.iter().map(Matcher::to_string).collect(), record.id.clone()),
     };
-    let items: String = paths.iter().map(|path| format!("<Path>{}</Path>", escape(path.as_str()))).collect();
+    let items: String =
+        paths.iter().map(|path| format!("<Path>{}</Path>", escape(path.as_str()))).collect();
     let items = if paths.is_empty() { items } else { format!("<Items>{items}</Items>") };
     let (id, at, count) = (&record.id, format_rfc3339(Timestamp(record.at)), paths.len());
     format!(
@@ -63,7 +65,10 @@ pub fn invalidation(record: &Record, status: &str) -> String {
 pub fn list(page: &Page<'_>) -> String {
     let one = |(record, status): &(&Record, &str)| {
         let at = format_rfc3339(Timestamp(record.at));
-        format!("<InvalidationSummary><Id>{}</Id><CreateTime>{at}</CreateTime><Status>{status}</Status></InvalidationSummary>", record.id)
+        format!(
+            "<InvalidationSummary><Id>{}</Id><CreateTime>{at}</CreateTime><Status>{status}</Status></InvalidationSummary>",
+            record.id
+        )
     };
     let items: String = page.items.iter().map(one).collect();
     let items = if items.is_empty() { items } else { format!("<Items>{items}</Items>") };

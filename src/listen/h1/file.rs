@@ -24,28 +24,43 @@ const LOOKED: u64 = 256 << 10;
 pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Result<()> {
     let mut rest = head;
     while !rest.is_empty() {
-        let sent = when_writable(tcp, stall, || Ok(rustix::net::send(tcp, rest, SendFlags::MORE | SendFlags::NOSIGNAL)?)).await?;
+        let sent = when_writable(tcp, stall, || {
+            Ok(rustix::net::send(tcp, rest, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+        })
+        .await?;
         rest = &rest[sent..];
     }
     Ok(())
 }
 
-/// Sends a part of a stored body from where it lies, and counts what was taken in `total`. Whoever calls holds the body, so that the
-/// place stays its own.
+/// Sends a part of a stored body from where it lies, and counts what was taken in `total`. Whoever
+/// calls holds the body, so that the place stays its own.
 ///
-/// TCP_CORK and TCP_NOTSENT_LOWAT were measured and cost more than they save (tests/bench/README.md).
-pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall: Duration, total: &mut u64) -> io::Result<()> {
+/// TCP_CORK and TCP_NOTSENT_LOWAT were measured and cost more than they save
+/// (tests/bench/README.md).
+pub async fn send_file(
+    tcp: &TcpStream,
+    stored: &Arc<Stored>,
+    span: Span,
+    stall: Duration,
+    total: &mut u64,
+) -> io::Result<()> {
     let (file, start) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
     let may_wait = stored.content.is_filed();
     let (mut at, end) = (start + span.start, start + span.end);
     while at < end {
-        let len = usize::try_from((end - at).min(if may_wait { LOOKED } else { TURN })).unwrap_or(usize::MAX);
-        // Looked at anew each time: while a slow viewer is waited for, memory is used for something else.
+        let len = usize::try_from((end - at).min(if may_wait { LOOKED } else { TURN }))
+            .unwrap_or(usize::MAX);
+        // Looked at anew each time: while a slow viewer is waited for, memory is used for something
+        // else.
         if may_wait && !is_at_hand(file, at, at + len as u64) {
             read_ahead(stored, span, at..at + len as u64).await?;
         }
         let mut offset = at;
-        let sent = when_writable(tcp, stall, || Ok(rustix::fs::sendfile(tcp, file, Some(&mut offset), len)?)).await?;
+        let sent = when_writable(tcp, stall, || {
+            Ok(rustix::fs::sendfile(tcp, file, Some(&mut offset), len)?)
+        })
+        .await?;
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -58,8 +73,8 @@ pub async fn send_file(tcp: &TcpStream, stored: &Arc<Stored>, span: Span, stall:
     Ok(())
 }
 
-// Looks, without waiting, whether the kernel has these octets of a file in memory: a core must not wait for a disk. It looks
-// at one octet in each of its read-ahead windows, and at the last.
+// Looks, without waiting, whether the kernel has these octets of a file in memory: a core must not
+// wait for a disk. It looks at one octet in each of its read-ahead windows, and at the last.
 fn is_at_hand(file: BorrowedFd<'_>, from: u64, to: u64) -> bool {
     let mut octet = [0u8; 1];
     let mut is_there = |at: u64| {
@@ -70,7 +85,11 @@ fn is_at_hand(file: BorrowedFd<'_>, from: u64, to: u64) -> bool {
 }
 
 // Brings octets of a file into memory, on a thread that may wait.
-async fn read_ahead(stored: &Arc<Stored>, span: Span, octets: std::ops::Range<u64>) -> io::Result<()> {
+async fn read_ahead(
+    stored: &Arc<Stored>,
+    span: Span,
+    octets: std::ops::Range<u64>,
+) -> io::Result<()> {
     let stored = Arc::clone(stored);
     let reading = tokio::task::spawn_blocking(move || {
         let (file, _) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
@@ -88,7 +107,11 @@ async fn read_ahead(stored: &Arc<Stored>, span: Span, octets: std::ops::Range<u6
 }
 
 // Does it at once if the socket takes it, and waits for the viewer otherwise, for `stall` at most.
-async fn when_writable(tcp: &TcpStream, stall: Duration, mut act: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+async fn when_writable(
+    tcp: &TcpStream,
+    stall: Duration,
+    mut act: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
     loop {
         match tcp.try_io(Interest::WRITABLE, &mut act) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,7 +1,9 @@
-//! An HTTP/1 connection that is read and written at once by one task, while it is looked at for a reset.
+//! An HTTP/1 connection that is read and written at once by one task, while it is looked at for a
+//! reset.
 //!
-//! Whoever reads and writes by turns has the socket to itself and waits for the word of the kernel (`write::reset`). Here the
-//! socket is behind a lock that nobody may hold while waiting, so it is looked at from time to time.
+//! Whoever reads and writes by turns has the socket to itself and waits for the word of the kernel
+//! (`write::reset`). Here the socket is behind a lock that nobody may hold while waiting, so it is
+//! looked at from time to time.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,19 +23,31 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Half<'h, 's, S>(pub &'h Mutex<&'s mut S>);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Half<'_, '_, S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut io = self.0.lock();
         Pin::new(&mut **io).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Half<'_, '_, S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut io = self.0.lock();
         Pin::new(&mut **io).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let mut io = self.0.lock();
         Pin::new(&mut **io).poll_write_vectored(cx, bufs)
     }
@@ -60,8 +74,9 @@ impl<S> Watched for Half<'_, '_, S> {
     }
 }
 
-/// Returns once the viewer has reset the connection: then, and only then, does a connected socket have no peer. Unlike the error
-/// that stands in a socket, that is still true after somebody has read it.
+/// Returns once the viewer has reset the connection: then, and only then, does a connected socket
+/// have no peer. Unlike the error that stands in a socket, that is still true after somebody has
+/// read it.
 pub async fn reset<S: Watched>(io: &Mutex<&mut S>) {
     loop {
         tokio::time::sleep(LOOK).await;

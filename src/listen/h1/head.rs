@@ -1,7 +1,8 @@
 //! The strict check of an HTTP/1 request head (RFC 9112), and the only reading of it there is.
 //!
-//! What a proxy must not pass on is refused here: two lengths, bare CR or LF, a second Host, a coding that
-//! is not exactly `chunked`. There is one framing per message, decided in this file and nowhere else.
+//! What a proxy must not pass on is refused here: two lengths, bare CR or LF, a second Host, a
+//! coding that is not exactly `chunked`. There is one framing per message, decided in this file and
+//! nowhere else.
 
 use std::mem::MaybeUninit;
 
@@ -64,7 +65,11 @@ pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     let head = &buffer[..end.unwrap_or(buffer.len())];
     if head.len() - skipped > limits.head_bytes {
         let line = memchr::memchr(b'\r', &head[skipped..]).unwrap_or(head.len());
-        return Err(NoHead::Refused(if line > limits.url_bytes { Rule::LongUrl } else { Rule::LongHead }));
+        return Err(NoHead::Refused(if line > limits.url_bytes {
+            Rule::LongUrl
+        } else {
+            Rule::LongHead
+        }));
     }
     end.ok_or(NoHead::Partial)
 }
@@ -85,7 +90,13 @@ pub fn read<'b>(
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
         Ok(_) => return Err(refused(Rule::Malformed)),
         Err(httparse::Error::TooManyHeaders) => return Err(refused(Rule::ManyFields)),
-        Err(httparse::Error::Version) => return Err(refused(if names_a_version(head) { Rule::Version } else { Rule::Malformed })),
+        Err(httparse::Error::Version) => {
+            return Err(refused(if names_a_version(head) {
+                Rule::Version
+            } else {
+                Rule::Malformed
+            }));
+        }
         Err(_) => return Err(refused(Rule::Malformed)),
     }
     let version = match request.version {
@@ -108,7 +119,11 @@ pub fn read<'b>(
     }
     let known = KnownFields::find(Fields::Lines(fields));
     let (authority, target) = authority_and_target(target, method, version, &known)?;
-    let host = if authority.is_empty() { "" } else { parse_authority(authority).ok_or(refused(Rule::BadHost))?.host };
+    let host = if authority.is_empty() {
+        ""
+    } else {
+        parse_authority(authority).ok_or(refused(Rule::BadHost))?.host
+    };
     let (path, query) = split_target(target);
     if !is_safe_path(path) {
         return Err(refused(Rule::UnsafePath));
@@ -140,7 +155,11 @@ fn names_a_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
     let version = line.rsplit(|b| *b == b' ').next().unwrap_or(b"");
     let spaces = memchr::memchr_iter(b' ', line).count();
-    spaces == 2 && version.len() == 8 && version.starts_with(b"HTTP/") && version[5].is_ascii_digit() && version[7].is_ascii_digit()
+    spaces == 2
+        && version.len() == 8
+        && version.starts_with(b"HTTP/")
+        && version[5].is_ascii_digit()
+        && version[7].is_ascii_digit()
 }
 
 // RFC 9112 §3.2: exactly one Host in HTTP/1.1; an absolute-form target must agree with it.
@@ -194,7 +213,10 @@ fn authority_and_target<'b>(
 fn framing(version: Version, known: &KnownFields<'_>) -> Result<Framing, NoHead> {
     let refused = NoHead::Refused(Rule::Framing);
     if let Some(coding) = known.get(Known::TransferEncoding) {
-        if known.has(Known::ContentLength) || known.is_repeated(Known::TransferEncoding) || version == Version::Http10 {
+        if known.has(Known::ContentLength)
+            || known.is_repeated(Known::TransferEncoding)
+            || version == Version::Http10
+        {
             return Err(refused);
         }
         if !coding.eq_ignore_ascii_case(b"chunked") {
@@ -215,7 +237,11 @@ fn framing(version: Version, known: &KnownFields<'_>) -> Result<Framing, NoHead>
 
 fn after(version: Version, known: &KnownFields<'_>, fields: Fields<'_>) -> After {
     let says = |word: &[u8]| {
-        known.has(Known::Connection) && fields.get_all("connection").flat_map(members).any(|member| member.eq_ignore_ascii_case(word))
+        known.has(Known::Connection)
+            && fields
+                .get_all("connection")
+                .flat_map(members)
+                .any(|member| member.eq_ignore_ascii_case(word))
     };
     match version {
         _ if says(b"close") => After::Close,
@@ -232,7 +258,14 @@ mod tests {
 
     fn connection() -> Connection {
         let at = "127.0.0.1:1".parse().unwrap();
-        Connection { peer: at, local: at, scheme: Scheme::Http, tls: None, place: None, asker: crate::message::connection::Asker::Viewer }
+        Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Http,
+            tls: None,
+            place: None,
+            asker: crate::message::connection::Asker::Viewer,
+        }
     }
 
     fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {
@@ -242,7 +275,12 @@ mod tests {
         let mut method = Method::GET;
         let connection = connection();
         let head = read(text, len, &mut lines, &mut method, &connection, &limits)?;
-        Ok((head.framing, head.after, head.request.authority.to_string(), head.request.path.to_string()))
+        Ok((
+            head.framing,
+            head.after,
+            head.request.authority.to_string(),
+            head.request.path.to_string(),
+        ))
     }
 
     fn refused(text: &str) -> u16 {
@@ -254,10 +292,22 @@ mod tests {
 
     #[test]
     fn plain_requests_pass() {
-        assert_eq!(judge(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n"), Ok((Framing::None, After::KeepAlive, "h".into(), "/a".into())));
-        assert_eq!(judge(b"\r\nGET / HTTP/1.0\r\n\r\n"), Ok((Framing::None, After::Close, String::new(), "/".into())));
-        assert_eq!(judge(b"POST / HTTP/1.1\r\nHost: h:80\r\nContent-Length: 12\r\n\r\n").unwrap().0, Framing::Length(12));
-        assert_eq!(judge(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n").unwrap().0, Framing::Chunked);
+        assert_eq!(
+            judge(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n"),
+            Ok((Framing::None, After::KeepAlive, "h".into(), "/a".into()))
+        );
+        assert_eq!(
+            judge(b"\r\nGET / HTTP/1.0\r\n\r\n"),
+            Ok((Framing::None, After::Close, String::new(), "/".into()))
+        );
+        assert_eq!(
+            judge(b"POST / HTTP/1.1\r\nHost: h:80\r\nContent-Length: 12\r\n\r\n").unwrap().0,
+            Framing::Length(12)
+        );
+        assert_eq!(
+            judge(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n").unwrap().0,
+            Framing::Chunked
+        );
         assert_eq!(judge(b"GET http://H/x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().3, "/x");
         for (line, path) in [
             ("OPTIONS *", "*"),
@@ -267,9 +317,16 @@ mod tests {
             ("OPTIONS /", "/"),
             ("GET http://h", "/"),
         ] {
-            assert_eq!(judge(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap().3, path, "{line}");
+            assert_eq!(
+                judge(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap().3,
+                path,
+                "{line}"
+            );
         }
-        assert_eq!(judge(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n").unwrap().1, After::Close);
+        assert_eq!(
+            judge(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n").unwrap().1,
+            After::Close
+        );
         assert_eq!(judge(b"GET / HTTP/1.1\r\nHost: h\r\n"), Err(NoHead::Partial));
     }
 
@@ -345,7 +402,11 @@ mod tests {
             ("GET /a#b HTTP/1.1", "Host: h", Rule::BadTarget),
             ("GET h HTTP/1.1", "Host: h", Rule::BadTarget),
             ("GET /../a HTTP/1.1", "Host: h", Rule::UnsafePath),
-            ("GET / HTTP/1.1", "Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", Rule::Framing),
+            (
+                "GET / HTTP/1.1",
+                "Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+                Rule::Framing,
+            ),
             ("GET / HTTP/1.1", "Host: h\r\nContent-Length: +1", Rule::Framing),
             ("GET / HTTP/1.1", "Host: h\r\nTransfer-Encoding: gzip, chunked", Rule::Coding),
             ("GET / HTTP/2.0", "Host: h", Rule::Version),
@@ -363,7 +424,10 @@ mod tests {
         let url = "a".repeat(8_192);
         assert_eq!(refused(&format!("GET /{url} HTTP/1.1\r\nHost: h\r\n\r\n")), 414);
         assert_eq!(refused(&format!("GET /{}", "a".repeat(30_000))), 414);
-        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}", "b".repeat(30_000))), 431);
+        assert_eq!(
+            refused(&format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}", "b".repeat(30_000))),
+            431
+        );
         let many = "A: b\r\n".repeat(200);
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n")), 431);
         let fits = "a".repeat(8_191);

@@ -1,7 +1,7 @@
 //! One HTTP/1 connection: head, hit step, or the full sentence; then perhaps again.
 //!
-//! A connection is used again only if request and response were both whole, nobody asked to close, and the
-//! edge is not draining. That is decided in `Next::of` and nowhere else.
+//! A connection is used again only if request and response were both whole, nobody asked to close,
+//! and the edge is not draining. That is decided in `Next::of` and nowhere else.
 
 mod file;
 mod half;
@@ -45,16 +45,17 @@ use crate::semantics::time::Timestamp;
 
 /// Composed answers to pipelined requests are written at the latest at this size.
 const OUT_MAX: usize = 64 * 1024;
-/// Bodies up to here are copied beside their head, so that both leave in one write and one TLS record.
+/// Bodies up to here are copied beside their head, so that both leave in one write and one TLS
+/// record.
 const INLINE: usize = 16 * 1024;
-/// From here on a body in memory is copied into the socket: sendfile of so much costs anything between half and double
-/// (tests/bench/README.md).
+/// From here on a body in memory is copied into the socket: sendfile of so much costs anything
+/// between half and double (tests/bench/README.md).
 const COPIED: u64 = 512 * 1024;
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
 
-/// What a connection waits for beside octets. Made once: a timer or a place in a queue for each request would cost
-/// more than answering it from the store.
+/// What a connection waits for beside octets. Made once: a timer or a place in a queue for each
+/// request would cost more than answering it from the store.
 struct Waits {
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Runs out at the latest when the wait does; until then it is left alone.
@@ -79,10 +80,11 @@ impl Waits {
         Self { drained, sleep: Box::pin(tokio::time::sleep(first)), is_armed: false, seen }
     }
 
-    // Looks at the clock only if it may have been the clock that woke us: a wait that has just begun cannot be over, and
-    // both are awake to our task since they were first polled.
+    // Looks at the clock only if it may have been the clock that woke us: a wait that has just
+    // begun cannot be over, and both are awake to our task since they were first polled.
     fn begin(&mut self, until: Instant) -> bool {
-        // What ran out, or was said, while we were busy has woken us already and will not do so again.
+        // What ran out, or was said, while we were busy has woken us already and will not do so
+        // again.
         let is_over = self.sleep.is_elapsed() || self.seen.has_changed().unwrap_or(true);
         if is_over || self.sleep.deadline() > until {
             return false;
@@ -171,8 +173,17 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
     place: &Place,
 ) {
     let limits = worker.core.edge.running().site.limits.clone();
-    let mut session =
-        Session { io, worker, connection, place, limits, buffer: BytesMut::new(), out: Vec::new(), key: Vec::new(), cut: false };
+    let mut session = Session {
+        io,
+        worker,
+        connection,
+        place,
+        limits,
+        buffer: BytesMut::new(),
+        out: Vec::new(),
+        key: Vec::new(),
+        cut: false,
+    };
     session.run().await;
     if session.cut {
         session.io.abort();
@@ -197,19 +208,24 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     self.after_large(next, *finish)
                 }
                 Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
-                Step::Full(full, framing, after) => Box::pin(self.exchange(*full, framing, after)).await,
+                Step::Full(full, framing, after) => {
+                    Box::pin(self.exchange(*full, framing, after)).await
+                }
             };
             if next == Next::Close {
                 let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
                 return;
             }
-            if self.out.len() > OUT_MAX && write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+            if self.out.len() > OUT_MAX
+                && write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err()
+            {
                 return;
             }
         }
     }
 
-    // Waits for a whole head. Before its first octet the idle limit counts, after it one absolute deadline.
+    // Waits for a whole head. Before its first octet the idle limit counts, after it one absolute
+    // deadline.
     async fn next_head(&mut self, waits: &mut Waits) -> Option<usize> {
         let mut deadline: Option<Instant> = None;
         loop {
@@ -244,7 +260,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                         if std::mem::take(&mut is_fresh) {
                             return Poll::Pending;
                         }
-                        // Only an idle connection is ended by a drain; nothing is lost with the read.
+                        // Only an idle connection is ended by a drain; nothing is lost with the
+                        // read.
                         waits.poll(cx, until, is_idle)
                     }
                 }
@@ -274,7 +291,11 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     // An idle connection holds no buffer.
     fn give_back_buffers(&mut self) {
         if self.buffer.is_empty() && self.out.is_empty() {
-            let (read, out, key) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.out), std::mem::take(&mut self.key));
+            let (read, out, key) = (
+                std::mem::take(&mut self.buffer),
+                std::mem::take(&mut self.out),
+                std::mem::take(&mut self.key),
+            );
             self.worker.give_back(super::Buffers { read, out, key, ..super::Buffers::default() });
         }
     }
@@ -285,7 +306,14 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let mut method = Method::GET;
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
-        let mut head = match head::read(&self.buffer, len, &mut lines, &mut method, &self.connection, &self.limits) {
+        let mut head = match head::read(
+            &self.buffer,
+            len,
+            &mut lines,
+            &mut method,
+            &self.connection,
+            &self.limits,
+        ) {
             Ok(head) => head,
             Err(NoHead::Refused(rule)) => return Step::Refused(rule),
             Err(NoHead::Partial) => return Step::Refused(Rule::Malformed),
@@ -294,8 +322,24 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
             Ok(hit) => {
-                let later = || Box::new(Finish::of_hit(self.worker, &running, (&head.request, &self.connection), &hit, now));
-                let step = answer_hit(self.worker, &mut self.out, &head, &hit, now, self.io.plain().is_some(), later);
+                let later = || {
+                    Box::new(Finish::of_hit(
+                        self.worker,
+                        &running,
+                        (&head.request, &self.connection),
+                        &hit,
+                        now,
+                    ))
+                };
+                let step = answer_hit(
+                    self.worker,
+                    &mut self.out,
+                    &head,
+                    &hit,
+                    now,
+                    self.io.plain().is_some(),
+                    later,
+                );
                 if matches!(step, Step::Answered(_)) {
                     record_hit(self.worker, &running, &head.request, &hit, now);
                 }
@@ -303,12 +347,23 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             }
             Err(declined) => {
                 let number = edge.invalidations.head();
-                let mut request = ViewerRequest::from_head(&head.request, &self.connection, now, number, running.site.observes);
+                let mut request = ViewerRequest::from_head(
+                    &head.request,
+                    &self.connection,
+                    now,
+                    number,
+                    running.site.observes,
+                );
                 let interims = Interims::listen(&mut request);
                 let told = Told::of(&head.request, self.worker);
                 let begun = edge.begin(Arc::clone(&running), request, declined);
-                let expects = head.request.known.has(Known::Expect) && head.request.version == Version::Http11;
-                Step::Full(Box::new(Full { begun, interims, told, expects }), head.framing, head.after)
+                let expects = head.request.known.has(Known::Expect)
+                    && head.request.version == Version::Http11;
+                Step::Full(
+                    Box::new(Full { begun, interims, told, expects }),
+                    head.framing,
+                    head.after,
+                )
             }
         };
         self.buffer.advance(len);
@@ -345,7 +400,17 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 sent.end = SendEnd::Failed;
                 return self.out.clear();
             };
-            if write::send_behind(&mut self.io, &mut self.out, &piece, b"", self.limits.stall, &mut sent.bytes).await.is_err() {
+            if write::send_behind(
+                &mut self.io,
+                &mut self.out,
+                &piece,
+                b"",
+                self.limits.stall,
+                &mut sent.bytes,
+            )
+            .await
+            .is_err()
+            {
                 return;
             }
         }
@@ -376,14 +441,29 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
                 Some(response) => {
                     finish.answered(response);
-                    write::send(&mut self.io, &mut self.out, to, &mut finish.response, &mut finish.sent).await;
+                    write::send(
+                        &mut self.io,
+                        &mut self.out,
+                        to,
+                        &mut finish.response,
+                        &mut finish.sent,
+                    )
+                    .await;
                     true
                 }
                 None => false,
             }
         } else {
             // Boxed: it is the larger by far, and every other request would carry its size about.
-            Box::pin(self.exchange_with_body(core, begun, (framing, &mut finish), to, expects, interims)).await
+            Box::pin(self.exchange_with_body(
+                core,
+                begun,
+                (framing, &mut finish),
+                to,
+                expects,
+                interims,
+            ))
+            .await
         };
         let end = finish.sent.end;
         drop(finish);
@@ -410,8 +490,15 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         };
         let (whole, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&received);
-        let body =
-            Body::Wire(Box::new(ViewerBody { pieces: rx, wanted: Arc::clone(&wanted), asked: false, whole: Arc::clone(&whole) }), length);
+        let body = Body::Wire(
+            Box::new(ViewerBody {
+                pieces: rx,
+                wanted: Arc::clone(&wanted),
+                asked: false,
+                whole: Arc::clone(&whole),
+            }),
+            length,
+        );
         let out = &mut self.out;
         let is_again = {
             let mut respond = std::pin::pin!(async {
@@ -420,8 +507,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 let response = if expects {
                     tokio::select! {
                         response = &mut serving => {
-                            // Nobody said "continue": the viewer may rightly skip the body, and then what comes next
-                            // is a request to it and a body to us. So nothing comes next.
+                            // Nobody said "continue": the viewer may rightly skip the body, and
+                            // then what comes next is a request to it and a body to us. So nothing
+                            // comes next.
                             to.after = After::Close;
                             Some(response)
                         }
@@ -441,8 +529,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 to.after
             });
             let mut gone = std::pin::pin!(half::reset(&io));
-            let mut pump =
-                std::pin::pin!(pump(&mut reading, &mut self.buffer, Decoder::new(framing), Pieces { tx, whole, received }, &self.limits));
+            let mut pump = std::pin::pin!(pump(
+                &mut reading,
+                &mut self.buffer,
+                Decoder::new(framing),
+                Pieces { tx, whole, received },
+                &self.limits
+            ));
             let mut read = None;
             let after = loop {
                 tokio::select! {
@@ -452,7 +545,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     () = &mut gone => break After::Close,
                 }
             };
-            // A viewer that is about to send the rest gets a moment to do so; then the connection is closed.
+            // A viewer that is about to send the rest gets a moment to do so; then the connection
+            // is closed.
             let read = match read {
                 Some(whole) => whole,
                 None if after == After::Close => false,
@@ -469,7 +563,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         Gauges::add(&self.worker.gauges.bad_requests);
         record_refused(self.worker, &self.connection, Version::Http11, rule, &self.buffer);
         let status = rule.status();
-        let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
+        let reason = http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|s| s.canonical_reason())
+            .unwrap_or("Bad Request");
         let text = format!("{status} {reason}\n");
         write::write_status(&mut self.out, status);
         let head = format!(
@@ -566,7 +663,8 @@ impl Interims {
         Self(Some(waiting))
     }
 
-    /// Writes each as it comes, until the final answer is there; `None` once the viewer has reset the connection.
+    /// Writes each as it comes, until the final answer is there; `None` once the viewer has reset
+    /// the connection.
     async fn pass_on<W: AsyncWrite + Watched + Unpin>(
         &mut self,
         io: &mut W,
@@ -636,8 +734,15 @@ impl Source for ViewerBody {
     }
 }
 
-// Reads a request body from the connection and hands it on, at the reader's pace. True if it was read whole.
-async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decoder: Decoder, pieces: Pieces, limits: &Limits) -> bool {
+// Reads a request body from the connection and hands it on, at the reader's pace. True if it was
+// read whole.
+async fn pump<R: AsyncRead + Unpin>(
+    io: &mut R,
+    buffer: &mut BytesMut,
+    mut decoder: Decoder,
+    pieces: Pieces,
+    limits: &Limits,
+) -> bool {
     let Pieces { tx, whole, received } = pieces;
     let mut total = 0u64;
     let broken = loop {
@@ -653,7 +758,8 @@ async fn pump<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, mut decod
                 if total > limits.request_body {
                     break BodyError::TooLarge;
                 }
-                // Nobody reads any more: what is left of the body is stepped over, within the caller's patience.
+                // Nobody reads any more: what is left of the body is stepped over, within the
+                // caller's patience.
                 let _ = tx.send(Ok(data)).await;
             }
             Decoded::More => {

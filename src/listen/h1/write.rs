@@ -1,4 +1,5 @@
-//! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a viewer.
+//! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a
+//! viewer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -59,7 +60,10 @@ pub fn write_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown");
+    let reason = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Unknown");
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
@@ -111,8 +115,8 @@ impl Watched for tokio_rustls::server::TlsStream<TcpStream> {
     }
 }
 
-/// Returns once the viewer has reset the connection. A viewer that has only ended its own side still reads, and what it has sent
-/// meanwhile stays where it is.
+/// Returns once the viewer has reset the connection. A viewer that has only ended its own side
+/// still reads, and what it has sent meanwhile stays where it is.
 pub async fn reset(io: &impl Watched) {
     match io.tcp() {
         Some(tcp) => drop(tcp.ready(Interest::ERROR).await),
@@ -121,7 +125,13 @@ pub async fn reset(io: &impl Watched) {
 }
 
 /// Sends a response: head, then body piece by piece. `out` is a buffer to compose in.
-pub async fn send<W: AsyncWrite + Watched + Unpin>(io: &mut W, out: &mut Vec<u8>, to: To, response: &mut ViewerResponse, sent: &mut Sent) {
+pub async fn send<W: AsyncWrite + Watched + Unpin>(
+    io: &mut W,
+    out: &mut Vec<u8>,
+    to: To,
+    response: &mut ViewerResponse,
+    sent: &mut Sent,
+) {
     let delimited = write_head(out, to, response);
     sent.length = match delimited {
         Delimited::Length(len) => Some(len),
@@ -143,7 +153,8 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(io: &mut W, out: &mut Vec<u8>
                 if flush_out(io, out, to.stall).await.is_err() {
                     return;
                 }
-                // Nobody needs what nobody is there to take: the body, and with it a place at the origin, is let go of.
+                // Nobody needs what nobody is there to take: the body, and with it a place at the
+                // origin, is let go of.
                 tokio::select! {
                     biased;
                     piece = response.body.piece() => piece,
@@ -170,7 +181,8 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(io: &mut W, out: &mut Vec<u8>
     };
 }
 
-// One look without waiting; the waker is thrown away, because a pending body is polled again at once.
+// One look without waiting; the waker is thrown away, because a pending body is polled again at
+// once.
 fn futures_poll(body: &mut crate::body::Body) -> Poll<Option<Result<Bytes, BodyError>>> {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     body.poll_piece(&mut cx)
@@ -226,7 +238,8 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
     delimited
 }
 
-// Sends one piece or the end, and counts the octets of bodies that were taken; `Err` says how it broke off.
+// Sends one piece or the end, and counts the octets of bodies that were taken; `Err` says how it
+// broke off.
 async fn send_piece<W: AsyncWrite + Unpin>(
     io: &mut W,
     out: &mut Vec<u8>,
@@ -243,7 +256,8 @@ async fn send_piece<W: AsyncWrite + Unpin>(
             Ok(())
         }
         Some(Err(_)) => {
-            // What came before goes out, and then the connection ends where a length or a last chunk was due.
+            // What came before goes out, and then the connection ends where a length or a last
+            // chunk was due.
             let _ = flush_out(io, out, stall).await;
             Err(SendEnd::Failed)
         }
@@ -265,8 +279,8 @@ async fn send_piece<W: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes a piece of a body behind what is composed, and empties that in any case: what is left of a broken write must never be sent
-/// again. Counts the octets of the piece that were taken.
+/// Writes a piece of a body behind what is composed, and empties that in any case: what is left of
+/// a broken write must never be sent again. Counts the octets of the piece that were taken.
 pub async fn send_behind<W: AsyncWrite + Unpin>(
     io: &mut W,
     out: &mut Vec<u8>,
@@ -282,7 +296,11 @@ pub async fn send_behind<W: AsyncWrite + Unpin>(
 }
 
 /// Writes what is composed and empties it.
-pub async fn flush_out<W: AsyncWrite + Unpin>(io: &mut W, out: &mut Vec<u8>, stall: Duration) -> io::Result<()> {
+pub async fn flush_out<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    out: &mut Vec<u8>,
+    stall: Duration,
+) -> io::Result<()> {
     if !out.is_empty() {
         let wrote = write_parts(io, [&out[..], b"", b""], stall, None).await;
         out.clear();
@@ -331,7 +349,9 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(
         let first = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
         let mut wrote = match first {
             Poll::Ready(wrote) => wrote?,
-            Poll::Pending => tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)??,
+            Poll::Pending => {
+                tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)??
+            }
         };
         if wrote == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -349,6 +369,8 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(
     let mut flush = std::pin::pin!(io.flush());
     match std::future::poll_fn(|cx| Poll::Ready(flush.as_mut().poll(cx))).await {
         Poll::Ready(done) => done,
-        Poll::Pending => tokio::time::timeout(stall, flush).await.map_err(|_| io::ErrorKind::TimedOut)?,
+        Poll::Pending => {
+            tokio::time::timeout(stall, flush).await.map_err(|_| io::ErrorKind::TimedOut)?
+        }
     }
 }

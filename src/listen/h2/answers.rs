@@ -42,7 +42,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             },
         };
         let shared = Shared::new(id, Arc::clone(&self.ready));
-        let stream = self.new_stream(shared, Phase::Sending(Sending { body, piece, left: Some(len) }));
+        let stream =
+            self.new_stream(shared, Phase::Sending(Sending { body, piece, left: Some(len) }));
         self.add(id, stream);
     }
 
@@ -71,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Phase::Sending(_) if !stream.is_sendable => {
                 stream.is_sendable = true;
                 self.sendable.push_back(id);
-                // A refresh behind the viewer's back may still hear of some; behind the final head there are none.
+                // A refresh behind the viewer's back may still hear of some; behind the final head
+                // there are none.
                 news.interims.clear();
             }
             Phase::Sending(_) | Phase::Answered => news.interims.clear(),
@@ -110,7 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let start = self.begin_block(status);
         encode_fields(&mut self.out, &response, is_head, now);
         if !bodiless && let Some(len) = length {
-            encode::field(&mut self.out, b"content-length", itoa::Buffer::new().format(len).as_bytes());
+            encode::field(
+                &mut self.out,
+                b"content-length",
+                itoa::Buffer::new().format(len).as_bytes(),
+            );
         }
         let has_ended = length == Some(0);
         frame::end_block(&mut self.out, start, id, if has_ended { flag::END_STREAM } else { 0 });
@@ -166,7 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
     }
 
-    // Octets that leave take from the connection's window, and pay for the updates that open it again.
+    // Octets that leave take from the connection's window, and pay for the updates that open it
+    // again.
     fn spend(&mut self, len: usize) {
         self.window -= len as i64;
         self.updates = self.updates.saturating_add(1 + (len / 512) as u32).min(UPDATES);
@@ -216,7 +223,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let data = sending.piece.split_to(len);
         sending.left = sending.left.map(|left| left.saturating_sub(len as u64));
         let is_last = sending.left == Some(0);
-        frame::write(&mut self.out, kind::DATA, if is_last { flag::END_STREAM } else { 0 }, id, &data);
+        frame::write(
+            &mut self.out,
+            kind::DATA,
+            if is_last { flag::END_STREAM } else { 0 },
+            id,
+            &data,
+        );
         stream.window -= len as i64;
         stream.blocked_since = None;
         if let Some(finish) = &mut stream.finish {

@@ -1,4 +1,5 @@
-//! HTTP/2 frames (RFC 9113 §4, §6): their heads, their paddings, the settings. No state of a connection.
+//! HTTP/2 frames (RFC 9113 §4, §6): their heads, their paddings, the settings. No state of a
+//! connection.
 
 /// What a client sends first (§3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -146,8 +147,8 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
-    /// Follows a SETTINGS payload (§6.5.2). Frames larger than the least that everybody takes are never sent, and no
-    /// table is kept, so those settings are only checked.
+    /// Follows a SETTINGS payload (§6.5.2). Frames larger than the least that everybody takes are
+    /// never sent, and no table is kept, so those settings are only checked.
     pub fn apply(&mut self, payload: &[u8]) -> Result<(), Code> {
         if !payload.len().is_multiple_of(6) {
             return Err(Code::FrameSize);
@@ -168,7 +169,12 @@ impl PeerSettings {
 
 /// Settings as a payload.
 pub fn settings(pairs: &[(u16, u32)]) -> Vec<u8> {
-    pairs.iter().flat_map(|(name, value)| [name.to_be_bytes().as_slice(), value.to_be_bytes().as_slice()].concat()).collect()
+    pairs
+        .iter()
+        .flat_map(|(name, value)| {
+            [name.to_be_bytes().as_slice(), value.to_be_bytes().as_slice()].concat()
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -192,13 +198,18 @@ mod tests {
         assert_eq!(unpadded(head(flag::PADDED), b"\x04abc"), Err(Code::Protocol));
         assert_eq!(unpadded(head(flag::PADDED), b""), Err(Code::FrameSize));
         assert_eq!(unpadded(head(0), b"\x02ab"), Ok(&b"\x02ab"[..]));
-        assert_eq!(header_piece(head(flag::PRIORITY), b"\x80\x00\x00\x03\x10xy"), Ok((&b"xy"[..], Some(3))));
+        assert_eq!(
+            header_piece(head(flag::PRIORITY), b"\x80\x00\x00\x03\x10xy"),
+            Ok((&b"xy"[..], Some(3)))
+        );
         assert_eq!(header_piece(head(flag::PRIORITY), b"\x00\x00"), Err(Code::FrameSize));
     }
 
     #[test]
     fn rfc9113_6_5_2_settings_are_checked() {
-        let check = |name: u16, value: u32| PeerSettings { window: WINDOW_START }.apply(&settings(&[(name, value)]));
+        let check = |name: u16, value: u32| {
+            PeerSettings { window: WINDOW_START }.apply(&settings(&[(name, value)]))
+        };
         assert_eq!(check(2, 2), Err(Code::Protocol));
         assert_eq!(check(4, 1 << 31), Err(Code::FlowControl));
         assert_eq!(check(5, 16_383), Err(Code::Protocol));

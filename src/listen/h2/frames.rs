@@ -94,7 +94,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn on_priority(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
         match (head.stream, payload.len()) {
             (0, _) => Err(Fatal(Code::Protocol, "PRIORITY on no stream")),
-            (_, 5) if frame::number(payload) & 0x7fff_ffff == head.stream => self.break_stream(head.stream, Code::Protocol),
+            (_, 5) if frame::number(payload) & 0x7fff_ffff == head.stream => {
+                self.break_stream(head.stream, Code::Protocol)
+            }
             (_, 5) => Ok(()),
             _ => self.break_stream(head.stream, Code::FrameSize),
         }
@@ -123,7 +125,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             return Err(Fatal(Code::Protocol, "SETTINGS on a stream"));
         }
         if head.has(flag::ACK) {
-            return if payload.is_empty() { Ok(()) } else { Err(Fatal(Code::FrameSize, "an ACK with settings")) };
+            return if payload.is_empty() {
+                Ok(())
+            } else {
+                Err(Fatal(Code::FrameSize, "an ACK with settings"))
+            };
         }
         let before = self.peer.window;
         self.peer.apply(payload).map_err(|code| Fatal(code, "settings out of their range"))?;
@@ -134,7 +140,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 if stream.window > frame::WINDOW_MAX {
                     return Err(Fatal(Code::FlowControl, "a window larger than there is"));
                 }
-                if stream.window > 0 && !stream.is_sendable && matches!(stream.phase, Phase::Sending(_)) {
+                if stream.window > 0
+                    && !stream.is_sendable
+                    && matches!(stream.phase, Phase::Sending(_))
+                {
                     stream.is_sendable = true;
                     self.sendable.push_back(*id);
                 }
@@ -144,7 +153,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         Ok(())
     }
 
-    pub(super) fn on_window_update(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
+    pub(super) fn on_window_update(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+    ) -> Result<(), Fatal> {
         if payload.len() != 4 {
             return Err(Fatal(Code::FrameSize, "a WINDOW_UPDATE that is not of four octets"));
         }
@@ -153,7 +166,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.window += more;
             return match (more, self.window) {
                 (0, _) => Err(Fatal(Code::Protocol, "a window opened by nothing")),
-                (_, window) if window > frame::WINDOW_MAX => Err(Fatal(Code::FlowControl, "a window larger than there is")),
+                (_, window) if window > frame::WINDOW_MAX => {
+                    Err(Fatal(Code::FlowControl, "a window larger than there is"))
+                }
                 _ => Ok(()),
             };
         }
@@ -192,12 +207,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     // Frames on a stream that never began (RFC 9113 §5.1).
     pub(super) fn refuse_idle(&self, id: u32) -> Result<(), Fatal> {
-        if id > self.highest || id.is_multiple_of(2) { Err(Fatal(Code::Protocol, "a frame on an idle stream")) } else { Ok(()) }
+        if id > self.highest || id.is_multiple_of(2) {
+            Err(Fatal(Code::Protocol, "a frame on an idle stream"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn count_reset(&mut self) -> Result<(), Fatal> {
         self.resets += 1;
-        if self.resets > RESETS { Err(Fatal(Code::EnhanceYourCalm, "too many streams reset")) } else { Ok(()) }
+        if self.resets > RESETS {
+            Err(Fatal(Code::EnhanceYourCalm, "too many streams reset"))
+        } else {
+            Ok(())
+        }
     }
 
     // The viewer broke a rule on one stream.
@@ -228,18 +251,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if self.receive < 0 {
             return Err(Fatal(Code::FlowControl, "more than the connection's window"));
         }
-        let data = frame::unpadded(head, payload).map_err(|code| Fatal(code, "padding longer than its frame"))?;
+        let data = frame::unpadded(head, payload)
+            .map_err(|code| Fatal(code, "padding longer than its frame"))?;
         if data.is_empty() && !head.has(flag::END_STREAM) {
             self.count_idle()?;
         } else {
             self.idle_frames = 0;
         }
-        let Some(stream) = self.streams.get_mut(&head.stream).filter(|stream| !stream.viewer_done) else {
+        let Some(stream) = self.streams.get_mut(&head.stream).filter(|stream| !stream.viewer_done)
+        else {
             self.credit += payload.len();
             if self.streams.contains_key(&head.stream) {
                 return self.break_stream(head.stream, Code::StreamClosed);
             }
-            return if self.reset.contains(&head.stream) { Ok(()) } else { Err(Fatal(Code::StreamClosed, "DATA on a closed stream")) };
+            return if self.reset.contains(&head.stream) {
+                Ok(())
+            } else {
+                Err(Fatal(Code::StreamClosed, "DATA on a closed stream"))
+            };
         };
         stream.receive -= payload.len() as i64;
         if stream.receive < 0 {
@@ -251,7 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             finish.received = stream.got;
         }
         let has_ended = head.has(flag::END_STREAM);
-        let is_wrong = stream.announced.is_some_and(|announced| stream.got > announced || (has_ended && stream.got < announced));
+        let is_wrong = stream.announced.is_some_and(|announced| {
+            stream.got > announced || (has_ended && stream.got < announced)
+        });
         if is_wrong {
             self.credit += payload.len();
             return self.break_stream(head.stream, Code::Protocol);
@@ -263,7 +294,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let given_back = if is_kept { payload.len() - data.len() } else { payload.len() };
         stream.owed += payload.len() - given_back;
         self.credit += given_back;
-        // What nobody reads is stepped over for a while, and then the viewer may wait for our answer.
+        // What nobody reads is stepped over for a while, and then the viewer may wait for our
+        // answer.
         if is_kept || stream.got <= WASTE {
             stream.credit += given_back;
         }
@@ -286,7 +318,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     // Gives a stream's window back, a quarter at a time.
     pub(super) fn give_window(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.viewer_done) else { return };
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.viewer_done) else {
+            return;
+        };
         if stream.credit >= STREAM_WINDOW as usize / 4 {
             let more = std::mem::take(&mut stream.credit);
             stream.receive += more as i64;

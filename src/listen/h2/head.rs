@@ -97,14 +97,23 @@ impl<'b> Parts<'b> {
     }
 
     /// The request, checked (§8.3.1).
-    pub fn request<'r>(&'r self, method: &'r Method, connection: &'r Connection, limits: &Limits) -> Result<RequestHead<'r>, NoHead> {
+    pub fn request<'r>(
+        &'r self,
+        method: &'r Method,
+        connection: &'r Connection,
+        limits: &Limits,
+    ) -> Result<RequestHead<'r>, NoHead> {
         let refused = NoHead::Refused;
         if *method == Method::CONNECT {
             return Err(refused(Rule::Connect));
         }
-        let (Some(target), true) = (self.path, self.has_scheme) else { return Err(NoHead::Malformed) };
+        let (Some(target), true) = (self.path, self.has_scheme) else {
+            return Err(NoHead::Malformed);
+        };
         let authority = match (self.authority, self.host) {
-            (Some(authority), Some(host)) if !authority.as_bytes().eq_ignore_ascii_case(host) => return Err(refused(Rule::ManyHosts)),
+            (Some(authority), Some(host)) if !authority.as_bytes().eq_ignore_ascii_case(host) => {
+                return Err(refused(Rule::ManyHosts));
+            }
             (Some(authority), _) => authority,
             (None, Some(host)) => std::str::from_utf8(host).map_err(|_| refused(Rule::BadHost))?,
             (None, None) => return Err(refused(Rule::NoHost)),
@@ -153,14 +162,17 @@ impl<'b> Parts<'b> {
 pub fn content_length(head: &RequestHead<'_>) -> Result<Option<u64>, NoHead> {
     match head.known.get(Known::ContentLength) {
         None => Ok(None),
-        Some(digits) if head.known.is_repeated(Known::ContentLength) || digits.len() > 19 => Err(NoHead::Malformed),
+        Some(digits) if head.known.is_repeated(Known::ContentLength) || digits.len() > 19 => {
+            Err(NoHead::Malformed)
+        }
         Some(digits) => parse_digits(digits).map(Some).ok_or(NoHead::Malformed),
     }
 }
 
 /// Says whether a block may stand behind a body (§8.1): no pseudo field, nothing malformed.
 pub fn are_trailers(list: &FieldList) -> bool {
-    list.iter().all(|(name, value)| check_name(name, value).and_then(|()| check_value(value)).is_ok())
+    list.iter()
+        .all(|(name, value)| check_name(name, value).and_then(|()| check_value(value)).is_ok())
 }
 
 fn text(octets: &[u8]) -> Result<&str, NoHead> {
@@ -188,7 +200,11 @@ fn check_value(value: &[u8]) -> Result<(), NoHead> {
     let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     // Controls would be line ends elsewhere; HTAB may stand within.
     let is_bad = |b: &u8| (*b < 0x20 && *b != b'\t') || *b == 0x7f;
-    if is_space(value.first()) || is_space(value.last()) || value.iter().any(is_bad) { Err(NoHead::Malformed) } else { Ok(()) }
+    if is_space(value.first()) || is_space(value.last()) || value.iter().any(is_bad) {
+        Err(NoHead::Malformed)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -214,17 +230,37 @@ mod tests {
 
     fn read(fields: &[(&str, &str)]) -> Result<String, NoHead> {
         let at = "127.0.0.1:1".parse().unwrap();
-        let connection = Connection { peer: at, local: at, scheme: Scheme::Https, tls: None, place: None, asker: Asker::Viewer };
+        let connection = Connection {
+            peer: at,
+            local: at,
+            scheme: Scheme::Https,
+            tls: None,
+            place: None,
+            asker: Asker::Viewer,
+        };
         let (list, mut cookies) = (list(fields), Vec::new());
         let parts = Parts::read(&list, &mut cookies)?;
         let method = parts.method()?;
         let head = parts.request(&method, &connection, &Limits::default())?;
         let length = content_length(&head)?;
-        let lines: Vec<_> = head.fields.iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value))).collect();
-        Ok(format!("{} {} {:?} {} {:?} [{}]", head.method, head.path, head.query, head.host, length, lines.join(",")))
+        let lines: Vec<_> = head
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)))
+            .collect();
+        Ok(format!(
+            "{} {} {:?} {} {:?} [{}]",
+            head.method,
+            head.path,
+            head.query,
+            head.host,
+            length,
+            lines.join(",")
+        ))
     }
 
-    const PLAIN: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/x?y")];
+    const PLAIN: [(&str, &str); 4] =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/x?y")];
 
     fn with(more: &[(&str, &str)]) -> Result<String, NoHead> {
         read(&[&PLAIN, more].concat())
@@ -275,7 +311,10 @@ mod tests {
         for (name, value) in bad {
             assert_eq!(with(&[(name, value)]), Err(NoHead::Malformed), "{name:?}: {value:?}");
         }
-        assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Err(NoHead::Malformed));
+        assert_eq!(
+            with(&[("content-length", "1"), ("content-length", "1")]),
+            Err(NoHead::Malformed)
+        );
         assert!(with(&[("x", "a\tb")]).is_ok());
     }
 
@@ -286,19 +325,30 @@ mod tests {
             fields.remove(missing);
             assert_eq!(read(&fields), Err(NoHead::Malformed), "without {}", PLAIN[missing].0);
         }
-        assert_eq!(read(&[PLAIN[0], PLAIN[1], PLAIN[3]]), Err(NoHead::Refused(Rule::NoHost)), "no authority and no Host");
+        assert_eq!(
+            read(&[PLAIN[0], PLAIN[1], PLAIN[3]]),
+            Err(NoHead::Refused(Rule::NoHost)),
+            "no authority and no Host"
+        );
         assert!(read(&[PLAIN[0], PLAIN[1], PLAIN[3], ("host", "a.test")]).is_ok());
         for twice in PLAIN {
             assert_eq!(read(&[&PLAIN[..], &[twice]].concat()), Err(NoHead::Malformed));
         }
-        assert_eq!(read(&[PLAIN[0], ("x", "y"), PLAIN[1], PLAIN[2], PLAIN[3]]), Err(NoHead::Malformed), "behind a field");
+        assert_eq!(
+            read(&[PLAIN[0], ("x", "y"), PLAIN[1], PLAIN[2], PLAIN[3]]),
+            Err(NoHead::Malformed),
+            "behind a field"
+        );
         let path = |path| read(&[PLAIN[0], PLAIN[1], PLAIN[2], (":path", path)]);
         assert_eq!(path(""), Err(NoHead::Malformed));
         for refused in ["x", "http://a.test/", "/a b", "/a#b", "*", "/\u{e9}"] {
             assert_eq!(path(refused), Err(NoHead::Refused(Rule::BadTarget)), "{refused}");
         }
         assert_eq!(path("/a/../b"), Err(NoHead::Refused(Rule::UnsafePath)));
-        assert_eq!(read(&[(":method", "CONNECT"), (":authority", "a.test:443")]), Err(NoHead::Refused(Rule::Connect)));
+        assert_eq!(
+            read(&[(":method", "CONNECT"), (":authority", "a.test:443")]),
+            Err(NoHead::Refused(Rule::Connect))
+        );
         let asterisk = read(&[(":method", "OPTIONS"), PLAIN[1], PLAIN[2], (":path", "*")]).unwrap();
         assert!(asterisk.starts_with("OPTIONS * None"), "{asterisk}");
     }

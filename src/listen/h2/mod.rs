@@ -1,8 +1,9 @@
 //! One HTTP/2 connection (RFC 9113), as a server of cached answers wants it.
 //!
-//! Everything a connection does happens in one poll: frames are read as long as there are any, fresh hits are framed at
-//! once without becoming a stream, what else there is to send follows in turns, and all of it leaves in one write. The
-//! connection stops reading while much waits to be written, so a viewer cannot make it hold more than it takes.
+//! Everything a connection does happens in one poll: frames are read as long as there are any,
+//! fresh hits are framed at once without becoming a stream, what else there is to send follows in
+//! turns, and all of it leaves in one write. The connection stops reading while much waits to be
+//! written, so a viewer cannot make it hold more than it takes.
 
 mod answers;
 mod frame;
@@ -63,7 +64,8 @@ const IDLE_FRAMES: u32 = 1_000;
 const UPDATES: u32 = 1 << 20;
 /// How long a peer may take to answer a PING.
 const PONG: Duration = Duration::from_secs(20);
-/// Between the word that a connection will end and its end, a round trip for requests that were on their way.
+/// Between the word that a connection will end and its end, a round trip for requests that were on
+/// their way.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A connection's end that it owes to the peer.
@@ -141,7 +143,12 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S, worker: &Arc<Worker>, connection: Arc<Connection>, place: &Place) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    io: S,
+    worker: &Arc<Worker>,
+    connection: Arc<Connection>,
+    place: &Place,
+) {
     let mut session = Session::new(io, worker, connection);
     let poll = std::future::poll_fn(|cx| {
         if !place.busy() {
@@ -240,7 +247,9 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
                 Poll::Pending => false,
             };
             let can_send = !self.sendable.is_empty() && self.window > 0;
-            let has_more = has_room && had_much && (!self.input.is_empty() || can_send || !self.ready.is_empty());
+            let has_more = has_room
+                && had_much
+                && (!self.input.is_empty() || can_send || !self.ready.is_empty());
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
                 Poll::Pending if !has_more => return Poll::Pending,
@@ -281,7 +290,8 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
         while self.written < self.out.len() {
             match Pin::new(&mut self.io).poll_write(cx, &self.out[self.written..]) {
                 Poll::Pending => {
-                    // What has left is let go of, or a viewer that always takes a little would make the rest grow.
+                    // What has left is let go of, or a viewer that always takes a little would make
+                    // the rest grow.
                     if self.written >= OUT_MAX / 2 {
                         self.out.drain(..self.written);
                         self.written = 0;
@@ -343,7 +353,8 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
     fn give_back_buffers(&mut self) {
         if self.input.is_empty() && self.out.is_empty() {
             let mut buffers = std::mem::take(&mut self.scratch);
-            (buffers.read, buffers.out) = (std::mem::take(&mut self.input), std::mem::take(&mut self.out));
+            (buffers.read, buffers.out) =
+                (std::mem::take(&mut self.input), std::mem::take(&mut self.out));
             self.worker.give_back(buffers);
         }
     }

@@ -7,7 +7,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if head.stream.is_multiple_of(2) {
             return Err(Fatal(Code::Protocol, "HEADERS on a stream that is not a client's"));
         }
-        let (piece, depends) = frame::header_piece(head, payload).map_err(|code| Fatal(code, "a HEADERS frame out of shape"))?;
+        let (piece, depends) = frame::header_piece(head, payload)
+            .map_err(|code| Fatal(code, "a HEADERS frame out of shape"))?;
         if depends == Some(head.stream) {
             return Err(Fatal(Code::Protocol, "a stream that depends on itself"));
         }
@@ -15,16 +16,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if head.has(flag::END_HEADERS) {
             return self.on_block(head.stream, ends_stream, piece);
         }
-        self.block = Some(Block { stream: head.stream, ends_stream, octets: piece.to_vec(), since: self.read_at });
+        self.block = Some(Block {
+            stream: head.stream,
+            ends_stream,
+            octets: piece.to_vec(),
+            since: self.read_at,
+        });
         self.look_soon();
         Ok(())
     }
 
     pub(super) fn on_continuation(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
-        let Some(block) = &mut self.block else { return Err(Fatal(Code::Protocol, "CONTINUATION of nothing")) };
+        let Some(block) = &mut self.block else {
+            return Err(Fatal(Code::Protocol, "CONTINUATION of nothing"));
+        };
         block.octets.extend_from_slice(payload);
-        // Coded octets are fewer than what they say, mostly; a block far beyond the limit is an attack.
-        if block.octets.len() > self.limits.head_bytes + frame::FRAME_MAX || payload.is_empty() && !head.has(flag::END_HEADERS) {
+        // Coded octets are fewer than what they say, mostly; a block far beyond the limit is an
+        // attack.
+        if block.octets.len() > self.limits.head_bytes + frame::FRAME_MAX
+            || payload.is_empty() && !head.has(flag::END_HEADERS)
+        {
             return Err(Fatal(Code::EnhanceYourCalm, "a header block without end"));
         }
         if head.has(flag::END_HEADERS)
@@ -35,14 +46,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         Ok(())
     }
 
-    pub(super) fn on_block(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fatal> {
+    pub(super) fn on_block(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        block: &[u8],
+    ) -> Result<(), Fatal> {
         self.scratch.list.clear(self.limits.head_bytes);
-        self.decoder.decode(block, &mut self.scratch.list).map_err(|bad| Fatal(Code::Compression, bad.0))?;
+        self.decoder
+            .decode(block, &mut self.scratch.list)
+            .map_err(|bad| Fatal(Code::Compression, bad.0))?;
         if let Some(stream) = self.streams.get(&id) {
             return match stream.viewer_done {
                 true => self.break_stream(id, Code::StreamClosed),
-                false if !ends_stream || !head::are_trailers(&self.scratch.list) => self.break_stream(id, Code::Protocol),
-                false if stream.announced.is_some_and(|announced| announced != stream.got) => self.break_stream(id, Code::Protocol),
+                false if !ends_stream || !head::are_trailers(&self.scratch.list) => {
+                    self.break_stream(id, Code::Protocol)
+                }
+                false if stream.announced.is_some_and(|announced| announced != stream.got) => {
+                    self.break_stream(id, Code::Protocol)
+                }
                 false => {
                     self.viewer_ended(id);
                     Ok(())
@@ -50,7 +72,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             };
         }
         if id <= self.highest {
-            return if self.reset.contains(&id) { Ok(()) } else { Err(Fatal(Code::StreamClosed, "HEADERS on a closed stream")) };
+            return if self.reset.contains(&id) {
+                Ok(())
+            } else {
+                Err(Fatal(Code::StreamClosed, "HEADERS on a closed stream"))
+            };
         }
         self.highest = id;
         if let Leaving::Last(_) = self.leaving {
@@ -87,7 +113,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
     }
 
-    pub(super) fn begin(&mut self, id: u32, ends_stream: bool, scratch: &mut Buffers) -> Result<(), NoHead> {
+    pub(super) fn begin(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        scratch: &mut Buffers,
+    ) -> Result<(), NoHead> {
         if scratch.list.is_over_limit() {
             return Err(NoHead::Refused(Rule::LongHead));
         }
@@ -114,7 +145,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     match self.streams.get_mut(&id) {
                         None => record_hit(self.worker, &running, &head, &hit, now),
                         Some(stream) => {
-                            stream.finish = Some(Box::new(Finish::of_hit(self.worker, &running, (&head, &connection), &hit, now)));
+                            stream.finish = Some(Box::new(Finish::of_hit(
+                                self.worker,
+                                &running,
+                                (&head, &connection),
+                                &hit,
+                                now,
+                            )));
                         }
                     }
                     return Ok(());
@@ -123,7 +160,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
         }
         let expects = head.known.has(Known::Expect);
-        let mut request = ViewerRequest::from_head(&head, &connection, now, edge.invalidations.head(), running.site.observes);
+        let mut request = ViewerRequest::from_head(
+            &head,
+            &connection,
+            now,
+            edge.invalidations.head(),
+            running.site.observes,
+        );
         let shared = Shared::new(id, Arc::clone(&self.ready));
         request.interim = Some(Arc::<Shared>::clone(&shared));
         let body = match ends_stream {
@@ -167,18 +210,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     // The block's fields are still in the list; it is written down as HTTP/1 would say it.
     pub(super) fn note_refused(&self, rule: Rule) {
         Gauges::add(&self.worker.gauges.bad_requests);
-        let said = |wanted: &[u8]| self.scratch.list.iter().find(|(name, _)| *name == wanted).map_or(&b"-"[..], |(_, value)| value);
+        let said = |wanted: &[u8]| {
+            self.scratch
+                .list
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .map_or(&b"-"[..], |(_, value)| value)
+        };
         let short = |value: &[u8]| value[..value.len().min(LINE_MAX)].to_vec();
         let line = [short(said(b":method")), short(said(b":path")), b"HTTP/2".to_vec()].join(&b' ');
         record_refused(self.worker, &self.connection, Version::Http2, rule, &line);
     }
 
     pub(super) fn answer_refused(&mut self, id: u32, ends_stream: bool, status: u16) {
-        let word = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
+        let word = http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|s| s.canonical_reason())
+            .unwrap_or("Bad Request");
         let text = Bytes::from(format!("{status} {word}\n"));
         let start = self.begin_block(status);
         encode::field(&mut self.out, b"content-type", b"text/plain");
-        encode::field(&mut self.out, b"content-length", itoa::Buffer::new().format(text.len()).as_bytes());
+        encode::field(
+            &mut self.out,
+            b"content-length",
+            itoa::Buffer::new().format(text.len()).as_bytes(),
+        );
         encode::field(&mut self.out, b"x-cache", b"Error from foreshore");
         frame::end_block(&mut self.out, start, id, 0);
         let shared = Shared::new(id, Arc::clone(&self.ready));

@@ -1,4 +1,5 @@
-//! One HTTP/2 stream: what its connection holds of it, and the body of its request on the way to whoever reads it.
+//! One HTTP/2 stream: what its connection holds of it, and the body of its request on the way to
+//! whoever reads it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -102,7 +103,11 @@ impl Shared {
     pub fn news(&self) -> News {
         self.is_queued.store(false, Ordering::Release);
         let mut incoming = self.incoming.lock();
-        News { interims: std::mem::take(&mut incoming.interims), taken: std::mem::take(&mut incoming.taken), is_wanted: incoming.is_wanted }
+        News {
+            interims: std::mem::take(&mut incoming.interims),
+            taken: std::mem::take(&mut incoming.taken),
+            is_wanted: incoming.is_wanted,
+        }
     }
 
     /// Adds a piece that the viewer sent; false if nobody will read it.
@@ -295,7 +300,7 @@ impl Drop for Stream {
     }
 }
 
-/// Octets, and time, for which the rest of a body is read that nobody wants: common clients throw an answer away that
-/// is followed by a reset while they still send.
+/// Octets, and time, for which the rest of a body is read that nobody wants: common clients throw
+/// an answer away that is followed by a reset while they still send.
 pub const WASTE: u64 = 1 << 20;
 pub const WASTE_TIME: Duration = Duration::from_secs(2);

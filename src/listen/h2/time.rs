@@ -12,7 +12,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     pub(super) fn pace(&self) -> Duration {
-        let shortest = self.limits.stall.min(self.limits.head_time).min(self.limits.idle).min(WASTE_TIME);
+        let shortest =
+            self.limits.stall.min(self.limits.head_time).min(self.limits.idle).min(WASTE_TIME);
         (shortest / 2).max(Duration::from_millis(50))
     }
 
@@ -28,9 +29,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             self.end_stuck_streams(now);
             self.look_at_idleness(now);
-            let is_quiet = self.streams.is_empty() && self.partial_since.is_none() && self.block.is_none() && self.out.is_empty();
+            let is_quiet = self.streams.is_empty()
+                && self.partial_since.is_none()
+                && self.block.is_none()
+                && self.out.is_empty();
             let next = match self.leaving {
-                Leaving::No if is_quiet => (self.idle_since + self.limits.idle).max(now + Duration::from_millis(10)),
+                Leaving::No if is_quiet => {
+                    (self.idle_since + self.limits.idle).max(now + Duration::from_millis(10))
+                }
                 _ => now + self.pace(),
             };
             self.sleep.as_mut().reset(next);
@@ -38,8 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         false
     }
 
-    // A viewer that takes nothing for this long is not coming back. Streams that wait for an origin have that origin's
-    // deadlines.
+    // A viewer that takes nothing for this long is not coming back. Streams that wait for an origin
+    // have that origin's deadlines.
     fn dead(&self) -> Duration {
         self.limits.stall * 2 + Duration::from_secs(5)
     }
@@ -65,7 +71,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             } else if older(stream.blocked_since, dead) {
                 Gauges::add(&self.worker.gauges.timeouts);
                 ended.push((*id, Code::Cancel));
-            } else if !stream.viewer_done && self.receive > frame::FRAME_MAX as i64 && older(stream.shared.waits_since(), stall) {
+            } else if !stream.viewer_done
+                && self.receive > frame::FRAME_MAX as i64
+                && older(stream.shared.waits_since(), stall)
+            {
                 stream.shared.end(Err(BodyError::Stalled));
             }
         }
@@ -76,9 +85,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     pub(super) fn look_at_idleness(&mut self, now: Instant) {
         match self.leaving {
-            Leaving::No if self.streams.is_empty() && now - self.idle_since >= self.limits.idle => self.leave(),
+            Leaving::No if self.streams.is_empty() && now - self.idle_since >= self.limits.idle => {
+                self.leave()
+            }
             Leaving::Said(at) if now - at >= LAST_CALL => self.last_call(),
-            _ if !self.streams.is_empty() && now - self.read_at.max(self.wrote_at) >= self.limits.idle && self.ping_at.is_none() => {
+            _ if !self.streams.is_empty()
+                && now - self.read_at.max(self.wrote_at) >= self.limits.idle
+                && self.ping_at.is_none() =>
+            {
                 self.ping_at = Some(now);
                 frame::write(&mut self.out, kind::PING, 0, 0, b"are you?");
             }

@@ -1,4 +1,5 @@
-//! A body that stays on the disk while it is sent: read and checked piece by piece, on threads that may block.
+//! A body that stays on the disk while it is sent: read and checked piece by piece, on threads that
+//! may block.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -43,7 +44,14 @@ pub struct Filed {
 
 impl Filed {
     /// The body of a record in `file`, which begins at `at`.
-    pub fn new(file: Arc<dyn DiskFile>, at: u64, header: Header, crcs: Vec<u32>, seal: Option<Arc<Seal>>, bad: Bad) -> Self {
+    pub fn new(
+        file: Arc<dyn DiskFile>,
+        at: u64,
+        header: Header,
+        crcs: Vec<u32>,
+        seal: Option<Arc<Seal>>,
+        bad: Bad,
+    ) -> Self {
         let checked = (0..header.pieces().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Self { file, at, header, crcs, seal, bad, checked }
     }
@@ -60,7 +68,9 @@ impl Filed {
         self.file.read_at(&mut octets, self.at + self.header.body_at() + piece * stride)?;
         let crc = self.crcs.get(piece as usize).copied().unwrap_or(0);
         let clear = seal::open_part(&self.header, self.seal.as_deref(), piece as u32, crc, octets);
-        let clear = clear.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a piece is not what was written"))?;
+        let clear = clear.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "a piece is not what was written")
+        })?;
         self.checked[(piece / 64) as usize].fetch_or(1 << (piece % 64), Ordering::Relaxed);
         Ok(clear)
     }
@@ -99,8 +109,12 @@ impl InFile for Filed {
 
     fn place(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         let pieces = span.start / PIECE as u64..span.end.div_ceil(PIECE as u64);
-        let is_plain = !self.header.is_sealed && pieces.into_iter().all(|piece| self.is_checked(piece));
-        self.file.descriptor().filter(|_| is_plain).map(|file| (file, self.at + self.header.body_at()))
+        let is_plain =
+            !self.header.is_sealed && pieces.into_iter().all(|piece| self.is_checked(piece));
+        self.file
+            .descriptor()
+            .filter(|_| is_plain)
+            .map(|file| (file, self.at + self.header.body_at()))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The folder a disk store lives in, behind a small seam: tests lose, tear and refuse what was not synced.
+//! The folder a disk store lives in, behind a small seam: tests lose, tear and refuse what was not
+//! synced.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -43,15 +44,26 @@ impl Folder {
     /// Opens or makes it; fails if somebody else has it open.
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
-        lock.try_lock().map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another edge has it open"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))?;
+        lock.try_lock()
+            .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another edge has it open"))?;
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 }
 
 impl Files for Folder {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path.join(name))?;
         Ok(Arc::new(file))
     }
 
@@ -62,7 +74,13 @@ impl Files for Folder {
 
     fn keep(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         Ok(Arc::new(file))
     }
 

@@ -1,6 +1,7 @@
 //! What lies where: one small entry for each response on the disk, and an account of each segment.
 //!
-//! Pure. It is told what was written, found, used and removed, and says what is dead; it opens no file.
+//! Pure. It is told what was written, found, used and removed, and says what is dead; it opens no
+//! file.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -151,7 +152,8 @@ impl Index {
         }
     }
 
-    /// A segment is about to be removed: what is read of it no longer tells anything. False if it is not known.
+    /// A segment is about to be removed: what is read of it no longer tells anything. False if it
+    /// is not known.
     pub fn leave(&mut self, id: u32) -> bool {
         self.segments.get_mut(&id).map(|segment| segment.is_leaving = true).is_some()
     }
@@ -163,10 +165,14 @@ impl Index {
 
     /// Says whether an entry is known as it was, in a segment that stays.
     pub fn is_there(&mut self, old: &Entry) -> bool {
-        self.stays(old.segment) && self.get(old.identity).is_some_and(|now| (now.segment, now.at) == (old.segment, old.at))
+        self.stays(old.segment)
+            && self
+                .get(old.identity)
+                .is_some_and(|now| (now.segment, now.at) == (old.segment, old.at))
     }
 
-    /// Forgets all entries of a segment that was closed, unless there are no more of them than will have moved in a moment.
+    /// Forgets all entries of a segment that was closed, unless there are no more of them than will
+    /// have moved in a moment.
     pub fn forget_segment(&mut self, id: u32, moving: usize) {
         debug_assert!(!self.segments.contains_key(&id));
         if self.entries().filter(|entry| entry.segment == id).count() > moving {
@@ -182,7 +188,8 @@ impl Index {
         Some(segment)
     }
 
-    /// Notes a record that was written or found. Gives the segment that has nothing left because of it, if one has.
+    /// Notes a record that was written or found. Gives the segment that has nothing left because of
+    /// it, if one has.
     pub fn put(&mut self, segment: u32, line: &Line) -> Option<u32> {
         let Line { identity, version, at, len, is_tombstone } = *line;
         if is_tombstone && let Some(segment) = self.segments.get_mut(&segment) {
@@ -195,7 +202,8 @@ impl Index {
                 return None;
             }
         }
-        let found = self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity);
+        let found =
+            self.part(identity.key).find_entry(identity.key, |entry| entry.identity == identity);
         let emptied = match found {
             Ok(found) if found.get().version > version => return None,
             // The same record, moved: the place that was noted last counts.
@@ -216,8 +224,8 @@ impl Index {
         emptied
     }
 
-    /// Forgets what is known of an identity up to a version, and what is still to be found of it. Gives the segment that has nothing
-    /// left, if one has.
+    /// Forgets what is known of an identity up to a version, and what is still to be found of it.
+    /// Gives the segment that has nothing left, if one has.
     pub fn forget_upto(&mut self, identity: Identity, newest: Version) -> Option<u32> {
         if let Some(gone) = &mut self.gone {
             gone.note(identity, gone.newest);
@@ -235,17 +243,22 @@ impl Index {
         self.part(identity.key).find(identity.key, |entry| entry.identity == identity).copied()
     }
 
-    /// Forgets exactly this entry; `None` if it is no longer known as it was. Gives the segment that has nothing left, if one has.
+    /// Forgets exactly this entry; `None` if it is no longer known as it was. Gives the segment
+    /// that has nothing left, if one has.
     pub fn forget_entry(&mut self, old: &Entry) -> Option<Option<u32>> {
-        let is_it = |entry: &Entry| entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at);
-        let (old, _) = self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
+        let is_it = |entry: &Entry| {
+            entry.identity == old.identity && (entry.segment, entry.at) == (old.segment, old.at)
+        };
+        let (old, _) =
+            self.part(old.identity.key).find_entry(old.identity.key, is_it).ok()?.remove();
         if let Some(gone) = &mut self.gone {
             gone.note(old.identity, old.version);
         }
         Some(self.left(&old))
     }
 
-    /// The same, and says whether nothing older can lie anywhere; else a tombstone has to say that it is gone.
+    /// The same, and says whether nothing older can lie anywhere; else a tombstone has to say that
+    /// it is gone.
     pub fn forget_for_good(&mut self, old: &Entry) -> Option<(Option<u32>, bool)> {
         Some((self.forget_entry(old)?, self.is_oldest(old.segment)))
     }
@@ -266,26 +279,39 @@ impl Index {
 
     /// Says whether every other segment that holds many is younger.
     pub fn is_oldest(&self, id: u32) -> bool {
-        self.is_loaded() && self.segments.iter().all(|(other, segment)| *other >= id || segment.is_single)
+        self.is_loaded()
+            && self.segments.iter().all(|(other, segment)| *other >= id || segment.is_single)
     }
 
     /// Says whether writing what counts of a segment to the end gives room back.
     pub fn is_sparse(&self, id: u32) -> bool {
         self.segments.get(&id).is_some_and(|segment| {
-            let is_half_dead = segment.entries > 0 && (segment.live + u64::from(segment.tombstones) * HEADER as u64) * 2 < segment.len;
-            segment.is_sealed && !segment.is_single && (is_half_dead || (segment.entries == 0 && self.is_oldest(id)))
+            let is_half_dead = segment.entries > 0
+                && (segment.live + u64::from(segment.tombstones) * HEADER as u64) * 2 < segment.len;
+            segment.is_sealed
+                && !segment.is_single
+                && (is_half_dead || (segment.entries == 0 && self.is_oldest(id)))
         })
     }
 
     /// How many records there are of a key.
     pub fn count(&mut self, key: u64) -> usize {
-        self.part(key).iter_hash(key).filter(|entry| entry.identity.key == key).take(SAME_KEY).count()
+        self.part(key)
+            .iter_hash(key)
+            .filter(|entry| entry.identity.key == key)
+            .take(SAME_KEY)
+            .count()
     }
 
     /// Every record of a key; notes a use of each.
     pub fn find(&mut self, key: u64) -> SmallVec<[Entry; 2]> {
         let mut found = SmallVec::new();
-        for entry in self.part(key).iter_hash_mut(key).filter(|entry| entry.identity.key == key).take(SAME_KEY) {
+        for entry in self
+            .part(key)
+            .iter_hash_mut(key)
+            .filter(|entry| entry.identity.key == key)
+            .take(SAME_KEY)
+        {
             entry.uses = (entry.uses + 1).min(3);
             found.push(*entry);
         }
@@ -294,7 +320,9 @@ impl Index {
 
     /// The entry that a line of a segment stands for, if that still counts.
     pub fn at(&mut self, segment: u32, line: &Line) -> Option<Entry> {
-        let is_it = |entry: &Entry| entry.identity == line.identity && (entry.segment, entry.at) == (segment, line.at);
+        let is_it = |entry: &Entry| {
+            entry.identity == line.identity && (entry.segment, entry.at) == (segment, line.at)
+        };
         self.part(line.identity.key).find(line.identity.key, is_it).copied()
     }
 
@@ -313,7 +341,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(key: u64, version: u64, at: u32, is_tombstone: bool) -> Line {
-        Line { identity: Identity { key, variant: 0 }, version: Version(version), at, len: 2, is_tombstone }
+        Line {
+            identity: Identity { key, variant: 0 },
+            version: Version(version),
+            at,
+            len: 2,
+            is_tombstone,
+        }
     }
 
     #[test]
@@ -322,12 +356,17 @@ mod tests {
         index.open(1, Segment::default());
         for at in 0..100_000u32 {
             index.put(1, &line(u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15), 1, at, false));
-            assert!(at < 1000 || index.memory() / index.len() as u64 <= 100, "{at}: {}", index.memory() / index.len() as u64);
+            assert!(
+                at < 1000 || index.memory() / index.len() as u64 <= 100,
+                "{at}: {}",
+                index.memory() / index.len() as u64
+            );
         }
     }
 
     proptest! {
-        // Whatever the order in which records are found, the highest version of each identity is what counts.
+        // Whatever the order in which records are found, the highest version of each identity is
+        // what counts.
         #[test]
         fn the_order_of_finding_does_not_matter(
             records in proptest::collection::vec((0u64..4, 1u64..40, any::<bool>()), 0..30), seed in any::<u64>(),

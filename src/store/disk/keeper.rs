@@ -1,4 +1,5 @@
-//! The two threads behind the disk tier: one writes what is offered, one loads, checks and tidies up.
+//! The two threads behind the disk tier: one writes what is offered, one loads, checks and tidies
+//! up.
 
 use std::io;
 use std::sync::Arc;
@@ -37,8 +38,12 @@ impl Keeper {
     /// Starts them.
     pub fn start(disk: Arc<Disk>, is_dead: IsDead) -> io::Result<Self> {
         let (writing, keeping) = (Arc::clone(&disk), Arc::clone(&disk));
-        let writer = std::thread::Builder::new().name("disk-write".into()).spawn(move || writing.write_until_told())?;
-        let keeper = std::thread::Builder::new().name("disk-keep".into()).spawn(move || keeping.keep_until_told(&is_dead))?;
+        let writer = std::thread::Builder::new()
+            .name("disk-write".into())
+            .spawn(move || writing.write_until_told())?;
+        let keeper = std::thread::Builder::new()
+            .name("disk-keep".into())
+            .spawn(move || keeping.keep_until_told(&is_dead))?;
         Ok(Self { disk, writer, keeper })
     }
 
@@ -95,13 +100,15 @@ impl Disk {
                     self.queue.lock().octets -= octets;
                 }
                 Job::Gone(identity) => self.try_bury(identity, By::Job),
-                // What made it empty may be among what waits, or be put off once more: then it stays for now.
+                // What made it empty may be among what waits, or be put off once more: then it
+                // stays for now.
                 Job::Close(id, tries) if tries < CLOSE_TRIES && !self.queue.lock().is_quiet() => {
                     self.queue.lock().push(Job::Close(id, tries + 1));
                     return true;
                 }
                 Job::Close(id, _) => {
-                    let is_empty = self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
+                    let is_empty =
+                        self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
                     if is_empty {
                         self.doom(id);
                     }
@@ -242,7 +249,8 @@ impl Disk {
         }
     }
 
-    /// Checks the next segment of a round, and begins another round after the last; gives the octets it read.
+    /// Checks the next segment of a round, and begins another round after the last; gives the
+    /// octets it read.
     pub fn scrub_next(&self, round: &mut Vec<u32>, is_dead: &IsDead) -> u64 {
         if round.is_empty() {
             *round = self.index.lock().order.iter().copied().collect();
@@ -259,7 +267,11 @@ impl Disk {
                 return read;
             }
             match self.check(&entry) {
-                Ok(Some((header, stored))) if is_dead(&Brief::of(entry.at, header.body, &stored)) => self.drop_dead(&entry),
+                Ok(Some((header, stored)))
+                    if is_dead(&Brief::of(entry.at, header.body, &stored)) =>
+                {
+                    self.drop_dead(&entry)
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => self.is_bad(&entry, &io::ErrorKind::InvalidData.into()),
                 Err(error) => self.is_bad(&entry, &error),

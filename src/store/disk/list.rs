@@ -1,8 +1,8 @@
-//! A segment's list: what lies in it, in brief, between its last record and its footer. By it responses are found by path and by
-//! tag, and dead ones are found, without a look at each.
+//! A segment's list: what lies in it, in brief, between its last record and its footer. By it
+//! responses are found by path and by tag, and dead ones are found, without a look at each.
 //!
-//! It is for speed alone: where there is none (a crash, an older file, damage), the records say the same. It opens no
-//! file.
+//! It is for speed alone: where there is none (a crash, an older file, damage), the records say the
+//! same. It opens no file.
 
 use smallvec::SmallVec;
 
@@ -22,7 +22,8 @@ pub const CHUNK_MORE: u64 = HEADER as u64 + TAG as u64 + UNIT;
 #[derive(Default)]
 pub struct List {
     chunks: Vec<Vec<u8>>,
-    /// Something lies there of which nothing could be said: then nothing is said of the others either.
+    /// Something lies there of which nothing could be said: then nothing is said of the others
+    /// either.
     is_spoiled: bool,
 }
 
@@ -59,7 +60,8 @@ impl<'l> Brief<'l> {
     fn read(read: &mut Cursor<'l>) -> Option<Self> {
         let at = read.u32()?;
         let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
-        let (born, fresh, asked_at, body) = (Timestamp(read.u64()?), read.u64()?, LogNumber(read.u64()?), read.u64()?);
+        let (born, fresh, asked_at, body) =
+            (Timestamp(read.u64()?), read.u64()?, LogNumber(read.u64()?), read.u64()?);
         let key = read.bytes()?;
         let count = read.u32()?;
         let tags = (0..count).map(|_| read.u64()).collect::<Option<_>>()?;
@@ -103,7 +105,8 @@ impl List {
         self.chunks.iter().map(|chunk| chunk.len() as u64 + CHUNK_MORE).sum()
     }
 
-    /// The list as it is written, into the segment `id` at the octet `at`; nothing, where it cannot be told.
+    /// The list as it is written, into the segment `id` at the octet `at`; nothing, where it cannot
+    /// be told.
     pub fn encode(&self, seal: Option<&Seal>, id: u32, at: u64) -> Vec<u8> {
         if self.is_spoiled {
             return Vec::new();
@@ -138,13 +141,15 @@ fn encode_chunk(chunk: &[u8], seal: Option<&Seal>, version: Version) -> Option<V
 /// A list that was read and found to be as it was written.
 pub struct Listed(Vec<Vec<u8>>);
 
-/// Reads a list that begins in the segment `id` at the octet `at`; `None` unless all of it is as it was written there.
+/// Reads a list that begins in the segment `id` at the octet `at`; `None` unless all of it is as it
+/// was written there.
 pub fn open(mut octets: &[u8], seal: Option<&Seal>, id: u32, at: u64) -> Option<Listed> {
     let mut chunks = Vec::new();
     let end = at + octets.len() as u64;
     while !octets.is_empty() {
         let place = version(id, end - octets.len() as u64);
-        let header = Header::decode(octets).filter(|header| header.is_list && header.version == place)?;
+        let header =
+            Header::decode(octets).filter(|header| header.is_list && header.version == place)?;
         let (record, rest) = octets.split_at_checked(header.octets() as usize)?;
         let meta = record.get(HEADER..HEADER + header.meta as usize)?;
         chunks.push(seal::open_part(&header, seal, seal::META, header.meta_crc, meta.to_vec())?);
@@ -158,7 +163,9 @@ impl Listed {
     pub fn briefs(&self) -> impl Iterator<Item = Brief<'_>> {
         self.0.iter().flat_map(|chunk| {
             let mut read = Cursor(chunk);
-            std::iter::from_fn(move || if read.0.is_empty() { None } else { Brief::read(&mut read) })
+            std::iter::from_fn(
+                move || if read.0.is_empty() { None } else { Brief::read(&mut read) },
+            )
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Finding again what lies in a folder: whose it is, how far the invalidation log was, and every segment's records.
+//! Finding again what lies in a folder: whose it is, how far the invalidation log was, and every
+//! segment's records.
 
 use std::io;
 use std::sync::Arc;
@@ -38,12 +39,18 @@ pub enum Doubt {
 }
 
 /// Looks at a folder. What cannot be served from it any more is removed, with a word about why.
-pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber, doubt: Doubt) -> io::Result<Found> {
+pub fn begin(
+    files: &dyn Files,
+    secret: Option<&Secret<String>>,
+    log: LogNumber,
+    doubt: Doubt,
+) -> io::Result<Found> {
     let listed = files.list()?;
     let len_of = |name: &str| listed.iter().find(|(known, _)| known == name).map(|(_, len)| *len);
     let text = len_of(ID).map(|len| read_whole(files, ID, len)).transpose()?;
     let known = text.as_deref().and_then(parse_id);
-    let mut segments: Vec<(u32, u64)> = listed.iter().filter_map(|(name, len)| Some((id_of(name)?, *len))).collect();
+    let mut segments: Vec<(u32, u64)> =
+        listed.iter().filter_map(|(name, len)| Some((id_of(name)?, *len))).collect();
     segments.sort_unstable();
     let head = files.keep(HEAD)?;
     let noted = len_of(HEAD).filter(|len| *len >= 12).and_then(|_| {
@@ -53,7 +60,9 @@ pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber,
     });
     let seal_of = |seed: &[u8]| match secret {
         None => Ok(None),
-        Some(secret) => Seal::new(secret, seed).map(Some).ok_or_else(|| io::Error::other("no key could be derived")),
+        Some(secret) => Seal::new(secret, seed)
+            .map(Some)
+            .ok_or_else(|| io::Error::other("no key could be derived")),
     };
     let why = match &known {
         None if segments.is_empty() => None,
@@ -63,7 +72,11 @@ pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber,
             if seal.as_ref().map_or(NO_KEY, |seal| &seal.check) != check {
                 Some("it was written under another key, or without one".to_string())
             } else if noted.is_some_and(|noted| noted > log) {
-                Some(format!("the invalidation log ends at {}, and {} was in effect here", log.0, noted.unwrap_or_default().0))
+                Some(format!(
+                    "the invalidation log ends at {}, and {} was in effect here",
+                    log.0,
+                    noted.unwrap_or_default().0
+                ))
             } else {
                 return Ok(Found { seed: *seed, seal, segments, head });
             }
@@ -73,7 +86,10 @@ pub fn begin(files: &dyn Files, secret: Option<&Secret<String>>, log: LogNumber,
         if doubt == Doubt::Refuse {
             return Err(io::Error::other(why));
         }
-        tracing::warn!(why, "the disk store begins empty: what lies in it cannot be trusted any more");
+        tracing::warn!(
+            why,
+            "the disk store begins empty: what lies in it cannot be trusted any more"
+        );
         for (id, _) in segments.drain(..) {
             files.remove(&name_of(id))?;
         }
@@ -131,7 +147,8 @@ fn decode_head(octets: &[u8; 12]) -> Option<LogNumber> {
 }
 
 impl Disk {
-    /// Finds every record, the newest segments first. Responses are there as soon as their segment was looked at.
+    /// Finds every record, the newest segments first. Responses are there as soon as their segment
+    /// was looked at.
     pub fn load(&self) {
         // Not those that were written since the start: what lies there is known, or dead.
         let mut ids: Vec<u32> = self.index.lock().found().collect();
@@ -142,7 +159,8 @@ impl Disk {
                 // What is not known yet stays as it is.
                 return;
             }
-            // What lies in a segment that cannot be read may be newer than anything in older ones: then they are not believed.
+            // What lies in a segment that cannot be read may be newer than anything in older ones:
+            // then they are not believed.
             if unreadable.is_some() {
                 self.doom(id);
                 continue;
@@ -159,7 +177,11 @@ impl Disk {
             };
             let mut index = self.index.lock();
             // Written since the start: it is known already.
-            if !index.segments.get(&id).is_some_and(|segment| segment.is_sealed && segment.entries == 0) {
+            if !index
+                .segments
+                .get(&id)
+                .is_some_and(|segment| segment.is_sealed && segment.entries == 0)
+            {
                 continue;
             }
             if let Some(segment) = index.segments.get_mut(&id) {
@@ -202,7 +224,10 @@ impl Disk {
         let mut octets = [0; HEADER];
         while at + HEADER as u64 <= len {
             file.read_at(&mut octets, at)?;
-            let Some(header) = Header::decode(&octets).filter(|header| at + header.octets() <= len) else { break };
+            let Some(header) = Header::decode(&octets).filter(|header| at + header.octets() <= len)
+            else {
+                break;
+            };
             if header.is_list {
                 // The footer behind it is missing; what it lists was read one by one.
                 break;

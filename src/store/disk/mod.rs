@@ -1,11 +1,13 @@
 //! The disk tier: what was stored, found again after a crash, and never in a viewer's way.
 //!
-//! Responses are appended to *segments*, files that are written once from front to back; a large one has a segment to
-//! itself. The segments are all there is: each ends in a footer that says what lies in it, and where there is none (a
-//! crash), its records are read one by one as far as they are whole. Of two records of one response the later counts.
-//! Space returns by removing whole segments, the oldest first; what was used of late moves on to the newest.
+//! Responses are appended to *segments*, files that are written once from front to back; a large
+//! one has a segment to itself. The segments are all there is: each ends in a footer that says what
+//! lies in it, and where there is none (a crash), its records are read one by one as far as they
+//! are whole. Of two records of one response the later counts. Space returns by removing whole
+//! segments, the oldest first; what was used of late moves on to the newest.
 //!
-//! Everything here blocks. Viewers never wait for a write: `offer` puts into a bounded queue, one thread empties it.
+//! Everything here blocks. Viewers never wait for a write: `offer` puts into a bounded queue, one
+//! thread empties it.
 
 pub mod body;
 pub mod files;
@@ -126,11 +128,18 @@ pub struct Disk {
 pub type InUse = Box<dyn Fn(&HashSet<u64>) -> HashSet<u64> + Send + Sync>;
 
 impl Disk {
-    /// Opens a folder. What lies in it is found by [`Self::load`]. `log` is the last number of the invalidation log.
-    pub fn open(files: Box<dyn Files>, settings: DiskSettings, log: LogNumber, doubt: Doubt) -> io::Result<Arc<Self>> {
+    /// Opens a folder. What lies in it is found by [`Self::load`]. `log` is the last number of the
+    /// invalidation log.
+    pub fn open(
+        files: Box<dyn Files>,
+        settings: DiskSettings,
+        log: LogNumber,
+        doubt: Doubt,
+    ) -> io::Result<Arc<Self>> {
         let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
         let next = found.segments.last().map_or(1, |(id, _)| id + 1);
-        // The first record that is written from now on has this version; all that is found has less.
+        // The first record that is written from now on has this version; all that is found has
+        // less.
         let newest = Version(work::version(next, 0).0 - 1);
         let mut index = Index::loading(newest);
         for (id, len) in &found.segments {
@@ -161,7 +170,8 @@ impl Disk {
         }))
     }
 
-    // Keyed, so that nobody outside can make two keys meet; stable, so that it is the same after a restart.
+    // Keyed, so that nobody outside can make two keys meet; stable, so that it is the same after a
+    // restart.
     fn hash(&self, octets: &[&[u8]]) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.seed);
@@ -178,11 +188,16 @@ impl Disk {
         for (name, value) in &stored.selector.0 {
             selector.extend_from_slice(name.as_str().as_bytes());
             selector.push(u8::from(value.is_some()));
-            selector.extend_from_slice(&(value.as_ref().map_or(0, |value| value.len()) as u64).to_le_bytes());
+            selector.extend_from_slice(
+                &(value.as_ref().map_or(0, |value| value.len()) as u64).to_le_bytes(),
+            );
             selector.extend_from_slice(value.as_deref().unwrap_or_default());
         }
         let variant = self.hash(&[b"v", stored.key.as_bytes(), &[0], &selector]);
-        Identity { key: self.key_hash(stored.key.as_bytes()), variant: u32::from_le_bytes(variant[..4].try_into().unwrap_or_default()) }
+        Identity {
+            key: self.key_hash(stored.key.as_bytes()),
+            variant: u32::from_le_bytes(variant[..4].try_into().unwrap_or_default()),
+        }
     }
 
     /// How many responses may lie there for a key.
@@ -191,23 +206,31 @@ impl Disk {
         self.index.lock().count(hash)
     }
 
-    /// Offers a whole response for being kept. Never waits; what is refused is forgotten, lest an older one come back.
+    /// Offers a whole response for being kept. Never waits; what is refused is forgotten, lest an
+    /// older one come back.
     pub fn offer(&self, stored: &Arc<Stored>) {
         let identity = self.identity(stored);
         let octets = stored.content.length().unwrap_or(0) + stored.head.lines().len() as u64 + 256;
-        let is_worth_it = is_worth_it(stored) && stored.content.is_complete() && octets <= self.largest();
+        let is_worth_it =
+            is_worth_it(stored) && stored.content.is_complete() && octets <= self.largest();
         let mut queue = self.queue.lock();
-        if is_worth_it && !self.is_resting() && queue.octets + octets <= self.settings.queue && queue.jobs.len() < JOBS_MAX {
+        if is_worth_it
+            && !self.is_resting()
+            && queue.octets + octets <= self.settings.queue
+            && queue.jobs.len() < JOBS_MAX
+        {
             stored.live.on_disk.store(ON_ITS_WAY, Ordering::Relaxed);
             queue.octets += octets;
             let old = queue.push(Job::Put(Arc::clone(stored), identity, octets));
             self.news.notify_one();
             drop(queue);
-            // What lay there before is old now, written or not. After the queue knows: nothing older can be entered in between.
+            // What lay there before is old now, written or not. After the queue knows: nothing
+            // older can be entered in between.
             let emptied = self.index.lock().forget_upto(identity, old);
             return self.close_later(emptied);
         }
-        // An older one that is found at the next start, or waits to be written, must not take its place.
+        // An older one that is found at the next start, or waits to be written, must not take its
+        // place.
         let is_about = !queue.jobs.is_empty() || queue.octets > 0;
         drop(queue);
         if is_worth_it {
@@ -227,7 +250,8 @@ impl Disk {
         let identity = self.identity(stored);
         let (known, version, is_loaded) = {
             let mut index = self.index.lock();
-            // Noted before the index knows of it: what is known under another version is not this one, unless this one waits.
+            // Noted before the index knows of it: what is known under another version is not this
+            // one, unless this one waits.
             (index.get(identity), stored.live.on_disk.load(Ordering::Relaxed), index.is_loaded())
         };
         let is_there = match known {
@@ -239,8 +263,8 @@ impl Disk {
         }
     }
 
-    // Nothing of an identity counts from now on. The queue hears of it first: what is being written or moved just now is looked
-    // for there before it counts.
+    // Nothing of an identity counts from now on. The queue hears of it first: what is being written
+    // or moved just now is looked for there before it counts.
     fn take_out(&self, identity: Identity) {
         let old = self.say_gone(identity);
         let emptied = self.index.lock().forget_upto(identity, old);
@@ -266,7 +290,8 @@ impl Disk {
         }
     }
 
-    // With a tombstone, unless nothing older can lie anywhere: what it had replaced must not count again.
+    // With a tombstone, unless nothing older can lie anywhere: what it had replaced must not count
+    // again.
     fn drop_entry(&self, entry: &Entry) {
         let forgotten = self.index.lock().forget_for_good(entry);
         if let Some((emptied, is_last)) = forgotten {
@@ -277,8 +302,8 @@ impl Disk {
         }
     }
 
-    // Removes a segment of which nothing counts any more, but for `moving` that are about to be put somewhere else. Whoever reads from
-    // it goes on reading.
+    // Removes a segment of which nothing counts any more, but for `moving` that are about to be put
+    // somewhere else. Whoever reads from it goes on reading.
     fn close(&self, id: u32, moving: usize) {
         // First, so that nobody takes a file that is gone for one that is damaged.
         if !self.index.lock().leave(id) {
@@ -317,8 +342,8 @@ impl Disk {
         Ok(file)
     }
 
-    // Holds a file open for the next one who reads from it. There are never more than so many; whoever uses one of those that
-    // are let go of holds it himself.
+    // Holds a file open for the next one who reads from it. There are never more than so many;
+    // whoever uses one of those that are let go of holds it himself.
     fn hold(&self, id: u32, file: &Arc<dyn DiskFile>) {
         let mut open = self.open.lock();
         if open.len() >= OPEN_MAX {
@@ -354,8 +379,13 @@ impl Disk {
         }
     }
 
-    /// Shows what lies there and is wanted, segment by segment, by their lists where they have one. Blocks.
-    pub fn visit(&self, mut wanted: impl FnMut(&Brief<'_>) -> bool, mut see: impl FnMut(&Entry, &Brief<'_>)) {
+    /// Shows what lies there and is wanted, segment by segment, by their lists where they have one.
+    /// Blocks.
+    pub fn visit(
+        &self,
+        mut wanted: impl FnMut(&Brief<'_>) -> bool,
+        mut see: impl FnMut(&Entry, &Brief<'_>),
+    ) {
         let ids: Vec<u32> = self.index.lock().order.iter().copied().collect();
         ids.into_iter().for_each(|id| self.visit_segment(id, &mut wanted, &mut see));
     }
@@ -374,12 +404,14 @@ impl Disk {
         }
     }
 
-    /// Tells it how to find out what is used in memory: who leads there is not looked for here, and would seem unused.
+    /// Tells it how to find out what is used in memory: who leads there is not looked for here, and
+    /// would seem unused.
     pub fn ask_memory(&self, in_use: InUse) {
         let _ = self.in_use.set(in_use);
     }
 
-    /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing here may be served.
+    /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing
+    /// here may be served.
     pub fn note_log(&self, number: LogNumber) {
         let mut head = self.head.lock();
         if let Some((file, known)) = &mut *head
@@ -411,7 +443,8 @@ fn segment_size(limit: u64) -> u64 {
     (limit / 32).clamp(256 << 10, 64 << 20)
 }
 
-/// Says whether a response will be of use after it left the memory: not if it is old in a moment and cannot be confirmed.
+/// Says whether a response will be of use after it left the memory: not if it is old in a moment
+/// and cannot be confirmed.
 fn is_worth_it(stored: &Stored) -> bool {
     let can_be_confirmed = stored.head.etag().is_some() || stored.head.last_modified().is_some();
     match stored.life.reuse {

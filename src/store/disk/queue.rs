@@ -21,9 +21,11 @@ pub struct Queue {
     count: u64,
     /// What the job under way speaks of, until the index knows.
     in_hand: Option<Identity>,
-    /// The version of what a job has written last: whatever is known of an identity up to it is older than what is pushed now.
+    /// The version of what a job has written last: whatever is known of an identity up to it is
+    /// older than what is pushed now.
     landed: Version,
-    /// Tombstones that could not be written, or found no place in the queue. They are owed, however long it takes.
+    /// Tombstones that could not be written, or found no place in the queue. They are owed, however
+    /// long it takes.
     owed: HashSet<Identity>,
 }
 
@@ -33,7 +35,8 @@ impl Queue {
         Self { landed: newest, ..Self::default() }
     }
 
-    /// Adds a job at the end. Gives the version up to which everything of its identity is old from now on.
+    /// Adds a job at the end. Gives the version up to which everything of its identity is old from
+    /// now on.
     pub fn push(&mut self, job: Job) -> Version {
         self.count += 1;
         if let Job::Put(_, identity, _) | Job::Gone(identity) = &job {
@@ -44,7 +47,8 @@ impl Queue {
         self.landed
     }
 
-    /// Says of an identity that nothing of it is kept, where there is no place for a job: as long as there are fewer than `most`.
+    /// Says of an identity that nothing of it is kept, where there is no place for a job: as long
+    /// as there are fewer than `most`.
     pub fn owe(&mut self, identity: Identity, most: usize) -> Version {
         self.last.remove(&identity);
         if self.owed.len() < most {
@@ -73,7 +77,12 @@ impl Queue {
                 && self.last.get(identity) != Some(&number)
             {
                 self.octets -= octets;
-                let _ = stored.live.on_disk.compare_exchange(ON_ITS_WAY, 0, Ordering::Relaxed, Ordering::Relaxed);
+                let _ = stored.live.on_disk.compare_exchange(
+                    ON_ITS_WAY,
+                    0,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
                 continue;
             }
             self.in_hand = match &job {
@@ -90,7 +99,8 @@ impl Queue {
         None
     }
 
-    /// Something of an identity was written, and the index is about to hear of it. Says whether something newer is still to come.
+    /// Something of an identity was written, and the index is about to hear of it. Says whether
+    /// something newer is still to come.
     pub fn lands(&mut self, identity: Identity, version: Version, by: By) -> bool {
         let is_newer_in_hand = by != By::Job && self.in_hand == Some(identity);
         if by == By::Job {

@@ -1,4 +1,5 @@
-//! Reading records: whole ones for answers, their fronts for lists. What is damaged is dropped and counted.
+//! Reading records: whole ones for answers, their fronts for lists. What is damaged is dropped and
+//! counted.
 //!
 //! Everything here blocks.
 
@@ -58,7 +59,8 @@ impl Disk {
         if !self.index.lock().is_there(entry) {
             return;
         }
-        let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        let is_damage =
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
         let count = if is_damage { &self.tally.corrupt } else { &self.tally.read_errors };
         count.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(segment = entry.segment, unit = entry.at, %error, "a stored response is damaged or cannot be read, and is dropped");
@@ -72,7 +74,11 @@ impl Disk {
         // A short record in one call; of a long one the front.
         let mut octets = vec![0; if len > WHOLE { FRONT } else { len as usize }];
         file.read_at(&mut octets, at)?;
-        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
+        let Some(header) =
+            Header::decode(&octets).filter(|header| header.identity == entry.identity)
+        else {
+            return Ok(None);
+        };
         if header.octets() != len {
             return Ok(None);
         }
@@ -103,8 +109,14 @@ impl Disk {
         Ok(stored)
     }
 
-    // A large body: the one that others read from, if there are any, so that what they checked is known.
-    fn filed(&self, entry: &Entry, file: Arc<dyn DiskFile>, header: &Header) -> io::Result<Option<Arc<Filed>>> {
+    // A large body: the one that others read from, if there are any, so that what they checked is
+    // known.
+    fn filed(
+        &self,
+        entry: &Entry,
+        file: Arc<dyn DiskFile>,
+        header: &Header,
+    ) -> io::Result<Option<Arc<Filed>>> {
         let place = (entry.segment, entry.at);
         if let Some((_, body)) = self.filed.lock().iter().find(|(known, _)| *known == place) {
             return Ok(Some(Arc::clone(body)));
@@ -127,7 +139,8 @@ impl Disk {
     }
 
     fn open_body(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
-        let crcs = record::decode_table(record.get(header.table_at() as usize..)?, header.pieces())?;
+        let crcs =
+            record::decode_table(record.get(header.table_at() as usize..)?, header.pieces())?;
         let mut body = Vec::with_capacity(header.body as usize);
         let stored = record.get(header.body_at() as usize..header.table_at() as usize)?;
         for (at, piece) in stored.chunks(PIECE + header.overhead() as usize).enumerate() {
@@ -138,7 +151,12 @@ impl Disk {
     }
 
     /// Shows what lies in a segment, counts, and is wanted.
-    pub(super) fn visit_segment(&self, id: u32, wanted: &mut impl FnMut(&Brief<'_>) -> bool, see: &mut impl FnMut(&Entry, &Brief<'_>)) {
+    pub(super) fn visit_segment(
+        &self,
+        id: u32,
+        wanted: &mut impl FnMut(&Brief<'_>) -> bool,
+        see: &mut impl FnMut(&Entry, &Brief<'_>),
+    ) {
         let lines = self.lines(id).unwrap_or_default();
         let Some(listed) = self.listed(id, &lines) else {
             for line in &lines {
@@ -170,14 +188,16 @@ impl Disk {
         let segment = self.index.lock().segments.get(&id).filter(|segment| segment.is_sealed)?.len;
         let start = lines.last().map(|line| (u64::from(line.at) + u64::from(line.len)) * UNIT)?;
         let end = segment.checked_sub(record::footer_octets(lines.len()))?;
-        let mut octets = vec![0; usize::try_from(end.checked_sub(start).filter(|len| *len > 0)?).ok()?];
+        let mut octets =
+            vec![0; usize::try_from(end.checked_sub(start).filter(|len| *len > 0)?).ok()?];
         self.file(id).ok()?.read_at(&mut octets, start).ok()?;
         list::open(&octets, self.seal.as_deref(), id, start)
     }
 
     /// What a record says, but for its body.
     pub(super) fn stored_of(&self, header: &Header, octets: &[u8]) -> Option<Stored> {
-        self.open_meta(header, octets).and_then(|meta| record::decode_meta(&meta, Content::complete(b"")))
+        self.open_meta(header, octets)
+            .and_then(|meta| record::decode_meta(&meta, Content::complete(b"")))
     }
 
     /// One record without its body; `None` if it is not what was written.
@@ -186,7 +206,11 @@ impl Disk {
         let at = u64::from(entry.at) * UNIT;
         let mut octets = vec![0; (u64::from(entry.len) * UNIT).min(1024) as usize];
         file.read_at(&mut octets, at)?;
-        let Some(header) = Header::decode(&octets).filter(|header| header.identity == entry.identity) else { return Ok(None) };
+        let Some(header) =
+            Header::decode(&octets).filter(|header| header.identity == entry.identity)
+        else {
+            return Ok(None);
+        };
         if (octets.len() as u64) < header.body_at() {
             octets.resize(header.body_at() as usize, 0);
             file.read_at(&mut octets, at)?;
@@ -195,7 +219,8 @@ impl Disk {
     }
 }
 
-/// The checksums of a body's pieces, of the record at `at`; `None` if they are not what was written.
+/// The checksums of a body's pieces, of the record at `at`; `None` if they are not what was
+/// written.
 pub fn table(file: &dyn DiskFile, at: u64, header: &Header) -> io::Result<Option<Vec<u32>>> {
     let mut table = vec![0; (header.pieces() * 4 + 4) as usize];
     file.read_at(&mut table, at + header.table_at())?;

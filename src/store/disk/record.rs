@@ -1,8 +1,9 @@
 //! What a stored response looks like on the disk. Pure: octets in, facts out, and back.
 //!
-//! A record is a header of fixed size, the *meta* (everything but the body), the body in pieces, and a table with a
-//! checksum for each piece. Header, meta and each piece can be checked alone, so that a range of a large body needs no
-//! more than the pieces it touches. Records lie one behind the other, each on a multiple of [`UNIT`].
+//! A record is a header of fixed size, the *meta* (everything but the body), the body in pieces,
+//! and a table with a checksum for each piece. Header, meta and each piece can be checked alone, so
+//! that a range of a large body needs no more than the pieces it touches. Records lie one behind
+//! the other, each on a multiple of [`UNIT`].
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ const TOMBSTONE: u8 = 1;
 const SEALED: u8 = 2;
 const LIST: u8 = 4;
 
-/// Which response of which key, as keyed hashes; the full key is in the meta and compared when it is read.
+/// Which response of which key, as keyed hashes; the full key is in the meta and compared when it
+/// is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub key: u64,
@@ -63,7 +65,17 @@ pub struct Header {
 impl Header {
     /// A header that says "gone".
     pub fn tombstone(identity: Identity, version: Version) -> Self {
-        Self { identity, version, is_tombstone: true, is_sealed: false, is_list: false, meta: 0, body: 0, meta_crc: 0, nonce: [0; 12] }
+        Self {
+            identity,
+            version,
+            is_tombstone: true,
+            is_sealed: false,
+            is_list: false,
+            meta: 0,
+            body: 0,
+            meta_crc: 0,
+            nonce: [0; 12],
+        }
     }
 
     /// Pieces of the body.
@@ -95,7 +107,8 @@ impl Header {
     /// The octets of the header.
     pub fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
-        let flags = [(self.is_tombstone, TOMBSTONE), (self.is_sealed, SEALED), (self.is_list, LIST)];
+        let flags =
+            [(self.is_tombstone, TOMBSTONE), (self.is_sealed, SEALED), (self.is_list, LIST)];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4] = flags;
@@ -115,7 +128,9 @@ impl Header {
     pub fn decode(octets: &[u8]) -> Option<Self> {
         let octets = octets.get(..HEADER)?;
         let mut read = Cursor(octets);
-        if read.u32()? != MAGIC || crc32fast::hash(&octets[..60]) != u32::from_le_bytes(octets[60..].try_into().ok()?) {
+        if read.u32()? != MAGIC
+            || crc32fast::hash(&octets[..60]) != u32::from_le_bytes(octets[60..].try_into().ok()?)
+        {
             return None;
         }
         let flags = read.take(4)?[0];
@@ -124,8 +139,19 @@ impl Header {
         let (meta, body, meta_crc) = (read.u32()?, read.u64()?, read.u32()?);
         let nonce = read.take(12)?.try_into().ok()?;
         let is_sane = meta as usize <= META_MAX && body < 1 << 50;
-        let (is_tombstone, is_sealed, is_list) = (flags & TOMBSTONE != 0, flags & SEALED != 0, flags & LIST != 0);
-        is_sane.then_some(Self { identity, version, is_tombstone, is_sealed, is_list, meta, body, meta_crc, nonce })
+        let (is_tombstone, is_sealed, is_list) =
+            (flags & TOMBSTONE != 0, flags & SEALED != 0, flags & LIST != 0);
+        is_sane.then_some(Self {
+            identity,
+            version,
+            is_tombstone,
+            is_sealed,
+            is_list,
+            meta,
+            body,
+            meta_crc,
+            nonce,
+        })
     }
 }
 
@@ -141,8 +167,12 @@ pub fn encode_table(crcs: &[u32]) -> Vec<u8> {
 pub fn decode_table(octets: &[u8], pieces: u64) -> Option<Vec<u32>> {
     let at = usize::try_from(pieces).ok()?.checked_mul(4)?;
     let (table, own) = (octets.get(..at)?, octets.get(at..at + 4)?);
-    (crc32fast::hash(table).to_le_bytes() == own)
-        .then(|| table.chunks_exact(4).map(|crc| u32::from_le_bytes(crc.try_into().unwrap_or_default())).collect())
+    (crc32fast::hash(table).to_le_bytes() == own).then(|| {
+        table
+            .chunks_exact(4)
+            .map(|crc| u32::from_le_bytes(crc.try_into().unwrap_or_default()))
+            .collect()
+    })
 }
 
 /// Everything of a stored response but its body.
@@ -160,7 +190,9 @@ pub fn encode_meta(stored: &Stored) -> Vec<u8> {
     for number in [stored.born.0, stored.date.0, stored.asked_at.0] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    for number in [stored.life.fresh, stored.life.stale_while_revalidate, stored.life.stale_if_error] {
+    for number in
+        [stored.life.fresh, stored.life.stale_while_revalidate, stored.life.stale_if_error]
+    {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.push(u8::from(stored.came_aged));
@@ -191,7 +223,8 @@ pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
     }
     let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
     let head = StoredHead::from_lines(read.bytes()?)?;
-    let (born, date, asked_at) = (Timestamp(read.u64()?), Timestamp(read.u64()?), LogNumber(read.u64()?));
+    let (born, date, asked_at) =
+        (Timestamp(read.u64()?), Timestamp(read.u64()?), LogNumber(read.u64()?));
     let (fresh, stale_while_revalidate, stale_if_error) = (read.u64()?, read.u64()?, read.u64()?);
     let came_aged = read.u8()? != 0;
     let (reuse, rule) = (reuse_of(read.u8()?)?, rule_of(read.u8()?)?);
@@ -199,7 +232,10 @@ pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
     let tags = (0..count).map(|_| read.u64()).collect::<Option<Vec<u64>>>()?;
     let part = match read.u8()? {
         0 => None,
-        _ => Some(Part { span: Span { start: read.u64()?, end: read.u64()? }, complete: read.u64()? }),
+        _ => Some(Part {
+            span: Span { start: read.u64()?, end: read.u64()? },
+            complete: read.u64()?,
+        }),
     };
     let life = Life { fresh, stale_while_revalidate, stale_if_error, reuse, rule };
     read.0.is_empty().then(|| Stored {
@@ -332,7 +368,8 @@ pub const fn footer_octets(lines: usize) -> u64 {
 /// Octets of a footer whose last octets these are; `None` if they end none.
 pub fn footer_len(end: &[u8]) -> Option<usize> {
     let end = end.get(end.len().checked_sub(END)?..)?;
-    let is_one = end[8..12] == END_MAGIC.to_le_bytes() && crc32fast::hash(&end[..12]).to_le_bytes() == end[12..];
+    let is_one = end[8..12] == END_MAGIC.to_le_bytes()
+        && crc32fast::hash(&end[..12]).to_le_bytes() == end[12..];
     let lines = u32::from_le_bytes(end[..4].try_into().ok()?) as usize;
     is_one.then_some(lines * LINE + END)
 }
@@ -354,7 +391,13 @@ pub fn decode_footer(octets: &[u8]) -> Option<Vec<Line>> {
         .map(|line| {
             let mut read = Cursor(line);
             let identity = Identity { key: read.u64()?, variant: read.u32()? };
-            Some(Line { identity, version: Version(read.u64()?), at: read.u32()?, len: read.u32()?, is_tombstone: read.u32()? != 0 })
+            Some(Line {
+                identity,
+                version: Version(read.u64()?),
+                at: read.u32()?,
+                len: read.u32()?,
+                is_tombstone: read.u32()? != 0,
+            })
         })
         .collect()
 }
@@ -369,7 +412,8 @@ mod tests {
         fields.append("etag", "\"a\"".parse().unwrap());
         fields.append("x-a", "b".parse().unwrap());
         fields.append("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
-        let selecting = vec![(http::header::ACCEPT, Some(b"x".to_vec().into())), (http::header::COOKIE, None)];
+        let selecting =
+            vec![(http::header::ACCEPT, Some(b"x".to_vec().into())), (http::header::COOKIE, None)];
         Stored {
             key: CacheKey::new(b"E\0/a\0"),
             selector: Selector(selecting.into()),
@@ -378,7 +422,13 @@ mod tests {
             born: Timestamp(7),
             came_aged: true,
             date: Timestamp(8),
-            life: Life { fresh: 1, stale_while_revalidate: 2, stale_if_error: 3, reuse: Reuse::AfterValidation, rule: TtlRule::Max },
+            life: Life {
+                fresh: 1,
+                stale_while_revalidate: 2,
+                stale_if_error: 3,
+                reuse: Reuse::AfterValidation,
+                rule: TtlRule::Max,
+            },
             asked_at: LogNumber(9),
             tags: vec![4, 5].into(),
             part: part.then(|| Box::new(Part { span: Span { start: 1, end: 5 }, complete: 10 })),
@@ -394,8 +444,14 @@ mod tests {
             let octets = encode_meta(&stored);
             let read = decode_meta(&octets, Content::complete(b"")).unwrap();
             assert_eq!(encode_meta(&read), octets);
-            assert_eq!((read.key, read.selector, read.part, read.life), (stored.key, stored.selector, stored.part, stored.life));
-            assert_eq!((read.head.etag(), read.head.last_modified()), (stored.head.etag(), stored.head.last_modified()));
+            assert_eq!(
+                (read.key, read.selector, read.part, read.life),
+                (stored.key, stored.selector, stored.part, stored.life)
+            );
+            assert_eq!(
+                (read.head.etag(), read.head.last_modified()),
+                (stored.head.etag(), stored.head.last_modified())
+            );
             for cut in 0..octets.len() {
                 assert!(decode_meta(&octets[..cut], Content::complete(b"")).is_none(), "{cut}");
             }
@@ -411,7 +467,12 @@ mod tests {
     #[test]
     fn a_changed_bit_is_seen() {
         let identity = Identity { key: 1, variant: 2 };
-        let header = Header { meta: 5, body: 70_000, is_sealed: true, ..Header::tombstone(identity, Version(3)) };
+        let header = Header {
+            meta: 5,
+            body: 70_000,
+            is_sealed: true,
+            ..Header::tombstone(identity, Version(3))
+        };
         let octets = header.encode();
         assert_eq!(Header::decode(&octets), Some(header));
         let lines = [Line { identity, version: Version(9), at: 4, len: 6, is_tombstone: true }; 3];

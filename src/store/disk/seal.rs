@@ -1,4 +1,5 @@
-//! Encryption at rest: AES-256-GCM for each part of a record, under a key that is never written down.
+//! Encryption at rest: AES-256-GCM for each part of a record, under a key that is never written
+//! down.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
@@ -36,20 +37,28 @@ impl Seal {
             base.expand(&[what], Length).ok()?.fill(&mut out).ok()?;
             Some(out)
         };
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derive(b"foreshore store")?).ok()?);
+        let key =
+            LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derive(b"foreshore store")?).ok()?);
         let hash_seed = derive(b"foreshore hash")?[..16].try_into().ok()?;
-        let check = derive(b"foreshore check")?[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let check =
+            derive(b"foreshore check")?[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Some(Self { key, hash_seed, check })
     }
 
     /// Seals a part in place and appends its tag.
     pub fn seal(&self, header: &Header, part: u32, octets: &mut Vec<u8>) -> Option<()> {
-        self.key.seal_in_place_append_tag(nonce(header, part), Aad::from(about(header)), octets).ok()
+        self.key
+            .seal_in_place_append_tag(nonce(header, part), Aad::from(about(header)), octets)
+            .ok()
     }
 
     /// Opens a part; `None` if it is not what was sealed.
     pub fn open(&self, header: &Header, part: u32, octets: &mut Vec<u8>) -> Option<()> {
-        let len = self.key.open_in_place(nonce(header, part), Aad::from(about(header)), octets).ok()?.len();
+        let len = self
+            .key
+            .open_in_place(nonce(header, part), Aad::from(about(header)), octets)
+            .ok()?
+            .len();
         debug_assert_eq!(len + TAG, octets.len());
         octets.truncate(len);
         Some(())
@@ -57,7 +66,13 @@ impl Seal {
 }
 
 /// Checks a part of a record and takes its encryption off; `None` if it is not what was written.
-pub fn open_part(header: &Header, seal: Option<&Seal>, part: u32, crc: u32, mut octets: Vec<u8>) -> Option<Vec<u8>> {
+pub fn open_part(
+    header: &Header,
+    seal: Option<&Seal>,
+    part: u32,
+    crc: u32,
+    mut octets: Vec<u8>,
+) -> Option<Vec<u8>> {
     if crc32fast::hash(&octets) != crc {
         return None;
     }
@@ -91,14 +106,22 @@ mod tests {
 
     #[test]
     fn a_part_opens_under_its_key_in_its_place_alone() {
-        let (seal, other) = (Seal::new(&Secret::new("k".into()), b"seed").unwrap(), Seal::new(&Secret::new("l".into()), b"seed").unwrap());
+        let (seal, other) = (
+            Seal::new(&Secret::new("k".into()), b"seed").unwrap(),
+            Seal::new(&Secret::new("l".into()), b"seed").unwrap(),
+        );
         assert_ne!(seal.check, other.check);
-        let header = Header { nonce: [7; 12], ..Header::tombstone(Identity { key: 1, variant: 2 }, Version(3)) };
+        let header = Header {
+            nonce: [7; 12],
+            ..Header::tombstone(Identity { key: 1, variant: 2 }, Version(3))
+        };
         let mut octets = b"hello".to_vec();
         seal.seal(&header, 4, &mut octets).unwrap();
         assert!(octets.len() == 5 + TAG && !octets.starts_with(b"hello"));
         let elsewhere = Header { version: Version(4), ..header };
-        for (seal, header, part) in [(&other, &header, 4), (&seal, &header, 5), (&seal, &elsewhere, 4)] {
+        for (seal, header, part) in
+            [(&other, &header, 4), (&seal, &header, 5), (&seal, &elsewhere, 4)]
+        {
             assert!(seal.open(header, part, &mut octets.clone()).is_none());
         }
         seal.open(&header, 4, &mut octets).unwrap();

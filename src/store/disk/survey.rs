@@ -1,4 +1,5 @@
-//! What an operator asks of the disk store: what lies there, whether it is whole, away with some of it. Blocks.
+//! What an operator asks of the disk store: what lies there, whether it is whole, away with some of
+//! it. Blocks.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +59,15 @@ const ROWS: usize = 1000;
 impl Which {
     // Both must hold where both are given.
     fn judge(&self) -> Result<impl Fn(&Brief<'_>) -> bool, String> {
-        let prefix = self.prefix.as_ref().map(|prefix| Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()));
-        let tag = self.tag.as_ref().map(|tag| Matcher::parse(&format!("#{}", tag.trim_start_matches('#')))).transpose()?;
+        let prefix = self
+            .prefix
+            .as_ref()
+            .map(|prefix| Matcher::Prefix(canonical(prefix.as_bytes()).into_owned()));
+        let tag = self
+            .tag
+            .as_ref()
+            .map(|tag| Matcher::parse(&format!("#{}", tag.trim_start_matches('#'))))
+            .transpose()?;
         Ok(move |brief: &Brief<'_>| {
             let url = canonical(url_of(brief.key));
             [&prefix, &tag].into_iter().flatten().all(|matcher| matcher.covers(&url, &brief.tags))
@@ -77,7 +85,13 @@ impl Disk {
             found.bytes += u64::from(entry.len) * UNIT;
             if found.rows.len() < max {
                 let key = readable(brief.key);
-                found.rows.push(Row { key, status: brief.status, body: brief.body, born: brief.born.0, fresh: brief.fresh });
+                found.rows.push(Row {
+                    key,
+                    status: brief.status,
+                    body: brief.body,
+                    born: brief.born.0,
+                    fresh: brief.fresh,
+                });
             }
         });
         found.rows.sort_by(|a, b| a.key.cmp(&b.key));

@@ -1,4 +1,5 @@
-//! The disk tier over a folder that lies: it loses, tears and reorders what was not synced, and fails when told to.
+//! The disk tier over a folder that lies: it loses, tears and reorders what was not synced, and
+//! fails when told to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -60,7 +61,11 @@ struct Open(Lying, Node);
 
 impl Lying {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(World { names: BTreeMap::new(), changes: Vec::new(), fault: Fault::None })))
+        Self(Arc::new(Mutex::new(World {
+            names: BTreeMap::new(),
+            changes: Vec::new(),
+            fault: Fault::None,
+        })))
     }
 
     fn fail(&self, fault: Fault) {
@@ -69,7 +74,12 @@ impl Lying {
 
     fn octets(&self) -> u64 {
         let world = self.0.lock();
-        world.names.iter().filter(|(name, _)| name.ends_with(".seg")).map(|(_, node)| node.lock().now.len() as u64).sum()
+        world
+            .names
+            .iter()
+            .filter(|(name, _)| name.ends_with(".seg"))
+            .map(|(_, node)| node.lock().now.len() as u64)
+            .sum()
     }
 
     // The power goes: of what was not synced, `roll` says what is there afterwards.
@@ -128,7 +138,11 @@ impl Files for Lying {
         if world.fault == Fault::Full {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let node = Arc::new(Mutex::new(Inode { durable: Vec::new(), now: Vec::new(), pending: Vec::new() }));
+        let node = Arc::new(Mutex::new(Inode {
+            durable: Vec::new(),
+            now: Vec::new(),
+            pending: Vec::new(),
+        }));
         world.names.insert(name.into(), Arc::clone(&node));
         world.changes.push(Change::Created(name.into()));
         Ok(Arc::new(Open(self.clone(), node)))
@@ -142,7 +156,13 @@ impl Files for Lying {
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        Ok(self.0.lock().names.iter().map(|(name, node)| (name.clone(), node.lock().now.len() as u64)).collect())
+        Ok(self
+            .0
+            .lock()
+            .names
+            .iter()
+            .map(|(name, node)| (name.clone(), node.lock().now.len() as u64))
+            .collect())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -166,7 +186,10 @@ impl DiskFile for Open {
             return Err(io::Error::other("the disk does not answer"));
         }
         let node = self.1.lock();
-        let from = node.now.get(at as usize..at as usize + octets.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let from = node
+            .now
+            .get(at as usize..at as usize + octets.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         octets.copy_from_slice(from);
         Ok(())
     }
@@ -199,7 +222,9 @@ fn settings(size: u64, key: Option<&str>) -> DiskSettings {
 }
 
 pub fn opened(files: &Lying, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
-    let disk = Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log), Doubt::BeginEmpty).unwrap();
+    let disk =
+        Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log), Doubt::BeginEmpty)
+            .unwrap();
     disk.load();
     disk
 }
@@ -224,7 +249,13 @@ pub fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
         born: Timestamp(1),
         came_aged: false,
         date: Timestamp(1),
-        life: Life { fresh: 60_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default },
+        life: Life {
+            fresh: 60_000,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            reuse: Reuse::WhileFresh,
+            rule: TtlRule::Default,
+        },
         asked_at: LogNumber(n),
         tags: Box::default(),
         part: None,
@@ -247,7 +278,8 @@ fn read(stored: &Stored) -> Result<Vec<u8>, crate::body::BodyError> {
 
 // The version that a response says it is.
 pub fn found_version(stored: &Stored) -> u64 {
-    let (_, value) = stored.head.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"x-version")).unwrap();
+    let (_, value) =
+        stored.head.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"x-version")).unwrap();
     std::str::from_utf8(value).unwrap().parse().unwrap()
 }
 
@@ -294,8 +326,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-// What the segments' lists say is what their records say. A record that a power cut tore may be listed: it is found out when it is
-// read.
+// What the segments' lists say is what their records say. A record that a power cut tore may be
+// listed: it is found out when it is read.
 fn lists_tell_the_truth(disk: &Disk) -> usize {
     let mut listed = HashMap::new();
     disk.visit(
@@ -331,8 +363,9 @@ struct Floor {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    // Whatever happens, in whatever order, with power cuts in between: whole versions, none that was replaced or forgotten
-    // before the last sync, everything that was synced as long as there is room, and never more octets than allowed.
+    // Whatever happens, in whatever order, with power cuts in between: whole versions, none that
+    // was replaced or forgotten before the last sync, everything that was synced as long as there
+    // is room, and never more octets than allowed.
     #[test]
     fn what_comes_back_is_whole_and_not_older_than_the_last_sync(
         steps in proptest::collection::vec(step(), 1..60), size in prop_oneof![Just(SIZE), Just(64u64 << 20)], is_sealed: bool,
@@ -418,7 +451,8 @@ proptest! {
                         floors.insert(*k, Floor { least });
                         let seen = found(&disk, *k, &lens);
                         prop_assert!(seen.is_none_or(|seen| seen >= least), "key {}: {:?} came back below {}", k, seen, least);
-                        // Replaced or moved since the sync: then what replaced it may be what was lost.
+                        // Replaced or moved since the sync: then what replaced it may be what was
+                        // lost.
                         if *is_there && has_room && newest.get(k) == Some(&(*n, true)) {
                             prop_assert!(seen.is_some(), "key {} was synced at {} and is gone", k, n);
                         }
@@ -437,7 +471,9 @@ proptest! {
 
 #[test]
 fn a_changed_octet_is_found_and_the_response_dropped() {
-    for (len, is_sealed) in [(5_000, false), (5_000, true), (300_000, false), (3_000_000, false), (3_000_000, true)] {
+    for (len, is_sealed) in
+        [(5_000, false), (5_000, true), (300_000, false), (3_000_000, false), (3_000_000, true)]
+    {
         let files = Lying::new();
         let key = is_sealed.then_some("k");
         let disk = opened(&files, 64 << 20, key, 0);
@@ -445,13 +481,24 @@ fn a_changed_octet_is_found_and_the_response_dropped() {
         disk.work_off();
         disk.finish().unwrap();
         drop(disk);
-        let node = files.0.lock().names.iter().find(|(name, _)| name.ends_with(".seg")).map(|(_, node)| Arc::clone(node)).unwrap();
+        let node = files
+            .0
+            .lock()
+            .names
+            .iter()
+            .find(|(name, _)| name.ends_with(".seg"))
+            .map(|(_, node)| Arc::clone(node))
+            .unwrap();
         // Somewhere in the body.
         node.lock().now[1_000] ^= 4;
         let disk = opened(&files, 64 << 20, key, 0);
         assert_eq!(disk.stats().objects, 1, "found by its footer");
         assert_eq!(found(&disk, 1, &HashMap::from([((1, 1), len)])), None);
-        assert_eq!((disk.tally.corrupt.load(Ordering::Relaxed), disk.stats().objects), (1, 0), "{len} {is_sealed}");
+        assert_eq!(
+            (disk.tally.corrupt.load(Ordering::Relaxed), disk.stats().objects),
+            (1, 0),
+            "{len} {is_sealed}"
+        );
         assert_eq!(found(&disk, 1, &HashMap::new()), None);
     }
 }
@@ -466,7 +513,14 @@ fn a_damaged_list_is_done_without() {
         (0..20).for_each(|k| disk.offer(&stored(k, k + 1, 100)));
         disk.work_off();
         disk.finish().unwrap();
-        let node = files.0.lock().names.iter().find(|(name, _)| name.ends_with(".seg")).map(|(_, node)| Arc::clone(node)).unwrap();
+        let node = files
+            .0
+            .lock()
+            .names
+            .iter()
+            .find(|(name, _)| name.ends_with(".seg"))
+            .map(|(_, node)| Arc::clone(node))
+            .unwrap();
         let (id, lines) = {
             let id = disk.index.lock().order[0];
             (id, disk.lines(id).unwrap())
@@ -487,7 +541,14 @@ fn the_scrub_finds_damage_before_a_viewer_does() {
     (0..20).for_each(|k| disk.offer(&stored(k, k + 1, 10_000)));
     disk.work_off();
     disk.finish().unwrap();
-    let node = files.0.lock().names.iter().find(|(name, _)| name.ends_with(".seg")).map(|(_, node)| Arc::clone(node)).unwrap();
+    let node = files
+        .0
+        .lock()
+        .names
+        .iter()
+        .find(|(name, _)| name.ends_with(".seg"))
+        .map(|(_, node)| Arc::clone(node))
+        .unwrap();
     node.lock().now[15_000] ^= 1;
     disk.scrub_next(&mut Vec::new(), &nothing_is_dead());
     assert_eq!((disk.tally.corrupt.load(Ordering::Relaxed), disk.stats().objects), (1, 19));
@@ -508,10 +569,16 @@ fn a_full_disk_is_left_alone_and_taken_up_again() {
     files.fail(Fault::Full);
     disk.offer(&stored(2, 2, 2_000));
     disk.work_off();
-    assert_eq!((disk.tally.write_errors.load(Ordering::Relaxed), disk.stats().is_writing), (1, false));
+    assert_eq!(
+        (disk.tally.write_errors.load(Ordering::Relaxed), disk.stats().is_writing),
+        (1, false)
+    );
     disk.offer(&stored(3, 3, 2_000));
     assert_eq!(disk.tally.refused.load(Ordering::Relaxed), 1);
-    assert_eq!((found(&disk, 1, &lens), found(&disk, 2, &lens), found(&disk, 3, &lens)), (Some(1), None, None));
+    assert_eq!(
+        (found(&disk, 1, &lens), found(&disk, 2, &lens), found(&disk, 3, &lens)),
+        (Some(1), None, None)
+    );
     files.fail(Fault::None);
     // As if it had rested long enough.
     *disk.resting.lock() = None;
@@ -520,7 +587,10 @@ fn a_full_disk_is_left_alone_and_taken_up_again() {
     disk.finish().unwrap();
     drop(disk);
     let disk = opened(&files, 64 << 20, None, 0);
-    assert_eq!((1..=4).map(|k| found(&disk, k, &lens)).collect::<Vec<_>>(), [Some(1), None, None, Some(4)]);
+    assert_eq!(
+        (1..=4).map(|k| found(&disk, k, &lens)).collect::<Vec<_>>(),
+        [Some(1), None, None, Some(4)]
+    );
 }
 
 #[test]
@@ -601,6 +671,9 @@ fn debts_that_cannot_be_paid_cost_the_store() {
         files.fail(Fault::None);
         let disk = opened(&files, 64 << 20, None, 3);
         let lens = HashMap::from([((2, 2), 2_000)]);
-        assert_eq!((found(&disk, 1, &lens), found(&disk, 2, &lens)), (None, is_mended.then_some(2)));
+        assert_eq!(
+            (found(&disk, 1, &lens), found(&disk, 2, &lens)),
+            (None, is_mended.then_some(2))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Writing: records to the segment at the end, room by the one at the front. Under one lock, on threads that may block.
+//! Writing: records to the segment at the end, room by the one at the front. Under one lock, on
+//! threads that may block.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,7 +22,8 @@ const MOVED: u64 = 4 << 20;
 /// How many large ones that are used may be passed over for the room of one record.
 const TURNS: usize = 16;
 
-/// What a record may add to list and footer beside its brief: a line, a chunk, and the end of a segment sealed before it.
+/// What a record may add to list and footer beside its brief: a line, a chunk, and the end of a
+/// segment sealed before it.
 const FOOTER: u64 = 128 + list::CHUNK_MORE;
 
 /// The writing end.
@@ -61,7 +63,11 @@ impl Disk {
         let identity = self.identity(stored);
         let mut meta = record::encode_meta(stored);
         let body = stored.content.length().unwrap_or(0);
-        let mut header = Header { is_sealed: self.seal.is_some(), body, ..Header::tombstone(identity, Version::default()) };
+        let mut header = Header {
+            is_sealed: self.seal.is_some(),
+            body,
+            ..Header::tombstone(identity, Version::default())
+        };
         header.is_tombstone = false;
         if meta.len() > record::META_MAX / 2 {
             // Such a head is nobody's, and what is read back has a limit.
@@ -73,12 +79,14 @@ impl Disk {
         header.meta = (meta.len() + header.overhead() as usize) as u32;
         let mut work = self.work.lock();
         let is_single = header.octets() >= SINGLE.min(work.size / 2);
-        let id = self.place_for(&mut work, header.octets(), list::brief_octets(stored), is_single)?;
+        let id =
+            self.place_for(&mut work, header.octets(), list::brief_octets(stored), is_single)?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let at = active.at;
         header.version = version(id, at);
         if let Some(seal) = &self.seal {
-            seal.seal(&header, seal::META, &mut meta).ok_or_else(|| io::Error::other("a record could not be sealed"))?;
+            seal.seal(&header, seal::META, &mut meta)
+                .ok_or_else(|| io::Error::other("a record could not be sealed"))?;
         }
         header.meta_crc = crc32fast::hash(&meta);
         let wrote = self.write_record(active, &header, &meta, &stored.content);
@@ -88,7 +96,8 @@ impl Disk {
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
         self.tally.written_bytes.fetch_add(header.octets(), Ordering::Relaxed);
         if is_single {
-            // It is written and known; that its segment could not be ended is no reason to say otherwise.
+            // It is written and known; that its segment could not be ended is no reason to say
+            // otherwise.
             let sealed = self.seal_active(&mut work);
             drop(work);
             if sealed.is_err() {
@@ -112,11 +121,19 @@ impl Disk {
         self.wrote(&mut work, &header, (None, by), wrote)
     }
 
-    // Opens a segment with room for a record, and sees to it that the limit holds with it and its brief.
-    fn place_for(&self, work: &mut Work, octets: u64, brief: u64, is_single: bool) -> io::Result<u32> {
+    // Opens a segment with room for a record, and sees to it that the limit holds with it and its
+    // brief.
+    fn place_for(
+        &self,
+        work: &mut Work,
+        octets: u64,
+        brief: u64,
+        is_single: bool,
+    ) -> io::Result<u32> {
         // What is written of it into the footer later counts from now on.
         self.make_room(work, octets + brief + FOOTER)?;
-        let is_full = |active: &Active| active.at + octets > work.size || (is_single && active.at > 0);
+        let is_full =
+            |active: &Active| active.at + octets > work.size || (is_single && active.at > 0);
         if work.active.as_ref().is_some_and(is_full) {
             self.seal_active(work)?;
         }
@@ -134,17 +151,30 @@ impl Disk {
                 self.hold(id, &file);
                 self.index.lock().open(id, Segment { is_single, ..Segment::default() });
                 work.unsynced.push(Arc::clone(&file));
-                Ok(none.insert(Active { id, file, at: 0, lines: Vec::new(), list: List::default() }))
+                Ok(none.insert(Active {
+                    id,
+                    file,
+                    at: 0,
+                    lines: Vec::new(),
+                    list: List::default(),
+                }))
             }
         }
     }
 
     // Notes what was written, or leaves the segment alone from here on if it could not be.
-    fn wrote(&self, work: &mut Work, header: &Header, (stored, by): (Option<&Stored>, By), wrote: io::Result<()>) -> io::Result<()> {
+    fn wrote(
+        &self,
+        work: &mut Work,
+        header: &Header,
+        (stored, by): (Option<&Stored>, By),
+        wrote: io::Result<()>,
+    ) -> io::Result<()> {
         self.is_dirty.store(true, Ordering::Relaxed);
         let Some(active) = &mut work.active else { return wrote };
         if let Err(error) = wrote {
-            // What stands behind the last whole record is cut off, or stepped over at the next start.
+            // What stands behind the last whole record is cut off, or stepped over at the next
+            // start.
             let _ = active.file.truncate(active.at);
             let _ = self.seal_active(work);
             return Err(error);
@@ -167,7 +197,8 @@ impl Disk {
         let emptied = {
             let mut index = self.index.lock();
             index.grew(id, header.octets());
-            let is_forgotten = by == By::Move && index.get(line.identity).is_none_or(|now| now.version != line.version);
+            let is_forgotten = by == By::Move
+                && index.get(line.identity).is_none_or(|now| now.version != line.version);
             // Whoever says something newer tells the queue first, and then the index.
             let mut queue = self.queue.lock();
             let is_superseded = queue.lands(line.identity, line.version, by);
@@ -189,8 +220,15 @@ impl Disk {
         Ok(())
     }
 
-    fn write_record(&self, active: &Active, header: &Header, meta: &[u8], content: &Arc<Content>) -> io::Result<()> {
-        let mut out = Vec::with_capacity((header.octets() as usize).min(HEADER + meta.len() + 4 * PIECE));
+    fn write_record(
+        &self,
+        active: &Active,
+        header: &Header,
+        meta: &[u8],
+        content: &Arc<Content>,
+    ) -> io::Result<()> {
+        let mut out =
+            Vec::with_capacity((header.octets() as usize).min(HEADER + meta.len() + 4 * PIECE));
         out.extend_from_slice(&header.encode());
         out.extend_from_slice(meta);
         let mut at = active.at;
@@ -198,7 +236,8 @@ impl Disk {
         let mut piece = Vec::with_capacity((header.body as usize).min(PIECE) + record::TAG);
         let mut flush = |out: &mut Vec<u8>, piece: &mut Vec<u8>| -> io::Result<()> {
             if let Some(seal) = &self.seal {
-                seal.seal(header, crcs.len() as u32, piece).ok_or_else(|| io::Error::other("a piece could not be sealed"))?;
+                seal.seal(header, crcs.len() as u32, piece)
+                    .ok_or_else(|| io::Error::other("a piece could not be sealed"))?;
             }
             crcs.push(crc32fast::hash(piece));
             out.append(piece);
@@ -209,10 +248,13 @@ impl Disk {
             }
             Ok(())
         };
-        let mut reader = content.read(None).ok_or_else(|| io::Error::other("the content is gone"))?;
+        let mut reader =
+            content.read(None).ok_or_else(|| io::Error::other("the content is gone"))?;
         let mut total = 0;
         // It is whole, so nothing of it is waited for.
-        while let Poll::Ready(Some(octets)) = reader.poll_piece(&mut Context::from_waker(Waker::noop())) {
+        while let Poll::Ready(Some(octets)) =
+            reader.poll_piece(&mut Context::from_waker(Waker::noop()))
+        {
             let octets = octets.map_err(io::Error::other)?;
             total += octets.len() as u64;
             let mut rest = &octets[..];
@@ -265,7 +307,10 @@ impl Disk {
 
     // Says whether so many octets may be written, those of the footer to come counted.
     fn fits(&self, work: &Work, octets: u64) -> bool {
-        let footer = work.active.as_ref().map_or(0, |active| record::footer_octets(active.lines.len()) + active.list.octets());
+        let footer = work
+            .active
+            .as_ref()
+            .map_or(0, |active| record::footer_octets(active.lines.len()) + active.list.octets());
         self.index.lock().used + footer + octets <= self.settings.size
     }
 
@@ -277,14 +322,22 @@ impl Disk {
 
     // Removes segments from the front until so many octets have room.
     fn make_room(&self, work: &mut Work, octets: u64) -> io::Result<()> {
-        // A large one that is used goes to the back; if all of them are used, one leaves all the same.
+        // A large one that is used goes to the back; if all of them are used, one leaves all the
+        // same.
         let mut turns = TURNS;
         loop {
             let doomed = self.doomed.lock().clone();
             let (objects, front) = {
                 let index = self.index.lock();
                 let active = work.active.as_ref().map(|active| active.id);
-                (index.len() as u64, index.order.iter().find(|id| Some(**id) != active && !doomed.contains(id)).copied())
+                (
+                    index.len() as u64,
+                    index
+                        .order
+                        .iter()
+                        .find(|id| Some(**id) != active && !doomed.contains(id))
+                        .copied(),
+                )
             };
             if self.fits(work, octets) && objects < self.settings.objects {
                 return Ok(());
@@ -315,7 +368,8 @@ impl Disk {
             let mut index = self.index.lock();
             lines.iter().filter_map(|line| index.at(id, line)).collect()
         };
-        let is_single = self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
+        let is_single =
+            self.index.lock().segments.get(&id).is_some_and(|segment| segment.is_single);
         let versions = live.iter().map(|entry| entry.version.0).collect();
         let in_use = self.in_use.get().map(|ask| ask(&versions)).unwrap_or_default();
         let is_used = |entry: &Entry| entry.uses > 0 || in_use.contains(&entry.version.0);
@@ -365,17 +419,21 @@ impl Disk {
 
     // Puts a record down again somewhere else, as it is.
     fn append_raw(&self, work: &mut Work, entry: &Entry, octets: &[u8]) -> io::Result<()> {
-        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version) else {
+        let Some(header) = Header::decode(octets).filter(|header| header.version == entry.version)
+        else {
             self.is_bad(entry, &io::ErrorKind::InvalidData.into());
             return Ok(());
         };
-        let is_full = work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
+        let is_full =
+            work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
             self.seal_active(work)?;
         }
         let active = self.segment(work, false)?;
         // Forgotten while it was read: it need not be written.
-        let is_known = || self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version);
+        let is_known = || {
+            self.index.lock().get(entry.identity).is_some_and(|now| now.version == entry.version)
+        };
         if !header.is_tombstone && !is_known() {
             return Ok(());
         }
@@ -400,15 +458,23 @@ impl Disk {
             match entry {
                 Some(entry) => {
                     match self.raw(&entry) {
-                        Ok(octets) if self.fits_moved(&work, &octets) => self.append_raw(&mut work, &entry, &octets)?,
+                        Ok(octets) if self.fits_moved(&work, &octets) => {
+                            self.append_raw(&mut work, &entry, &octets)?
+                        }
                         // No room, or not to be read now: it stays where it is.
                         _ => return Ok(()),
                     }
                 }
                 None if line.is_tombstone && !is_oldest => {
                     self.make_room(&mut work, HEADER as u64 + FOOTER)?;
-                    let stands_for =
-                        Entry { identity: line.identity, segment: id, at: line.at, len: line.len, version: line.version, uses: 0 };
+                    let stands_for = Entry {
+                        identity: line.identity,
+                        segment: id,
+                        at: line.at,
+                        len: line.len,
+                        version: line.version,
+                        uses: 0,
+                    };
                     let octets = Header::tombstone(line.identity, line.version).encode();
                     self.append_raw(&mut work, &stands_for, &octets)?;
                 }
@@ -447,8 +513,9 @@ impl Disk {
         synced.iter().for_each(|id| self.close(*id, 0));
     }
 
-    // Nothing of a segment counts any more, because of something that was written and may yet be lost: it is removed when
-    // that no longer can be. Else what came before it, and is dead because of it, would count again.
+    // Nothing of a segment counts any more, because of something that was written and may yet be
+    // lost: it is removed when that no longer can be. Else what came before it, and is dead because
+    // of it, would count again.
     pub(super) fn doom(&self, id: u32) {
         let is_known = self.index.lock().segments.contains_key(&id);
         let mut doomed = self.doomed.lock();
@@ -460,7 +527,8 @@ impl Disk {
 
     // The same sync, by whoever needs the room of what is doomed at once, and holds the work.
     fn sync_for_room(&self, work: &mut Work) -> io::Result<()> {
-        // Another sync has taken its files and may not be done with them: what they replaced is its to remove.
+        // Another sync has taken its files and may not be done with them: what they replaced is its
+        // to remove.
         let Some(_one) = self.syncing.try_lock() else { return Ok(()) };
         let doomed = self.doomed.lock().clone();
         work.unsynced.iter().try_for_each(|file| file.sync())?;
@@ -478,7 +546,9 @@ impl Disk {
     pub fn finish(&self) -> io::Result<()> {
         if !self.pay_last_debts() {
             // What should be gone would be found again. Then rather nothing is.
-            tracing::warn!("the disk store could not write down what is gone; it begins empty next time");
+            tracing::warn!(
+                "the disk store could not write down what is gone; it begins empty next time"
+            );
             self.is_dirty.store(true, Ordering::Relaxed);
             if let Err(error) = self.files.remove(super::load::ID) {
                 tracing::error!(%error, "nor could it be told to");

@@ -19,7 +19,8 @@ pub struct Edge {
     pub log: Arc<Mutex<String>>,
 }
 
-/// The configuration most tests start from: clear text, one distribution for every host, one origin.
+/// The configuration most tests start from: clear text, one distribution for every host, one
+/// origin.
 pub fn plain(origin: SocketAddr, more: &str) -> String {
     format!(
         "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"access.log\"\n\
@@ -57,7 +58,10 @@ impl Edge {
     }
 
     /// The same with variables in its environment.
-    pub fn try_start_with(folder: Arc<tempfile::TempDir>, environment: &[(&str, &Path)]) -> Result<Self, String> {
+    pub fn try_start_with(
+        folder: Arc<tempfile::TempDir>,
+        environment: &[(&str, &Path)],
+    ) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foreshore"));
         command.args(["run", "--quiet", "--config"]).envs(environment.iter().copied());
         Self::launch(command, folder)
@@ -69,13 +73,25 @@ impl Edge {
         std::fs::write(folder.path().join("edge.toml"), config).unwrap();
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_foreshore"), "run", "--quiet", "--config"]);
+        command.args([
+            "-c",
+            &script,
+            env!("CARGO_BIN_EXE_foreshore"),
+            "run",
+            "--quiet",
+            "--config",
+        ]);
         Self::launch(command, folder).unwrap_or_else(|log| panic!("the edge did not start:\n{log}"))
     }
 
     fn launch(mut command: Command, folder: Arc<tempfile::TempDir>) -> Result<Self, String> {
-        let mut child =
-            command.arg(folder.path().join("edge.toml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .arg(folder.path().join("edge.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let (mut http, mut https, mut admin) = (None, None, None);
@@ -87,7 +103,11 @@ impl Edge {
                 return Err(log.lock().unwrap().clone());
             }
             log.lock().unwrap().push_str(&line);
-            let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).and_then(|a| a.parse().ok());
+            let address = line
+                .split("address=")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next())
+                .and_then(|a| a.parse().ok());
             match address {
                 Some(address) if line.contains("admin listener") => admin = Some(address),
                 Some(address) if line.contains("speaks=\"https\"") => https = Some(address),
@@ -143,8 +163,10 @@ impl Edge {
     pub fn admin_with(&self, method: &str, path: &str, body: &str, fields: &str) -> (u16, String) {
         let mut tcp = TcpStream::connect(self.admin).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         tcp.write_all(head.as_bytes()).unwrap();
         let mut all = String::new();
         let _ = tcp.read_to_string(&mut all);
@@ -154,7 +176,8 @@ impl Edge {
 
     /// Invalidates paths (or `#tags`) and gives back the answer.
     pub fn purge(&self, items: &[&str]) -> serde_json::Value {
-        let (paths, tags): (Vec<&str>, Vec<&str>) = items.iter().partition(|item| !item.starts_with('#'));
+        let (paths, tags): (Vec<&str>, Vec<&str>) =
+            items.iter().partition(|item| !item.starts_with('#'));
         let body = serde_json::json!({ "paths": paths, "tags": tags }).to_string();
         let (status, answer) = self.admin("POST", "/v1/invalidations", &body);
         assert_eq!(status, 201, "{answer}");
@@ -216,8 +239,17 @@ impl Drop for Edge {
 
 /// Runs the binary with arguments; exit code, standard output, standard error.
 pub fn command(folder: &Path, args: &[&str]) -> (i32, String, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_foreshore")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
+    let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
+        .current_dir(folder)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (
+        out.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&out.stdout).into_owned(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+    )
 }
 
 /// Certificates for names under a CA of the folder's own: CA, chain and key.
@@ -227,10 +259,15 @@ pub fn certificates(folder: &Path, names: &[&str]) -> (PathBuf, PathBuf, PathBuf
     let (code, _, err) = command(folder, &args);
     assert_eq!(code, 0, "{err}");
     let stem = names[0].replace('*', "_").replace(':', "-");
-    (folder.join("tls/ca.pem"), folder.join(format!("tls/{stem}.pem")), folder.join(format!("tls/{stem}.key")))
+    (
+        folder.join("tls/ca.pem"),
+        folder.join(format!("tls/{stem}.pem")),
+        folder.join(format!("tls/{stem}.key")),
+    )
 }
 
-/// One purge that may fail, for edges that are killed meanwhile: the id and number it was acknowledged with.
+/// One purge that may fail, for edges that are killed meanwhile: the id and number it was
+/// acknowledged with.
 pub fn try_purge(admin: SocketAddr, token: &str, path: &str) -> Option<(String, u64)> {
     let mut tcp = TcpStream::connect_timeout(&admin, Duration::from_secs(2)).ok()?;
     tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

@@ -70,8 +70,13 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A request's fields.
-pub fn fields<'a>(method: &'a str, path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut all = vec![(":method", method), (":scheme", "https"), (":authority", "h.test"), (":path", path)];
+pub fn fields<'a>(
+    method: &'a str,
+    path: &'a str,
+    more: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    let mut all =
+        vec![(":method", method), (":scheme", "https"), (":authority", "h.test"), (":path", path)];
     all.extend_from_slice(more);
     all
 }
@@ -113,9 +118,16 @@ impl Frames {
     /// Connects and says hello with settings.
     pub fn connect(address: SocketAddr, ca: &std::path::Path, settings: &[(u16, u32)]) -> Self {
         let mut this = Self::connect_silent(address, ca);
-        let payload: Vec<u8> =
-            settings.iter().flat_map(|(name, value)| [name.to_be_bytes().to_vec(), value.to_be_bytes().to_vec()].concat()).collect();
-        this.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &payload)].concat());
+        let payload: Vec<u8> = settings
+            .iter()
+            .flat_map(|(name, value)| {
+                [name.to_be_bytes().to_vec(), value.to_be_bytes().to_vec()].concat()
+            })
+            .collect();
+        this.send(
+            &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &payload)]
+                .concat(),
+        );
         this
     }
 
@@ -123,17 +135,27 @@ impl Frames {
     pub fn connect_silent(address: SocketAddr, ca: &std::path::Path) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let session = rustls::ClientConnection::new(Arc::new(config), ServerName::try_from("h.test").unwrap()).unwrap();
+        let session = rustls::ClientConnection::new(
+            Arc::new(config),
+            ServerName::try_from("h.test").unwrap(),
+        )
+        .unwrap();
         let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Self { io: rustls::StreamOwned::new(session, tcp), decoder: Decoder::new(4096), kept: Vec::new() }
+        Self {
+            io: rustls::StreamOwned::new(session, tcp),
+            decoder: Decoder::new(4096),
+            kept: Vec::new(),
+        }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -166,13 +188,16 @@ impl Frames {
 
     /// The code of the GOAWAY that ends the connection; -1 if it ends without one.
     pub fn goaway(&mut self) -> i64 {
-        self.find(|frame| frame.kind == GOAWAY).map_or(-1, |frame| i64::from(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap())))
+        self.find(|frame| frame.kind == GOAWAY).map_or(-1, |frame| {
+            i64::from(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()))
+        })
     }
 
     /// The code that a stream is reset with; -1 if the connection ends instead.
     pub fn reset(&mut self, stream: u32) -> i64 {
-        self.find(|frame| frame.kind == RST_STREAM && frame.stream == stream)
-            .map_or(-1, |frame| i64::from(u32::from_be_bytes(frame.payload[..4].try_into().unwrap())))
+        self.find(|frame| frame.kind == RST_STREAM && frame.stream == stream).map_or(-1, |frame| {
+            i64::from(u32::from_be_bytes(frame.payload[..4].try_into().unwrap()))
+        })
     }
 
     /// The next HEADERS that was not seen yet.
@@ -189,15 +214,18 @@ impl Frames {
     /// Reads the answer on a stream to its end.
     pub fn answer(&mut self, stream: u32) -> Answer {
         let mut answer = Answer::default();
-        while let Some(frame) =
-            self.find(|frame| frame.stream == stream && matches!(frame.kind, HEADERS | DATA | RST_STREAM | CONTINUATION))
-        {
+        while let Some(frame) = self.find(|frame| {
+            frame.stream == stream
+                && matches!(frame.kind, HEADERS | DATA | RST_STREAM | CONTINUATION)
+        }) {
             match frame.kind {
                 HEADERS => {
                     let mut block = frame.payload;
                     let mut flags = frame.flags;
                     while flags & END_HEADERS == 0 {
-                        let more = self.find(|frame| frame.kind == CONTINUATION && frame.stream == stream).unwrap();
+                        let more = self
+                            .find(|frame| frame.kind == CONTINUATION && frame.stream == stream)
+                            .unwrap();
                         block.extend(more.payload);
                         flags = more.flags;
                     }
@@ -205,7 +233,9 @@ impl Frames {
                     list.clear(1 << 20);
                     self.decoder.decode(&block, &mut list).unwrap();
                     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-                    answer.heads.push(list.iter().map(|(name, value)| (text(name), text(value))).collect());
+                    answer
+                        .heads
+                        .push(list.iter().map(|(name, value)| (text(name), text(value))).collect());
                 }
                 DATA => answer.body.extend(frame.payload),
                 _ => return answer,

@@ -15,7 +15,8 @@ impl Said<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         let head = |out: &mut Vec<u8>, kind: u8, len: usize| {
             assert!(len < 285);
-            let (size, more) = if len < 29 { (len as u8, None) } else { (29, Some((len - 29) as u8)) };
+            let (size, more) =
+                if len < 29 { (len as u8, None) } else { (29, Some((len - 29) as u8)) };
             if kind < 8 {
                 out.push(kind << 5 | size);
             } else {
@@ -119,17 +120,33 @@ pub fn database(networks: &[([u8; 4], usize, Said<'_>)]) -> Vec<u8> {
     out
 }
 
-/// 127.0.0.0/8 lies in a town of Germany, 198.51.100.0/24 in Sweden; of anything else nothing is known.
+/// 127.0.0.0/8 lies in a town of Germany, 198.51.100.0/24 in Sweden; of anything else nothing is
+/// known.
 pub fn example(country: &str) -> Vec<u8> {
     let place = |country, name, city| {
         Said::Map(vec![
-            ("country", Said::Map(vec![("iso_code", Said::Text(country)), ("names", Said::Map(vec![("en", Said::Text(name))]))])),
+            (
+                "country",
+                Said::Map(vec![
+                    ("iso_code", Said::Text(country)),
+                    ("names", Said::Map(vec![("en", Said::Text(name))])),
+                ]),
+            ),
             ("registered_country", Said::Map(vec![("iso_code", Said::Text("US"))])),
             ("city", Said::Map(vec![("names", Said::Map(vec![("en", Said::Text(city))]))])),
-            ("location", Said::Map(vec![("latitude", Said::Fraction(53.5)), ("time_zone", Said::Text("Europe/Berlin"))])),
+            (
+                "location",
+                Said::Map(vec![
+                    ("latitude", Said::Fraction(53.5)),
+                    ("time_zone", Said::Text("Europe/Berlin")),
+                ]),
+            ),
             ("subdivisions", Said::List(vec![Said::Map(vec![("iso_code", Said::Text("HB"))])])),
             ("autonomous_system_number", Said::Number(64_496)),
         ])
     };
-    database(&[([127, 0, 0, 0], 8, place(country, "Germany", "Lübeck")), ([198, 51, 100, 0], 24, place("SE", "Sweden", "Umeå"))])
+    database(&[
+        ([127, 0, 0, 0], 8, place(country, "Germany", "Lübeck")),
+        ([198, 51, 100, 0], 24, place("SE", "Sweden", "Umeå")),
+    ])
 }

@@ -1,4 +1,5 @@
-//! What tests stand on: a scripted origin, the real edge as a process, a viewer that sees every byte.
+//! What tests stand on: a scripted origin, the real edge as a process, a viewer that sees every
+//! byte.
 
 pub mod edge;
 pub mod frames;
@@ -19,7 +20,8 @@ use foreshore::message::key::{CacheKey, LogNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 
-/// A port that nobody listens on and that the system gives to nobody's outgoing connection: below its range for those.
+/// A port that nobody listens on and that the system gives to nobody's outgoing connection: below
+/// its range for those.
 pub fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     loop {
@@ -31,7 +33,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Tries until it holds. Only for what the outside world does in its own time; never to make time pass.
+/// Tries until it holds. Only for what the outside world does in its own time; never to make time
+/// pass.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(15);
     while !holds() {
@@ -46,7 +49,10 @@ pub struct Dice(u64);
 impl Dice {
     /// One of many seeds for one of many who throw. Never zero: nothing would ever follow it.
     pub fn new(seed: u64, who: u64) -> Self {
-        Self((seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ who.wrapping_mul(0xbf58_476d_1ce4_e5b9)) | 1)
+        Self(
+            (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ who.wrapping_mul(0xbf58_476d_1ce4_e5b9))
+                | 1,
+        )
     }
 
     /// A number below `sides` (xorshift64*: small, good enough to shake with).
@@ -59,7 +65,12 @@ impl Dice {
 }
 
 /// A response as it lies in the store, fresh for an hour.
-pub fn stored(key: &[u8], fields: &[(&'static str, &'static str)], body: &[u8], born: Timestamp) -> Arc<Stored> {
+pub fn stored(
+    key: &[u8],
+    fields: &[(&'static str, &'static str)],
+    body: &[u8],
+    born: Timestamp,
+) -> Arc<Stored> {
     let mut map = http::HeaderMap::new();
     for (name, value) in fields {
         map.append(*name, http::HeaderValue::from_static(value));
@@ -72,13 +83,22 @@ pub fn stored(key: &[u8], fields: &[(&'static str, &'static str)], body: &[u8], 
         born,
         came_aged: false,
         date: born,
-        life: Life { fresh: 3_600_000, stale_while_revalidate: 0, stale_if_error: 0, reuse: Reuse::WhileFresh, rule: TtlRule::Default },
+        life: Life {
+            fresh: 3_600_000,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            reuse: Reuse::WhileFresh,
+            rule: TtlRule::Default,
+        },
         asked_at: LogNumber(0),
         tags: Box::default(),
         part: None,
         content: Content::complete(body),
         live: Live::default(),
     };
-    stored.live.accounted.store(stored.weight(body.len() as u64), std::sync::atomic::Ordering::Relaxed);
+    stored
+        .live
+        .accounted
+        .store(stored.weight(body.len() as u64), std::sync::atomic::Ordering::Relaxed);
     Arc::new(stored)
 }

@@ -54,18 +54,29 @@ impl Origin {
     }
 
     /// Starts one that speaks TLS with the given settings.
-    pub fn start_tls(tls: Arc<rustls::ServerConfig>, handler: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static) -> Self {
+    pub fn start_tls(
+        tls: Arc<rustls::ServerConfig>,
+        handler: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static,
+    ) -> Self {
         Self::start_with(Some(tls), handler)
     }
 
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, handler: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static) -> Self {
+    fn start_with(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        handler: impl Fn(&Asked) -> Vec<Say> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (seen, stop, open) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (seen, stop, open) = (
+            Arc::new(Mutex::new(Vec::new())),
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let accepted = Arc::new(AtomicUsize::new(0));
         let accepted_too = Arc::clone(&accepted);
         let handler: Arc<Handler> = Arc::new(handler);
-        let (seen_too, stop_too, open_too) = (Arc::clone(&seen), Arc::clone(&stop), Arc::clone(&open));
+        let (seen_too, stop_too, open_too) =
+            (Arc::clone(&seen), Arc::clone(&stop), Arc::clone(&open));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop_too.load(Ordering::Relaxed) {
@@ -73,7 +84,12 @@ impl Origin {
                 }
                 let Ok(stream) = stream else { continue };
                 accepted_too.fetch_add(1, Ordering::Relaxed);
-                let (handler, seen, tls, open) = (Arc::clone(&handler), Arc::clone(&seen_too), tls.clone(), Arc::clone(&open_too));
+                let (handler, seen, tls, open) = (
+                    Arc::clone(&handler),
+                    Arc::clone(&seen_too),
+                    tls.clone(),
+                    Arc::clone(&open_too),
+                );
                 std::thread::spawn(move || {
                     open.fetch_add(1, Ordering::Relaxed);
                     let _ = stream.set_nodelay(true);
@@ -81,7 +97,8 @@ impl Origin {
                         None => talk(&mut &stream, &stream, &*handler, &seen),
                         Some(config) => {
                             let session = rustls::ServerConnection::new(config).unwrap();
-                            let mut secure = rustls::StreamOwned::new(session, stream.try_clone().unwrap());
+                            let mut secure =
+                                rustls::StreamOwned::new(session, stream.try_clone().unwrap());
                             talk(&mut secure, &stream, &*handler, &seen);
                         }
                     }
@@ -155,7 +172,12 @@ fn read_request<S: Read>(io: &mut S, buffer: &mut Vec<u8>) -> Option<Asked> {
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     buffer.drain(..end);
     let mut words = head.split(' ');
-    let mut asked = Asked { method: words.next()?.into(), target: words.next()?.into(), head: head.clone(), body: 0 };
+    let mut asked = Asked {
+        method: words.next()?.into(),
+        target: words.next()?.into(),
+        head: head.clone(),
+        body: 0,
+    };
     if let Some(len) = asked.field("content-length").and_then(|v| v.parse::<usize>().ok()) {
         let mut left = len;
         let here = left.min(buffer.len());
@@ -189,8 +211,11 @@ fn read_request<S: Read>(io: &mut S, buffer: &mut Vec<u8>) -> Option<Asked> {
 
 /// A whole answer with a length.
 pub fn answer(status: u16, fields: &str, body: &[u8]) -> Vec<Say> {
-    let fields = fields.trim().lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
-    let mut bytes = format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let fields =
+        fields.trim().lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
+    let mut bytes =
+        format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {}\r\n\r\n", body.len())
+            .into_bytes();
     bytes.extend_from_slice(body);
     vec![Say::Bytes(bytes)]
 }

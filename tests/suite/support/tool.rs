@@ -1,11 +1,12 @@
-//! Other people's tools that tests call. A missing one skips its test with a line that names it; where everything is to be
-//! there, as in CI, it fails the test.
+//! Other people's tools that tests call. A missing one skips its test with a line that names it;
+//! where everything is to be there, as in CI, it fails the test.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Set to `all`, a missing tool fails the test that needs it. `tests/run` sets it after `tests/install`.
+/// Set to `all`, a missing tool fails the test that needs it. `tests/run` sets it after
+/// `tests/install`.
 const DEMAND: &str = "FORESHORE_TOOLS";
 
 /// What a test may need beside cargo.
@@ -27,7 +28,10 @@ pub const OPENSSL: Tool = Tool::Program("openssl");
 impl Tool {
     const fn name(self) -> &'static str {
         match self {
-            Self::Program(name) | Self::Installed(name) | Self::Module(name) | Self::Package(name) => name,
+            Self::Program(name)
+            | Self::Installed(name)
+            | Self::Module(name)
+            | Self::Package(name) => name,
         }
     }
 
@@ -44,7 +48,9 @@ impl Tool {
                     .status();
                 python.is_ok_and(|status| status.success())
             }
-            Self::Package(name) => in_path("node") && folder().join("node/node_modules").join(name).is_dir(),
+            Self::Package(name) => {
+                in_path("node") && folder().join("node/node_modules").join(name).is_dir()
+            }
         }
     }
 }
@@ -55,19 +61,25 @@ pub fn folder() -> PathBuf {
 }
 
 fn in_path(name: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
-/// Says whether a test can run. If not, it should return at once: its line has been written, or it has failed here.
+/// Says whether a test can run. If not, it should return at once: its line has been written, or it
+/// has failed here.
 #[must_use]
 pub fn have(tools: &[Tool]) -> bool {
-    let missing: Vec<&str> = tools.iter().filter(|tool| !tool.is_there()).map(|tool| tool.name()).collect();
+    let missing: Vec<&str> =
+        tools.iter().filter(|tool| !tool.is_there()).map(|tool| tool.name()).collect();
     if missing.is_empty() {
         return true;
     }
     let test = std::thread::current().name().unwrap_or("a test").to_string();
     let missing = missing.join(", ");
-    assert!(std::env::var_os(DEMAND).is_none_or(|value| value != "all"), "{test} needs {missing}, and {DEMAND}=all: run tests/install");
+    assert!(
+        std::env::var_os(DEMAND).is_none_or(|value| value != "all"),
+        "{test} needs {missing}, and {DEMAND}=all: run tests/install"
+    );
     // Not by a macro: the test program keeps back what those print for tests that pass.
     let _ = writeln!(std::io::stderr(), "skipped: {test} needs {missing} (tests/install)");
     false
@@ -76,9 +88,12 @@ pub fn have(tools: &[Tool]) -> bool {
 #[test]
 fn a_tool_is_there_where_it_can_be_found() {
     assert!(Tool::Program("cargo").is_there() || Tool::Program("sh").is_there());
-    for tool in
-        [Tool::Program("no-such-tool"), Tool::Installed("no-such-tool"), Tool::Module("no_such_tool"), Tool::Package("no-such-tool")]
-    {
+    for tool in [
+        Tool::Program("no-such-tool"),
+        Tool::Installed("no-such-tool"),
+        Tool::Module("no_such_tool"),
+        Tool::Package("no-such-tool"),
+    ] {
         assert!(!tool.is_there(), "{tool:?}");
     }
 }

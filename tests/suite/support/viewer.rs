@@ -1,4 +1,5 @@
-//! A viewer over a plain or encrypted socket that reads one framed response at a time and notices when it breaks off.
+//! A viewer over a plain or encrypted socket that reads one framed response at a time and notices
+//! when it breaks off.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -60,21 +61,35 @@ impl Viewer {
     }
 
     /// Connects over TLS and HTTP/1.1, trusting `ca`.
-    pub fn connect_tls(address: SocketAddr, name: &str, ca: &std::path::Path) -> Result<Self, String> {
+    pub fn connect_tls(
+        address: SocketAddr,
+        name: &str,
+        ca: &std::path::Path,
+    ) -> Result<Self, String> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut session = rustls::ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_string()).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+        let mut session = rustls::ClientConnection::new(
+            Arc::new(config),
+            ServerName::try_from(name.to_string()).unwrap(),
+        )
+        .unwrap();
         let mut tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         while session.is_handshaking() {
             session.complete_io(&mut tcp).map_err(|error| error.to_string())?;
         }
-        Ok(Self { tcp: tcp.try_clone().unwrap(), io: Box::new(rustls::StreamOwned::new(session, tcp)), buffer: Vec::new() })
+        Ok(Self {
+            tcp: tcp.try_clone().unwrap(),
+            io: Box::new(rustls::StreamOwned::new(session, tcp)),
+            buffer: Vec::new(),
+        })
     }
 
     /// Leaves without a word: what the edge still sends finds nobody.
@@ -209,7 +224,11 @@ impl Viewer {
 
 /// A request without a body, for host `h.test`.
 pub fn request(method: &str, path: &str, fields: &[&str]) -> Vec<u8> {
-    let host = if fields.iter().any(|f| f.to_ascii_lowercase().starts_with("host:")) { "" } else { "Host: h.test\r\n" };
+    let host = if fields.iter().any(|f| f.to_ascii_lowercase().starts_with("host:")) {
+        ""
+    } else {
+        "Host: h.test\r\n"
+    };
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     format!("{method} {path} HTTP/1.1\r\n{host}{fields}\r\n").into_bytes()
 }

@@ -1,7 +1,7 @@
 //! Header blocks read into a list of fields (RFC 7541 §3.2, §6).
 //!
-//! A block is always read to its end, because the table must stay in step with the peer's; fields beyond the limit are
-//! read and forgotten.
+//! A block is always read to its end, because the table must stay in step with the peer's; fields
+//! beyond the limit are read and forgotten.
 
 use super::table::Table;
 use super::{BadBlock, FIELD_OVERHEAD, huffman};
@@ -98,7 +98,13 @@ impl Decoder {
         Ok(())
     }
 
-    fn literal(&mut self, rest: &mut &[u8], prefix: u8, is_indexed: bool, list: &mut FieldList) -> Result<(), BadBlock> {
+    fn literal(
+        &mut self,
+        rest: &mut &[u8],
+        prefix: u8,
+        is_indexed: bool,
+        list: &mut FieldList,
+    ) -> Result<(), BadBlock> {
         let start = list.octets.len();
         match integer(rest, prefix)? {
             0 => string(rest, &mut list.octets)?,
@@ -163,14 +169,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     fn fields(decoder: &mut Decoder, block: &str) -> Result<String, BadBlock> {
         let mut list = FieldList::default();
         list.clear(1 << 20);
         decoder.decode(&hex(block), &mut list)?;
-        let lines = list.iter().map(|(name, value)| format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)));
+        let lines = list.iter().map(|(name, value)| {
+            format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+        });
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
@@ -179,9 +190,16 @@ mod tests {
         let mut decoder = Decoder::new(4096);
         let common = ":method: GET\n:scheme: http\n:path: /\n:authority: www.example.com";
         assert_eq!(fields(&mut decoder, "828684418cf1e3c2e5f23a6ba0ab90f4ff").unwrap(), common);
-        assert_eq!(fields(&mut decoder, "828684be5886a8eb10649cbf").unwrap(), format!("{common}\ncache-control: no-cache"));
-        let last = fields(&mut decoder, "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf").unwrap();
-        assert_eq!(last, ":method: GET\n:scheme: https\n:path: /index.html\n:authority: www.example.com\ncustom-key: custom-value");
+        assert_eq!(
+            fields(&mut decoder, "828684be5886a8eb10649cbf").unwrap(),
+            format!("{common}\ncache-control: no-cache")
+        );
+        let last =
+            fields(&mut decoder, "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf").unwrap();
+        assert_eq!(
+            last,
+            ":method: GET\n:scheme: https\n:path: /index.html\n:authority: www.example.com\ncustom-key: custom-value"
+        );
     }
 
     #[test]
@@ -193,7 +211,10 @@ mod tests {
         );
         let rest = "cache-control: private\ndate: Mon, 21 Oct 2013 20:13:21 GMT\nlocation: https://www.example.com";
         assert_eq!(first.unwrap(), format!(":status: 302\n{rest}"));
-        assert_eq!(fields(&mut decoder, "4883640effc1c0bf").unwrap(), format!(":status: 307\n{rest}"));
+        assert_eq!(
+            fields(&mut decoder, "4883640effc1c0bf").unwrap(),
+            format!(":status: 307\n{rest}")
+        );
         let third = fields(
             &mut decoder,
             "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
@@ -214,7 +235,12 @@ mod tests {
 
     #[test]
     fn bad_blocks_are_errors() {
-        for (bad, why) in [("80", "index 0"), ("be", "nothing there yet"), ("3fe21f", "table of 4097"), ("8220", "update behind a field")] {
+        for (bad, why) in [
+            ("80", "index 0"),
+            ("be", "nothing there yet"),
+            ("3fe21f", "table of 4097"),
+            ("8220", "update behind a field"),
+        ] {
             assert!(fields(&mut Decoder::new(4096), bad).is_err(), "{why}");
         }
         for cut in ["40", "4003", "400361", "40036162630a61", "418cf1e3"] {

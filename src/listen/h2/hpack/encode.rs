@@ -1,8 +1,10 @@
 //! Header blocks written without a dynamic table: names from the static one, values as they are.
 //!
-//! Values are not Huffman-coded: it would save a tenth of a small answer and cost more than sending it.
+//! Values are not Huffman-coded: it would save a tenth of a small answer and cost more than sending
+//! it.
 
-/// Says that the encoder keeps no table (RFC 7541 §6.3); to be written once, before the first field of a connection.
+/// Says that the encoder keeps no table (RFC 7541 §6.3); to be written once, before the first field
+/// of a connection.
 pub const NO_TABLE: u8 = 0x20;
 
 /// Writes `:status`.
@@ -56,7 +58,8 @@ fn integer(out: &mut Vec<u8>, prefix: u8, pattern: u8, value: usize) {
     out.push(rest as u8);
 }
 
-// Names of response fields in the static table, by length and first letter; the index of their first entry.
+// Names of response fields in the static table, by length and first letter; the index of their
+// first entry.
 fn name_index(name: &[u8]) -> Option<usize> {
     let is = |known: &[u8], index: usize| name.eq_ignore_ascii_case(known).then_some(index);
     match (name.len(), name.first()?.to_ascii_lowercase()) {
@@ -77,7 +80,9 @@ fn name_index(name: &[u8]) -> Option<usize> {
         (13, b'a') => is(b"accept-ranges", 18),
         (13, b'l') => is(b"last-modified", 44),
         (14, b'c') => is(b"content-length", 28),
-        (16, b'c') => is(b"content-encoding", 26).or_else(|| is(b"content-language", 27)).or_else(|| is(b"content-location", 29)),
+        (16, b'c') => is(b"content-encoding", 26)
+            .or_else(|| is(b"content-language", 27))
+            .or_else(|| is(b"content-location", 29)),
         (16, b'w') => is(b"www-authenticate", 61),
         (19, b'c') => is(b"content-disposition", 25),
         (25, b's') => is(b"strict-transport-security", 56),
@@ -93,7 +98,10 @@ mod tests {
 
     #[test]
     fn indices_name_what_the_static_table_names() {
-        let found = STATIC.iter().enumerate().filter_map(|(at, (name, _))| Some((at + 1, name_index(name)?, *name)));
+        let found = STATIC
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (name, _))| Some((at + 1, name_index(name)?, *name)));
         let found: Vec<_> = found.collect();
         assert_eq!(found.len(), 26);
         for (at, index, name) in found {

@@ -1,7 +1,7 @@
 //! The Huffman code of RFC 7541 Appendix B, for reading.
 //!
-//! The code is canonical: the lengths say all, the codes follow. Most octets of real fields take eight bits or fewer and
-//! are found by one look into a table.
+//! The code is canonical: the lengths say all, the codes follow. Most octets of real fields take
+//! eight bits or fewer and are found by one look into a table.
 
 use super::BadBlock;
 
@@ -24,7 +24,8 @@ const LENGTHS: [u8; SYMBOLS] = [
 ];
 
 struct Code {
-    /// By the next eight bits: length and symbol of the code they begin with, or 0 if that is longer.
+    /// By the next eight bits: length and symbol of the code they begin with, or 0 if that is
+    /// longer.
     short: [u16; 256],
     /// By length: the first code, how many there are, and where their symbols begin in `symbols`.
     first: [u32; LONGEST + 1],
@@ -36,8 +37,13 @@ struct Code {
 static CODE: Code = build();
 
 const fn build() -> Code {
-    let mut code =
-        Code { short: [0; 256], first: [0; LONGEST + 1], count: [0; LONGEST + 1], offset: [0; LONGEST + 1], symbols: [0; SYMBOLS] };
+    let mut code = Code {
+        short: [0; 256],
+        first: [0; LONGEST + 1],
+        count: [0; LONGEST + 1],
+        offset: [0; LONGEST + 1],
+        symbols: [0; SYMBOLS],
+    };
     let (mut next, mut placed, mut len) = (0u32, 0usize, 1usize);
     while len <= LONGEST {
         next <<= 1;
@@ -51,7 +57,8 @@ const fn build() -> Code {
                 if len <= 8 {
                     let mut fill = 0;
                     while fill < 1 << (8 - len) {
-                        code.short[((next as usize) << (8 - len)) + fill] = ((len as u16) << 8) | symbol as u16;
+                        code.short[((next as usize) << (8 - len)) + fill] =
+                            ((len as u16) << 8) | symbol as u16;
                         fill += 1;
                     }
                 }
@@ -77,12 +84,14 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), BadBlock> {
             bits |= u64::from(*byte) << (56 - held);
             held += 8;
         }
-        // Fewer than eight bits, all ones, at the end: padding (§5.2). No code is that short and all ones.
+        // Fewer than eight bits, all ones, at the end: padding (§5.2). No code is that short and
+        // all ones.
         if held < 8 && bits.leading_ones() as usize >= held {
             return Ok(());
         }
         let short = CODE.short[(bits >> 56) as usize];
-        let (symbol, len) = if short != 0 { (short & 0xff, (short >> 8) as usize) } else { long(bits)? };
+        let (symbol, len) =
+            if short != 0 { (short & 0xff, (short >> 8) as usize) } else { long(bits)? };
         if len > held || symbol == EOS {
             return Err(BadBlock("a Huffman-coded string that ends within a code"));
         }
@@ -108,7 +117,8 @@ pub fn encode(plain: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut held) = (0u64, 0usize);
     for symbol in plain {
         let len = LENGTHS[*symbol as usize] as usize;
-        let rank = (0..usize::from(*symbol)).filter(|other| LENGTHS[*other] as usize == len).count() as u32;
+        let rank = (0..usize::from(*symbol)).filter(|other| LENGTHS[*other] as usize == len).count()
+            as u32;
         bits = (bits << len) | u64::from(CODE.first[len] + rank);
         held += len;
         while held >= 8 {

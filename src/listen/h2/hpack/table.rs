@@ -119,7 +119,12 @@ impl Table {
             at if at < STATIC.len() => Ok(STATIC[at]),
             at => {
                 let back = at - STATIC.len();
-                let entry = self.entries.len().checked_sub(back + 1).and_then(|at| self.entries.get(at)).ok_or(missing)?;
+                let entry = self
+                    .entries
+                    .len()
+                    .checked_sub(back + 1)
+                    .and_then(|at| self.entries.get(at))
+                    .ok_or(missing)?;
                 let (name, rest) = self.octets[entry.start..].split_at(entry.name);
                 Ok((name, &rest[..entry.value]))
             }
