@@ -8,12 +8,12 @@
 use http::header::{AUTHORIZATION, HeaderName};
 
 use super::Routed;
-use crate::cache::ask::{Wanted, wants};
+use crate::cache::ask::{MethodIntent, wants};
 use crate::crypto::s3::{self, Field, Parameter};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
-use crate::message::chosen;
 use crate::message::connection::Forwarder;
+use crate::message::forwarding;
 use crate::message::refusal::{Refusal, Unfit, Why};
 use crate::message::request::{Known, RequestHead};
 
@@ -43,10 +43,11 @@ pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
 pub fn is_own(behavior: &Behavior, head: &RequestHead<'_>, access: &AccessControl) -> bool {
     let by_field = access.signing == Signing::NoOverride
         && head.known.has(Known::Authorization)
-        && chosen::reaches_origin(behavior, Forwarder::Unknown, &AUTHORIZATION);
+        && forwarding::reaches_origin(behavior, Forwarder::Unknown, &AUTHORIZATION);
     let reaches = |query: &str| {
-        s3::parameters(query)
-            .any(|name| s3::signs_for_s3(name) && chosen::parameter_reaches_origin(behavior, name))
+        s3::parameters(query).any(|name| {
+            s3::signs_for_s3(name) && forwarding::parameter_reaches_origin(behavior, name)
+        })
     };
     by_field || head.query.is_some_and(|query| s3::is_presigned(query) && reaches(query))
 }
@@ -57,7 +58,7 @@ fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Res
     let Some(query) = head.query else { return Ok(false) };
     // What signs a URL for us is between the viewer and us.
     let names =
-        move || s3::parameters(query).filter(move |name| !chosen::is_signature(behavior, name));
+        move || s3::parameters(query).filter(move |name| !forwarding::is_signature(behavior, name));
     let mut has_order = false;
     for spelled in names() {
         let name = s3::decoded(spelled);
@@ -72,7 +73,7 @@ fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Res
             return Err(Unfit::new(&name, Why::NotAllowed));
         }
         // An answer undressed is the same answer.
-        if kind == Parameter::Dress && !chosen::parameter_reaches_origin(behavior, spelled) {
+        if kind == Parameter::Dress && !forwarding::parameter_reaches_origin(behavior, spelled) {
             continue;
         }
         goes_whole(routed, spelled)?;
@@ -88,10 +89,10 @@ fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Res
 // A parameter that shapes the answer reaches the bucket, and is in the key of what is kept.
 fn goes_whole(routed: &Routed<'_>, spelled: &str) -> Result<(), Unfit> {
     let behavior = routed.behavior;
-    if !chosen::parameter_reaches_origin(behavior, spelled) {
+    if !forwarding::parameter_reaches_origin(behavior, spelled) {
         return Err(Unfit::new(&s3::decoded(spelled), Why::KeptBack));
     }
-    let is_kept = !matches!(wants(routed).method, Wanted::Pass(_));
+    let is_kept = !matches!(wants(routed).method, MethodIntent::Pass(_));
     if is_kept && !behavior.cache.key.query.includes(spelled) {
         return Err(Unfit::new(&s3::decoded(spelled), Why::NotInKey));
     }
@@ -118,8 +119,9 @@ fn judge_fields(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Re
                 return Err(Unfit::new(&name, Why::NotAllowed));
             }
             Field::Order => {
-                let reaches = HeaderName::from_bytes(name.as_bytes())
-                    .is_ok_and(|name| chosen::reaches_origin(behavior, Forwarder::Unknown, &name));
+                let reaches = HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| {
+                    forwarding::reaches_origin(behavior, Forwarder::Unknown, &name)
+                });
                 if !reaches {
                     return Err(Unfit::new(&name, Why::KeptBack));
                 }

@@ -13,7 +13,7 @@ use http::Method;
 use self::rate::Buckets;
 use self::staging::Session;
 use crate::base::network::Network;
-use crate::crypto::memory::Memory;
+use crate::crypto::memory::VerifiedSignatures;
 use crate::crypto::url;
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
@@ -180,18 +180,18 @@ pub fn session_cookie(site: &Site, routed: &Routed<'_>, now: Timestamp) -> Optio
 
 /// What is known beside the request when it is judged.
 #[derive(Clone, Copy)]
-pub struct Circumstances<'k> {
+pub struct AdmitContext<'k> {
     /// This node's id.
     pub node: &'k str,
     /// Signatures that were found good.
-    pub signatures: &'k Memory,
+    pub signatures: &'k VerifiedSignatures,
     /// Who asked how often of late.
     pub rates: &'k Buckets,
     pub now: Timestamp,
 }
 
 /// Says whether a routed request may go on.
-pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
+pub fn admit(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
     let head = routed.head;
     if head.scheme == Scheme::Http {
         check_protocol(routed)?;
@@ -225,7 +225,7 @@ pub fn admit(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refus
 }
 
 // From the cheapest to the dearest.
-fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
+fn admit_viewer(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
     let (connection, behavior) = (routed.head.connection, routed.behavior);
     let address = connection.peer.ip();
     let country = connection.place.as_ref().and_then(|place| place.country.as_deref());
@@ -249,7 +249,7 @@ fn admit_viewer(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Re
 
 /// Counts an admitted request against what its address may ask for: once, when it is sure to be
 /// answered here. Who may not ask at all takes no token.
-pub fn spend(routed: &Routed<'_>, around: Circumstances<'_>) -> Result<(), Refusal> {
+pub fn spend(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
     let (connection, behavior) = (routed.head.connection, routed.behavior);
     match behavior.rate_limit.filter(|_| connection.asker == Asker::Viewer) {
         Some(limit) => {

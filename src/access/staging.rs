@@ -44,7 +44,7 @@ pub fn choose(
 
 // As good as by chance, and the same whenever one request is looked at again.
 fn draw(head: &RequestHead<'_>, percent: u8) -> bool {
-    head.id.lot(100) < u64::from(percent)
+    head.id.sample(100) < u64::from(percent)
 }
 
 // `1.<since>.<last>`: the side, when it was drawn, and when the cookie was sent.

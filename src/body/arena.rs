@@ -201,15 +201,15 @@ impl Extent {
     }
 
     /// Everything that was written, and where it lies.
-    pub fn finish(self) -> (Bytes, Place) {
-        let place = Place { arena: self.arena, at: self.start };
+    pub fn finish(self) -> (Bytes, ArenaSlot) {
+        let place = ArenaSlot { arena: self.arena, at: self.start };
         (self.bytes.slice(..self.written as usize), place)
     }
 }
 
 /// Where octets lie in the file. It holds nothing: whoever uses it holds the octets too.
 #[derive(Clone)]
-pub struct Place {
+pub struct ArenaSlot {
     pub arena: Arc<Arena>,
     pub at: u64,
 }

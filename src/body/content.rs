@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::{Arena, Extent, LARGE, Place as Lies};
+use super::arena::{Arena, ArenaSlot as Lies, Extent, LARGE};
 use super::{BodyError, Source};
 use crate::semantics::ranges::Span;
 use crate::sync::{Mutex, OnceLock};
@@ -40,7 +40,7 @@ enum Whole {
     Small(Box<[u8]>),
     One(Box<Bytes>),
     /// In one extent of the arena.
-    Lying(Box<(Bytes, Lies)>),
+    Mapped(Box<(Bytes, Lies)>),
     Many(Box<[Piece]>),
     /// In a file, and read from there each time.
     Filed(Arc<dyn InFile>),
@@ -70,12 +70,12 @@ struct Growing {
     len: u64,
     /// The length that framing announced.
     announced: Option<u64>,
-    readers: Vec<Option<Place>>,
+    readers: Vec<Option<ArenaSlot>>,
     writer: Option<Waker>,
     window: Option<usize>,
 }
 
-struct Place {
+struct ArenaSlot {
     at: u64,
     waker: Option<Waker>,
     lost: bool,
@@ -131,7 +131,7 @@ impl Content {
         match self.end.get() {
             Some(Ok(Whole::Small(octets))) => Some(octets),
             Some(Ok(Whole::One(bytes))) => Some(bytes),
-            Some(Ok(Whole::Lying(lying))) => Some(&lying.0),
+            Some(Ok(Whole::Mapped(sendfile_range))) => Some(&sendfile_range.0),
             _ => None,
         }
     }
@@ -142,16 +142,18 @@ impl Content {
         match self.end.get() {
             Some(Ok(Whole::Small(octets))) => octets.get(start..end).map(Bytes::copy_from_slice),
             Some(Ok(Whole::One(bytes))) => Some(bytes.slice(start..end)),
-            Some(Ok(Whole::Lying(lying))) => Some(lying.0.slice(start..end)),
+            Some(Ok(Whole::Mapped(sendfile_range))) => Some(sendfile_range.0.slice(start..end)),
             _ => None,
         }
     }
 
     /// Where the octets begin in a file, if the kernel may send this part from there. Whoever holds
     /// the content holds the place.
-    pub fn lying(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
+    pub fn sendfile_range(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
-            Some(Ok(Whole::Lying(lying))) => Some((lying.1.arena.file().as_fd(), lying.1.at)),
+            Some(Ok(Whole::Mapped(sendfile_range))) => {
+                Some((sendfile_range.1.arena.file().as_fd(), sendfile_range.1.at))
+            }
             Some(Ok(Whole::Filed(body))) => body.place(span),
             _ => None,
         }
@@ -218,7 +220,7 @@ impl Whole {
         match self {
             Self::Small(octets) => octets.len() as u64,
             Self::One(bytes) => bytes.len() as u64,
-            Self::Lying(lying) => lying.0.len() as u64,
+            Self::Mapped(sendfile_range) => sendfile_range.0.len() as u64,
             Self::Many(pieces) => {
                 pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64)
             }
@@ -230,7 +232,9 @@ impl Whole {
         match self {
             Self::Small(octets) => rest(octets, at).map(|at| Bytes::copy_from_slice(&octets[at..])),
             Self::One(bytes) => rest(bytes, at).map(|at| bytes.slice(at..)),
-            Self::Lying(lying) => rest(&lying.0, at).map(|at| lying.0.slice(at..)),
+            Self::Mapped(sendfile_range) => {
+                rest(&sendfile_range.0, at).map(|at| sendfile_range.0.slice(at..))
+            }
             Self::Many(pieces) => piece_at(pieces, at),
             // A reader of a file has it open.
             Self::Filed(_) => None,
@@ -256,7 +260,7 @@ impl Growing {
     }
 
     fn enter(&mut self, at: u64) -> usize {
-        let place = Some(Place { at, waker: None, lost: false });
+        let place = Some(ArenaSlot { at, waker: None, lost: false });
         match self.readers.iter().position(Option::is_none) {
             Some(free) => {
                 self.readers[free] = place;
@@ -446,7 +450,9 @@ impl Writer {
         }
         let exact = growing.announced.is_some();
         let whole = end.map(|()| match growing.extent.take().map(Extent::finish) {
-            Some(lying) if lying.0.len() as u64 == growing.len => Whole::Lying(Box::new(lying)),
+            Some(sendfile_range) if sendfile_range.0.len() as u64 == growing.len => {
+                Whole::Mapped(Box::new(sendfile_range))
+            }
             _ => gather(std::mem::take(&mut growing.pieces), exact),
         });
         let _ = self.content.end.set(whole);
@@ -650,10 +656,10 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             let all_of_it = Span { start: 0, end: 100_000 };
-            assert!(content.lying(all_of_it).is_none(), "not before it is whole");
+            assert!(content.sendfile_range(all_of_it).is_none(), "not before it is whole");
             assert!(writer.finish());
             assert_eq!(follow.await.unwrap().unwrap(), all);
-            assert!(content.lying(all_of_it).is_some() && content.whole().unwrap() == all);
+            assert!(content.sendfile_range(all_of_it).is_some() && content.whole().unwrap() == all);
             assert_eq!(
                 collect(content.read(Some(Span { start: 5, end: 70_000 })).unwrap()).await.unwrap(),
                 &all[5..70_000]
@@ -671,7 +677,9 @@ mod tests {
             writer.push(&[1; 15_000]);
             writer.push(&[2; 15_000]);
             assert!(!writer.finish());
-            assert!(content.is_broken() && content.lying(Span { start: 0, end: 1 }).is_none());
+            assert!(
+                content.is_broken() && content.sendfile_range(Span { start: 0, end: 1 }).is_none()
+            );
             drop(content);
             assert_eq!(arena.free(), 1 << 20);
         });

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::ask::Asked;
+use super::ask::CacheRequest;
 use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
-use super::ttl::{self, Circumstances};
+use super::ttl::{self, RequestFacts};
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
-use crate::message::chosen;
 use crate::message::connection::Version;
+use crate::message::forwarding;
 use crate::message::request::Known;
 use crate::message::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
 use crate::message::tier::TierFacts;
@@ -28,11 +28,11 @@ use crate::semantics::vary::{self, Vary};
 
 /// What to do with a response that arrived.
 pub enum Arrived {
-    Keep(Box<Keeping>),
+    Store(Box<StorePlan>),
     /// A 304 confirmed what is stored: new head, old content.
-    Freshen(Box<Keeping>, HeaderMap),
+    Freshen(Box<StorePlan>, HeaderMap),
     /// One viewer only.
-    Relay(NotKept),
+    Pass(NotKept),
     /// The origin failed and the stored response may stand in.
     Reuse(Arc<Stored>),
     /// A 304 that confirms nothing we have: ask again without conditions.
@@ -40,7 +40,7 @@ pub enum Arrived {
 }
 
 /// Everything `Stored` needs beside its content.
-pub struct Keeping {
+pub struct StorePlan {
     /// To be applied on the way into the store.
     pub coding: Option<Coding>,
     pub part: Option<Part>,
@@ -52,7 +52,7 @@ pub struct Keeping {
     pub tags: Box<[u64]>,
 }
 
-impl Keeping {
+impl StorePlan {
     /// Cuts its life to what is left of it in the tier that gave it, where one did. `now` is when
     /// it came.
     pub fn hold_to(&mut self, tier: Option<TierFacts>, now: Timestamp) {
@@ -69,7 +69,7 @@ pub const fn is_origin_failure(status: u16) -> bool {
 
 /// Judges the final head of a reply to a request that may be kept.
 pub fn on_arrival(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     validating: Option<&Arc<Stored>>,
     status: u16,
     fields: &HeaderMap,
@@ -85,28 +85,28 @@ pub fn on_arrival(
         }
     }
     match status {
-        304 => Arrived::Relay(NotKept::Status),
+        304 => Arrived::Pass(NotKept::Status),
         206 => match part(asked, fields)
             .ok_or(NotKept::Partial)
             .and_then(|part| Ok((part, keeping(asked, 200, fields, when)?)))
         {
             // Encoded or not, its octets are those of the origin's own whole.
             Ok((part, kept)) => {
-                Arrived::Keep(Box::new(Keeping { part: Some(part), coding: None, ..kept }))
+                Arrived::Store(Box::new(StorePlan { part: Some(part), coding: None, ..kept }))
             }
-            Err(why) => Arrived::Relay(why),
+            Err(why) => Arrived::Pass(why),
         },
         // The whole was sent where a part was asked for; it does not belong under the part's key.
-        200 if asked.slice.is_some() => Arrived::Relay(NotKept::Partial),
+        200 if asked.slice.is_some() => Arrived::Pass(NotKept::Partial),
         _ => match keeping(asked, status, fields, when) {
-            Ok(keeping) => Arrived::Keep(Box::new(keeping)),
-            Err(why) => Arrived::Relay(why),
+            Ok(keeping) => Arrived::Store(Box::new(keeping)),
+            Err(why) => Arrived::Pass(why),
         },
     }
 }
 
 fn on_confirmation(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     stored: &Arc<Stored>,
     fields: &HeaderMap,
     when: Exchanged,
@@ -137,13 +137,13 @@ fn on_confirmation(
     }
     match keeping(asked, stored.status, &merged, when) {
         Ok(keeping) => {
-            Arrived::Freshen(Box::new(Keeping { part: stored.part(), ..keeping }), merged)
+            Arrived::Freshen(Box::new(StorePlan { part: stored.part(), ..keeping }), merged)
         }
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
             let life =
                 Life { fresh: 0, stale_while_revalidate: 0, stale_if_error: 0, ..stored.life };
-            let keeping = Keeping {
+            let keeping = StorePlan {
                 coding: None,
                 part: stored.part(),
                 selector: stored.selector.clone(),
@@ -161,7 +161,7 @@ fn on_confirmation(
 /// What the answer to a HEAD says of a stored GET response (RFC 9111 §4.3.5).
 pub enum HeadNews {
     /// It agrees: the stored response is as good as new.
-    Freshen(Box<Keeping>, HeaderMap),
+    Freshen(Box<StorePlan>, HeaderMap),
     /// It speaks of something else: the stored one is to be validated before its next use.
     Differs,
     Nothing,
@@ -169,7 +169,7 @@ pub enum HeadNews {
 
 /// Compares a HEAD's answer with what is stored.
 pub fn on_head(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     stored: &Arc<Stored>,
     status: u16,
     fields: &HeaderMap,
@@ -199,7 +199,7 @@ pub fn on_head(
     }
     match on_confirmation(asked, stored, fields, when) {
         Arrived::Freshen(keeping, merged) => HeadNews::Freshen(keeping, merged),
-        Arrived::Keep(_) | Arrived::Relay(_) | Arrived::Reuse(_) | Arrived::AskAgain => {
+        Arrived::Store(_) | Arrived::Pass(_) | Arrived::Reuse(_) | Arrived::AskAgain => {
             HeadNews::Nothing
         }
     }
@@ -207,7 +207,7 @@ pub fn on_head(
 
 // A weak tag and a coding that is ours to apply: what this edge makes of a response that it
 // encodes.
-fn is_encoded_here(asked: &Asked<'_>, stored: &Stored) -> bool {
+fn is_encoded_here(asked: &CacheRequest<'_>, stored: &Stored) -> bool {
     let has_coding = |name: &str| {
         stored.head.iter().any(|(field, value)| {
             field.eq_ignore_ascii_case(b"content-encoding") && value == name.as_bytes()
@@ -223,7 +223,7 @@ fn is_encoded_here(asked: &Asked<'_>, stored: &Stored) -> bool {
 /// The coding that a GET's answer would be kept under, given the head that the origin sends to
 /// HEAD; such a head is to speak of that (RFC 9110 §9.3.2).
 pub fn coding_of_get(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     status: u16,
     fields: &HeaderMap,
     when: Exchanged,
@@ -235,7 +235,7 @@ pub fn coding_of_get(
 }
 
 /// Says whether other requests for this would be answered with an encoding of it.
-pub fn is_encoded_for_others(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> bool {
+pub fn is_encoded_for_others(asked: &CacheRequest<'_>, status: u16, fields: &HeaderMap) -> bool {
     let length =
         fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
     let cache = &asked.routed.behavior.cache;
@@ -249,7 +249,7 @@ pub const fn answers_conditions(status: u16) -> bool {
 }
 
 /// Says whether a GET asks for something else than the whole, whatever the viewer has.
-pub fn has_conditions(asked: &Asked<'_>) -> bool {
+pub fn has_conditions(asked: &CacheRequest<'_>) -> bool {
     use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince, Range};
     [Range, IfNoneMatch, IfModifiedSince, IfMatch, IfUnmodifiedSince]
         .iter()
@@ -259,14 +259,14 @@ pub fn has_conditions(asked: &Asked<'_>) -> bool {
 /// Says whether the answer to a POST may be kept as the answer to a GET of the same URL (RFC 9110
 /// §9.3.3): it says so itself, by Content-Location, and states how long it is fresh.
 pub fn keeping_of_post(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     status: u16,
     fields: &HeaderMap,
     when: Exchanged,
-) -> Option<Box<Keeping>> {
+) -> Option<Box<StorePlan>> {
     let head = asked.head();
     let location = fields.get(http::header::CONTENT_LOCATION)?.to_str().ok()?;
-    let target = super::written::same_origin(asked, location)?;
+    let target = super::unsafe_methods::same_origin(asked, location)?;
     let ours = match head.query {
         Some(query) => format!("{}?{query}", asked.routed.path),
         None => asked.routed.path.to_string(),
@@ -285,15 +285,15 @@ pub fn keeping_of_post(
 }
 
 fn keeping(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     status: u16,
     fields: &HeaderMap,
     when: Exchanged,
-) -> Result<Keeping, NotKept> {
+) -> Result<StorePlan, NotKept> {
     let behavior = asked.routed.behavior;
-    let seen = Circumstances {
-        authorization: chosen::authorization_unkeyed(behavior, asked.head()),
-        identity: chosen::shows_identity_unkeyed(behavior, asked.head()),
+    let seen = RequestFacts {
+        authorization: forwarding::authorization_unkeyed(behavior, asked.head()),
+        identity: forwarding::shows_identity_unkeyed(behavior, asked.head()),
         error_ttl: asked
             .routed
             .distribution
@@ -311,7 +311,7 @@ fn keeping(
             .into_iter()
             .map(http::HeaderValue::as_bytes),
     );
-    Ok(Keeping {
+    Ok(StorePlan {
         coding: coding(asked, life),
         part: None,
         selector,
@@ -324,7 +324,7 @@ fn keeping(
 }
 
 // The part that was asked for, exactly, up to the end of the whole (RFC 9110 §15.3.7).
-fn part(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Part> {
+fn part(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Option<Part> {
     let wanted = asked.slice?;
     let came = ranges::parse_content_range(fields.get(CONTENT_RANGE)?.as_bytes())?;
     let complete = came.complete?;
@@ -334,9 +334,9 @@ fn part(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Part> {
 
 // The coding that this variant of the key is for. CloudFront prefers br to gzip; zstd, ours, stands
 // between.
-fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
+fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
     let enabled = asked.routed.behavior.cache.compress;
-    let accepted = chosen::accepted_codings(asked.head(), enabled);
+    let accepted = forwarding::accepted_codings(asked.head(), enabled);
     let order = [
         (Codings::BR, Coding::Brotli),
         (Codings::ZSTD, Coding::Zstd),
@@ -350,7 +350,7 @@ fn coding(asked: &Asked<'_>, life: Life) -> Option<Coding> {
 
 // A field that the origin did not receive cannot have shaped its answer; one
 // that it received and the key lacks makes a variant.
-fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
+fn selector(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
     let by_coding = unsaid_coding(asked, fields);
     if !fields.contains_key(VARY) {
         return Ok(Selector(by_coding.into_iter().collect()));
@@ -367,12 +367,12 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
     }
     let (anybody, ours) = (asked.routed.any_forwarder(), asked.routed.forwarder());
     let counts = |name: &HeaderName| {
-        chosen::reaches_origin(behavior, anybody, name) && !chosen::is_keyed(behavior, name)
+        forwarding::reaches_origin(behavior, anybody, name) && !forwarding::is_keyed(behavior, name)
     };
     let chosen = names.into_iter().filter(counts).map(|name| {
         let mut value = Vec::new();
         // What went no further is as good as not said.
-        let was_sent = chosen::reaches_origin(behavior, ours, &name);
+        let was_sent = forwarding::reaches_origin(behavior, ours, &name);
         let lines = asked.head().fields.get_all(name.as_str()).filter(|_| was_sent);
         let value = vary::normalise(&name, lines, &mut value).map(|()| value.into_boxed_slice());
         (name, value)
@@ -383,7 +383,7 @@ fn selector(asked: &Asked<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> 
 // An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding.
 // If it came to a request that does not take it, the origin has nothing else, and it is for
 // everybody.
-fn unsaid_coding(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Selecting> {
+fn unsaid_coding(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Option<Selecting> {
     let codings = fields.get(CONTENT_ENCODING)?.as_bytes();
     let takes = coding::accepts(asked.head().fields.get_all("accept-encoding"), codings);
     let is_plain = codings.eq_ignore_ascii_case(b"identity");
@@ -394,17 +394,17 @@ fn unsaid_coding(asked: &Asked<'_>, fields: &HeaderMap) -> Option<Selecting> {
     .then(|| stored::takes(codings))
 }
 
-fn is_our_own(asked: &Asked<'_>, name: &HeaderName) -> bool {
+fn is_our_own(asked: &CacheRequest<'_>, name: &HeaderName) -> bool {
     let behavior = asked.routed.behavior;
-    let added = chosen::added_names(behavior).any(|added| added == name)
+    let added = forwarding::added_names(behavior).any(|added| added == name)
         && *name != "cloudfront-forwarded-proto";
-    *name == "x-forwarded-for" || (added && !chosen::is_keyed(behavior, name))
+    *name == "x-forwarded-for" || (added && !forwarding::is_keyed(behavior, name))
 }
 
 /// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads
 /// Accept-Encoding, Cookie, and the fields that the policies let through (CloudFront: "Request and
 /// response behavior for custom origins").
-pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
+pub fn show_vary(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     let behavior = asked.routed.behavior;
     if behavior.semantics() != Semantics::CloudFront || !fields.contains_key(VARY) {
         return;
@@ -413,8 +413,8 @@ pub fn show_vary(asked: &Asked<'_>, fields: &mut HeaderMap) {
     let Vary::Names(names) = vary::parse(fields) else { return };
     let shown = |name: &&HeaderName| {
         matches!(**name, http::header::ACCEPT_ENCODING | http::header::COOKIE)
-            || chosen::reaches_origin(behavior, asked.routed.any_forwarder(), name)
-            || chosen::is_keyed(behavior, name)
+            || forwarding::reaches_origin(behavior, asked.routed.any_forwarder(), name)
+            || forwarding::is_keyed(behavior, name)
             || is_our_own(asked, name)
     };
     let kept: Vec<&str> = names.iter().filter(shown).map(HeaderName::as_str).collect();
@@ -443,7 +443,7 @@ pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
 }
 
 /// Takes out of a head what a shared store does not replay.
-pub fn strip_for_storage(asked: &Asked<'_>, fields: &mut HeaderMap) {
+pub fn strip_for_storage(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     withhold(fields);
     let policy = &asked.routed.behavior.cache;
     // A cookie is replayed only where it is in the key, or under the rules of RFC 9111.

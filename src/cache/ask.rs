@@ -7,7 +7,7 @@ use crate::access::{Replaces, Routed, replaces};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;
-use crate::message::chosen;
+use crate::message::forwarding;
 use crate::message::request::{Known, RequestHead};
 use crate::message::verdict::PassReason;
 use crate::semantics::cache_control::{CacheControl, Directive};
@@ -15,15 +15,15 @@ use crate::semantics::ranges::Span;
 
 /// A request with its key.
 #[derive(Clone, Copy)]
-pub struct Asked<'r> {
+pub struct CacheRequest<'r> {
     pub routed: Routed<'r>,
     pub key: &'r [u8],
-    pub wants: Wants,
+    pub wants: CacheIntent,
     /// The part that is asked for, where a behavior keeps objects in slices.
     pub slice: Option<Span>,
 }
 
-impl<'r> Asked<'r> {
+impl<'r> CacheRequest<'r> {
     /// The request head.
     pub const fn head(&self) -> &'r RequestHead<'r> {
         self.routed.head
@@ -32,14 +32,14 @@ impl<'r> Asked<'r> {
 
 /// What a request wants of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wants {
-    pub method: Wanted,
+pub struct CacheIntent {
+    pub method: MethodIntent,
     pub answer: Answer,
 }
 
 /// Whether the store may speak at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum MethodIntent {
     Get,
     Head,
     /// A POST that its behavior takes for a query.
@@ -60,14 +60,14 @@ pub enum Answer {
 }
 
 /// Says what a routed request wants.
-pub fn wants(routed: &Routed<'_>) -> Wants {
+pub fn wants(routed: &Routed<'_>) -> CacheIntent {
     let policy = &routed.behavior.cache;
     let method = match *routed.head.method {
-        _ if policy.ttl.is_off() => Wanted::Pass(PassReason::CachingDisabled),
-        Method::GET => Wanted::Get,
-        Method::HEAD => Wanted::Head,
-        Method::POST if routed.behavior.cache_post.is_some() => Wanted::Post,
-        _ => Wanted::Pass(PassReason::Method),
+        _ if policy.ttl.is_off() => MethodIntent::Pass(PassReason::CachingDisabled),
+        Method::GET => MethodIntent::Get,
+        Method::HEAD => MethodIntent::Head,
+        Method::POST if routed.behavior.cache_post.is_some() => MethodIntent::Post,
+        _ => MethodIntent::Pass(PassReason::Method),
     };
     let stored_only = policy.semantics == Semantics::Rfc9111
         && routed.head.known.get(Known::CacheControl).is_some()
@@ -80,7 +80,7 @@ pub fn wants(routed: &Routed<'_>) -> Wants {
     } else {
         Answer::Any
     };
-    Wants { method, answer }
+    CacheIntent { method, answer }
 }
 
 /// Writes the key of a routed request into `out`, which is emptied first.
@@ -93,7 +93,7 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     out.clear();
     out.extend_from_slice(routed.distribution.id.as_bytes());
     out.push(0);
-    chosen::write_keyed_url(out, behavior, routed.path, head.query);
+    forwarding::write_keyed_url(out, behavior, routed.path, head.query);
     if behavior.derived.host_in_key {
         out.extend_from_slice(b"\0host=");
         let start = out.len();
@@ -112,11 +112,11 @@ pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     }
     if key.cookies != Listed::None {
         out.extend_from_slice(b"\0cookie=");
-        chosen::write_cookies(out, head, |name| key.cookies.includes(name));
+        forwarding::write_cookies(out, head, |name| key.cookies.includes(name));
     }
     if !behavior.cache.compress.is_empty() {
         out.extend_from_slice(b"\0coding=");
-        chosen::write_codings(out, head, behavior.cache.compress);
+        forwarding::write_codings(out, head, behavior.cache.compress);
     }
 }
 
@@ -164,7 +164,7 @@ fn lower_case(name: &str) -> SmallVec<[u8; 32]> {
 
 fn write_field(out: &mut Vec<u8>, head: &RequestHead<'_>, name: &http::HeaderName) {
     if name.as_str().starts_with("cloudfront-") {
-        if let Some(value) = chosen::added_field(head, name.as_str()) {
+        if let Some(value) = forwarding::added_field(head, name.as_str()) {
             out.push(0);
             out.extend_from_slice(name.as_str().as_bytes());
             out.push(b'=');

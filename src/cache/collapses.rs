@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::semantics::time::Timestamp;
 
 /// Names one collapsed fetch.
@@ -34,7 +34,7 @@ pub enum AloneReason {
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     id: CollapseId,
-    asked_at: LogNumber,
+    asked_at: InvalidationNumber,
     followers: usize,
 }
 
@@ -70,10 +70,10 @@ impl Collapses {
     pub fn join(
         &mut self,
         key: &[u8],
-        arrived_at: LogNumber,
-        head: LogNumber,
+        arrived_at: InvalidationNumber,
+        head: InvalidationNumber,
         now: Timestamp,
-        overtakes: impl Fn(LogNumber) -> bool,
+        overtakes: impl Fn(InvalidationNumber) -> bool,
     ) -> Role {
         if let Some(until) = self.marks.get(key) {
             if now < *until {
@@ -98,7 +98,7 @@ impl Collapses {
 
     /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by
     /// now may follow it. False if a newer fetch of the key has taken its place.
-    pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: LogNumber) -> bool {
+    pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: InvalidationNumber) -> bool {
         match self.flights.get_mut(key).filter(|flight| flight.id == id) {
             Some(flight) => flight.asked_at = flight.asked_at.max(head),
             None => return false,
@@ -108,7 +108,7 @@ impl Collapses {
 
     /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that
     /// alone.
-    pub fn land(&mut self, key: &[u8], id: CollapseId) {
+    pub fn complete(&mut self, key: &[u8], id: CollapseId) {
         if self.flights.get(key).is_some_and(|flight| flight.id == id) {
             self.flights.remove(key);
         }
@@ -182,8 +182,8 @@ mod tests {
                 match steps[code % steps.len()] {
                     Step::Join(key, number) => match table.join(
                         keys[key],
-                        LogNumber(number),
-                        LogNumber(number),
+                        InvalidationNumber(number),
+                        InvalidationNumber(number),
                         NOW,
                         |_| true,
                     ) {
@@ -217,11 +217,11 @@ mod tests {
                     },
                     Step::LandOldest if !leads.is_empty() => {
                         let (key, id, _) = leads.remove(0);
-                        table.land(keys[key], id);
+                        table.complete(keys[key], id);
                     }
                     Step::LandNewest if !leads.is_empty() => {
                         let (key, id, _) = leads.pop().unwrap();
-                        table.land(keys[key], id);
+                        table.complete(keys[key], id);
                         // An older fetch of the key may still be under way; nobody can join it any
                         // more.
                         leads.retain(|(k, ..)| *k != key);
@@ -235,7 +235,7 @@ mod tests {
                 code /= steps.len();
             }
             for (key, id, _) in leads {
-                table.land(keys[key], id);
+                table.complete(keys[key], id);
             }
             assert!(table.is_empty(), "every collapse lands");
         }
@@ -244,15 +244,18 @@ mod tests {
     #[test]
     fn an_invalidation_of_something_else_parts_nobody() {
         let mut table = Collapses::new(10, 2);
-        let Role::Lead(id) = table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| false) else {
+        let Role::Lead(id) =
+            table.join(b"a", InvalidationNumber(0), InvalidationNumber(0), NOW, |_| false)
+        else {
             panic!("the first leads")
         };
         assert_eq!(
-            table.join(b"a", LogNumber(5), LogNumber(5), NOW, |since| since >= LogNumber(1)),
+            table.join(b"a", InvalidationNumber(5), InvalidationNumber(5), NOW, |since| since
+                >= InvalidationNumber(1)),
             Role::Follow(id)
         );
         assert!(matches!(
-            table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true),
+            table.join(b"a", InvalidationNumber(5), InvalidationNumber(5), NOW, |_| true),
             Role::Lead(_)
         ));
     }
@@ -262,21 +265,29 @@ mod tests {
         let mut table = Collapses::new(10, 2);
         // It arrived before an invalidation and leads after it: whoever arrived after it may
         // follow.
-        let Role::Lead(id) = table.join(b"a", LogNumber(3), LogNumber(4), NOW, |_| true) else {
+        let Role::Lead(id) =
+            table.join(b"a", InvalidationNumber(3), InvalidationNumber(4), NOW, |_| true)
+        else {
             panic!("the first leads")
         };
-        assert_eq!(table.join(b"a", LogNumber(4), LogNumber(4), NOW, |_| true), Role::Follow(id));
+        assert_eq!(
+            table.join(b"a", InvalidationNumber(4), InvalidationNumber(4), NOW, |_| true),
+            Role::Follow(id)
+        );
         assert!(matches!(
-            table.join(b"b", LogNumber(5), LogNumber(5), NOW, |_| true),
+            table.join(b"b", InvalidationNumber(5), InvalidationNumber(5), NOW, |_| true),
             Role::Lead(_)
         ));
         // Begun again after the next one, it serves those too; a fetch that was replaced does not
         // speak for the new one.
-        assert!(table.began_again(b"a", id, LogNumber(5)));
-        assert_eq!(table.join(b"a", LogNumber(5), LogNumber(5), NOW, |_| true), Role::Follow(id));
-        assert!(!table.began_again(b"a", CollapseId(id.0 + 100), LogNumber(9)));
+        assert!(table.began_again(b"a", id, InvalidationNumber(5)));
+        assert_eq!(
+            table.join(b"a", InvalidationNumber(5), InvalidationNumber(5), NOW, |_| true),
+            Role::Follow(id)
+        );
+        assert!(!table.began_again(b"a", CollapseId(id.0 + 100), InvalidationNumber(9)));
         assert!(matches!(
-            table.join(b"a", LogNumber(6), LogNumber(6), NOW, |_| true),
+            table.join(b"a", InvalidationNumber(6), InvalidationNumber(6), NOW, |_| true),
             Role::Lead(_)
         ));
     }
@@ -288,15 +299,20 @@ mod tests {
             table.mark(key, Timestamp(2000), NOW);
         }
         assert_eq!(
-            table.join(b"a", LogNumber(0), LogNumber(0), NOW, |_| true),
+            table.join(b"a", InvalidationNumber(0), InvalidationNumber(0), NOW, |_| true),
             Role::Alone(AloneReason::Marked)
         );
         assert!(
-            matches!(table.join(b"c", LogNumber(0), LogNumber(0), NOW, |_| true), Role::Lead(_)),
+            matches!(
+                table.join(b"c", InvalidationNumber(0), InvalidationNumber(0), NOW, |_| true),
+                Role::Lead(_)
+            ),
             "a third mark has no room"
         );
         assert!(matches!(
-            table.join(b"a", LogNumber(0), LogNumber(0), Timestamp(2000), |_| true),
+            table.join(b"a", InvalidationNumber(0), InvalidationNumber(0), Timestamp(2000), |_| {
+                true
+            }),
             Role::Lead(_)
         ));
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::message::key::{CacheKey, LogNumber, distribution_of, url_of};
+use crate::message::key::{CacheKey, InvalidationNumber, distribution_of, url_of};
 use crate::message::path;
 use crate::message::stored::Stored;
 
@@ -288,8 +288,8 @@ impl Invalidations {
     }
 
     /// The highest number that takes effect now.
-    pub fn head(&self) -> LogNumber {
-        LogNumber(self.head.load(Ordering::Acquire))
+    pub fn head(&self) -> InvalidationNumber {
+        InvalidationNumber(self.head.load(Ordering::Acquire))
     }
 
     /// Makes an invalidation take effect. Numbers come from the log and rise.
@@ -298,7 +298,7 @@ impl Invalidations {
         distribution: &str,
         matchers: &[Matcher],
         severity: Severity,
-        number: LogNumber,
+        number: InvalidationNumber,
     ) {
         if !matchers.is_empty() {
             let mut all = self.entries.write();
@@ -328,7 +328,7 @@ impl Invalidations {
     }
 
     /// The same of a key's octets, the hashes of tags, and the log's head when it was asked for.
-    pub fn validity_of(&self, key: &[u8], tags: &[u64], asked_at: LogNumber) -> Validity {
+    pub fn validity_of(&self, key: &[u8], tags: &[u64], asked_at: InvalidationNumber) -> Validity {
         let all = self.entries.read();
         let found = all
             .get(distribution_of(key))
@@ -342,7 +342,7 @@ impl Invalidations {
     }
 
     /// Says whether anything after `since` covers a response of this key with these tags.
-    pub fn is_covered_after(&self, key: &[u8], tags: &[u64], since: LogNumber) -> bool {
+    pub fn is_covered_after(&self, key: &[u8], tags: &[u64], since: InvalidationNumber) -> bool {
         if self.head() <= since {
             return false;
         }
@@ -353,7 +353,7 @@ impl Invalidations {
     }
 
     /// Says whether anything after `since` may cover what a fetch for this key will bring.
-    pub fn overtakes(&self, key: &CacheKey, since: LogNumber) -> bool {
+    pub fn overtakes(&self, key: &CacheKey, since: InvalidationNumber) -> bool {
         if self.head() <= since {
             return false;
         }
@@ -376,8 +376,8 @@ impl Invalidations {
     }
 
     /// Takes the next number without a log, where there is none (tests of the sentences).
-    pub fn next(&self) -> LogNumber {
-        LogNumber(self.head().0 + 1)
+    pub fn next(&self) -> InvalidationNumber {
+        InvalidationNumber(self.head().0 + 1)
     }
 
     /// Entries held, over all distributions.
@@ -423,7 +423,7 @@ mod tests {
                 let matcher = Matcher::parse(item).unwrap();
                 let severity = if *is_hard { Severity::Hard } else { Severity::Soft };
                 let number = at as u64 + 1;
-                table.apply("E", std::slice::from_ref(&matcher), severity, LogNumber(number));
+                table.apply("E", std::slice::from_ref(&matcher), severity, InvalidationNumber(number));
                 if matcher.covers(&url, &tags) {
                     if *is_hard { hard = number } else { soft = number }
                 }
@@ -435,7 +435,7 @@ mod tests {
                 prop_assert_eq!(found.hard, hard);
                 prop_assert!(found.soft == soft || found.hard > soft);
             }
-            prop_assert_eq!(table.head(), LogNumber(items.len() as u64));
+            prop_assert_eq!(table.head(), InvalidationNumber(items.len() as u64));
         }
 
         #[test]

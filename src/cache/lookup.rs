@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::ACCEPT_LANGUAGE;
 
-use super::ask::{Answer, Asked, Wanted};
+use super::ask::{Answer, CacheRequest, MethodIntent};
 use super::invalidations::{Invalidations, Validity};
 use crate::message::request::Fields;
 use crate::message::stored::{Reuse, Stored};
@@ -36,17 +36,17 @@ pub enum Lookup<'s> {
 
 /// Decides what `found` is worth to `asked` at `now`.
 pub fn lookup<'s>(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     found: &'s [Arc<Stored>],
     invalidations: &Invalidations,
     now: Timestamp,
 ) -> Lookup<'s> {
-    if let Wanted::Pass(reason) = asked.wants.method {
+    if let MethodIntent::Pass(reason) = asked.wants.method {
         return Lookup::Pass(reason);
     }
     // What a HEAD asks of the origin itself brings no body that could replace what is stored, but
     // may tell that it is old.
-    if asked.wants.answer == Answer::Anew && asked.wants.method == Wanted::Head {
+    if asked.wants.answer == Answer::Anew && asked.wants.method == MethodIntent::Head {
         return Lookup::Pass(PassReason::Head);
     }
     let verdict = weigh(asked.head().fields, found, invalidations, now);
@@ -54,7 +54,7 @@ pub fn lookup<'s>(
         Lookup::Fresh(_) | Lookup::Stale(_) => verdict,
         _ if asked.wants.answer == Answer::StoredOnly => Lookup::Unavailable,
         // A HEAD with nothing to confirm brings no body that could be kept.
-        Lookup::Miss(_) | Lookup::Revalidate(..) if asked.wants.method == Wanted::Head => {
+        Lookup::Miss(_) | Lookup::Revalidate(..) if asked.wants.method == MethodIntent::Head => {
             Lookup::Pass(PassReason::Head)
         }
         _ => verdict,

@@ -9,4 +9,4 @@ pub mod lookup;
 pub mod purged;
 pub mod slice;
 pub mod ttl;
-pub mod written;
+pub mod unsafe_methods;

@@ -3,7 +3,7 @@
 use super::invalidations::{Matcher, Severity, canonical};
 use crate::access::Routed;
 use crate::distribution::site::{Distribution, Site};
-use crate::message::chosen;
+use crate::message::forwarding;
 
 /// What a PURGE asks for.
 pub struct Purged<'r> {
@@ -23,7 +23,7 @@ pub fn purged<'r>(site: &'r Site, routed: &Routed<'r>) -> Purged<'r> {
         }
         _ => {
             let mut url = Vec::new();
-            chosen::write_keyed_url(&mut url, routed.behavior, routed.path, head.query);
+            forwarding::write_keyed_url(&mut url, routed.behavior, routed.path, head.query);
             Matcher::Path(canonical(&url).into_owned())
         }
     };

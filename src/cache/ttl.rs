@@ -15,7 +15,7 @@ use crate::semantics::freshness::{self, Exchanged, Lifetime};
 
 /// What is known of the request that brought a response, as far as a lifetime depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct RequestFacts {
     /// Authorization reached the origin and is not in the key (RFC 9111 §3.5).
     pub authorization: bool,
     /// The origin could see who asks, outside the key.
@@ -32,7 +32,7 @@ pub fn life(
     status: u16,
     fields: &HeaderMap,
     when: Exchanged,
-    seen: Circumstances,
+    seen: RequestFacts,
 ) -> Result<Life, NotKept> {
     if policy.ttl.is_off() {
         return Err(NotKept::CachingDisabled);
@@ -72,7 +72,7 @@ fn forbid(
     status: u16,
     sets_cookie: bool,
     cc: &mut CacheControl,
-    seen: Circumstances,
+    seen: RequestFacts,
 ) -> Result<(), NotKept> {
     if cc.has(Directive::MustUnderstand) {
         // RFC 9111 §5.2.2.3: with a status we implement, no-store beside it is to be ignored.
@@ -102,7 +102,7 @@ fn forbid(
 
 // CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity
 // outside the key that would show one viewer's content to another: then it does not.
-fn lifts(policy: &CachePolicy, seen: Circumstances) -> bool {
+fn lifts(policy: &CachePolicy, seen: RequestFacts) -> bool {
     policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
 }
 
@@ -118,7 +118,7 @@ fn cloudfront_lifetime(
     cc: &CacheControl,
     explicit: Option<Lifetime>,
     initial_age: u64,
-    seen: Circumstances,
+    seen: RequestFacts,
 ) -> Decided {
     let min = millis(policy.ttl.min());
     let forbidden =
@@ -158,7 +158,7 @@ fn error_lifetime(
     cc: &CacheControl,
     explicit: Option<Lifetime>,
     initial_age: u64,
-    seen: Circumstances,
+    seen: RequestFacts,
 ) -> Result<Decided, NotKept> {
     // Any directive but a lifetime means the minimum.
     let plain =

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use super::ConfigArgs;
 use crate::clock::Clock;
-use crate::config::{self, Making};
+use crate::config::{self, MissingCertificates};
 
 pub(super) fn check(args: &ConfigArgs) -> ExitCode {
-    match config::load(&args.config, Clock::system().now(), Making::Pending) {
+    match config::load(&args.config, Clock::system().now(), MissingCertificates::Pending) {
         Err(report) => {
             eprint!("{}", report.render(std::io::stderr().is_terminal()));
             ExitCode::FAILURE

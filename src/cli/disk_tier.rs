@@ -14,10 +14,10 @@ use crate::distribution::site::{DiskSettings, Site};
 use crate::proxy::Edge;
 use crate::store::Disk;
 use crate::store::disk::files::{Files, Folder};
-use crate::store::disk::keeper::Keeper;
-use crate::store::disk::list::Brief;
 use crate::store::disk::load::{Doubt, ID};
-use crate::store::log::Log;
+use crate::store::disk::segment_list::Brief;
+use crate::store::disk::threads::Keeper;
+use crate::store::log::InvalidationLog;
 
 /// How often a disk that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,11 @@ impl DiskTier {
     /// right is an error.
     ///
     /// The disk tier comes after the log: what the log makes old must not be served for a moment.
-    pub fn start(edge: &Arc<Edge>, site: &Site, log: &Arc<Log>) -> Result<Arc<Self>, String> {
+    pub fn start(
+        edge: &Arc<Edge>,
+        site: &Site,
+        log: &Arc<InvalidationLog>,
+    ) -> Result<Arc<Self>, String> {
         let left_out = site.data.join(LEFT_OUT);
         let tier = Arc::new(Self {
             keeper: Mutex::default(),
@@ -66,7 +70,12 @@ impl DiskTier {
         Ok(tier)
     }
 
-    fn open(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &Log) -> io::Result<()> {
+    fn open(
+        &self,
+        edge: &Arc<Edge>,
+        settings: &DiskSettings,
+        log: &InvalidationLog,
+    ) -> io::Result<()> {
         let folder = Folder::open(&settings.path)?;
         let is_left_out = self.left_out.exists();
         if is_left_out {
@@ -86,7 +95,7 @@ impl DiskTier {
         Ok(())
     }
 
-    fn open_later(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &Log) {
+    fn open_later(&self, edge: &Arc<Edge>, settings: &DiskSettings, log: &InvalidationLog) {
         while !self.is_ending.load(Ordering::Relaxed) {
             std::thread::sleep(AGAIN);
             if self.open(edge, settings, log).is_ok() {

@@ -11,21 +11,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::{ConfigArgs, fail};
 use crate::access::prepare::prepare;
 use crate::access::{self, Replaces, Routed};
-use crate::cache::arrival::{Arrived, Keeping, on_arrival};
-use crate::cache::ask::{self, Asked, Wanted};
+use crate::cache::arrival::{Arrived, StorePlan, on_arrival};
+use crate::cache::ask::{self, CacheRequest, MethodIntent};
 use crate::cache::invalidations::{Invalidations, Severity};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::cache::purged::{Purged, purged};
 use crate::cache::slice;
 use crate::clock::Clock;
-use crate::config::{self, Making};
+use crate::config::{self, MissingCertificates};
 use crate::distribution::behavior::{Behavior, Unauthorised};
 use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
 use crate::message::connection::{Asker, Connection, Forwarder, Scheme, Version};
-use crate::message::key::{LogNumber, readable};
+use crate::message::key::{InvalidationNumber, readable};
 use crate::message::path::is_safe_path;
 use crate::message::refusal::Refusal;
 use crate::message::request::{Known, ViewerRequest, split_target};
@@ -33,7 +33,7 @@ use crate::message::stored::Reuse;
 use crate::message::verdict::PassReason;
 use crate::origin::itinerary::{Failover, NoParent, itinerary};
 use crate::origin::peer;
-use crate::origin::request::{Asking, Node, build};
+use crate::origin::request::{FetchKind, Node, build};
 use crate::origin::signed;
 use crate::semantics::freshness::{self, Exchanged};
 use crate::semantics::lists::parse_digits;
@@ -66,7 +66,7 @@ pub(super) struct ExplainArgs {
 
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     let now = Clock::system().now();
-    let site = match config::load(&args.config.config, now, Making::Pending) {
+    let site = match config::load(&args.config.config, now, MissingCertificates::Pending) {
         Ok(loaded) => loaded.site,
         Err(report) => {
             eprint!("{}", report.render(false));
@@ -153,7 +153,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         fields,
         connection: Arc::new(connection),
         arrived_at: now,
-        arrived_number: LogNumber(0),
+        arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
     };
@@ -194,18 +194,18 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
     let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
-    if let (Wanted::Post, Some(post)) = (wants.method, &behavior.cache_post) {
+    if let (MethodIntent::Post, Some(post)) = (wants.method, &behavior.cache_post) {
         let announced = head.known.get(Known::ContentLength).and_then(parse_digits);
         if announced.is_some_and(|length| length > post.max_body) {
-            wants.method = Wanted::Pass(PassReason::Body);
+            wants.method = MethodIntent::Pass(PassReason::Body);
         }
         ask::write_post_key(&mut key, &routed, post, b"");
     }
-    let whole = Asked { routed, key: &key, wants, slice: None };
+    let whole = CacheRequest { routed, key: &key, wants, slice: None };
     keeping_lines(&whole, &mut line);
     let part = first_slice(&whole);
     let asked = match &part {
-        Some((key, span)) => Asked { key, slice: Some(*span), ..whole },
+        Some((key, span)) => CacheRequest { key, slice: Some(*span), ..whole },
         None => whole,
     };
     if let Some((key, span)) = &part {
@@ -263,10 +263,10 @@ fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
 // may not do.
 fn admit(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refusal> {
     let (signatures, rates) =
-        (crate::crypto::memory::Memory::default(), access::rate::Buckets::default());
+        (crate::crypto::memory::VerifiedSignatures::default(), access::rate::Buckets::default());
     access::admit(
         routed,
-        access::Circumstances { node: "explain", signatures: &signatures, rates: &rates, now },
+        access::AdmitContext { node: "explain", signatures: &signatures, rates: &rates, now },
     )?;
     match access::replaces(routed) {
         Replaces::MayNot(Unauthorised::FailWith403) => Err(Refusal::MayNotReplace),
@@ -285,38 +285,38 @@ fn purging(site: &Site, routed: &Routed<'_>) -> String {
 }
 
 // What the cache goes by.
-fn keeping_lines(asked: &Asked<'_>, line: &mut impl FnMut(&str, String)) {
+fn keeping_lines(asked: &CacheRequest<'_>, line: &mut impl FnMut(&str, String)) {
     let digest = match asked.wants.method {
-        Wanted::Pass(_) => return,
-        Wanted::Post => " (the digest is an empty body's)",
-        Wanted::Get | Wanted::Head => "",
+        MethodIntent::Pass(_) => return,
+        MethodIntent::Post => " (the digest is an empty body's)",
+        MethodIntent::Get | MethodIntent::Head => "",
     };
     line("key", format!("{}{digest}", readable(asked.key)));
     line("keep", keep(&asked.routed));
 }
 
 // The slice that is asked for first, and its key, where a behavior keeps objects in slices.
-fn first_slice(asked: &Asked<'_>) -> Option<(Vec<u8>, Span)> {
-    let size = asked.routed.behavior.slice.filter(|_| asked.wants.method == Wanted::Get)?;
+fn first_slice(asked: &CacheRequest<'_>) -> Option<(Vec<u8>, Span)> {
+    let size = asked.routed.behavior.slice.filter(|_| asked.wants.method == MethodIntent::Get)?;
     let (_, index) = slice::first(asked.head(), size);
     Some((slice::key(asked.key, index), slice::span(index, size)))
 }
 
 // For what reason the hops are asked while nothing is stored; `None` if they are not asked.
 fn asking(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     now: Timestamp,
     line: &mut impl FnMut(&str, String),
-) -> Option<Asking> {
+) -> Option<FetchKind> {
     match lookup(asked, &[], &Invalidations::new(1), now) {
         Lookup::Pass(why) => {
-            let asks = if let Wanted::Pass(_) = asked.wants.method {
+            let asks = if let MethodIntent::Pass(_) = asked.wants.method {
                 "not asked"
             } else {
                 "cannot answer"
             };
             line("cache", format!("{asks}: {}", why.cites()));
-            Some(Asking::Pass)
+            Some(FetchKind::Pass)
         }
         Lookup::Unavailable => {
             line(
@@ -326,15 +326,15 @@ fn asking(
             None
         }
         Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::Revalidate(..) | Lookup::Miss(_) => {
-            Some(Asking::Fill)
+            Some(FetchKind::Fill)
         }
     }
 }
 
 // The request that the first origin would see.
 fn request_lines(
-    asked: &Asked<'_>,
-    asking: &Asking,
+    asked: &CacheRequest<'_>,
+    asking: &FetchKind,
     now: Timestamp,
     line: &mut impl FnMut(&str, String),
 ) {
@@ -403,13 +403,13 @@ fn admitted(routed: &Routed<'_>) -> String {
 }
 
 // What an answer would be worth, by the function that judges answers.
-fn arrived(asked: &Asked<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<String> {
-    if let Wanted::Pass(_) = asked.wants.method {
+fn arrived(asked: &CacheRequest<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<String> {
+    if let MethodIntent::Pass(_) = asked.wants.method {
         return vec![format!("{status}  goes to this viewer alone: the cache was not asked")];
     }
     let when = Exchanged { asked_at: now, arrived_at: now };
     match on_arrival(asked, None, *status, fields, when, &Invalidations::new(1)) {
-        Arrived::Keep(keeping) => {
+        Arrived::Store(keeping) => {
             let withheld: Vec<String> =
                 freshness::withheld(fields).iter().map(ToString::to_string).collect();
             let without = format!(
@@ -421,14 +421,14 @@ fn arrived(asked: &Asked<'_>, (status, fields): &Answer, now: Timestamp) -> Vec<
                 .chain((!withheld.is_empty()).then_some(without))
                 .collect()
         }
-        Arrived::Relay(why) => vec![format!("{status}  not kept: {}", why.cites())],
+        Arrived::Pass(why) => vec![format!("{status}  not kept: {}", why.cites())],
         Arrived::Freshen(..) | Arrived::Reuse(_) | Arrived::AskAgain => {
             vec![format!("{status}  confirms nothing that is stored")]
         }
     }
 }
 
-fn kept(status: u16, keeping: &Keeping, now: Timestamp) -> Vec<String> {
+fn kept(status: u16, keeping: &StorePlan, now: Timestamp) -> Vec<String> {
     let life = &keeping.life;
     let left = life.fresh.saturating_sub(now.millis_since(keeping.born));
     let secs = |millis: u64| words(std::time::Duration::from_secs(millis / 1000));
@@ -515,7 +515,7 @@ fn words_of_octets(octets: u64) -> String {
 }
 
 // The hops in their order, by the function that serving goes by.
-fn hops(site: &Site, asked: &Asked<'_>, asking: &Asking) -> String {
+fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
     let names: Vec<String> = match &site.region {
         Some(Region::Parents(parents)) => parents.urls.iter().map(ToString::to_string).collect(),
         None => Vec::new(),

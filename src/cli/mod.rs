@@ -1,11 +1,11 @@
 //! The commands and their help, defined once.
 
+mod admin_client;
 mod certs;
 mod check;
 mod disk_tier;
-mod door;
 mod explain;
-mod migrate;
+mod import_export;
 mod promote;
 mod purge;
 mod run;
@@ -88,10 +88,10 @@ enum Command {
         Whatever cannot be carried over is listed, the most urgent first. A behavior that wants signatures stays closed until its keys are \
         there, one with a viewer-request function until you open it. Nothing is written that does not load."
     )]
-    Import(migrate::ImportCommand),
+    Import(import_export::ImportCommand),
     /// Describe a distribution in another system's words.
     #[command(subcommand)]
-    Export(migrate::ExportCommand),
+    Export(import_export::ExportCommand),
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -146,8 +146,8 @@ pub fn main() -> ExitCode {
         Some(Command::Promote(args)) => promote::promote(&args),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
-        Some(Command::Import(command)) => migrate::run_import(&command),
-        Some(Command::Export(command)) => migrate::run_export(&command),
+        Some(Command::Import(command)) => import_export::run_import(&command),
+        Some(Command::Export(command)) => import_export::run_export(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::door::{DoorArgs, call, reach};
+use super::admin_client::{DoorArgs, call, reach};
 use super::fail;
 
 #[derive(Args)]

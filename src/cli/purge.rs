@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::door::{Door, DoorArgs, call, reach};
+use super::admin_client::{Door, DoorArgs, call, reach};
 use super::fail;
 
 #[derive(Args)]

@@ -18,7 +18,7 @@ use super::disk_tier::DiskTier;
 use super::{Level, RunArgs, certs, fail};
 use crate::base::secret::Secret;
 use crate::clock::Clock;
-use crate::config::{self, Making};
+use crate::config::{self, MissingCertificates};
 use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
@@ -30,12 +30,12 @@ use crate::listen::tls::ServerTls;
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
-use crate::origin::pool::Gates;
-use crate::proxy::{Core, Edge};
+use crate::origin::pool::ConnectionLimits;
+use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
 use crate::store::chain::Incarnation;
-use crate::store::log::Log;
+use crate::store::log::InvalidationLog;
 
 /// How long the cores have to write down what was under way when the edge leaves.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
             tracing::info!(certificate = %wanted.chain.display(), names = ?wanted.names, "made a development certificate");
         }
     }
-    let loaded = config::load(&args.config.config, clock.now(), Making::Done)
+    let loaded = config::load(&args.config.config, clock.now(), MissingCertificates::Done)
         .map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
     let site = loaded.site;
     // Held until the process ends: two edges on one data folder would number invalidations twice.
@@ -92,7 +92,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         None => Secret::new(keep_word(&site.data.join("admin-token"), 32)?),
     };
     let heir_of = take_seal(&site.data)?;
-    let (log, records) = Log::open(&site.data)
+    let (log, records) = InvalidationLog::open(&site.data)
         .map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
     let tickets = Tickets::open(&site.data, clock.clone());
     let tls = ServerTls::new(&site, &tickets)?;
@@ -326,7 +326,7 @@ fn start_workers(
     bound: &mut [Bound],
     (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-    let gates = Arc::new(Gates::default());
+    let gates = Arc::new(ConnectionLimits::default());
     let mut threads = Vec::new();
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound
@@ -345,7 +345,7 @@ fn start_workers(
                 return;
             };
             let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
-            let core = Arc::new(Core {
+            let core = Arc::new(Proxy {
                 index,
                 edge: Arc::clone(&control.edge),
                 upstream: Arc::new(Live { client }),

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::decode;
 use crate::config::reader::parse_duration;
 use crate::crypto::key::PrivateKey;
-use crate::crypto::policy::Terms;
+use crate::crypto::policy::PolicyConditions;
 use crate::crypto::url::{ToSign, sign};
 
 #[derive(Subcommand)]
@@ -76,7 +76,7 @@ fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
         decode::read_pem(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
     let key = PrivateKey::from_pem(&pem).map_err(|why| format!("{}: {why}", args.key.display()))?;
     let before = args.until.unwrap_or_else(|| Clock::system().now().plus(args.expires_in).secs());
-    let terms = Terms { before, after: args.since, from: args.ip };
+    let terms = PolicyConditions { before, after: args.since, from: args.ip };
     sign(&ToSign { url: &args.url, terms, resource: args.resource.as_deref() }, &args.key_id, &key)
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::door::{DoorArgs, call, reach};
+use super::admin_client::{DoorArgs, call, reach};
 use super::fail;
 use crate::clock::Clock;
-use crate::config::{self, Making};
-use crate::message::key::LogNumber;
+use crate::config::{self, MissingCertificates};
+use crate::message::key::InvalidationNumber;
 use crate::store::disk::files::Folder;
+use crate::store::disk::listing::{Survey, Verified, Which};
 use crate::store::disk::load::Doubt;
-use crate::store::disk::survey::{Survey, Verified, Which};
 use crate::store::disk::{Disk, DiskStats};
 
 #[derive(Subcommand)]
@@ -99,8 +99,9 @@ fn online(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<Exi
 
 // Looks at the files, which nobody else may have open.
 fn offline(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<ExitCode, String> {
-    let loaded = config::load(&args.door.config.config, Clock::system().now(), Making::Pending)
-        .map_err(|report| report.render(false))?;
+    let loaded =
+        config::load(&args.door.config.config, Clock::system().now(), MissingCertificates::Pending)
+            .map_err(|report| report.render(false))?;
     let settings =
         loaded.site.store.disk.clone().ok_or("this configuration has no [store.disk]")?;
     let path = settings.path.display().to_string();
@@ -108,7 +109,7 @@ fn offline(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<Ex
         return Err(format!("{path} does not exist: nothing was stored yet"));
     }
     let opened = Folder::open(&settings.path).and_then(|folder| {
-        Disk::open(Box::new(folder), settings, LogNumber(u64::MAX), Doubt::Refuse)
+        Disk::open(Box::new(folder), settings, InvalidationNumber(u64::MAX), Doubt::Refuse)
     });
     let disk: Arc<Disk> = opened.map_err(|error| {
         format!("{path}: {error}; is the edge running? then ask it, with --admin HOST:PORT")

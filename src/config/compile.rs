@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
 use super::{
-    Making, Text, compile_distribution, compile_keys, compile_log, compile_origin, compile_policy,
-    compile_tls, credentials, warnings,
+    MissingCertificates, Text, compile_distribution, compile_keys, compile_log, compile_origin,
+    compile_policy, compile_tls, credentials, warnings,
 };
 use crate::base::network::Network;
 use crate::crypto::sigv4::Credentials;
-use crate::distribution::face::parse_pop;
+use crate::distribution::compat::parse_pop;
 use crate::distribution::geo::Geo;
 use crate::distribution::host::{HostPattern, HostTable, parse_authority};
 use crate::distribution::limits::Limits;
@@ -24,14 +24,14 @@ use crate::distribution::site::{
     Unsigned,
 };
 use crate::distribution::staging::{Chosen, Staging};
-use crate::message::chosen::added_names;
+use crate::message::forwarding::added_names;
 use crate::semantics::time::Timestamp;
 
 /// What the steps share.
 pub struct Scope<'s> {
     pub texts: &'s [Text],
     pub now: Timestamp,
-    pub making: Making,
+    pub making: MissingCertificates,
     pub files: Vec<PathBuf>,
     pub remarks: Vec<String>,
     pub warnings: Vec<String>,
@@ -57,7 +57,7 @@ pub fn compile(
     texts: &[Text],
     collector: &Collector,
     now: Timestamp,
-    making: Making,
+    making: MissingCertificates,
 ) -> Option<Site> {
     let files = texts.iter().map(|(path, _)| path.clone()).collect();
     let mut scope = Scope {

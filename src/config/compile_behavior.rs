@@ -12,7 +12,7 @@ use super::compile_response;
 use super::credentials;
 use super::reader::Table;
 use crate::base::network::Network;
-use crate::crypto::url::Signers;
+use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
     Target, Unauthorised, ViewerProtocol,
@@ -113,7 +113,7 @@ struct Rules {
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
     slice: Option<u64>,
-    signers: Option<Signers>,
+    signers: Option<TrustedKeys>,
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
     rate_limit: Option<RateLimit>,

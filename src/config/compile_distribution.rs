@@ -12,7 +12,7 @@ use super::compile_origin::{groups, origins};
 use super::credentials;
 use super::reader::{Found, Table};
 use crate::base::secret::Secret;
-use crate::distribution::face::{CloudFront, Face};
+use crate::distribution::compat::{CloudFront, Compat};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::HostPattern;
 use crate::distribution::site::Distribution;
@@ -74,7 +74,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let id = id?;
     let compat = compat.map_or("foreshore", |found| found.value);
     let name = x_cache.map_or(compat, |found| found.value);
-    let face = Face {
+    let compat = Compat {
         name: name.into(),
         cloudfront: (compat == "cloudfront").then(|| cloudfront(&id.value, &scope.pop)),
     };
@@ -92,7 +92,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         geo_restriction,
         is_deploying: false,
         staging: None,
-        face,
+        compat,
     };
     Some(Made {
         distribution,

@@ -13,7 +13,7 @@ use super::report::nearest;
 use crate::crypto::key::PublicKey;
 use crate::crypto::s3::{self, Parameter};
 use crate::crypto::sigv4::Credentials;
-use crate::crypto::url::Signers;
+use crate::crypto::url::TrustedKeys;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
 
 /// The file's keys by id, and its groups by name.
@@ -85,7 +85,7 @@ pub fn read_groups(root: &mut Table<'_>, scope: &mut Scope<'_>) {
 }
 
 /// The keys that a behavior trusts; `None` if it asks for no signature.
-pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Signers> {
+pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<TrustedKeys> {
     let listed = table.strings("trusted_key_groups")?;
     let mut keys = Vec::new();
     for item in &listed.value {
@@ -105,7 +105,7 @@ pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Signers> {
             Some("leave it out for open access".into()),
         );
     }
-    Some(Signers { groups: listed.value.into_iter().map(|item| item.value).collect(), keys })
+    Some(TrustedKeys { groups: listed.value.into_iter().map(|item| item.value).collect(), keys })
 }
 
 /// Reads `access_control` of an origin (CloudFront's origin access control).

@@ -5,13 +5,13 @@ use std::path::Path;
 use super::reader::Table;
 use super::report::nearest;
 use crate::distribution::logs::{
-    Cookies, LogSettings, MoreLogs, RealtimeField, RealtimeLog, StandardLog,
+    CloudFrontLogs, Cookies, LogSettings, RealtimeField, RealtimeLog, StandardLog,
 };
 
 /// Reads `[log]`; without it, the access log goes to standard output.
-pub fn read(main: &mut Table<'_>, folder: &Path) -> (LogSettings, MoreLogs) {
+pub fn read(main: &mut Table<'_>, folder: &Path) -> (LogSettings, CloudFrontLogs) {
     let Some(mut table) = main.table("log") else {
-        return (LogSettings::Stdout, MoreLogs::default());
+        return (LogSettings::Stdout, CloudFrontLogs::default());
     };
     let access = table.string("access");
     let standard = table.table("standard").and_then(|one| standard(one, folder));
@@ -24,7 +24,7 @@ pub fn read(main: &mut Table<'_>, folder: &Path) -> (LogSettings, MoreLogs) {
         Some("off") => LogSettings::Off,
         Some(path) => LogSettings::File(super::at(folder, path)),
     };
-    (access, MoreLogs { standard, realtime })
+    (access, CloudFrontLogs { standard, realtime })
 }
 
 fn standard(mut table: Table<'_>, folder: &Path) -> Option<StandardLog> {

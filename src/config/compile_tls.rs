@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::compile::Scope;
 use super::decode;
 use super::reader::{Collector, Table};
-use super::{Making, WantedCertificate};
+use super::{MissingCertificates, WantedCertificate};
 use crate::base::secret::Secret;
 use crate::distribution::certificate::{Certificate, KeyKind};
 use crate::distribution::origin::Identity;
@@ -26,8 +26,9 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
             let (chain_path, key_path) =
                 (super::at(&folder, &chain.value), super::at(&folder, &key.value));
             scope.files.extend([chain_path.clone(), key_path.clone()]);
-            let pending =
-                make_for.is_some() && scope.making == Making::Pending && !chain_path.exists();
+            let pending = make_for.is_some()
+                && scope.making == MissingCertificates::Pending
+                && !chain_path.exists();
             if pending {
                 scope.remarks.push(format!("{} will be made on start", chain_path.display()));
                 all.push(placeholder(&chain_path));

@@ -43,14 +43,14 @@ pub struct Loaded {
 
 /// Whether certificates with `make_for` may still be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Making {
+pub enum MissingCertificates {
     /// They will be made before the edge starts.
     Pending,
     Done,
 }
 
 /// Loads a configuration. `now` is what certificates' dates are compared with.
-pub fn load(path: &Path, now: Timestamp, making: Making) -> Result<Loaded, Report> {
+pub fn load(path: &Path, now: Timestamp, making: MissingCertificates) -> Result<Loaded, Report> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
     let loaded = compile_all(&texts, &collector, now, making);
@@ -66,7 +66,7 @@ pub fn load(path: &Path, now: Timestamp, making: Making) -> Result<Loaded, Repor
 pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
-    let _ = compile_all(&texts, &collector, now, Making::Pending);
+    let _ = compile_all(&texts, &collector, now, MissingCertificates::Pending);
     collector.asked.into_inner()
 }
 
@@ -167,7 +167,7 @@ fn compile_all(
     texts: &[Text],
     collector: &Collector,
     now: Timestamp,
-    making: Making,
+    making: MissingCertificates,
 ) -> Option<Site> {
     let mut roots = Vec::new();
     for (at, (_, text)) in texts.iter().enumerate() {

@@ -13,8 +13,8 @@ use crate::message::key::{distribution_of, readable, url_of};
 use crate::message::stored::Stored;
 use crate::region::standings::{ParentState, Status};
 use crate::semantics::time::{Timestamp, format_rfc3339};
-use crate::store::disk::list::Brief;
-use crate::store::log::{Record, new_id};
+use crate::store::disk::segment_list::Brief;
+use crate::store::log::{InvalidationRecord, new_id};
 
 /// Items of one request.
 pub const ITEMS_MAX: usize = 3000;
@@ -96,7 +96,7 @@ pub struct Listed {
 
 impl Listed {
     /// A record, and how far it has come.
-    pub fn new(record: Record, status: Status) -> Self {
+    pub fn new(record: InvalidationRecord, status: Status) -> Self {
         Self {
             id: record.id,
             number: record.number,
@@ -137,7 +137,7 @@ impl Control {
                 scope,
             });
         }
-        let record = Record::new(
+        let record = InvalidationRecord::new(
             new_id(),
             distribution.clone(),
             matchers,
@@ -161,11 +161,14 @@ impl Control {
     }
 
     /// Writes a record down, puts it in force, and counts what it covers, where few are stored.
-    pub async fn accept(self: &Arc<Self>, record: Record) -> Result<(Record, Option<u64>), Wrong> {
+    pub async fn accept(
+        self: &Arc<Self>,
+        record: InvalidationRecord,
+    ) -> Result<(InvalidationRecord, Option<u64>), Wrong> {
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let edge = &this.edge;
-            let apply = |record: &Record| edge.apply(record);
+            let apply = |record: &InvalidationRecord| edge.apply(record);
             let record = this
                 .log
                 .accept(record, apply)

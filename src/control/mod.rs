@@ -27,12 +27,12 @@ use crate::listen::tls::ServerTls;
 use crate::proxy::Edge;
 use crate::record::queue::LogQueue;
 use crate::semantics::time::Timestamp;
-use crate::store::log::Log;
+use crate::store::log::InvalidationLog;
 
 /// What the admin listener and the signals act upon.
 pub struct Control {
     pub edge: Arc<Edge>,
-    pub log: Arc<Log>,
+    pub log: Arc<InvalidationLog>,
     pub config: PathBuf,
     pub tls: Arc<ArcSwap<Option<ServerTls>>>,
     pub tickets: Arc<Tickets>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Control, Reloaded};
-use crate::config::{self, Making, PROMOTED};
+use crate::config::{self, MissingCertificates, PROMOTED};
 use crate::distribution::site::Site;
 use crate::listen::tls::ServerTls;
 use crate::semantics::time::format_rfc3339;
@@ -22,7 +22,7 @@ impl Control {
             needs_restart: Vec::new(),
             warnings: Vec::new(),
         };
-        match config::load(&self.config, now, Making::Done) {
+        match config::load(&self.config, now, MissingCertificates::Done) {
             Err(report) => outcome.problems = report.lines(),
             Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
                 Err(why) => outcome.problems.push(why),

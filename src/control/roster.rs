@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::distribution::site::Site;
 use crate::proxy::Edge;
-use crate::store::log::{Log, Record};
+use crate::store::log::{InvalidationLog, InvalidationRecord};
 
 /// The file in the data folder.
 const FILE: &str = "distributions";
@@ -105,7 +105,7 @@ impl Roster {
         &self,
         site: &Site,
         edge: &Arc<Edge>,
-        log: &Log,
+        log: &InvalidationLog,
         install: impl FnOnce(),
     ) -> Result<(), String> {
         // Held to the end: of two sites at once, the one that is put in force last is the one that
@@ -114,7 +114,7 @@ impl Roster {
         let (next, returning) = known.after(&ids(site));
         for id in &returning {
             let everything = vec![Matcher::Prefix("/".into())];
-            let record = Record::new(
+            let record = InvalidationRecord::new(
                 String::new(),
                 id.clone(),
                 everything,
@@ -136,7 +136,7 @@ impl Roster {
         install();
         drop(known);
         if !returning.is_empty() {
-            edge.news.notify_one();
+            edge.log_grew.notify_one();
             if let Some(disk) = edge.disk() {
                 disk.sweep_soon();
             }

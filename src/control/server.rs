@@ -28,8 +28,8 @@ use crate::distribution::site::Transport;
 use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
-use crate::store::disk::survey::Which;
-use crate::store::log::Record;
+use crate::store::disk::listing::Which;
+use crate::store::log::InvalidationRecord;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -186,7 +186,7 @@ async fn run(
     }
 }
 
-fn listed(control: &Control, record: Record) -> Listed {
+fn listed(control: &Control, record: InvalidationRecord) -> Listed {
     let status = control.edge.standings.status(record.number);
     Listed::new(record, status)
 }

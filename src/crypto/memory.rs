@@ -8,12 +8,12 @@ use std::collections::HashMap;
 
 use parking_lot::RwLock;
 
-use super::policy::Terms;
+use super::policy::PolicyConditions;
 use crate::semantics::time::Timestamp;
 
 /// Of all that the outcome of a check depends on.
 type Print = [u8; 32];
-type Table = HashMap<Print, Terms, foldhash::fast::RandomState>;
+type Table = HashMap<Print, PolicyConditions, foldhash::fast::RandomState>;
 
 /// Two tables: what is asked for moves to the young one; when that is full, the old one goes.
 #[derive(Default)]
@@ -28,23 +28,23 @@ const EACH: usize = 2048;
 
 /// The memory.
 #[derive(Default)]
-pub struct Memory {
+pub struct VerifiedSignatures {
     shards: [RwLock<Shard>; SHARDS],
 }
 
-impl Memory {
+impl VerifiedSignatures {
     fn shard(&self, print: &Print) -> &RwLock<Shard> {
         &self.shards[usize::from(print[0]) % SHARDS]
     }
 
     /// The terms of a signature that was found good.
-    pub fn find(&self, print: &Print) -> Option<Terms> {
+    pub fn find(&self, print: &Print) -> Option<PolicyConditions> {
         let shard = self.shard(print).read();
         shard.young.get(print).or_else(|| shard.old.get(print)).copied()
     }
 
     /// Remembers one, unless it is good no more.
-    pub fn note(&self, print: &Print, terms: Terms, now: Timestamp) {
+    pub fn note(&self, print: &Print, terms: PolicyConditions, now: Timestamp) {
         if now.secs() >= terms.before {
             return;
         }
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn it_never_grows_beyond_its_bound_and_forgets_the_oldest() {
-        let memory = Memory::default();
-        let terms = Terms { before: 100, after: None, from: None };
+        let memory = VerifiedSignatures::default();
+        let terms = PolicyConditions { before: 100, after: None, from: None };
         let print = |n: u32| {
             let mut print = [0; 32];
             print[..4].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_le_bytes());

@@ -6,7 +6,7 @@ use crate::semantics::time::Timestamp;
 
 /// What a custom policy says, its resource apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct PolicyConditions {
     /// Seconds since the epoch; from then on it is no good.
     pub before: u64,
     /// Until then it is not good yet.
@@ -14,7 +14,7 @@ pub struct Terms {
     pub from: Option<Network>,
 }
 
-impl Terms {
+impl PolicyConditions {
     /// Says whether they hold for a viewer now.
     pub fn hold(&self, now: Timestamp, viewer: std::net::IpAddr) -> bool {
         let seconds = now.secs();
@@ -27,7 +27,7 @@ impl Terms {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub resource: Option<String>,
-    pub terms: Terms,
+    pub terms: PolicyConditions,
 }
 
 /// Reads the JSON of a policy; `None` if it is not one that CloudFront takes.
@@ -64,7 +64,11 @@ pub fn parse(json: &[u8]) -> Option<Policy> {
     }
     Some(Policy {
         resource,
-        terms: Terms { before: epoch("DateLessThan")??, after: epoch("DateGreaterThan")?, from },
+        terms: PolicyConditions {
+            before: epoch("DateLessThan")??,
+            after: epoch("DateGreaterThan")?,
+            from,
+        },
     })
 }
 
@@ -234,7 +238,8 @@ mod tests {
 
     #[test]
     fn terms_end_and_begin_to_the_second() {
-        let terms = Terms { before: 20, after: Some(10), from: Network::parse("192.0.2.0/24") };
+        let terms =
+            PolicyConditions { before: 20, after: Some(10), from: Network::parse("192.0.2.0/24") };
         let inside = "192.0.2.9".parse().unwrap();
         for (second, holds) in [(10, false), (11, true), (19, true), (20, false)] {
             assert_eq!(terms.hold(Timestamp::from_secs(second), inside), holds, "{second}");

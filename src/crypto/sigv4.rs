@@ -246,7 +246,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 
 /// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum SigV4Error {
     /// It does not cover Host and X-Amz-Date.
     Incomplete,
     /// X-Amz-Date is missing, is no date, or is not of the day that the key is for.
@@ -270,31 +270,32 @@ pub fn verify(
     field: impl Fn(&str) -> Option<String>,
     body: &[u8],
     (service, secret, now): (&str, &Secret<String>, Timestamp),
-) -> Result<(), Doubt> {
+) -> Result<(), SigV4Error> {
     if claim.service != service {
-        return Err(Doubt::OtherService);
+        return Err(SigV4Error::OtherService);
     }
     if !claim.names.contains(&"host") || !claim.names.contains(&"x-amz-date") {
-        return Err(Doubt::Incomplete);
+        return Err(SigV4Error::Incomplete);
     }
-    let date = field("x-amz-date").ok_or(Doubt::NoDate)?;
+    let date = field("x-amz-date").ok_or(SigV4Error::NoDate)?;
     let signed_at =
-        parse_amz_date(&date).filter(|_| date.starts_with(claim.day)).ok_or(Doubt::NoDate)?;
+        parse_amz_date(&date).filter(|_| date.starts_with(claim.day)).ok_or(SigV4Error::NoDate)?;
     if signed_at.0.abs_diff(now.0) > SKEW {
-        return Err(Doubt::Skewed);
+        return Err(SigV4Error::Skewed);
     }
     let payload = sha256(body);
     if field("x-amz-content-sha256").is_some_and(|said| said != payload) {
-        return Err(Doubt::OtherBody);
+        return Err(SigV4Error::OtherBody);
     }
     let mut signed = Vec::with_capacity(claim.names.len());
     for name in &claim.names {
-        signed.push((*name, field(name).ok_or(Doubt::Wrong)?));
+        signed.push((*name, field(name).ok_or(SigV4Error::Wrong)?));
     }
     let signed = Signed { method, path, query, fields: &signed, payload: &payload };
     let expected =
         signature(&signed, PathForm::Twice, &date, Scope { region: claim.region, service }, secret);
-    constant_time::verify_slices_are_equal(&expected, &claim.signature).map_err(|_| Doubt::Wrong)
+    constant_time::verify_slices_are_equal(&expected, &claim.signature)
+        .map_err(|_| SigV4Error::Wrong)
 }
 
 /// Reads `20260101T000000Z`.
@@ -346,7 +347,7 @@ mod tests {
         target: (&str, Option<&str>),
         body: &[u8],
         now: Timestamp,
-    ) -> Option<Result<(), Doubt>> {
+    ) -> Option<Result<(), SigV4Error>> {
         let value = fields
             .iter()
             .find(|(name, _)| name == "Authorization")
@@ -368,23 +369,23 @@ mod tests {
         let target = ("/2020/x", Some("a=1&b=2"));
         assert_eq!(judge(&fields, target, b"body", NOON), Some(Ok(())));
         for (what, target, body, now, doubt) in [
-            ("another path", ("/2020/y", Some("a=1&b=2")), &b"body"[..], NOON, Doubt::Wrong),
-            ("another query", ("/2020/x", Some("a=1&b=3")), b"body", NOON, Doubt::Wrong),
-            ("another body", ("/2020/x", Some("a=1&b=2")), b"bodx", NOON, Doubt::Wrong),
-            ("too late", target, b"body", Timestamp(NOON.0 + SKEW + 1000), Doubt::Skewed),
-            ("too early", target, b"body", Timestamp(NOON.0 - SKEW - 1000), Doubt::Skewed),
+            ("another path", ("/2020/y", Some("a=1&b=2")), &b"body"[..], NOON, SigV4Error::Wrong),
+            ("another query", ("/2020/x", Some("a=1&b=3")), b"body", NOON, SigV4Error::Wrong),
+            ("another body", ("/2020/x", Some("a=1&b=2")), b"bodx", NOON, SigV4Error::Wrong),
+            ("too late", target, b"body", Timestamp(NOON.0 + SKEW + 1000), SigV4Error::Skewed),
+            ("too early", target, b"body", Timestamp(NOON.0 - SKEW - 1000), SigV4Error::Skewed),
         ] {
             assert_eq!(judge(&fields, target, body, now), Some(Err(doubt)), "{what}");
         }
         let mut changed = fields.clone();
         changed[0].1 = "127.0.0.1:2".into();
-        assert_eq!(judge(&changed, target, b"body", NOON), Some(Err(Doubt::Wrong)));
+        assert_eq!(judge(&changed, target, b"body", NOON), Some(Err(SigV4Error::Wrong)));
         let mut twice = fields.clone();
         twice.push(("host".into(), "evil".into()));
-        assert_eq!(judge(&twice, target, b"body", NOON), Some(Err(Doubt::Wrong)));
+        assert_eq!(judge(&twice, target, b"body", NOON), Some(Err(SigV4Error::Wrong)));
         let mut said = fields.clone();
         said.push(("X-Amz-Content-Sha256".into(), UNSIGNED.into()));
-        assert_eq!(judge(&said, target, b"body", NOON), Some(Err(Doubt::OtherBody)));
+        assert_eq!(judge(&said, target, b"body", NOON), Some(Err(SigV4Error::OtherBody)));
     }
 
     #[test]

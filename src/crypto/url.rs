@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::{Hash, PrivateKey, PublicKey};
-use super::memory::Memory;
-use super::policy::{self, Terms};
+use super::memory::VerifiedSignatures;
+use super::policy::{self, PolicyConditions};
 use crate::message::request::{Known as Field, RequestHead};
 use crate::semantics::lists::trim;
 use crate::semantics::time::Timestamp;
@@ -26,7 +26,7 @@ const COOKIE: &str = "CloudFront-";
 
 /// The keys whose signatures a behavior takes.
 #[derive(Clone, Debug)]
-pub struct Signers {
+pub struct TrustedKeys {
     /// What the operator calls the groups they are in.
     pub groups: Vec<String>,
     pub keys: Vec<Arc<PublicKey>>,
@@ -67,12 +67,12 @@ pub fn signs(parameter: &str) -> bool {
 
 // What a request shows, as it is on the wire.
 #[derive(Clone, Copy, Default)]
-struct Shown<'r> {
+struct SignatureParams<'r> {
     values: [Option<&'r str>; 5],
     is_twice: bool,
 }
 
-impl<'r> Shown<'r> {
+impl<'r> SignatureParams<'r> {
     fn note(&mut self, name: &str, value: &'r str) {
         if let Some(at) = PARAMETERS.iter().position(|known| *known == name) {
             self.is_twice |= self.values[at].replace(value).is_some();
@@ -134,14 +134,14 @@ impl<'r> Shown<'r> {
 /// Judges a request: may this viewer have this URL now?
 pub fn judge(
     head: &RequestHead<'_>,
-    signers: &Signers,
-    memory: &Memory,
+    signers: &TrustedKeys,
+    memory: &VerifiedSignatures,
     now: Timestamp,
 ) -> Result<(), Unsigned> {
-    let by_url = head.query.and_then(Shown::in_query);
+    let by_url = head.query.and_then(SignatureParams::in_query);
     let is_url = by_url.is_some();
     // What a URL says goes before cookies.
-    let shown = by_url.unwrap_or_else(|| Shown::in_cookies(head));
+    let shown = by_url.unwrap_or_else(|| SignatureParams::in_cookies(head));
     let id = shown.key().filter(|id| !id.is_empty()).ok_or(Unsigned::MissingKey)?;
     let viewer = head.connection.peer.ip();
     // Two readers could take one value each.
@@ -163,7 +163,11 @@ pub fn judge(
 }
 
 // Reads and checks what does not depend on the moment and the viewer.
-fn check(shown: &Shown<'_>, key: &PublicKey, url: &Url<'_>) -> Result<Terms, Unsigned> {
+fn check(
+    shown: &SignatureParams<'_>,
+    key: &PublicKey,
+    url: &Url<'_>,
+) -> Result<PolicyConditions, Unsigned> {
     let signature = shown.signature().ok_or(Unsigned::Denied)?;
     let signature = decode(signature).ok_or(Unsigned::MalformedSignature)?;
     let hash = match shown.hash() {
@@ -188,7 +192,7 @@ fn check(shown: &Shown<'_>, key: &PublicKey, url: &Url<'_>) -> Result<Terms, Uns
     if !key.verifies(hash, canned(&url.text(), expires).as_bytes(), &signature) {
         return Err(Unsigned::Denied);
     }
-    Ok(Terms { before, after: None, from: None })
+    Ok(PolicyConditions { before, after: None, from: None })
 }
 
 /// A canned policy, octet by octet as every signer writes it.
@@ -246,7 +250,7 @@ impl Url<'_> {
     // Everything that the outcome of `check` depends on. The key is a part of it, because a reload
     // may put another under its id, and what was found good under the one must not open anything
     // under the other.
-    fn fingerprint(&self, shown: &Shown<'_>, key: &PublicKey) -> [u8; 32] {
+    fn fingerprint(&self, shown: &SignatureParams<'_>, key: &PublicKey) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(key.fingerprint());
         for value in shown.values {
@@ -286,7 +290,7 @@ pub fn encode(octets: &[u8]) -> String {
 pub struct ToSign<'s> {
     /// The URL, or the resource of a custom policy.
     pub url: &'s str,
-    pub terms: Terms,
+    pub terms: PolicyConditions,
     /// A resource with wildcards, in the place of the URL.
     pub resource: Option<&'s str>,
 }
@@ -352,7 +356,7 @@ mod tests {
 
         #[test]
         fn queries_of_any_kind_never_panic(query in "((Expires|Policy|Signature|Key-Pair-Id|Hash-Algorithm|a)=?[a-c0-9~_-]{0,5}&?){0,6}") {
-            if let Some(shown) = Shown::in_query(&query) {
+            if let Some(shown) = SignatureParams::in_query(&query) {
                 prop_assert!(shown.values[..4].iter().any(Option::is_some));
             }
         }

@@ -4,11 +4,11 @@
 //! Pure. The hit step writes HTTP/1 bytes from `answer` and `about`; the full sentence makes a
 //! `ViewerResponse` from the same two.
 
-pub mod about;
-pub mod answer;
-pub mod face;
-pub mod page;
+pub mod compat;
+pub mod error_response;
+pub mod form;
 pub mod policy;
+pub mod status_fields;
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::digests::{self, Change};
 use crate::semantics::time::Timestamp;
-use about::About;
-use answer::Answer;
+use form::ResponseForm;
+use status_fields::StatusFields;
 
 /// The name and path by which this edge goes in fields of its own.
 pub const VIA: &str = "1.1 foreshore";
@@ -38,20 +38,20 @@ pub fn from_stored(
     name: &str,
     now: Timestamp,
 ) -> Option<ViewerResponse> {
-    let answer = answer::answer(head, stored, now);
+    let answer = form::answer(head, stored, now);
     let mut fields = stored.head.to_map();
     let is_head = *head.method == http::Method::HEAD;
     let (status, body) = match &answer {
-        Answer::NotModified => {
-            answer::keep_for_304(&mut fields);
+        ResponseForm::NotModified => {
+            form::keep_for_304(&mut fields);
             (304, Body::Empty)
         }
-        Answer::Whole if is_head => {
+        ResponseForm::Whole if is_head => {
             set_length(&mut fields, stored.content.length());
             (stored.status, Body::Empty)
         }
-        Answer::Whole => (stored.status, Body::Stored(stored.content.read(None)?)),
-        Answer::Part(span) => {
+        ResponseForm::Whole => (stored.status, Body::Stored(stored.content.read(None)?)),
+        ResponseForm::Part(span) => {
             let complete = stored.content.length()?;
             digests::strip(&mut fields, Change::Extent);
             fields.insert(
@@ -60,16 +60,16 @@ pub fn from_stored(
             );
             (206, Body::Stored(stored.content.read(Some(*span))?))
         }
-        Answer::Parts(spans) => {
+        ResponseForm::Parts(spans) => {
             (206, Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?)))
         }
-        Answer::Unsatisfiable(complete) => {
+        ResponseForm::Unsatisfiable(complete) => {
             // It says nothing of the content but its length.
             keep_for_refusal(&mut fields);
             fields.insert(CONTENT_RANGE, value(format!("bytes */{complete}")));
             (416, Body::Empty)
         }
-        Answer::PreconditionFailed => {
+        ResponseForm::PreconditionFailed => {
             keep_for_refusal(&mut fields);
             (412, Body::Empty)
         }
@@ -83,11 +83,12 @@ pub fn from_stored(
     let remaining = stored.life.fresh as i64 / 1000 - age as i64;
     // What the next hop sent: nothing if it failed, 304 if it confirmed.
     let upstream = match verdict.reason {
-        Reason::StaleIfError | Reason::StandsIn => None,
+        Reason::StaleIfError | Reason::StaleOnError => None,
         Reason::Revalidated(_) if verdict.outcome == Outcome::RefreshHit => Some(304),
         _ => Some(stored.status),
     };
-    About { verdict, name, ttl: remaining, status: upstream, detail: None }.write(&mut fields);
+    StatusFields { verdict, name, ttl: remaining, status: upstream, detail: None }
+        .write(&mut fields);
     Some(ViewerResponse {
         status,
         fields,
@@ -144,7 +145,7 @@ pub fn from_reply(
 ) -> ViewerResponse {
     let mut fields = reply.fields;
     let status = reply.status;
-    About { verdict, name, ttl: 0, status: Some(status), detail: None }.write(&mut fields);
+    StatusFields { verdict, name, ttl: 0, status: Some(status), detail: None }.write(&mut fields);
     let body = if *head.method == http::Method::HEAD { Body::Empty } else { reply.body };
     let origin_millis = Some(reply.arrived_at.millis_since(reply.asked_at));
     ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis }

@@ -186,7 +186,7 @@ pub fn server_timing(
     let is_asked_for =
         || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
     // Another lot than the one that chooses a side of a deployment.
-    if RequestId(head.id.0.rotate_left(17)).lot(100) >= u64::from(percent) && !is_asked_for() {
+    if RequestId(head.id.0.rotate_left(17)).sample(100) >= u64::from(percent) && !is_asked_for() {
         return None;
     }
     let upstream = origin_millis

@@ -9,7 +9,7 @@ use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
-use crate::crypto::url::Signers;
+use crate::crypto::url::TrustedKeys;
 use crate::distribution::rate_limit::RateLimit;
 
 /// What a viewer may speak (CloudFront's viewer protocol policy).
@@ -74,7 +74,7 @@ pub struct Behavior {
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
     /// Whoever asks must show a signature of one of these keys (CloudFront's trusted key groups).
-    pub signers: Option<Signers>,
+    pub signers: Option<TrustedKeys>,
     /// Networks whose viewers alone may ask; empty for all.
     pub allow_from: Vec<Network>,
     /// Networks whose viewers may not.

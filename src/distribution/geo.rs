@@ -9,7 +9,7 @@ use serde_json::Value;
 /// What is known of an address's place. Everything is as the database has it; what it does not know
 /// is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Place {
+pub struct Location {
     /// ISO 3166-1 alpha-2, in capitals.
     pub country: Option<String>,
     pub country_name: Option<String>,
@@ -40,8 +40,8 @@ impl Geo {
     }
 
     /// What is known of an address.
-    pub fn place(&self, address: IpAddr) -> Place {
-        let mut place = Place::default();
+    pub fn place(&self, address: IpAddr) -> Location {
+        let mut place = Location::default();
         for reader in &self.places {
             let found = reader
                 .lookup(address.to_canonical())
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Geo {
     }
 }
 
-impl Place {
+impl Location {
     fn learn(&mut self, found: &Value) {
         let text = |path: &str| match found.pointer(path)? {
             Value::String(text) if !text.is_empty() => Some(text.clone()),

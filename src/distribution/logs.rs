@@ -36,7 +36,7 @@ pub struct RealtimeLog {
 
 /// Logs that want more of a request than its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MoreLogs {
+pub struct CloudFrontLogs {
     pub standard: Option<StandardLog>,
     pub realtime: Option<RealtimeLog>,
 }

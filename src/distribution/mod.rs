@@ -6,7 +6,7 @@
 pub mod behavior;
 pub mod cache_policy;
 pub mod certificate;
-pub mod face;
+pub mod compat;
 pub mod geo;
 pub mod host;
 pub mod identity;

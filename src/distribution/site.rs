@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
-use super::face::Face;
+use super::compat::Compat;
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
-use super::logs::{LogSettings, MoreLogs};
+use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
@@ -31,7 +31,7 @@ pub struct Site {
     pub trusted_edges: Vec<TrustedEdge>,
     pub limits: Limits,
     pub log: LogSettings,
-    pub more_logs: MoreLogs,
+    pub more_logs: CloudFrontLogs,
     pub observes: Observes,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
@@ -193,7 +193,7 @@ pub struct Distribution {
     pub geo_restriction: Option<GeoRestriction>,
     /// Who may invalidate with the method PURGE; `None` for nobody.
     pub purge: Option<Secret<String>>,
-    pub face: Face,
+    pub compat: Compat,
 }
 
 impl Distribution {

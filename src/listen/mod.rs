@@ -5,12 +5,12 @@
 //! the hit step before anything waits.
 
 pub mod accept;
+mod exchange_log;
 pub mod fingerprint;
 pub mod h1;
 pub mod h2;
 pub mod places;
 pub mod proxy_protocol;
-mod recording;
 pub mod sni;
 pub mod tickets;
 pub mod tls;
@@ -24,16 +24,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use crate::distribution::logs::MoreLogs;
+use crate::distribution::logs::CloudFrontLogs;
 use crate::message::request::RequestId;
-use crate::proxy::{Core, Running};
+use crate::proxy::{Proxy, Running};
 use crate::record::Record;
-use crate::record::more::{Answered, Asked, Place};
+use crate::record::cloudfront_fields::{Answered, Asked, Pop};
 use crate::record::queue::{LogBuffer, LogQueue};
 
 /// One core's part of the edge, as connections see it.
 pub struct Worker {
-    pub core: Arc<Core>,
+    pub core: Arc<Proxy>,
     /// Requests are counted from a number that no other worker or process has begun with.
     ids: AtomicU64,
     pub index: usize,
@@ -104,7 +104,7 @@ impl Gauges {
 impl Worker {
     /// A worker in front of a core.
     pub fn new(
-        core: Arc<Core>,
+        core: Arc<Proxy>,
         index: usize,
         queue: Arc<LogQueue>,
         gauges: Arc<Gauges>,
@@ -158,7 +158,7 @@ impl Worker {
     }
 
     /// What is wanted beside the access log.
-    pub fn more_logs(&self) -> Option<Arc<MoreLogs>> {
+    pub fn more_logs(&self) -> Option<Arc<CloudFrontLogs>> {
         self.queue.more()
     }
 
@@ -166,15 +166,15 @@ impl Worker {
     pub fn record_more(
         &self,
         running: &Running,
-        wanted: &Arc<MoreLogs>,
+        wanted: &Arc<CloudFrontLogs>,
         record: &Record<'_>,
         asked: &Asked<'_>,
         answered: &Answered<'_>,
     ) {
         let mut distributions = running.site.distributions.iter();
         let is_cloudfront = distributions
-            .any(|d| Some(d.id.as_str()) == record.distribution && d.face.cloudfront.is_some());
-        let place = Place { pop: &running.site.pop, is_cloudfront };
+            .any(|d| Some(d.id.as_str()) == record.distribution && d.compat.cloudfront.is_some());
+        let place = Pop { pop: &running.site.pop, is_cloudfront };
         self.log.lock().add_more(wanted, record, asked, answered, place);
     }
 

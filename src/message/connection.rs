@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::distribution::geo::Place;
+use crate::distribution::geo::Location;
 
 /// How the viewer reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Connection {
     pub scheme: Scheme,
     pub tls: Option<TlsFacts>,
     /// Where the viewer is, where there is a database to ask.
-    pub place: Option<Arc<Place>>,
+    pub place: Option<Arc<Location>>,
     /// Who is at the other end, as far as proven. Set by `proxy` for a request that carries an
     /// edge's token.
     pub asker: Asker,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A place in the invalidation log; the first invalidation has number 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogNumber(pub u64);
+pub struct InvalidationNumber(pub u64);
 
 /// A key that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 //! The nouns: what travels, what is kept, how it can end. Verbs live in the rooms.
 
-pub mod chosen;
 pub mod connection;
 pub mod failure;
+pub mod forwarding;
 pub mod key;
 pub mod path;
 pub mod refusal;

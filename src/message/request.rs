@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::connection::{Connection, Scheme, Version};
-use super::key::LogNumber;
+use super::key::InvalidationNumber;
 use super::path;
 use super::response::InterimSink;
 use crate::distribution::site::Observes;
@@ -216,7 +216,7 @@ impl RequestId {
     }
 
     /// A number below `most`, as good as by chance.
-    pub const fn lot(self, most: u64) -> u64 {
+    pub const fn sample(self, most: u64) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         ((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % most
     }
@@ -279,7 +279,7 @@ pub struct ViewerRequest {
     pub connection: Arc<Connection>,
     pub arrived_at: Timestamp,
     /// The invalidation log's head when the request arrived.
-    pub arrived_number: LogNumber,
+    pub arrived_number: InvalidationNumber,
     /// Where interim responses go, if the viewer can take them.
     pub interim: Option<InterimSink>,
     pub upstream: UpstreamTime,
@@ -329,7 +329,7 @@ impl ViewerRequest {
 
     /// The same request, as if it had arrived when the log stood at `number`: it follows no fetch
     /// that is older.
-    pub fn arriving_at(&self, number: LogNumber) -> Self {
+    pub fn arriving_at(&self, number: InvalidationNumber) -> Self {
         Self {
             id: self.id,
             method: self.method.clone(),
@@ -364,7 +364,7 @@ impl ViewerRequest {
         head: &RequestHead<'_>,
         connection: &Arc<Connection>,
         at: Timestamp,
-        number: LogNumber,
+        number: InvalidationNumber,
         observes: Observes,
     ) -> Self {
         let fields = head.fields.to_map();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::key::{CacheKey, LogNumber};
+use super::key::{CacheKey, InvalidationNumber};
 use super::request::Fields;
 use crate::body::Content;
 use crate::body::arena::{LARGE, PAGE};
@@ -27,7 +27,7 @@ pub struct Stored {
     pub date: Timestamp,
     pub life: Life,
     /// The log's head when the request that brought it began.
-    pub asked_at: LogNumber,
+    pub asked_at: InvalidationNumber,
     /// Hashes of its tags, for invalidations.
     pub tags: Box<[u64]>,
     /// Which part of a larger whole the content is, if it is one.
@@ -164,15 +164,15 @@ impl Selector {
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     lines: Box<[u8]>,
-    etag: Place,
-    last_modified: Place,
+    etag: ByteRange,
+    last_modified: ByteRange,
 }
 
 /// Where a value lies among the lines, from and to; `NOWHERE` where there is none. A head has a
 /// limit far below 4 GiB.
-type Place = [u32; 2];
+type ByteRange = [u32; 2];
 
-const NOWHERE: Place = [u32::MAX; 2];
+const NOWHERE: ByteRange = [u32::MAX; 2];
 
 impl StoredHead {
     /// Serialises a field map. Names are written as people expect them in HTTP/1.
@@ -233,7 +233,7 @@ impl StoredHead {
         self.at(self.last_modified)
     }
 
-    fn at(&self, [start, end]: Place) -> Option<&[u8]> {
+    fn at(&self, [start, end]: ByteRange) -> Option<&[u8]> {
         (start != u32::MAX).then(|| &self.lines[start as usize..end as usize])
     }
 

@@ -59,7 +59,7 @@ impl TierFacts {
     /// The facts of a stored response that is given at `now` for `reason`.
     pub fn of(stored: &Stored, reason: Reason, now: Timestamp) -> Self {
         let standing = match reason {
-            Reason::StaleIfError | Reason::StandsIn => Standing::Stale,
+            Reason::StaleIfError | Reason::StaleOnError => Standing::Stale,
             Reason::StaleWhileRevalidate => Standing::Refreshing,
             _ => Standing::Fresh,
         };

@@ -165,7 +165,7 @@ pub enum Reason {
     /// Served stale because the origin failed (RFC 5861 §4).
     StaleIfError,
     /// The same without asking: the origin failed a moment ago.
-    StandsIn,
+    StaleOnError,
     Revalidated(RevalidateReason),
     Replaced(RevalidateReason),
     Miss(MissReason),
@@ -195,7 +195,7 @@ impl Reason {
             Self::Fresh => "fresh",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
-            Self::StandsIn => "stands-in",
+            Self::StaleOnError => "stale-if-error-recent",
             Self::Revalidated(_) => "revalidated",
             Self::Replaced(_) => "replaced",
             Self::Miss(MissReason::Absent) => "absent",
@@ -232,7 +232,7 @@ impl Reason {
         match self {
             Self::Fresh
             | Self::StaleWhileRevalidate
-            | Self::StandsIn
+            | Self::StaleOnError
             | Self::Refused(_)
             | Self::Purged => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer_head::AnswerHead;
-use super::connect::{Place, Resolver};
+use super::connect::{Endpoint, Resolver};
+use super::connection::{Deadlines, ExchangeError, Leased, Wire, WireBody};
 use super::peer;
-use super::pool::{Gates, Pool};
+use super::pool::{ConnectionLimits, Pool};
 use super::request::{OriginRequest, receive};
-use super::sending::Sending;
+use super::request_writer::Sending;
+use super::response_head::AnswerHead;
 use super::tls;
-use super::wire::{Leased, Lost, Patience, Wire, WireBody};
 use crate::body::Body;
 use crate::body::framing::Framing;
 use crate::clock::Clock;
@@ -40,14 +40,14 @@ pub struct Client {
     resolver: Resolver,
     /// By the origin's address.
     pools: Mutex<HashMap<usize, Known>>,
-    gates: Arc<Gates>,
+    gates: Arc<ConnectionLimits>,
     clock: Clock,
     head_bytes: usize,
 }
 
 impl Client {
     /// A client without connections.
-    pub fn new(gates: Arc<Gates>, clock: Clock, head_bytes: usize) -> Self {
+    pub fn new(gates: Arc<ConnectionLimits>, clock: Clock, head_bytes: usize) -> Self {
         Self { resolver: Resolver::default(), pools: Mutex::default(), gates, clock, head_bytes }
     }
 
@@ -74,7 +74,8 @@ impl Client {
         let interim = request.interim;
         let mut sending =
             Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
-        let patience = Patience { response: origin.timeouts.response, head_bytes: self.head_bytes };
+        let patience =
+            Deadlines { response: origin.timeouts.response, head_bytes: self.head_bytes };
         let (wire, head) = loop {
             let (mut wire, is_used) = match pool.take(&name) {
                 Some(wire) => (wire, true),
@@ -91,7 +92,7 @@ impl Client {
                 {
                     sending.rewind()
                 }
-                Err(Lost { failure, .. }) => {
+                Err(ExchangeError { failure, .. }) => {
                     let detail = format!("origin {:?}: {}", origin.id, failure.detail);
                     return Err(Failure { detail, ..failure });
                 }
@@ -143,7 +144,7 @@ impl Client {
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
-        let place = Place { host: http.host.clone(), port: http.port, tls };
+        let place = Endpoint { host: http.host.clone(), port: http.port, tls };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
         Ok(Pool::new(origin, http.clone(), place, gate))
     }

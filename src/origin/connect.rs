@@ -26,7 +26,7 @@ pub enum Stream {
 
 /// Where to connect.
 #[derive(Clone)]
-pub struct Place {
+pub struct Endpoint {
     pub host: String,
     pub port: u16,
     /// TLS settings and the name to check, if it is to be TLS.
@@ -69,7 +69,7 @@ impl Resolver {
     }
 
     /// Connects within `patience`, trying each address in turn.
-    pub async fn connect(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
+    pub async fn connect(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
         match tokio::time::timeout(patience, self.attempt(place, patience)).await {
             Ok(done) => done,
             Err(_) => Err(Failure::new(
@@ -79,7 +79,7 @@ impl Resolver {
         }
     }
 
-    async fn attempt(&self, place: &Place, patience: Duration) -> Result<Stream, Failure> {
+    async fn attempt(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
         let addresses = self.addresses(&place.host, place.port).await?;
         // A dead first address must leave time for the others.
         let share = patience / u32::try_from(addresses.len().min(4)).unwrap_or(1);
@@ -103,7 +103,7 @@ impl Resolver {
     }
 }
 
-async fn encrypt(tcp: TcpStream, place: &Place) -> Result<Stream, Failure> {
+async fn encrypt(tcp: TcpStream, place: &Endpoint) -> Result<Stream, Failure> {
     let _ = tcp.set_nodelay(true);
     let Some((config, name)) = &place.tls else { return Ok(Stream::Plain(tcp)) };
     let name = tls::server_name(name)?;

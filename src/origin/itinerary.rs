@@ -6,8 +6,8 @@
 use http::Method;
 use smallvec::SmallVec;
 
-use super::request::Asking;
-use crate::cache::ask::{Answer, Asked, Wanted};
+use super::request::FetchKind;
+use crate::cache::ask::{Answer, CacheRequest, MethodIntent};
 use crate::message::connection::Asker;
 use crate::message::failure::FailureKind;
 
@@ -97,8 +97,8 @@ impl<'r> Itinerary<'r> {
 /// Plans the hops of a request that is asked for a reason; `parents` are the names of the
 /// configured ones, in their order.
 pub fn itinerary<'r, 'n>(
-    asked: &Asked<'r>,
-    asking: &Asking,
+    asked: &CacheRequest<'r>,
+    asking: &FetchKind,
     parents: impl Iterator<Item = &'n str>,
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
@@ -119,10 +119,10 @@ pub fn itinerary<'r, 'n>(
 
 // What keeps a request from parents, wherever they are. Requests that cannot be answered from a
 // store go straight to the origin.
-fn no_parent(asked: &Asked<'_>, asking: &Asking) -> Option<NoParent> {
+fn no_parent(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoParent> {
     let reasons = [
-        (matches!(asking, Asking::Pass), NoParent::Relayed),
-        (asked.wants.method == Wanted::Post, NoParent::Post),
+        (matches!(asking, FetchKind::Pass), NoParent::Relayed),
+        (asked.wants.method == MethodIntent::Post, NoParent::Post),
         (asked.routed.distribution.is_deploying, NoParent::Deployment),
         (asked.wants.answer == Answer::Anew, NoParent::Anew),
         (asked.routed.behavior.derived.scheme_in_key, NoParent::SchemeInKey),

@@ -1,19 +1,19 @@
 //! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a
 //! directory.
 
-pub mod answer_head;
 pub mod client;
 pub mod connect;
+pub mod connection;
 pub mod directory;
 pub mod idle;
 pub mod itinerary;
 pub mod peer;
 pub mod pool;
 pub mod request;
-pub mod sending;
+pub mod request_writer;
+pub mod response_head;
 pub mod signed;
 pub mod tls;
-pub mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;

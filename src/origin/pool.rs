@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::connect::Place;
+use super::connect::Endpoint;
+use super::connection::Wire;
 use super::idle::ByName;
-use super::wire::Wire;
 use crate::distribution::origin::{HttpOrigin, Origin};
 
 /// How often a pool looks for connections that were closed, or kept too long.
@@ -20,13 +20,13 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// Connection counts of all origins, shared by the cores.
 #[derive(Default)]
-pub struct Gates {
+pub struct ConnectionLimits {
     /// By place (`host:port`) and size, so that all cores count with one gate, whichever
     /// configuration made their pools.
     gates: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
 }
 
-impl Gates {
+impl ConnectionLimits {
     /// The gate of this size at a place.
     pub fn gate(&self, place: &str, size: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock();
@@ -50,7 +50,7 @@ pub struct Pool {
     connections: usize,
     /// How long they lie here, where the origin does not say less.
     patience: Duration,
-    pub place: Place,
+    pub place: Endpoint,
     pub gate: Arc<Semaphore>,
     /// Whether somebody looks after the idle ones already.
     is_swept: AtomicBool,
@@ -73,7 +73,12 @@ impl Idle {
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(origin: &Origin, reached: HttpOrigin, place: Place, gate: Arc<Semaphore>) -> Self {
+    pub fn new(
+        origin: &Origin,
+        reached: HttpOrigin,
+        place: Endpoint,
+        gate: Arc<Semaphore>,
+    ) -> Self {
         let idle = Mutex::new(ByName::new(origin.connections));
         let (connections, patience) = (origin.connections, origin.timeouts.idle);
         Self { reached, connections, patience, place, gate, is_swept: AtomicBool::new(false), idle }
@@ -93,9 +98,9 @@ impl Pool {
     }
 
     /// The place, asked for under a name: SNI and certificate are about that one.
-    pub fn place_for(&self, name: &str) -> Place {
+    pub fn place_for(&self, name: &str) -> Endpoint {
         let tls = self.place.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
-        Place { host: self.place.host.clone(), port: self.place.port, tls }
+        Endpoint { host: self.place.host.clone(), port: self.place.port, tls }
     }
 
     /// The connection used last for this name: it is the likeliest to be alive.
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn one_gate_counts_for_a_place_and_size_for_as_long_as_anybody_holds_it() {
-        let gates = Gates::default();
+        let gates = ConnectionLimits::default();
         let first = gates.gate("o.test:80", 2);
         assert!(
             Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)),

@@ -7,13 +7,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::access::bucket;
 use crate::body::Body;
-use crate::cache::ask::{Asked, Wanted};
+use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::crypto::s3;
 use crate::deliver::{VIA, value};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
-use crate::message::chosen;
 use crate::message::connection::Asker;
+use crate::message::forwarding;
 use crate::message::request::Known;
 use crate::message::response::InterimSink;
 use crate::message::stored::{Reuse, Stored};
@@ -22,7 +22,7 @@ use crate::semantics::{hop_by_hop, ranges};
 
 /// Why an origin is asked.
 #[derive(Clone)]
-pub enum Asking {
+pub enum FetchKind {
     /// For the store: the whole response, without the viewer's conditions and ranges.
     Fill,
     /// Whether a stored response still holds.
@@ -54,28 +54,33 @@ pub struct Node<'a> {
 }
 
 /// Builds the request to an origin, body excepted.
-pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>) -> OriginRequest {
+pub fn build(
+    asked: &CacheRequest<'_>,
+    asking: &FetchKind,
+    origin: &Origin,
+    node: Node<'_>,
+) -> OriginRequest {
     let (head, behavior) = (asked.head(), asked.routed.behavior);
     let mut target = Vec::with_capacity(origin.path.len() + head.path.len() + 32);
     // `*` is the server as a whole: no folder of it.
     if asked.routed.path != "*" {
         target.extend_from_slice(origin.path.as_bytes());
     }
-    chosen::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
+    forwarding::write_origin_url(&mut target, behavior, asked.routed.path, head.query);
     let mut fields = match behavior.semantics() {
         Semantics::Rfc9111 => every_field(asked),
         Semantics::CloudFront => chosen_fields(asked),
     };
     set_codings(asked, &mut fields);
     match asking {
-        Asking::Pass => pass_fields(asked, &mut fields),
+        FetchKind::Pass => pass_fields(asked, &mut fields),
         // A condition on a POST would be one on doing it, not on its answer.
-        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => {
+        FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
             post_fields(asked, &mut fields)
         }
-        Asking::Fill => {}
-        Asking::Unkept => copy_fields(asked, CONDITIONS.iter(), &mut fields),
-        Asking::Revalidate(stored) => condition_fields(stored, &mut fields),
+        FetchKind::Fill => {}
+        FetchKind::Unkept => copy_fields(asked, CONDITIONS.iter(), &mut fields),
+        FetchKind::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
     if let Some(span) = asked.slice {
         fields.insert(header::RANGE, value(format!("bytes={}-{}", span.start, span.end - 1)));
@@ -89,9 +94,11 @@ pub fn build(asked: &Asked<'_>, asking: &Asking, origin: &Origin, node: Node<'_>
         fields.insert(name.clone(), secret.expose().clone());
     }
     let method = match asking {
-        Asking::Pass => head.method.clone(),
-        Asking::Fill | Asking::Revalidate(_) if asked.wants.method == Wanted::Post => Method::POST,
-        Asking::Fill | Asking::Revalidate(_) | Asking::Unkept => Method::GET,
+        FetchKind::Pass => head.method.clone(),
+        FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
+            Method::POST
+        }
+        FetchKind::Fill | FetchKind::Revalidate(_) | FetchKind::Unkept => Method::GET,
     };
     OriginRequest {
         method,
@@ -117,7 +124,7 @@ const OWN: [HeaderName; 9] = [
 
 // Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection
 // lists has left the request before.
-fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(16);
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
     asked.head().fields.for_each(|name, value| {
@@ -125,7 +132,7 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
         // Only we say what CloudFront's fields say.
         let is_claimed = name.as_str().starts_with("cloudfront-");
         let is_left_out =
-            is_ours || is_claimed || chosen::goes_no_further(behavior, forwarder, name);
+            is_ours || is_claimed || forwarding::goes_no_further(behavior, forwarder, name);
         if !is_left_out && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
             fields.append(name.clone(), value.clone());
         }
@@ -134,12 +141,12 @@ fn end_to_end(asked: &Asked<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Hea
 }
 
 // All of them; but no origin sees the cookies that are between the viewer and us.
-fn every_field(asked: &Asked<'_>) -> HeaderMap {
+fn every_field(asked: &CacheRequest<'_>) -> HeaderMap {
     let head = asked.head();
     let mut fields = end_to_end(asked, |name| *name != header::COOKIE);
     let mut cookies = Vec::new();
     if head.known.has(Known::Cookie)
-        && chosen::write_cookies(&mut cookies, head, |_| true)
+        && forwarding::write_cookies(&mut cookies, head, |_| true)
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);
@@ -148,7 +155,7 @@ fn every_field(asked: &Asked<'_>) -> HeaderMap {
 }
 
 // What the policies name, and CloudFront's own additions.
-fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
+fn chosen_fields(asked: &CacheRequest<'_>) -> HeaderMap {
     let (head, behavior, forwarder) =
         (asked.head(), asked.routed.behavior, asked.routed.forwarder());
     // Codings are said as the key has them, where it has them.
@@ -156,25 +163,25 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
     let mut fields = end_to_end(asked, |name| {
         *name != header::COOKIE
             && !(has_codings && *name == header::ACCEPT_ENCODING)
-            && chosen::reaches_origin(behavior, forwarder, name)
+            && forwarding::reaches_origin(behavior, forwarder, name)
     });
     let mut cookies = Vec::new();
     let (keyed, more) = (&behavior.cache.key.cookies, &behavior.origin_request.cookies);
     if (*keyed != Listed::None || *more != Listed::None)
-        && chosen::write_cookies(&mut cookies, head, |name| {
+        && forwarding::write_cookies(&mut cookies, head, |name| {
             keyed.includes(name) || more.includes(name)
         })
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         fields.insert(header::COOKIE, value);
     }
-    for name in chosen::added_names(behavior) {
-        if let Some(text) = chosen::added_field(head, name.as_str()) {
+    for name in forwarding::added_names(behavior) {
+        if let Some(text) = forwarding::added_field(head, name.as_str()) {
             fields.insert(name.clone(), value(text));
         }
     }
     if !fields.contains_key(header::USER_AGENT) {
-        let agent = if asked.routed.distribution.face.name == "cloudfront" {
+        let agent = if asked.routed.distribution.compat.name == "cloudfront" {
             "Amazon CloudFront"
         } else {
             "Foreshore"
@@ -185,13 +192,13 @@ fn chosen_fields(asked: &Asked<'_>) -> HeaderMap {
 }
 
 // Where codings are in the key, the origin sees them exactly as the key has them.
-fn set_codings(asked: &Asked<'_>, fields: &mut HeaderMap) {
+fn set_codings(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     let enabled = asked.routed.behavior.cache.compress;
     if enabled.is_empty() {
         return;
     }
     let mut codings = Vec::new();
-    chosen::write_codings(&mut codings, asked.head(), enabled);
+    forwarding::write_codings(&mut codings, asked.head(), enabled);
     let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
     fields.insert(
         header::ACCEPT_ENCODING,
@@ -218,13 +225,13 @@ const CONTENT: [HeaderName; 4] = [
 ];
 
 // A POST that is kept says what its body is, and what its behavior keys.
-fn post_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
+fn post_fields(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONTENT.iter().chain(keyed), fields);
 }
 
 // A request for one viewer alone keeps its conditions, its range, and what describes its body.
-fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
+fn pass_fields(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
     if !matches!(*asked.head().method, Method::GET | Method::HEAD) {
@@ -236,15 +243,15 @@ fn pass_fields(asked: &Asked<'_>, fields: &mut HeaderMap) {
 // write whatever describes its body; `access::bucket` has refused a write with any other. Reads do
 // without.
 fn signed_fields(
-    asked: &Asked<'_>,
-    asking: &Asking,
+    asked: &CacheRequest<'_>,
+    asking: &FetchKind,
     access: &AccessControl,
     fields: &mut HeaderMap,
 ) {
     let head = asked.head();
     let is_write = s3::writes(head.method);
     let is_own = access.is_bucket() && bucket::is_own(asked.routed.behavior, head, access);
-    let is_for_one = access.is_bucket() && (is_write || matches!(asking, Asking::Pass));
+    let is_for_one = access.is_bucket() && (is_write || matches!(asking, FetchKind::Pass));
     let stays = |name: &HeaderName| match s3::field(name.as_str()) {
         s3::Field::Hop => is_own,
         s3::Field::Describes | s3::Field::Order => {
@@ -270,7 +277,7 @@ fn signed_fields(
 }
 
 fn copy_fields<'n>(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     names: impl Iterator<Item = &'n HeaderName>,
     fields: &mut HeaderMap,
 ) {
@@ -299,7 +306,7 @@ fn condition_fields(stored: &Stored, fields: &mut HeaderMap) {
     }
 }
 
-fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
+fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut HeaderMap) {
     let OriginKind::Http(http) = &origin.kind else { return };
     let own = || {
         let usual = if http.tls.is_some() { 443 } else { 80 };
@@ -312,7 +319,7 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
         // What is signed is signed for the origin's own name.
         HostRule::Origin
             if origin.access.is_none()
-                && chosen::is_keyed(asked.routed.behavior, &header::HOST) =>
+                && forwarding::is_keyed(asked.routed.behavior, &header::HOST) =>
         {
             viewer()
         }
@@ -322,17 +329,17 @@ fn set_host(asked: &Asked<'_>, origin: &Origin, fields: &mut HeaderMap) {
 }
 
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.
-fn trace_fields(asked: &Asked<'_>, node: Node<'_>, fields: &mut HeaderMap) {
+fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut HeaderMap) {
     let head = asked.head();
-    let face = asked.routed.distribution.face.cloudfront.as_ref();
+    let compat = asked.routed.distribution.compat.cloudfront.as_ref();
     // The version is the one that the viewer spoke.
-    let via = match face.and_then(|face| face.via.split_once(' ')) {
+    let via = match compat.and_then(|compat| compat.via.split_once(' ')) {
         Some((_, host)) => host.to_string(),
         // The edge before this parent goes by the plain name.
         None if head.connection.asker == Asker::Edge => ["foreshore-", node.id].concat(),
         None => "foreshore".to_string(),
     };
-    if face.is_some() {
+    if compat.is_some() {
         fields.insert("x-amz-cf-id", value(head.id.text()));
     }
     let ours = [
@@ -365,13 +372,18 @@ fn joined<'l>(lines: impl Iterator<Item = &'l [u8]>, ours: String) -> HeaderValu
 /// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be
 /// a part that looks whole to many a client, or nothing at all. A part that is exactly what the
 /// viewer wants will do, though the whole was asked for.
-pub fn is_unasked(asked: &Asked<'_>, asking: &Asking, status: u16, fields: &HeaderMap) -> bool {
+pub fn is_unasked(
+    asked: &CacheRequest<'_>,
+    asking: &FetchKind,
+    status: u16,
+    fields: &HeaderMap,
+) -> bool {
     let known = &asked.head().known;
-    let is_as_viewer = matches!(asking, Asking::Pass | Asking::Unkept);
+    let is_as_viewer = matches!(asking, FetchKind::Pass | FetchKind::Unkept);
     match status {
         206 if asked.slice.is_some() => false,
         206 => known.get(Known::Range).is_none_or(|range| !is_as_viewer && !is_part(range, fields)),
-        304 if matches!(asking, Asking::Revalidate(_)) => false,
+        304 if matches!(asking, FetchKind::Revalidate(_)) => false,
         304 => !(known.has(Known::IfNoneMatch) || known.has(Known::IfModifiedSince)),
         _ => false,
     }

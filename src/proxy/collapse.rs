@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
 use crate::message::failure::Failure;
-use crate::message::key::{CacheKey, LogNumber};
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::response::Reply;
 use crate::message::stored::Stored;
 use crate::message::verdict::NotKept;
@@ -31,9 +31,9 @@ pub enum FillEnd {
     /// Confirmed by a 304.
     Freshened(Arc<Stored>),
     /// The origin failed, the old one stands in.
-    StandsIn(Arc<Stored>),
+    StaleOnError(Arc<Stored>),
     /// Not to be shared. The leader has the reply itself.
-    Private(NotKept),
+    Uncacheable(NotKept),
     Failed(Failure),
 }
 
@@ -51,8 +51,8 @@ struct Shard {
 }
 
 /// A request's part in a collapse.
-pub enum Part {
-    Lead(Ticket, Waiter),
+pub enum Joined {
+    Lead(FillGuard, Waiter),
     Follow(Waiter),
     Alone(AloneReason),
 }
@@ -80,30 +80,30 @@ impl CollapseTable {
     pub fn join(
         self_: &Arc<crate::proxy::Edge>,
         key: &[u8],
-        arrived_at: LogNumber,
+        arrived_at: InvalidationNumber,
         now: Timestamp,
-    ) -> Part {
+    ) -> Joined {
         let mut shard = self_.collapses.shard(key).lock();
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
-            Role::Alone(why) => Part::Alone(why),
+            Role::Alone(why) => Joined::Alone(why),
             Role::Follow(id) => match shard.outlooks.get(&id) {
                 Some(outlook) => {
-                    Part::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None })
+                    Joined::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None })
                 }
-                None => Part::Alone(AloneReason::Crowded),
+                None => Joined::Alone(AloneReason::Crowded),
             },
             Role::Lead(id) => {
-                let (ticket, waiter) = Ticket::new(Some((Arc::clone(self_), key.into(), id)));
+                let (guard, waiter) = FillGuard::new(Some((Arc::clone(self_), key.into(), id)));
                 shard.outlooks.insert(id, waiter.outlook.clone());
-                Part::Lead(ticket, waiter)
+                Joined::Lead(guard, waiter)
             }
         }
     }
 
-    fn land(&self, key: &[u8], id: CollapseId) {
+    fn complete(&self, key: &[u8], id: CollapseId) {
         let mut shard = self.shard(key).lock();
-        shard.table.land(key, id);
+        shard.table.complete(key, id);
         shard.outlooks.remove(&id);
     }
 
@@ -133,8 +133,8 @@ impl CollapseTable {
     }
 }
 
-/// A leader's duty: it is landed exactly once, by `land`, by `hand_over`, or by being dropped.
-pub struct Ticket {
+/// A leader's duty: it is landed exactly once, by `land`, by `give_to_leader`, or by being dropped.
+pub struct FillGuard {
     outlook: watch::Sender<Option<FillEnd>>,
     reply: Option<oneshot::Sender<Reply>>,
     aside: Option<oneshot::Sender<HeaderMap>>,
@@ -149,7 +149,7 @@ pub struct Waiter {
 }
 
 /// What came of waiting.
-pub enum Waited {
+pub enum WaitOutcome {
     End(FillEnd),
     /// Not kept, and this is the request it was fetched for.
     Yours(NotKept, Box<Reply>),
@@ -158,7 +158,7 @@ pub enum Waited {
     TooLong,
 }
 
-impl Ticket {
+impl FillGuard {
     fn new(place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
         let (outlook, seen) = watch::channel(None);
         let (reply, awaited) = oneshot::channel();
@@ -181,23 +181,23 @@ impl Ticket {
     }
 
     /// Tells everybody.
-    pub fn land(mut self, end: FillEnd) {
+    pub fn complete(mut self, end: FillEnd) {
         self.leave();
         self.outlook.send_replace(Some(end));
     }
 
     /// Gives the reply to the leader's viewer, and tells the others to go alone. False if that
     /// viewer left.
-    pub fn hand_over(mut self, why: NotKept, reply: Reply) -> bool {
+    pub fn give_to_leader(mut self, why: NotKept, reply: Reply) -> bool {
         self.leave();
         let taken = self.reply.take().is_some_and(|leader| leader.send(reply).is_ok());
-        self.outlook.send_replace(Some(FillEnd::Private(why)));
+        self.outlook.send_replace(Some(FillEnd::Uncacheable(why)));
         taken
     }
 
     /// The fetch begins, or begins again because an invalidation came. False if a newer one has
     /// taken its place.
-    pub fn began_again(&self, head: LogNumber) -> bool {
+    pub fn began_again(&self, head: InvalidationNumber) -> bool {
         self.place.as_ref().is_none_or(|(edge, key, id)| {
             edge.collapses.shard(key).lock().table.began_again(key, *id, head)
         })
@@ -206,12 +206,12 @@ impl Ticket {
     // Out of the table first: whoever comes now looks into the store again.
     fn leave(&mut self) {
         if let Some((edge, key, id)) = self.place.take() {
-            edge.collapses.land(&key, id);
+            edge.collapses.complete(&key, id);
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for FillGuard {
     fn drop(&mut self) {
         self.leave();
     }
@@ -237,7 +237,7 @@ impl Waiter {
     }
 
     /// Waits for the end of the fill; a leader waits as long as its fill does.
-    pub async fn wait(mut self, patience: Option<Duration>) -> Waited {
+    pub async fn wait(mut self, patience: Option<Duration>) -> WaitOutcome {
         let end = async {
             let seen = self.outlook.wait_for(Option::is_some).await;
             seen.ok().and_then(|end| end.clone())
@@ -246,16 +246,16 @@ impl Waiter {
             None => end.await,
             Some(patience) => match tokio::time::timeout(patience, end).await {
                 Ok(end) => end,
-                Err(_) => return Waited::TooLong,
+                Err(_) => return WaitOutcome::TooLong,
             },
         };
         match (end, self.reply) {
-            (None, _) => Waited::Abandoned,
-            (Some(FillEnd::Private(why)), Some(reply)) => match reply.await {
-                Ok(reply) => Waited::Yours(why, Box::new(reply)),
-                Err(_) => Waited::Abandoned,
+            (None, _) => WaitOutcome::Abandoned,
+            (Some(FillEnd::Uncacheable(why)), Some(reply)) => match reply.await {
+                Ok(reply) => WaitOutcome::Yours(why, Box::new(reply)),
+                Err(_) => WaitOutcome::Abandoned,
             },
-            (Some(end), _) => Waited::End(end),
+            (Some(end), _) => WaitOutcome::End(end),
         }
     }
 }

@@ -12,10 +12,10 @@ use super::hit::Declined;
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::body::Body;
-use crate::cache::ask::{self, Asked, Wants};
-use crate::deliver::page;
+use crate::cache::ask::{self, CacheIntent, CacheRequest};
+use crate::deliver::error_response;
 use crate::distribution::behavior::Behavior;
-use crate::distribution::face::Face;
+use crate::distribution::compat::Compat;
 use crate::distribution::site::Distribution;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
@@ -33,7 +33,7 @@ pub struct Exchange {
     /// What the viewer's host and path chose: indexes into `running`'s site.
     pub route: Route,
     /// What it wants of the cache.
-    pub wants: Wants,
+    pub wants: CacheIntent,
     /// The body of a POST that may be answered from the store, whole.
     pub content: Option<Bytes>,
     pub(super) from_edge: FromEdge,
@@ -125,8 +125,8 @@ impl Exchange {
     }
 
     /// How its distribution names itself.
-    pub fn face(&self) -> &Face {
-        &self.chosen().0.face
+    pub fn compat(&self) -> &Compat {
+        &self.chosen().0.compat
     }
 
     /// The exchange as the decisions see it, under a head of its request.
@@ -140,8 +140,8 @@ impl Exchange {
         head: &'e RequestHead<'e>,
         key: &'e [u8],
         slice: Option<Span>,
-    ) -> Asked<'e> {
-        Asked { routed: self.routed(head), key, wants: self.wants, slice }
+    ) -> CacheRequest<'e> {
+        CacheRequest { routed: self.routed(head), key, wants: self.wants, slice }
     }
 
     /// What is sent along with a request for the store.
@@ -153,7 +153,8 @@ impl Exchange {
 impl Unrouted {
     /// What the viewer is told.
     pub(super) fn refused(&self, node: &str) -> ViewerResponse {
-        let mut refused = page::refusal(&self.refusal, &Face::default(), self.request.id);
+        let mut refused =
+            error_response::refusal(&self.refusal, &Compat::default(), self.request.id);
         if self.from_edge.is_some() {
             region::name_node(node, &mut refused.fields);
         }

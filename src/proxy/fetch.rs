@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::collapse::{CollapseTable, FillEnd, Part, Ticket, Waited, Waiter};
+use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
 use super::fill::Job;
-use super::{Core, Tally};
+use super::{Proxy, Tally};
 use crate::cache::arrival::has_conditions;
-use crate::cache::ask::{Asked, Wanted};
+use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::cache::collapses::AloneReason;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
@@ -17,79 +17,84 @@ use crate::message::key::CacheKey;
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, PassReason, Reason, Verdict};
-use crate::origin::request::Asking;
+use crate::origin::request::FetchKind;
 
 /// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.
 const JOINS_MAX: usize = 3;
 
-impl Core {
+impl Proxy {
     /// Fetches for the store, alone or together, and answers from what came. `found` is what the
     /// lookup saw.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: Asking,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
         reason: Reason,
         found: &[Arc<Stored>],
     ) -> Result<ViewerResponse, Failure> {
         let limits = &exchange.running.site.limits;
         let (mut asking, mut reason) = (asking, reason);
         // Where a disk was waited for, more may have come into memory meanwhile.
-        let mut together = if self.edge.disk().is_none() {
+        let mut collapse_key = if self.edge.disk().is_none() {
             key_of_variants(asked, found)
         } else {
             self.collapse_key(asked)
         };
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
-            match CollapseTable::join(&self.edge, &together, exchange.request.arrived_number, now) {
-                Part::Lead(ticket, waiter) => {
-                    self.start_fill(exchange, asked, asking.clone(), ticket, together);
+            match CollapseTable::join(
+                &self.edge,
+                &collapse_key,
+                exchange.request.arrived_number,
+                now,
+            ) {
+                Joined::Lead(guard, waiter) => {
+                    self.start_fill(exchange, asked, asking.clone(), guard, collapse_key);
                     if let Some(done) = self.as_leader(asked, waiter, reason).await {
                         return done;
                     }
                 }
-                Part::Follow(waiter) => {
+                Joined::Follow(waiter) => {
                     Tally::add(&self.edge.tally.followers);
                     match waiter.wait(Some(limits.follower_wait)).await {
-                        Waited::End(FillEnd::Private(_)) => {
+                        WaitOutcome::End(FillEnd::Uncacheable(_)) => {
                             asking = unkept(asked, asking);
                             reason = reason.alone(PassReason::Marked);
                             break;
                         }
-                        Waited::End(end) => match self.as_follower(asked, end, reason) {
+                        WaitOutcome::End(end) => match self.as_follower(asked, end, reason) {
                             Some(done) => return done,
                             // Kept for another variant: look again. Not to be shared: go alone.
                             None if self.fits_nobody_else(asked) => {}
                             None => break,
                         },
-                        Waited::Abandoned => {}
-                        Waited::TooLong => {
+                        WaitOutcome::Abandoned => {}
+                        WaitOutcome::TooLong => {
                             reason = reason.alone(PassReason::WaitedEnough);
                             break;
                         }
-                        Waited::Yours(..) => break,
+                        WaitOutcome::Yours(..) => break,
                     }
                 }
-                Part::Alone(AloneReason::Marked) => {
+                Joined::Alone(AloneReason::Marked) => {
                     let (asking, reason) =
                         (unkept(asked, asking), reason.alone(PassReason::Marked));
-                    return self.fetch_alone(exchange, asked, asking, reason, together).await;
+                    return self.fetch_alone(exchange, asked, asking, reason, collapse_key).await;
                 }
-                Part::Alone(AloneReason::Crowded) => {
+                Joined::Alone(AloneReason::Crowded) => {
                     return self
                         .fetch_alone(
                             exchange,
                             asked,
                             asking,
                             reason.alone(PassReason::Crowded),
-                            together,
+                            collapse_key,
                         )
                         .await;
                 }
             }
-            together = self.collapse_key(asked);
+            collapse_key = self.collapse_key(asked);
         }
         self.fetch_alone(exchange, asked, asking, reason, self.collapse_key(asked)).await
     }
@@ -98,17 +103,17 @@ impl Core {
     async fn fetch_alone(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: Asking,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
         reason: Reason,
-        together: Vec<u8>,
+        collapse_key: Vec<u8>,
     ) -> Result<ViewerResponse, Failure> {
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
-            return self.relay(exchange, asked, PassReason::Crowded, exchange.body()).await;
+            return self.pass(exchange, asked, PassReason::Crowded, exchange.body()).await;
         };
-        let is_as_asked = matches!(asking, Asking::Unkept);
-        let waiter = match self.fill_alone(exchange, asked, asking, place, together).await {
+        let is_as_asked = matches!(asking, FetchKind::Unkept);
+        let waiter = match self.fill_alone(exchange, asked, asking, place, collapse_key).await {
             Ok((_, reply)) if is_as_asked => {
                 return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply));
             }
@@ -125,28 +130,28 @@ impl Core {
     pub(super) async fn replace(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: Asking,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
-        let (ticket, waiter) = Ticket::alone();
-        self.start_fill(exchange, asked, asking, ticket, self.collapse_key(asked));
+        let (guard, waiter) = FillGuard::alone();
+        self.start_fill(exchange, asked, asking, guard, self.collapse_key(asked));
         match self.as_leader(asked, waiter, reason).await {
             Some(done) => done,
-            None => self.relay(exchange, asked, PassReason::Crowded, exchange.body()).await,
+            None => self.pass(exchange, asked, PassReason::Crowded, exchange.body()).await,
         }
     }
 
     pub(super) async fn as_leader(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         mut waiter: Waiter,
         reason: Reason,
     ) -> Option<Result<ViewerResponse, Failure>> {
         let aside = waiter.aside();
         match waiter.wait(None).await {
-            Waited::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), *reply))),
-            Waited::End(end) => {
+            WaitOutcome::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), *reply))),
+            WaitOutcome::End(end) => {
                 let (stored, verdict) = match end {
                     FillEnd::Kept(stored) => {
                         let outcome =
@@ -166,7 +171,7 @@ impl Core {
                             stored: true,
                         },
                     ),
-                    FillEnd::StandsIn(stored) => (
+                    FillEnd::StaleOnError(stored) => (
                         stored,
                         Verdict {
                             outcome: Outcome::Hit,
@@ -176,7 +181,7 @@ impl Core {
                         },
                     ),
                     FillEnd::Failed(failure) => return Some(Err(failure)),
-                    FillEnd::Private(_) => return None,
+                    FillEnd::Uncacheable(_) => return None,
                 };
                 // A fill that outgrew the store may have let go of its start already, if nobody
                 // held it.
@@ -185,13 +190,13 @@ impl Core {
                 aside.add_to(&mut response.fields);
                 Some(Ok(response))
             }
-            Waited::Abandoned | Waited::TooLong => None,
+            WaitOutcome::Abandoned | WaitOutcome::TooLong => None,
         }
     }
 
     fn as_follower(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         end: FillEnd,
         reason: Reason,
     ) -> Option<Result<ViewerResponse, Failure>> {
@@ -203,21 +208,21 @@ impl Core {
                 let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Hit };
                 (stored, outcome, reason)
             }
-            FillEnd::StandsIn(stored) if stored.selector.matches(asked.head().fields) => {
+            FillEnd::StaleOnError(stored) if stored.selector.matches(asked.head().fields) => {
                 (stored, Outcome::Hit, Reason::StaleIfError)
             }
             FillEnd::Failed(failure) => return Some(Err(failure)),
             FillEnd::Kept(_)
             | FillEnd::Freshened(_)
-            | FillEnd::StandsIn(_)
-            | FillEnd::Private(_) => return None,
+            | FillEnd::StaleOnError(_)
+            | FillEnd::Uncacheable(_) => return None,
         };
         let verdict = Verdict { outcome, reason, collapsed: true, stored: false };
         self.open(asked, &stored, verdict, now).ok().map(Ok)
     }
 
     // Says whether what is stored under the key now fits other requests only.
-    fn fits_nobody_else(&self, asked: &Asked<'_>) -> bool {
+    fn fits_nobody_else(&self, asked: &CacheRequest<'_>) -> bool {
         let found = self.edge.store.find(asked.key);
         !found.is_empty() && crate::cache::lookup::choose(asked.head().fields, &found).is_none()
     }
@@ -226,7 +231,7 @@ impl Core {
     pub(super) fn refresh_behind(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         stored: &Arc<Stored>,
     ) {
         if stored.live.refreshing.swap(true, Ordering::Relaxed) {
@@ -234,12 +239,17 @@ impl Core {
         }
         let key = self.collapse_key(asked);
         let now = self.edge.clock.now();
-        if let Part::Lead(ticket, _) =
+        if let Joined::Lead(guard, _) =
             CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now)
         {
             Tally::add(&self.edge.tally.background_refreshes);
-            if self.start_fill(exchange, asked, Asking::Revalidate(Arc::clone(stored)), ticket, key)
-            {
+            if self.start_fill(
+                exchange,
+                asked,
+                FetchKind::Revalidate(Arc::clone(stored)),
+                guard,
+                key,
+            ) {
                 return;
             }
         }
@@ -250,10 +260,10 @@ impl Core {
     pub(super) fn start_fill(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: Asking,
-        ticket: Ticket,
-        together: Vec<u8>,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
+        guard: FillGuard,
+        collapse_key: Vec<u8>,
     ) -> bool {
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
@@ -263,9 +273,9 @@ impl Core {
         let job = Job {
             exchange: exchange.clone(),
             key: CacheKey::new(asked.key),
-            together,
+            collapse_key,
             asking,
-            ticket,
+            guard,
             place,
             slice: asked.slice,
         };
@@ -275,13 +285,13 @@ impl Core {
     }
 
     // The key under which a request waits for a fetch, by what is stored at this moment.
-    fn collapse_key(&self, asked: &Asked<'_>) -> Vec<u8> {
+    fn collapse_key(&self, asked: &CacheRequest<'_>) -> Vec<u8> {
         key_of_variants(asked, &self.edge.store.find(asked.key))
     }
 }
 
 // Variants known under the key do not wait for one another.
-fn key_of_variants(asked: &Asked<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
+fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
     let mut key = asked.key.to_vec();
     for stored in found {
         for (name, _) in &stored.selector.0 {
@@ -299,27 +309,31 @@ fn key_of_variants(asked: &Asked<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
 }
 
 // What the leader's viewer gets of a reply that is for nobody else.
-fn passed(asked: &Asked<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
+fn passed(asked: &CacheRequest<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
     let verdict = Verdict { outcome, reason, collapsed: false, stored: false };
-    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.face.name)
+    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.compat.name)
 }
 
-fn usable(stored: &Arc<Stored>, asked: &Asked<'_>, now: crate::semantics::time::Timestamp) -> bool {
+fn usable(
+    stored: &Arc<Stored>,
+    asked: &CacheRequest<'_>,
+    now: crate::semantics::time::Timestamp,
+) -> bool {
     stored.selector.matches(asked.head().fields)
         && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
 }
 
 // What was not kept before is asked for with the viewer's own conditions and range, if it has any:
 // a whole would be fetched again for each part of it, and who resumes could not.
-fn unkept(asked: &Asked<'_>, asking: Asking) -> Asking {
+fn unkept(asked: &CacheRequest<'_>, asking: FetchKind) -> FetchKind {
     match asking {
-        Asking::Fill
-            if asked.wants.method == Wanted::Get
+        FetchKind::Fill
+            if asked.wants.method == MethodIntent::Get
                 && asked.slice.is_none()
                 && has_conditions(asked) =>
         {
-            Asking::Unkept
+            FetchKind::Unkept
         }
         asking => asking,
     }

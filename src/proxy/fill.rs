@@ -5,25 +5,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::collapse::{FillEnd, Ticket, Waiter};
+use super::collapse::{FillEnd, FillGuard, Waiter};
 use super::exchange::Exchange;
 use super::fetch::{FillPlace, internal};
-use super::{Core, Tally};
+use super::{Proxy, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
 use crate::cache::arrival::{
-    Arrived, Keeping, answers_conditions, on_arrival, strip_for_storage, withhold,
+    Arrived, StorePlan, answers_conditions, on_arrival, strip_for_storage, withhold,
 };
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::may_stand_in;
 use crate::message::failure::Failure;
-use crate::message::key::{CacheKey, LogNumber};
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::{Live, Stored, StoredHead};
 use crate::message::verdict::{NotKept, Reason};
-use crate::origin::request::Asking;
+use crate::origin::request::FetchKind;
 use crate::semantics::coding::{may_encode, note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
@@ -37,9 +37,9 @@ pub(super) struct Job {
     pub exchange: Exchange,
     pub key: CacheKey,
     /// The key under which others wait.
-    pub together: Vec<u8>,
-    pub asking: Asking,
-    pub ticket: Ticket,
+    pub collapse_key: Vec<u8>,
+    pub asking: FetchKind,
+    pub guard: FillGuard,
     pub place: FillPlace,
     /// The part to ask for, if it is one.
     pub slice: Option<Span>,
@@ -56,132 +56,135 @@ impl Drop for Refreshing {
     }
 }
 
-impl Core {
+impl Proxy {
     /// Fetches once and lands the ticket whatever happens.
     pub(super) async fn fill(self: Arc<Self>, job: Job) {
-        let Job { exchange, key, together, asking, ticket, place, slice } = job;
+        let Job { exchange, key, collapse_key, asking, guard, place, slice } = job;
         let _place = place;
         Tally::add(&self.edge.tally.fills);
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), slice);
         let old = match &asking {
-            Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-            Asking::Fill | Asking::Pass | Asking::Unkept => None,
+            FetchKind::Revalidate(stored) => Some(Arc::clone(stored)),
+            FetchKind::Fill | FetchKind::Pass | FetchKind::Unkept => None,
         };
         let _refreshing = Refreshing(old.clone());
-        let came = self.ask_and_judge(&exchange, &asked, asking, Some(&ticket)).await;
-        let marks = Marks { core: &self, key: &together, asked: &asked, exchange: &exchange };
-        self.settle(&marks, &key, old, came, ticket).await;
+        let came = self.ask_and_judge(&exchange, &asked, asking, Some(&guard)).await;
+        let marks =
+            PassMarks { core: &self, key: &collapse_key, asked: &asked, exchange: &exchange };
+        self.settle(&marks, &key, old, came, guard).await;
     }
 
     /// Fetches for one viewer; the task ends with that viewer unless what came is to be kept.
     pub(super) async fn fill_alone(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: Asking,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
         place: FillPlace,
-        together: Vec<u8>,
+        collapse_key: Vec<u8>,
     ) -> Result<(NotKept, Box<Reply>), Result<Waiter, Failure>> {
         Tally::add(&self.edge.tally.fills);
         let old = match &asking {
-            Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-            Asking::Fill | Asking::Pass | Asking::Unkept => None,
+            FetchKind::Revalidate(stored) => Some(Arc::clone(stored)),
+            FetchKind::Fill | FetchKind::Pass | FetchKind::Unkept => None,
         };
         let refreshing = Refreshing(old.clone());
         let came = match self.ask_and_judge(exchange, asked, asking, None).await {
-            Came::Relay(why, reply) => {
-                Marks { core: self, key: &together, asked, exchange }.mark();
+            FetchOutcome::Pass(why, reply) => {
+                PassMarks { core: self, key: &collapse_key, asked, exchange }.mark();
                 if let Some(old) = old {
-                    self.edge.forget(&old);
+                    self.edge.remove(&old);
                 }
                 return Ok((why, reply));
             }
-            Came::Failed(failure) => return Err(Err(failure)),
+            FetchOutcome::Failed(failure) => return Err(Err(failure)),
             came => came,
         };
-        let (ticket, waiter) = Ticket::alone();
+        let (guard, waiter) = FillGuard::alone();
         let (core, exchange, key, slice) =
             (Arc::clone(self), exchange.clone(), CacheKey::new(asked.key), asked.slice);
         tokio::spawn(async move {
             let _held = (place, refreshing);
             let head = exchange.request.head();
             let asked = exchange.asked(&head, key.as_bytes(), slice);
-            let marks = Marks { core: &core, key: &together, asked: &asked, exchange: &exchange };
-            core.settle(&marks, &key, old, came, ticket).await;
+            let marks =
+                PassMarks { core: &core, key: &collapse_key, asked: &asked, exchange: &exchange };
+            core.settle(&marks, &key, old, came, guard).await;
         });
         Err(Ok(waiter))
     }
 
     async fn settle(
         self: &Arc<Self>,
-        marks: &Marks<'_>,
+        marks: &PassMarks<'_>,
         key: &CacheKey,
         old: Option<Arc<Stored>>,
-        came: Came,
-        mut ticket: Ticket,
+        came: FetchOutcome,
+        mut guard: FillGuard,
     ) {
         let asked = marks.asked;
         match came {
-            Came::Keep(keeping, reply, number) => {
-                self.keep(marks, key, old, Brought { keeping, reply, number }, ticket).await;
+            FetchOutcome::Store(keeping, reply, number) => {
+                self.keep(marks, key, old, Storable { keeping, reply, number }, guard).await;
             }
-            Came::Freshen(keeping, mut fields, number) => {
-                ticket.set_aside(withhold(&mut fields));
+            FetchOutcome::Freshen(keeping, mut fields, number) => {
+                guard.set_aside(withhold(&mut fields));
                 strip_for_storage(asked, &mut fields);
                 let Some(old) = old else {
-                    return ticket.land(FillEnd::Failed(internal("a confirmation of nothing")));
+                    return guard.complete(FillEnd::Failed(internal("a confirmation of nothing")));
                 };
                 let fresh = self.freshen(key, &old, *keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
-                ticket.land(FillEnd::Freshened(fresh));
+                guard.complete(FillEnd::Freshened(fresh));
             }
-            Came::Relay(why, reply) => {
+            FetchOutcome::Pass(why, reply) => {
                 marks.mark();
                 if let Some(old) = old {
                     // What the origin no longer lets us keep, it no longer vouches for.
-                    self.edge.forget(&old);
+                    self.edge.remove(&old);
                 }
-                ticket.hand_over(why, *reply);
+                guard.give_to_leader(why, *reply);
             }
-            Came::StandIn(stored) => {
+            FetchOutcome::StaleOnError(stored) => {
                 self.let_stand_in(asked, &stored);
-                ticket.land(FillEnd::StandsIn(stored));
+                guard.complete(FillEnd::StaleOnError(stored));
             }
-            Came::Failed(failure) => ticket.land(FillEnd::Failed(failure)),
+            FetchOutcome::Failed(failure) => guard.complete(FillEnd::Failed(failure)),
             // Whoever waits here looks again, and finds the newer fetch.
-            Came::Superseded => drop(ticket),
+            FetchOutcome::Superseded => drop(guard),
         }
     }
 
     async fn ask_and_judge(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        mut asking: Asking,
-        ticket: Option<&Ticket>,
-    ) -> Came {
+        asked: &CacheRequest<'_>,
+        mut asking: FetchKind,
+        guard: Option<&FillGuard>,
+    ) -> FetchOutcome {
         // A 304 that confirms nothing, or comes too late, is followed by one plain request.
         let mut is_again = false;
         for _ in 0..2 {
             // Before the request begins: whatever is invalidated from here on is newer than what we
             // get.
             let number = self.edge.invalidations.head();
-            if ticket.is_some_and(|ticket| !ticket.began_again(number)) && is_again {
-                return Came::Superseded;
+            if guard.is_some_and(|guard| !guard.began_again(number)) && is_again {
+                return FetchOutcome::Superseded;
             }
             is_again = true;
             let old = match &asking {
-                Asking::Revalidate(stored) => Some(Arc::clone(stored)),
-                Asking::Fill | Asking::Pass | Asking::Unkept => None,
+                FetchKind::Revalidate(stored) => Some(Arc::clone(stored)),
+                FetchKind::Fill | FetchKind::Pass | FetchKind::Unkept => None,
             };
-            let reply = match self.ask_the_hops(exchange, asked, &asking, exchange.body()).await {
+            let reply = match self.fetch_from_hops(exchange, asked, &asking, exchange.body()).await
+            {
                 Ok(reply) => reply,
                 Err(failure) => return self.on_failure(old, failure),
             };
             let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
-            if matches!(asking, Asking::Unkept) && answers_conditions(reply.status) {
-                return Came::Relay(NotKept::Partial, Box::new(reply));
+            if matches!(asking, FetchKind::Unkept) && answers_conditions(reply.status) {
+                return FetchOutcome::Pass(NotKept::Partial, Box::new(reply));
             }
             match on_arrival(
                 asked,
@@ -191,9 +194,9 @@ impl Core {
                 when,
                 &self.edge.invalidations,
             ) {
-                Arrived::Keep(mut keeping) => {
+                Arrived::Store(mut keeping) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
-                    return Came::Keep(keeping, Box::new(reply), number);
+                    return FetchOutcome::Store(keeping, Box::new(reply), number);
                 }
                 Arrived::Freshen(mut keeping, fields) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
@@ -203,50 +206,50 @@ impl Core {
                         .as_ref()
                         .is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard)
                     {
-                        return Came::Freshen(keeping, fields, number);
+                        return FetchOutcome::Freshen(keeping, fields, number);
                     }
                 }
-                Arrived::Relay(why) => return Came::Relay(why, Box::new(reply)),
-                Arrived::Reuse(stored) => return Came::StandIn(stored),
+                Arrived::Pass(why) => return FetchOutcome::Pass(why, Box::new(reply)),
+                Arrived::Reuse(stored) => return FetchOutcome::StaleOnError(stored),
                 Arrived::AskAgain => {}
             }
-            asking = Asking::Fill;
+            asking = FetchKind::Fill;
         }
-        Came::Failed(internal("the origin confirms what was not asked about"))
+        FetchOutcome::Failed(internal("the origin confirms what was not asked about"))
     }
 
     // The origin is left in peace for the error caching minimum TTL.
-    fn let_stand_in(&self, asked: &Asked<'_>, stored: &Stored) {
+    fn let_stand_in(&self, asked: &CacheRequest<'_>, stored: &Stored) {
         let until = self.edge.clock.now().plus(asked.routed.behavior.cache.error_ttl);
         stored.live.stands_in_until.store(until.0, Ordering::Relaxed);
     }
 
-    fn on_failure(&self, old: Option<Arc<Stored>>, failure: Failure) -> Came {
+    fn on_failure(&self, old: Option<Arc<Stored>>, failure: Failure) -> FetchOutcome {
         let now = self.edge.clock.now();
         tracing::warn!(kind = failure.kind.token(), detail = failure.detail, "fetching failed");
         match old {
             Some(stored) if may_stand_in(&stored, &self.edge.invalidations, now) => {
-                Came::StandIn(stored)
+                FetchOutcome::StaleOnError(stored)
             }
-            _ => Came::Failed(failure),
+            _ => FetchOutcome::Failed(failure),
         }
     }
 
     async fn keep(
         self: &Arc<Self>,
-        marks: &Marks<'_>,
+        marks: &PassMarks<'_>,
         key: &CacheKey,
         old: Option<Arc<Stored>>,
-        brought: Brought,
-        mut ticket: Ticket,
+        brought: Storable,
+        mut guard: FillGuard,
     ) {
-        let Brought { keeping, mut reply, number } = brought;
+        let Storable { keeping, mut reply, number } = brought;
         let max = marks.exchange.running.site.store.max_object;
         let mut length = reply.body.length();
         if let Some(part) = keeping.part {
             if length.is_some_and(|len| len != part.span.len()) {
                 marks.mark();
-                ticket.hand_over(NotKept::Partial, *reply);
+                guard.give_to_leader(NotKept::Partial, *reply);
                 return;
             }
             // What comes without a length is held to what its Content-Range says.
@@ -257,12 +260,12 @@ impl Core {
         }
         if length.is_some_and(|len| len > max) {
             marks.mark();
-            ticket.hand_over(NotKept::TooLarge, *reply);
+            guard.give_to_leader(NotKept::TooLarge, *reply);
             return;
         }
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
-        ticket.set_aside(withhold(&mut fields));
+        guard.set_aside(withhold(&mut fields));
         strip_for_storage(marks.asked, &mut fields);
         // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
         fields
@@ -282,7 +285,7 @@ impl Core {
             match Compressed::new(body, coding) {
                 Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
                 Err(error) => {
-                    return ticket.land(FillEnd::Failed(internal(&format!(
+                    return guard.complete(FillEnd::Failed(internal(&format!(
                         "an encoder could not be made: {error}"
                     ))));
                 }
@@ -316,7 +319,7 @@ impl Core {
                     .map_or(Body::Empty, |octets| Body::Bytes(octets.to_vec().into()));
             }
             reply.body = body;
-            ticket.hand_over(NotKept::StoreFull, *reply);
+            guard.give_to_leader(NotKept::StoreFull, *reply);
             return;
         }
         stored.live.accounted.store(weight, Ordering::Relaxed);
@@ -328,20 +331,20 @@ impl Core {
             if old.selector == stored.selector {
                 self.edge.store.remove(&old);
             } else {
-                self.edge.forget(&old);
+                self.edge.remove(&old);
             }
         }
         if reply.is_stale() {
             // A parent's last word while the origin fails. It serves those who wait as a stored one
             // of our own would.
             self.let_stand_in(marks.asked, &stored);
-            ticket.land(FillEnd::StandsIn(Arc::clone(&stored)));
+            guard.complete(FillEnd::StaleOnError(Arc::clone(&stored)));
         } else {
             marks.unmark_if_shareable(&stored);
-            ticket.land(FillEnd::Kept(Arc::clone(&stored)));
+            guard.complete(FillEnd::Kept(Arc::clone(&stored)));
         }
         if writer.is_none() && is_newest {
-            self.edge.offer(&stored);
+            self.edge.write_behind(&stored);
         }
         if let Some(writer) = writer {
             self.pump(marks, &stored, body, writer, hold.flatten()).await;
@@ -349,30 +352,30 @@ impl Core {
     }
 
     /// Keeps a reply that came for one viewer, and answers that viewer from what is kept.
-    pub(super) async fn adopt(
+    pub(super) async fn store_post_response(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        keeping: Box<Keeping>,
+        asked: &CacheRequest<'_>,
+        keeping: Box<StorePlan>,
         reply: Reply,
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
         // After the write it answered: what it brings is the new state.
         let number = self.edge.invalidations.head();
-        let (ticket, waiter) = Ticket::alone();
+        let (guard, waiter) = FillGuard::alone();
         let (core, key) = (Arc::clone(self), CacheKey::new(asked.key));
         let exchange = exchange.clone();
         tokio::spawn(async move {
             let head = exchange.request.head();
             let asked = exchange.asked(&head, key.as_bytes(), None);
             let marks =
-                Marks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
+                PassMarks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
             core.keep(
                 &marks,
                 &key,
                 None,
-                Brought { keeping, reply: Box::new(reply), number },
-                ticket,
+                Storable { keeping, reply: Box::new(reply), number },
+                guard,
             )
             .await;
         });
@@ -385,7 +388,7 @@ impl Core {
     // already.
     async fn pump(
         &self,
-        marks: &Marks<'_>,
+        marks: &PassMarks<'_>,
         stored: &Arc<Stored>,
         mut body: Body,
         mut writer: Writer,
@@ -400,7 +403,7 @@ impl Core {
                 None => break,
                 Some(Ok(piece)) => piece,
                 Some(Err(why)) => {
-                    self.edge.forget(stored);
+                    self.edge.remove(stored);
                     Tally::add(&self.edge.tally.fills_broken);
                     return writer.break_off(why);
                 }
@@ -414,7 +417,7 @@ impl Core {
                 }
                 if !fits || self.edge.store.grow(stored, more) != Ok(true) {
                     kept = false;
-                    self.edge.forget(stored);
+                    self.edge.remove(stored);
                     Tally::add(&self.edge.tally.not_stored_full);
                     // Whoever waits for this fetch must hold its front before it can be let go of.
                     wait_for_readers(&writer).await;
@@ -435,10 +438,10 @@ impl Core {
                 self.edge
                     .store
                     .settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
-                self.edge.offer(stored);
+                self.edge.write_behind(stored);
             }
         } else {
-            self.edge.forget(stored);
+            self.edge.remove(stored);
             Tally::add(&self.edge.tally.fills_broken);
         }
     }
@@ -447,9 +450,9 @@ impl Core {
         &self,
         key: &CacheKey,
         old: &Arc<Stored>,
-        keeping: Keeping,
+        keeping: StorePlan,
         fields: &http::HeaderMap,
-        number: LogNumber,
+        number: InvalidationNumber,
     ) -> Arc<Stored> {
         let content = Arc::clone(&old.content);
         let fresh = Arc::new(assemble(key, keeping, old.status, fields, number, content));
@@ -468,39 +471,39 @@ impl Core {
             // confirmed again. Unless that head would outlive this one.
             fresh.live.on_disk.store(old.live.on_disk.load(Ordering::Relaxed), Ordering::Relaxed);
             if fresh.born.0 + fresh.life.fresh < old.born.0 + old.life.fresh {
-                self.edge.forget(old);
+                self.edge.remove(old);
             }
         }
-        self.edge.offer(&fresh);
+        self.edge.write_behind(&fresh);
         fresh
     }
 }
 
-enum Came {
-    Keep(Box<Keeping>, Box<Reply>, LogNumber),
-    Freshen(Box<Keeping>, http::HeaderMap, LogNumber),
-    Relay(NotKept, Box<Reply>),
-    StandIn(Arc<Stored>),
+enum FetchOutcome {
+    Store(Box<StorePlan>, Box<Reply>, InvalidationNumber),
+    Freshen(Box<StorePlan>, http::HeaderMap, InvalidationNumber),
+    Pass(NotKept, Box<Reply>),
+    StaleOnError(Arc<Stored>),
     Failed(Failure),
     /// A newer fetch of the same key has taken this one's place.
     Superseded,
 }
 
-struct Brought {
-    keeping: Box<Keeping>,
+struct Storable {
+    keeping: Box<StorePlan>,
     reply: Box<Reply>,
-    number: LogNumber,
+    number: InvalidationNumber,
 }
 
 /// Remembers whether a key is worth waiting for.
-struct Marks<'a> {
-    core: &'a Arc<Core>,
+struct PassMarks<'a> {
+    core: &'a Arc<Proxy>,
     key: &'a [u8],
-    asked: &'a Asked<'a>,
+    asked: &'a CacheRequest<'a>,
     exchange: &'a Exchange,
 }
 
-impl Marks<'_> {
+impl PassMarks<'_> {
     fn mark(&self) {
         let now = self.core.edge.clock.now();
         let until = now.plus(self.exchange.running.site.limits.pass_mark_time);
@@ -521,10 +524,10 @@ impl Marks<'_> {
 
 fn assemble(
     key: &CacheKey,
-    keeping: Keeping,
+    keeping: StorePlan,
     status: u16,
     fields: &http::HeaderMap,
-    number: LogNumber,
+    number: InvalidationNumber,
     content: Arc<Content>,
 ) -> Stored {
     Stored {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
-use crate::cache::ask::{self, Asked, Wanted, Wants};
+use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
-use crate::deliver::about::About;
-use crate::deliver::answer::{self, Answer};
-use crate::deliver::{face, policy};
-use crate::distribution::face::Face;
+use crate::deliver::form::{self, ResponseForm};
+use crate::deliver::status_fields::StatusFields;
+use crate::deliver::{compat, policy};
+use crate::distribution::compat::Compat;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::message::path::has_needless_escape;
 use crate::message::refusal::Refusal;
@@ -31,13 +31,13 @@ pub const HIT: Verdict =
 /// An answer from the store.
 pub struct Hit<'s> {
     pub stored: Arc<Stored>,
-    pub answer: Answer,
+    pub answer: ResponseForm,
     /// The octets to send; `None` for 304 and HEAD.
     pub span: Option<Span>,
     pub behavior: usize,
     pub distribution: &'s str,
     pub pattern: &'s str,
-    face: &'s Face,
+    compat: &'s Compat,
     pop: &'s str,
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
@@ -46,7 +46,7 @@ pub struct Hit<'s> {
 /// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has
 /// not looked that far. Holds for the site in force then, and no other.
 #[derive(Default)]
-pub struct Declined(pub Option<Result<(Route, Wants), Refusal>>);
+pub struct Declined(pub Option<Result<(Route, CacheIntent), Refusal>>);
 
 /// Answers from the store, or declines. `scratch` holds the key.
 pub fn hit<'s>(
@@ -76,7 +76,7 @@ fn from_store<'s>(
     edge: &Edge,
     running: &'s Running,
     routed: Routed<'s>,
-    wants: Wants,
+    wants: CacheIntent,
     scratch: &mut Vec<u8>,
     now: Timestamp,
 ) -> Option<Hit<'s>> {
@@ -89,7 +89,7 @@ fn from_store<'s>(
         return None;
     }
     access::admit(&routed, edge.around(running, now)).ok()?;
-    if !matches!(wants.method, Wanted::Get | Wanted::Head) {
+    if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
         return None;
     }
     if routed.behavior.client_invalidation.is_some() && head.known.has(Known::CacheControl) {
@@ -97,7 +97,7 @@ fn from_store<'s>(
     }
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
-    let asked = Asked { routed, key: scratch, wants, slice: None };
+    let asked = CacheRequest { routed, key: scratch, wants, slice: None };
     let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else {
         return None;
     };
@@ -106,18 +106,20 @@ fn from_store<'s>(
     if !stored.content.is_complete() || is_mapped {
         return None;
     }
-    let answer = answer::answer(head, stored, now);
+    let answer = form::answer(head, stored, now);
     let len = stored.content.length()?;
     let span = match &answer {
-        Answer::Parts(_) | Answer::Unsatisfiable(_) | Answer::PreconditionFailed => return None,
+        ResponseForm::Parts(_)
+        | ResponseForm::Unsatisfiable(_)
+        | ResponseForm::PreconditionFailed => return None,
         // What is not true of a part is taken out by the full sentence.
-        Answer::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => {
+        ResponseForm::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => {
             return None;
         }
-        Answer::NotModified => None,
-        _ if wants.method == Wanted::Head => None,
-        Answer::Whole => Some(Span { start: 0, end: len }),
-        Answer::Part(span) => Some(*span),
+        ResponseForm::NotModified => None,
+        _ if wants.method == MethodIntent::Head => None,
+        ResponseForm::Whole => Some(Span { start: 0, end: len }),
+        ResponseForm::Part(span) => Some(*span),
     };
     // Whoever has asked too often is told so by the full sentence.
     access::spend(&routed, edge.around(running, now)).ok()?;
@@ -129,7 +131,7 @@ fn from_store<'s>(
         behavior: routed.behavior.ordinal,
         distribution: &routed.distribution.id,
         pattern: routed.behavior.pattern.as_str(),
-        face: &routed.distribution.face,
+        compat: &routed.distribution.compat,
         pop: &running.site.pop,
         policy: routed.behavior.response.as_deref(),
         head,
@@ -169,17 +171,17 @@ impl Hit<'_> {
     /// The status it goes out with.
     pub fn status(&self) -> u16 {
         match self.answer {
-            Answer::Whole => self.stored.status,
-            Answer::NotModified => 304,
-            Answer::Part(_) | Answer::Parts(_) => 206,
-            Answer::Unsatisfiable(_) => 416,
-            Answer::PreconditionFailed => 412,
+            ResponseForm::Whole => self.stored.status,
+            ResponseForm::NotModified => 304,
+            ResponseForm::Part(_) | ResponseForm::Parts(_) => 206,
+            ResponseForm::Unsatisfiable(_) => 416,
+            ResponseForm::PreconditionFailed => 412,
         }
     }
 
     /// The Content-Length that goes out, if one does.
     pub fn announced(&self) -> Option<u64> {
-        let has_length = self.answer != Answer::NotModified && self.stored.status != 204;
+        let has_length = self.answer != ResponseForm::NotModified && self.stored.status != 204;
         has_length.then(|| self.span.map_or_else(|| self.length_without_body(), |span| span.len()))
     }
 
@@ -189,7 +191,7 @@ impl Hit<'_> {
         let mut digits = itoa::Buffer::new();
         self.write_stored(out);
         match &self.answer {
-            Answer::Part(span) => {
+            ResponseForm::Part(span) => {
                 out.extend_from_slice(b"Content-Range: bytes ");
                 out.extend_from_slice(digits.format(span.start).as_bytes());
                 out.push(b'-');
@@ -200,11 +202,11 @@ impl Hit<'_> {
                 );
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Whole
-            | Answer::NotModified
-            | Answer::Parts(_)
-            | Answer::Unsatisfiable(_)
-            | Answer::PreconditionFailed => {}
+            ResponseForm::Whole
+            | ResponseForm::NotModified
+            | ResponseForm::Parts(_)
+            | ResponseForm::Unsatisfiable(_)
+            | ResponseForm::PreconditionFailed => {}
         }
         if let Some(len) = self.announced() {
             out.extend_from_slice(b"Content-Length: ");
@@ -216,9 +218,9 @@ impl Hit<'_> {
         out.extend_from_slice(digits.format(age).as_bytes());
         out.extend_from_slice(b"\r\n");
         let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
-        About { verdict: HIT, name: &self.face.name, ttl, status: None, detail: None }
-            .write_lines(face::shown(self.face, HIT.outcome, self.status()).word(), out);
-        face::write_lines(self.face, self.head.id, out);
+        StatusFields { verdict: HIT, name: &self.compat.name, ttl, status: None, detail: None }
+            .write_lines(compat::shown(self.compat, HIT.outcome, self.status()).word(), out);
+        compat::write_lines(self.compat, self.head.id, out);
         if let Some(timing) = self.policy.and_then(|policy| {
             policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
         }) {
@@ -231,9 +233,9 @@ impl Hit<'_> {
     // The stored fields, as far as they belong into this answer and the behavior's policy leaves
     // them.
     fn write_stored(&self, out: &mut Vec<u8>) {
-        let is_whole = self.answer != Answer::NotModified;
+        let is_whole = self.answer != ResponseForm::NotModified;
         let lines =
-            self.stored.head.iter().filter(|(name, _)| is_whole || answer::belongs_in_304(name));
+            self.stored.head.iter().filter(|(name, _)| is_whole || form::belongs_in_304(name));
         match self.policy {
             Some(policy) => policy::write_lines(policy, self.head, lines, out),
             None if is_whole => out.extend_from_slice(self.stored.head.lines()),
@@ -248,7 +250,7 @@ impl Hit<'_> {
     // HEAD says how long the GET would be.
     fn length_without_body(&self) -> u64 {
         match &self.answer {
-            Answer::Part(span) => span.len(),
+            ResponseForm::Part(span) => span.len(),
             _ => self.stored.content.length().unwrap_or(0),
         }
     }

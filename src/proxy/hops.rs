@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::Proxy;
 use super::exchange::Exchange;
 use super::hooks;
 use super::resume::Rest;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::cache::lookup::may_stand_in;
-use crate::deliver::face;
+use crate::deliver::compat;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::Reply;
 use crate::message::tier;
 use crate::origin::itinerary::{Itinerary, itinerary};
-use crate::origin::request::{Asking, Node, OriginRequest, build, is_unasked};
+use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
 use crate::region;
 use crate::semantics::freshness::date_value;
@@ -35,13 +35,13 @@ async fn hold_small(body: Body) -> Body {
     }
 }
 
-impl Core {
+impl Proxy {
     /// Asks the hops and notes how long the answer took.
-    pub(super) async fn ask_the_hops(
+    pub(super) async fn fetch_from_hops(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: &Asking,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
         body: Body,
     ) -> Result<Reply, Failure> {
         let mut reply = self.walk_the_hops(exchange, asked, asking, body).await?;
@@ -53,7 +53,7 @@ impl Core {
             ));
         }
         show_vary(asked, &mut reply.fields);
-        face::set_via(&asked.routed.distribution.face, &mut reply.fields);
+        compat::set_via(&asked.routed.distribution.compat, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
         exchange.request.upstream.note(millis);
         exchange
@@ -69,8 +69,8 @@ impl Core {
     async fn walk_the_hops(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: &Asking,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
         body: Body,
     ) -> Result<Reply, Failure> {
         let plan = itinerary(
@@ -96,8 +96,8 @@ impl Core {
     }
 
     // Our own stored response stands in rather than one that is no newer.
-    fn has_as_good(&self, asking: &Asking, stale: &Reply) -> bool {
-        let Asking::Revalidate(stored) = asking else { return false };
+    fn has_as_good(&self, asking: &FetchKind, stale: &Reply) -> bool {
+        let FetchKind::Revalidate(stored) = asking else { return false };
         let is_newer =
             stale.status != 304 && date_value(&stale.fields, stale.arrived_at) > stored.date;
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
@@ -106,8 +106,8 @@ impl Core {
     async fn ask_the_tier(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: &Asking,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
         let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else {
@@ -121,8 +121,8 @@ impl Core {
     async fn ask_the_origins(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
-        asking: &Asking,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
         body: Body,
         plan: &Itinerary<'_>,
     ) -> Result<Reply, Failure> {
@@ -182,11 +182,11 @@ impl Core {
     pub(super) async fn ask_for_rest(
         &self,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         origin: &Arc<Origin>,
         rest: &Rest,
     ) -> Result<Reply, Failure> {
-        let mut request = build(asked, &Asking::Fill, origin, self.node(exchange));
+        let mut request = build(asked, &FetchKind::Fill, origin, self.node(exchange));
         rest.ask_for(&mut request.fields);
         self.ask_origin(exchange, origin, request).await
     }

@@ -12,11 +12,11 @@ pub mod hit;
 mod hooks;
 pub mod hops;
 mod purge;
-pub mod recall;
 mod resume;
 pub mod serve;
 pub mod slices;
 mod stop;
+pub mod tiers;
 mod unanswered;
 
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
 use crate::region::Region;
@@ -40,7 +40,7 @@ use crate::region::forward::Passages;
 use crate::region::standings::Standings;
 use crate::semantics::time::Timestamp;
 use crate::store::chain::{Incarnation, Mark};
-use crate::store::log::{Log, Record};
+use crate::store::log::{InvalidationLog, InvalidationRecord};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
 
@@ -53,14 +53,14 @@ pub struct Running {
     pub region: Option<Arc<Region>>,
     /// Signatures that were found good, whatever site was in force; the key is a part of what is
     /// remembered.
-    pub signatures: Arc<crate::crypto::memory::Memory>,
+    pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
     /// Who asked how often of late.
     pub rates: access::rate::Buckets,
 }
 
 /// Sends the parents what the log has up to a number; the receiver hears when they have it, or
 /// cannot be reached.
-pub type Messenger = Box<dyn Fn(LogNumber) -> oneshot::Receiver<()> + Send + Sync>;
+pub type Messenger = Box<dyn Fn(InvalidationNumber) -> oneshot::Receiver<()> + Send + Sync>;
 
 /// What all cores share.
 pub struct Edge {
@@ -78,11 +78,11 @@ pub struct Edge {
     pub node: String,
     fills: AtomicUsize,
     pub tally: Tally,
-    log: OnceLock<Arc<Log>>,
+    log: OnceLock<Arc<InvalidationLog>>,
     disk: OnceLock<Arc<Disk>>,
-    turns: recall::Turns,
+    turns: tiers::Turns,
     /// Somebody should look at the log: there is something for the parents.
-    pub news: tokio::sync::Notify,
+    pub log_grew: tokio::sync::Notify,
     messenger: OnceLock<Messenger>,
     sweeper: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the logs of trusted edges are in effect here.
@@ -133,8 +133,8 @@ impl Edge {
             tally: Tally::default(),
             log: OnceLock::new(),
             disk: OnceLock::new(),
-            turns: recall::Turns::default(),
-            news: tokio::sync::Notify::new(),
+            turns: tiers::Turns::default(),
+            log_grew: tokio::sync::Notify::new(),
             messenger: OnceLock::new(),
             sweeper: OnceLock::new(),
             applied: Passages::default(),
@@ -152,7 +152,7 @@ impl Edge {
     }
 
     /// Gives the edge the log that its invalidations are written to.
-    pub fn keep_log(&self, log: Arc<Log>) {
+    pub fn keep_log(&self, log: Arc<InvalidationLog>) {
         let _ = self.log.set(log);
     }
 
@@ -222,8 +222,8 @@ impl Edge {
     }
 
     /// What the gate has to know beside a request.
-    pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> access::Circumstances<'k> {
-        access::Circumstances {
+    pub fn around<'k>(&'k self, running: &'k Running, now: Timestamp) -> access::AdmitContext<'k> {
+        access::AdmitContext {
             node: &self.node,
             signatures: &running.signatures,
             rates: &running.rates,
@@ -237,8 +237,8 @@ impl Edge {
     }
 
     /// Makes an invalidation of the log take effect, in both tiers.
-    pub fn apply(&self, record: &Record) {
-        let number = LogNumber(record.number);
+    pub fn apply(&self, record: &InvalidationRecord) {
+        let number = InvalidationNumber(record.number);
         // Before it takes effect: a store that outlives the log must not be trusted.
         if let Some(disk) = self.disk() {
             disk.note_log(number);
@@ -256,7 +256,10 @@ impl Edge {
     }
 
     /// Writes an invalidation down and puts it in force; the parents hear of it soon.
-    pub async fn accept(self: &Arc<Self>, record: Record) -> std::io::Result<Record> {
+    pub async fn accept(
+        self: &Arc<Self>,
+        record: InvalidationRecord,
+    ) -> std::io::Result<InvalidationRecord> {
         let log =
             self.log.get().cloned().ok_or_else(|| std::io::Error::other("there is no log"))?;
         let edge = Arc::clone(self);
@@ -265,7 +268,7 @@ impl Edge {
             if record.severity == Severity::Hard {
                 edge.sweep();
             }
-            edge.news.notify_one();
+            edge.log_grew.notify_one();
             Ok(record)
         });
         work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
@@ -292,8 +295,9 @@ impl Edge {
         let (edge, log) = (Arc::clone(self), self.log.get().cloned());
         let apply = move || {
             let at = edge.clock.now().0;
-            let record = Record::new(String::new(), distribution, matchers, severity, at);
-            let in_force = |record: &Record| edge.apply(record);
+            let record =
+                InvalidationRecord::new(String::new(), distribution, matchers, severity, at);
+            let in_force = |record: &InvalidationRecord| edge.apply(record);
             // What lies on the disk must not come back after a power cut.
             let noted = log.map(|log| match edge.disk() {
                 Some(_) => log.accept(record.clone(), in_force),
@@ -301,9 +305,9 @@ impl Edge {
             });
             if !matches!(noted, Some(Ok(_))) {
                 // Without a log, or with a broken one, it still holds for as long as we live.
-                in_force(&Record { number: edge.invalidations.next().0, ..record });
+                in_force(&InvalidationRecord { number: edge.invalidations.next().0, ..record });
             }
-            edge.news.notify_one();
+            edge.log_grew.notify_one();
         };
         if self.log.get().is_some() {
             let _ = tokio::task::spawn_blocking(apply).await;
@@ -357,7 +361,7 @@ fn arena(store: u64) -> Option<Arc<Arena>> {
 }
 
 /// One core's view.
-pub struct Core {
+pub struct Proxy {
     /// Which one; its counters have no other writer.
     pub index: usize,
     pub edge: Arc<Edge>,

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::Proxy;
 use crate::access::Routed;
 use crate::cache::purged::{Purged, purged};
-use crate::deliver::page;
+use crate::deliver::error_response;
 use crate::distribution::site::Site;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::ViewerResponse;
 use crate::region::forward::PATIENCE;
-use crate::store::log::{Record, new_id};
+use crate::store::log::{InvalidationRecord, new_id};
 
-impl Core {
+impl Proxy {
     /// Purges what a request names. In effect here, and on the disk, when this returns; the answer
     /// says whether it is at every parent.
     pub(super) async fn purge(
@@ -21,7 +21,7 @@ impl Core {
         routed: &Routed<'_>,
     ) -> ViewerResponse {
         let Purged { distribution, matcher, severity } = purged(site, routed);
-        let record = Record::new(
+        let record = InvalidationRecord::new(
             new_id(),
             distribution.id.clone(),
             vec![matcher],
@@ -31,13 +31,13 @@ impl Core {
         match self.edge.accept(record).await {
             Ok(record) => {
                 let status = self.edge.standings.settle(record.number, PATIENCE).await;
-                page::purged(&record.id, record.number, status.as_str())
+                error_response::purged(&record.id, record.number, status.as_str())
             }
             Err(error) => {
                 tracing::error!(%error, "a purge could not be written down");
                 let failure =
                     Failure::new(FailureKind::Storage, "the invalidation log could not be written");
-                page::failure(failure, &routed.distribution.face, routed.head.id)
+                error_response::failure(failure, &routed.distribution.compat, routed.head.id)
             }
         }
     }

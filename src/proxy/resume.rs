@@ -14,9 +14,9 @@ use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
 
 use super::exchange::Exchange;
-use super::{Core, Tally};
+use super::{Proxy, Tally};
 use crate::body::{Body, BodyError, Source};
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::deliver;
 use crate::message::key::CacheKey;
 use crate::message::response::Reply;
@@ -108,7 +108,7 @@ type Coming = Pin<Box<dyn Future<Output = Option<(Body, usize)>> + Send>>;
 
 /// A body with others behind it that have the same octets.
 struct Resumed {
-    core: Arc<Core>,
+    core: Arc<Proxy>,
     exchange: Exchange,
     key: CacheKey,
     body: Body,
@@ -165,14 +165,14 @@ impl Source for Begun {
     }
 }
 
-impl Core {
+impl Proxy {
     /// Has a reply's body go on with the members of the target from `next` on, if it breaks off.
     /// Where it could not, it is held until it begins: `None` if it broke off before its first
     /// octet, and the next hop is to be asked as if this one had failed.
     pub(super) async fn resumed(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         mut reply: Reply,
         next: usize,
     ) -> Option<Reply> {

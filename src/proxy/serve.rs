@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::sync::oneshot;
 
-use super::Core;
+use super::Proxy;
 use super::exchange::{Begun, Exchange};
 use super::hooks;
 use super::stop::Stop;
@@ -19,22 +19,22 @@ use super::unanswered::Unanswered;
 use crate::access::{self, Replaces, Routed};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
-use crate::cache::ask::{self, Asked, Wanted, Wants};
+use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
-use crate::cache::written;
-use crate::deliver::{self, page};
+use crate::cache::unsafe_methods;
+use crate::deliver::{self, error_response};
 use crate::distribution::behavior::Unauthorised;
 use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::message::refusal::Refusal;
 use crate::message::request::ViewerRequest;
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::tier::TierFacts;
 use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
-use crate::origin::request::Asking;
+use crate::origin::request::FetchKind;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::freshness::Exchanged;
@@ -51,7 +51,7 @@ const SIGN_AFTER: Duration = Duration::from_millis(25);
 /// So long an answer that replaces what is stored waits for the parents to hear of it.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
-impl Core {
+impl Proxy {
     /// Serves one request, whatever happens to it.
     pub async fn serve(self: &Arc<Self>, begun: Begun, body: Body) -> ViewerResponse {
         let mut exchange = match begun {
@@ -62,10 +62,10 @@ impl Core {
             Ok(response) => response,
             Err(Stop::Answered(response)) => return *response,
             Err(Stop::Refused(refusal)) => {
-                page::refusal(&refusal, exchange.face(), exchange.request.id)
+                error_response::refusal(&refusal, exchange.compat(), exchange.request.id)
             }
             Err(Stop::Failed(failure)) => {
-                page::failure(failure, exchange.face(), exchange.request.id)
+                error_response::failure(failure, exchange.compat(), exchange.request.id)
             }
         };
         let response = self.error_response(&exchange, response).await;
@@ -85,7 +85,7 @@ impl Core {
         let routed = exchange.route.on(&exchange.running.site, &head);
         let (key, body) =
             write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
-        let asked = Asked { routed, key: &key, wants: exchange.wants, slice: None };
+        let asked = CacheRequest { routed, key: &key, wants: exchange.wants, slice: None };
         let exchange = &*exchange;
         match access::replaces(&routed) {
             Replaces::MayNot(Unauthorised::FailWith403) => {
@@ -94,7 +94,7 @@ impl Core {
             Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) => {
                 let came = self.answer_in_sight(exchange, &asked, body, Replaces::No).await;
                 let mut response = came.unwrap_or_else(|failure| {
-                    page::failure(failure, exchange.face(), exchange.request.id)
+                    error_response::failure(failure, exchange.compat(), exchange.request.id)
                 });
                 response.fields.append(header::WARNING, HeaderValue::from_static(NOT_ALLOWED));
                 Ok(response)
@@ -112,7 +112,7 @@ impl Core {
         if let Some(may) = access::purges(site, &routed) {
             let mut response = match may {
                 Ok(()) => self.purge(site, &routed).await,
-                Err(refusal) => page::refusal(&refusal, exchange.face(), head.id),
+                Err(refusal) => error_response::refusal(&refusal, exchange.compat(), head.id),
             };
             response.behavior = Some(routed.behavior.ordinal);
             return Err(Stop::Answered(Box::new(response)));
@@ -151,7 +151,12 @@ impl Core {
             response.origin_millis = response.origin_millis.or_else(|| request.upstream.millis());
         }
         let came = (response.verdict.outcome, response.status);
-        deliver::face::dress(&distribution.face, request.id, came, &mut response.fields);
+        deliver::compat::add_compat_fields(
+            &distribution.compat,
+            request.id,
+            came,
+            &mut response.fields,
+        );
         // An edge applies it for its own viewers.
         if let Some(policy) = behavior.response.as_deref().filter(|_| exchange.from_edge.is_none())
         {
@@ -183,7 +188,7 @@ impl Core {
     async fn answer_in_sight(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         body: Body,
         replaces: Replaces,
     ) -> Result<ViewerResponse, Failure> {
@@ -210,16 +215,18 @@ impl Core {
     async fn answer_asked(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         body: Body,
         replaces: Replaces,
     ) -> Result<ViewerResponse, Failure> {
-        if replaces == Replaces::Yes && matches!(asked.wants.method, Wanted::Get | Wanted::Post) {
+        if replaces == Replaces::Yes
+            && matches!(asked.wants.method, MethodIntent::Get | MethodIntent::Post)
+        {
             return self.replace_everywhere(exchange, asked).await;
         }
         match self.try_slices(exchange, asked).await {
             Some(came) => came,
-            None => self.travel(exchange, asked, body).await,
+            None => self.answer_by_lookup(exchange, asked, body).await,
         }
     }
 
@@ -228,14 +235,19 @@ impl Core {
     async fn replace_everywhere(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
     ) -> Result<ViewerResponse, Failure> {
         let heard = self.outdate(exchange, asked).await;
         let came = match self.replace_slices(exchange, asked).await {
             Some(came) => came,
             None => {
-                self.replace(exchange, asked, Asking::Fill, Reason::Miss(MissReason::Invalidated))
-                    .await
+                self.replace(
+                    exchange,
+                    asked,
+                    FetchKind::Fill,
+                    Reason::Miss(MissReason::Invalidated),
+                )
+                .await
             }
         };
         if let Some(heard) = heard {
@@ -249,7 +261,7 @@ impl Core {
     async fn replace_slices(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
     ) -> Option<Result<ViewerResponse, Failure>> {
         asked.routed.behavior.slice?;
         let request = Arc::new(exchange.request.arriving_at(self.edge.invalidations.head()));
@@ -262,11 +274,11 @@ impl Core {
     async fn outdate(
         &self,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
     ) -> Option<oneshot::Receiver<()>> {
         let has_parents = exchange.running.region.is_some();
         if (has_parents || asked.routed.behavior.slice.is_some())
-            && let Some(url) = written::own_url(asked)
+            && let Some(url) = unsafe_methods::own_url(asked)
         {
             self.edge.outdated(asked.routed.distribution.id.clone(), url).await;
         }
@@ -276,13 +288,13 @@ impl Core {
     async fn try_slices(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
     ) -> Option<Result<ViewerResponse, Failure>> {
         let size = asked.routed.behavior.slice?;
         match asked.wants.method {
-            Wanted::Get => self.sliced(exchange, asked, size).await,
-            Wanted::Head => self.head_of_slices(exchange, asked, size).await,
-            Wanted::Post | Wanted::Pass(_) => None,
+            MethodIntent::Get => self.sliced(exchange, asked, size).await,
+            MethodIntent::Head => self.head_of_slices(exchange, asked, size).await,
+            MethodIntent::Post | MethodIntent::Pass(_) => None,
         }
     }
 
@@ -335,13 +347,13 @@ impl Core {
         let routed = own.routed(&head);
         let mut key = Vec::new();
         ask::write_key(&mut key, &routed);
-        let page = Asked { routed, key: &key, wants: own.wants, slice: None };
+        let page = CacheRequest { routed, key: &key, wants: own.wants, slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
-        let mut response = Box::pin(self.travel(&own, &page, Body::Empty))
+        let mut response = Box::pin(self.answer_by_lookup(&own, &page, Body::Empty))
             .await
             .ok()
             .filter(|response| response.status == 200)?;
-        let name = &distribution.face.name;
+        let name = &distribution.compat.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
         response.fields.insert(
@@ -351,10 +363,10 @@ impl Core {
         Some(response)
     }
 
-    async fn travel(
+    async fn answer_by_lookup(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let now = exchange.request.arrived_at;
@@ -367,7 +379,7 @@ impl Core {
                         self.fetch(
                             exchange,
                             asked,
-                            Asking::Fill,
+                            FetchKind::Fill,
                             Reason::Miss(MissReason::Absent),
                             &found,
                         )
@@ -381,22 +393,22 @@ impl Core {
                 self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleWhileRevalidate), now)
             }
             Lookup::Revalidate(stored, _) if self.stands_in(stored, now) => {
-                self.open(asked, stored, verdict(Outcome::Hit, Reason::StandsIn), now)
+                self.open(asked, stored, verdict(Outcome::Hit, Reason::StaleOnError), now)
             }
             Lookup::Revalidate(stored, why) => {
                 self.fetch(
                     exchange,
                     asked,
-                    Asking::Revalidate(Arc::clone(stored)),
+                    FetchKind::Revalidate(Arc::clone(stored)),
                     Reason::Revalidated(why),
                     &found,
                 )
                 .await
             }
             Lookup::Miss(why) => {
-                self.fetch(exchange, asked, Asking::Fill, Reason::Miss(why), &found).await
+                self.fetch(exchange, asked, FetchKind::Fill, Reason::Miss(why), &found).await
             }
-            Lookup::Pass(why) => self.relay(exchange, asked, why, body).await,
+            Lookup::Pass(why) => self.pass(exchange, asked, why, body).await,
             Lookup::Unavailable => Err(Failure::new(
                 FailureKind::NotStored,
                 "only-if-cached, and nothing usable is stored",
@@ -407,13 +419,13 @@ impl Core {
     /// Makes the answer from a stored response.
     pub(super) fn open(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         stored: &Arc<Stored>,
         verdict: Verdict,
         now: Timestamp,
     ) -> Result<ViewerResponse, Failure> {
         stored.live.used();
-        let name = &asked.routed.distribution.face.name;
+        let name = &asked.routed.distribution.compat.name;
         let mut response = deliver::from_stored(asked.head(), stored, verdict, name, now)
             .ok_or_else(|| {
                 Failure::new(
@@ -428,7 +440,7 @@ impl Core {
     /// Tells an edge what a stored response is worth that it is given; viewers hear nothing of it.
     pub(super) fn tell_edge(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         stored: &Stored,
         reason: Reason,
         fields: &mut HeaderMap,
@@ -446,18 +458,18 @@ impl Core {
 
     /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may
     /// confirm.
-    pub(super) async fn relay(
+    pub(super) async fn pass(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         why: PassReason,
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
         let unanswered = Unanswered::of(&self.edge, asked);
-        let came = self.ask_the_hops(exchange, asked, &Asking::Pass, body).await;
+        let came = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await;
         unanswered.ended();
-        if asked.wants.method == Wanted::Head
+        if asked.wants.method == MethodIntent::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
             && let Some(stored) = self.stand_in_for_head(asked)
         {
@@ -469,17 +481,19 @@ impl Core {
             );
         }
         let mut reply = came?;
-        let name = &asked.routed.distribution.face.name;
+        let name = &asked.routed.distribution.compat.name;
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
-        let matchers = written::matchers(asked, status, &reply.fields);
+        let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);
         if !matchers.is_empty() {
             self.edge.written(asked.routed.distribution.id.clone(), matchers).await;
         }
         if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
-            return self.adopt(exchange, asked, keeping, reply, Reason::Pass(why)).await;
+            return self
+                .store_post_response(exchange, asked, keeping, reply, Reason::Pass(why))
+                .await;
         }
-        if asked.wants.method == Wanted::Head {
+        if asked.wants.method == MethodIntent::Head {
             if self.learn_from_head(asked, &reply, when, number) {
                 // The tiers above would confirm what they have.
                 drop(self.outdate(exchange, asked).await);
@@ -495,7 +509,7 @@ impl Core {
     }
 
     // What a GET would be answered with while the origin fails.
-    fn stand_in_for_head(&self, asked: &Asked<'_>) -> Option<Arc<Stored>> {
+    fn stand_in_for_head(&self, asked: &CacheRequest<'_>) -> Option<Arc<Stored>> {
         let found = self.edge.store.find(asked.key);
         let stored = choose(asked.head().fields, &found)?;
         may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
@@ -505,10 +519,10 @@ impl Core {
     // True if what is stored turns out to be old, which is said once.
     fn learn_from_head(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         reply: &Reply,
         when: Exchanged,
-        number: LogNumber,
+        number: InvalidationNumber,
     ) -> bool {
         let found = self.edge.store.find(asked.key);
         let Some(stored) = choose(asked.head().fields, &found) else { return false };
@@ -531,13 +545,13 @@ impl Core {
 // what of the body is still to be sent.
 async fn write_key(
     routed: &Routed<'_>,
-    wants: &mut Wants,
+    wants: &mut CacheIntent,
     content: &mut Option<Bytes>,
     body: Body,
 ) -> (Vec<u8>, Body) {
     let mut key = Vec::with_capacity(128);
     ask::write_key(&mut key, routed);
-    let (Wanted::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else {
+    let (MethodIntent::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else {
         return (key, body);
     };
     match collect::collect(body, post.max_body).await {
@@ -547,7 +561,7 @@ async fn write_key(
             (key, Body::Empty)
         }
         Err(rest) => {
-            wants.method = Wanted::Pass(PassReason::Body);
+            wants.method = MethodIntent::Pass(PassReason::Body);
             (key, rest)
         }
     }

@@ -13,24 +13,24 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::CONTENT_RANGE;
 
-use super::Core;
-use super::collapse::{CollapseTable, FillEnd, Part as Role, Ticket, Waited};
+use super::Proxy;
+use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome};
 use super::exchange::Exchange;
 use super::serve::verdict;
 use crate::body::{Body, BodyError, Reader, Source};
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::cache::slice;
-use crate::deliver::about::About;
-use crate::deliver::{self, answer};
+use crate::deliver::status_fields::StatusFields;
+use crate::deliver::{self, form};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::CacheKey;
 use crate::message::request::Known;
 use crate::message::response::ViewerResponse;
 use crate::message::stored::{Part, Stored};
 use crate::message::verdict::{MissReason, NotKept, Outcome, Reason};
-use crate::origin::request::Asking;
+use crate::origin::request::FetchKind;
 use crate::semantics::digests::{self, Change};
 use crate::semantics::ranges::{self, Selection, Span};
 use crate::semantics::time::Timestamp;
@@ -40,7 +40,7 @@ use crate::semantics::validators::{self, Condition, Conditions};
 const JOINS_MAX: usize = 3;
 
 /// What asking for a slice gave.
-enum Came {
+enum SliceOutcome {
     Slice(Arc<Stored>),
     /// An error or a redirect: it says nothing of parts and answers the viewer as it is.
     Other(Box<ViewerResponse>),
@@ -85,12 +85,12 @@ impl Likeness {
     }
 }
 
-impl Core {
+impl Proxy {
     /// Answers a GET from slices of `size` octets. `None` if this object cannot be had in slices.
     pub(super) async fn sliced(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         size: u64,
     ) -> Option<Result<ViewerResponse, Failure>> {
         if self.edge.collapses.is_marked(&unsliced(asked.key), self.edge.clock.now()) {
@@ -98,15 +98,15 @@ impl Core {
         }
         let (wants, from) = slice::first(asked.head(), size);
         let mut came = self.slice(exchange, asked, from, size).await;
-        if from > 0 && matches!(came, Ok(Came::Unsliced(Unsliced::Unsatisfiable))) {
+        if from > 0 && matches!(came, Ok(SliceOutcome::Unsliced(Unsliced::Unsatisfiable))) {
             // What a range beyond the end is answered with depends on the length and the
             // validators: the first slice has them.
             came = self.slice(exchange, asked, 0, size).await;
         }
         let first = match came {
-            Ok(Came::Slice(stored)) => stored,
-            Ok(Came::Other(response)) => return Some(Ok(*response)),
-            Ok(Came::Unsliced(why)) => {
+            Ok(SliceOutcome::Slice(stored)) => stored,
+            Ok(SliceOutcome::Other(response)) => return Some(Ok(*response)),
+            Ok(SliceOutcome::Unsliced(why)) => {
                 self.mark_unsliced(exchange, asked, why);
                 return None;
             }
@@ -118,7 +118,7 @@ impl Core {
             && part.complete > size
         {
             self.mark_unsliced(exchange, asked, Unsliced::NoPart);
-            self.edge.forget(&first);
+            self.edge.remove(&first);
             return None;
         }
         Some(self.from_slices(exchange, asked, size, &wants, &first, part))
@@ -129,7 +129,7 @@ impl Core {
     pub(super) async fn head_of_slices(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         size: u64,
     ) -> Option<Result<ViewerResponse, Failure>> {
         let now = exchange.request.arrived_at;
@@ -137,7 +137,7 @@ impl Core {
             return None;
         }
         let key = slice::key(asked.key, 0);
-        let part = Asked { key: &key, slice: Some(slice::span(0, size)), ..*asked };
+        let part = CacheRequest { key: &key, slice: Some(slice::span(0, size)), ..*asked };
         let found = self.find(&part).await;
         let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else {
             return None;
@@ -147,7 +147,7 @@ impl Core {
         Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, first, part))
     }
 
-    fn mark_unsliced(&self, exchange: &Exchange, asked: &Asked<'_>, why: Unsliced) {
+    fn mark_unsliced(&self, exchange: &Exchange, asked: &CacheRequest<'_>, why: Unsliced) {
         let now = self.edge.clock.now();
         let until = now.plus(exchange.running.site.limits.pass_mark_time);
         self.edge.collapses.mark(&unsliced(asked.key), until, now);
@@ -160,7 +160,7 @@ impl Core {
     fn from_slices(
         self: &Arc<Self>,
         exchange: &Exchange,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         size: u64,
         wants: &ranges::Asked,
         first: &Arc<Stored>,
@@ -172,7 +172,7 @@ impl Core {
         digests::strip(&mut fields, Change::Extent);
         let (status, span) = match form(asked, wants, first, part, now) {
             Form::NotModified => {
-                answer::keep_for_304(&mut fields);
+                form::keep_for_304(&mut fields);
                 (304, None)
             }
             Form::PreconditionFailed => {
@@ -227,9 +227,9 @@ impl Core {
         fields.insert(http::header::AGE, age.into());
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
-        About {
+        StatusFields {
             verdict: told,
-            name: &asked.routed.distribution.face.name,
+            name: &asked.routed.distribution.compat.name,
             ttl,
             status: Some(206),
             detail: None,
@@ -272,17 +272,17 @@ impl Core {
     async fn slice(
         self: &Arc<Self>,
         exchange: &Exchange,
-        base: &Asked<'_>,
+        base: &CacheRequest<'_>,
         index: u64,
         size: u64,
-    ) -> Result<Came, Failure> {
+    ) -> Result<SliceOutcome, Failure> {
         let key = slice::key(base.key, index);
-        let asked = Asked { key: &key, slice: Some(slice::span(index, size)), ..*base };
+        let asked = CacheRequest { key: &key, slice: Some(slice::span(index, size)), ..*base };
         let limits = &exchange.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             if self.edge.collapses.is_marked(&unsliced(base.key), now) {
-                return Ok(Came::Unsliced(Unsliced::NoPart));
+                return Ok(SliceOutcome::Unsliced(Unsliced::NoPart));
             }
             let found = self.find(&asked).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
@@ -304,24 +304,24 @@ impl Core {
                         "only-if-cached, and a slice is not stored",
                     ));
                 }
-                Lookup::Revalidate(stored, _) => Asking::Revalidate(Arc::clone(stored)),
-                Lookup::Miss(_) | Lookup::Pass(_) => Asking::Fill,
+                Lookup::Revalidate(stored, _) => FetchKind::Revalidate(Arc::clone(stored)),
+                Lookup::Miss(_) | Lookup::Pass(_) => FetchKind::Fill,
             };
             let waited =
                 match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
-                    Role::Lead(ticket, waiter) => {
-                        self.start_fill(exchange, &asked, asking, ticket, key.clone());
+                    Joined::Lead(guard, waiter) => {
+                        self.start_fill(exchange, &asked, asking, guard, key.clone());
                         waiter.wait(None).await
                     }
-                    Role::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
-                    Role::Alone(_) => {
-                        let (ticket, waiter) = Ticket::alone();
-                        self.start_fill(exchange, &asked, asking, ticket, key.clone());
+                    Joined::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
+                    Joined::Alone(_) => {
+                        let (guard, waiter) = FillGuard::alone();
+                        self.start_fill(exchange, &asked, asking, guard, key.clone());
                         waiter.wait(None).await
                     }
                 };
             match waited {
-                Waited::End(FillEnd::Kept(stored)) => {
+                WaitOutcome::End(FillEnd::Kept(stored)) => {
                     return self.told(
                         &asked,
                         &stored,
@@ -329,51 +329,53 @@ impl Core {
                         now,
                     );
                 }
-                Waited::End(FillEnd::Freshened(stored) | FillEnd::StandsIn(stored)) => {
+                WaitOutcome::End(FillEnd::Freshened(stored) | FillEnd::StaleOnError(stored)) => {
                     return self.told(&asked, &stored, verdict(Outcome::Hit, Reason::Fresh), now);
                 }
-                Waited::End(FillEnd::Failed(failure)) => return Err(failure),
-                Waited::Yours(why, reply) => {
+                WaitOutcome::End(FillEnd::Failed(failure)) => return Err(failure),
+                WaitOutcome::Yours(why, reply) => {
                     if let Some(why) = said_of_parts(reply.status, why) {
-                        return Ok(Came::Unsliced(why));
+                        return Ok(SliceOutcome::Unsliced(why));
                     }
-                    let name = &asked.routed.distribution.face.name;
+                    let name = &asked.routed.distribution.compat.name;
                     let told = verdict(
                         if reply.status >= 400 { Outcome::Error } else { Outcome::Miss },
                         Reason::NotKept(why),
                     );
-                    return Ok(Came::Other(Box::new(deliver::from_reply(
+                    return Ok(SliceOutcome::Other(Box::new(deliver::from_reply(
                         asked.head(),
                         *reply,
                         told,
                         name,
                     ))));
                 }
-                Waited::End(FillEnd::Private(NotKept::Partial)) => {
-                    return Ok(Came::Unsliced(Unsliced::NoPart));
+                WaitOutcome::End(FillEnd::Uncacheable(NotKept::Partial)) => {
+                    return Ok(SliceOutcome::Unsliced(Unsliced::NoPart));
                 }
-                Waited::End(FillEnd::Private(_)) | Waited::Abandoned | Waited::TooLong => {}
+                WaitOutcome::End(FillEnd::Uncacheable(_))
+                | WaitOutcome::Abandoned
+                | WaitOutcome::TooLong => {}
             }
         }
-        Ok(Came::Unsliced(Unsliced::NoPart))
+        Ok(SliceOutcome::Unsliced(Unsliced::NoPart))
     }
 
     // A stored response under a slice's key: a slice, or what the origin said instead of one.
     fn told(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         stored: &Arc<Stored>,
         told: crate::message::verdict::Verdict,
         now: Timestamp,
-    ) -> Result<Came, Failure> {
+    ) -> Result<SliceOutcome, Failure> {
         if stored.part.is_some() {
             stored.live.used();
-            return Ok(Came::Slice(Arc::clone(stored)));
+            return Ok(SliceOutcome::Slice(Arc::clone(stored)));
         }
         if let Some(why) = said_of_parts(stored.status, NotKept::Partial) {
-            return Ok(Came::Unsliced(why));
+            return Ok(SliceOutcome::Unsliced(why));
         }
-        self.open(asked, stored, told, now).map(|response| Came::Other(Box::new(response)))
+        self.open(asked, stored, told, now).map(|response| SliceOutcome::Other(Box::new(response)))
     }
 
     // The same for a body that is being sent: it owns everything it asks with.
@@ -387,24 +389,24 @@ impl Core {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
         match self.slice(&exchange, &asked, index, size).await {
-            Ok(Came::Slice(stored)) => return Ok(stored),
+            Ok(SliceOutcome::Slice(stored)) => return Ok(stored),
             Err(_) => {}
             // What this answer began with is no longer what the origin has: the next viewer is not
             // to begin with it too.
-            Ok(Came::Other(_)) => self.forget_slice(&key, 0),
-            Ok(Came::Unsliced(why)) => self.mark_unsliced(&exchange, &asked, why),
+            Ok(SliceOutcome::Other(_)) => self.forget_slice(&key, 0),
+            Ok(SliceOutcome::Unsliced(why)) => self.mark_unsliced(&exchange, &asked, why),
         }
         Err(BodyError::Truncated)
     }
 
     fn forget_slice(&self, key: &CacheKey, index: u64) {
         for old in &self.edge.store.find(&slice::key(key.as_bytes(), index)) {
-            self.edge.forget(old);
+            self.edge.remove(old);
         }
     }
 }
 
-// Marks an object that its origin does not give in parts.
+// PassMarks an object that its origin does not give in parts.
 fn unsliced(key: &[u8]) -> Vec<u8> {
     [key, b"\0unsliced"].concat()
 }
@@ -421,14 +423,14 @@ const fn said_of_parts(status: u16, why: NotKept) -> Option<Unsliced> {
 }
 
 fn form(
-    asked: &Asked<'_>,
+    asked: &CacheRequest<'_>,
     wants: &ranges::Asked,
     first: &Stored,
     part: Part,
     now: Timestamp,
 ) -> Form {
     let known = &asked.head().known;
-    if known.has(Known::Range) && !answer::may_go_on(asked.head(), first, now) {
+    if known.has(Known::Range) && !form::may_go_on(asked.head(), first, now) {
         return Form::PreconditionFailed;
     }
     let asks = Conditions {
@@ -449,7 +451,7 @@ type Coming = Pin<Box<dyn Future<Output = Result<Arc<Stored>, BodyError>> + Send
 
 /// An answer put together from slices, one after the other.
 struct SliceBody {
-    core: Arc<Core>,
+    core: Arc<Proxy>,
     exchange: Exchange,
     key: CacheKey,
     size: u64,
@@ -470,7 +472,7 @@ impl SliceBody {
             || self.at >= part.span.end
         {
             // Another version: neither it nor what we began with may be mixed with anything again.
-            self.core.edge.forget(stored);
+            self.core.edge.remove(stored);
             self.core.forget_slice(&self.key, 0);
             self.core.forget_slice(&self.key, self.at.saturating_sub(1) / self.size);
             return Err(BodyError::Truncated);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::Edge;
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Matcher;
-use crate::cache::written;
+use crate::cache::unsafe_methods;
 
 /// A request that is on its way. If it is dropped without an answer, what a success would have made
 /// old is invalidated.
@@ -21,8 +21,8 @@ pub(super) struct Unanswered {
 
 impl Unanswered {
     /// Of a request that is about to be sent.
-    pub fn of(edge: &Arc<Edge>, asked: &Asked<'_>) -> Self {
-        let matchers = written::matchers(asked, 200, &HeaderMap::new());
+    pub fn of(edge: &Arc<Edge>, asked: &CacheRequest<'_>) -> Self {
+        let matchers = unsafe_methods::invalidates(asked, 200, &HeaderMap::new());
         let distribution =
             if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
         Self { edge: Arc::clone(edge), distribution, matchers }

@@ -122,7 +122,7 @@ fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::more::tests::record;
+    use crate::record::cloudfront_fields::tests::record;
     use crate::semantics::time::Timestamp;
     use proptest::prelude::*;
 

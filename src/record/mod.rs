@@ -4,8 +4,8 @@
 //! its core's counters; a thread of its own writes files.
 
 pub mod access_log;
+pub mod cloudfront_fields;
 pub mod metrics;
-pub mod more;
 pub mod queue;
 pub mod realtime_log;
 pub mod standard_log;

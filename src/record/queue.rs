@@ -15,10 +15,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 
 use super::access_log::write_json;
-use super::more::{Answered, Asked, Place};
+use super::cloudfront_fields::{Answered, Asked, Pop};
 use super::standard_log::{self, Files, Shelf};
 use super::{Record, realtime_log};
-use crate::distribution::logs::{LogSettings, MoreLogs};
+use crate::distribution::logs::{CloudFrontLogs, LogSettings};
 use crate::distribution::site::Site;
 use crate::semantics::time::format_rfc3339;
 
@@ -39,17 +39,17 @@ pub struct LogQueue {
     pub dropped: Arc<AtomicU64>,
     enabled: AtomicBool,
     /// What is wanted beside the access log; `None` for nothing.
-    more: ArcSwapOption<MoreLogs>,
+    more: ArcSwapOption<CloudFrontLogs>,
 }
 
 enum Message {
     Lines(Vec<u8>),
     /// Lines of CloudFront's standard log, and under which settings they were composed.
-    Standard(Arc<MoreLogs>, Shelf, Vec<u8>),
+    Standard(Arc<CloudFrontLogs>, Shelf, Vec<u8>),
     /// Lines of its real-time log.
-    Realtime(Arc<MoreLogs>, Vec<u8>),
+    Realtime(Arc<CloudFrontLogs>, Vec<u8>),
     /// Write elsewhere from now on; also used to reopen after a rotation.
-    Targets(LogSettings, MoreLogs),
+    Targets(LogSettings, CloudFrontLogs),
     Flush(Sender<()>),
 }
 
@@ -82,7 +82,7 @@ impl LogQueue {
     pub fn retarget(&self, site: &Site) {
         self.enabled.store(site.log != LogSettings::Off, Ordering::Relaxed);
         let more = &site.more_logs;
-        self.more.store((*more != MoreLogs::default()).then(|| Arc::new(more.clone())));
+        self.more.store((*more != CloudFrontLogs::default()).then(|| Arc::new(more.clone())));
         let _ = self.sender.lock().send(Message::Targets(site.log.clone(), more.clone()));
     }
 
@@ -92,7 +92,7 @@ impl LogQueue {
     }
 
     /// What is wanted beside the access log.
-    pub fn more(&self) -> Option<Arc<MoreLogs>> {
+    pub fn more(&self) -> Option<Arc<CloudFrontLogs>> {
         self.more.load_full()
     }
 
@@ -271,7 +271,7 @@ impl<T> Target<T> {
 /// The writing thread.
 struct Writer {
     access: Appended,
-    realtime: Target<(Arc<MoreLogs>, Appended)>,
+    realtime: Target<(Arc<CloudFrontLogs>, Appended)>,
     standard: Target<Files>,
     /// Since when the targets are what they are.
     changed: Instant,
@@ -341,7 +341,7 @@ impl Writer {
         }
     }
 
-    fn shelve(&mut self, under: &MoreLogs, shelf: &Shelf, lines: &[u8]) {
+    fn shelve(&mut self, under: &CloudFrontLogs, shelf: &Shelf, lines: &[u8]) {
         let folder = under.standard.as_ref().map(|log| &log.folder);
         let files =
             self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder)));
@@ -357,7 +357,7 @@ impl Writer {
         }
     }
 
-    fn retarget(&mut self, settings: LogSettings, more: MoreLogs) {
+    fn retarget(&mut self, settings: LogSettings, more: CloudFrontLogs) {
         self.changed = Instant::now();
         self.access = Appended::open("access", settings, &self.dropped);
         let folder = more.standard.as_ref().map(|log| log.folder.clone());
@@ -399,7 +399,7 @@ pub struct LogBuffer {
     /// Lines of the real-time log.
     realtime: Vec<u8>,
     /// Under which settings those two were composed.
-    under: Option<Arc<MoreLogs>>,
+    under: Option<Arc<CloudFrontLogs>>,
 }
 
 impl LogBuffer {
@@ -436,11 +436,11 @@ impl LogBuffer {
     /// distributions.
     pub fn add_more(
         &mut self,
-        wanted: &Arc<MoreLogs>,
+        wanted: &Arc<CloudFrontLogs>,
         record: &Record<'_>,
         asked: &Asked<'_>,
         answered: &Answered<'_>,
-        place: Place<'_>,
+        place: Pop<'_>,
     ) {
         let Some(distribution) = record.distribution else { return };
         if !self.under.as_ref().is_some_and(|under| Arc::ptr_eq(under, wanted)) {

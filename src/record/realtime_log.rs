@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::more::{self, Answered, Asked, Place, Spelled, field, number, seconds};
+use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds};
 use super::{Record, without_signatures};
 use crate::distribution::logs::RealtimeField;
 
@@ -14,7 +14,7 @@ pub fn write_line(
     record: &Record<'_>,
     asked: &Asked<'_>,
     answered: &Answered<'_>,
-    place: Place<'_>,
+    place: Pop<'_>,
 ) {
     if asked.viewer.is_none() || fields.is_empty() {
         return;
@@ -33,7 +33,7 @@ fn write_field(
     record: &Record<'_>,
     asked: &Asked<'_>,
     answered: &Answered<'_>,
-    place: Place<'_>,
+    place: Pop<'_>,
 ) {
     use RealtimeField as F;
     let Some(viewer) = &asked.viewer else { return };
@@ -44,11 +44,11 @@ fn write_field(
         F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
         F::ClientIp => drop(write!(out, "{ip}\t")),
         F::TimeToFirstByte => seconds(out, record.head_micros),
-        F::Status => more::status(out, record),
+        F::Status => cloudfront_fields::status(out, record),
         F::BytesSent => number(out, Some(record.bytes + answered.octets)),
         F::Method => text(Some(record.method.as_bytes())),
         F::Protocol => text(Some(record.scheme.as_str().as_bytes())),
-        F::Host => more::domain(out, record, place.is_cloudfront),
+        F::Host => cloudfront_fields::domain(out, record, place.is_cloudfront),
         // Unlike the standard log's, with the query.
         F::UriStem => {
             field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
@@ -66,7 +66,7 @@ fn write_field(
         }
         F::HostHeader => text(Some(record.host.as_bytes())),
         F::TimeTaken => seconds(out, record.micros),
-        F::ProtocolVersion => text(Some(more::protocol(record.version).as_bytes())),
+        F::ProtocolVersion => text(Some(cloudfront_fields::protocol(record.version).as_bytes())),
         F::IpVersion => text(Some(if ip.is_ipv4() { b"IPv4" } else { b"IPv6" })),
         F::UserAgent => text(record.user_agent),
         F::Referer => field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl),
@@ -76,7 +76,9 @@ fn write_field(
             record.query.map(|query| without_signatures(query.as_bytes())).as_deref(),
             Spelled::AsUrl,
         ),
-        F::ResponseResultType | F::ResultType => text(Some(more::result(record).as_bytes())),
+        F::ResponseResultType | F::ResultType => {
+            text(Some(cloudfront_fields::result(record).as_bytes()))
+        }
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
         F::SslCipher => text(asked.tls.map(|(_, cipher)| cipher.as_bytes())),
@@ -87,7 +89,7 @@ fn write_field(
         F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
         F::RangeEnd => number(out, answered.range.map(|(_, last)| last)),
         F::ClientPort => number(out, Some(u64::from(record.peer.port()))),
-        F::DetailedResultType => text(Some(more::detailed(record).as_bytes())),
+        F::DetailedResultType => text(Some(cloudfront_fields::detailed(record).as_bytes())),
         F::Country => text(viewer.country.as_deref().map(str::as_bytes)),
         F::AcceptEncoding => text(viewer.accept_encoding.as_deref()),
         F::Accept => text(viewer.accept.as_deref()),
@@ -114,8 +116,8 @@ fn optional_seconds(out: &mut Vec<u8>, micros: Option<u64>) {
 mod tests {
     use super::*;
     use crate::message::request::RequestId;
-    use crate::record::more::Viewer;
-    use crate::record::more::tests::record;
+    use crate::record::cloudfront_fields::Viewer;
+    use crate::record::cloudfront_fields::tests::record;
     use proptest::prelude::*;
 
     fn line(fields: &[RealtimeField], agent: &[u8], seen: &[u8]) -> String {
@@ -148,7 +150,7 @@ mod tests {
             &record,
             &asked,
             &answered,
-            Place { pop: "FRA56-C1", is_cloudfront: true },
+            Pop { pop: "FRA56-C1", is_cloudfront: true },
         );
         String::from_utf8(out).unwrap()
     }
@@ -209,7 +211,7 @@ mod tests {
             &record(),
             &Asked::default(),
             &Answered::default(),
-            Place { pop: "FRA56-C1", is_cloudfront: true },
+            Pop { pop: "FRA56-C1", is_cloudfront: true },
         );
         assert!(out.is_empty());
     }

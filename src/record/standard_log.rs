@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::more::{self, Answered, Asked, Place, Spelled, field, number, seconds};
+use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds};
 use super::{Record, without_signatures};
 use crate::distribution::logs::Cookies;
 use crate::semantics::time::civil;
@@ -31,9 +31,9 @@ pub fn write_line(
     record: &Record<'_>,
     asked: &Asked<'_>,
     answered: &Answered<'_>,
-    place: Place<'_>,
+    place: Pop<'_>,
 ) {
-    let Place { pop, is_cloudfront } = place;
+    let Pop { pop, is_cloudfront } = place;
     let days = record.at.secs() / 86_400;
     let (year, month, day) = civil(days);
     let rest = record.at.secs() % 86_400;
@@ -51,9 +51,9 @@ pub fn write_line(
         record.peer.ip().to_canonical(),
         record.method
     );
-    more::domain(out, record, is_cloudfront);
+    cloudfront_fields::domain(out, record, is_cloudfront);
     field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
-    more::status(out, record);
+    cloudfront_fields::status(out, record);
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
     field(out, record.user_agent, Spelled::AsText);
     field(
@@ -63,7 +63,7 @@ pub fn write_line(
     );
     let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
     field(out, cookie.map(without_signatures).as_deref(), Spelled::AsText);
-    let result = more::result(record);
+    let result = cloudfront_fields::result(record);
     let _ = write!(out, "{result}\t");
     asked.id.write(out);
     out.push(b'\t');
@@ -72,11 +72,11 @@ pub fn write_line(
     seconds(out, record.micros);
     field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
     let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
-    let protocol = more::protocol(record.version);
+    let protocol = cloudfront_fields::protocol(record.version);
     let _ =
         write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{}\t", record.peer.port());
     seconds(out, record.head_micros);
-    let _ = write!(out, "{}\t", more::detailed(record));
+    let _ = write!(out, "{}\t", cloudfront_fields::detailed(record));
     field(out, answered.content_type, Spelled::AsText);
     number(out, answered.content_len);
     number(out, answered.range.map(|(first, _)| first));
@@ -182,7 +182,7 @@ mod tests {
     use crate::message::refusal::Rule;
     use crate::message::request::RequestId;
     use crate::message::verdict::{Outcome, Reason};
-    use crate::record::more::tests::record;
+    use crate::record::cloudfront_fields::tests::record;
     use proptest::prelude::*;
     use std::borrow::Cow;
 
@@ -208,7 +208,7 @@ mod tests {
             &record,
             &asked,
             &answered,
-            Place { pop: "LAX1", is_cloudfront: true },
+            Pop { pop: "LAX1", is_cloudfront: true },
         );
         String::from_utf8(out).unwrap()
     }
@@ -252,7 +252,7 @@ mod tests {
             let mut record = record();
             (record.status, record.verdict.outcome, record.verdict.reason) =
                 (status, outcome, reason);
-            (more::result(&record), more::detailed(&record))
+            (cloudfront_fields::result(&record), cloudfront_fields::detailed(&record))
         };
         assert_eq!(of(404, Outcome::Hit, Reason::Fresh), ("Error", "Error"));
         assert_eq!(of(200, Outcome::RefreshHit, Reason::Fresh), ("RefreshHit", "RefreshHit"));

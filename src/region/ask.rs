@@ -12,7 +12,7 @@ use super::watch::try_out;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Interim, Reply, TakesInterims};
 use crate::origin::request::OriginRequest;
-use crate::proxy::Core;
+use crate::proxy::Proxy;
 
 /// A probe reads no more than this of a body.
 const PROBE_READS: u64 = 512 << 10;
@@ -63,7 +63,7 @@ impl Parent {
     /// budget of all parents ends.
     pub(super) async fn ask(
         &self,
-        core: &Arc<Core>,
+        core: &Arc<Proxy>,
         mut request: OriginRequest,
         budget: Duration,
         until: Instant,
@@ -94,7 +94,7 @@ impl Parent {
 
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would
     /// have been asked of it.
-    pub(super) fn probe(&self, core: &Arc<Core>, mut request: OriginRequest) {
+    pub(super) fn probe(&self, core: &Arc<Proxy>, mut request: OriginRequest) {
         let (core, parent) = (Arc::clone(core), self.clone());
         tokio::spawn(async move {
             let trying = async {

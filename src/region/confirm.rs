@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::semantics::time::Timestamp;
 use crate::store::chain::{Incarnation, Mark};
 use crate::store::log::{INCARNATIONS, Passage};
@@ -116,10 +116,10 @@ pub enum Standing {
 pub fn is_worth_asking(
     standing: Standing,
     is_contested: bool,
-    is_covered_after: impl Fn(LogNumber) -> bool,
+    is_covered_after: impl Fn(InvalidationNumber) -> bool,
 ) -> bool {
     match standing {
-        Standing::At(mark) => !is_contested && !is_covered_after(LogNumber(mark.number)),
+        Standing::At(mark) => !is_contested && !is_covered_after(InvalidationNumber(mark.number)),
         Standing::Unconfirmed => false,
     }
 }
@@ -130,9 +130,9 @@ pub fn is_worth_asking(
 pub fn may_believe(
     applied: Option<Mark>,
     knows: impl Fn(Mark) -> bool,
-    is_covered_after: impl Fn(LogNumber) -> bool,
+    is_covered_after: impl Fn(InvalidationNumber) -> bool,
 ) -> bool {
-    applied.is_some_and(|mark| knows(mark) && !is_covered_after(LogNumber(mark.number)))
+    applied.is_some_and(|mark| knows(mark) && !is_covered_after(InvalidationNumber(mark.number)))
 }
 
 /// One incarnation of the holder of a log, as a parent knows it.
@@ -588,7 +588,7 @@ mod tests {
                 for (which, parent) in self.parents.iter().enumerate() {
                     let chain = &edge.folder.chain;
                     let knows = |mark| chain.has(mark);
-                    let covered = |since: LogNumber| chain.tail().number > since.0;
+                    let covered = |since: InvalidationNumber| chain.tail().number > since.0;
                     let applied = parent.lives.applied(
                         &edge.folder.log(),
                         process.incarnation,

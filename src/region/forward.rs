@@ -27,11 +27,11 @@ use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::Control;
 use crate::control::invalidation::Wrong;
 use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
-use crate::origin::connect::{Place, Resolver};
+use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::tls;
 use crate::semantics::time::Timestamp;
 use crate::store::chain::{Incarnation, Mark};
-use crate::store::log::{Passage, Passed, Record, new_id};
+use crate::store::log::{InvalidationRecord, Passage, Passed, new_id};
 
 /// Records of one batch, and about how many octets.
 const BATCH: usize = 500;
@@ -271,7 +271,7 @@ impl Forwarder {
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                () = control.edge.news.notified() => {}
+                () = control.edge.log_grew.notified() => {}
             }
             let receivers = control.forwarder.receivers(&control);
             tended.retain(|old| {
@@ -370,14 +370,14 @@ impl Forwarder {
         receiver: &Receiver,
         mark: Mark,
     ) -> Result<(), String> {
-        let news: Vec<String> = {
+        let log_grew: Vec<String> = {
             let named = receiver.named.lock();
             ids(control).into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
         };
-        if news.is_empty() {
+        if log_grew.is_empty() {
             return Ok(());
         }
-        let records = everything_of(news.clone());
+        let records = everything_of(log_grew.clone());
         let stands = self
             .tell(
                 control,
@@ -386,7 +386,7 @@ impl Forwarder {
             )
             .await?;
         if stands == Standing::At(mark) {
-            receiver.named.lock().extend(news);
+            receiver.named.lock().extend(log_grew);
         }
         Ok(())
     }
@@ -457,7 +457,7 @@ impl Forwarder {
              folder; everything is invalidated"
         );
         control.edge.standings.losses.fetch_add(1, Ordering::Relaxed);
-        control.log.skip_to(crate::message::key::LogNumber(highest));
+        control.log.skip_to(crate::message::key::InvalidationNumber(highest));
         let running = control.edge.running();
         for distribution in &running.site.distributions {
             let record = everything(new_id(), &distribution.id, control.edge.clock.now());
@@ -469,7 +469,8 @@ impl Forwarder {
 
     // What a parent has yet to hear, in pieces that it takes. One empty batch asks where it stands.
     async fn batches(&self, control: &Arc<Control>, mark: Mark) -> Result<Vec<Batch>, String> {
-        if let Some(records) = control.log.after(crate::message::key::LogNumber(mark.number), BATCH)
+        if let Some(records) =
+            control.log.after(crate::message::key::InvalidationNumber(mark.number), BATCH)
         {
             return Ok(batched(records, None));
         }
@@ -543,7 +544,7 @@ impl Forwarder {
         } else {
             None
         };
-        let place = Place { host: admin.host.clone(), port: admin.port, tls };
+        let place = Endpoint { host: admin.host.clone(), port: admin.port, tls };
         let stream =
             self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -630,8 +631,8 @@ fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
     distributions.into_iter().map(one).collect()
 }
 
-fn everything(id: String, distribution: &str, now: Timestamp) -> Record {
-    Record::new(
+fn everything(id: String, distribution: &str, now: Timestamp) -> InvalidationRecord {
+    InvalidationRecord::new(
         id,
         distribution.to_string(),
         vec![Matcher::Prefix("/".into())],
@@ -648,7 +649,7 @@ fn octets(matcher: &Matcher) -> usize {
 // Cuts records into batches. Each says up to which record the log is in effect with it; those of a
 // folded list say it at the very end alone, because an earlier record's number may stand for a
 // later one.
-fn batched(records: Vec<Record>, folded_upto: Option<Mark>) -> Vec<Batch> {
+fn batched(records: Vec<InvalidationRecord>, folded_upto: Option<Mark>) -> Vec<Batch> {
     let mut all = vec![Batch { records: Vec::new(), upto: None }];
     let mut size = 0;
     for record in records {
@@ -776,13 +777,19 @@ impl Control {
     ) -> Result<(), Wrong> {
         let at = self.edge.clock.now().0;
         let record = |one: ForwardedRecord| {
-            Record::new(one.id, one.distribution, one.matchers, one.severity, at)
+            InvalidationRecord::new(one.id, one.distribution, one.matchers, one.severity, at)
         };
-        let mut all: Vec<Record> = records.into_iter().map(record).collect();
+        let mut all: Vec<InvalidationRecord> = records.into_iter().map(record).collect();
         if let Some(passage) = passage {
             if all.is_empty() {
                 // Nothing is invalidated, but it must not be forgotten.
-                all.push(Record::new(String::new(), String::new(), Vec::new(), Severity::Hard, at));
+                all.push(InvalidationRecord::new(
+                    String::new(),
+                    String::new(),
+                    Vec::new(),
+                    Severity::Hard,
+                    at,
+                ));
             }
             if let Some(last) = all.last_mut() {
                 last.from = Some(Passed::Marked(passage));
@@ -825,12 +832,17 @@ mod tests {
     use super::*;
     use crate::store::chain::RecordId;
 
-    fn record(number: u64, paths: usize) -> Record {
+    fn record(number: u64, paths: usize) -> InvalidationRecord {
         let matchers = (0..paths)
             .map(|at| Matcher::Path(format!("/{number}/{at}/{}", "x".repeat(1000))))
             .collect();
-        let record = Record::new(String::new(), "E".into(), matchers, Severity::Hard, 0);
-        Record { number, identity: RecordId::of_octets(&number.to_le_bytes()), ..record }
+        let record =
+            InvalidationRecord::new(String::new(), "E".into(), matchers, Severity::Hard, 0);
+        InvalidationRecord {
+            number,
+            identity: RecordId::of_octets(&number.to_le_bytes()),
+            ..record
+        }
     }
 
     // Everything is in it, in order, in pieces that are taken, and no batch claims more than it
@@ -838,11 +850,11 @@ mod tests {
     #[test]
     fn batches_bring_everything_and_claim_no_more() {
         for sizes in [&[][..], &[1], &[1, 0, 2], &[3000], &[10, 3000, 1, 700, 0], &[1; 1200]] {
-            let records: Vec<Record> =
+            let records: Vec<InvalidationRecord> =
                 sizes.iter().enumerate().map(|(at, size)| record(at as u64 + 1, *size)).collect();
             let said: Vec<Matcher> =
                 records.iter().flat_map(|record| record.matchers.clone()).collect();
-            let last = records.last().map(Record::mark);
+            let last = records.last().map(InvalidationRecord::mark);
             for folded in [None, last] {
                 let all = batched(records.clone(), folded);
                 let brought: Vec<Matcher> =

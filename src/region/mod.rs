@@ -17,18 +17,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::base::secret::Secret;
-use crate::cache::ask::Asked;
+use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::tag_hashes;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::site::Site;
 use crate::message::failure::FailureKind;
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::{EDGE, EDGE_TOKEN, TierFacts};
-use crate::origin::request::{Asking, Node, build};
-use crate::proxy::{Core, Edge, Tally};
+use crate::origin::request::{FetchKind, Node, build};
+use crate::proxy::{Edge, Proxy, Tally};
 use crate::store::chain::Mark;
 use ask::Missed;
 use confirm::Standing;
@@ -83,9 +83,9 @@ impl Region {
     /// is to be asked. So does an answer that is stale: it is for when the origin fails.
     pub async fn ask(
         &self,
-        core: &Arc<Core>,
-        asked: &Asked<'_>,
-        asking: &Asking,
+        core: &Arc<Proxy>,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
         node: Node<'_>,
         order: &[usize],
     ) -> Option<Reply> {
@@ -155,7 +155,12 @@ impl Region {
 
 // A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in
 // vain.
-fn is_worth_asking(edge: &Edge, parent: &str, asked: &Asked<'_>, asking: &Asking) -> bool {
+fn is_worth_asking(
+    edge: &Edge,
+    parent: &str,
+    asked: &CacheRequest<'_>,
+    asking: &FetchKind,
+) -> bool {
     let standings = &edge.standings;
     let is_covered_after =
         |since| edge.invalidations.is_covered_after(asked.key, tags_of(asking), since);
@@ -167,7 +172,7 @@ fn is_worth_asking(edge: &Edge, parent: &str, asked: &Asked<'_>, asking: &Asking
 fn is_new_enough(
     edge: &Edge,
     parent: &str,
-    (asked, asking): (&Asked<'_>, &Asking),
+    (asked, asking): (&CacheRequest<'_>, &FetchKind),
     reply: &mut Reply,
 ) -> bool {
     let applied = reply.fields.remove(APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
@@ -176,17 +181,17 @@ fn is_new_enough(
     let covers = |tags: &[u64], since| edge.invalidations.is_covered_after(asked.key, tags, since);
     // A 304 need not say what tags the stored response has.
     let is_covered_after =
-        |since: LogNumber| covers(&tags, since) || covers(tags_of(asking), since);
+        |since: InvalidationNumber| covers(&tags, since) || covers(tags_of(asking), since);
     // Where a parent far behind stands may be a record that is no longer remembered, but it was
     // known when the parent came there.
     let knows = |mark| edge.standings.of(parent) == Standing::At(mark) || edge.knows(mark);
     !edge.standings.is_contested() && confirm::may_believe(applied, knows, is_covered_after)
 }
 
-fn tags_of(asking: &Asking) -> &[u64] {
+fn tags_of(asking: &FetchKind) -> &[u64] {
     match asking {
-        Asking::Revalidate(stored) => &stored.tags,
-        Asking::Fill | Asking::Pass | Asking::Unkept => &[],
+        FetchKind::Revalidate(stored) => &stored.tags,
+        FetchKind::Fill | FetchKind::Pass | FetchKind::Unkept => &[],
     }
 }
 

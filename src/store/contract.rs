@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::tests::{Lying, body, found_version, name, opened, stored};
+use super::disk::tests::{LossyFiles, body, found_version, name, opened, stored};
 use super::{Disk, Memory};
 use crate::message::stored::Stored;
 
@@ -39,14 +39,14 @@ impl Tier for InMemory {
 }
 
 struct OnDisk {
-    files: Lying,
+    files: LossyFiles,
     key: Option<&'static str>,
     disk: Arc<Disk>,
 }
 
 impl OnDisk {
     fn new(key: Option<&'static str>) -> Self {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         Self { disk: opened(&files, 16 << 20, key, 0), files, key }
     }
 }

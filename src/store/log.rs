@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Incarnation, Mark, RecordId};
 use crate::cache::invalidations::{Matcher, Severity};
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 
 const MAGIC: &[u8] = b"foreshore invalidations 1\n";
 /// Records kept for being shown; older ones are still in effect.
@@ -35,7 +35,7 @@ const COMPACT_AT: u64 = 64 << 20;
 
 /// One accepted invalidation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct InvalidationRecord {
     pub number: u64,
     pub id: String,
     pub distribution: String,
@@ -89,7 +89,7 @@ pub struct Batch {
     pub paths: Vec<String>,
 }
 
-impl Record {
+impl InvalidationRecord {
     /// A record that has no number yet, and no identity.
     pub fn new(
         id: String,
@@ -146,7 +146,7 @@ impl LogFile for File {
 }
 
 /// The log, open.
-pub struct Log {
+pub struct InvalidationLog {
     inner: Arc<Mutex<Inner>>,
     /// The last records' marks. Beside the rest, because whoever looks at these must not wait for a
     /// sync.
@@ -166,9 +166,9 @@ struct Inner {
     len: u64,
     last: u64,
     /// The last ones, for whoever follows the log.
-    shown: VecDeque<Arc<Record>>,
+    shown: VecDeque<Arc<InvalidationRecord>>,
     /// The last ones that somebody asked for by name; viewers' writes must not push them out.
-    named: VecDeque<Arc<Record>>,
+    named: VecDeque<Arc<InvalidationRecord>>,
     /// Octets that those take in the log.
     named_octets: usize,
     /// Set when a failed write could not be taken back: nothing more is accepted.
@@ -180,13 +180,13 @@ struct Inner {
 }
 
 // About what a record takes in the log.
-fn octets(record: &Record) -> usize {
+fn octets(record: &InvalidationRecord) -> usize {
     let paths: usize = record.batch.iter().flat_map(|batch| &batch.paths).map(String::len).sum();
     250 + record.matchers.len() * 40 + 2 * paths
 }
 
 impl Inner {
-    fn remember(&mut self, record: &Arc<Record>, octets: usize) {
+    fn remember(&mut self, record: &Arc<InvalidationRecord>, octets: usize) {
         self.shown.push_back(Arc::clone(record));
         if self.shown.len() > SHOWN {
             self.shown.pop_front();
@@ -203,9 +203,9 @@ impl Inner {
     }
 }
 
-impl Log {
+impl InvalidationLog {
     /// Opens or creates the log in `folder`, and gives back every record in order.
-    pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
+    pub fn open(folder: &Path) -> io::Result<(Self, Vec<InvalidationRecord>)> {
         let path = folder.join("invalidations.log");
         keep_damaged(&path)?;
         let file = OpenOptions::new()
@@ -222,7 +222,7 @@ impl Log {
     }
 
     /// Opens a log over any file.
-    pub fn over(mut file: Box<dyn LogFile>) -> io::Result<(Self, Vec<Record>)> {
+    pub fn over(mut file: Box<dyn LogFile>) -> io::Result<(Self, Vec<InvalidationRecord>)> {
         let bytes = file.read_all()?;
         let (records, good) = read_records(&bytes)?;
         if is_damaged(&bytes, good) {
@@ -323,22 +323,30 @@ impl Log {
     /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody
     /// else can take one, so that numbers take effect in order. An error means that nothing
     /// happened.
-    pub fn accept(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+    pub fn accept(
+        &self,
+        record: InvalidationRecord,
+        apply: impl FnOnce(&InvalidationRecord),
+    ) -> io::Result<InvalidationRecord> {
         self.write(record, Synced::Yes, apply)
     }
 
     /// The same without the sync, for what follows from a viewer's own write: it takes effect at
     /// once, and after a power cut nothing that it covers is left in memory.
-    pub fn note(&self, record: Record, apply: impl FnOnce(&Record)) -> io::Result<Record> {
+    pub fn note(
+        &self,
+        record: InvalidationRecord,
+        apply: impl FnOnce(&InvalidationRecord),
+    ) -> io::Result<InvalidationRecord> {
         self.write(record, Synced::Later, apply)
     }
 
     fn write(
         &self,
-        mut record: Record,
+        mut record: InvalidationRecord,
         synced: Synced,
-        apply: impl FnOnce(&Record),
-    ) -> io::Result<Record> {
+        apply: impl FnOnce(&InvalidationRecord),
+    ) -> io::Result<InvalidationRecord> {
         let mut inner = self.inner.lock();
         if inner.broken {
             return Err(io::Error::other(
@@ -374,7 +382,7 @@ impl Log {
 
     /// Numbers go on above `number`: somebody has seen that far of this log, though we no longer
     /// have it.
-    pub fn skip_to(&self, number: LogNumber) {
+    pub fn skip_to(&self, number: InvalidationNumber) {
         let mut inner = self.inner.lock();
         inner.last = inner.last.max(number.0);
     }
@@ -398,7 +406,7 @@ impl Log {
 
     /// What is in force of the records after a number, folded: of each matcher the latest counts.
     /// With it the last record that was looked at. Reads the file, which may take a while.
-    pub fn in_force_after(&self, number: u64) -> io::Result<(Vec<Record>, Mark)> {
+    pub fn in_force_after(&self, number: u64) -> io::Result<(Vec<InvalidationRecord>, Mark)> {
         let bytes = match &self.path {
             Some(path) => {
                 let inner = self.inner.lock();
@@ -411,19 +419,19 @@ impl Log {
             None => self.inner.lock().file.read_all()?,
         };
         let (records, _) = read_records(&bytes)?;
-        let last = records.last().map_or(Mark::START, Record::mark);
-        let after: Vec<Record> =
+        let last = records.last().map_or(Mark::START, InvalidationRecord::mark);
+        let after: Vec<InvalidationRecord> =
             records.into_iter().filter(|record| record.number > number).collect();
         Ok((folded(after, &mut HashSet::new()), last))
     }
 
     /// The last number given.
-    pub fn last(&self) -> LogNumber {
-        LogNumber(self.inner.lock().last)
+    pub fn last(&self) -> InvalidationNumber {
+        InvalidationNumber(self.inner.lock().last)
     }
 
     /// The newest records first, at most `most`.
-    pub fn newest(&self, most: usize) -> Vec<Record> {
+    pub fn newest(&self, most: usize) -> Vec<InvalidationRecord> {
         // Those without an id follow from viewers' writes; nobody asked for them by name.
         self.inner
             .lock()
@@ -431,32 +439,40 @@ impl Log {
             .iter()
             .rev()
             .take(most)
-            .map(|record| Record::clone(record))
+            .map(|record| InvalidationRecord::clone(record))
             .collect()
     }
 
     /// One that was asked for under a caller's own name.
-    pub fn find_reference(&self, distribution: &str, reference: &str) -> Option<Record> {
-        let is_it = |record: &&Arc<Record>| {
+    pub fn find_reference(
+        &self,
+        distribution: &str,
+        reference: &str,
+    ) -> Option<InvalidationRecord> {
+        let is_it = |record: &&Arc<InvalidationRecord>| {
             record.distribution == distribution
                 && record.batch.as_ref().is_some_and(|b| b.reference == reference)
         };
-        self.inner.lock().named.iter().rfind(is_it).map(|record| Record::clone(record))
+        self.inner.lock().named.iter().rfind(is_it).map(|record| InvalidationRecord::clone(record))
     }
 
     /// One record by its id.
-    pub fn find(&self, id: &str) -> Option<Record> {
+    pub fn find(&self, id: &str) -> Option<InvalidationRecord> {
         self.inner
             .lock()
             .named
             .iter()
             .rfind(|record| record.id == id)
-            .map(|record| Record::clone(record))
+            .map(|record| InvalidationRecord::clone(record))
     }
 
     /// Records after a number, oldest first, at most `most`. `None` if some of them are no longer
     /// shown.
-    pub fn after(&self, number: LogNumber, most: usize) -> Option<Vec<Record>> {
+    pub fn after(
+        &self,
+        number: InvalidationNumber,
+        most: usize,
+    ) -> Option<Vec<InvalidationRecord>> {
         let inner = self.inner.lock();
         let first = inner.shown.front().map_or(inner.last + 1, |record| record.number);
         if number.0 + 1 < first {
@@ -468,7 +484,7 @@ impl Log {
                 .iter()
                 .filter(|record| record.number > number.0)
                 .take(most)
-                .map(|record| Record::clone(record))
+                .map(|record| InvalidationRecord::clone(record))
                 .collect(),
         )
     }
@@ -484,7 +500,7 @@ pub fn new_id() -> String {
         .collect()
 }
 
-fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
+fn encode(record: &InvalidationRecord, out: &mut Vec<u8>) -> io::Result<()> {
     let json = serde_json::to_vec(record)?;
     let len = u32::try_from(json.len()).map_err(io::Error::other)?;
     out.extend_from_slice(&len.to_le_bytes());
@@ -494,14 +510,14 @@ fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
 }
 
 // All whole records, and how far they reach.
-fn read_records(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
+fn read_records(bytes: &[u8]) -> io::Result<(Vec<InvalidationRecord>, usize)> {
     if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
         return Ok((Vec::new(), 0));
     }
     if !bytes.starts_with(MAGIC) {
         return Err(io::Error::other("this is no invalidation log of Foreshore"));
     }
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<InvalidationRecord> = Vec::new();
     let mut at = MAGIC.len();
     while let Some((mut record, next)) = read_record(bytes, at) {
         if record.identity.is_none() {
@@ -540,7 +556,7 @@ fn keep_damaged(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
+fn read_record(bytes: &[u8], at: usize) -> Option<(InvalidationRecord, usize)> {
     let head = bytes.get(at..at + 8)?;
     let len = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
     let json = bytes.get(at + 8..at.checked_add(8)?.checked_add(len)?)?;
@@ -554,7 +570,7 @@ fn read_record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
 /// that a later `/*` covers.
 ///
 /// The last thousand stay as they are: people look them up.
-fn compacted(mut records: Vec<Record>) -> Vec<Record> {
+fn compacted(mut records: Vec<InvalidationRecord>) -> Vec<InvalidationRecord> {
     let kept = records.split_off(records.len().saturating_sub(VERBATIM));
     let mut said = HashSet::new();
     kept.iter().rev().for_each(|record| drop(news(record, &mut said)));
@@ -564,12 +580,15 @@ fn compacted(mut records: Vec<Record>) -> Vec<Record> {
 }
 
 // The same of records that only matter for what they say.
-fn folded(records: Vec<Record>, said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Record> {
-    let mut out: Vec<Record> = Vec::new();
+fn folded(
+    records: Vec<InvalidationRecord>,
+    said: &mut HashSet<(String, Severity, Matcher)>,
+) -> Vec<InvalidationRecord> {
+    let mut out: Vec<InvalidationRecord> = Vec::new();
     for record in records.into_iter().rev() {
         let matchers = news(&record, said);
         if !matchers.is_empty() {
-            out.push(Record { matchers, ..record });
+            out.push(InvalidationRecord { matchers, ..record });
         }
     }
     out.reverse();
@@ -580,12 +599,12 @@ fn folded(records: Vec<Record>, said: &mut HashSet<(String, Severity, Matcher)>)
 // incarnation stays, even if it says nothing else. Of each log the last few incarnations count, as
 // they do where they are in use.
 fn with_passages(
-    records: Vec<Record>,
-    later: &[Record],
+    records: Vec<InvalidationRecord>,
+    later: &[InvalidationRecord],
     said: &mut HashSet<(String, Severity, Matcher)>,
-) -> Vec<Record> {
+) -> Vec<InvalidationRecord> {
     let mut passed: HashMap<String, Vec<Incarnation>> = HashMap::new();
-    let mut is_last = |record: &Record| {
+    let mut is_last = |record: &InvalidationRecord| {
         let Some(Passed::Marked(passage)) = &record.from else { return false };
         let known = passed.entry(passage.log.clone()).or_default();
         let is_news = known.len() < INCARNATIONS && !known.contains(&passage.incarnation);
@@ -597,11 +616,11 @@ fn with_passages(
     for record in later.iter().rev() {
         is_last(record);
     }
-    let mut out: Vec<Record> = Vec::new();
+    let mut out: Vec<InvalidationRecord> = Vec::new();
     for record in records.into_iter().rev() {
         let matchers = news(&record, said);
         if is_last(&record) || !matchers.is_empty() {
-            out.push(Record { matchers, ..record });
+            out.push(InvalidationRecord { matchers, ..record });
         }
     }
     out.reverse();
@@ -609,7 +628,10 @@ fn with_passages(
 }
 
 // What a record says that none after it has said; a hard one says a soft one too.
-fn news(record: &Record, said: &mut HashSet<(String, Severity, Matcher)>) -> Vec<Matcher> {
+fn news(
+    record: &InvalidationRecord,
+    said: &mut HashSet<(String, Severity, Matcher)>,
+) -> Vec<Matcher> {
     let everything = Matcher::Prefix("/".into());
     let key =
         |severity, matcher: &Matcher| (record.distribution.clone(), severity, matcher.clone());
@@ -634,9 +656,9 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn record(path: &str) -> Record {
+    fn record(path: &str) -> InvalidationRecord {
         let matchers = vec![Matcher::Path(path.into())];
-        Record::new(path.into(), "E".into(), matchers, Severity::Hard, 0)
+        InvalidationRecord::new(path.into(), "E".into(), matchers, Severity::Hard, 0)
     }
 
     /// A disk that keeps only what was synced when the power goes, and tears what was not.
@@ -686,7 +708,7 @@ mod tests {
         fn what_was_acknowledged_survives(steps in proptest::collection::vec((0u8..4, 0usize..80), 1..40)) {
             let disk = Disk::default();
             let mut acknowledged: Vec<u64> = Vec::new();
-            let (mut log, _) = Log::over(Box::new(disk.clone())).unwrap();
+            let (mut log, _) = InvalidationLog::over(Box::new(disk.clone())).unwrap();
             for (step, torn) in steps {
                 match step {
                     0 | 1 => acknowledged.push(log.accept(record(&format!("/{torn}")), |_| ()).unwrap().number),
@@ -700,7 +722,7 @@ mod tests {
                         // part.
                         disk.0.lock().cached.extend_from_slice(&[7; 40]);
                         disk.power_off(torn);
-                        let (again, records) = Log::over(Box::new(disk.clone())).unwrap();
+                        let (again, records) = InvalidationLog::over(Box::new(disk.clone())).unwrap();
                         let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
                         prop_assert_eq!(&numbers, &acknowledged);
                         log = again;
@@ -721,7 +743,7 @@ mod tests {
     #[test]
     fn a_damaged_log_is_kept_and_said() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, _) = Log::open(folder.path()).unwrap();
+        let (log, _) = InvalidationLog::open(folder.path()).unwrap();
         for at in 0..5 {
             log.accept(record(&format!("/{at}")), |_| ()).unwrap();
         }
@@ -730,7 +752,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[60] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let (_, records) = Log::open(folder.path()).unwrap();
+        let (_, records) = InvalidationLog::open(folder.path()).unwrap();
         assert!(records.is_empty());
         assert_eq!(std::fs::read(folder.path().join("invalidations.damaged")).unwrap(), bytes);
     }
@@ -738,15 +760,15 @@ mod tests {
     #[test]
     fn a_log_on_a_real_file_comes_back_and_compacts() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, none) = Log::open(folder.path()).unwrap();
+        let (log, none) = InvalidationLog::open(folder.path()).unwrap();
         assert!(none.is_empty());
         for at in 0..5 {
             assert_eq!(log.accept(record(&format!("/{at}")), |_| ()).unwrap().number, at + 1);
         }
         drop(log);
-        let (log, records) = Log::open(folder.path()).unwrap();
-        assert_eq!((records.len(), log.last()), (5, LogNumber(5)));
-        assert_eq!(log.after(LogNumber(3), 10).unwrap().len(), 2);
+        let (log, records) = InvalidationLog::open(folder.path()).unwrap();
+        assert_eq!((records.len(), log.last()), (5, InvalidationNumber(5)));
+        assert_eq!(log.after(InvalidationNumber(3), 10).unwrap().len(), 2);
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
     }
 
@@ -764,13 +786,13 @@ mod tests {
             bytes.extend_from_slice(json.as_bytes());
         }
         disk.0.lock().cached = bytes;
-        let (log, records) = Log::over(Box::new(disk.clone())).unwrap();
+        let (log, records) = InvalidationLog::over(Box::new(disk.clone())).unwrap();
         assert_eq!(records[1].from, Some(Passed::Numbered("e1/n".into(), 2)));
         assert!(records.iter().all(|record| !record.identity.is_none() && log.has(record.mark())));
         assert_ne!(records[0].identity, records[1].identity);
         let next = log.accept(record("/b"), |_| ()).unwrap();
         drop(log);
-        let (log, again) = Log::over(Box::new(disk)).unwrap();
+        let (log, again) = InvalidationLog::over(Box::new(disk)).unwrap();
         assert_eq!(
             (again[1].identity, log.tail()),
             (records[1].identity, next.mark()),
@@ -782,11 +804,11 @@ mod tests {
     #[test]
     fn a_number_that_is_given_again_has_another_identity() {
         let disk = Disk::default();
-        let (log, _) = Log::over(Box::new(disk.clone())).unwrap();
+        let (log, _) = InvalidationLog::over(Box::new(disk.clone())).unwrap();
         log.accept(record("/a"), |_| ()).unwrap();
         let lost = log.note(record("/b"), |_| ()).unwrap();
         disk.power_off(0);
-        let (log, _) = Log::over(Box::new(disk)).unwrap();
+        let (log, _) = InvalidationLog::over(Box::new(disk)).unwrap();
         let again = log.accept(record("/c"), |_| ()).unwrap();
         assert_eq!(lost.number, again.number);
         assert!(log.has(again.mark()) && !log.has(lost.mark()));
@@ -797,7 +819,7 @@ mod tests {
     #[test]
     fn how_far_an_edge_is_in_effect_outlives_compaction() {
         let (first, second) = (Incarnation::random(), Incarnation::random());
-        let passed = |number: u64, incarnation| Record {
+        let passed = |number: u64, incarnation| InvalidationRecord {
             number,
             from: Some(Passed::Marked(Passage {
                 log: "e/n".into(),
@@ -808,7 +830,10 @@ mod tests {
             ..record("/same")
         };
         let mut all = vec![passed(1, first), passed(2, first), passed(3, second)];
-        all.extend((4..VERBATIM as u64 + 10).map(|number| Record { number, ..record("/same") }));
+        all.extend(
+            (4..VERBATIM as u64 + 10)
+                .map(|number| InvalidationRecord { number, ..record("/same") }),
+        );
         let kept: Vec<u64> = compacted(all)
             .iter()
             .filter(|record| record.from.is_some())
@@ -820,7 +845,7 @@ mod tests {
     #[test]
     fn what_is_in_force_since_is_folded() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, _) = Log::open(folder.path()).unwrap();
+        let (log, _) = InvalidationLog::open(folder.path()).unwrap();
         (0..30).for_each(|at| drop(log.note(record(&format!("/{}", at % 3)), |_| ()).unwrap()));
         let (records, last) = log.in_force_after(10).unwrap();
         assert_eq!(
@@ -834,7 +859,7 @@ mod tests {
     fn a_long_log_is_rewritten_while_it_is_written_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("invalidations.log");
-        let (log, _) = Log::open(folder.path()).unwrap();
+        let (log, _) = InvalidationLog::open(folder.path()).unwrap();
         let same = |_| log.accept(record("/again"), |_| ()).map(drop);
         (0..VERBATIM * 3).try_for_each(same).unwrap();
         let before = std::fs::metadata(&path).unwrap().len();
@@ -847,11 +872,12 @@ mod tests {
         }
         assert!(std::fs::metadata(&path).unwrap().len() < before);
         log.accept(record("/last"), |_| ()).unwrap();
-        let numbers =
-            |records: &[Record]| records.iter().map(|record| record.number).collect::<Vec<_>>();
+        let numbers = |records: &[InvalidationRecord]| {
+            records.iter().map(|record| record.number).collect::<Vec<_>>()
+        };
         let last = log.last().0;
         drop(log);
-        let (_, records) = Log::open(folder.path()).unwrap();
+        let (_, records) = InvalidationLog::open(folder.path()).unwrap();
         assert_eq!(last, VERBATIM as u64 * 3 + 501);
         assert!(
             numbers(&records).ends_with(&(last - VERBATIM as u64 + 500..=last).collect::<Vec<_>>()),
@@ -866,7 +892,7 @@ mod tests {
         fn what_is_left_out_says_nothing(
             items in proptest::collection::vec(("(/[ab]{0,2}\\*?|#[xy])", any::<bool>(), "[DE]"), 1..60), verbatim in 0usize..3,
         ) {
-            let all: Vec<Record> = items.iter().enumerate().map(|(at, (item, is_hard, distribution))| Record {
+            let all: Vec<InvalidationRecord> = items.iter().enumerate().map(|(at, (item, is_hard, distribution))| InvalidationRecord {
                 number: at as u64 + 1,
                 distribution: distribution.clone(),
                 matchers: vec![Matcher::parse(item).unwrap()],
@@ -874,13 +900,13 @@ mod tests {
                 ..record("/")
             }).collect();
             // As if there had been enough of them for the oldest to be looked at.
-            let padding = (0..VERBATIM - verbatim).map(|at| Record {
+            let padding = (0..VERBATIM - verbatim).map(|at| InvalidationRecord {
                 number: (all.len() + at + 1) as u64, distribution: "other".into(), ..record("/x")
             });
-            let long: Vec<Record> = all.iter().cloned().chain(padding).collect();
-            let table = |records: &[Record]| {
+            let long: Vec<InvalidationRecord> = all.iter().cloned().chain(padding).collect();
+            let table = |records: &[InvalidationRecord]| {
                 let table = crate::cache::invalidations::Invalidations::new(1000);
-                records.iter().for_each(|r| table.apply(&r.distribution, &r.matchers, r.severity, LogNumber(r.number)));
+                records.iter().for_each(|r| table.apply(&r.distribution, &r.matchers, r.severity, InvalidationNumber(r.number)));
                 table
             };
             let (before, after) = (table(&long), table(&compacted(long.clone())));

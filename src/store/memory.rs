@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::body::Content;
     use crate::message::key::CacheKey;
-    use crate::message::key::LogNumber;
+    use crate::message::key::InvalidationNumber;
     use crate::message::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
     use crate::semantics::time::Timestamp;
 
@@ -302,7 +302,7 @@ mod tests {
             came_aged: false,
             date: Timestamp(0),
             life,
-            asked_at: LogNumber(0),
+            asked_at: InvalidationNumber(0),
             tags: Box::default(),
             part: None,
             content: Content::complete(&vec![0; body]),

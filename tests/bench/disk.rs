@@ -10,14 +10,14 @@ use std::time::Instant;
 use foreshore::body::Content;
 use foreshore::cache::invalidations::{Invalidations, Matcher, Severity, Validity, tag_hash};
 use foreshore::distribution::site::DiskSettings;
-use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 use foreshore::store::Disk;
 use foreshore::store::disk::files::Folder;
-use foreshore::store::disk::keeper::IsDead;
+use foreshore::store::disk::listing::Which;
 use foreshore::store::disk::load::Doubt;
-use foreshore::store::disk::survey::Which;
+use foreshore::store::disk::threads::IsDead;
 use http::{HeaderMap, HeaderValue};
 
 const RESPONSES: u64 = 1_000_000;
@@ -36,7 +36,7 @@ fn main() {
         Disk::open(
             Box::new(Folder::open(folder.path()).unwrap()),
             settings.clone(),
-            LogNumber(1),
+            InvalidationNumber(1),
             Doubt::BeginEmpty,
         )
         .unwrap()
@@ -79,7 +79,7 @@ fn main() {
     let invalidations = Invalidations::new(1_000_000);
     let matchers: Vec<Matcher> =
         (0..100_000).map(|at| Matcher::Tag(format!("product-{}", at * 10 % 10_000))).collect();
-    invalidations.apply("E", &matchers, Severity::Hard, LogNumber(2));
+    invalidations.apply("E", &matchers, Severity::Hard, InvalidationNumber(2));
     let judge = Arc::new(invalidations);
     let is_dead: IsDead = Box::new(move |brief| {
         judge.validity_of(brief.key, &brief.tags, brief.asked_at) == Validity::Hard
@@ -114,7 +114,7 @@ fn stored(at: u64) -> Stored {
             reuse: Reuse::WhileFresh,
             rule: TtlRule::Default,
         },
-        asked_at: LogNumber(1),
+        asked_at: InvalidationNumber(1),
         tags: Box::new([tag_hash(format!("product-{}", at % 10_000).as_bytes())]),
         part: None,
         content: Content::complete(&[b'x'; 200]),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foreshore::cache::invalidations::{Matcher, Severity};
-use foreshore::store::log::{Log, Record};
+use foreshore::store::log::{InvalidationLog, InvalidationRecord};
 use stage::{OBJECTS, Stage, put};
 
 const HITS: usize = 3_000_000;
@@ -72,7 +72,7 @@ fn under_invalidations() {
     (0..1_000_000).for_each(|at| put(&stage.edge, &format!("E\0/cold/{at}"), 64));
     tell(&format!("among {} responses", stage.edge.store.stats().objects), &hits(&stage, HITS));
     let folder = tempfile::tempdir().unwrap();
-    let (log, _) = Log::open(folder.path()).unwrap();
+    let (log, _) = InvalidationLog::open(folder.path()).unwrap();
     let one = |at: usize| match at % 3 {
         0 => Matcher::Path(format!("/cold/{at}")),
         1 => Matcher::Prefix(format!("/cold/{at}/")),
@@ -80,8 +80,13 @@ fn under_invalidations() {
     };
     let (mut written, mut synced) = (Vec::new(), Vec::new());
     for at in 0..100_000 {
-        let record =
-            Record::new(format!("I{at:013}"), "E".into(), vec![one(at)], Severity::Hard, 0);
+        let record = InvalidationRecord::new(
+            format!("I{at:013}"),
+            "E".into(),
+            vec![one(at)],
+            Severity::Hard,
+            0,
+        );
         let began = Instant::now();
         // Every hundredth with its sync, so that this ends.
         if at % 100 == 0 {
@@ -102,7 +107,7 @@ fn under_invalidations() {
     );
     let (began, last) = (Instant::now(), log.last());
     drop(log);
-    let (_, records) = Log::open(folder.path()).unwrap();
+    let (_, records) = InvalidationLog::open(folder.path()).unwrap();
     println!(
         "  read again at a start: {} records, to {}, in {:?}",
         records.len(),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use foreshore::body::Content;
 use foreshore::clock::Clock;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::h1::head as h1_head;
 use foreshore::listen::h1::write as h1_write;
 use foreshore::message::connection::{Asker, Connection, Scheme};
-use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::proxy::{Edge, hit};
 use foreshore::semantics::time::Timestamp;
@@ -41,7 +41,7 @@ impl Stage {
             url = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n"
         );
         std::fs::write(&path, text).unwrap();
-        let site = config::load(&path, NOW, Making::Done)
+        let site = config::load(&path, NOW, MissingCertificates::Done)
             .map_err(|report| report.render(false))
             .unwrap()
             .site;
@@ -133,7 +133,7 @@ pub fn stored(key: &[u8], body: usize) -> Arc<Stored> {
         came_aged: false,
         date: NOW,
         life,
-        asked_at: LogNumber(0),
+        asked_at: InvalidationNumber(0),
         tags: Box::default(),
         part: None,
         content: Content::complete(&vec![b'x'; body]),

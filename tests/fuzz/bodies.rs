@@ -14,10 +14,10 @@ use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
 use foreshore::cloudfront::import;
 use foreshore::control::cloudfront::batch;
 use foreshore::crypto::key::PublicKey;
-use foreshore::crypto::memory::Memory;
+use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
 use foreshore::crypto::sigv4::Claim;
-use foreshore::crypto::url::{Signers, judge};
+use foreshore::crypto::url::{TrustedKeys, judge};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::fingerprint;
@@ -26,11 +26,11 @@ use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::path;
 use foreshore::message::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
-use foreshore::origin::answer_head;
+use foreshore::origin::response_head;
 use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
-use foreshore::store::disk::list;
 use foreshore::store::disk::record::{self, Header};
+use foreshore::store::disk::segment_list;
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
@@ -206,14 +206,14 @@ fn hypers_requests(data: &[u8]) -> Vec<Read> {
 /// Octets as an origin's answer to a GET: whatever we accept, hyper reads identically, body
 /// included.
 pub fn response_head(data: &[u8]) -> Compared {
-    let Some(end) = answer_head::find_end(data, 0) else { return Compared::Refused };
+    let Some(end) = response_head::find_end(data, 0) else { return Compared::Refused };
     for cut in (0..data.len()).step_by(1 + data.len() / 64) {
         let split =
-            answer_head::find_end(&data[..cut], 0).or_else(|| answer_head::find_end(data, cut));
+            response_head::find_end(&data[..cut], 0).or_else(|| response_head::find_end(data, cut));
         assert_eq!(split, Some(end), "{:?}", String::from_utf8_lossy(data));
     }
     let mut rest = BytesMut::from(data);
-    let Ok(head) = answer_head::read(&rest.split_to(end).freeze(), false) else {
+    let Ok(head) = response_head::read(&rest.split_to(end).freeze(), false) else {
         return Compared::Refused;
     };
     // Interim answers are stepped over by us one by one; hyper shows the final one only.
@@ -418,12 +418,12 @@ pub fn aws(data: &[u8]) {
     };
     let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\
         Yx/zhQKIWJkktEY9RUlDWpnChd4jeOoJhHQ7hvyUCszavDuJ4GxER/3iHg==\n-----END PUBLIC KEY-----\n";
-    let signers = Signers {
+    let signers = TrustedKeys {
         groups: Vec::new(),
         keys: vec![Arc::new(PublicKey::from_pem("K1", pem).unwrap())],
     };
     let now = Timestamp::from_secs(1_800_000_000);
-    assert!(judge(&head, &signers, &Memory::default(), now).is_err(), "{text:?}");
+    assert!(judge(&head, &signers, &VerifiedSignatures::default(), now).is_err(), "{text:?}");
     // A distribution, whatever it says, becomes a file of TOML.
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(data)
         && let Ok(imported) = import::import(
@@ -444,7 +444,7 @@ pub fn records(data: &[u8]) {
             (header.version.0 >> 32) as u32,
             (header.version.0 & u64::from(u32::MAX)) * record::UNIT,
         );
-        if let Some(listed) = list::open(data, None, segment, at) {
+        if let Some(listed) = segment_list::open(data, None, segment, at) {
             assert!(listed.briefs().count() <= data.len());
         }
         assert!(header.octets() >= header.body && header.octets().is_multiple_of(record::UNIT));

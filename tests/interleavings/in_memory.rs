@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foreshore::body::Content;
-use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 use shuttle::rand::{Rng, thread_rng};
@@ -30,7 +30,7 @@ pub fn stored(key: &str, n: u64, len: usize) -> Arc<Stored> {
         came_aged: false,
         date: Timestamp(n),
         life,
-        asked_at: LogNumber(n),
+        asked_at: InvalidationNumber(n),
         tags: Box::default(),
         part: None,
         content: Content::complete(&vec![n as u8; len]),

@@ -6,16 +6,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use foreshore::distribution::site::DiskSettings;
-use foreshore::message::key::LogNumber;
+use foreshore::message::key::InvalidationNumber;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
 use super::in_memory::stored;
 use crate::disk::Disk;
 use crate::disk::files::{DiskFile, Files};
-use crate::disk::keeper::IsDead;
 use crate::disk::load::Doubt;
 use crate::disk::record::UNIT;
+use crate::disk::threads::IsDead;
 
 type File = Arc<Mutex<Vec<u8>>>;
 
@@ -104,7 +104,8 @@ fn open(folder: &Folder, size: u64) -> Arc<Disk> {
         objects: 1 << 20,
         key: None,
     };
-    Disk::open(Box::new(folder.clone()), settings, LogNumber(0), Doubt::BeginEmpty).unwrap()
+    Disk::open(Box::new(folder.clone()), settings, InvalidationNumber(0), Doubt::BeginEmpty)
+        .unwrap()
 }
 
 fn key(k: u64) -> Vec<u8> {

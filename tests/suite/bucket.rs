@@ -9,15 +9,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use foreshore::access::rate::Buckets;
-use foreshore::access::{self, Circumstances};
-use foreshore::cache::ask::{self, Asked, Wanted};
-use foreshore::config::{self, Making};
-use foreshore::crypto::memory::Memory;
+use foreshore::access::{self, AdmitContext};
+use foreshore::cache::ask::{self, CacheRequest, MethodIntent};
+use foreshore::config::{self, MissingCertificates};
+use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::distribution::site::Site;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
-use foreshore::message::key::{LogNumber, readable};
+use foreshore::message::key::{InvalidationNumber, readable};
 use foreshore::message::request::{ViewerRequest, split_target};
-use foreshore::origin::request::{Asking, Node, OriginRequest, build};
+use foreshore::origin::request::{FetchKind, Node, OriginRequest, build};
 use foreshore::origin::signed::sign;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -68,7 +68,7 @@ static SITES: LazyLock<Vec<Arc<Site>>> = LazyLock::new(|| {
                 );
                 let path = folder.path().join("edge.toml");
                 std::fs::write(&path, text).unwrap();
-                let loaded = config::load(&path, NOW, Making::Done)
+                let loaded = config::load(&path, NOW, MissingCertificates::Done)
                     .map_err(|report| report.lines().join("\n"));
                 all.push(loaded.unwrap_or_else(|why| panic!("{why}")).site);
             }
@@ -103,7 +103,7 @@ fn viewer(method: &str, target: &str, fields: &[(&str, &str)]) -> ViewerRequest 
         fields: map,
         connection: Arc::new(connection),
         arrived_at: NOW,
-        arrived_number: LogNumber(0),
+        arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
     };
@@ -115,17 +115,17 @@ fn viewer(method: &str, target: &str, fields: &[(&str, &str)]) -> ViewerRequest 
 // it is sent nothing.
 fn sent(site: &Site, viewer: &ViewerRequest) -> Result<(OriginRequest, Option<String>), String> {
     let head = viewer.head();
-    let (signatures, rates) = (Memory::default(), Buckets::default());
-    let around = Circumstances { node: "n", signatures: &signatures, rates: &rates, now: NOW };
+    let (signatures, rates) = (VerifiedSignatures::default(), Buckets::default());
+    let around = AdmitContext { node: "n", signatures: &signatures, rates: &rates, now: NOW };
     let routed = access::route(site, &head, NOW).map_err(|refusal| refusal.words().into_owned())?;
     access::admit(&routed, around).map_err(|refusal| refusal.words().into_owned())?;
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     let wants = ask::wants(&routed);
-    let is_kept = !matches!(wants.method, Wanted::Pass(_));
-    let asking = if is_kept { Asking::Fill } else { Asking::Pass };
+    let is_kept = !matches!(wants.method, MethodIntent::Pass(_));
+    let asking = if is_kept { FetchKind::Fill } else { FetchKind::Pass };
     let origin = &routed.distribution.origins[0];
-    let asked = Asked { routed, key: &key, wants, slice: None };
+    let asked = CacheRequest { routed, key: &key, wants, slice: None };
     let mut request = build(&asked, &asking, origin, Node { id: "n", keeps_forwarded_for: false });
     sign(&mut request, origin.access.as_ref().unwrap(), NOW);
     Ok((request, is_kept.then(|| readable(&key))))

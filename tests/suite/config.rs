@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::semantics::time::Timestamp;
 
 use super::support::edge::command;
@@ -68,7 +68,7 @@ fn problems(text: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.toml");
     std::fs::write(&path, text).unwrap();
-    match config::load(&path, NOW, Making::Done) {
+    match config::load(&path, NOW, MissingCertificates::Done) {
         Ok(_) => Vec::new(),
         Err(report) => report
             .lines()
@@ -283,7 +283,7 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("edge.toml");
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, NOW, Making::Done)
+    let site = config::load(&path, NOW, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site;
     assert_eq!(site.distributions[0].comment.as_deref(), Some("the shop"));
@@ -365,7 +365,9 @@ fn certificates_that_cannot_be_used_are_named() {
             "[listen]\nhttps = [\"127.0.0.1:1\"]\n[[certificate]]\n{certificate}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n"
         );
         std::fs::write(&path, text).unwrap();
-        config::load(&path, now, Making::Done).map(drop).map_err(|report| report.lines().join("\n"))
+        config::load(&path, now, MissingCertificates::Done)
+            .map(drop)
+            .map_err(|report| report.lines().join("\n"))
     };
     assert_eq!(load("chain = \"one.pem\"\nkey = \"one.key\"", now), Ok(()));
     let said = load("chain = \"one.pem\"\nkey = \"two.key\"", now).unwrap_err();

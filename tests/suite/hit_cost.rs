@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use foreshore::clock::Clock;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::h1::head as h1_head;
@@ -62,7 +62,7 @@ fn edge() -> Arc<Edge> {
     let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\n\
         url = \"http://o.test\"\n[[distribution.behavior]]\npath = \"/other/*\"\norigin = \"o\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, START, Making::Done)
+    let site = config::load(&path, START, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site;
     Edge::new(site, "hits".into(), Clock::starting_at(START))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use foreshore::body::Body;
 use foreshore::clock::Clock;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
@@ -15,7 +15,7 @@ use foreshore::message::response::Reply;
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::Declined;
-use foreshore::proxy::{Core, Edge};
+use foreshore::proxy::{Edge, Proxy};
 use foreshore::region::confirm::Standing;
 use foreshore::semantics::time::Timestamp;
 use foreshore::store::chain::Mark;
@@ -228,7 +228,7 @@ fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
         .start_paused(true)
         .build()
         .unwrap();
-    let site = config::load(&folder.join("edge.toml"), START, Making::Done)
+    let site = config::load(&folder.join("edge.toml"), START, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site;
     let upstream = Arc::new(Nobody::default());
@@ -238,8 +238,11 @@ fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
         PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
         let request = request(method, url, lines, &edge);
         let begun = edge.begin(edge.running(), request, Declined::default());
-        let core =
-            Arc::new(Core { index: 0, edge, upstream: Arc::clone(&upstream) as Arc<dyn Upstream> });
+        let core = Arc::new(Proxy {
+            index: 0,
+            edge,
+            upstream: Arc::clone(&upstream) as Arc<dyn Upstream>,
+        });
         let response = core.serve(begun, Body::Empty).await;
         assert!(matches!(response.status, 502 | 504), "{method} {url}: {}", response.status);
     });

@@ -8,10 +8,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use foreshore::body::Content;
 use foreshore::cache::invalidations::{Invalidations, Matcher, Severity, Validity};
 use foreshore::cache::lookup::{Lookup, may_stand_in, worth};
-use foreshore::cache::ttl::{self, Circumstances};
+use foreshore::cache::ttl::{self, RequestFacts};
 use foreshore::distribution::cache_policy::{CachePolicy, Semantics, TtlBounds};
 use foreshore::distribution::pattern::PathPattern;
-use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::message::verdict::RevalidateReason;
 use foreshore::semantics::freshness::Exchanged;
@@ -21,8 +21,8 @@ use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const WHEN: Exchanged = Exchanged { asked_at: NOW, arrived_at: NOW };
-const OPEN: Circumstances =
-    Circumstances { authorization: false, identity: false, cookies: false, error_ttl: None };
+const OPEN: RequestFacts =
+    RequestFacts { authorization: false, identity: false, cookies: false, error_ttl: None };
 
 fn vectors(name: &str) -> serde_json::Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
@@ -105,7 +105,7 @@ fn ttl_small_worlds() {
                         let mut fields = HeaderMap::new();
                         fields.insert("cache-control", line.parse().unwrap());
                         fields.insert("etag", HeaderValue::from_static("\"v\""));
-                        let seen = Circumstances {
+                        let seen = RequestFacts {
                             authorization,
                             identity: authorization,
                             cookies: false,
@@ -171,7 +171,7 @@ fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<St
             reuse,
             rule: TtlRule::Default,
         },
-        asked_at: LogNumber(asked_at),
+        asked_at: InvalidationNumber(asked_at),
         tags: Box::default(),
         part: None,
         content: Content::complete(b""),
@@ -245,7 +245,12 @@ fn invalidation_small_worlds() {
                     } else {
                         Severity::Hard
                     };
-                    table.apply("E", &[Matcher::parse(item).unwrap()], severity, LogNumber(number));
+                    table.apply(
+                        "E",
+                        &[Matcher::parse(item).unwrap()],
+                        severity,
+                        InvalidationNumber(number),
+                    );
                     if number > asked_at && !item.starts_with("/b") {
                         hard |= severity == Severity::Hard;
                         soft |= severity == Severity::Soft;
@@ -257,7 +262,7 @@ fn invalidation_small_worlds() {
                     } else {
                         Validity::Valid
                     };
-                    // Asked twice: the second look may use what the first one noted.
+                    // CacheRequest twice: the second look may use what the first one noted.
                     assert_eq!(
                         (table.validity(&response), table.validity(&response)),
                         (expected, expected),
@@ -318,7 +323,7 @@ proptest! {
         let options = http_cache_semantics::CacheOptions { immutable_min_time_to_live: Duration::ZERO, ..Default::default() };
         let theirs = http_cache_semantics::CachePolicy::new_options(&request, &response, at, options);
         let policy = CachePolicy { semantics: Semantics::Rfc9111, ttl: TtlBounds::RFC9111, ..CachePolicy::unnamed() };
-        let circumstances = Circumstances { authorization, identity: authorization, cookies: false, error_ttl: None };
+        let circumstances = RequestFacts { authorization, identity: authorization, cookies: false, error_ttl: None };
         let ours = ttl::life(&policy, 200, response.headers(), WHEN, circumstances);
         let our_ttl = ours.map_or(0, |life| if life.reuse == Reuse::WhileFresh { (life.fresh).saturating_sub(age.unwrap_or(0) * 1000) } else { 0 });
         let their_ttl = if theirs.is_storable() { theirs.time_to_live(at).as_millis() as u64 } else { 0 };

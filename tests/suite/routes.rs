@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use foreshore::access;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::site::Site;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
-use foreshore::message::key::LogNumber;
+use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderMap, Method};
@@ -24,7 +24,7 @@ fn site() -> Arc<Site> {
         [[distribution.behavior]]\npath = \"/img/*\"\norigin = \"o\"\n[[distribution.behavior]]\npath = \"*.html\"\norigin = \"o\"\n\
         [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
     std::fs::write(&path, text).unwrap();
-    config::load(&path, NOW, Making::Done)
+    config::load(&path, NOW, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site
 }
@@ -50,7 +50,7 @@ fn request(host: &str, target: &str) -> ViewerRequest {
             asker: Asker::Viewer,
         }),
         arrived_at: NOW,
-        arrived_number: LogNumber(0),
+        arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
     }

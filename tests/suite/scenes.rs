@@ -13,24 +13,24 @@ use std::time::Duration;
 use foreshore::body::Body;
 use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
-use foreshore::message::key::LogNumber;
+use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::message::response::{Reply, ReplyFrom};
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::{self, Declined};
-use foreshore::proxy::{Core, Edge};
+use foreshore::proxy::{Edge, Proxy};
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 #[derive(Clone, Default)]
-struct Answer {
+struct ResponseForm {
     fails: bool,
     status: u16,
     fields: Vec<(String, String)>,
@@ -41,7 +41,7 @@ struct Answer {
 
 struct Script {
     clock: Clock,
-    answers: Mutex<VecDeque<Answer>>,
+    answers: Mutex<VecDeque<ResponseForm>>,
     seen: Mutex<Vec<HeaderMap>>,
 }
 
@@ -127,7 +127,7 @@ fn fields_of(lines: &[(String, String)], now: Timestamp) -> HeaderMap {
 
 struct Stage {
     edge: Arc<Edge>,
-    core: Arc<Core>,
+    core: Arc<Proxy>,
     script: Arc<Script>,
     counted: usize,
     number: u64,
@@ -142,12 +142,12 @@ fn stage(policy: &str, behavior: &str) -> Stage {
     );
     std::fs::write(&path, text).unwrap();
     let clock = Clock::starting_at(START);
-    let site = config::load(&path, START, Making::Done)
+    let site = config::load(&path, START, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site;
     let edge = Edge::new(site, "scene".into(), clock.clone());
     let script = Arc::new(Script { clock, answers: Mutex::default(), seen: Mutex::default() });
-    let core = Arc::new(Core {
+    let core = Arc::new(Proxy {
         index: 0,
         edge: Arc::clone(&edge),
         upstream: Arc::clone(&script) as Arc<dyn Upstream>,
@@ -162,7 +162,7 @@ struct Question {
     body: String,
 }
 
-fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest {
+fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> ViewerRequest {
     let at = "192.0.2.7:4000".parse().unwrap();
     ViewerRequest {
         id: Default::default(),
@@ -191,7 +191,7 @@ fn ask(question: &Question, now: Timestamp, number: LogNumber) -> ViewerRequest 
 
 type Heard = (u16, HeaderMap, Result<String, ()>);
 
-async fn one_viewer(core: Arc<Core>, question: Question) -> Heard {
+async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
     let edge = &core.edge;
     let request = ask(&question, edge.clock.now(), edge.invalidations.head());
     let by_hit = {
@@ -341,7 +341,7 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
                 "E",
                 &[Matcher::parse(item)?],
                 severity,
-                LogNumber(stage.number),
+                InvalidationNumber(stage.number),
             );
             Ok(())
         }
@@ -375,11 +375,11 @@ async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
         }
         return Ok(());
     }
-    let mut answer = Answer {
+    let mut answer = ResponseForm {
         fails: parts[0] == "fails",
         status: parts[0].parse().unwrap_or(0),
         fields: pairs(&parts[1..]),
-        ..Answer::default()
+        ..ResponseForm::default()
     };
     answer.fields.retain(|(name, _)| !name.starts_with('"'));
     for part in &parts[1..] {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use foreshore::crypto::key::PublicKey;
-use foreshore::crypto::memory::Memory;
+use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy::covers;
-use foreshore::crypto::url::{Signers, Unsigned, judge};
+use foreshore::crypto::url::{TrustedKeys, Unsigned, judge};
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
-use foreshore::message::key::LogNumber;
+use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderMap, HeaderValue, Method};
@@ -31,11 +31,11 @@ fn table(name: &str) -> Vec<Value> {
 
 const FILES: [&str; 2] = ["rsa2048-public.pem", "ecdsa-p256-public.pem"];
 
-fn signers() -> Signers {
+fn signers() -> TrustedKeys {
     let key = |id: &str, file: &str| {
         Arc::new(PublicKey::from_pem(id, &std::fs::read(vectors(file)).unwrap()).unwrap())
     };
-    Signers {
+    TrustedKeys {
         groups: Vec::new(),
         keys: vec![key("KRSATESTKEY001", FILES[0]), key("KECTESTKEY0001", FILES[1])],
     }
@@ -72,13 +72,13 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
             asker: Asker::Viewer,
         }),
         arrived_at: NOW,
-        arrived_number: LogNumber(0),
+        arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
     }
 }
 
-fn verdict(request: &ViewerRequest, memory: &Memory) -> Result<(), Unsigned> {
+fn verdict(request: &ViewerRequest, memory: &VerifiedSignatures) -> Result<(), Unsigned> {
     let first = judge(&request.head(), &signers(), memory, NOW);
     assert_eq!(
         judge(&request.head(), &signers(), memory, NOW),
@@ -90,7 +90,7 @@ fn verdict(request: &ViewerRequest, memory: &Memory) -> Result<(), Unsigned> {
 
 #[test]
 fn every_vector_is_judged_as_cloudfront_would() {
-    let memory = Memory::default();
+    let memory = VerifiedSignatures::default();
     let mut count = 0;
     for vector in table("signed-urls.json") {
         let (name, text) =
@@ -147,7 +147,7 @@ fn the_table_of_resources() {
 // id now.
 #[test]
 fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
-    let (memory, first) = (Memory::default(), signers());
+    let (memory, first) = (VerifiedSignatures::default(), signers());
     let swapped = |at: usize| {
         Arc::new(
             PublicKey::from_pem(
@@ -157,7 +157,7 @@ fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
             .unwrap(),
         )
     };
-    let second = Signers { groups: Vec::new(), keys: vec![swapped(0), swapped(1)] };
+    let second = TrustedKeys { groups: Vec::new(), keys: vec![swapped(0), swapped(1)] };
     let mut count = 0;
     for vector in table("signed-urls.json") {
         let request = request(vector["signed_url"].as_str().unwrap(), None, "192.0.2.10");
@@ -178,7 +178,7 @@ fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
 // One octet of anything that was signed, changed, removed or said twice.
 #[test]
 fn nothing_of_a_signed_url_can_be_changed() {
-    let memory = Memory::default();
+    let memory = VerifiedSignatures::default();
     for vector in table("signed-urls.json")
         .into_iter()
         .filter(|vector| vector["name"] == "canned-with-query" || vector["name"] == "custom-ip32")

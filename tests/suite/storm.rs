@@ -11,16 +11,16 @@ use std::time::Duration;
 use foreshore::body::{Body, BodyError, Source};
 use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
-use foreshore::config::{self, Making};
+use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
-use foreshore::message::key::LogNumber;
+use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::message::response::{Reply, ReplyFrom};
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
-use foreshore::proxy::{Core, Edge, hit};
+use foreshore::proxy::{Edge, Proxy, hit};
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -162,7 +162,7 @@ fn edge(clock: &Clock) -> Arc<Edge> {
     let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\nsemantics = \"rfc9111\"\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
          [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n";
     std::fs::write(&path, text).unwrap();
-    let site = config::load(&path, START, Making::Done)
+    let site = config::load(&path, START, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
         .site;
     Edge::new(site, "storm".into(), clock.clone())
@@ -170,7 +170,7 @@ fn edge(clock: &Clock) -> Arc<Edge> {
 
 // One request, as a connection serves it: the hit step, or the full sentence.
 async fn ask(
-    core: &Arc<Core>,
+    core: &Arc<Proxy>,
     path: &str,
     lang: &str,
     viewer: u64,
@@ -230,7 +230,7 @@ async fn ask(
 }
 
 async fn viewer(
-    core: Arc<Core>,
+    core: Arc<Proxy>,
     world: Arc<Mutex<World>>,
     id: u64,
     seed: u64,
@@ -282,7 +282,7 @@ async fn viewer(
     Ok(answers)
 }
 
-async fn publisher(core: Arc<Core>, world: Arc<Mutex<World>>, seed: u64) {
+async fn publisher(core: Arc<Proxy>, world: Arc<Mutex<World>>, seed: u64) {
     let mut dice = Dice::new(seed, 1_000);
     let mut number = 0;
     let end = tokio::time::Instant::now() + Duration::from_secs(SECONDS);
@@ -309,7 +309,7 @@ async fn publisher(core: Arc<Core>, world: Arc<Mutex<World>>, seed: u64) {
             "E",
             &[Matcher::parse(&item).unwrap()],
             Severity::Hard,
-            LogNumber(number),
+            InvalidationNumber(number),
         );
         let mut world = world.lock().unwrap();
         *world.acknowledged.get_mut(path).unwrap() = version;
@@ -341,7 +341,7 @@ async fn storm(seed: u64) -> Result<(u64, u64), String> {
         dice: Mutex::new(Dice::new(seed, 2_000)),
         is_troubled: seed.is_multiple_of(2),
     });
-    let core = Arc::new(Core { index: 0, edge, upstream: origin });
+    let core = Arc::new(Proxy { index: 0, edge, upstream: origin });
     let mut viewers = tokio::task::JoinSet::new();
     for id in 0..VIEWERS {
         viewers.spawn(viewer(Arc::clone(&core), Arc::clone(&world), id, seed));

@@ -7,7 +7,7 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::say::Fault;
+use super::xml::Fault;
 use crate::store::log::Batch;
 
 /// Elements deeper than this are none of the API's.

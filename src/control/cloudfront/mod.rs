@@ -4,7 +4,7 @@
 //! the admin token. It knows nothing of the other operations, and says so.
 
 pub mod batch;
-pub mod say;
+pub mod xml;
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
-use self::say::{Fault, Page};
+use self::xml::{Fault, Page};
 use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
-use crate::crypto::sigv4::{self, Claim, Doubt};
+use crate::crypto::sigv4::{self, Claim, SigV4Error};
 use crate::deliver::value;
 use crate::distribution::site::{Site, Transport, Unsigned};
 use crate::region::standings::Status;
-use crate::store::log::{Batch, Record, new_id};
+use crate::store::log::{Batch, InvalidationRecord, new_id};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/2020-05-31/";
@@ -133,14 +133,14 @@ async fn act(
             let scheme =
                 if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
             let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
-            Ok((201, say::invalidation(&record, status(control, &record)), Some(location)))
+            Ok((201, xml::invalidation(&record, status(control, &record)), Some(location)))
         }
         Call::Get(_, id) => {
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
             })?;
-            Ok((200, say::invalidation(&record, status(control, &record)), None))
+            Ok((200, xml::invalidation(&record, status(control, &record)), None))
         }
         Call::List(_) => list(control, distribution, parts.uri.query()).map(|xml| (200, xml, None)),
     }
@@ -196,26 +196,26 @@ fn admit(
     let against = ("cloudfront", &key.credentials.secret, control.edge.clock.now());
     match sigv4::verify(&claim, parts.method.as_str(), target, field, body, against) {
         Ok(()) => {}
-        Err(Doubt::Skewed) => {
+        Err(SigV4Error::Skewed) => {
             return wrong(
                 "RequestExpired",
                 "The request was signed more than fifteen minutes ago, or in the future.",
             );
         }
-        Err(Doubt::Incomplete | Doubt::NoDate) => {
+        Err(SigV4Error::Incomplete | SigV4Error::NoDate) => {
             return Err(Fault::new(
                 400,
                 "IncompleteSignature",
                 "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
             ));
         }
-        Err(Doubt::OtherService) => {
+        Err(SigV4Error::OtherService) => {
             return wrong(
                 "SignatureDoesNotMatch",
                 "Credential should be scoped to correct service: 'cloudfront'.",
             );
         }
-        Err(Doubt::Wrong | Doubt::OtherBody) => {
+        Err(SigV4Error::Wrong | SigV4Error::OtherBody) => {
             return wrong(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided.",
@@ -231,7 +231,11 @@ fn admit(
     )
 }
 
-async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Result<Record, Fault> {
+async fn create(
+    control: &Arc<Control>,
+    distribution: &str,
+    body: &[u8],
+) -> Result<InvalidationRecord, Fault> {
     if body.is_empty() {
         return Err(Fault::new(400, "MissingBody", "This operation requires a body."));
     }
@@ -271,7 +275,7 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
             "Processing your request will cause you to exceed the maximum number of in-progress invalidations.",
         ));
     }
-    let record = Record::new(
+    let record = InvalidationRecord::new(
         new_id(),
         distribution.to_string(),
         matchers,
@@ -279,7 +283,7 @@ async fn create(control: &Arc<Control>, distribution: &str, body: &[u8]) -> Resu
         control.edge.clock.now().0,
     );
     let (record, _) = control
-        .accept(Record { batch: Some(Batch { ..batch }), ..record })
+        .accept(InvalidationRecord { batch: Some(Batch { ..batch }), ..record })
         .await
         .map_err(|wrong| match wrong {
             Wrong::Bad(why) | Wrong::Unknown(why) => Fault::new(400, "InvalidArgument", &why),
@@ -313,7 +317,7 @@ fn in_progress(control: &Control, distribution: &str) -> usize {
         .sum()
 }
 
-fn status(control: &Control, record: &Record) -> &'static str {
+fn status(control: &Control, record: &InvalidationRecord) -> &'static str {
     control.edge.standings.status(record.number).as_str()
 }
 
@@ -333,7 +337,7 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
             _ => {}
         }
     }
-    let all: Vec<Record> = control
+    let all: Vec<InvalidationRecord> = control
         .log
         .newest(usize::MAX)
         .into_iter()
@@ -349,8 +353,8 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
         }
     };
     let most = most.min(PAGE);
-    let page: Vec<(&Record, &str)> =
+    let page: Vec<(&InvalidationRecord, &str)> =
         all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
     let is_truncated = all.len() > from + page.len();
-    Ok(say::list(&Page { marker: &marker, most, is_truncated, items: &page }))
+    Ok(xml::list(&Page { marker: &marker, most, is_truncated, items: &page }))
 }

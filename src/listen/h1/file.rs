@@ -45,7 +45,7 @@ pub async fn send_file(
     stall: Duration,
     total: &mut u64,
 ) -> io::Result<()> {
-    let (file, start) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
+    let (file, start) = stored.content.sendfile_range(span).ok_or(io::ErrorKind::Unsupported)?;
     let may_wait = stored.content.is_filed();
     let (mut at, end) = (start + span.start, start + span.end);
     while at < end {
@@ -92,7 +92,7 @@ async fn read_ahead(
 ) -> io::Result<()> {
     let stored = Arc::clone(stored);
     let reading = tokio::task::spawn_blocking(move || {
-        let (file, _) = stored.content.lying(span).ok_or(io::ErrorKind::Unsupported)?;
+        let (file, _) = stored.content.sendfile_range(span).ok_or(io::ErrorKind::Unsupported)?;
         let mut buffer = vec![0; (octets.end - octets.start).min(TURN) as usize];
         let mut at = octets.start;
         while at < octets.end {

@@ -25,8 +25,8 @@ use tokio::time::{Instant, Sleep, timeout};
 use self::half::Half;
 use self::head::{After, Head, NoHead};
 use self::write::{SendEnd, Sent, To, Watched};
+use super::exchange_log::{ExchangeRecord, Told, record_hit, record_refused};
 use super::places::Place;
-use super::recording::{Finish, Told, record_hit, record_refused};
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     Box::pin(self.send_large(body, &mut finish.sent)).await;
                     self.after_large(next, *finish)
                 }
-                Step::Lying(next, stored, span, mut finish) => {
+                Step::Mapped(next, stored, span, mut finish) => {
                     Box::pin(self.send_lying(&stored, span, &mut finish.sent)).await;
                     self.after_large(next, *finish)
                 }
@@ -323,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
             Ok(hit) => {
                 let later = || {
-                    Box::new(Finish::of_hit(
+                    Box::new(ExchangeRecord::of_hit(
                         self.worker,
                         &running,
                         (&head.request, &self.connection),
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 
     // A large hit was sent, or broke off; only now its record is known.
-    fn after_large(&mut self, next: Next, finish: Finish) -> Next {
+    fn after_large(&mut self, next: Next, finish: ExchangeRecord) -> Next {
         let is_cut = finish.sent.end.is_cut();
         self.cut |= is_cut;
         if is_cut { Next::Close } else { next }
@@ -424,7 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
         }
-        let mut finish = Finish::new(&begun, told, self.worker);
+        let mut finish = ExchangeRecord::new(&begun, told, self.worker);
         let draining = self.worker.is_draining();
         let after = if draining { After::Close } else { after };
         let request = request_of(&begun);
@@ -473,9 +473,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
 
     async fn exchange_with_body(
         &mut self,
-        core: Arc<crate::proxy::Core>,
+        core: Arc<crate::proxy::Proxy>,
         begun: Begun,
-        (framing, finish): (Framing, &mut Finish),
+        (framing, finish): (Framing, &mut ExchangeRecord),
         to: To,
         expects: bool,
         mut interims: Interims,
@@ -582,9 +582,9 @@ enum Step {
     /// The answer is composed.
     Answered(Next),
     /// The head is composed; this body follows it.
-    Large(Next, Body, Box<Finish>),
+    Large(Next, Body, Box<ExchangeRecord>),
     /// The head is composed; the body lies where the kernel can take it from.
-    Lying(Next, Arc<Stored>, Span, Box<Finish>),
+    Mapped(Next, Arc<Stored>, Span, Box<ExchangeRecord>),
     Refused(Rule),
     Full(Box<Full>, Framing, After),
 }
@@ -605,7 +605,7 @@ fn answer_hit(
     hit: &Hit<'_>,
     now: Timestamp,
     is_plain: bool,
-    later: impl FnOnce() -> Box<Finish>,
+    later: impl FnOnce() -> Box<ExchangeRecord>,
 ) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
     write::write_status(out, hit.status());
@@ -614,8 +614,8 @@ fn answer_hit(
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
     let is_sent = (LARGE..COPIED).contains(&span.len()) || hit.stored.content.is_filed();
-    if is_plain && is_sent && hit.stored.content.lying(span).is_some() {
-        return Step::Lying(next, Arc::clone(&hit.stored), span, later());
+    if is_plain && is_sent && hit.stored.content.sendfile_range(span).is_some() {
+        return Step::Mapped(next, Arc::clone(&hit.stored), span, later());
     }
     match hit.stored.content.whole() {
         Some(whole) if span.len() <= INLINE as u64 => {

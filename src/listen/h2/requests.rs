@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     match self.streams.get_mut(&id) {
                         None => record_hit(self.worker, &running, &head, &hit, now),
                         Some(stream) => {
-                            stream.finish = Some(Box::new(Finish::of_hit(
+                            stream.finish = Some(Box::new(ExchangeRecord::of_hit(
                                 self.worker,
                                 &running,
                                 (&head, &connection),
@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let is_head = request.method == http::Method::HEAD;
         let told = Told::of(&head, self.worker);
         let begun = edge.begin(Arc::clone(&running), request, declined);
-        let finish = Box::new(Finish::new(&begun, told, self.worker));
+        let finish = Box::new(ExchangeRecord::new(&begun, told, self.worker));
         let core = Arc::clone(&self.worker.core);
         let serving = Box::pin(async move { core.serve(begun, body).await });
         let mut stream = self.new_stream(shared, Phase::Serving(serving));

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, BodyError, Source};
-use crate::listen::recording::Finish;
+use crate::listen::exchange_log::ExchangeRecord;
 use crate::message::response::{Interim, TakesInterims, ViewerResponse};
 
 /// More than this of them waiting is nobody's need.
@@ -266,7 +266,7 @@ pub struct Stream {
     pub expects: bool,
     pub answered_at: Option<Instant>,
     /// What is written down when the stream is gone.
-    pub finish: Option<Box<Finish>>,
+    pub finish: Option<Box<ExchangeRecord>>,
 }
 
 impl Stream {

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::Disk;
+use super::cipher::{self, Cipher};
 use super::files::DiskFile;
 use super::index::Entry;
 use super::record::{Header, PIECE};
-use super::seal::{self, Seal};
 use crate::body::content::InFile;
 use crate::body::{BodyError, Source};
 use crate::semantics::ranges::Span;
@@ -36,7 +36,7 @@ pub struct Filed {
     at: u64,
     header: Header,
     crcs: Vec<u32>,
-    seal: Option<Arc<Seal>>,
+    seal: Option<Arc<Cipher>>,
     bad: Bad,
     /// A bit for each piece that was found whole since the file was opened.
     checked: Box<[AtomicU64]>,
@@ -49,7 +49,7 @@ impl Filed {
         at: u64,
         header: Header,
         crcs: Vec<u32>,
-        seal: Option<Arc<Seal>>,
+        seal: Option<Arc<Cipher>>,
         bad: Bad,
     ) -> Self {
         let checked = (0..header.pieces().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
@@ -67,7 +67,8 @@ impl Filed {
         let mut octets = vec![0; (clear + self.header.overhead()) as usize];
         self.file.read_at(&mut octets, self.at + self.header.body_at() + piece * stride)?;
         let crc = self.crcs.get(piece as usize).copied().unwrap_or(0);
-        let clear = seal::open_part(&self.header, self.seal.as_deref(), piece as u32, crc, octets);
+        let clear =
+            cipher::open_part(&self.header, self.seal.as_deref(), piece as u32, crc, octets);
         let clear = clear.ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "a piece is not what was written")
         })?;
@@ -110,7 +111,7 @@ impl InFile for Filed {
     fn place(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         let pieces = span.start / PIECE as u64..span.end.div_ceil(PIECE as u64);
         let is_plain =
-            !self.header.is_sealed && pieces.into_iter().all(|piece| self.is_checked(piece));
+            !self.header.is_encrypted && pieces.into_iter().all(|piece| self.is_checked(piece));
         self.file
             .descriptor()
             .filter(|_| is_plain)

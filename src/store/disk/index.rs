@@ -37,7 +37,7 @@ pub struct Segment {
     /// It holds one large record, and leaves with it.
     pub is_single: bool,
     /// Nothing is added to it any more.
-    pub is_sealed: bool,
+    pub is_closed: bool,
     /// Its file is being removed.
     pub is_leaving: bool,
 }
@@ -45,7 +45,7 @@ pub struct Segment {
 impl Segment {
     /// Nothing in it counts any more, and nothing will.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0 && self.tombstones == 0 && self.is_sealed
+        self.entries == 0 && self.tombstones == 0 && self.is_closed
     }
 }
 
@@ -288,7 +288,7 @@ impl Index {
         self.segments.get(&id).is_some_and(|segment| {
             let is_half_dead = segment.entries > 0
                 && (segment.live + u64::from(segment.tombstones) * HEADER as u64) * 2 < segment.len;
-            segment.is_sealed
+            segment.is_closed
                 && !segment.is_single
                 && (is_half_dead || (segment.entries == 0 && self.is_oldest(id)))
         })
@@ -327,7 +327,7 @@ impl Index {
     }
 
     /// Clears the uses of an entry.
-    pub fn rest(&mut self, old: &Entry) {
+    pub fn clear_uses(&mut self, old: &Entry) {
         let is_it = |entry: &Entry| entry.identity == old.identity;
         if let Some(entry) = self.part(old.identity.key).find_mut(old.identity.key, is_it) {
             entry.uses = 0;

@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cipher::Cipher;
 use super::files::{DiskFile, Files};
 use super::record::{self, FOOTER_END, HEADER, Header, Line, UNIT};
-use super::seal::Seal;
 use super::{Disk, SINGLE, name_of};
 use crate::base::secret::Secret;
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 
 /// Says whose the folder is; without it nothing in there is believed.
 pub const ID: &str = "store.id";
@@ -24,7 +24,7 @@ const NO_KEY: &str = "none";
 /// What a folder holds.
 pub struct Found {
     pub seed: [u8; 16],
-    pub seal: Option<Seal>,
+    pub seal: Option<Cipher>,
     /// Ids and lengths, ascending.
     pub segments: Vec<(u32, u64)>,
     pub head: Arc<dyn DiskFile>,
@@ -42,7 +42,7 @@ pub enum Doubt {
 pub fn begin(
     files: &dyn Files,
     secret: Option<&Secret<String>>,
-    log: LogNumber,
+    log: InvalidationNumber,
     doubt: Doubt,
 ) -> io::Result<Found> {
     let listed = files.list()?;
@@ -60,7 +60,7 @@ pub fn begin(
     });
     let seal_of = |seed: &[u8]| match secret {
         None => Ok(None),
-        Some(secret) => Seal::new(secret, seed)
+        Some(secret) => Cipher::new(secret, seed)
             .map(Some)
             .ok_or_else(|| io::Error::other("no key could be derived")),
     };
@@ -133,7 +133,7 @@ fn id_of(name: &str) -> Option<u32> {
 }
 
 /// A log number and its checksum.
-pub fn encode_head(number: LogNumber) -> [u8; 12] {
+pub fn encode_head(number: InvalidationNumber) -> [u8; 12] {
     let mut out = [0; 12];
     out[..8].copy_from_slice(&number.0.to_le_bytes());
     let crc = crc32fast::hash(&out[..8]);
@@ -141,9 +141,10 @@ pub fn encode_head(number: LogNumber) -> [u8; 12] {
     out
 }
 
-fn decode_head(octets: &[u8; 12]) -> Option<LogNumber> {
+fn decode_head(octets: &[u8; 12]) -> Option<InvalidationNumber> {
     let is_whole = crc32fast::hash(&octets[..8]).to_le_bytes() == octets[8..];
-    is_whole.then(|| LogNumber(u64::from_le_bytes(octets[..8].try_into().unwrap_or_default())))
+    is_whole
+        .then(|| InvalidationNumber(u64::from_le_bytes(octets[..8].try_into().unwrap_or_default())))
 }
 
 impl Disk {
@@ -162,7 +163,7 @@ impl Disk {
             // What lies in a segment that cannot be read may be newer than anything in older ones:
             // then they are not believed.
             if unreadable.is_some() {
-                self.doom(id);
+                self.mark_for_removal(id);
                 continue;
             }
             let lines = match self.lines(id).or_else(|_| self.lines(id)) {
@@ -171,7 +172,7 @@ impl Disk {
                 Err(error) => {
                     tracing::warn!(segment = id, %error, "a segment could not be read: it and all older ones are dropped");
                     unreadable = Some(id);
-                    self.doom(id);
+                    self.mark_for_removal(id);
                     continue;
                 }
             };
@@ -180,7 +181,7 @@ impl Disk {
             if !index
                 .segments
                 .get(&id)
-                .is_some_and(|segment| segment.is_sealed && segment.entries == 0)
+                .is_some_and(|segment| segment.is_closed && segment.entries == 0)
             {
                 continue;
             }
@@ -201,7 +202,7 @@ impl Disk {
             index.loaded();
             index.empty()
         };
-        empty.into_iter().for_each(|id| self.doom(id));
+        empty.into_iter().for_each(|id| self.mark_for_removal(id));
     }
 
     /// The records of a segment: from its footer, or one by one as far as they are whole.

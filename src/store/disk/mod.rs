@@ -10,19 +10,19 @@
 //! thread empties it.
 
 pub mod body;
+pub mod cipher;
 pub mod files;
 pub mod index;
-pub mod keeper;
-pub mod list;
+pub mod listing;
 pub mod load;
 mod queue;
 mod read;
 pub mod record;
-pub mod seal;
-pub mod survey;
+pub mod segment_list;
 #[cfg(test)]
 pub(super) mod tests;
-pub mod work;
+pub mod threads;
+pub mod writer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -33,16 +33,16 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use self::body::Filed;
+use self::cipher::Cipher;
 use self::files::{DiskFile, Files};
 use self::index::{Entry, Index, Segment};
-use self::list::Brief;
 use self::load::Doubt;
 use self::queue::{Job, Queue};
 use self::record::{Identity, Version};
-use self::seal::Seal;
-use self::work::Work;
+use self::segment_list::Brief;
+use self::writer::Work;
 use crate::distribution::site::DiskSettings;
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::message::stored::{Reuse, Stored};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
 
@@ -93,7 +93,7 @@ type Recent = VecDeque<((u32, u32), Arc<Filed>)>;
 pub struct Disk {
     files: Box<dyn Files>,
     pub settings: DiskSettings,
-    seal: Option<Arc<Seal>>,
+    seal: Option<Arc<Cipher>>,
     seed: [u8; 16],
     pub(super) index: Mutex<Index>,
     open: Mutex<HashMap<u32, Arc<dyn DiskFile>>>,
@@ -133,17 +133,17 @@ impl Disk {
     pub fn open(
         files: Box<dyn Files>,
         settings: DiskSettings,
-        log: LogNumber,
+        log: InvalidationNumber,
         doubt: Doubt,
     ) -> io::Result<Arc<Self>> {
         let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
         let next = found.segments.last().map_or(1, |(id, _)| id + 1);
         // The first record that is written from now on has this version; all that is found has
         // less.
-        let newest = Version(work::version(next, 0).0 - 1);
+        let newest = Version(writer::version(next, 0).0 - 1);
         let mut index = Index::loading(newest);
         for (id, len) in &found.segments {
-            index.open(*id, Segment { len: *len, is_sealed: true, ..Segment::default() });
+            index.open(*id, Segment { len: *len, is_closed: true, ..Segment::default() });
         }
         Ok(Arc::new_cyclic(|me| Self {
             files,
@@ -278,7 +278,7 @@ impl Disk {
             self.news.notify_one();
             queue.push(Job::Gone(identity))
         } else {
-            queue.owe(identity, OWED_MAX)
+            queue.defer_tombstone(identity, OWED_MAX)
         }
     }
 
@@ -412,7 +412,7 @@ impl Disk {
 
     /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing
     /// here may be served.
-    pub fn note_log(&self, number: LogNumber) {
+    pub fn note_log(&self, number: InvalidationNumber) {
         let mut head = self.head.lock();
         if let Some((file, known)) = &mut *head
             && number.0 > *known

@@ -49,7 +49,7 @@ impl Queue {
 
     /// Says of an identity that nothing of it is kept, where there is no place for a job: as long
     /// as there are fewer than `most`.
-    pub fn owe(&mut self, identity: Identity, most: usize) -> Version {
+    pub fn defer_tombstone(&mut self, identity: Identity, most: usize) -> Version {
         self.last.remove(&identity);
         if self.owed.len() < most {
             self.owed.insert(identity);

@@ -12,9 +12,9 @@ use smallvec::SmallVec;
 use super::body::{self, Filed};
 use super::files::DiskFile;
 use super::index::Entry;
-use super::list::{self, Brief, Listed};
 use super::record::{self, HEADER, Header, Line, PIECE, UNIT};
-use super::{Disk, seal};
+use super::segment_list::{self, Brief, Listed};
+use super::{Disk, cipher};
 use crate::body::{Arena, Content};
 use crate::message::stored::Stored;
 
@@ -135,7 +135,13 @@ impl Disk {
 
     fn open_meta(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
         let octets = record.get(HEADER..HEADER + header.meta as usize)?;
-        seal::open_part(header, self.seal.as_deref(), seal::META, header.meta_crc, octets.to_vec())
+        cipher::open_part(
+            header,
+            self.seal.as_deref(),
+            cipher::META,
+            header.meta_crc,
+            octets.to_vec(),
+        )
     }
 
     fn open_body(&self, header: &Header, record: &[u8]) -> Option<Vec<u8>> {
@@ -144,7 +150,7 @@ impl Disk {
         let mut body = Vec::with_capacity(header.body as usize);
         let stored = record.get(header.body_at() as usize..header.table_at() as usize)?;
         for (at, piece) in stored.chunks(PIECE + header.overhead() as usize).enumerate() {
-            seal::open_part(header, self.seal.as_deref(), at as u32, crcs[at], piece.to_vec())
+            cipher::open_part(header, self.seal.as_deref(), at as u32, crcs[at], piece.to_vec())
                 .map(|piece| body.extend_from_slice(&piece))?;
         }
         Some(body)
@@ -185,13 +191,13 @@ impl Disk {
 
     // A segment's list, if it has one that is whole.
     pub(super) fn listed(&self, id: u32, lines: &[Line]) -> Option<Listed> {
-        let segment = self.index.lock().segments.get(&id).filter(|segment| segment.is_sealed)?.len;
+        let segment = self.index.lock().segments.get(&id).filter(|segment| segment.is_closed)?.len;
         let start = lines.last().map(|line| (u64::from(line.at) + u64::from(line.len)) * UNIT)?;
         let end = segment.checked_sub(record::footer_octets(lines.len()))?;
         let mut octets =
             vec![0; usize::try_from(end.checked_sub(start).filter(|len| *len > 0)?).ok()?];
         self.file(id).ok()?.read_at(&mut octets, start).ok()?;
-        list::open(&octets, self.seal.as_deref(), id, start)
+        segment_list::open(&octets, self.seal.as_deref(), id, start)
     }
 
     /// What a record says, but for its body.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::body::Content;
-use crate::message::key::{CacheKey, LogNumber};
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead, TtlRule};
 use crate::semantics::freshness::LifetimeSource;
 use crate::semantics::ranges::Span;
@@ -51,7 +51,7 @@ pub struct Header {
     pub version: Version,
     /// It says that nothing of this identity up to this version is kept.
     pub is_tombstone: bool,
-    pub is_sealed: bool,
+    pub is_encrypted: bool,
     /// Its meta is a part of its segment's list.
     pub is_list: bool,
     /// Octets of the meta as they lie there.
@@ -69,7 +69,7 @@ impl Header {
             identity,
             version,
             is_tombstone: true,
-            is_sealed: false,
+            is_encrypted: false,
             is_list: false,
             meta: 0,
             body: 0,
@@ -85,7 +85,7 @@ impl Header {
 
     /// Octets one piece has more on the disk than in clear.
     pub fn overhead(&self) -> u64 {
-        if self.is_sealed { TAG as u64 } else { 0 }
+        if self.is_encrypted { TAG as u64 } else { 0 }
     }
 
     /// Where the body begins, from the record's start.
@@ -108,7 +108,7 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         let flags =
-            [(self.is_tombstone, TOMBSTONE), (self.is_sealed, SEALED), (self.is_list, LIST)];
+            [(self.is_tombstone, TOMBSTONE), (self.is_encrypted, SEALED), (self.is_list, LIST)];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4] = flags;
@@ -139,13 +139,13 @@ impl Header {
         let (meta, body, meta_crc) = (read.u32()?, read.u64()?, read.u32()?);
         let nonce = read.take(12)?.try_into().ok()?;
         let is_sane = meta as usize <= META_MAX && body < 1 << 50;
-        let (is_tombstone, is_sealed, is_list) =
+        let (is_tombstone, is_encrypted, is_list) =
             (flags & TOMBSTONE != 0, flags & SEALED != 0, flags & LIST != 0);
         is_sane.then_some(Self {
             identity,
             version,
             is_tombstone,
-            is_sealed,
+            is_encrypted,
             is_list,
             meta,
             body,
@@ -224,7 +224,7 @@ pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
     let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
     let head = StoredHead::from_lines(read.bytes()?)?;
     let (born, date, asked_at) =
-        (Timestamp(read.u64()?), Timestamp(read.u64()?), LogNumber(read.u64()?));
+        (Timestamp(read.u64()?), Timestamp(read.u64()?), InvalidationNumber(read.u64()?));
     let (fresh, stale_while_revalidate, stale_if_error) = (read.u64()?, read.u64()?, read.u64()?);
     let came_aged = read.u8()? != 0;
     let (reuse, rule) = (reuse_of(read.u8()?)?, rule_of(read.u8()?)?);
@@ -429,7 +429,7 @@ mod tests {
                 reuse: Reuse::AfterValidation,
                 rule: TtlRule::Max,
             },
-            asked_at: LogNumber(9),
+            asked_at: InvalidationNumber(9),
             tags: vec![4, 5].into(),
             part: part.then(|| Box::new(Part { span: Span { start: 1, end: 5 }, complete: 10 })),
             content: Content::complete(b""),
@@ -470,7 +470,7 @@ mod tests {
         let header = Header {
             meta: 5,
             body: 70_000,
-            is_sealed: true,
+            is_encrypted: true,
             ..Header::tombstone(identity, Version(3))
         };
         let octets = header.encode();

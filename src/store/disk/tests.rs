@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::files::{DiskFile, Files};
-use super::keeper::IsDead;
-use super::list::Brief;
 use super::load::Doubt;
+use super::segment_list::Brief;
+use super::threads::IsDead;
 use super::{Disk, DiskSettings};
 use crate::base::secret::Secret;
 use crate::body::Content;
-use crate::message::key::{CacheKey, LogNumber};
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use crate::semantics::time::Timestamp;
 
@@ -55,11 +55,11 @@ struct World {
 
 /// A folder in memory.
 #[derive(Clone)]
-pub struct Lying(Arc<Mutex<World>>);
+pub struct LossyFiles(Arc<Mutex<World>>);
 
-struct Open(Lying, Node);
+struct Open(LossyFiles, Node);
 
-impl Lying {
+impl LossyFiles {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(World {
             names: BTreeMap::new(),
@@ -117,7 +117,7 @@ fn put(file: &mut Vec<u8>, at: u64, octets: &[u8]) {
     file[at as usize..end].copy_from_slice(octets);
 }
 
-impl Files for Lying {
+impl Files for LossyFiles {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         if self.0.lock().names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -221,10 +221,14 @@ fn settings(size: u64, key: Option<&str>) -> DiskSettings {
     DiskSettings { path: "/nowhere".into(), size, queue: 64 << 20, scrub: 0, objects: 1 << 20, key }
 }
 
-pub fn opened(files: &Lying, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
-    let disk =
-        Disk::open(Box::new(files.clone()), settings(size, key), LogNumber(log), Doubt::BeginEmpty)
-            .unwrap();
+pub fn opened(files: &LossyFiles, size: u64, key: Option<&str>, log: u64) -> Arc<Disk> {
+    let disk = Disk::open(
+        Box::new(files.clone()),
+        settings(size, key),
+        InvalidationNumber(log),
+        Doubt::BeginEmpty,
+    )
+    .unwrap();
     disk.load();
     disk
 }
@@ -256,7 +260,7 @@ pub fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
             reuse: Reuse::WhileFresh,
             rule: TtlRule::Default,
         },
-        asked_at: LogNumber(n),
+        asked_at: InvalidationNumber(n),
         tags: Box::default(),
         part: None,
         content: Content::complete(&body(k, n, len)),
@@ -370,7 +374,7 @@ proptest! {
     fn what_comes_back_is_whole_and_not_older_than_the_last_sync(
         steps in proptest::collection::vec(step(), 1..60), size in prop_oneof![Just(SIZE), Just(64u64 << 20)], is_sealed: bool,
     ) {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         let key = is_sealed.then_some("secret");
         let mut disk = opened(&files, size, key, 0);
         let (mut lens, mut n) = (HashMap::new(), 0);
@@ -430,7 +434,7 @@ proptest! {
                 }
                 Step::Sweep => disk.sweep_dead(&nothing_is_dead()),
                 Step::Compact(which) => {
-                    let mut ids: Vec<u32> = disk.index.lock().segments.iter().filter(|(_, s)| s.is_sealed && !s.is_single).map(|(id, _)| *id).collect();
+                    let mut ids: Vec<u32> = disk.index.lock().segments.iter().filter(|(_, s)| s.is_closed && !s.is_single).map(|(id, _)| *id).collect();
                     ids.sort_unstable();
                     if let Some(id) = ids.get(*which) {
                         disk.compact(*id).unwrap();
@@ -474,7 +478,7 @@ fn a_changed_octet_is_found_and_the_response_dropped() {
     for (len, is_sealed) in
         [(5_000, false), (5_000, true), (300_000, false), (3_000_000, false), (3_000_000, true)]
     {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         let key = is_sealed.then_some("k");
         let disk = opened(&files, 64 << 20, key, 0);
         disk.offer(&stored(1, 1, len));
@@ -507,7 +511,7 @@ fn a_changed_octet_is_found_and_the_response_dropped() {
 #[test]
 fn a_damaged_list_is_done_without() {
     for is_sealed in [false, true] {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         let key = is_sealed.then_some("k");
         let disk = opened(&files, 64 << 20, key, 0);
         (0..20).for_each(|k| disk.offer(&stored(k, k + 1, 100)));
@@ -536,7 +540,7 @@ fn a_damaged_list_is_done_without() {
 
 #[test]
 fn the_scrub_finds_damage_before_a_viewer_does() {
-    let files = Lying::new();
+    let files = LossyFiles::new();
     let disk = opened(&files, 64 << 20, None, 0);
     (0..20).for_each(|k| disk.offer(&stored(k, k + 1, 10_000)));
     disk.work_off();
@@ -561,7 +565,7 @@ fn the_scrub_finds_damage_before_a_viewer_does() {
 
 #[test]
 fn a_full_disk_is_left_alone_and_taken_up_again() {
-    let files = Lying::new();
+    let files = LossyFiles::new();
     let disk = opened(&files, 64 << 20, None, 0);
     let lens: HashMap<(u64, u64), usize> = (0..9).map(|k| ((k, k), 2_000)).collect();
     disk.offer(&stored(1, 1, 2_000));
@@ -595,7 +599,7 @@ fn a_full_disk_is_left_alone_and_taken_up_again() {
 
 #[test]
 fn what_cannot_be_read_is_a_miss() {
-    let files = Lying::new();
+    let files = LossyFiles::new();
     let disk = opened(&files, 64 << 20, None, 0);
     disk.offer(&stored(1, 1, 2_000));
     disk.work_off();
@@ -615,11 +619,11 @@ fn another_key_or_a_shorter_log_begins_empty() {
         (None, Some("a"), 7, false),
         (None, None, 6, false),
     ] {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         let disk = opened(&files, 64 << 20, first, 5);
         disk.offer(&stored(1, 1, 2_000));
         disk.work_off();
-        disk.note_log(LogNumber(7));
+        disk.note_log(InvalidationNumber(7));
         drop(disk);
         let disk = opened(&files, 64 << 20, second, log);
         let seen = found(&disk, 1, &HashMap::from([((1, 1), 2_000)]));
@@ -630,10 +634,11 @@ fn another_key_or_a_shorter_log_begins_empty() {
 
 #[test]
 fn a_queue_that_is_full_refuses_and_nothing_older_comes_back() {
-    let files = Lying::new();
+    let files = LossyFiles::new();
     let mut few = settings(64 << 20, None);
     few.queue = 10_000;
-    let disk = Disk::open(Box::new(files.clone()), few, LogNumber(0), Doubt::BeginEmpty).unwrap();
+    let disk =
+        Disk::open(Box::new(files.clone()), few, InvalidationNumber(0), Doubt::BeginEmpty).unwrap();
     disk.load();
     disk.offer(&stored(1, 1, 5_000));
     disk.work_off();
@@ -652,7 +657,7 @@ fn a_queue_that_is_full_refuses_and_nothing_older_comes_back() {
 #[test]
 fn debts_that_cannot_be_paid_cost_the_store() {
     for is_mended in [true, false] {
-        let files = Lying::new();
+        let files = LossyFiles::new();
         let disk = opened(&files, 64 << 20, None, 3);
         let here = stored(1, 1, 2_000);
         disk.offer(&here);

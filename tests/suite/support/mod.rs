@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foreshore::body::Content;
-use foreshore::message::key::{CacheKey, LogNumber};
+use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::semantics::time::Timestamp;
 
@@ -90,7 +90,7 @@ pub fn stored(
             reuse: Reuse::WhileFresh,
             rule: TtlRule::Default,
         },
-        asked_at: LogNumber(0),
+        asked_at: InvalidationNumber(0),
         tags: Box::default(),
         part: None,
         content: Content::complete(body),

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Disk;
 use super::index::Entry;
-use super::list::Brief;
 use super::queue::By;
 use super::record::UNIT;
+use super::segment_list::Brief;
 use crate::cache::invalidations::{Matcher, canonical};
 use crate::message::key::{readable, url_of};
 
@@ -125,7 +125,7 @@ impl Disk {
         let mut gone: Vec<Entry> = Vec::new();
         self.visit(judge, |entry, _| gone.push(*entry));
         for entry in &gone {
-            self.bury(entry.identity, By::Job).map_err(|error| error.to_string())?;
+            self.write_tombstone(entry.identity, By::Job).map_err(|error| error.to_string())?;
         }
         self.finish().map_err(|error| error.to_string())?;
         Ok(gone.len() as u64)

@@ -13,7 +13,7 @@ use crate::semantics::validators::{self, Condition, Conditions};
 
 /// The form of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ResponseForm {
     Whole,
     NotModified,
     Part(Span),
@@ -25,13 +25,13 @@ pub enum Answer {
 }
 
 /// Chooses the form. Conditions and ranges are looked at only for a stored 200.
-pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer {
+pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> ResponseForm {
     if stored.status != 200 || !matches!(*head.method, Method::GET | Method::HEAD) {
-        return Answer::Whole;
+        return ResponseForm::Whole;
     }
     let known = &head.known;
     if known.has(Known::Range) && !may_go_on(head, stored, now) {
-        return Answer::PreconditionFailed;
+        return ResponseForm::PreconditionFailed;
     }
     if known.has(Known::IfNoneMatch) || known.has(Known::IfModifiedSince) {
         let joined = known.is_repeated(Known::IfNoneMatch).then(|| join(head, "if-none-match"));
@@ -41,10 +41,10 @@ pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Answer
         if validators::evaluate(&asks, stored.head.etag(), stored.head.last_modified(), now)
             == Condition::NotModified
         {
-            return Answer::NotModified;
+            return ResponseForm::NotModified;
         }
     }
-    range(head, stored).unwrap_or(Answer::Whole)
+    range(head, stored).unwrap_or(ResponseForm::Whole)
 }
 
 /// Says whether a request for a range may have one of this response, by If-Match and
@@ -66,7 +66,7 @@ pub fn may_go_on(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> boo
     )
 }
 
-fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<Answer> {
+fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<ResponseForm> {
     let known = &head.known;
     let field = known.get(Known::Range)?;
     if *head.method != Method::GET || known.is_repeated(Known::Range) {
@@ -85,10 +85,10 @@ fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<Answer> {
     // Of a content whose length is not known yet no range can be cut.
     let complete = stored.content.length()?;
     Some(match ranges::select(&ranges::parse(field), complete) {
-        Selection::Whole => Answer::Whole,
-        Selection::Part(span) => Answer::Part(span),
-        Selection::Parts(spans) => Answer::Parts(spans),
-        Selection::Unsatisfiable => Answer::Unsatisfiable(complete),
+        Selection::Whole => ResponseForm::Whole,
+        Selection::Part(span) => ResponseForm::Part(span),
+        Selection::Parts(spans) => ResponseForm::Parts(spans),
+        Selection::Unsatisfiable => ResponseForm::Unsatisfiable(complete),
     })
 }
 

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use super::ConfigArgs;
 use crate::clock::Clock;
-use crate::config::{self, Making, decode};
+use crate::config::{self, MissingCertificates, decode};
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::site::Transport;
-use crate::origin::connect::{Place, Resolver};
+use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::tls;
 
 #[derive(Args)]
@@ -36,7 +36,7 @@ pub(super) struct DoorArgs {
 
 /// How the admin listener is reached.
 pub(super) struct Door {
-    place: Place,
+    place: Endpoint,
     pub name: String,
     token: String,
 }
@@ -49,8 +49,12 @@ pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
     let address = match &args.admin {
         Some(address) if token_file.is_some() => address.clone(),
         other => {
-            let loaded = config::load(&args.config.config, Clock::system().now(), Making::Pending)
-                .map_err(|report| report.render(false))?;
+            let loaded = config::load(
+                &args.config.config,
+                Clock::system().now(),
+                MissingCertificates::Pending,
+            )
+            .map_err(|report| report.render(false))?;
             let site = loaded.site;
             inline = site.admin.token.as_ref().map(|token| token.expose().clone());
             token_file.get_or_insert_with(|| site.data.join("admin-token"));
@@ -79,7 +83,7 @@ pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
     })
 }
 
-fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
+fn place(address: &str, ca: Option<&Path>) -> Result<Endpoint, String> {
     let (bare, is_tls) = match address.strip_prefix("https://") {
         Some(bare) => (bare, true),
         None => (address.strip_prefix("http://").unwrap_or(address), false),
@@ -103,7 +107,7 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Place, String> {
     } else {
         None
     };
-    Ok(Place { host, port: authority.port.unwrap_or(9080), tls })
+    Ok(Endpoint { host, port: authority.port.unwrap_or(9080), tls })
 }
 
 /// Calls the admin listener; status and JSON of the answer.

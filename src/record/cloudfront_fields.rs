@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use super::{Cut, GONE, Record, without_signatures};
-use crate::distribution::logs::{Cookies, MoreLogs};
+use crate::distribution::logs::{CloudFrontLogs, Cookies};
 use crate::message::connection::Version;
 use crate::message::failure::FailureKind;
 use crate::message::refusal::Rule;
@@ -47,7 +47,7 @@ pub struct Viewer {
 
 /// Where a request was answered, and whose names that place goes by.
 #[derive(Clone, Copy)]
-pub struct Place<'s> {
+pub struct Pop<'s> {
     pub pop: &'s str,
     pub is_cloudfront: bool,
 }
@@ -65,13 +65,13 @@ pub struct Answered<'r> {
 
 impl<'r> Asked<'r> {
     /// Reads a request.
-    pub fn of(head: &RequestHead<'r>, wanted: &MoreLogs) -> Self {
+    pub fn of(head: &RequestHead<'r>, wanted: &CloudFrontLogs) -> Self {
         let first = |name: &str| head.fields.get_all(name).next();
         let has_cookies =
             wanted.standard.as_ref().is_some_and(|log| log.cookies == Cookies::Included)
                 || wanted.realtime.is_some();
         // Another lot than the one that chooses a side of a deployment.
-        let is_sampled = |percent: u8| RequestId(!head.id.0).lot(100) < u64::from(percent);
+        let is_sampled = |percent: u8| RequestId(!head.id.0).sample(100) < u64::from(percent);
         Self {
             id: head.id,
             octets: octets(head),

@@ -10,7 +10,7 @@ use super::h1::write::{SendEnd, Sent};
 use crate::body::Body;
 use crate::deliver::no_cache;
 use crate::message::connection::{Connection, Version};
-use crate::message::key::LogNumber;
+use crate::message::key::InvalidationNumber;
 use crate::message::refusal::Rule;
 use crate::message::request::{RequestHead, ViewerRequest, split_target};
 use crate::message::response::ViewerResponse;
@@ -18,7 +18,7 @@ use crate::message::verdict::{Outcome, Reason};
 use crate::proxy::Running;
 use crate::proxy::exchange::{Begun, request_of, running_of};
 use crate::proxy::hit::{self, Hit};
-use crate::record::more::{Answered, Asked};
+use crate::record::cloudfront_fields::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
 use crate::semantics::time::Timestamp;
 
@@ -174,7 +174,7 @@ fn request_of_hit(
         order: None,
         connection: Arc::clone(connection),
         arrived_at: now,
-        arrived_number: LogNumber(0),
+        arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
     }
@@ -211,7 +211,7 @@ struct Times {
 }
 
 /// One exchange on its way. When it is dropped, it is written down, however it ended.
-pub struct Finish {
+pub struct ExchangeRecord {
     /// What it is answered under: a behavior has its number there.
     running: Arc<Running>,
     request: Arc<ViewerRequest>,
@@ -229,7 +229,7 @@ pub struct Finish {
     pub received: u64,
 }
 
-impl Finish {
+impl ExchangeRecord {
     /// Of a request that has no answer yet.
     pub fn new(begun: &Begun, told: Told, worker: &Arc<Worker>) -> Self {
         let response = ViewerResponse {
@@ -286,7 +286,7 @@ impl Finish {
     }
 }
 
-impl Finish {
+impl ExchangeRecord {
     // Of a response that was sent, or broke off.
     fn record(&self, times: Times) {
         let (request, response, sent) = (&*self.request, &self.response, self.sent);
@@ -347,7 +347,7 @@ impl Finish {
     }
 }
 
-impl Drop for Finish {
+impl Drop for ExchangeRecord {
     fn drop(&mut self) {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let whole = micros(self.began.elapsed());

@@ -4,10 +4,10 @@
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::about::About;
+use super::status_fields::StatusFields;
 use super::{no_cache, value};
 use crate::body::Body;
-use crate::distribution::face::Face;
+use crate::distribution::compat::Compat;
 use crate::message::failure::Failure;
 use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
@@ -15,7 +15,7 @@ use crate::message::response::ViewerResponse;
 use crate::message::verdict::{Outcome, Reason};
 
 /// The answer to a viewer who may not.
-pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse {
+pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerResponse {
     let outcome = match refusal {
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
         _ => Outcome::Error,
@@ -25,7 +25,7 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
         &refusal.words(),
         outcome,
         Reason::Refused(refusal.rule()),
-        (face, id),
+        (compat, id),
         None,
     );
     response.failure = refusal.failure();
@@ -54,7 +54,7 @@ pub fn refusal(refusal: &Refusal, face: &Face, id: RequestId) -> ViewerResponse 
 
 /// The answer when nobody could be asked with success. The reason goes into fields and log, as a
 /// word.
-pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
+pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
     let sentence = match status {
         502 => "The origin could not be reached or gave no valid answer.",
@@ -65,7 +65,7 @@ pub fn failure(failure: Failure, face: &Face, id: RequestId) -> ViewerResponse {
         _ => "The edge could not answer this request.",
     };
     let mut response =
-        plain(status, sentence, Outcome::Error, Reason::Failed, (face, id), Some(&failure));
+        plain(status, sentence, Outcome::Error, Reason::Failed, (compat, id), Some(&failure));
     response.failure = Some(failure);
     response
 }
@@ -77,7 +77,7 @@ pub fn purged(id: &str, number: u64, status: &str) -> ViewerResponse {
         "",
         Outcome::Miss,
         Reason::Purged,
-        (&Face::default(), RequestId::default()),
+        (&Compat::default(), RequestId::default()),
         None,
     );
     response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -92,20 +92,26 @@ fn plain(
     sentence: &str,
     outcome: Outcome,
     reason: Reason,
-    (face, id): (&Face, RequestId),
+    (compat, id): (&Compat, RequestId),
     failure: Option<&Failure>,
 ) -> ViewerResponse {
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let verdict = no_cache(outcome, reason);
-    About { verdict, name: &face.name, ttl: 0, status: None, detail: failure.map(|f| f.kind) }
-        .write(&mut fields);
+    StatusFields {
+        verdict,
+        name: &compat.name,
+        ttl: 0,
+        status: None,
+        detail: failure.map(|f| f.kind),
+    }
+    .write(&mut fields);
     let word = http::StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason())
         .unwrap_or("Error");
-    let page = super::face::error_page(face, id, status, sentence, &mut fields);
+    let page = super::compat::error_page(compat, id, status, sentence, &mut fields);
     let body = Body::Bytes(page.unwrap_or_else(|| format!("{status} {word}\n{sentence}\n")).into());
     ViewerResponse {
         status,

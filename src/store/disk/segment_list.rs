@@ -6,10 +6,10 @@
 
 use smallvec::SmallVec;
 
+use super::cipher::{self, Cipher};
 use super::record::{Cursor, HEADER, Header, Identity, TAG, UNIT, Version, put_bytes};
-use super::seal::{self, Seal};
-use super::work::version;
-use crate::message::key::LogNumber;
+use super::writer::version;
+use crate::message::key::InvalidationNumber;
 use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct Brief<'l> {
     pub born: Timestamp,
     /// Milliseconds for which it is fresh.
     pub fresh: u64,
-    pub asked_at: LogNumber,
+    pub asked_at: InvalidationNumber,
     /// Octets of the body.
     pub body: u64,
 }
@@ -61,7 +61,7 @@ impl<'l> Brief<'l> {
         let at = read.u32()?;
         let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
         let (born, fresh, asked_at, body) =
-            (Timestamp(read.u64()?), read.u64()?, LogNumber(read.u64()?), read.u64()?);
+            (Timestamp(read.u64()?), read.u64()?, InvalidationNumber(read.u64()?), read.u64()?);
         let key = read.bytes()?;
         let count = read.u32()?;
         let tags = (0..count).map(|_| read.u64()).collect::<Option<_>>()?;
@@ -107,7 +107,7 @@ impl List {
 
     /// The list as it is written, into the segment `id` at the octet `at`; nothing, where it cannot
     /// be told.
-    pub fn encode(&self, seal: Option<&Seal>, id: u32, at: u64) -> Vec<u8> {
+    pub fn encode(&self, seal: Option<&Cipher>, id: u32, at: u64) -> Vec<u8> {
         if self.is_spoiled {
             return Vec::new();
         }
@@ -122,14 +122,14 @@ impl List {
 }
 
 // A chunk is a record whose meta it is.
-fn encode_chunk(chunk: &[u8], seal: Option<&Seal>, version: Version) -> Option<Vec<u8>> {
+fn encode_chunk(chunk: &[u8], seal: Option<&Cipher>, version: Version) -> Option<Vec<u8>> {
     let mut header = Header::tombstone(Identity { key: 0, variant: 0 }, version);
-    (header.is_tombstone, header.is_list, header.is_sealed) = (false, true, seal.is_some());
+    (header.is_tombstone, header.is_list, header.is_encrypted) = (false, true, seal.is_some());
     header.meta = (chunk.len() + header.overhead() as usize) as u32;
     let mut meta = chunk.to_vec();
     if let Some(seal) = seal {
         aws_lc_rs::rand::fill(&mut header.nonce).ok()?;
-        seal.seal(&header, seal::META, &mut meta)?;
+        seal.seal(&header, cipher::META, &mut meta)?;
     }
     header.meta_crc = crc32fast::hash(&meta);
     let mut out = header.encode().to_vec();
@@ -143,7 +143,7 @@ pub struct Listed(Vec<Vec<u8>>);
 
 /// Reads a list that begins in the segment `id` at the octet `at`; `None` unless all of it is as it
 /// was written there.
-pub fn open(mut octets: &[u8], seal: Option<&Seal>, id: u32, at: u64) -> Option<Listed> {
+pub fn open(mut octets: &[u8], seal: Option<&Cipher>, id: u32, at: u64) -> Option<Listed> {
     let mut chunks = Vec::new();
     let end = at + octets.len() as u64;
     while !octets.is_empty() {
@@ -152,7 +152,13 @@ pub fn open(mut octets: &[u8], seal: Option<&Seal>, id: u32, at: u64) -> Option<
             Header::decode(octets).filter(|header| header.is_list && header.version == place)?;
         let (record, rest) = octets.split_at_checked(header.octets() as usize)?;
         let meta = record.get(HEADER..HEADER + header.meta as usize)?;
-        chunks.push(seal::open_part(&header, seal, seal::META, header.meta_crc, meta.to_vec())?);
+        chunks.push(cipher::open_part(
+            &header,
+            seal,
+            cipher::META,
+            header.meta_crc,
+            meta.to_vec(),
+        )?);
         octets = rest;
     }
     Some(Listed(chunks))
@@ -182,14 +188,14 @@ mod tests {
             all in proptest::collection::vec(("[a-z/]{0,40}", proptest::collection::vec(any::<u64>(), 0..3)), 0..30),
             is_sealed in any::<bool>(), bit in any::<usize>(), many in 1usize..400,
         ) {
-            let seal = is_sealed.then(|| Seal::new(&Secret::new("k".into()), b"seed").unwrap());
+            let seal = is_sealed.then(|| Cipher::new(&Secret::new("k".into()), b"seed").unwrap());
             let mut list = List::default();
             let mut count = 0;
             // More than a chunk, now and then.
             for _ in 0..many {
                 for (key, tags) in &all {
                     let (tags, born) = (SmallVec::from_slice(tags), Timestamp(7));
-                    list.add(&Brief { at: count, key: key.as_bytes(), tags, status: 200, born, fresh: 8, asked_at: LogNumber(9), body: 10 });
+                    list.add(&Brief { at: count, key: key.as_bytes(), tags, status: 200, born, fresh: 8, asked_at: InvalidationNumber(9), body: 10 });
                     count += 1;
                 }
             }

@@ -2,7 +2,7 @@
 
 /// The face of a distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Face {
+pub struct Compat {
     /// What X-Cache calls us: `foreshore` or `cloudfront`.
     pub name: String,
     /// The rest of CloudFront's face, where that is wanted (`compat = "cloudfront"`).
@@ -18,7 +18,7 @@ pub struct CloudFront {
     pub pop: String,
 }
 
-impl Default for Face {
+impl Default for Compat {
     fn default() -> Self {
         Self { name: "foreshore".into(), cloudfront: None }
     }

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use super::files::DiskFile;
 use super::index::{Entry, Segment};
-use super::list::{self, Brief, List};
 use super::queue::By;
 use super::record::{self, HEADER, Header, Identity, Line, PIECE, UNIT, Version};
-use super::{Disk, SINGLE, name_of, seal};
+use super::segment_list::{self, Brief, List};
+use super::{Disk, SINGLE, cipher, name_of};
 use crate::body::Content;
 use crate::message::stored::Stored;
 
@@ -24,7 +24,7 @@ const TURNS: usize = 16;
 
 /// What a record may add to list and footer beside its brief: a line, a chunk, and the end of a
 /// segment sealed before it.
-const FOOTER: u64 = 128 + list::CHUNK_MORE;
+const FOOTER: u64 = 128 + segment_list::CHUNK_MORE;
 
 /// The writing end.
 pub struct Work {
@@ -64,7 +64,7 @@ impl Disk {
         let mut meta = record::encode_meta(stored);
         let body = stored.content.length().unwrap_or(0);
         let mut header = Header {
-            is_sealed: self.seal.is_some(),
+            is_encrypted: self.seal.is_some(),
             body,
             ..Header::tombstone(identity, Version::default())
         };
@@ -72,20 +72,24 @@ impl Disk {
         if meta.len() > record::META_MAX / 2 {
             // Such a head is nobody's, and what is read back has a limit.
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
-            self.owe(identity);
+            self.defer_tombstone(identity);
             return Ok(());
         }
         aws_lc_rs::rand::fill(&mut header.nonce).map_err(|_| io::Error::other("no randomness"))?;
         header.meta = (meta.len() + header.overhead() as usize) as u32;
         let mut work = self.work.lock();
         let is_single = header.octets() >= SINGLE.min(work.size / 2);
-        let id =
-            self.place_for(&mut work, header.octets(), list::brief_octets(stored), is_single)?;
+        let id = self.place_for(
+            &mut work,
+            header.octets(),
+            segment_list::brief_octets(stored),
+            is_single,
+        )?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let at = active.at;
         header.version = version(id, at);
         if let Some(seal) = &self.seal {
-            seal.seal(&header, seal::META, &mut meta)
+            seal.seal(&header, cipher::META, &mut meta)
                 .ok_or_else(|| io::Error::other("a record could not be sealed"))?;
         }
         header.meta_crc = crc32fast::hash(&meta);
@@ -98,7 +102,7 @@ impl Disk {
         if is_single {
             // It is written and known; that its segment could not be ended is no reason to say
             // otherwise.
-            let sealed = self.seal_active(&mut work);
+            let sealed = self.close_segment(&mut work);
             drop(work);
             if sealed.is_err() {
                 self.note_trouble(sealed);
@@ -108,7 +112,7 @@ impl Disk {
     }
 
     /// Writes down that nothing of an identity is kept.
-    pub(super) fn bury(&self, identity: Identity, by: By) -> io::Result<()> {
+    pub(super) fn write_tombstone(&self, identity: Identity, by: By) -> io::Result<()> {
         let mut work = self.work.lock();
         // Fetched anew since it was found dead.
         if by == By::Keeper && self.index.lock().get(identity).is_some() {
@@ -135,7 +139,7 @@ impl Disk {
         let is_full =
             |active: &Active| active.at + octets > work.size || (is_single && active.at > 0);
         if work.active.as_ref().is_some_and(is_full) {
-            self.seal_active(work)?;
+            self.close_segment(work)?;
         }
         self.segment(work, is_single).map(|active| active.id)
     }
@@ -176,7 +180,7 @@ impl Disk {
             // What stands behind the last whole record is cut off, or stepped over at the next
             // start.
             let _ = active.file.truncate(active.at);
-            let _ = self.seal_active(work);
+            let _ = self.close_segment(work);
             return Err(error);
         }
         let line = Line {
@@ -206,7 +210,7 @@ impl Disk {
                 false if is_forgotten => {
                     // It lies here too now, and may have no tombstone.
                     if !is_superseded && index.get(line.identity).is_none() {
-                        queue.owe(line.identity, super::OWED_MAX);
+                        queue.defer_tombstone(line.identity, super::OWED_MAX);
                     }
                     None
                 }
@@ -215,7 +219,7 @@ impl Disk {
             }
         };
         if let Some(emptied) = emptied {
-            self.doom(emptied);
+            self.mark_for_removal(emptied);
         }
         Ok(())
     }
@@ -282,7 +286,7 @@ impl Disk {
     }
 
     // Ends a segment with its footer.
-    fn seal_active(&self, work: &mut Work) -> io::Result<()> {
+    fn close_segment(&self, work: &mut Work) -> io::Result<()> {
         let Some(active) = work.active.take() else { return Ok(()) };
         // One write: a footer behind a list that is not whole would be found all the same.
         let mut footer = active.list.encode(self.seal.as_deref(), active.id, active.at);
@@ -295,12 +299,12 @@ impl Disk {
             index.grew(active.id, footer.len() as u64);
         }
         let is_empty = index.segments.get_mut(&active.id).is_some_and(|segment| {
-            segment.is_sealed = true;
+            segment.is_closed = true;
             segment.is_empty()
         });
         drop(index);
         if is_empty {
-            self.doom(active.id);
+            self.mark_for_removal(active.id);
         }
         wrote
     }
@@ -355,7 +359,7 @@ impl Disk {
                     turns = turns.saturating_sub(1);
                 }
                 // Only the active one is left.
-                None if work.active.is_some() => self.seal_active(work)?,
+                None if work.active.is_some() => self.close_segment(work)?,
                 None => return Err(io::Error::other("the record is larger than the disk store")),
             }
         }
@@ -375,7 +379,7 @@ impl Disk {
         let is_used = |entry: &Entry| entry.uses > 0 || in_use.contains(&entry.version.0);
         if is_single && may_stay && live.iter().any(is_used) {
             let mut index = self.index.lock();
-            live.iter().for_each(|entry| index.rest(entry));
+            live.iter().for_each(|entry| index.clear_uses(entry));
             index.order.retain(|known| *known != id);
             index.order.push_back(id);
             return Ok(());
@@ -427,7 +431,7 @@ impl Disk {
         let is_full =
             work.active.as_ref().is_some_and(|active| active.at + header.octets() > work.size);
         if is_full {
-            self.seal_active(work)?;
+            self.close_segment(work)?;
         }
         let active = self.segment(work, false)?;
         // Forgotten while it was read: it need not be written.
@@ -481,7 +485,7 @@ impl Disk {
                 None => {}
             }
         }
-        self.doom(id);
+        self.mark_for_removal(id);
         Ok(())
     }
 
@@ -516,7 +520,7 @@ impl Disk {
     // Nothing of a segment counts any more, because of something that was written and may yet be
     // lost: it is removed when that no longer can be. Else what came before it, and is dead because
     // of it, would count again.
-    pub(super) fn doom(&self, id: u32) {
+    pub(super) fn mark_for_removal(&self, id: u32) {
         let is_known = self.index.lock().segments.contains_key(&id);
         let mut doomed = self.doomed.lock();
         if is_known && !doomed.contains(&id) {
@@ -554,7 +558,7 @@ impl Disk {
                 tracing::error!(%error, "nor could it be told to");
             }
         }
-        let sealed = self.seal_active(&mut self.work.lock());
+        let sealed = self.close_segment(&mut self.work.lock());
         self.sync().and(sealed)
     }
 }

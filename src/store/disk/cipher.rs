@@ -11,7 +11,7 @@ use crate::base::secret::Secret;
 pub const META: u32 = u32::MAX;
 
 /// Seals and opens.
-pub struct Seal {
+pub struct Cipher {
     key: LessSafeKey,
     /// Keys the hashes of the index: without the secret nobody can try which URLs lie there.
     pub hash_seed: [u8; 16],
@@ -28,7 +28,7 @@ impl hkdf::KeyType for Length {
     }
 }
 
-impl Seal {
+impl Cipher {
     /// A seal under a secret of any length, bound to a folder by its seed.
     pub fn new(secret: &Secret<String>, seed: &[u8]) -> Option<Self> {
         let base = hkdf::Salt::new(hkdf::HKDF_SHA256, seed).extract(secret.expose().as_bytes());
@@ -68,7 +68,7 @@ impl Seal {
 /// Checks a part of a record and takes its encryption off; `None` if it is not what was written.
 pub fn open_part(
     header: &Header,
-    seal: Option<&Seal>,
+    seal: Option<&Cipher>,
     part: u32,
     crc: u32,
     mut octets: Vec<u8>,
@@ -76,7 +76,7 @@ pub fn open_part(
     if crc32fast::hash(&octets) != crc {
         return None;
     }
-    match (seal, header.is_sealed) {
+    match (seal, header.is_encrypted) {
         (Some(seal), true) => seal.open(header, part, &mut octets)?,
         (None, false) => {}
         // Nobody but us writes under a key, and nothing else counts there.
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn a_part_opens_under_its_key_in_its_place_alone() {
         let (seal, other) = (
-            Seal::new(&Secret::new("k".into()), b"seed").unwrap(),
-            Seal::new(&Secret::new("l".into()), b"seed").unwrap(),
+            Cipher::new(&Secret::new("k".into()), b"seed").unwrap(),
+            Cipher::new(&Secret::new("l".into()), b"seed").unwrap(),
         );
         assert_ne!(seal.check, other.check);
         let header = Header {

@@ -4,18 +4,18 @@
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method};
 
-use super::ask::Asked;
+use super::ask::CacheRequest;
 use super::invalidations::{Matcher, canonical};
 use crate::distribution::host::parse_authority;
-use crate::message::chosen;
 use crate::message::connection::Scheme;
+use crate::message::forwarding;
 use crate::message::request::split_target;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///
 /// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not;
 /// a failure changes nothing.
-pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
+pub fn invalidates(asked: &CacheRequest<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
     let head = asked.head();
     let is_query = *head.method == Method::POST && asked.routed.behavior.cache_post.is_some();
     if is_query || is_safe(head.method) || !(200..400).contains(&status) {
@@ -36,7 +36,7 @@ pub fn matchers(asked: &Asked<'_>, status: u16, fields: &HeaderMap) -> Vec<Match
 }
 
 /// The URL that is asked for, in all its variants; `None` where nothing can be stored under it.
-pub fn own_url(asked: &Asked<'_>) -> Option<Matcher> {
+pub fn own_url(asked: &CacheRequest<'_>) -> Option<Matcher> {
     matcher(asked, asked.routed.path, asked.head().query)
 }
 
@@ -55,19 +55,19 @@ fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
 
 // The URL as keys of its own behavior hold it; none where nothing can be stored under it, on
 // neither side of a deployment.
-fn matcher(asked: &Asked<'_>, path: &str, query: Option<&str>) -> Option<Matcher> {
+fn matcher(asked: &CacheRequest<'_>, path: &str, query: Option<&str>) -> Option<Matcher> {
     let distribution = asked.routed.distribution;
     let behavior = distribution.behavior(path);
     if behavior.cache.ttl.is_off() && !distribution.is_deploying {
         return None;
     }
     let mut url = Vec::new();
-    chosen::write_keyed_url(&mut url, behavior, path, query);
+    forwarding::write_keyed_url(&mut url, behavior, path, query);
     Some(Matcher::Path(canonical(&url).into_owned()))
 }
 
 /// A reference resolved against the request's URL: path and query, if it stays with the same host.
-pub fn same_origin(asked: &Asked<'_>, reference: &str) -> Option<String> {
+pub fn same_origin(asked: &CacheRequest<'_>, reference: &str) -> Option<String> {
     let head = asked.head();
     let reference = reference.split('#').next().unwrap_or("");
     let (scheme, without_scheme) =

@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
-use super::answer_head::{self, AnswerHead};
 use super::connect::Stream;
 use super::pool::Pool;
-use super::sending::{NotSent, Sending};
+use super::request_writer::{NotSent, Sending};
+use super::response_head::{self, AnswerHead};
 use crate::body::framing::{Decoded, Decoder};
 use crate::body::{BodyError, Source};
 use crate::message::failure::{Failure, FailureKind};
@@ -38,14 +38,14 @@ pub struct Wire {
 }
 
 /// An exchange that gave no answer.
-pub struct Lost {
+pub struct ExchangeError {
     pub failure: Failure,
     /// Not an octet came back: the origin may not have begun.
     pub is_silent: bool,
 }
 
 /// What one exchange is held to.
-pub struct Patience {
+pub struct Deadlines {
     /// From the last octet sent to the last of the head.
     pub response: Duration,
     /// Octets of one head, the empty line at its end included; more are refused.
@@ -83,27 +83,27 @@ impl Wire {
     pub async fn exchange(
         &mut self,
         sending: &mut Sending,
-        patience: &Patience,
+        patience: &Deadlines,
         to_head: bool,
         interim: Option<&InterimSink>,
-    ) -> Result<AnswerHead, Lost> {
+    ) -> Result<AnswerHead, ExchangeError> {
         let mut timer = pin!(tokio::time::sleep(patience.response));
         let (mut looked, mut interims, mut is_silent) = (0, 0, true);
         // Sending that failed is no answer: the origin may have refused the body and said why.
         let mut takes = true;
         loop {
-            if let Some(len) = answer_head::find_end(&self.buffer, looked) {
+            if let Some(len) = response_head::find_end(&self.buffer, looked) {
                 if len > patience.head_bytes {
-                    return Err(Lost::malformed(TOO_LONG, is_silent));
+                    return Err(ExchangeError::malformed(TOO_LONG, is_silent));
                 }
                 looked = 0;
-                let head = answer_head::read(&self.buffer.split_to(len).freeze(), to_head)
-                    .map_err(|why| Lost::malformed(why, is_silent))?;
+                let head = response_head::read(&self.buffer.split_to(len).freeze(), to_head)
+                    .map_err(|why| ExchangeError::malformed(why, is_silent))?;
                 match head.status {
                     // 100 is between us and the origin.
                     100 => {}
                     101 => {
-                        return Err(Lost::malformed(
+                        return Err(ExchangeError::malformed(
                             "an interim status as the final one",
                             is_silent,
                         ));
@@ -116,14 +116,14 @@ impl Wire {
                 }
                 interims += 1;
                 if interims > INTERIMS_MAX {
-                    return Err(Lost::malformed("too many interim answers", is_silent));
+                    return Err(ExchangeError::malformed("too many interim answers", is_silent));
                 }
                 continue;
             }
             looked = self.buffer.len();
             // Its end is still to come: it is longer than what is here.
             if looked >= patience.head_bytes {
-                return Err(Lost::malformed(TOO_LONG, is_silent));
+                return Err(ExchangeError::malformed(TOO_LONG, is_silent));
             }
             let woke = std::future::poll_fn(|cx| {
                 if takes && !sending.is_done() {
@@ -134,7 +134,7 @@ impl Wire {
                         Poll::Ready(Err(NotSent::Closed)) => takes = false,
                         Poll::Ready(Ok(())) | Poll::Pending => {}
                     }
-                    // Patience begins anew with each piece of a request body that leaves.
+                    // Deadlines begins anew with each piece of a request body that leaves.
                     if sending.take_moved() {
                         timer.as_mut().reset(Instant::now() + patience.response);
                     }
@@ -147,23 +147,28 @@ impl Wire {
             match woke.await {
                 Woke::Read(Ok(n)) if n > 0 => is_silent = false,
                 Woke::Read(Ok(_)) => {
-                    return Err(Lost::closed("the origin closed the connection", is_silent));
+                    return Err(ExchangeError::closed(
+                        "the origin closed the connection",
+                        is_silent,
+                    ));
                 }
-                Woke::Read(Err(error)) => return Err(Lost::closed(&error.to_string(), is_silent)),
+                Woke::Read(Err(error)) => {
+                    return Err(ExchangeError::closed(&error.to_string(), is_silent));
+                }
                 Woke::BodyBroke(why) => {
                     let kind = if why == BodyError::TooLarge {
                         FailureKind::RequestTooLarge
                     } else {
                         FailureKind::RequestBroken
                     };
-                    return Err(Lost {
+                    return Err(ExchangeError {
                         failure: Failure::new(kind, why.to_string()),
                         is_silent: false,
                     });
                 }
                 Woke::TooLate => {
                     let why = format!("no head in {:?}", patience.response);
-                    return Err(Lost {
+                    return Err(ExchangeError {
                         failure: Failure::new(FailureKind::ResponseTimeout, why),
                         is_silent: false,
                     });
@@ -185,7 +190,7 @@ enum Woke {
     TooLate,
 }
 
-impl Lost {
+impl ExchangeError {
     fn malformed(why: &str, is_silent: bool) -> Self {
         Self {
             failure: Failure::new(FailureKind::ResponseMalformed, format!("the answer has {why}")),

@@ -5,7 +5,7 @@ use quick_xml::escape::escape;
 
 use crate::cache::invalidations::Matcher;
 use crate::semantics::time::{Timestamp, format_rfc3339};
-use crate::store::log::Record;
+use crate::store::log::InvalidationRecord;
 
 const HEAD: &str = "<?xml version=\"1.0\"?>\n";
 const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
@@ -40,11 +40,11 @@ pub struct Page<'p> {
     pub most: usize,
     pub is_truncated: bool,
     /// Each with its status.
-    pub items: &'p [(&'p Record, &'p str)],
+    pub items: &'p [(&'p InvalidationRecord, &'p str)],
 }
 
 /// An Invalidation.
-pub fn invalidation(record: &Record, status: &str) -> String {
+pub fn invalidation(record: &InvalidationRecord, status: &str) -> String {
     // What came by another door has no batch; it is shown as if it had.
     let (paths, reference) = match &record.batch {
         Some(batch) => (batch.paths.clone(), batch.reference.clone()),
@@ -63,7 +63,7 @@ pub fn invalidation(record: &Record, status: &str) -> String {
 
 /// An InvalidationList.
 pub fn list(page: &Page<'_>) -> String {
-    let one = |(record, status): &(&Record, &str)| {
+    let one = |(record, status): &(&InvalidationRecord, &str)| {
         let at = format_rfc3339(Timestamp(record.at));
         format!(
             "<InvalidationSummary><Id>{}</Id><CreateTime>{at}</CreateTime><Status>{status}</Status></InvalidationSummary>",

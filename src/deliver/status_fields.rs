@@ -9,7 +9,7 @@ use crate::message::verdict::{Outcome, Verdict};
 use crate::semantics::cache_status::{self, Handled};
 
 /// What is told.
-pub struct About<'a> {
+pub struct StatusFields<'a> {
     pub verdict: Verdict,
     /// `foreshore` or `cloudfront`.
     pub name: &'a str,
@@ -20,7 +20,7 @@ pub struct About<'a> {
     pub detail: Option<FailureKind>,
 }
 
-impl About<'_> {
+impl StatusFields<'_> {
     /// Writes the fields into a map; Cache-Status joins what others upstream have said.
     pub fn write(&self, fields: &mut HeaderMap) {
         fields.insert(X_CACHE, value([self.verdict.outcome.word(), " from ", self.name].concat()));

@@ -12,7 +12,7 @@ use super::{ConfigArgs, fail};
 use crate::clock::Clock;
 use crate::cloudfront::import::{Functions, Imported, Input, Wishes};
 use crate::cloudfront::{export, import, seal};
-use crate::config::{self, Making, decode};
+use crate::config::{self, MissingCertificates, decode};
 
 #[derive(Subcommand)]
 pub(super) enum ImportCommand {
@@ -140,7 +140,8 @@ fn settle(imported: &mut Imported, stage: &Stage) -> Result<(), String> {
     let mut said = String::new();
     for _ in 0..ROUNDS {
         stage.fill(imported)?;
-        let Err(report) = config::load(&stage.toml(), Clock::system().now(), Making::Pending)
+        let Err(report) =
+            config::load(&stage.toml(), Clock::system().now(), MissingCertificates::Pending)
         else {
             return Ok(());
         };
@@ -243,7 +244,11 @@ fn may_write(path: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), String>
 }
 
 pub(super) fn run_export(ExportCommand::Cloudfront(args): &ExportCommand) -> ExitCode {
-    let site = match config::load(&args.config.config, Clock::system().now(), Making::Pending) {
+    let site = match config::load(
+        &args.config.config,
+        Clock::system().now(),
+        MissingCertificates::Pending,
+    ) {
         Ok(loaded) => loaded.site,
         Err(report) => {
             eprint!("{}", report.render(false));

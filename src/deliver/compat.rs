@@ -4,27 +4,27 @@
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, SERVER, VIA};
 
 use super::{X_CACHE, value};
-use crate::distribution::face::{CloudFront, Face};
+use crate::distribution::compat::{CloudFront, Compat};
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
 
 /// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the
 /// cache too.
-pub const fn shown(face: &Face, outcome: Outcome, status: u16) -> Outcome {
-    if face.cloudfront.is_some() && status >= 400 { Outcome::Error } else { outcome }
+pub const fn shown(compat: &Compat, outcome: Outcome, status: u16) -> Outcome {
+    if compat.cloudfront.is_some() && status >= 400 { Outcome::Error } else { outcome }
 }
 
 /// What goes to a viewer beside X-Cache, and X-Cache's word.
-pub fn dress(
-    face: &Face,
+pub fn add_compat_fields(
+    compat: &Compat,
     id: RequestId,
     (outcome, status): (Outcome, u16),
     fields: &mut HeaderMap,
 ) {
-    if let Some(cloudfront) = &face.cloudfront {
-        let shown = shown(face, outcome, status);
+    if let Some(cloudfront) = &compat.cloudfront {
+        let shown = shown(compat, outcome, status);
         if shown != outcome {
-            fields.insert(X_CACHE, value([shown.word(), " from ", &face.name].concat()));
+            fields.insert(X_CACHE, value([shown.word(), " from ", &compat.name].concat()));
         }
         fields.insert("x-amz-cf-pop", value(cloudfront.pop.clone()));
         fields.insert("x-amz-cf-id", value(id.text()));
@@ -32,8 +32,8 @@ pub fn dress(
 }
 
 /// The same, as lines.
-pub fn write_lines(face: &Face, id: RequestId, out: &mut Vec<u8>) {
-    if let Some(cloudfront) = &face.cloudfront {
+pub fn write_lines(compat: &Compat, id: RequestId, out: &mut Vec<u8>) {
+    if let Some(cloudfront) = &compat.cloudfront {
         out.extend_from_slice(b"X-Amz-Cf-Pop: ");
         out.extend_from_slice(cloudfront.pop.as_bytes());
         out.extend_from_slice(b"\r\nX-Amz-Cf-Id: ");
@@ -43,8 +43,8 @@ pub fn write_lines(face: &Face, id: RequestId, out: &mut Vec<u8>) {
 }
 
 /// Puts CloudFront's Via in the place of our own, which `origin::request::receive` has put there.
-pub fn set_via(face: &Face, fields: &mut HeaderMap) {
-    let Some(CloudFront { via, .. }) = &face.cloudfront else { return };
+pub fn set_via(compat: &Compat, fields: &mut HeaderMap) {
+    let Some(CloudFront { via, .. }) = &compat.cloudfront else { return };
     let Ok(ours) = HeaderValue::from_str(via) else { return };
     let others: Vec<HeaderValue> =
         fields.get_all(VIA).iter().filter(|line| *line != super::VIA).cloned().collect();
@@ -56,13 +56,13 @@ pub fn set_via(face: &Face, fields: &mut HeaderMap) {
 
 /// CloudFront's error page (CloudFront: "Troubleshooting error response status codes").
 pub fn error_page(
-    face: &Face,
+    compat: &Compat,
     id: RequestId,
     status: u16,
     sentence: &str,
     fields: &mut HeaderMap,
 ) -> Option<String> {
-    let cloudfront = face.cloudfront.as_ref()?;
+    let cloudfront = compat.cloudfront.as_ref()?;
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     fields.insert(SERVER, HeaderValue::from_static("CloudFront"));
     fields.insert(VIA, value(cloudfront.via.clone()));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{Core, Edge, Tally};
-use crate::cache::ask::Asked;
+use super::{Edge, Proxy, Tally};
+use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::choose;
 use crate::message::stored::Stored;
@@ -38,20 +38,20 @@ impl Default for Turns {
 }
 
 /// A place in the wait for a key; the last one out takes it along, however he leaves.
-struct Place<'t> {
+struct Load<'t> {
     turns: &'t Turns,
     key: &'t [u8],
     turn: Option<Turn>,
 }
 
 impl Turns {
-    fn enter<'t>(&'t self, key: &'t [u8]) -> Place<'t> {
+    fn enter<'t>(&'t self, key: &'t [u8]) -> Load<'t> {
         let turn = Some(Arc::clone(self.of.lock().entry(key.into()).or_default()));
-        Place { turns: self, key, turn }
+        Load { turns: self, key, turn }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Load<'_> {
     fn drop(&mut self) {
         let mut turns = self.turns.of.lock();
         self.turn = None;
@@ -61,9 +61,9 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Core {
+impl Proxy {
     /// What is stored under a key, in memory or brought back into it.
-    pub(super) async fn find(&self, asked: &Asked<'_>) -> Found {
+    pub(super) async fn find(&self, asked: &CacheRequest<'_>) -> Found {
         let found = self.edge.store.find(asked.key);
         let Some(disk) = self.edge.disk() else { return found };
         let here =
@@ -71,7 +71,7 @@ impl Core {
         if choose(asked.head().fields, &found).is_some() || disk.count(asked.key) <= here {
             return found;
         }
-        match tokio::time::timeout(PATIENCE, self.edge.find_in_turn(asked)).await {
+        match tokio::time::timeout(PATIENCE, self.edge.find_once(asked)).await {
             Ok(found) => found,
             Err(_) => {
                 Tally::add(&disk.tally.slow);
@@ -82,7 +82,7 @@ impl Core {
 }
 
 impl Edge {
-    async fn find_in_turn(self: &Arc<Self>, asked: &Asked<'_>) -> Found {
+    async fn find_once(self: &Arc<Self>, asked: &CacheRequest<'_>) -> Found {
         let place = self.turns.enter(asked.key);
         let _held = match &place.turn {
             Some(turn) => Some(turn.lock().await),
@@ -93,10 +93,10 @@ impl Edge {
         if choose(asked.head().fields, &found).is_some() {
             return found;
         }
-        self.recall(asked.key, found).await
+        self.load(asked.key, found).await
     }
 
-    async fn recall(self: &Arc<Self>, key: &[u8], mut found: Found) -> Found {
+    async fn load(self: &Arc<Self>, key: &[u8], mut found: Found) -> Found {
         let Ok(permit) = Arc::clone(&self.turns.reads).try_acquire_owned() else {
             self.disk().into_iter().for_each(|disk| Tally::add(&disk.tally.slow));
             return found;
@@ -110,9 +110,9 @@ impl Edge {
         let Ok(Some(read)) = reading.await else { return found };
         for stored in read {
             if self.invalidations.validity(&stored) == Validity::Hard {
-                self.forget(&stored);
+                self.remove(&stored);
             } else if !found.iter().any(|known| known.selector == stored.selector) {
-                self.remember(&stored);
+                self.promote(&stored);
                 found.push(stored);
             }
         }
@@ -121,7 +121,7 @@ impl Edge {
 
     // Into memory, if there is room; it can be served from here in any case. What lies in a file
     // stays there: held in memory it would hold the file too, and there may be many.
-    fn remember(&self, stored: &Arc<Stored>) {
+    fn promote(&self, stored: &Arc<Stored>) {
         if stored.content.is_filed() {
             return;
         }
@@ -133,7 +133,7 @@ impl Edge {
     }
 
     /// Takes a response out of both tiers.
-    pub fn forget(&self, stored: &Arc<Stored>) {
+    pub fn remove(&self, stored: &Arc<Stored>) {
         self.store.remove(stored);
         if let Some(disk) = self.disk() {
             disk.forget(stored);
@@ -141,7 +141,7 @@ impl Edge {
     }
 
     /// Offers a response that is complete to the disk.
-    pub(super) fn offer(&self, stored: &Arc<Stored>) {
+    pub(super) fn write_behind(&self, stored: &Arc<Stored>) {
         if let Some(disk) = self.disk()
             && !stored.content.is_filed()
         {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::index::{Entry, Segment};
-use super::list::Brief;
 use super::queue::By;
 use super::record::{Header, Identity, PIECE, UNIT};
+use super::segment_list::Brief;
 use super::{Disk, Job};
 use crate::message::stored::Stored;
 
@@ -18,7 +18,7 @@ const SYNC: Duration = Duration::from_secs(1);
 /// How often the keeper looks around.
 const TICK: Duration = Duration::from_millis(100);
 /// Records looked at between two breaths while dead ones are looked for.
-const BREATH: u64 = 500;
+const BATCH: u64 = 500;
 /// A look for what is dead is followed by so many times its length without one.
 const SWEEP_REST: u32 = 10;
 /// How often a segment that is empty waits for what else waits.
@@ -90,7 +90,7 @@ impl Disk {
     // Does what waits, for so long at most; false if there was nothing.
     fn work_some(&self, patience: Duration) -> bool {
         let (began, mut did) = (Instant::now(), false);
-        self.pay_debts();
+        self.flush_deferred();
         while !did || began.elapsed() < patience {
             let Some(job) = self.queue.lock().pop() else { return did };
             did = true;
@@ -110,7 +110,7 @@ impl Disk {
                     let is_empty =
                         self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
                     if is_empty {
-                        self.doom(id);
+                        self.mark_for_removal(id);
                     }
                 }
             }
@@ -132,31 +132,31 @@ impl Disk {
         if !is_written {
             // The older one that lies there is old all the same.
             stored.live.on_disk.store(0, Ordering::Relaxed);
-            self.owe(identity);
+            self.defer_tombstone(identity);
         }
     }
 
     fn try_bury(&self, identity: Identity, by: By) {
         if self.is_resting() {
-            return self.owe(identity);
+            return self.defer_tombstone(identity);
         }
-        let done = self.bury(identity, by);
+        let done = self.write_tombstone(identity, by);
         if done.is_err() {
-            self.owe(identity);
+            self.defer_tombstone(identity);
         }
         self.note_trouble(done);
     }
 
-    pub(super) fn owe(&self, identity: Identity) {
+    pub(super) fn defer_tombstone(&self, identity: Identity) {
         let mut queue = self.queue.lock();
         // What was said of it since is newer.
         if !queue.last.contains_key(&identity) {
-            queue.owe(identity, super::OWED_MAX);
+            queue.defer_tombstone(identity, super::OWED_MAX);
         }
     }
 
     // Tombstones that could not be written before.
-    fn pay_debts(&self) {
+    fn flush_deferred(&self) {
         while !self.is_resting() {
             let Some(identity) = self.queue.lock().debt() else { return };
             // What was written since is newer than what is owed.
@@ -169,8 +169,10 @@ impl Disk {
     /// The same for the last time, however the disk has been of late. False if some are left.
     pub(super) fn pay_last_debts(&self) -> bool {
         while let Some(identity) = { self.queue.lock().debt() } {
-            if self.index.lock().get(identity).is_none() && self.bury(identity, By::Job).is_err() {
-                self.owe(identity);
+            if self.index.lock().get(identity).is_none()
+                && self.write_tombstone(identity, By::Job).is_err()
+            {
+                self.defer_tombstone(identity);
                 return false;
             }
         }
@@ -239,7 +241,7 @@ impl Disk {
             }
             let mut wanted = |brief: &Brief<'_>| {
                 looked += 1;
-                if looked % BREATH == 0 {
+                if looked % BATCH == 0 {
                     std::thread::yield_now();
                 }
                 is_dead(brief)
@@ -311,7 +313,7 @@ impl Disk {
         if !is_last {
             self.try_bury(entry.identity, By::Keeper);
         }
-        emptied.into_iter().for_each(|id| self.doom(id));
+        emptied.into_iter().for_each(|id| self.mark_for_removal(id));
     }
 
     fn compact_if_sparse(&self, id: u32) {
