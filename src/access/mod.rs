@@ -14,7 +14,7 @@ use self::rate::Buckets;
 use self::staging::Session;
 use crate::base::network::Network;
 use crate::crypto::memory::VerifiedSignatures;
-use crate::crypto::url;
+use crate::crypto::url::{self, SignedRequest, TrustedKeys, Unsigned};
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Site};
@@ -241,10 +241,30 @@ fn admit_viewer(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Ref
         return Err(Refusal::Address);
     }
     match &behavior.signers {
-        Some(signers) => url::judge(routed.head, signers, around.signatures, around.now)
+        Some(signers) => check_signature(routed.head, signers, around.signatures, around.now)
             .map_err(Refusal::Unsigned),
         None => Ok(()),
     }
+}
+
+/// Says whether a request shows a signature of one of `signers` for its URL, in the URL or in
+/// cookies. `signatures` are those that were found good before.
+pub fn check_signature(
+    head: &RequestHead<'_>,
+    signers: &TrustedKeys,
+    signatures: &VerifiedSignatures,
+    now: Timestamp,
+) -> Result<(), Unsigned> {
+    let request = SignedRequest {
+        scheme: head.scheme.as_str(),
+        authority: head.authority,
+        path: head.spelled,
+        query: head.query,
+        viewer: head.connection.peer.ip(),
+    };
+    let has_cookies = head.known.has(Known::Cookie);
+    let cookies = has_cookies.then(|| head.fields.get_all("cookie")).into_iter().flatten();
+    url::judge(&request, cookies, signers, signatures, now)
 }
 
 /// Counts an admitted request against what its address may ask for: once, when it is sure to be

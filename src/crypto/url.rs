@@ -5,6 +5,7 @@
 //! it.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -14,7 +15,6 @@ use base64::engine::general_purpose::STANDARD;
 use super::key::{Hash, PrivateKey, PublicKey};
 use super::memory::VerifiedSignatures;
 use super::policy::{self, PolicyConditions};
-use crate::message::request::{Known as Field, RequestHead};
 use crate::semantics::lists::trim;
 use crate::semantics::time::Timestamp;
 
@@ -65,6 +65,20 @@ pub fn signs(parameter: &str) -> bool {
     PARAMETERS.contains(&parameter)
 }
 
+/// The parts of a request that a signature covers or is checked against, as the viewer sent them.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedRequest<'r> {
+    /// As it stands in a URL: `http` or `https`.
+    pub scheme: &'r str,
+    /// Host and port.
+    pub authority: &'r str,
+    /// The path, octet by octet.
+    pub path: &'r str,
+    pub query: Option<&'r str>,
+    /// The viewer's address.
+    pub viewer: IpAddr,
+}
+
 // What a request shows, as it is on the wire.
 #[derive(Clone, Copy, Default)]
 struct SignatureParams<'r> {
@@ -87,15 +101,8 @@ impl<'r> SignatureParams<'r> {
         shown.values[..4].iter().any(Option::is_some).then_some(shown)
     }
 
-    fn in_cookies(head: &RequestHead<'r>) -> Self {
+    fn in_cookies(lines: impl Iterator<Item = &'r [u8]>) -> Self {
         let mut shown = Self::default();
-        let lines = head
-            .known
-            .get(Field::Cookie)
-            .is_some()
-            .then(|| head.fields.get_all("cookie"))
-            .into_iter()
-            .flatten();
         for pair in lines.flat_map(|line| line.split(|octet| *octet == b';')).map(trim) {
             let Some((name, value)) =
                 std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('='))
@@ -131,24 +138,25 @@ impl<'r> SignatureParams<'r> {
     }
 }
 
-/// Judges a request: may this viewer have this URL now?
-pub fn judge(
-    head: &RequestHead<'_>,
+/// Judges a request: may this viewer have this URL now? `cookies` are the lines of its Cookie
+/// fields; they are read only where the URL is not signed.
+pub fn judge<'r>(
+    request: &SignedRequest<'r>,
+    cookies: impl Iterator<Item = &'r [u8]>,
     signers: &TrustedKeys,
     memory: &VerifiedSignatures,
     now: Timestamp,
 ) -> Result<(), Unsigned> {
-    let by_url = head.query.and_then(SignatureParams::in_query);
+    let by_url = request.query.and_then(SignatureParams::in_query);
     let is_url = by_url.is_some();
     // What a URL says goes before cookies.
-    let shown = by_url.unwrap_or_else(|| SignatureParams::in_cookies(head));
+    let shown = by_url.unwrap_or_else(|| SignatureParams::in_cookies(cookies));
     let id = shown.key().filter(|id| !id.is_empty()).ok_or(Unsigned::MissingKey)?;
-    let viewer = head.connection.peer.ip();
     // Two readers could take one value each.
     if shown.is_twice {
         return Err(Unsigned::Denied);
     }
-    let url = Url { head, is_url };
+    let url = Url { request, is_url };
     let key = signers.keys.iter().find(|key| key.id == id).ok_or(Unsigned::UnknownKey)?;
     let print = url.fingerprint(&shown, key);
     let terms = match memory.find(&print) {
@@ -159,7 +167,7 @@ pub fn judge(
             terms
         }
     };
-    if terms.hold(now, viewer) { Ok(()) } else { Err(Unsigned::Denied) }
+    if terms.hold(now, request.viewer) { Ok(()) } else { Err(Unsigned::Denied) }
 }
 
 // Reads and checks what does not depend on the moment and the viewer.
@@ -204,7 +212,7 @@ fn canned(url: &str, expires: &str) -> String {
 
 // The URL that was signed, of a request.
 struct Url<'r> {
-    head: &'r RequestHead<'r>,
+    request: &'r SignedRequest<'r>,
     /// The signature is in the URL, so its parameters are no part of what was signed.
     is_url: bool,
 }
@@ -212,12 +220,9 @@ struct Url<'r> {
 impl Url<'_> {
     // The host as URLs have it: in lower case, without the scheme's own port.
     fn authority(&self) -> Cow<'_, str> {
-        let usual = if self.head.scheme == crate::message::connection::Scheme::Https {
-            ":443"
-        } else {
-            ":80"
-        };
-        let authority = self.head.authority.strip_suffix(usual).unwrap_or(self.head.authority);
+        let usual = if self.request.scheme == "https" { ":443" } else { ":80" };
+        let given = self.request.authority;
+        let authority = given.strip_suffix(usual).unwrap_or(given);
         if authority.bytes().any(|octet| octet.is_ascii_uppercase()) {
             Cow::Owned(authority.to_ascii_lowercase())
         } else {
@@ -226,12 +231,12 @@ impl Url<'_> {
     }
 
     fn each(&self, mut part: impl FnMut(&str)) {
-        part(self.head.scheme.as_str());
+        part(self.request.scheme);
         part("://");
         part(&self.authority());
-        part(self.head.spelled);
+        part(self.request.path);
         let mut mark = "?";
-        for parameter in self.head.query.iter().flat_map(|query| query.split('&')) {
+        for parameter in self.request.query.iter().flat_map(|query| query.split('&')) {
             let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
             if !(self.is_url && signs(name)) {
                 part(mark);

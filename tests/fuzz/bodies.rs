@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
+use foreshore::access::check_signature;
 use foreshore::body::Content;
 use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
@@ -17,7 +18,7 @@ use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
 use foreshore::crypto::sigv4::Claim;
-use foreshore::crypto::url::{TrustedKeys, judge};
+use foreshore::crypto::url::TrustedKeys;
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::fingerprint;
@@ -423,7 +424,10 @@ pub fn aws(data: &[u8]) {
         keys: vec![Arc::new(PublicKey::from_pem("K1", pem).unwrap())],
     };
     let now = Timestamp::from_secs(1_800_000_000);
-    assert!(judge(&head, &signers, &VerifiedSignatures::default(), now).is_err(), "{text:?}");
+    assert!(
+        check_signature(&head, &signers, &VerifiedSignatures::default(), now).is_err(),
+        "{text:?}"
+    );
     // A distribution, whatever it says, becomes a file of TOML.
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(data)
         && let Ok(imported) = import::import(

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use foreshore::access::check_signature;
 use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy::covers;
-use foreshore::crypto::url::{TrustedKeys, Unsigned, judge};
+use foreshore::crypto::url::{TrustedKeys, Unsigned};
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
@@ -79,9 +80,9 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
 }
 
 fn verdict(request: &ViewerRequest, memory: &VerifiedSignatures) -> Result<(), Unsigned> {
-    let first = judge(&request.head(), &signers(), memory, NOW);
+    let first = check_signature(&request.head(), &signers(), memory, NOW);
     assert_eq!(
-        judge(&request.head(), &signers(), memory, NOW),
+        check_signature(&request.head(), &signers(), memory, NOW),
         first,
         "remembered or not, it is the same"
     );
@@ -161,14 +162,19 @@ fn what_is_remembered_of_a_key_is_of_no_use_to_another_of_its_name() {
     let mut count = 0;
     for vector in table("signed-urls.json") {
         let request = request(vector["signed_url"].as_str().unwrap(), None, "192.0.2.10");
-        if judge(&request.head(), &first, &memory, NOW).is_ok() {
+        if check_signature(&request.head(), &first, &memory, NOW).is_ok() {
             assert_eq!(
-                judge(&request.head(), &second, &memory, NOW),
+                check_signature(&request.head(), &second, &memory, NOW),
                 Err(Unsigned::Denied),
                 "{}",
                 vector["name"]
             );
-            assert_eq!(judge(&request.head(), &first, &memory, NOW), Ok(()), "{}", vector["name"]);
+            assert_eq!(
+                check_signature(&request.head(), &first, &memory, NOW),
+                Ok(()),
+                "{}",
+                vector["name"]
+            );
             count += 1;
         }
     }
