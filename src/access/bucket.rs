@@ -7,8 +7,7 @@
 
 use http::header::{AUTHORIZATION, HeaderName};
 
-use super::Routed;
-use crate::cache::ask::{MethodIntent, wants};
+use super::{Caching, Routed};
 use crate::crypto::s3::{self, Field, Parameter};
 use crate::distribution::behavior::Behavior;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
@@ -18,8 +17,8 @@ use crate::message::refusal::{Refusal, Unfit, Why};
 use crate::message::request::{Known, RequestHead};
 
 /// Judges a request to a behavior that signs for a bucket, before the cache is asked and for every
-/// bucket that may be.
-pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
+/// bucket that may be. `caching` says whether the answer is kept under a key.
+pub fn judge(routed: &Routed<'_>, caching: Caching) -> Result<(), Refusal> {
     // An object is asked for by its name: most requests, and they pay for nothing else.
     if routed.head.query.is_none() && routed.path != "/" && !s3::writes(routed.head.method) {
         return Ok(());
@@ -28,7 +27,8 @@ pub fn judge(routed: &Routed<'_>) -> Result<(), Refusal> {
     let signed = members.iter().filter_map(|at| routed.distribution.origins[*at].access.as_ref());
     for access in signed.filter(|access| access.is_bucket()) {
         let is_own = is_own(routed.behavior, routed.head, access);
-        let has_order = judge_query(routed, access, is_own).map_err(Refusal::Subresource)?;
+        let has_order =
+            judge_query(routed, caching, access, is_own).map_err(Refusal::Subresource)?;
         judge_fields(routed, access, is_own).map_err(Refusal::Subresource)?;
         if routed.path == "/" && !(has_order || is_own || access.subresources == Subresources::Pass)
         {
@@ -53,7 +53,12 @@ pub fn is_own(behavior: &Behavior, head: &RequestHead<'_>, access: &AccessContro
 }
 
 // True if the query makes another order of the request, one that may be given.
-fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Result<bool, Unfit> {
+fn judge_query(
+    routed: &Routed<'_>,
+    caching: Caching,
+    access: &AccessControl,
+    is_own: bool,
+) -> Result<bool, Unfit> {
     let (head, behavior) = (routed.head, routed.behavior);
     let Some(query) = head.query else { return Ok(false) };
     // What signs a URL for us is between the viewer and us.
@@ -76,24 +81,23 @@ fn judge_query(routed: &Routed<'_>, access: &AccessControl, is_own: bool) -> Res
         if kind == Parameter::Dress && !forwarding::parameter_reaches_origin(behavior, spelled) {
             continue;
         }
-        goes_whole(routed, spelled)?;
+        goes_whole(routed, caching, spelled)?;
         has_order |= kind == Parameter::Order;
     }
     // What comes with an order is a part of it.
     if has_order {
-        names().try_for_each(|spelled| goes_whole(routed, spelled))?;
+        names().try_for_each(|spelled| goes_whole(routed, caching, spelled))?;
     }
     Ok(has_order)
 }
 
 // A parameter that shapes the answer reaches the bucket, and is in the key of what is kept.
-fn goes_whole(routed: &Routed<'_>, spelled: &str) -> Result<(), Unfit> {
+fn goes_whole(routed: &Routed<'_>, caching: Caching, spelled: &str) -> Result<(), Unfit> {
     let behavior = routed.behavior;
     if !forwarding::parameter_reaches_origin(behavior, spelled) {
         return Err(Unfit::new(&s3::decoded(spelled), Why::KeptBack));
     }
-    let is_kept = !matches!(wants(routed).method, MethodIntent::Pass(_));
-    if is_kept && !behavior.cache.key.query.includes(spelled) {
+    if caching == Caching::Kept && !behavior.cache.key.query.includes(spelled) {
         return Err(Unfit::new(&s3::decoded(spelled), Why::NotInKey));
     }
     Ok(())

@@ -190,8 +190,22 @@ pub struct AdmitContext<'k> {
     pub now: Timestamp,
 }
 
+/// Whether the answer to a request may be kept for others, as was decided before it is judged
+/// (`cache::ask::wants`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Under a key: what shapes the answer has to be in it.
+    Kept,
+    /// It is this viewer's alone.
+    Passed,
+}
+
 /// Says whether a routed request may go on.
-pub fn admit(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
+pub fn admit(
+    routed: &Routed<'_>,
+    caching: Caching,
+    around: AdmitContext<'_>,
+) -> Result<(), Refusal> {
     let head = routed.head;
     if head.scheme == Scheme::Http {
         check_protocol(routed)?;
@@ -221,7 +235,7 @@ pub fn admit(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusa
         Asker::Edge => {}
     }
     // Whoever asks: a bucket gets no other order than was given.
-    if routed.behavior.derived.is_bucket { bucket::judge(routed) } else { Ok(()) }
+    if routed.behavior.derived.is_bucket { bucket::judge(routed, caching) } else { Ok(()) }
 }
 
 // From the cheapest to the dearest.

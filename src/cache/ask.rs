@@ -3,7 +3,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
-use crate::access::{Replaces, Routed, replaces};
+use crate::access::{Caching, Replaces, Routed, replaces};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;
@@ -35,6 +35,16 @@ impl<'r> CacheRequest<'r> {
 pub struct CacheIntent {
     pub method: MethodIntent,
     pub answer: Answer,
+}
+
+impl CacheIntent {
+    /// Whether the answer may be kept, as the checks on viewers ask.
+    pub const fn caching(self) -> Caching {
+        match self.method {
+            MethodIntent::Get | MethodIntent::Head | MethodIntent::Post => Caching::Kept,
+            MethodIntent::Pass(_) => Caching::Passed,
+        }
+    }
 }
 
 /// Whether the store may speak at all.

@@ -12,7 +12,7 @@ use super::{ConfigArgs, fail};
 use crate::access::prepare::prepare;
 use crate::access::{self, Replaces, Routed};
 use crate::cache::arrival::{Arrived, StorePlan, on_arrival};
-use crate::cache::ask::{self, CacheRequest, MethodIntent};
+use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::invalidations::{Invalidations, Severity};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::cache::purged::{Purged, purged};
@@ -183,7 +183,8 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         line("purge", purging(site, &routed));
         return out;
     }
-    match purges.unwrap_or_else(|| admit(&routed, request.arrived_at)) {
+    let mut wants = ask::wants(&routed);
+    match purges.unwrap_or_else(|| admit(&routed, wants, request.arrived_at)) {
         Ok(()) => line("viewer", format!("{address}  may ask: {}", admitted(&routed))),
         Err(refusal) => {
             line("viewer", format!("{address}  {}", refused(&refusal)));
@@ -191,7 +192,6 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     }
     policy_lines(behavior, &mut line);
-    let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     if let (MethodIntent::Post, Some(post)) = (wants.method, &behavior.cache_post) {
@@ -261,11 +261,12 @@ fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
 
 // By the gate, of which nobody has asked anything yet; and whether the caller insists on what it
 // may not do.
-fn admit(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refusal> {
+fn admit(routed: &Routed<'_>, wants: CacheIntent, now: Timestamp) -> Result<(), Refusal> {
     let (signatures, rates) =
         (crate::crypto::memory::VerifiedSignatures::default(), access::rate::Buckets::default());
     access::admit(
         routed,
+        wants.caching(),
         access::AdmitContext { node: "explain", signatures: &signatures, rates: &rates, now },
     )?;
     match access::replaces(routed) {

@@ -88,7 +88,7 @@ fn from_store<'s>(
     if routed.route.session.is_some_and(|session| session.is_news) {
         return None;
     }
-    access::admit(&routed, edge.around(running, now)).ok()?;
+    access::admit(&routed, wants.caching(), edge.around(running, now)).ok()?;
     if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
         return None;
     }

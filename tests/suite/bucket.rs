@@ -118,10 +118,11 @@ fn sent(site: &Site, viewer: &ViewerRequest) -> Result<(OriginRequest, Option<St
     let (signatures, rates) = (VerifiedSignatures::default(), Buckets::default());
     let around = AdmitContext { node: "n", signatures: &signatures, rates: &rates, now: NOW };
     let routed = access::route(site, &head, NOW).map_err(|refusal| refusal.words().into_owned())?;
-    access::admit(&routed, around).map_err(|refusal| refusal.words().into_owned())?;
+    let wants = ask::wants(&routed);
+    access::admit(&routed, wants.caching(), around)
+        .map_err(|refusal| refusal.words().into_owned())?;
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
-    let wants = ask::wants(&routed);
     let is_kept = !matches!(wants.method, MethodIntent::Pass(_));
     let asking = if is_kept { FetchKind::Fill } else { FetchKind::Pass };
     let origin = &routed.distribution.origins[0];
