@@ -142,9 +142,13 @@ impl Control {
             (
                 "foreshore_parent_refused_total",
                 "Answers of a parent that were older than our own log.",
-                &tally.parent_refused,
+                &self.edge.parent_counts.refused,
             ),
-            ("foreshore_parent_failed_total", "Parents stepped over.", &tally.parent_failed),
+            (
+                "foreshore_parent_failed_total",
+                "Parents stepped over.",
+                &self.edge.parent_counts.failed,
+            ),
             (
                 "foreshore_bodies_resumed_total",
                 "Bodies that broke off and were gone on with elsewhere.",

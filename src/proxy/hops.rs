@@ -19,7 +19,7 @@ use crate::message::tier;
 use crate::origin::itinerary::{Itinerary, itinerary};
 use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
-use crate::region;
+use crate::region::{self, AskContext};
 use crate::semantics::freshness::date_value;
 
 /// Bodies up to here are held until they are whole, where a signature has to cover them because
@@ -104,7 +104,7 @@ impl Proxy {
     }
 
     async fn ask_the_tier(
-        self: &Arc<Self>,
+        &self,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
         asking: &FetchKind,
@@ -113,7 +113,17 @@ impl Proxy {
         let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else {
             return None;
         };
-        region.ask(self, asked, asking, self.node(exchange), order).await
+        let edge = &*self.edge;
+        let around = AskContext {
+            upstream: &self.upstream,
+            clock: &edge.clock,
+            invalidations: &edge.invalidations,
+            standings: &edge.standings,
+            log: edge.log.get(),
+            counts: &edge.parent_counts,
+            node: self.node(exchange),
+        };
+        region.ask(&around, asked, asking, order).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for

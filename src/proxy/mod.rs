@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::access;
@@ -35,11 +35,11 @@ use crate::distribution::site::Site;
 use crate::message::key::InvalidationNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
-use crate::region::Region;
 use crate::region::forward::Passages;
 use crate::region::standings::Standings;
+use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
-use crate::store::chain::{Incarnation, Mark};
+use crate::store::chain::Incarnation;
 use crate::store::log::{InvalidationLog, InvalidationRecord};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
@@ -87,10 +87,10 @@ pub struct Edge {
     sweeper: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
-    /// Where our own parents stand.
+    /// Where our own parents stand, and to whom.
     pub standings: Standings,
-    /// Which life of the log's holder this is.
-    incarnation: RwLock<Incarnation>,
+    /// What is counted of them.
+    pub parent_counts: Arc<region::Counts>,
 }
 
 /// Events counted for all behaviors together.
@@ -102,8 +102,6 @@ pub struct Tally {
     pub followers: AtomicU64,
     pub background_refreshes: AtomicU64,
     pub not_stored_full: AtomicU64,
-    pub parent_refused: AtomicU64,
-    pub parent_failed: AtomicU64,
     pub bodies_resumed: AtomicU64,
 }
 
@@ -120,8 +118,8 @@ impl Edge {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
-        let incarnation = Incarnation::random();
-        let region = Region::for_site(&site, &format!("{node}/{incarnation}"), None);
+        let standings = Standings::default();
+        let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
         Arc::new(Self {
             store: Memory::new(site.store.memory, limits.variants),
             arena: arena(site.store.memory),
@@ -138,8 +136,8 @@ impl Edge {
             messenger: OnceLock::new(),
             sweeper: OnceLock::new(),
             applied: Passages::default(),
-            standings: Standings::default(),
-            incarnation: RwLock::new(incarnation),
+            standings,
+            parent_counts: Arc::default(),
             running: ArcSwap::from_pointee(Running {
                 site,
                 counts,
@@ -183,21 +181,15 @@ impl Edge {
 
     /// Which life of the log's holder this is.
     pub fn incarnation(&self) -> Incarnation {
-        *self.incarnation.read()
+        self.standings.incarnation()
     }
 
     /// Takes another one, which no parent knows.
     pub fn reincarnate(&self) {
-        *self.incarnation.write() = Incarnation::random();
-        self.standings.unconfirm_all();
+        self.standings.reincarnate();
         // The requests to parents name it.
         let _turn = self.installing.lock();
         self.replace(Arc::clone(&self.running().site));
-    }
-
-    /// Says whether this very record is in our log. Without a log nobody can tell.
-    pub fn knows(&self, mark: Mark) -> bool {
-        self.log.get().is_some_and(|log| log.has(mark))
     }
 
     /// Gives the edge a disk tier.

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Parent;
 use super::health::PROBE_LASTS;
 use super::watch::try_out;
+use super::{AskContext, Parent};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Interim, Reply, TakesInterims};
 use crate::origin::request::OriginRequest;
-use crate::proxy::Proxy;
 
 /// A probe reads no more than this of a body.
 const PROBE_READS: u64 = 512 << 10;
@@ -63,7 +62,7 @@ impl Parent {
     /// budget of all parents ends.
     pub(super) async fn ask(
         &self,
-        core: &Arc<Proxy>,
+        around: &AskContext<'_>,
         mut request: OriginRequest,
         budget: Duration,
         until: Instant,
@@ -75,7 +74,7 @@ impl Parent {
         }
         let patience = patience.min(left);
         let sign = Sign::of(&mut request);
-        let mut asking = core.upstream.ask(&self.origin, request);
+        let mut asking = around.upstream.ask(&self.origin, request);
         let came = match timeout(patience, &mut asking).await {
             Ok(came) => came,
             Err(_) if sign.is_seen() => {
@@ -88,24 +87,25 @@ impl Parent {
         };
         let shown = sign.shown();
         let reply = came.map_err(Missed::Failed)?;
-        self.health.showed_itself(core.edge.clock.now(), shown);
+        self.health.showed_itself(around.clock.now(), shown);
         Ok((reply, shown))
     }
 
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would
     /// have been asked of it.
-    pub(super) fn probe(&self, core: &Arc<Proxy>, mut request: OriginRequest) {
-        let (core, parent) = (Arc::clone(core), self.clone());
+    pub(super) fn probe(&self, around: &AskContext<'_>, mut request: OriginRequest) {
+        let (upstream, clock) = (Arc::clone(around.upstream), around.clock.clone());
+        let parent = self.clone();
         tokio::spawn(async move {
             let trying = async {
                 let sign = Sign::of(&mut request);
-                let reply = core.upstream.ask(&parent.origin, request).await.ok()?;
+                let reply = upstream.ask(&parent.origin, request).await.ok()?;
                 let shown = sign.shown();
                 let octets = try_out(reply.body, PROBE_READS).await?;
                 Some((octets, shown))
             };
             let came = timeout(PROBE_LASTS, trying).await.ok().flatten();
-            let now = core.edge.clock.now();
+            let now = clock.now();
             if let Some((_, shown)) = came {
                 parent.health.showed_itself(now, shown);
             }

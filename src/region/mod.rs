@@ -11,6 +11,7 @@ pub mod standings;
 pub mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -18,7 +19,8 @@ use tokio::time::Instant;
 
 use crate::base::secret::Secret;
 use crate::cache::ask::CacheRequest;
-use crate::cache::invalidations::tag_hashes;
+use crate::cache::invalidations::{Invalidations, tag_hashes};
+use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
@@ -27,16 +29,46 @@ use crate::message::failure::FailureKind;
 use crate::message::key::InvalidationNumber;
 use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::{EDGE, EDGE_TOKEN, TierFacts};
+use crate::origin::Upstream;
 use crate::origin::request::{FetchKind, Node, build};
-use crate::proxy::{Edge, Proxy, Tally};
 use crate::store::chain::Mark;
+use crate::store::log::InvalidationLog;
 use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};
+use standings::Standings;
 
 /// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in
 /// effect when it was asked.
 pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
+
+/// What is counted of parents, whatever site is in force.
+#[derive(Default)]
+pub struct Counts {
+    /// Answers of a parent that were older than the edge's own log.
+    pub refused: AtomicU64,
+    /// Times that a parent was stepped over, or its body broke off or came too slowly.
+    pub failed: AtomicU64,
+}
+
+impl Counts {
+    fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is known beside a request when parents are asked.
+#[derive(Clone, Copy)]
+pub struct AskContext<'e> {
+    pub upstream: &'e Arc<dyn Upstream>,
+    pub clock: &'e Clock,
+    pub invalidations: &'e Invalidations,
+    pub standings: &'e Standings,
+    /// Without a log no parent's word about it can be checked.
+    pub log: Option<&'e Arc<InvalidationLog>>,
+    pub counts: &'e Arc<Counts>,
+    pub node: Node<'e>,
+}
 
 /// The tier of one running site.
 pub struct Region {
@@ -83,35 +115,33 @@ impl Region {
     /// is to be asked. So does an answer that is stale: it is for when the origin fails.
     pub async fn ask(
         &self,
-        core: &Arc<Proxy>,
+        around: &AskContext<'_>,
         asked: &CacheRequest<'_>,
         asking: &FetchKind,
-        node: Node<'_>,
         order: &[usize],
     ) -> Option<Reply> {
-        let edge = &core.edge;
         let until = Instant::now() + self.budget;
         for at in order {
             let Some(parent) = self.parents.get(*at) else { continue };
-            if !is_worth_asking(edge, &parent.name, asked, asking) {
+            if !is_worth_asking(around, &parent.name, asked, asking) {
                 continue;
             }
-            let request = || build(asked, asking, &parent.origin, node);
-            match parent.health.turn(edge.clock.now()) {
+            let request = || build(asked, asking, &parent.origin, around.node);
+            match parent.health.turn(around.clock.now()) {
                 Turn::Ask => {}
                 Turn::Pause => continue,
                 Turn::Probe => {
-                    parent.probe(core, request());
+                    parent.probe(around, request());
                     continue;
                 }
             }
-            match parent.ask(core, request(), self.budget, until).await {
+            match parent.ask(around, request(), self.budget, until).await {
                 Ok((mut reply, shown)) => {
-                    if !is_new_enough(edge, &parent.name, (asked, asking), &mut reply) {
-                        Tally::add(&edge.tally.parent_refused);
+                    if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
+                        Counts::add(&around.counts.refused);
                         tracing::info!(
                             parent = parent.name,
-                            head = edge.invalidations.head().0,
+                            head = around.invalidations.head().0,
                             "a parent has not applied our invalidations yet; the origin is asked"
                         );
                         return None;
@@ -122,14 +152,14 @@ impl Region {
                     }
                     reply.from =
                         ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
-                    watch::watch(&mut reply, &parent.name, &parent.health, edge, shown);
+                    watch::watch(&mut reply, &parent.name, &parent.health, around, shown);
                     return Some(reply);
                 }
                 Err(Missed::Failed(failure)) => {
-                    Tally::add(&edge.tally.parent_failed);
+                    Counts::add(&around.counts.failed);
                     // Our own limit says nothing of it.
                     if failure.kind != FailureKind::ConnectionLimit {
-                        parent.health.failed(edge.clock.now());
+                        parent.health.failed(around.clock.now());
                     }
                     tracing::warn!(
                         parent = parent.name,
@@ -139,7 +169,7 @@ impl Region {
                     );
                 }
                 Err(Missed::Waiting) => {
-                    Tally::add(&edge.tally.parent_failed);
+                    Counts::add(&around.counts.failed);
                     tracing::info!(
                         parent = parent.name,
                         "a parent waits for its origin for too long; it is stepped over, and not blamed"
@@ -156,21 +186,21 @@ impl Region {
 // A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in
 // vain.
 fn is_worth_asking(
-    edge: &Edge,
+    around: &AskContext<'_>,
     parent: &str,
     asked: &CacheRequest<'_>,
     asking: &FetchKind,
 ) -> bool {
-    let standings = &edge.standings;
+    let standings = around.standings;
     let is_covered_after =
-        |since| edge.invalidations.is_covered_after(asked.key, tags_of(asking), since);
+        |since| around.invalidations.is_covered_after(asked.key, tags_of(asking), since);
     confirm::is_worth_asking(standings.of(parent), standings.is_contested(), is_covered_after)
 }
 
 // An answer that does not say how far our log was in effect comes from somebody who does not know
 // us: it proves nothing. One that does is good for this key if nothing after that covers it.
 fn is_new_enough(
-    edge: &Edge,
+    around: &AskContext<'_>,
     parent: &str,
     (asked, asking): (&CacheRequest<'_>, &FetchKind),
     reply: &mut Reply,
@@ -178,14 +208,16 @@ fn is_new_enough(
     let applied = reply.fields.remove(APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
     let lines = reply.fields.get_all(&asked.routed.distribution.tag_header);
     let tags = tag_hashes(lines.into_iter().map(HeaderValue::as_bytes));
-    let covers = |tags: &[u64], since| edge.invalidations.is_covered_after(asked.key, tags, since);
+    let covers =
+        |tags: &[u64], since| around.invalidations.is_covered_after(asked.key, tags, since);
     // A 304 need not say what tags the stored response has.
     let is_covered_after =
         |since: InvalidationNumber| covers(&tags, since) || covers(tags_of(asking), since);
     // Where a parent far behind stands may be a record that is no longer remembered, but it was
     // known when the parent came there.
-    let knows = |mark| edge.standings.of(parent) == Standing::At(mark) || edge.knows(mark);
-    !edge.standings.is_contested() && confirm::may_believe(applied, knows, is_covered_after)
+    let is_in_log = |mark| around.log.is_some_and(|log| log.has(mark));
+    let knows = |mark| around.standings.of(parent) == Standing::At(mark) || is_in_log(mark);
+    !around.standings.is_contested() && confirm::may_believe(applied, knows, is_covered_after)
 }
 
 fn tags_of(asking: &FetchKind) -> &[u64] {

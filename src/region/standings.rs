@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::confirm::Standing;
-use crate::store::chain::Mark;
+use crate::store::chain::{Incarnation, Mark};
 
 /// How far an invalidation has come, in CloudFront's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +45,8 @@ pub struct ParentState {
 /// All parents of the site in force.
 pub struct Standings {
     parents: RwLock<Vec<Known>>,
+    /// Which life of the log's holder the parents stand to.
+    incarnation: RwLock<Incarnation>,
     changes: watch::Sender<()>,
     /// Times that another process was found to speak for this log.
     pub contests: AtomicU64,
@@ -69,8 +71,13 @@ impl Known {
 
 impl Default for Standings {
     fn default() -> Self {
-        let (parents, changes) = (RwLock::default(), watch::Sender::new(()));
-        Self { parents, changes, contests: AtomicU64::new(0), losses: AtomicU64::new(0) }
+        Self {
+            parents: RwLock::default(),
+            incarnation: RwLock::new(Incarnation::random()),
+            changes: watch::Sender::new(()),
+            contests: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
+        }
     }
 }
 
@@ -128,8 +135,14 @@ impl Standings {
         self.changes.send_replace(());
     }
 
-    /// No parent has confirmed our log any more: it has another holder.
-    pub fn unconfirm_all(&self) {
+    /// Which life of the log's holder this is.
+    pub fn incarnation(&self) -> Incarnation {
+        *self.incarnation.read()
+    }
+
+    /// Takes another incarnation, which no parent knows: none has confirmed its log.
+    pub fn reincarnate(&self) {
+        *self.incarnation.write() = Incarnation::random();
         self.parents.write().iter_mut().for_each(|known| known.standing = Standing::Unconfirmed);
     }
 
@@ -221,8 +234,10 @@ mod tests {
                 && !standings.set_contested("b", true)
                 && standings.is_contested()
         );
-        standings.unconfirm_all();
+        let before = standings.incarnation();
+        standings.reincarnate();
         assert_eq!(standings.of("a"), Standing::Unconfirmed);
+        assert_ne!(standings.incarnation(), before);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,9 +14,9 @@ use http::header::ETAG;
 use tokio::time::{Instant, Sleep};
 
 use super::health::{Health, SLOW};
+use super::{AskContext, Counts};
 use crate::body::{Body, BodyError, Source};
 use crate::message::response::Reply;
-use crate::proxy::{Edge, Tally};
 
 /// A parent that gives fewer octets a second, while we wait for them, is worse than the next hop.
 pub const LEAST_RATE: u64 = 256 << 10;
@@ -68,20 +68,27 @@ enum News {
 }
 
 /// Wraps a parent's body. `shown` is how long its first sign took.
-pub fn watch(reply: &mut Reply, parent: &str, health: &Health, edge: &Arc<Edge>, shown: Duration) {
+pub(super) fn watch(
+    reply: &mut Reply,
+    parent: &str,
+    health: &Health,
+    around: &AskContext<'_>,
+    shown: Duration,
+) {
     if !matches!(reply.body, Body::Wire(..)) {
         return health.succeeded(reply.body.length().unwrap_or(0));
     }
     let is_whole = reply.tier().is_some_and(|facts| facts.is_whole);
     let slowness = if is_whole || shown >= SLOW { Slowness::Counts } else { Slowness::Excused };
     let may_leave = can_go_on(reply);
-    let (health, edge, parent) = (health.clone(), Arc::clone(edge), parent.to_string());
+    let (health, parent) = (health.clone(), parent.to_string());
+    let (clock, totals) = (around.clock.clone(), Arc::clone(around.counts));
     let tell = move |news| match news {
         News::Whole(octets) => health.succeeded(octets),
         News::Broke { after, why, counts } => {
-            Tally::add(&edge.tally.parent_failed);
+            Counts::add(&totals.failed);
             if counts {
-                health.broke(edge.clock.now(), after);
+                health.broke(clock.now(), after);
             }
             tracing::warn!(parent = parent.as_str(), octets = after, why = %why, "a parent's body broke off, or came too slowly");
         }
