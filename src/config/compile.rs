@@ -1,21 +1,21 @@
 //! The order in which a configuration is resolved: settings of the process, certificates, policies,
 //! distributions. Each step reports what it cannot use and goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
+use super::scope::{Keys, Policies, Scope, networks};
 use super::{
     MissingCertificates, Text, compile_distribution, compile_keys, compile_log, compile_origin,
     compile_policy, compile_tls, credentials, warnings,
 };
-use crate::base::network::Network;
 use crate::crypto::sigv4::Credentials;
 use crate::distribution::compat::parse_pop;
 use crate::distribution::geo::Geo;
-use crate::distribution::host::{HostPattern, HostTable, parse_authority};
+use crate::distribution::host::{HostTable, parse_authority};
 use crate::distribution::limits::Limits;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
@@ -26,30 +26,6 @@ use crate::distribution::site::{
 use crate::distribution::staging::{Chosen, Staging};
 use crate::message::forwarding::added_names;
 use crate::semantics::time::Timestamp;
-
-/// What the steps share.
-pub struct Scope<'s> {
-    pub texts: &'s [Text],
-    pub now: Timestamp,
-    pub making: MissingCertificates,
-    pub files: Vec<PathBuf>,
-    pub remarks: Vec<String>,
-    pub warnings: Vec<String>,
-    pub policies: compile_policy::Policies,
-    pub keys: compile_keys::Keys,
-    pub pop: String,
-}
-
-impl Scope<'_> {
-    /// The folder that relative paths of a file start from.
-    pub fn folder(&self, source: usize) -> PathBuf {
-        self.texts
-            .get(source)
-            .and_then(|(path, _)| path.parent())
-            .unwrap_or(Path::new("."))
-            .to_path_buf()
-    }
-}
 
 /// Compiles all files together. `None` only if there is nothing to compile.
 pub fn compile(
@@ -67,8 +43,8 @@ pub fn compile(
         files,
         remarks: Vec::new(),
         warnings: Vec::new(),
-        policies: compile_policy::Policies::default(),
-        keys: compile_keys::Keys::default(),
+        policies: Policies::default(),
+        keys: Keys::default(),
         pop: "LOC1-C1".into(),
     };
     let main = roots.first_mut()?;
@@ -246,22 +222,6 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
                 &item.span,
                 format!("{:?} is no address with a port", item.value),
                 Some("such as \"0.0.0.0:443\" or \"[::]:443\"".into()),
-            ),
-        }
-    }
-    all
-}
-
-pub(super) fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<Network> {
-    let Some(list) = table.strings(key) else { return Vec::new() };
-    let mut all = Vec::new();
-    for item in list.value {
-        match Network::parse(&item.value) {
-            Some(network) => all.push(network),
-            None => table.problem(
-                &item.span,
-                format!("{:?} is no network", item.value),
-                Some("such as \"10.0.0.0/8\" or \"::1/128\"".into()),
             ),
         }
     }
@@ -696,11 +656,3 @@ fn observes(distributions: &[compile_distribution::Made]) -> Observes {
     }
     observes
 }
-
-/// Names known for a kind of thing, for suggestions.
-pub fn names<T>(map: &BTreeMap<String, T>) -> impl Iterator<Item = &str> {
-    map.keys().map(String::as_str)
-}
-
-/// A host of a distribution.
-pub type HostAt = Found<HostPattern>;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::compile::{Scope, networks};
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
 use super::compile_response;
 use super::credentials;
 use super::reader::Table;
+use super::scope::{Scope, networks};
 use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{

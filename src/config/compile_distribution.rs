@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::compile::{HostAt, Scope};
 use super::compile_behavior::{behaviors, error_responses};
 use super::compile_origin::{groups, origins};
 use super::credentials;
 use super::reader::{Found, Table};
+use super::scope::{HostAt, Scope};
 use crate::base::secret::Secret;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::distribution::geo::GeoRestriction;

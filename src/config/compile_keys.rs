@@ -1,27 +1,19 @@
 //! Keys: public ones and their groups, for behaviors that want signed URLs or cookies, and
 //! credentials for origins that want signed requests.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::compile::{Scope, names};
 use super::credentials::{self, variable};
 use super::decode;
 use super::reader::Table;
 use super::report::nearest;
+use super::scope::{Scope, names};
 use crate::crypto::key::PublicKey;
 use crate::crypto::s3::{self, Parameter};
 use crate::crypto::sigv4::Credentials;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::origin::{AccessControl, Signing, Subresources};
-
-/// The file's keys by id, and its groups by name.
-#[derive(Default)]
-pub struct Keys {
-    keys: BTreeMap<String, Arc<PublicKey>>,
-    groups: BTreeMap<String, Vec<Arc<PublicKey>>>,
-}
 
 /// Reads `[[public_key]]`.
 pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
 
-use super::compile::Scope;
 use super::compile_keys;
 use super::compile_tls::read_identity;
 use super::credentials;
 use super::decode;
 use super::reader::{Found, Table};
 use super::report::nearest;
+use super::scope::Scope;
 use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;

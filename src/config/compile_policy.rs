@@ -1,30 +1,21 @@
 //! Cache policies and origin request policies, by name: CloudFront's managed ones and the file's
 //! own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::compile::{Scope, names};
 use super::compile_response;
 use super::reader::{Found, Table};
 use super::report::nearest;
+use super::scope::{Scope, names};
 use crate::distribution::cache_policy::{
     CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES,
     MANAGED_ORIGIN_REQUEST_POLICIES, OriginRequestPolicy, Semantics, TtlBounds,
 };
 use crate::distribution::names::{FieldNames, NamePattern, Names};
 use crate::distribution::response_policy::ResponsePolicy;
-
-/// The file's own policies.
-#[derive(Default)]
-pub struct Policies {
-    cache: BTreeMap<String, Arc<CachePolicy>>,
-    origin_request: BTreeMap<String, Arc<OriginRequestPolicy>>,
-    pub response: BTreeMap<String, Arc<ResponsePolicy>>,
-}
 
 /// Reads `[cache_policy.NAME]` and `[origin_request_policy.NAME]`.
 pub fn read(root: &mut Table<'_>, scope: &mut Scope<'_>) {

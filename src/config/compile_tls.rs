@@ -6,9 +6,9 @@ use toml::de::DeTable;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::compile::Scope;
 use super::decode;
 use super::reader::{Collector, Table};
+use super::scope::Scope;
 use super::{MissingCertificates, WantedCertificate};
 use crate::base::secret::Secret;
 use crate::distribution::certificate::{Certificate, KeyKind};

@@ -15,6 +15,7 @@ mod credentials;
 pub mod decode;
 pub mod reader;
 pub mod report;
+mod scope;
 mod warnings;
 
 use std::collections::BTreeSet;
