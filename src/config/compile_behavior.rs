@@ -9,7 +9,7 @@ use super::compile_origin::{Origins, target};
 use super::compile_policy;
 use super::compile_response;
 use super::credentials;
-use super::reader::Table;
+use super::reader::{Table, header_names};
 use super::scope::{Scope, networks};
 use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
@@ -181,10 +181,8 @@ fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
     let body = one
         .word("body", &[("keyed", PostBody::Keyed), ("ignored", PostBody::Ignored)])
         .map_or(PostBody::Keyed, |found| found.value);
-    let headers = one
-        .strings("headers")
-        .map(|found| compile_policy::header_names(&one, found.value))
-        .unwrap_or_default();
+    let headers =
+        one.strings("headers").map(|found| header_names(&one, found.value)).unwrap_or_default();
     let max_body = one.size("max_body");
     if let Some(found) = &max_body
         && !(1..=16 << 20).contains(&found.value)

@@ -7,8 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::compile_response;
-use super::reader::{Found, Table};
-use super::report::nearest;
+use super::reader::{Found, Table, header_names, suggest};
 use super::scope::{Scope, names};
 use crate::distribution::cache_policy::{
     CachePolicy, Codings, ForwardHeaders, KeyParts, Listed, MANAGED_CACHE_POLICIES,
@@ -84,18 +83,6 @@ pub fn origin_request(table: &mut Table<'_>, scope: &Scope<'_>) -> Arc<OriginReq
         Some(help),
     );
     Arc::new(OriginRequestPolicy::nothing())
-}
-
-pub(super) fn suggest<'k>(
-    found: &Found<String>,
-    own: impl Iterator<Item = &'k str>,
-    managed: &[&'k str],
-) -> String {
-    let all: Vec<&str> = own.chain(managed.iter().copied()).collect();
-    match nearest(&found.value, all.iter().copied()) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => format!("known: {}", all.join(", ")),
-    }
 }
 
 fn cache_policy(name: String, mut table: Table<'_>) -> CachePolicy {
@@ -188,17 +175,6 @@ const EACH_VIEWERS_OWN: [&str; 5] = [
     "cloudfront-viewer-ja4-fingerprint",
     "cloudfront-viewer-tls",
 ];
-
-pub(super) fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<HeaderName> {
-    let mut all = Vec::new();
-    for item in items {
-        match HeaderName::from_bytes(item.value.as_bytes()) {
-            Ok(name) => all.push(name),
-            Err(_) => table.problem(&item.span, format!("{:?} is no field name", item.value), None),
-        }
-    }
-    all
-}
 
 /// Names of fields of which some may be patterns.
 fn field_names(table: &Table<'_>, items: Vec<Found<String>>) -> FieldNames {

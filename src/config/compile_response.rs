@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::compile_policy::suggest;
-use super::reader::{Found, Table};
+use super::reader::{Found, Table, suggest};
 use super::scope::{Scope, names};
 use crate::distribution::response_policy::{
     Cors, MANAGED_RESPONSE_POLICIES, Origins, Over, ResponsePolicy, SetField, may_touch,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use http::HeaderName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -403,6 +404,31 @@ impl<'c> Table<'c> {
             self.problem(span, format!("{} is not a known key", self.full(key)), Some(help));
         }
     }
+}
+
+/// What was probably meant by a name that is not known, or which names are.
+pub fn suggest<'k>(
+    found: &Found<String>,
+    own: impl Iterator<Item = &'k str>,
+    managed: &[&'k str],
+) -> String {
+    let all: Vec<&str> = own.chain(managed.iter().copied()).collect();
+    match nearest(&found.value, all.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("known: {}", all.join(", ")),
+    }
+}
+
+/// Reads the items of a list as names of fields; one that is none is reported and left out.
+pub fn header_names(table: &Table<'_>, items: Vec<Found<String>>) -> Vec<HeaderName> {
+    let mut all = Vec::new();
+    for item in items {
+        match HeaderName::from_bytes(item.value.as_bytes()) {
+            Ok(name) => all.push(name),
+            Err(_) => table.problem(&item.span, format!("{:?} is no field name", item.value), None),
+        }
+    }
+    all
 }
 
 /// Reads a duration.
