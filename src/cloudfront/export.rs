@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::export_policies;
+use super::node::items;
 use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy};
 use crate::distribution::geo::GeoRestriction;
@@ -75,15 +76,6 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     }
     let policies = export_policies::own(distribution, &mut left);
     (json!({ "DistributionConfig": config, "Policies": policies }), left)
-}
-
-/// A list as CloudFront has them.
-pub(super) fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
-    if all.is_empty() {
-        json!({ "Quantity": 0 })
-    } else {
-        json!({ "Quantity": all.len(), "Items": all })
-    }
 }
 
 fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::export::items;
+use super::node::items;
 use crate::distribution::cache_policy::{
     CachePolicy, Codings, ForwardHeaders, Listed, OriginRequestPolicy,
 };

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A document, the file it came from, and the places in it that somebody has read.
 pub struct Document {
@@ -198,6 +198,15 @@ impl<'d> Node<'d> {
     /// The file it came from.
     pub fn file(&self) -> &'d str {
         &self.document.file
+    }
+}
+
+/// A list as CloudFront has them.
+pub fn items<T: serde::Serialize>(all: Vec<T>) -> Value {
+    if all.is_empty() {
+        json!({ "Quantity": 0 })
+    } else {
+        json!({ "Quantity": all.len(), "Items": all })
     }
 }
 
