@@ -14,13 +14,14 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connect::{Endpoint, Resolver};
-use super::connection::{Deadlines, ExchangeError, Leased, Wire, WireBody};
+use super::connection::{Deadlines, ExchangeError, Wire};
 use super::peer;
 use super::pool::{ConnectionLimits, Pool};
 use super::request::{OriginRequest, receive};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::tls;
+use super::wire_body::{Leased, WireBody};
 use crate::body::Body;
 use crate::body::framing::Framing;
 use crate::clock::Clock;

@@ -14,6 +14,7 @@ pub mod request_writer;
 pub mod response_head;
 pub mod signed;
 pub mod tls;
+pub mod wire_body;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -140,7 +140,7 @@ impl Disk {
         let next = found.segments.last().map_or(1, |(id, _)| id + 1);
         // The first record that is written from now on has this version; all that is found has
         // less.
-        let newest = Version(writer::version(next, 0).0 - 1);
+        let newest = Version(Version::at(next, 0).0 - 1);
         let mut index = Index::loading(newest);
         for (id, len) in &found.segments {
             index.open(*id, Segment { len: *len, is_closed: true, ..Segment::default() });

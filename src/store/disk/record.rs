@@ -44,6 +44,13 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
+impl Version {
+    /// Of a record that is written first at an octet of a segment; places rise.
+    pub fn at(segment: u32, octet: u64) -> Self {
+        Self((u64::from(segment) << 32) | (octet / UNIT))
+    }
+}
+
 /// A record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 
 use super::cipher::{self, Cipher};
 use super::record::{Cursor, HEADER, Header, Identity, TAG, UNIT, Version, put_bytes};
-use super::writer::version;
 use crate::message::key::InvalidationNumber;
 use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
@@ -113,7 +112,7 @@ impl List {
         }
         let mut out = Vec::with_capacity(self.octets() as usize);
         for chunk in &self.chunks {
-            let version = version(id, at + out.len() as u64);
+            let version = Version::at(id, at + out.len() as u64);
             let Some(record) = encode_chunk(chunk, seal, version) else { return Vec::new() };
             out.extend_from_slice(&record);
         }
@@ -147,7 +146,7 @@ pub fn open(mut octets: &[u8], seal: Option<&Cipher>, id: u32, at: u64) -> Optio
     let mut chunks = Vec::new();
     let end = at + octets.len() as u64;
     while !octets.is_empty() {
-        let place = version(id, end - octets.len() as u64);
+        let place = Version::at(id, end - octets.len() as u64);
         let header =
             Header::decode(octets).filter(|header| header.is_list && header.version == place)?;
         let (record, rest) = octets.split_at_checked(header.octets() as usize)?;

@@ -45,11 +45,6 @@ struct Active {
     list: List,
 }
 
-/// Where a record is written first; places rise.
-pub fn version(segment: u32, at: u64) -> Version {
-    Version((u64::from(segment) << 32) | (at / UNIT))
-}
-
 impl Work {
     /// Nothing is open yet; segments are numbered from `next` on.
     pub fn new(next: u32, size: u64) -> Self {
@@ -87,7 +82,7 @@ impl Disk {
         )?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         let at = active.at;
-        header.version = version(id, at);
+        header.version = Version::at(id, at);
         if let Some(seal) = &self.seal {
             seal.seal(&header, cipher::META, &mut meta)
                 .ok_or_else(|| io::Error::other("a record could not be sealed"))?;
@@ -120,7 +115,7 @@ impl Disk {
         }
         let id = self.place_for(&mut work, HEADER as u64, 0, false)?;
         let active = work.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
-        let header = Header::tombstone(identity, version(id, active.at));
+        let header = Header::tombstone(identity, Version::at(id, active.at));
         let wrote = active.file.write_at(&header.encode(), active.at);
         self.wrote(&mut work, &header, (None, by), wrote)
     }
