@@ -112,6 +112,11 @@ impl Failure {
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }
+
+    /// One that stands for a bug of ours.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(FailureKind::Internal, detail)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod failure;
 pub mod forwarding;
+pub mod interim;
 pub mod key;
 pub mod path;
 pub mod refusal;

@@ -11,9 +11,9 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::connection::{Connection, Scheme, Version};
+use super::interim::InterimSink;
 use super::key::InvalidationNumber;
 use super::path;
-use super::response::InterimSink;
 use crate::distribution::site::Observes;
 use crate::semantics::time::Timestamp;
 

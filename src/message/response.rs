@@ -43,18 +43,6 @@ impl Reply {
     }
 }
 
-/// An interim response of an origin (RFC 9110 §15.2): passed on as it comes, never stored.
-pub type Interim = (u16, HeaderMap);
-
-/// Where interim responses go; what finds nobody listening is dropped.
-pub type InterimSink = std::sync::Arc<dyn TakesInterims>;
-
-/// Takes interim responses on their way to a viewer.
-pub trait TakesInterims: Send + Sync {
-    /// Never waits; what is too much is dropped.
-    fn take(&self, interim: Interim);
-}
-
 /// What a viewer gets.
 pub struct ViewerResponse {
     pub status: u16,

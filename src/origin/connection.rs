@@ -15,7 +15,7 @@ use super::request_writer::{NotSent, Sending};
 use super::response_head::{self, AnswerHead};
 use crate::body::BodyError;
 use crate::message::failure::{Failure, FailureKind};
-use crate::message::response::InterimSink;
+use crate::message::interim::InterimSink;
 
 /// Room for one read of a head.
 const READ: usize = 8 << 10;

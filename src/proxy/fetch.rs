@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
 use super::fill::Job;
+use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
 use crate::cache::arrival::has_conditions;
 use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::cache::collapses::AloneReason;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
-use crate::message::failure::{Failure, FailureKind};
+use crate::message::failure::Failure;
 use crate::message::key::CacheKey;
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
@@ -122,7 +123,7 @@ impl Proxy {
         };
         self.as_leader(asked, waiter, reason)
             .await
-            .unwrap_or_else(|| Err(internal("an answer nobody else waits for was lost")))
+            .unwrap_or_else(|| Err(Failure::internal("an answer nobody else waits for was lost")))
     }
 
     // The same, but seen through to its end even if the viewer leaves: it asked for more than an
@@ -337,27 +338,4 @@ fn unkept(asked: &CacheRequest<'_>, asking: FetchKind) -> FetchKind {
         }
         asking => asking,
     }
-}
-
-/// A place among the fills under way, given back when dropped.
-pub(super) struct FillPlace(Arc<super::Edge>);
-
-impl FillPlace {
-    fn take(edge: &Arc<super::Edge>, most: usize) -> Option<Self> {
-        let taken = edge.fills.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-            (now < most).then_some(now + 1)
-        });
-        taken.is_ok().then(|| Self(Arc::clone(edge)))
-    }
-}
-
-impl Drop for FillPlace {
-    fn drop(&mut self) {
-        self.0.fills.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A failure that stands for a bug of ours.
-pub(super) fn internal(detail: &str) -> Failure {
-    Failure::new(FailureKind::Internal, detail)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::collapse::{FillEnd, FillGuard, Waiter};
 use super::exchange::Exchange;
-use super::fetch::{FillPlace, internal};
+use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
@@ -132,7 +132,8 @@ impl Proxy {
                 guard.set_aside(withhold(&mut fields));
                 strip_for_storage(asked, &mut fields);
                 let Some(old) = old else {
-                    return guard.complete(FillEnd::Failed(internal("a confirmation of nothing")));
+                    return guard
+                        .complete(FillEnd::Failed(Failure::internal("a confirmation of nothing")));
                 };
                 let fresh = self.freshen(key, &old, *keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
@@ -215,7 +216,7 @@ impl Proxy {
             }
             asking = FetchKind::Fill;
         }
-        FetchOutcome::Failed(internal("the origin confirms what was not asked about"))
+        FetchOutcome::Failed(Failure::internal("the origin confirms what was not asked about"))
     }
 
     // The origin is left in peace for the error caching minimum TTL.
@@ -285,7 +286,7 @@ impl Proxy {
             match Compressed::new(body, coding) {
                 Ok(encoded) => body = Body::Wire(Box::new(encoded), None),
                 Err(error) => {
-                    return guard.complete(FillEnd::Failed(internal(&format!(
+                    return guard.complete(FillEnd::Failed(Failure::internal(format!(
                         "an encoder could not be made: {error}"
                     ))));
                 }
@@ -381,7 +382,7 @@ impl Proxy {
         });
         self.as_leader(asked, waiter, reason)
             .await
-            .unwrap_or_else(|| Err(internal("an answer to a write was lost")))
+            .unwrap_or_else(|| Err(Failure::internal("an answer to a write was lost")))
     }
 
     // Streams a body into the store; one that outgrows it goes on as a window for those who read

@@ -166,7 +166,7 @@ impl Proxy {
             }
             last = Some(came);
         }
-        last.unwrap_or_else(|| Err(super::fetch::internal("a behavior without origins")))
+        last.unwrap_or_else(|| Err(Failure::internal("a behavior without origins")))
     }
 
     async fn ask_origin(

@@ -8,6 +8,7 @@ pub mod collapse;
 pub mod exchange;
 pub mod fetch;
 pub mod fill;
+mod fill_place;
 pub mod hit;
 mod hooks;
 pub mod hops;

@@ -10,7 +10,8 @@ use super::health::PROBE_LASTS;
 use super::watch::try_out;
 use super::{AskContext, Parent};
 use crate::message::failure::{Failure, FailureKind};
-use crate::message::response::{Interim, Reply, TakesInterims};
+use crate::message::interim::{Interim, TakesInterims};
+use crate::message::response::Reply;
 use crate::origin::request::OriginRequest;
 
 /// A probe reads no more than this of a body.

@@ -13,7 +13,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, BodyError, Source};
 use crate::listen::exchange_log::ExchangeRecord;
-use crate::message::response::{Interim, TakesInterims, ViewerResponse};
+use crate::message::interim::{Interim, TakesInterims};
+use crate::message::response::ViewerResponse;
 
 /// More than this of them waiting is nobody's need.
 const INTERIMS: usize = 8;
