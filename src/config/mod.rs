@@ -9,6 +9,8 @@ mod compile_keys;
 mod compile_log;
 mod compile_origin;
 mod compile_policy;
+mod compile_process;
+mod compile_region;
 mod compile_response;
 mod compile_tls;
 mod credentials;

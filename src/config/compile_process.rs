@@ -1,0 +1,343 @@
+//! Settings of the process: listeners for viewers and for operators, the store, limits, databases of
+//! places.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::credentials;
+use super::reader::Table;
+use super::scope::{Scope, networks};
+use crate::crypto::sigv4::Credentials;
+use crate::distribution::geo::Geo;
+use crate::distribution::limits::Limits;
+use crate::distribution::site::{
+    AccessKey, Admin, DiskSettings, Listen, StoreSettings, TlsPolicy, Transport, Unsigned,
+};
+
+fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
+    let Some(list) = table.strings(key) else { return Vec::new() };
+    let mut all = Vec::new();
+    for item in list.value {
+        match item.value.parse::<SocketAddr>() {
+            Ok(address) => all.push(address),
+            Err(_) => table.problem(
+                &item.span,
+                format!("{:?} is no address with a port", item.value),
+                Some("such as \"0.0.0.0:443\" or \"[::]:443\"".into()),
+            ),
+        }
+    }
+    all
+}
+
+/// `[listen]`: where viewers connect, and who speaks for them.
+pub fn listen(main: &mut Table<'_>) -> Listen {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let empty = Listen {
+        http: vec![],
+        https: vec![],
+        proxy_protocol_from: vec![],
+        forwarded_for_from: vec![],
+        workers: cores,
+    };
+    let Some(mut table) = main.table("listen") else {
+        main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
+        return empty;
+    };
+    let (http, https) = (addresses(&mut table, "http"), addresses(&mut table, "https"));
+    let proxy_protocol_from = networks(&mut table, "proxy_protocol_from");
+    let forwarded_for_from = networks(&mut table, "forwarded_for_from");
+    let workers = table.number("workers", 1, 256).map_or(cores, |n| n.value as usize);
+    if let Some(twice) = http.iter().find(|address| address.port() != 0 && https.contains(address))
+    {
+        table.problem(
+            &table.span(),
+            format!("{twice} is in listen.http and in listen.https"),
+            None,
+        );
+    }
+    if http.is_empty() && https.is_empty() {
+        table.problem(
+            &table.span(),
+            "nothing is listened on",
+            Some("set listen.http, listen.https or both".into()),
+        );
+    }
+    table.finish();
+    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers }
+}
+
+/// `[admin]`: where operators connect, and what they show.
+pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
+    let default = SocketAddr::from(([127, 0, 0, 1], 9080));
+    let usual = Admin {
+        listen: default,
+        token: None,
+        transport: Transport::Clear,
+        access_keys: Vec::new(),
+        unsigned: Unsigned::Refused,
+    };
+    let Some(mut table) = main.table("admin") else { return usual };
+    let folder = scope.folder(table.source());
+    let listen = table.parsed("listen", |text| {
+        text.parse::<SocketAddr>().map_err(|_| "this is no address with a port".to_string())
+    });
+    let token = table
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let transport = table
+        .word("transport", &[("clear", Transport::Clear), ("tls", Transport::Tls)])
+        .map_or(Transport::Clear, |found| found.value);
+    let address = listen.as_ref().map_or(default, |found| found.value);
+    if let Some(found) = &listen
+        && !found.value.ip().is_loopback()
+        && transport == Transport::Clear
+    {
+        table.problem(
+            &found.span,
+            "the admin listener would take its token in clear text from the network",
+            Some("listen on loopback, or set admin.transport = \"tls\"".into()),
+        );
+    }
+    let access_keys = access_keys(&mut table, &folder, scope);
+    let unsigned =
+        table.word("unsigned", &[("refuse", Unsigned::Refused), ("allow", Unsigned::Allowed)]);
+    if let Some(found) = &unsigned
+        && found.value == Unsigned::Allowed
+        && !address.ip().is_loopback()
+    {
+        table.problem(
+            &found.span,
+            "whoever reaches this address could invalidate everything",
+            Some("listen on loopback to allow it".into()),
+        );
+    }
+    table.finish();
+    Admin {
+        listen: address,
+        token,
+        transport,
+        access_keys,
+        unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value),
+    }
+}
+
+/// The actions that a key may be allowed.
+const ACTIONS: [&str; 4] = [
+    "cloudfront:CreateInvalidation",
+    "cloudfront:GetInvalidation",
+    "cloudfront:ListInvalidations",
+    "cloudfront:*",
+];
+
+fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<AccessKey> {
+    let mut all: Vec<AccessKey> = Vec::new();
+    for mut table in admin.tables("access_key") {
+        let id = table.string("id");
+        let secret = table
+            .table("secret")
+            .and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
+        let mut allow = Vec::new();
+        for item in table.strings("allow").map_or_else(Vec::new, |list| list.value) {
+            if !ACTIONS.contains(&item.value.as_str()) {
+                table.problem(
+                    &item.span,
+                    format!("{:?} is no action here", item.value),
+                    Some(format!("known: {}", ACTIONS.join(", "))),
+                );
+            }
+            allow.push(item.value);
+        }
+        if allow.is_empty() {
+            allow.push("cloudfront:*".into());
+        }
+        match (id, secret) {
+            (Some(id), Some(_)) if all.iter().any(|known| known.credentials.id == id.value) => {
+                table.problem(
+                    &id.span,
+                    format!("there are two access keys with the id {:?}", id.value),
+                    None,
+                );
+            }
+            (Some(id), Some(secret)) => {
+                all.push(AccessKey {
+                    credentials: Credentials { id: id.value, secret, session_token: None },
+                    allow,
+                });
+            }
+            (None, _) => table.missing("id", "id = \"AKIDEXAMPLE\""),
+            (_, None) if !table.has("secret") => {
+                table.missing("secret", "secret = { env = \"FORESHORE_ADMIN_SECRET\" }")
+            }
+            _ => {}
+        }
+        table.finish();
+    }
+    all
+}
+
+/// `[store]`: what both tiers may take; `data` is the data folder.
+pub fn store(main: &mut Table<'_>, data: &Path, scope: &mut Scope<'_>) -> StoreSettings {
+    let usual = StoreSettings { memory: 256 << 20, max_object: 32 << 20, disk: None };
+    let Some(mut table) = main.table("store") else { return usual };
+    let memory = table.size("memory").map_or(usual.memory, |found| found.value);
+    let max_object = table.size("max_object");
+    if let Some(found) = &max_object
+        && found.value > memory
+    {
+        table.problem(
+            &found.span,
+            "store.max_object lies above store.memory",
+            Some("an object that fills the store would evict everything else".into()),
+        );
+    }
+    let disk = table.table("disk").and_then(|disk| disk_tier(disk, data, scope));
+    table.finish();
+    StoreSettings { memory, max_object: max_object.map_or(memory / 8, |found| found.value), disk }
+}
+
+/// Less than this is no room for a disk tier.
+const DISK_MIN: u64 = 16 << 20;
+
+fn disk_tier(mut table: Table<'_>, data: &Path, scope: &mut Scope<'_>) -> Option<DiskSettings> {
+    let folder = scope.folder(table.source());
+    let path = table
+        .string("path")
+        .map_or_else(|| data.join("store"), |found| super::at(&folder, found.value));
+    let size = table.size("size");
+    match &size {
+        None => table.missing("size", "10GiB"),
+        Some(found) if found.value < DISK_MIN => {
+            table.problem(
+                &found.span,
+                "store.disk.size is too small to be of use",
+                Some("the least is \"16MiB\"".into()),
+            );
+        }
+        Some(_) => {}
+    }
+    let queue = table.size("queue").map_or(64 << 20, |found| found.value);
+    let scrub = table.size("scrub").map_or(8 << 20, |found| found.value);
+    let objects =
+        table.number("objects", 1000, u64::from(u32::MAX)).map_or(10_000_000, |found| found.value);
+    let has_key = table.has("key");
+    let key = table
+        .table("key")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    table.finish();
+    // Without its key nothing may be written: it would lie there in clear.
+    let size = size.filter(|found| found.value >= DISK_MIN)?.value;
+    (key.is_some() == has_key).then_some(DiskSettings { path, size, queue, scrub, objects, key })
+}
+
+/// `[tls]`: which protocols and suites viewers are spoken to in.
+pub fn tls_policy(main: &mut Table<'_>) -> TlsPolicy {
+    let Some(mut table) = main.table("tls") else { return TlsPolicy::Tls12_2021 };
+    let policy = table.parsed("policy", |name| match name {
+        "TLSv1.2_2021" => Ok(TlsPolicy::Tls12_2021),
+        "TLSv1.2_2025" => Ok(TlsPolicy::Tls12_2025),
+        "TLSv1.3_2025" => Ok(TlsPolicy::Tls13_2025),
+        "SSLv3" | "TLSv1" | "TLSv1_2016" | "TLSv1.1_2016" => {
+            Err("this policy allows protocols older than TLS 1.2, which are broken and not spoken here; use TLSv1.2_2021".into())
+        }
+        "TLSv1.2_2018" | "TLSv1.2_2019" => {
+            Err("this policy asks for CBC and RSA key exchange suites, which are not spoken here; use TLSv1.2_2021".into())
+        }
+        _ => Err("not a CloudFront security policy; known: TLSv1.2_2021, TLSv1.2_2025, TLSv1.3_2025".into()),
+    });
+    table.finish();
+    policy.map_or(TlsPolicy::Tls12_2021, |found| found.value)
+}
+
+/// `[limits]`: the bounds of everything that could grow.
+pub fn limits(main: &mut Table<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut table) = main.table("limits") else { return limits };
+    let mut number = |key: &'static str, slot: &mut usize, least: u64, most: u64| {
+        if let Some(found) = table.number(key, least, most) {
+            *slot = found.value as usize;
+        }
+    };
+    number("connections", &mut limits.connections, 1, 1_000_000);
+    number("fields", &mut limits.fields, 8, crate::distribution::limits::FIELDS_MAX as u64);
+    number("fills", &mut limits.fills, 1, 1_000_000);
+    number("followers", &mut limits.followers, 1, 1_000_000);
+    number("variants", &mut limits.variants, 1, 1000);
+    number("pass_marks", &mut limits.pass_marks, 32, 10_000_000);
+    number("invalidations", &mut limits.invalidations, 16, 100_000_000);
+    if let Some(found) = table.number("streams", 1, 10_000) {
+        limits.streams = found.value as u32;
+    }
+    let mut size = |key: &'static str, slot: &mut usize| {
+        if let Some(found) = table.size(key) {
+            *slot = found.value as usize;
+        }
+    };
+    size("head_bytes", &mut limits.head_bytes);
+    size("url_bytes", &mut limits.url_bytes);
+    size("relay_window", &mut limits.relay_window);
+    size("admin_body", &mut limits.admin_body);
+    size("log_queue", &mut limits.log_queue);
+    if let Some(found) = table.size("origin_head_bytes") {
+        if found.value == 0 {
+            table.problem(
+                &found.span,
+                "limits.origin_head_bytes is zero: no origin could answer",
+                None,
+            );
+        } else {
+            limits.origin_head_bytes = usize::try_from(found.value).unwrap_or(usize::MAX);
+        }
+    }
+    if let Some(found) = table.size("request_body") {
+        limits.request_body = found.value;
+    }
+    let mut time = |key: &'static str, slot: &mut std::time::Duration| {
+        if let Some(found) = table.duration(key) {
+            if found.value.is_zero() {
+                table.problem(
+                    &found.span,
+                    format!("limits.{key} is zero: nothing could ever be in time"),
+                    None,
+                );
+            } else {
+                *slot = found.value;
+            }
+        }
+    };
+    time("handshake", &mut limits.handshake);
+    time("head_time", &mut limits.head_time);
+    time("idle", &mut limits.idle);
+    time("stall", &mut limits.stall);
+    time("follower_wait", &mut limits.follower_wait);
+    time("pass_mark_time", &mut limits.pass_mark_time);
+    time("drain", &mut limits.drain);
+    table.finish();
+    limits
+}
+
+/// `[geo]`: databases of MaxMind's format; changed files are read anew with the configuration.
+pub fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Geo> {
+    let mut table = main.table("geo")?;
+    let mut files = Vec::new();
+    let mut span = table.span();
+    for item in table.strings("databases").map(|list| list.value).unwrap_or_default() {
+        let path = super::at(folder, &item.value);
+        scope.files.push(path.clone());
+        match std::fs::read(&path) {
+            Ok(file) => files.push(file),
+            Err(error) => table.problem(&item.span, format!("{}: {error}", path.display()), None),
+        }
+        span = item.span;
+    }
+    if files.is_empty() && !table.has("databases") {
+        table.problem(
+            &span,
+            "no database is named",
+            Some("databases = [\"GeoLite2-City.mmdb\"]".into()),
+        );
+    }
+    let geo = Geo::new(files).map_err(|why| table.problem(&span, why, None)).ok();
+    table.finish();
+    geo
+}

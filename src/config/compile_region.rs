@@ -1,0 +1,115 @@
+//! The regional tier: the parents that an edge asks, and the edges that a parent trusts.
+
+use super::reader::Table;
+use super::scope::Scope;
+use super::{compile_origin, credentials};
+use crate::distribution::host::parse_authority;
+use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
+
+/// `[region]`: the regional tier that is asked before origins.
+pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
+    let mut table = main.table("region")?;
+    let folder = scope.folder(table.source());
+    table.parsed("kind", |kind| match kind {
+        "parent" => Ok(()),
+        "redis" | "memcached" => {
+            Err("this kind of regional tier is not built yet; known: \"parent\"".into())
+        }
+        _ => Err("known: \"parent\"".into()),
+    });
+    let (mut urls, mut admins) = (Vec::new(), Vec::new());
+    for mut parent in table.tables("parent") {
+        let url = parent.parsed("url", parent_url);
+        let admin = parent.parsed("admin", admin_url);
+        if url.is_none() && !parent.has("url") {
+            parent.missing("url", "url = \"https://parent-1.internal:8443\"");
+        }
+        if admin.is_none() && !parent.has("admin") {
+            parent.missing("admin", "admin = \"https://parent-1.internal:9080\"");
+        }
+        if let (Some(url), Some(admin)) = (url, admin) {
+            urls.push(url.value);
+            admins.push(admin.value);
+        }
+        parent.finish();
+    }
+    if urls.is_empty() {
+        table.problem(
+            &table.span(),
+            "region.kind = \"parent\" without a usable [[region.parent]]",
+            Some("add [[region.parent]] with url and admin".into()),
+        );
+    }
+    let edge_id = table.string("edge_id");
+    let token = table
+        .table("token")
+        .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+    let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
+    let server_name = compile_origin::server_name(&mut table);
+    let timeout =
+        table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
+    if edge_id.is_none() {
+        table.missing("edge_id", "edge_id = \"edge-1\"");
+    }
+    if token.is_none() && !table.has("token") {
+        table.missing("token", "token = { file = \"secrets/region\" }");
+    }
+    table.finish();
+    let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
+    Some(Region::Parents(Parents {
+        urls,
+        admins,
+        edge_id: edge_id?.value,
+        token: token?,
+        tls,
+        timeout,
+    }))
+}
+
+fn parent_url(text: &str) -> Result<ParentUrl, String> {
+    let rest = text.strip_prefix("https://").ok_or("a parent is asked over https only")?;
+    let authority =
+        parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
+    Ok(ParentUrl { host: authority.host.to_string(), port: authority.port.unwrap_or(443) })
+}
+
+fn admin_url(text: &str) -> Result<AdminUrl, String> {
+    let (rest, is_tls) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, true),
+        (_, Some(rest)) => (rest, false),
+        _ => return Err("an admin address is an https URL, or http on loopback".into()),
+    };
+    let authority =
+        parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
+    let host = authority.host.to_string();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback =
+        bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !is_tls && !loopback {
+        return Err("the edge's token would go over the network in clear text; use https".into());
+    }
+    Ok(AdminUrl { port: authority.port.unwrap_or(9080), host, is_tls })
+}
+
+/// `[[trusted_edge]]`: the edges that this node is a parent of.
+pub fn trusted_edges(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<TrustedEdge> {
+    let mut all = Vec::new();
+    for mut table in main.tables("trusted_edge") {
+        let folder = scope.folder(table.source());
+        let id = table.string("id");
+        let token = table
+            .table("token")
+            .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+        match (id, token) {
+            (Some(id), Some(token)) => all.push(TrustedEdge { id: id.value, token }),
+            (None, _) => table.missing("id", "id = \"edge-1\""),
+            (_, None) if !table.has("token") => {
+                table.missing("token", "token = { file = \"secrets/edge-1\" }")
+            }
+            _ => {}
+        }
+        table.finish();
+    }
+    all
+}
