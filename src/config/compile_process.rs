@@ -1,5 +1,5 @@
-//! Settings of the process: listeners for viewers and for operators, the store, limits, databases of
-//! places.
+//! Settings of the process: listeners for viewers and for operators, the store, limits, databases
+//! of places.
 
 use std::net::SocketAddr;
 use std::path::Path;

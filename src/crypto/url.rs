@@ -66,7 +66,7 @@ pub fn signs(parameter: &str) -> bool {
 }
 
 /// The parts of a request that a signature covers or is checked against, as the viewer sent them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SignedRequest<'r> {
     /// As it stands in a URL: `http` or `https`.
     pub scheme: &'r str,
