@@ -18,7 +18,7 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
     // A field that dies here must not be in the key either: it would choose an answer it had no
     // part in.
     hop_by_hop::strip_listed(&mut request.fields);
-    if !request.fields.contains_key(EDGE) {
+    if !request.fields.contains(&EDGE) {
         return None;
     }
     let claim = trusted_edge(site, &request.head())?;
@@ -29,8 +29,8 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
 
 // Whether a request comes from an edge that this node trusts, and which log its numbers are of.
 fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
-    let claimed = std::str::from_utf8(head.fields.get_all(EDGE.as_str()).next()?).ok()?;
-    let token = head.fields.get_all(EDGE_TOKEN.as_str()).next()?;
+    let claimed = std::str::from_utf8(head.fields.get_all(&EDGE.as_str()).next()?).ok()?;
+    let token = head.fields.get_all(&EDGE_TOKEN.as_str()).next()?;
     let id = claimed.split_once('/')?.0;
     let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
     aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes())

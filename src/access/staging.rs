@@ -88,7 +88,8 @@ mod tests {
     use super::*;
     use crate::message::connection::{Asker, Connection, Scheme, Version};
     use crate::message::request::{Fields, KnownFields, RequestId};
-    use http::{HeaderMap, HeaderValue, Method};
+    use crate::semantics::fields::FieldSection;
+    use http::{HeaderValue, Method};
 
     fn judge(
         staging: &Staging,
@@ -96,7 +97,7 @@ mod tests {
         cookie: Option<&str>,
         now: u64,
     ) -> (bool, Option<Session>) {
-        let mut fields = HeaderMap::new();
+        let mut fields = FieldSection::new();
         if let Some(cookie) = cookie {
             fields.insert("cookie", HeaderValue::from_str(cookie).unwrap());
         }
@@ -109,7 +110,7 @@ mod tests {
             place: None,
             asker: Asker::Viewer,
         };
-        let fields = Fields::Map(&fields);
+        let fields = Fields::Section(&fields);
         let head = RequestHead {
             id: RequestId(id),
             method: &Method::GET,

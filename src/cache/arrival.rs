@@ -1,10 +1,11 @@
 //! What is an arriving response worth: keep it, freshen what is stored, pass it on, or reuse the
 //! old one?
 
+use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY};
 
 use super::ask::CacheRequest;
 use super::invalidations::{Invalidations, tag_hashes};
@@ -30,7 +31,7 @@ use crate::semantics::vary::{self, Vary};
 pub enum Arrived {
     Store(Box<StorePlan>),
     /// A 304 confirmed what is stored: new head, old content.
-    Freshen(Box<StorePlan>, HeaderMap),
+    Freshen(Box<StorePlan>, FieldSection),
     /// One viewer only.
     Pass(NotKept),
     /// The origin failed and the stored response may stand in.
@@ -72,7 +73,7 @@ pub fn on_arrival(
     asked: &CacheRequest<'_>,
     validating: Option<&Arc<Stored>>,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
     invalidations: &Invalidations,
 ) -> Arrived {
@@ -108,10 +109,10 @@ pub fn on_arrival(
 fn on_confirmation(
     asked: &CacheRequest<'_>,
     stored: &Arc<Stored>,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
 ) -> Arrived {
-    let mut merged = stored.head.to_map();
+    let mut merged = stored.head.to_section();
     // A content that still grows may yet break, or lose its front.
     if merge::confirms(&merged, fields) == Confirms::No || !stored.content.is_complete() {
         return Arrived::AskAgain;
@@ -127,13 +128,11 @@ fn on_confirmation(
     if varied_on_coding && !asked.routed.behavior.cache.compress.is_empty() {
         coding::vary_on_coding(&mut merged);
     }
-    if !fields.contains_key(http::header::DATE) {
+    if !fields.contains(&http::header::DATE) {
         // RFC 9110 §6.6.1: a recipient with a clock notes when it came; the old Date was said of
         // the old answer.
-        merged.insert(
-            http::header::DATE,
-            crate::deliver::value(crate::semantics::time::format_http_date(when.arrived_at)),
-        );
+        merged
+            .insert(&http::header::DATE, crate::semantics::time::format_http_date(when.arrived_at));
     }
     match keeping(asked, stored.status, &merged, when) {
         Ok(keeping) => {
@@ -161,7 +160,7 @@ fn on_confirmation(
 /// What the answer to a HEAD says of a stored GET response (RFC 9111 §4.3.5).
 pub enum HeadNews {
     /// It agrees: the stored response is as good as new.
-    Freshen(Box<StorePlan>, HeaderMap),
+    Freshen(Box<StorePlan>, FieldSection),
     /// It speaks of something else: the stored one is to be validated before its next use.
     Differs,
     Nothing,
@@ -172,7 +171,7 @@ pub fn on_head(
     asked: &CacheRequest<'_>,
     stored: &Arc<Stored>,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
 ) -> HeadNews {
     if status != 200 || stored.status != 200 || !stored.content.is_complete() {
@@ -185,7 +184,7 @@ pub fn on_head(
     let same = agrees(&http::header::LAST_MODIFIED, stored.head.last_modified())
         && if is_encoded_here(asked, stored) {
             // The origin speaks of its own octets; the tag of ours is made of its tag.
-            merge::confirms(&stored.head.to_map(), fields) == Confirms::Yes
+            merge::confirms(&stored.head.to_section(), fields) == Confirms::Yes
         } else {
             agrees(&http::header::ETAG, stored.head.etag())
                 && agrees(&http::header::CONTENT_LENGTH, length.as_deref().map(str::as_bytes))
@@ -225,19 +224,19 @@ fn is_encoded_here(asked: &CacheRequest<'_>, stored: &Stored) -> bool {
 pub fn coding_of_get(
     asked: &CacheRequest<'_>,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
 ) -> Option<Coding> {
     let length =
-        fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+        fields.get(&http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
     let coding = keeping(asked, status, fields, when).ok()?.coding?;
     coding::may_encode(status, fields, length).then_some(coding)
 }
 
 /// Says whether other requests for this would be answered with an encoding of it.
-pub fn is_encoded_for_others(asked: &CacheRequest<'_>, status: u16, fields: &HeaderMap) -> bool {
+pub fn is_encoded_for_others(asked: &CacheRequest<'_>, status: u16, fields: &FieldSection) -> bool {
     let length =
-        fields.get(http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
+        fields.get(&http::header::CONTENT_LENGTH).and_then(|len| parse_digits(len.as_bytes()));
     let cache = &asked.routed.behavior.cache;
     !cache.compress.is_empty() && !cache.ttl.is_off() && coding::may_encode(status, fields, length)
 }
@@ -261,11 +260,11 @@ pub fn has_conditions(asked: &CacheRequest<'_>) -> bool {
 pub fn keeping_of_post(
     asked: &CacheRequest<'_>,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
 ) -> Option<Box<StorePlan>> {
     let head = asked.head();
-    let location = fields.get(http::header::CONTENT_LOCATION)?.to_str().ok()?;
+    let location = fields.get(&http::header::CONTENT_LOCATION)?.to_str().ok()?;
     let target = super::unsafe_methods::same_origin(asked, location)?;
     let ours = match head.query {
         Some(query) => format!("{}?{query}", asked.routed.path),
@@ -287,7 +286,7 @@ pub fn keeping_of_post(
 fn keeping(
     asked: &CacheRequest<'_>,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
 ) -> Result<StorePlan, NotKept> {
     let behavior = asked.routed.behavior;
@@ -305,18 +304,14 @@ fn keeping(
     let life = ttl::life(&behavior.cache, status, fields, when, seen)?;
     let selector = selector(asked, fields)?;
     let born = Timestamp(when.arrived_at.0.saturating_sub(initial_age(fields, when)));
-    let tags = tag_hashes(
-        fields
-            .get_all(&asked.routed.distribution.tag_header)
-            .into_iter()
-            .map(http::HeaderValue::as_bytes),
-    );
+    let tags =
+        tag_hashes(fields.get_all(&asked.routed.distribution.tag_header).map(Value::as_bytes));
     Ok(StorePlan {
         coding: coding(asked, life),
         part: None,
         selector,
         born,
-        came_aged: fields.contains_key(http::header::AGE),
+        came_aged: fields.contains(&http::header::AGE),
         date: date_value(fields, when.arrived_at),
         life,
         tags,
@@ -324,9 +319,9 @@ fn keeping(
 }
 
 // The part that was asked for, exactly, up to the end of the whole (RFC 9110 §15.3.7).
-fn part(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Option<Part> {
+fn part(asked: &CacheRequest<'_>, fields: &FieldSection) -> Option<Part> {
     let wanted = asked.slice?;
-    let came = ranges::parse_content_range(fields.get(CONTENT_RANGE)?.as_bytes())?;
+    let came = ranges::parse_content_range(fields.get(&CONTENT_RANGE)?.as_bytes())?;
     let complete = came.complete?;
     let exact = came.span.start == wanted.start && came.span.end == wanted.end.min(complete);
     exact.then_some(Part { span: came.span, complete })
@@ -350,9 +345,9 @@ fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
 
 // A field that the origin did not receive cannot have shaped its answer; one
 // that it received and the key lacks makes a variant.
-fn selector(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Result<Selector, NotKept> {
+fn selector(asked: &CacheRequest<'_>, fields: &FieldSection) -> Result<Selector, NotKept> {
     let by_coding = unsaid_coding(asked, fields);
-    if !fields.contains_key(VARY) {
+    if !fields.contains(&VARY) {
         return Ok(Selector(by_coding.into_iter().collect()));
     }
     let names: Vec<HeaderName> = match vary::parse(fields) {
@@ -383,8 +378,8 @@ fn selector(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Result<Selector, No
 // An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding.
 // If it came to a request that does not take it, the origin has nothing else, and it is for
 // everybody.
-fn unsaid_coding(asked: &CacheRequest<'_>, fields: &HeaderMap) -> Option<Selecting> {
-    let codings = fields.get(CONTENT_ENCODING)?.as_bytes();
+fn unsaid_coding(asked: &CacheRequest<'_>, fields: &FieldSection) -> Option<Selecting> {
+    let codings = fields.get(&CONTENT_ENCODING)?.as_bytes();
     let takes = coding::accepts(asked.head().fields.get_all("accept-encoding"), codings);
     let is_plain = codings.eq_ignore_ascii_case(b"identity");
     (takes
@@ -404,24 +399,24 @@ fn is_our_own(asked: &CacheRequest<'_>, name: &HeaderName) -> bool {
 /// Takes out of Vary what cannot have shaped the answer: under CloudFront's rules the viewer reads
 /// Accept-Encoding, Cookie, and the fields that the policies let through (CloudFront: "Request and
 /// response behavior for custom origins").
-pub fn show_vary(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
+pub fn show_vary(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let behavior = asked.routed.behavior;
-    if behavior.semantics() != Semantics::CloudFront || !fields.contains_key(VARY) {
+    if behavior.semantics() != Semantics::CloudFront || !fields.contains(&VARY) {
         return;
     }
     // A star stays: it says that nothing at all may be taken for granted.
     let Vary::Names(names) = vary::parse(fields) else { return };
     let shown = |name: &&HeaderName| {
         matches!(**name, http::header::ACCEPT_ENCODING | http::header::COOKIE)
-            || forwarding::reaches_origin(behavior, asked.routed.any_forwarder(), name)
-            || forwarding::is_keyed(behavior, name)
+            || forwarding::reaches_origin(behavior, asked.routed.any_forwarder(), *name)
+            || forwarding::is_keyed(behavior, *name)
             || is_our_own(asked, name)
     };
     let kept: Vec<&str> = names.iter().filter(shown).map(HeaderName::as_str).collect();
     if kept.len() < names.len() {
-        fields.remove(VARY);
+        fields.remove(&VARY);
         if !kept.is_empty() {
-            fields.insert(VARY, crate::deliver::value(kept.join(", ")));
+            fields.insert(&VARY, kept.join(", "));
         }
     }
 }
@@ -429,46 +424,29 @@ pub fn show_vary(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
 /// Takes out of a head the fields that its origin keeps out of stores, as `no-cache="Set-Cookie"`
 /// does, and gives them back: they are for the viewer that was asked for (RFC 9111 §5.2.2.4,
 /// §5.2.2.7).
-pub fn withhold(fields: &mut HeaderMap) -> HeaderMap {
-    let mut aside = HeaderMap::new();
+pub fn withhold(fields: &mut FieldSection) -> FieldSection {
+    let mut aside = FieldSection::new();
     for name in freshness::withheld(fields) {
-        if let http::header::Entry::Occupied(lines) = fields.entry(&name) {
-            let (_, lines) = lines.remove_entry_mult();
-            lines.for_each(|line| {
-                aside.append(&name, line);
-            });
-        }
+        aside.extend(&fields.take(&name));
     }
     aside
 }
 
 /// Takes out of a head what a shared store does not replay.
-pub fn strip_for_storage(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
+pub fn strip_for_storage(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     withhold(fields);
     let policy = &asked.routed.behavior.cache;
     // A cookie is replayed only where it is in the key, or under the rules of RFC 9111.
-    if policy.semantics == Semantics::CloudFront
-        && let http::header::Entry::Occupied(lines) = fields.entry(SET_COOKIE)
-    {
-        let (_, lines) = lines.remove_entry_mult();
-        let name = |line: &HeaderValue| {
-            line.to_str()
-                .ok()
-                .and_then(|line| line.split_once('='))
-                .map(|(name, _)| name.trim().to_string())
-        };
-        let kept: Vec<HeaderValue> = lines
-            .filter(|line| name(line).is_some_and(|name| policy.key.cookies.includes(&name)))
-            .collect();
-        kept.into_iter().for_each(|line| {
-            fields.append(SET_COOKIE, line);
-        });
-    }
-    for name in [http::header::AGE, http::header::CONTENT_LENGTH] {
-        fields.remove(name);
-    }
+    let keeps_cookies = policy.semantics != Semantics::CloudFront;
+    let is_keyed = |line: Value<'_>| {
+        let name = line.to_str().ok().and_then(|line| line.split_once('='));
+        name.is_some_and(|(name, _)| policy.key.cookies.includes(name.trim()))
+    };
+    fields.retain(|name, line| {
+        !name.is_any(&[AGE, CONTENT_LENGTH])
+            && (keeps_cookies || name != SET_COOKIE || is_keyed(line))
+    });
     // What another hop said of its own request is not true of the next one.
-    for name in ["x-cache", "x-amz-cf-id", "x-amz-cf-pop"] {
-        fields.remove(name);
-    }
+    let said = ["x-cache", "x-amz-cf-id", "x-amz-cf-pop"];
+    fields.retain(|name, _| !said.iter().any(|said| name == *said));
 }

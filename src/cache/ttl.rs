@@ -4,7 +4,7 @@
 //! cache (expiration)") and those of RFC 9111. Where CloudFront's would show one viewer another's
 //! content, safety wins, and the branch says so.
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
 
 use crate::distribution::cache_policy::{CachePolicy, Semantics};
@@ -30,7 +30,7 @@ pub struct RequestFacts {
 pub fn life(
     policy: &CachePolicy,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     when: Exchanged,
     seen: RequestFacts,
 ) -> Result<Life, NotKept> {
@@ -41,7 +41,7 @@ pub fn life(
     let mut cc = ruling.cache_control;
     // A cookie that the origin keeps out of the store itself says nothing of the rest.
     let sets_cookie =
-        fields.contains_key(SET_COOKIE) && !freshness::withheld(fields).contains(&SET_COOKIE);
+        fields.contains(&SET_COOKIE) && !freshness::withheld(fields).contains(&SET_COOKIE);
     forbid(policy, status, sets_cookie, &mut cc, seen)?;
     let explicit = freshness::explicit_lifetime(fields, &ruling, when.arrived_at);
     if policy.semantics == Semantics::CloudFront && sets_cookie && explicit.is_none() {
@@ -182,7 +182,7 @@ fn error_lifetime(
 fn rfc9111_lifetime(
     policy: &CachePolicy,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     cc: &CacheControl,
     explicit: Option<Lifetime>,
     when: Exchanged,
@@ -225,8 +225,8 @@ fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life)
 }
 
 // Kept if it can serve once more: fresh, or to be validated, or as a stand-in.
-fn worth_keeping(life: &Life, fields: &HeaderMap, initial_age: u64) -> Result<Life, NotKept> {
-    let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
+fn worth_keeping(life: &Life, fields: &FieldSection, initial_age: u64) -> Result<Life, NotKept> {
+    let validator = fields.contains(&ETAG) || fields.contains(&LAST_MODIFIED);
     let stands_in = life.stale_if_error > 0 && life.rule != TtlRule::Zero;
     if life.fresh > initial_age || validator || stands_in {
         Ok(*life)

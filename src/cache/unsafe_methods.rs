@@ -1,8 +1,9 @@
 //! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111
 //! §4.4).
 
+use crate::semantics::fields::FieldSection;
+use http::Method;
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, Method};
 
 use super::ask::CacheRequest;
 use super::invalidations::{Matcher, canonical};
@@ -15,7 +16,7 @@ use crate::message::request::split_target;
 ///
 /// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not;
 /// a failure changes nothing.
-pub fn invalidates(asked: &CacheRequest<'_>, status: u16, fields: &HeaderMap) -> Vec<Matcher> {
+pub fn invalidates(asked: &CacheRequest<'_>, status: u16, fields: &FieldSection) -> Vec<Matcher> {
     let head = asked.head();
     let is_query = *head.method == Method::POST && asked.routed.behavior.cache_post.is_some();
     if is_query || is_safe(head.method) || !(200..400).contains(&status) {

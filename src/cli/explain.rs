@@ -1,12 +1,13 @@
 //! `foreshore explain`: a request's story, told by the functions that serve requests. No socket is
 //! opened.
 
+use crate::semantics::fields::FieldSection;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{ConfigArgs, fail};
 use crate::access::prepare::prepare;
@@ -84,28 +85,28 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
 }
 
 /// An answer of the origin's, as far as its head.
-type Answer = (u16, HeaderMap);
+type Answer = (u16, FieldSection);
 
 fn answer(args: &ExplainArgs, now: Timestamp) -> Result<Option<Answer>, String> {
     if args.status.is_none() && args.answer.is_empty() {
         return Ok(None);
     }
     let mut fields = fields(&args.answer)?;
-    fields
-        .entry(http::header::DATE)
-        .or_insert_with(|| crate::deliver::value(format_http_date(now)));
+    if !fields.contains(&http::header::DATE) {
+        fields.insert(&http::header::DATE, format_http_date(now));
+    }
     Ok(Some((args.status.unwrap_or(200), fields)))
 }
 
-fn fields(lines: &[String]) -> Result<HeaderMap, String> {
-    let mut fields = HeaderMap::new();
+fn fields(lines: &[String]) -> Result<FieldSection, String> {
+    let mut fields = FieldSection::new();
     for line in lines {
         let (name, value) =
             line.split_once(':').ok_or_else(|| format!("{line:?} is not `Name: value`"))?;
         let name = HeaderName::from_bytes(name.trim().as_bytes())
             .map_err(|error| format!("{line:?}: {error}"))?;
         fields.append(
-            name,
+            &name,
             HeaderValue::from_str(value.trim()).map_err(|error| format!("{line:?}: {error}"))?,
         );
     }
@@ -353,8 +354,15 @@ fn request_lines(
         signed::sign(&mut built, access, now);
     }
     line("request", format!("{} {}", built.method, built.target));
-    for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_sensitive()) {
-        line("", format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    for (name, value) in built.fields.iter().filter(|(_, value)| !value.is_secret()) {
+        line(
+            "",
+            format!(
+                "{}: {}",
+                name.spelled().to_ascii_lowercase(),
+                String::from_utf8_lossy(value.as_bytes())
+            ),
+        );
     }
     if let Some(words) = proof(origin, &built.fields) {
         line("tls", words);
@@ -365,7 +373,7 @@ fn request_lines(
 }
 
 // Who the origin has to be, over TLS.
-fn proof(origin: &Origin, fields: &HeaderMap) -> Option<String> {
+fn proof(origin: &Origin, fields: &FieldSection) -> Option<String> {
     let OriginKind::Http(http) = &origin.kind else { return None };
     http.tls.as_ref()?;
     let name = peer::name(http, fields);

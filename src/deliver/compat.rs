@@ -1,9 +1,10 @@
 //! The fields that make an answer look like CloudFront's, and the pages it shows when there is no
 //! answer.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, SERVER, VIA};
+use crate::semantics::fields::FieldSection;
+use http::header::{CONTENT_TYPE, SERVER, VIA};
 
-use super::{X_CACHE, value};
+use super::X_CACHE;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
@@ -19,15 +20,15 @@ pub fn add_compat_fields(
     compat: &Compat,
     id: RequestId,
     (outcome, status): (Outcome, u16),
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
 ) {
     if let Some(cloudfront) = &compat.cloudfront {
         let shown = shown(compat, outcome, status);
         if shown != outcome {
-            fields.insert(X_CACHE, value([shown.word(), " from ", &compat.name].concat()));
+            fields.insert(&X_CACHE, [shown.word(), " from ", &compat.name].concat());
         }
-        fields.insert("x-amz-cf-pop", value(cloudfront.pop.clone()));
-        fields.insert("x-amz-cf-id", value(id.text()));
+        fields.insert("x-amz-cf-pop", cloudfront.pop.clone());
+        fields.insert("x-amz-cf-id", id.text());
     }
 }
 
@@ -43,15 +44,10 @@ pub fn write_lines(compat: &Compat, id: RequestId, out: &mut Vec<u8>) {
 }
 
 /// Puts CloudFront's Via in the place of our own, which `origin::request::receive` has put there.
-pub fn set_via(compat: &Compat, fields: &mut HeaderMap) {
+pub fn set_via(compat: &Compat, fields: &mut FieldSection) {
     let Some(CloudFront { via, .. }) = &compat.cloudfront else { return };
-    let Ok(ours) = HeaderValue::from_str(via) else { return };
-    let others: Vec<HeaderValue> =
-        fields.get_all(VIA).iter().filter(|line| *line != super::VIA).cloned().collect();
-    fields.remove(VIA);
-    for line in others.into_iter().chain([ours]) {
-        fields.append(VIA, line);
-    }
+    fields.retain(|name, line| name != VIA || line != super::VIA);
+    fields.append(&VIA, via);
 }
 
 /// CloudFront's error page (CloudFront: "Troubleshooting error response status codes").
@@ -60,12 +56,12 @@ pub fn error_page(
     id: RequestId,
     status: u16,
     sentence: &str,
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
 ) -> Option<String> {
     let cloudfront = compat.cloudfront.as_ref()?;
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    fields.insert(SERVER, HeaderValue::from_static("CloudFront"));
-    fields.insert(VIA, value(cloudfront.via.clone()));
+    fields.insert(&CONTENT_TYPE, "text/html");
+    fields.insert(&SERVER, "CloudFront");
+    fields.insert(&VIA, cloudfront.via.clone());
     let id = id.text();
     Some(format!(
         "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\" \"http://www.w3.org/TR/html4/loose.dtd\">\n\

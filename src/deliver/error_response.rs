@@ -1,11 +1,11 @@
 //! What a viewer is told when there is no response to deliver: refusals and failures, in a few
 //! plain words.
 
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use crate::semantics::fields::FieldSection;
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use super::no_cache;
 use super::status_fields::StatusFields;
-use super::{no_cache, value};
 use crate::body::Body;
 use crate::distribution::compat::Compat;
 use crate::message::failure::Failure;
@@ -31,18 +31,18 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
     response.failure = refusal.failure();
     match refusal {
         Refusal::RedirectToHttps { location, .. } => {
-            drop(response.fields.insert(LOCATION, value(location.clone())))
+            response.fields.insert(&LOCATION, location.clone());
         }
         Refusal::MayNotPurge => {
-            drop(response.fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            response.fields.insert(&WWW_AUTHENTICATE, "Bearer");
         }
         Refusal::TooMany { retry_after } => {
-            drop(response.fields.insert(RETRY_AFTER, (*retry_after).into()))
+            response.fields.insert(&RETRY_AFTER, u64::from(*retry_after));
         }
         // In CloudFront's words: programs read them.
         Refusal::Unsigned(why) => {
             let (code, message) = why.words();
-            response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+            response.fields.insert(&CONTENT_TYPE, "text/xml");
             response.body = Body::Bytes(
                 format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>").into(),
             );
@@ -80,7 +80,7 @@ pub fn purged(id: &str, number: u64, status: &str) -> ViewerResponse {
         (&Compat::default(), RequestId::default()),
         None,
     );
-    response.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.fields.insert(&CONTENT_TYPE, "application/json");
     response.body = Body::Bytes(
         format!("{{\"id\": \"{id}\", \"number\": {number}, \"status\": \"{status}\"}}\n").into(),
     );
@@ -95,9 +95,9 @@ fn plain(
     (compat, id): (&Compat, RequestId),
     failure: Option<&Failure>,
 ) -> ViewerResponse {
-    let mut fields = HeaderMap::new();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut fields = FieldSection::new();
+    fields.insert(&CONTENT_TYPE, "text/plain; charset=utf-8");
+    fields.insert(&http::header::CACHE_CONTROL, "no-store");
     let verdict = no_cache(outcome, reason);
     StatusFields {
         verdict,

@@ -1,8 +1,8 @@
 //! Which form of a stored response answers this request: 304, 206, 416 or the whole (RFC 9110
 //! §13.2.2, §14.2).
 
+use crate::semantics::fields::FieldSection;
 use http::Method;
-use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use crate::message::request::{Known, RequestHead};
@@ -105,10 +105,6 @@ pub fn belongs_in_304(name: &[u8]) -> bool {
 }
 
 /// Takes out of a head what a 304 does not repeat.
-pub fn keep_for_304(fields: &mut HeaderMap) {
-    let gone: Vec<HeaderName> =
-        fields.keys().filter(|name| !belongs_in_304(name.as_str().as_bytes())).cloned().collect();
-    for name in gone {
-        fields.remove(name);
-    }
+pub fn keep_for_304(fields: &mut FieldSection) {
+    fields.retain(|name, _| belongs_in_304(name.spelled().as_bytes()));
 }

@@ -12,8 +12,8 @@ pub mod status_fields;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
+use crate::semantics::fields::FieldSection;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 
 use crate::body::{Body, Multipart};
 use crate::message::request::RequestHead;
@@ -39,7 +39,7 @@ pub fn from_stored(
     now: Timestamp,
 ) -> Option<ViewerResponse> {
     let answer = form::answer(head, stored, now);
-    let mut fields = stored.head.to_map();
+    let mut fields = stored.head.to_section();
     let is_head = *head.method == http::Method::HEAD;
     let (status, body) = match &answer {
         ResponseForm::NotModified => {
@@ -55,8 +55,8 @@ pub fn from_stored(
             let complete = stored.content.length()?;
             digests::strip(&mut fields, Change::Extent);
             fields.insert(
-                CONTENT_RANGE,
-                value(format!("bytes {}-{}/{complete}", span.start, span.end - 1)),
+                &CONTENT_RANGE,
+                format!("bytes {}-{}/{complete}", span.start, span.end - 1),
             );
             (206, Body::Stored(stored.content.read(Some(*span))?))
         }
@@ -66,7 +66,7 @@ pub fn from_stored(
         ResponseForm::Unsatisfiable(complete) => {
             // It says nothing of the content but its length.
             keep_for_refusal(&mut fields);
-            fields.insert(CONTENT_RANGE, value(format!("bytes */{complete}")));
+            fields.insert(&CONTENT_RANGE, format!("bytes */{complete}"));
             (416, Body::Empty)
         }
         ResponseForm::PreconditionFailed => {
@@ -78,7 +78,7 @@ pub fn from_stored(
     // A first answer has no Age unless it came with one.
     let is_first = verdict.stored && matches!(verdict.outcome, Outcome::Miss | Outcome::Error);
     if !is_first || stored.came_aged {
-        fields.insert(AGE, age.into());
+        fields.insert(&AGE, age);
     }
     let remaining = stored.life.fresh as i64 / 1000 - age as i64;
     // What the next hop sent: nothing if it failed, 304 if it confirmed.
@@ -101,25 +101,23 @@ pub fn from_stored(
 }
 
 /// Takes out of a stored head what is not said where its content is refused.
-pub fn keep_for_refusal(fields: &mut HeaderMap) {
-    let kept = [http::header::DATE, http::header::VIA].map(|name| (fields.remove(&name), name));
-    fields.clear();
-    kept.into_iter().for_each(|(value, name)| drop(value.map(|value| fields.insert(name, value))));
+pub fn keep_for_refusal(fields: &mut FieldSection) {
+    fields.retain(|name, _| name.is_any(&[http::header::DATE, http::header::VIA]));
 }
 
 fn multipart(
     stored: &Arc<Stored>,
     spans: &[crate::semantics::ranges::Span],
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
 ) -> Option<Multipart> {
     let complete = stored.content.length()?;
     // The boundary need not be random, only absent from the parts' heads; the content is
     // length-delimited for us.
     let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
-    fields.remove(CONTENT_RANGE);
+    fields.remove(&CONTENT_RANGE);
     digests::strip(fields, Change::Extent);
     let kind = fields
-        .get(CONTENT_TYPE)
+        .get(&CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .unwrap_or("application/octet-stream")
         .to_string();
@@ -132,7 +130,7 @@ fn multipart(
         );
         parts.push((stored.content.read(Some(*span))?, span.len(), head));
     }
-    fields.insert(CONTENT_TYPE, value(format!("multipart/byteranges; boundary={boundary}")));
+    fields.insert(&CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}"));
     Some(Multipart::new(&boundary, parts))
 }
 
@@ -151,15 +149,10 @@ pub fn from_reply(
     ViewerResponse { status, fields, body, verdict, failure: None, behavior: None, origin_millis }
 }
 
-fn set_length(fields: &mut HeaderMap, length: Option<u64>) {
+fn set_length(fields: &mut FieldSection, length: Option<u64>) {
     if let Some(length) = length {
-        fields.insert(CONTENT_LENGTH, length.into());
+        fields.insert(&CONTENT_LENGTH, length);
     }
-}
-
-/// A field value of visible ASCII that we wrote ourselves.
-pub fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A verdict for an answer that no cache had part in.

@@ -4,10 +4,11 @@
 //! of a preflight to preflights. What depends on the viewer is made here, at the very end, so that
 //! nothing of it is ever stored.
 
+use crate::semantics::fields::{FieldSection, Name};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap,
-    HeaderName, HeaderValue, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName,
+    HeaderValue, VARY,
 };
 use smallvec::SmallVec;
 
@@ -54,11 +55,11 @@ impl<'p> Plan<'p> {
         Self { policy, cors }
     }
 
-    fn drops(&self, name: &HeaderName) -> bool {
+    fn drops(&self, name: Name<'_>) -> bool {
         let is_replaced =
-            self.policy.set.iter().any(|field| field.over == Over::Origin && field.name == *name);
-        let is_cors = matches!(&self.cors, Some((Over::Origin, _))) && CORS.contains(name);
-        is_replaced || is_cors || self.policy.remove.contains(name)
+            self.policy.set.iter().any(|field| field.over == Over::Origin && name == field.name);
+        let is_cors = matches!(&self.cors, Some((Over::Origin, _))) && name.is_any(&CORS);
+        is_replaced || is_cors || name.is_any(&self.policy.remove)
     }
 
     // Every field that is added, where nothing that stays says it already.
@@ -125,22 +126,18 @@ fn cors_lines(cors: &Cors, origin: &str, head: &RequestHead<'_>) -> Lines {
     lines
 }
 
-/// Applies a policy to a map.
-pub fn apply(policy: &ResponsePolicy, head: &RequestHead<'_>, fields: &mut HeaderMap) {
-    let plan = Plan::new(policy, head, |name| fields.contains_key(name));
-    let gone: SmallVec<[HeaderName; 8]> =
-        fields.keys().filter(|name| plan.drops(name)).cloned().collect();
-    gone.iter().for_each(|name| drop(fields.remove(name)));
+/// Applies a policy to a section.
+pub fn apply(policy: &ResponsePolicy, head: &RequestHead<'_>, fields: &mut FieldSection) {
+    let plan = Plan::new(policy, head, |name| fields.contains(name));
+    fields.retain(|name, _| !plan.drops(name));
     let there: SmallVec<[bool; 8]> =
-        policy.set.iter().map(|field| fields.contains_key(&field.name)).collect();
+        policy.set.iter().map(|field| fields.contains(&field.name)).collect();
     let is_there = |name: &HeaderName| {
         policy.set.iter().position(|field| field.name == *name).is_some_and(|at| there[at])
     };
-    let mut added = Lines::new();
-    plan.each_added(is_there, |name, value| added.push((name.clone(), value.clone())));
-    for (name, value) in added {
+    plan.each_added(is_there, |name, value| {
         fields.append(name, value);
-    }
+    });
 }
 
 /// Writes stored lines as the policy leaves them, and what it adds behind them.

@@ -1,9 +1,9 @@
 //! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors,
 //! Proxy-Status.
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 
-use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE, value};
+use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE};
 use crate::message::failure::FailureKind;
 use crate::message::verdict::{Outcome, Verdict};
 use crate::semantics::cache_status::{self, Handled};
@@ -22,13 +22,13 @@ pub struct StatusFields<'a> {
 
 impl StatusFields<'_> {
     /// Writes the fields into a map; Cache-Status joins what others upstream have said.
-    pub fn write(&self, fields: &mut HeaderMap) {
-        fields.insert(X_CACHE, value([self.verdict.outcome.word(), " from ", self.name].concat()));
+    pub fn write(&self, fields: &mut FieldSection) {
+        fields.insert(&X_CACHE, [self.verdict.outcome.word(), " from ", self.name].concat());
         let mut status = Vec::with_capacity(64);
         cache_status::write(&mut status, self.handled(), self.detail.map(FailureKind::token));
-        fields.append(CACHE_STATUS, value(String::from_utf8(status).unwrap_or_default()));
+        fields.append(&CACHE_STATUS, status);
         if let Some(kind) = self.detail {
-            fields.append(PROXY_STATUS, value(format!("Foreshore; error={}", kind.token())));
+            fields.append(&PROXY_STATUS, format!("Foreshore; error={}", kind.token()));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::semantics::fields::Name;
 use http::HeaderName;
 
 use super::names::{FieldNames, Names};
@@ -260,7 +261,7 @@ pub enum ForwardHeaders {
 
 impl ForwardHeaders {
     /// Says whether the viewer's field of this name goes to the origin.
-    pub fn includes(&self, name: &HeaderName) -> bool {
+    pub fn includes<'n>(&self, name: impl Into<Name<'n>>) -> bool {
         match self {
             Self::None => false,
             Self::Only(names) => names.contains(name),
@@ -270,10 +271,10 @@ impl ForwardHeaders {
     }
 
     /// Says whether a field is named in full among those that go to the origin.
-    pub fn names(&self, name: &HeaderName) -> bool {
+    pub fn names<'n>(&self, name: impl Into<Name<'n>>) -> bool {
         match self {
             Self::Only(names) => names.names(name),
-            Self::AllViewerAnd(names) => names.contains(name),
+            Self::AllViewerAnd(names) => name.into().is_any(names),
             Self::None | Self::AllViewer | Self::AllViewerExcept(_) => false,
         }
     }

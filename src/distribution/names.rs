@@ -7,6 +7,7 @@
 
 use http::HeaderName;
 
+use crate::semantics::fields::Name;
 use crate::semantics::forwarded;
 
 /// A name with a wildcard in it.
@@ -143,13 +144,14 @@ impl FieldNames {
     }
 
     /// Says whether a field is named in full.
-    pub fn names(&self, name: &HeaderName) -> bool {
-        self.exact.contains(name)
+    pub fn names<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        name.into().is_any(&self.exact)
     }
 
     /// Says whether a field is chosen: named in full, or by a pattern that may take it in.
-    pub fn contains(&self, name: &HeaderName) -> bool {
-        self.exact.contains(name) || self.takes_in(name.as_str())
+    pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        let name = name.into();
+        self.names(name) || self.takes_in(name.spelled())
     }
 
     /// Says whether a pattern, and no plain name, takes a field in. The name may have any case.
@@ -161,9 +163,10 @@ impl FieldNames {
     }
 
     /// Says whether a field is left out by this list: there a pattern covers whatever it matches.
-    pub fn leaves_out(&self, name: &HeaderName) -> bool {
-        self.exact.contains(name)
-            || self.patterns.iter().any(|pattern| pattern.matches_field(name.as_str()))
+    pub fn leaves_out<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        let name = name.into();
+        self.names(name)
+            || self.patterns.iter().any(|pattern| pattern.matches_field(name.spelled()))
     }
 
     /// The list as it was written, patterns last.

@@ -1,8 +1,9 @@
 //! What a connection writes down of each request, whichever protocol it came by.
 
+use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::header;
 use tokio::time::{Duration, Instant};
 
 use super::Worker;
@@ -170,7 +171,7 @@ fn request_of_hit(
         authority: if is_told { head.authority.to_string() } else { String::new() },
         target,
         spelled: None,
-        fields: HeaderMap::new(),
+        fields: FieldSection::new(),
         order: None,
         connection: Arc::clone(connection),
         arrived_at: now,
@@ -182,14 +183,14 @@ fn request_of_hit(
 
 // What a record will want of a hit's answer.
 fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldSection::new();
     if worker.more_logs().is_some() {
-        let content_type =
-            said(hit, "content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
-        fields.extend(content_type.map(|value| (header::CONTENT_TYPE, value)));
+        if let Some(content_type) = said(hit, "content-type") {
+            fields.append(&header::CONTENT_TYPE, content_type);
+        }
         if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
             let value = format!("bytes {}-{}/*", span.start, span.end - 1);
-            fields.insert(header::CONTENT_RANGE, crate::deliver::value(value));
+            fields.insert(&header::CONTENT_RANGE, value);
         }
     }
     ViewerResponse {
@@ -234,7 +235,7 @@ impl ExchangeRecord {
     pub fn new(begun: &Begun, told: Told, worker: &Arc<Worker>) -> Self {
         let response = ViewerResponse {
             status: GONE,
-            fields: HeaderMap::new(),
+            fields: FieldSection::new(),
             body: Body::Empty,
             verdict: no_cache(Outcome::Error, Reason::Failed),
             failure: None,
@@ -326,21 +327,14 @@ impl ExchangeRecord {
         let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else {
             return;
         };
-        let octets = || {
-            response
-                .fields
-                .iter()
-                .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-                .sum::<u64>()
-                + 19
-        };
+        let octets = || response.fields.lines_len() as u64 + 19;
         let answered = Answered {
             octets: self.head_octets.unwrap_or_else(octets),
-            content_type: response.fields.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
+            content_type: response.fields.get(&header::CONTENT_TYPE).map(|value| value.as_bytes()),
             content_len: sent.length,
             range: response
                 .fields
-                .get(header::CONTENT_RANGE)
+                .get(&header::CONTENT_RANGE)
                 .and_then(|value| span_of(value.as_bytes())),
         };
         self.worker.record_more(&self.running, &wanted, &record, asked, &answered);

@@ -12,6 +12,7 @@ use crate::crypto::url::signs;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
+use crate::semantics::fields::Name;
 use crate::semantics::forwarded::speaks_as_proxy;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::lists::{members, trim};
@@ -143,12 +144,12 @@ pub fn accepted_codings(head: &RequestHead<'_>, enabled: Codings) -> Codings {
 }
 
 /// Says whether a field of the viewer's is part of the key, by name.
-pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
-    let key = &behavior.cache.key;
+pub fn is_keyed<'n>(behavior: &Behavior, name: impl Into<Name<'n>>) -> bool {
+    let (key, name) = (&behavior.cache.key, name.into());
     key.headers.contains(name)
-        || (*name == http::header::COOKIE && key.cookies == Listed::All)
-        || (*name == http::header::HOST && behavior.derived.host_in_key)
-        || (*name == http::header::ACCEPT_ENCODING && !behavior.cache.compress.is_empty())
+        || (name == http::header::COOKIE && key.cookies == Listed::All)
+        || (name == http::header::HOST && behavior.derived.host_in_key)
+        || (name == http::header::ACCEPT_ENCODING && !behavior.cache.compress.is_empty())
 }
 
 /// Says whether a field of the viewer's reaches the origin on a request that may be kept.
@@ -156,8 +157,13 @@ pub fn is_keyed(behavior: &Behavior, name: &HeaderName) -> bool {
 /// Under RFC 9111 rules every end-to-end field does; under CloudFront's only those the policies
 /// name. What is said in the name of a proxy does only as [`goes_no_further`] has it. Ranges and
 /// conditions never do: the store answers them.
-pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
+pub fn reaches_origin<'n>(
+    behavior: &Behavior,
+    forwarder: Forwarder,
+    name: impl Into<Name<'n>>,
+) -> bool {
     use http::header;
+    let name = name.into();
     let own = [
         header::RANGE,
         header::IF_RANGE,
@@ -166,12 +172,12 @@ pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderNa
         header::IF_MODIFIED_SINCE,
         header::IF_UNMODIFIED_SINCE,
     ];
-    if own.contains(name) || goes_no_further(behavior, forwarder, name) {
+    if name.is_any(&own) || goes_no_further(behavior, forwarder, name) {
         return false;
     }
     match behavior.semantics() {
-        Semantics::Rfc9111 => *name != header::HOST || behavior.derived.host_in_key,
-        Semantics::CloudFront if *name == header::COOKIE => {
+        Semantics::Rfc9111 => name != header::HOST || behavior.derived.host_in_key,
+        Semantics::CloudFront if name == header::COOKIE => {
             !behavior.cache.key.cookies.is_none() || !behavior.origin_request.cookies.is_none()
         }
         Semantics::CloudFront => {
@@ -182,9 +188,14 @@ pub fn reaches_origin(behavior: &Behavior, forwarder: Forwarder, name: &HeaderNa
 
 /// Says whether a field is one in which proxies speak of their viewers, from somebody who may not,
 /// and under policies that do not name it. A pattern names nothing.
-pub fn goes_no_further(behavior: &Behavior, forwarder: Forwarder, name: &HeaderName) -> bool {
+pub fn goes_no_further<'n>(
+    behavior: &Behavior,
+    forwarder: Forwarder,
+    name: impl Into<Name<'n>>,
+) -> bool {
+    let name = name.into();
     forwarder == Forwarder::Unknown
-        && speaks_as_proxy(name.as_str())
+        && speaks_as_proxy(name.spelled())
         && !behavior.cache.key.headers.names(name)
         && !behavior.origin_request.headers.names(name)
 }
@@ -247,14 +258,12 @@ fn tells_who(behavior: &Behavior, name: &str) -> bool {
         "upgrade-insecure-requests",
         "via",
     ];
-    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { return false };
-    let is_harmless = HARMLESS.contains(&name.as_str())
-        || name.as_str().starts_with("sec-fetch-")
-        || name.as_str().starts_with("cloudfront-")
-        || is_hop_by_hop(&name);
-    !is_harmless
-        && reaches_origin(behavior, Forwarder::Trusted, &name)
-        && !is_keyed(behavior, &name)
+    let name = Name::from(name);
+    let is_harmless = HARMLESS.iter().any(|known| name == *known)
+        || name.begins("sec-fetch-")
+        || name.begins("cloudfront-")
+        || is_hop_by_hop(name);
+    !is_harmless && reaches_origin(behavior, Forwarder::Trusted, name) && !is_keyed(behavior, name)
 }
 
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).

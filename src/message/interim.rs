@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 
 /// An interim response of an origin (RFC 9110 §15.2): passed on as it comes, never stored.
-pub type Interim = (u16, HeaderMap);
+pub type Interim = (u16, FieldSection);
 
 /// Where interim responses go; what finds nobody listening is dropped.
 pub type InterimSink = Arc<dyn TakesInterims>;

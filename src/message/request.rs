@@ -4,11 +4,11 @@
 //! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
 //! the read buffer.
 
+use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 
 use super::connection::{Connection, Scheme, Version};
 use super::interim::InterimSink;
@@ -17,37 +17,36 @@ use super::path;
 use crate::distribution::site::Observes;
 use crate::semantics::time::Timestamp;
 
-/// The fields of a request, as lines of a read buffer or as a map.
+/// The fields of a request, as lines of a read buffer or as a section of its own.
 #[derive(Clone, Copy)]
 pub enum Fields<'r> {
     Lines(&'r [httparse::Header<'r>]),
-    Map(&'r HeaderMap),
+    Section(&'r FieldSection),
 }
 
 impl<'r> Fields<'r> {
-    /// All lines of one field, in order. The name is lower case.
+    /// All lines of one field, in order, whatever case its name is in.
     pub fn get_all<'n>(self, name: &'n str) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
-        let (lines, map) = match self {
+        let (lines, section) = match self {
             Fields::Lines(lines) => (lines, None),
-            Fields::Map(map) => (&[][..], Some(map.get_all(name))),
+            Fields::Section(section) => (&[][..], Some(section)),
         };
         lines
             .iter()
             .filter(move |line| line.name.eq_ignore_ascii_case(name))
             .map(|line| line.value)
-            .chain(map.into_iter().flatten().map(http::HeaderValue::as_bytes))
+            .chain(section.into_iter().flat_map(move |of| of.get_all(name)).map(Value::as_bytes))
     }
 
     /// Every line in order.
     pub fn iter(self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
-        let (lines, map) = match self {
+        let (lines, section) = match self {
             Fields::Lines(lines) => (lines, None),
-            Fields::Map(map) => (&[][..], Some(map)),
+            Fields::Section(section) => (&[][..], Some(section)),
         };
-        let mapped = map
-            .into_iter()
-            .flat_map(|map| map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-        lines.iter().map(|line| (line.name, line.value)).chain(mapped)
+        lines.iter().map(|line| (line.name, line.value)).chain(
+            section.into_iter().flatten().map(|(name, value)| (name.spelled(), value.as_bytes())),
+        )
     }
 
     /// Their names in order, as `CloudFront-Viewer-Header-Order` has them: with colons between, cut
@@ -63,30 +62,15 @@ impl<'r> Fields<'r> {
         all
     }
 
-    /// The same as a map of their own. All values lie in one piece of memory: a piece for each
-    /// would cost more than copying.
-    fn to_map(self) -> HeaderMap {
-        let len = self.iter().map(|(_, value)| value.len()).sum();
-        let mut values = BytesMut::with_capacity(len);
-        self.iter().for_each(|(_, value)| values.extend_from_slice(value));
-        let mut values = values.freeze();
-        let mut fields = HeaderMap::with_capacity(16);
-        for (name, value) in self.iter() {
-            let value = values.split_to(value.len());
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(value))
-            {
-                fields.append(name, value);
-            }
-        }
-        fields
-    }
-
-    /// Shows every field as names and values of a map; those of a map cost nothing.
-    pub fn for_each(self, mut see: impl FnMut(&HeaderName, &HeaderValue)) {
+    /// The same as a section of their own.
+    pub fn to_section(self) -> FieldSection {
         match self {
-            Fields::Map(map) => map.iter().for_each(|(name, value)| see(name, value)),
-            Fields::Lines(_) => self.to_map().iter().for_each(|(name, value)| see(name, value)),
+            Fields::Section(section) => section.clone(),
+            Fields::Lines(lines) => {
+                let mut fields = FieldSection::new();
+                lines.iter().for_each(|line| fields.push(line.name, line.value));
+                fields
+            }
         }
     }
 }
@@ -130,9 +114,9 @@ impl<'r> KnownFields<'r> {
         let mut known = Self::default();
         match fields {
             Fields::Lines(lines) => lines.iter().for_each(|line| known.note(line.name, line.value)),
-            Fields::Map(map) => {
-                map.iter().for_each(|(name, value)| known.note(name.as_str(), value.as_bytes()))
-            }
+            Fields::Section(section) => section
+                .iter()
+                .for_each(|(name, value)| known.note(name.spelled(), value.as_bytes())),
         }
         known
     }
@@ -273,7 +257,7 @@ pub struct ViewerRequest {
     pub target: String,
     /// The path as it came, where the target has another spelling of it.
     pub spelled: Option<String>,
-    pub fields: HeaderMap,
+    pub fields: FieldSection,
     /// The names of its fields as they came, where somebody wants their order.
     pub order: Option<Box<str>>,
     pub connection: Arc<Connection>,
@@ -307,7 +291,7 @@ impl ViewerRequest {
     /// The view that decisions take.
     pub fn head(&self) -> RequestHead<'_> {
         let (path, query) = split_target(&self.target);
-        let fields = Fields::Map(&self.fields);
+        let fields = Fields::Section(&self.fields);
         let host =
             crate::distribution::host::parse_authority(&self.authority).map_or("", |a| a.host);
         RequestHead {
@@ -367,7 +351,7 @@ impl ViewerRequest {
         number: InvalidationNumber,
         observes: Observes,
     ) -> Self {
-        let fields = head.fields.to_map();
+        let fields = head.fields.to_section();
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.to_string(),

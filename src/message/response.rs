@@ -1,6 +1,6 @@
 //! Responses: as an origin sent them, and as a viewer gets them.
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 
 use super::failure::Failure;
 use super::tier::{Standing, TierFacts};
@@ -11,7 +11,7 @@ use crate::semantics::time::Timestamp;
 /// What a hop sent back: a final head and a body on its way.
 pub struct Reply {
     pub status: u16,
-    pub fields: HeaderMap,
+    pub fields: FieldSection,
     pub body: Body,
     pub asked_at: Timestamp,
     pub arrived_at: Timestamp,
@@ -46,7 +46,7 @@ impl Reply {
 /// What a viewer gets.
 pub struct ViewerResponse {
     pub status: u16,
-    pub fields: HeaderMap,
+    pub fields: FieldSection,
     pub body: Body,
     pub verdict: Verdict,
     /// What went wrong, for the log.
@@ -60,6 +60,6 @@ pub struct ViewerResponse {
 impl ViewerResponse {
     /// The Content-Length among its fields: of an answer without a body, what it would be with one.
     pub fn said_length(&self) -> Option<u64> {
-        self.fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.fields.get(&http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 }

@@ -1,9 +1,10 @@
 //! What is remembered of a response: everything a hit needs, computed when it was stored.
 
+use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::key::{CacheKey, InvalidationNumber};
 use super::request::Fields;
@@ -175,25 +176,24 @@ type ByteRange = [u32; 2];
 const NOWHERE: ByteRange = [u32::MAX; 2];
 
 impl StoredHead {
-    /// Serialises a field map. Names are written as people expect them in HTTP/1.
-    pub fn new(fields: &HeaderMap) -> Self {
+    /// Takes over the lines of a section.
+    pub fn new(fields: &FieldSection) -> Self {
         // To measure: what is given back of a larger piece stays with it.
-        let len = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut lines = Vec::with_capacity(len);
+        let mut lines = Vec::with_capacity(fields.lines_len());
         let (mut etag, mut last_modified) = (NOWHERE, NOWHERE);
+        let mut at = 0;
         for (name, value) in fields {
-            write_name(&mut lines, name.as_str());
-            lines.extend_from_slice(b": ");
-            let start = lines.len() as u32;
-            lines.extend_from_slice(value.as_bytes());
-            let place = [start, lines.len() as u32];
-            lines.extend_from_slice(b"\r\n");
-            if *name == http::header::ETAG && etag == NOWHERE {
+            let (name_len, value_len) = (name.spelled().len(), value.as_bytes().len());
+            let start = at + name_len + 2;
+            let place = [start as u32, (start + value_len) as u32];
+            at = start + value_len + 2;
+            if etag == NOWHERE && name == http::header::ETAG {
                 etag = place;
-            } else if *name == http::header::LAST_MODIFIED && last_modified == NOWHERE {
+            } else if last_modified == NOWHERE && name == http::header::LAST_MODIFIED {
                 last_modified = place;
             }
         }
+        fields.write_lines(&mut lines);
         Self { lines: lines.into_boxed_slice(), etag, last_modified }
     }
 
@@ -242,17 +242,9 @@ impl StoredHead {
         Lines { rest: &self.lines }
     }
 
-    /// The fields as a map, for merging and for HTTP/2.
-    pub fn to_map(&self) -> HeaderMap {
-        let mut fields = HeaderMap::with_capacity(16);
-        for (name, value) in self.iter() {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-            {
-                fields.append(name, value);
-            }
-        }
-        fields
+    /// The fields as a section, for merging and for answers that differ from what is stored.
+    pub fn to_section(&self) -> FieldSection {
+        FieldSection::from_lines(&self.lines)
     }
 }
 
@@ -271,22 +263,6 @@ impl<'h> Iterator for Lines<'h> {
         self.rest = &self.rest[end + 1..];
         let colon = memchr::memchr(b':', line)?;
         Some((&line[..colon], &line[colon + 2..]))
-    }
-}
-
-/// Writes a lower-case field name the way HTTP/1 messages usually show it.
-pub fn write_name(out: &mut Vec<u8>, name: &str) {
-    match name {
-        "etag" => return out.extend_from_slice(b"ETag"),
-        "www-authenticate" => return out.extend_from_slice(b"WWW-Authenticate"),
-        "cdn-cache-control" => return out.extend_from_slice(b"CDN-Cache-Control"),
-        "content-md5" => return out.extend_from_slice(b"Content-MD5"),
-        _ => {}
-    }
-    let mut start = true;
-    for byte in name.bytes() {
-        out.push(if start { byte.to_ascii_uppercase() } else { byte });
-        start = byte == b'-';
     }
 }
 

@@ -4,7 +4,8 @@
 //! A parent says it to an edge in one field, and nobody else sees that field; a shared store will
 //! say the same. Durations and not moments, because two machines need not agree on the time.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::semantics::fields::FieldSection;
+use http::HeaderName;
 
 use super::stored::{Life, Reuse, Stored};
 use super::verdict::Reason;
@@ -109,7 +110,7 @@ impl TierFacts {
     }
 
     /// Puts the facts into an answer to an edge.
-    pub fn write(&self, fields: &mut HeaderMap) {
+    pub fn write(&self, fields: &mut FieldSection) {
         let standing = match self.standing {
             Standing::Fresh => "fresh",
             Standing::Refreshing => "refreshing",
@@ -120,15 +121,17 @@ impl TierFacts {
         let text = format!(
             "standing={standing}, fresh={fresh}, refreshing={while_refreshing}, on-error={on_error}, body={body}"
         );
-        if let Ok(value) = HeaderValue::try_from(text) {
-            fields.insert(FIELD, value);
-        }
+        fields.insert(&FIELD, text);
     }
 
     /// Takes the facts out of a parent's answer; `None` if it says none: it did not come from a
     /// store.
-    pub fn take(fields: &mut HeaderMap) -> Option<Self> {
-        fields.remove(FIELD).map(|value| Self::read(value.as_bytes()))
+    pub fn take(fields: &mut FieldSection) -> Option<Self> {
+        let facts = fields.get(&FIELD).map(|value| Self::read(value.as_bytes()));
+        if facts.is_some() {
+            fields.remove(&FIELD);
+        }
+        facts
     }
 
     // What is not understood is passed over; what is missing is taken for the worst.
@@ -218,7 +221,7 @@ mod tests {
             assert_eq!(facts.standing, Standing::Stale, "{line}");
         }
         assert_eq!(TierFacts::read(b"more=1, fresh = 7 ,standing=fresh").fresh, 7);
-        assert_eq!(TierFacts::take(&mut HeaderMap::new()), None);
+        assert_eq!(TierFacts::take(&mut FieldSection::new()), None);
     }
 
     proptest! {
@@ -228,7 +231,7 @@ mod tests {
         ) {
             let standing = [Standing::Fresh, Standing::Refreshing, Standing::Stale][which];
             let facts = TierFacts::at_age(&life(theirs.0, theirs.1, theirs.2), standing, age, which == 1);
-            let mut fields = HeaderMap::new();
+            let mut fields = FieldSection::new();
             facts.write(&mut fields);
             prop_assert_eq!(TierFacts::take(&mut fields), Some(facts));
             prop_assert!(fields.is_empty());

@@ -7,6 +7,7 @@
 //! A connection goes back to the pool only when the whole answer was read, the whole request was
 //! sent, and neither side meant to close; whatever else happened to it, it is closed.
 
+use crate::semantics::fields::FieldSection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -191,11 +192,7 @@ async fn permit(pool: &Pool, origin: &Origin) -> Result<OwnedSemaphorePermit, Fa
 }
 
 // Most answers are short and came with their head; then the connection is free again at once.
-fn take_body(
-    mut leased: Leased,
-    head: AnswerHead,
-    sending: Sending,
-) -> (http::HeaderMap, u16, Body) {
+fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (FieldSection, u16, Body) {
     let whole = match head.framing {
         _ if !sending.is_done() => None,
         Framing::None => Some(Body::Empty),

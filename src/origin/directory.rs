@@ -3,6 +3,7 @@
 //! Names are opened with `openat2(RESOLVE_BENEATH)`, so neither `..` nor an encoding nor a symbolic
 //! link leads outside, not even while somebody changes the tree.
 
+use crate::semantics::fields::{FieldSection, Value};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +12,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use tokio::task::JoinHandle;
 
 use super::request::{OriginRequest, receive};
 use crate::body::{Body, BodyError, Source};
 use crate::clock::Clock;
-use crate::deliver::value;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::semantics::ranges::{self, Selection, Span};
@@ -53,18 +53,18 @@ pub async fn fetch(
     })
 }
 
-type Answered = (u16, HeaderMap, Body);
+type Answered = (u16, FieldSection, Body);
 
 fn answer(
     root: &Path,
     method: &Method,
     target: &str,
-    asked: &HeaderMap,
+    asked: &FieldSection,
     now: Timestamp,
 ) -> Result<Answered, Failure> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refused = words(405, "Only GET and HEAD are answered here.\n", now);
-        refused.1.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        refused.1.insert(&header::ALLOW, "GET, HEAD");
         return Ok(refused);
     }
     let path = target.split('?').next().unwrap_or("/");
@@ -137,19 +137,19 @@ fn file_answer(
     facts: &std::fs::Metadata,
     name: &Path,
     method: &Method,
-    asked: &HeaderMap,
+    asked: &FieldSection,
     now: Timestamp,
 ) -> Result<Answered, Failure> {
     let len = facts.len();
     let modified = Timestamp::from_secs(u64::try_from(facts.mtime()).unwrap_or(0));
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldSection::new();
     let etag = format!("\"{:x}-{:x}-{len:x}\"", facts.mtime(), facts.mtime_nsec());
-    fields.insert(header::DATE, value(format_http_date(now)));
-    fields.insert(header::LAST_MODIFIED, value(format_http_date(modified)));
-    fields.insert(header::ETAG, value(etag.clone()));
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
-    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let field = |name: &header::HeaderName| asked.get(name).map(HeaderValue::as_bytes);
+    fields.insert(&header::DATE, format_http_date(now));
+    fields.insert(&header::LAST_MODIFIED, format_http_date(modified));
+    fields.insert(&header::ETAG, etag.clone());
+    fields.insert(&header::CONTENT_TYPE, content_type(name));
+    fields.insert(&header::ACCEPT_RANGES, "bytes");
+    let field = |name: &header::HeaderName| asked.get(name).map(Value::as_bytes);
     let asks = Conditions {
         if_none_match: field(&header::IF_NONE_MATCH),
         if_modified_since: field(&header::IF_MODIFIED_SINCE),
@@ -171,20 +171,20 @@ fn file_answer(
     };
     let (status, span) = match selection {
         Selection::Unsatisfiable => {
-            fields.insert(header::CONTENT_RANGE, value(format!("bytes */{len}")));
+            fields.insert(&header::CONTENT_RANGE, format!("bytes */{len}"));
             return Ok((416, fields, Body::Empty));
         }
         Selection::Part(span) => {
             fields.insert(
-                header::CONTENT_RANGE,
-                value(format!("bytes {}-{}/{len}", span.start, span.end - 1)),
+                &header::CONTENT_RANGE,
+                format!("bytes {}-{}/{len}", span.start, span.end - 1),
             );
             (206, span)
         }
         Selection::Whole | Selection::Parts(_) => (200, Span { start: 0, end: len }),
     };
     if *method == Method::HEAD || span.is_empty() {
-        fields.insert(header::CONTENT_LENGTH, span.len().into());
+        fields.insert(&header::CONTENT_LENGTH, span.len());
         return Ok((status, fields, Body::Empty));
     }
     let body = FileBody::new(file, span)
@@ -193,9 +193,9 @@ fn file_answer(
 }
 
 fn words(status: u16, text: &'static str, now: Timestamp) -> Answered {
-    let mut fields = HeaderMap::new();
-    fields.insert(header::DATE, value(format_http_date(now)));
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let mut fields = FieldSection::new();
+    fields.insert(&header::DATE, format_http_date(now));
+    fields.insert(&header::CONTENT_TYPE, "text/plain; charset=utf-8");
     (status, fields, Body::Bytes(Bytes::from_static(text.as_bytes())))
 }
 
@@ -203,7 +203,7 @@ fn words(status: u16, text: &'static str, now: Timestamp) -> Answered {
 fn to_folder(path: &str, now: Timestamp) -> Answered {
     let mut moved = words(301, "This folder has its place at a name that ends in a slash.\n", now);
     // "//host" would be another host's URL.
-    moved.1.insert(header::LOCATION, value(format!("/{}/", path.trim_matches('/'))));
+    moved.1.insert(&header::LOCATION, format!("/{}/", path.trim_matches('/')));
     moved
 }
 
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     fn status(root: &Path, target: &str) -> u16 {
-        answer(root, &Method::GET, target, &HeaderMap::new(), Timestamp(0)).unwrap().0
+        answer(root, &Method::GET, target, &FieldSection::new(), Timestamp(0)).unwrap().0
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
@@ -20,7 +20,7 @@ use crate::distribution::origin::{HostRule, HttpOrigin};
 /// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own, and so
 /// does one that a policy passes on to an origin whose `url` is an address: nothing says that
 /// whoever is there has a site of that name.
-pub fn name<'r>(http: &'r HttpOrigin, fields: &'r HeaderMap) -> Cow<'r, str> {
+pub fn name<'r>(http: &'r HttpOrigin, fields: &'r FieldSection) -> Cow<'r, str> {
     let Some(tls) = &http.tls else { return Cow::Borrowed("") };
     if let Some(fixed) = &tls.server_name {
         return plain(fixed);
@@ -30,7 +30,7 @@ pub fn name<'r>(http: &'r HttpOrigin, fields: &'r HeaderMap) -> Cow<'r, str> {
         return plain(&http.host);
     }
     let sent = fields
-        .get(HOST)
+        .get(&HOST)
         .and_then(|host| host.to_str().ok())
         .and_then(parse_authority)
         .map(|sent| plain(sent.host));
@@ -65,8 +65,8 @@ mod tests {
         HttpOrigin { host: host.into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
     }
 
-    fn sent(host: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(HOST, http::HeaderValue::from_static(host))])
+    fn sent(host: &'static str) -> FieldSection {
+        FieldSection::from_iter([(&HOST, host)])
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
                 "{host:?}"
             );
         }
-        assert_eq!(name(&origin("alb.test", None), &HeaderMap::new()), "alb.test");
+        assert_eq!(name(&origin("alb.test", None), &FieldSection::new()), "alb.test");
         for address in ["192.0.2.7", "[2001:db8::7]"] {
             let own = plain(address).into_owned();
             assert_eq!(name(&origin(address, None), &sent("www.example.com")), own);

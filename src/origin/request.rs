@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName};
 
 use crate::access::bucket;
 use crate::body::Body;
 use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::crypto::s3;
-use crate::deliver::{VIA, value};
+use crate::deliver::VIA;
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::message::connection::Asker;
@@ -18,6 +18,7 @@ use crate::message::interim::InterimSink;
 use crate::message::request::Known;
 use crate::message::stored::{Reuse, Stored};
 use crate::message::tier;
+use crate::semantics::fields::{FieldSection, Name, WriteValue as _};
 use crate::semantics::{hop_by_hop, ranges};
 
 /// Why an origin is asked.
@@ -39,7 +40,7 @@ pub struct OriginRequest {
     pub method: Method,
     /// Path and query, or `*`.
     pub target: String,
-    pub fields: HeaderMap,
+    pub fields: FieldSection,
     pub body: Body,
     /// Where interim responses go.
     pub interim: Option<InterimSink>,
@@ -83,7 +84,7 @@ pub fn build(
         FetchKind::Revalidate(stored) => condition_fields(stored, &mut fields),
     }
     if let Some(span) = asked.slice {
-        fields.insert(header::RANGE, value(format!("bytes={}-{}", span.start, span.end - 1)));
+        fields.insert(&header::RANGE, format!("bytes={}-{}", span.start, span.end - 1));
     }
     if let Some(access) = &origin.access {
         signed_fields(asked, asking, access, &mut fields);
@@ -91,7 +92,7 @@ pub fn build(
     set_host(asked, origin, &mut fields);
     trace_fields(asked, node, &mut fields);
     for (name, secret) in &origin.headers {
-        fields.insert(name.clone(), secret.expose().clone());
+        fields.insert(name, secret.expose());
     }
     let method = match asking {
         FetchKind::Pass => head.method.clone(),
@@ -124,45 +125,43 @@ const OWN: [HeaderName; 9] = [
 
 // Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection
 // lists has left the request before.
-fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(16);
+fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(Name<'_>) -> bool) -> FieldSection {
+    let mut fields = FieldSection::new();
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
-    asked.head().fields.for_each(|name, value| {
-        let is_ours = OWN.contains(name) || [tier::EDGE, tier::EDGE_TOKEN].contains(name);
+    for (spelled, value) in asked.head().fields.iter() {
+        let name = Name::from(spelled);
+        let is_ours = name.is_any(&OWN) || name.is_any(&[tier::EDGE, tier::EDGE_TOKEN]);
         // Only we say what CloudFront's fields say.
-        let is_claimed = name.as_str().starts_with("cloudfront-");
+        let is_claimed = name.begins("cloudfront-");
         let is_left_out =
             is_ours || is_claimed || forwarding::goes_no_further(behavior, forwarder, name);
         if !is_left_out && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
-            fields.append(name.clone(), value.clone());
+            fields.push(spelled, value);
         }
-    });
+    }
     fields
 }
 
 // All of them; but no origin sees the cookies that are between the viewer and us.
-fn every_field(asked: &CacheRequest<'_>) -> HeaderMap {
+fn every_field(asked: &CacheRequest<'_>) -> FieldSection {
     let head = asked.head();
-    let mut fields = end_to_end(asked, |name| *name != header::COOKIE);
+    let mut fields = end_to_end(asked, |name| name != header::COOKIE);
     let mut cookies = Vec::new();
-    if head.known.has(Known::Cookie)
-        && forwarding::write_cookies(&mut cookies, head, |_| true)
-        && let Ok(value) = HeaderValue::from_bytes(&cookies)
-    {
-        fields.insert(header::COOKIE, value);
+    if head.known.has(Known::Cookie) && forwarding::write_cookies(&mut cookies, head, |_| true) {
+        fields.insert(&header::COOKIE, &cookies);
     }
     fields
 }
 
 // What the policies name, and CloudFront's own additions.
-fn chosen_fields(asked: &CacheRequest<'_>) -> HeaderMap {
+fn chosen_fields(asked: &CacheRequest<'_>) -> FieldSection {
     let (head, behavior, forwarder) =
         (asked.head(), asked.routed.behavior, asked.routed.forwarder());
     // Codings are said as the key has them, where it has them.
     let has_codings = !behavior.cache.compress.is_empty();
     let mut fields = end_to_end(asked, |name| {
-        *name != header::COOKIE
-            && !(has_codings && *name == header::ACCEPT_ENCODING)
+        name != header::COOKIE
+            && !(has_codings && name == header::ACCEPT_ENCODING)
             && forwarding::reaches_origin(behavior, forwarder, name)
     });
     let mut cookies = Vec::new();
@@ -171,28 +170,27 @@ fn chosen_fields(asked: &CacheRequest<'_>) -> HeaderMap {
         && forwarding::write_cookies(&mut cookies, head, |name| {
             keyed.includes(name) || more.includes(name)
         })
-        && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
-        fields.insert(header::COOKIE, value);
+        fields.insert(&header::COOKIE, &cookies);
     }
     for name in forwarding::added_names(behavior) {
         if let Some(text) = forwarding::added_field(head, name.as_str()) {
-            fields.insert(name.clone(), value(text));
+            fields.insert(name, text);
         }
     }
-    if !fields.contains_key(header::USER_AGENT) {
+    if !fields.contains(&header::USER_AGENT) {
         let agent = if asked.routed.distribution.compat.name == "cloudfront" {
             "Amazon CloudFront"
         } else {
             "Foreshore"
         };
-        fields.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        fields.insert(&header::USER_AGENT, agent);
     }
     fields
 }
 
 // Where codings are in the key, the origin sees them exactly as the key has them.
-fn set_codings(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
+fn set_codings(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let enabled = asked.routed.behavior.cache.compress;
     if enabled.is_empty() {
         return;
@@ -200,10 +198,7 @@ fn set_codings(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
     let mut codings = Vec::new();
     forwarding::write_codings(&mut codings, asked.head(), enabled);
     let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
-    fields.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_bytes(codings).unwrap_or(HeaderValue::from_static("identity")),
-    );
+    fields.insert(&header::ACCEPT_ENCODING, codings);
 }
 
 /// What a viewer says of the version or the part that it wants.
@@ -225,13 +220,13 @@ const CONTENT: [HeaderName; 4] = [
 ];
 
 // A POST that is kept says what its body is, and what its behavior keys.
-fn post_fields(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
+fn post_fields(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONTENT.iter().chain(keyed), fields);
 }
 
 // A request for one viewer alone keeps its conditions, its range, and what describes its body.
-fn pass_fields(asked: &CacheRequest<'_>, fields: &mut HeaderMap) {
+fn pass_fields(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let keyed = asked.routed.behavior.cache_post.iter().flat_map(|post| &post.headers);
     copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
     if !matches!(*asked.head().method, Method::GET | Method::HEAD) {
@@ -246,32 +241,36 @@ fn signed_fields(
     asked: &CacheRequest<'_>,
     asking: &FetchKind,
     access: &AccessControl,
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
 ) {
     let head = asked.head();
     let is_write = s3::writes(head.method);
     let is_own = access.is_bucket() && bucket::is_own(asked.routed.behavior, head, access);
     let is_for_one = access.is_bucket() && (is_write || matches!(asking, FetchKind::Pass));
-    let stays = |name: &HeaderName| match s3::field(name.as_str()) {
+    let stays = |name: &str| match s3::field(name) {
         s3::Field::Hop => is_own,
         s3::Field::Describes | s3::Field::Order => {
-            is_for_one && (is_own || access.subresources.includes(name.as_str()))
+            is_for_one && (is_own || access.subresources.includes(name))
         }
     };
-    let gone: Vec<HeaderName> =
-        fields.keys().filter(|name| s3::is_amz(name.as_str()) && !stays(name)).cloned().collect();
-    gone.iter().for_each(|name| drop(fields.remove(name)));
+    fields.retain(|name, _| {
+        !name.begins("x-amz-") || {
+            let name = name.spelled().to_ascii_lowercase();
+            !s3::is_amz(&name) || stays(&name)
+        }
+    });
     if is_write {
         let describes = |name: &str| {
             name == s3::CONTENT_HASH
                 || access.is_bucket() && s3::field(name) == s3::Field::Describes
         };
-        let mut said: Vec<HeaderName> = Vec::new();
-        asked.head().fields.for_each(|name, _| {
-            if s3::is_amz(name.as_str()) && describes(name.as_str()) {
-                said.push(name.clone());
-            }
-        });
+        let said: Vec<HeaderName> = asked
+            .head()
+            .fields
+            .iter()
+            .filter_map(|(name, _)| Name::from(name).to_header())
+            .filter(|name| s3::is_amz(name.as_str()) && describes(name.as_str()))
+            .collect();
         copy_fields(asked, said.iter(), fields);
     }
 }
@@ -279,34 +278,32 @@ fn signed_fields(
 fn copy_fields<'n>(
     asked: &CacheRequest<'_>,
     names: impl Iterator<Item = &'n HeaderName>,
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
 ) {
     for name in names {
-        if fields.contains_key(name) {
+        if fields.contains(name) {
             continue;
         }
         for line in asked.head().fields.get_all(name.as_str()) {
-            if let Ok(value) = HeaderValue::from_bytes(line) {
-                fields.append(name.clone(), value);
-            }
+            fields.append(name, line);
         }
     }
 }
 
 // The stored validators and no others: a 304 must speak of our copy (RFC 9111 §4.3.1).
-fn condition_fields(stored: &Stored, fields: &mut HeaderMap) {
+fn condition_fields(stored: &Stored, fields: &mut FieldSection) {
     if stored.life.reuse == Reuse::Never {
         return;
     }
-    if let Some(Ok(etag)) = stored.head.etag().map(HeaderValue::from_bytes) {
-        fields.insert(header::IF_NONE_MATCH, etag);
+    if let Some(etag) = stored.head.etag() {
+        fields.insert(&header::IF_NONE_MATCH, etag);
     }
-    if let Some(Ok(modified)) = stored.head.last_modified().map(HeaderValue::from_bytes) {
-        fields.insert(header::IF_MODIFIED_SINCE, modified);
+    if let Some(modified) = stored.head.last_modified() {
+        fields.insert(&header::IF_MODIFIED_SINCE, modified);
     }
 }
 
-fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut HeaderMap) {
+fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut FieldSection) {
     let OriginKind::Http(http) = &origin.kind else { return };
     let own = || {
         let usual = if http.tls.is_some() { 443 } else { 80 };
@@ -325,11 +322,11 @@ fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut HeaderMap) {
         }
         HostRule::Origin => own(),
     };
-    fields.insert(header::HOST, value(host));
+    fields.insert(&header::HOST, host);
 }
 
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.
-fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut HeaderMap) {
+fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut FieldSection) {
     let head = asked.head();
     let compat = asked.routed.distribution.compat.cloudfront.as_ref();
     // The version is the one that the viewer spoke.
@@ -340,33 +337,29 @@ fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut HeaderMap
         None => "foreshore".to_string(),
     };
     if compat.is_some() {
-        fields.insert("x-amz-cf-id", value(head.id.text()));
+        fields.insert("x-amz-cf-id", head.id.text());
     }
-    let ours = [
-        ("via", [head.version.number(), " ", &via].concat()),
-        ("cdn-loop", ["foreshore-", node.id].concat()),
-        ("x-forwarded-for", head.connection.peer.ip().to_canonical().to_string()),
-    ];
-    for (name, ours) in ours {
-        let is_believed = name != "x-forwarded-for" || node.keeps_forwarded_for;
-        fields.insert(
-            HeaderName::from_static(name),
-            joined(head.fields.get_all(name).filter(|_| is_believed), ours),
-        );
+    let address = head.connection.peer.ip().to_canonical();
+    let mut line = Vec::with_capacity(128);
+    for name in ["via", "cdn-loop", "x-forwarded-for"] {
+        line.clear();
+        if name != "x-forwarded-for" || node.keeps_forwarded_for {
+            for earlier in head.fields.get_all(name) {
+                line.extend_from_slice(earlier);
+                line.extend_from_slice(b", ");
+            }
+        }
+        match name {
+            "via" => [head.version.number(), " ", &via]
+                .iter()
+                .for_each(|part| line.extend_from_slice(part.as_bytes())),
+            "cdn-loop" => ["foreshore-", node.id]
+                .iter()
+                .for_each(|part| line.extend_from_slice(part.as_bytes())),
+            _ => address.write_value(&mut line),
+        }
+        fields.insert(name, &line);
     }
-}
-
-fn joined<'l>(lines: impl Iterator<Item = &'l [u8]>, ours: String) -> HeaderValue {
-    let mut all = Vec::new();
-    for line in lines {
-        all.extend_from_slice(line);
-        all.extend_from_slice(b", ");
-    }
-    if all.is_empty() {
-        return value(ours);
-    }
-    all.extend_from_slice(ours.as_bytes());
-    HeaderValue::from_bytes(&all).unwrap_or_else(|_| value(ours))
 }
 
 /// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be
@@ -376,7 +369,7 @@ pub fn is_unasked(
     asked: &CacheRequest<'_>,
     asking: &FetchKind,
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
 ) -> bool {
     let known = &asked.head().known;
     let is_as_viewer = matches!(asking, FetchKind::Pass | FetchKind::Unkept);
@@ -390,27 +383,27 @@ pub fn is_unasked(
 }
 
 // The part that a Range field names, as far as that can be told.
-fn is_part(range: &[u8], fields: &HeaderMap) -> bool {
-    let came = || ranges::parse_content_range(fields.get(header::CONTENT_RANGE)?.as_bytes());
+fn is_part(range: &[u8], fields: &FieldSection) -> bool {
+    let came = || ranges::parse_content_range(fields.get(&header::CONTENT_RANGE)?.as_bytes());
     match ranges::parse(range) {
         ranges::Asked::One(spec) => came().is_some_and(|came| {
             came.complete.is_none_or(|len| spec.resolve(len) == Some(came.span))
         }),
-        ranges::Asked::Several(_) => !fields.contains_key(header::CONTENT_RANGE),
+        ranges::Asked::Several(_) => !fields.contains(&header::CONTENT_RANGE),
         ranges::Asked::Whole => true,
     }
 }
 
 /// Makes an origin's head ours: what was about its connection goes, Via says where it has been.
-pub fn receive(fields: &mut HeaderMap) {
+pub fn receive(fields: &mut FieldSection) {
     strip_connection(fields);
-    fields.append(header::VIA, HeaderValue::from_static(VIA));
+    fields.append(&header::VIA, VIA);
 }
 
 /// Takes out what an origin says of its connection to us: hop-by-hop fields, and where else it can
 /// be reached (Alt-Svc). A viewer would look for that at our address, and from a store it would do
 /// so for a day.
-pub fn strip_connection(fields: &mut HeaderMap) {
+pub fn strip_connection(fields: &mut FieldSection) {
     hop_by_hop::strip(fields);
-    fields.remove(header::ALT_SVC);
+    fields.remove(&header::ALT_SVC);
 }

@@ -1,17 +1,17 @@
 //! A request on its way out: head first, then its body, framed; polled beside the reading of the
 //! answer.
 
+use crate::semantics::fields::FieldSection;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::io::AsyncWrite;
 
 use super::connect::Stream;
 use crate::body::{Body, BodyError};
-use crate::message::stored::write_name;
 
 /// What is left to send.
 pub struct Sending {
@@ -50,17 +50,12 @@ pub enum NotSent {
 
 impl Sending {
     /// A request to `target`, which is written as it is.
-    pub fn new(method: &Method, target: &str, fields: &HeaderMap, body: Body) -> Self {
+    pub fn new(method: &Method, target: &str, fields: &FieldSection, body: Body) -> Self {
         let mut out = Vec::with_capacity(512);
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
-        for (name, value) in fields {
-            write_name(&mut out, name.as_str());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        fields.write_lines(&mut out);
         let length = body.length();
         match length {
             // Methods for which a body means something say that there is none (RFC 9110 §8.6).

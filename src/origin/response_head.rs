@@ -4,11 +4,12 @@
 //! Pure. Whatever could be read in two ways is refused: an answer that two readers cut differently
 //! is an answer that one of them stores under the wrong request.
 
+use crate::semantics::fields::FieldSection;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header;
 
 use crate::body::framing::Framing;
 use crate::semantics::lists::{members, parse_digits, trim};
@@ -24,7 +25,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct AnswerHead {
     pub status: u16,
-    pub fields: HeaderMap,
+    pub fields: FieldSection,
     pub framing: Framing,
     /// Whether the origin lets the connection be used again.
     pub keeps: bool,
@@ -65,20 +66,19 @@ pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
     }
     let status =
         response.code.filter(|code| (100..=999).contains(code)).ok_or("a status that is none")?;
-    let mut fields = HeaderMap::with_capacity(response.headers.len() + 4);
+    let mut fields = FieldSection::new();
     for line in response.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes())
-            .map_err(|_| "a field name that is none")?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
-            .map_err(|_| "a field value that is none")?;
-        fields.append(name, value);
+        if line.value.iter().any(|octet| *octet == 0x7f) {
+            return Err("a field value that is none");
+        }
+        fields.push(line.name, line.value);
     }
     let is_old = response.version == Some(0);
     let length = one_length(&mut fields)?;
     let coding = transfer_coding(&fields);
     let framing = framing(status, is_old, to_head, length, coding)?;
     let says = |word: &[u8]| {
-        let lines = fields.get_all(header::CONNECTION);
+        let lines = fields.get_all(&header::CONNECTION);
         lines
             .into_iter()
             .flat_map(|line| members(line.as_bytes()))
@@ -104,12 +104,12 @@ enum Coding {
 
 // Exactly `chunked`, once, or it is unknown. `identity` is no transfer coding since RFC 7230, which
 // took it out of the registry; RFC 9112 §7 knows it no more than `foo`.
-fn transfer_coding(fields: &HeaderMap) -> Coding {
-    let lines = fields.get_all(header::TRANSFER_ENCODING);
-    if lines.iter().next().is_none() {
+fn transfer_coding(fields: &FieldSection) -> Coding {
+    let mut lines = fields.get_all(&header::TRANSFER_ENCODING).peekable();
+    if lines.peek().is_none() {
         return Coding::None;
     }
-    let mut codings = lines.iter().flat_map(|line| members(line.as_bytes()));
+    let mut codings = lines.flat_map(|line| members(line.as_bytes()));
     match (codings.next(), codings.next()) {
         (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Coding::Chunked,
         _ => Coding::Unknown,
@@ -118,11 +118,10 @@ fn transfer_coding(fields: &HeaderMap) -> Coding {
 
 // The one length that a head announces. Said several times, in lines or in a list, it counts where
 // it is the same number each time, and the head says it once from then on (RFC 9110 §8.6).
-fn one_length(fields: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
+fn one_length(fields: &mut FieldSection) -> Result<Option<u64>, &'static str> {
     let (mut length, mut times) = (None, 0);
     for digits in fields
-        .get_all(header::CONTENT_LENGTH)
-        .iter()
+        .get_all(&header::CONTENT_LENGTH)
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
         .map(trim)
     {
@@ -137,7 +136,7 @@ fn one_length(fields: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
         times += 1;
     }
     if let Some(number) = length.filter(|_| times > 1) {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(number));
+        fields.insert(&header::CONTENT_LENGTH, number);
     }
     Ok(length)
 }
@@ -184,9 +183,8 @@ fn promises_a_body_in_vain(status: u16, length: Option<u64>, coding: Coding) -> 
 
 // The shortest that is said; RFC 9112 §9.3 leaves the field to whoever knows it, and those who send
 // it mean seconds.
-fn idle_for(fields: &HeaderMap) -> Option<Duration> {
-    let parameters =
-        fields.get_all("keep-alive").into_iter().flat_map(|line| members(line.as_bytes()));
+fn idle_for(fields: &FieldSection) -> Option<Duration> {
+    let parameters = fields.get_all("keep-alive").flat_map(|line| members(line.as_bytes()));
     let seconds = parameters.filter_map(|parameter| {
         let at = memchr::memchr(b'=', parameter)?;
         let (name, value) = (trim(&parameter[..at]), trim(&parameter[at + 1..]));
@@ -198,6 +196,7 @@ fn idle_for(fields: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::semantics::fields::Value;
     use proptest::prelude::*;
 
     fn judge(text: &str) -> Result<(u16, Framing, bool), &'static str> {
@@ -292,12 +291,8 @@ mod tests {
             for (status, to_head) in [(200, false), (200, true), (304, false)] {
                 let head = Bytes::from(format!("HTTP/1.1 {status} x\r\n{fields}\r\n\r\n"));
                 let read = read(&head, to_head).unwrap();
-                let lines: Vec<&[u8]> = read
-                    .fields
-                    .get_all(header::CONTENT_LENGTH)
-                    .iter()
-                    .map(HeaderValue::as_bytes)
-                    .collect();
+                let lines: Vec<&[u8]> =
+                    read.fields.get_all(&header::CONTENT_LENGTH).map(Value::as_bytes).collect();
                 assert_eq!(lines, [b"5"], "{fields:?}");
                 let has_body = status == 200 && !to_head;
                 assert_eq!(

@@ -12,7 +12,6 @@ use super::request::OriginRequest;
 use crate::body::Body;
 use crate::crypto::s3;
 use crate::crypto::sigv4::{self, PathForm, Scope, Signed};
-use crate::deliver::value;
 use crate::distribution::origin::{AccessControl, Signing};
 use crate::message::request::split_target;
 use crate::semantics::time::Timestamp;
@@ -27,7 +26,7 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     // Whoever asks with a presigned URL has signed already, and two signatures are one too many.
     let is_presigned = query.is_some_and(s3::is_presigned);
     let keeps_own =
-        access.signing == Signing::NoOverride && request.fields.contains_key(AUTHORIZATION);
+        access.signing == Signing::NoOverride && request.fields.contains(&AUTHORIZATION);
     // A bucket is not asked about its server as a whole, and what is signed is a path.
     if is_presigned || keeps_own || request.target == "*" {
         return;
@@ -39,47 +38,50 @@ pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp)
     }
     request.target = target;
     let fields = &mut request.fields;
-    fields.remove(AUTHORIZATION);
-    fields.remove(TOKEN);
+    fields.remove(&AUTHORIZATION);
+    fields.remove(&TOKEN);
     let date = sigv4::amz_date(now);
-    fields.insert(DATE, value(date.clone()));
+    fields.insert(&DATE, date.clone());
     if let Some(token) = &access.credentials.session_token
         && let Ok(mut token) = HeaderValue::from_str(token.expose())
     {
         token.set_sensitive(true);
-        fields.insert(TOKEN, token);
+        fields.insert(&TOKEN, token);
     }
     // A viewer that says what it sends is taken at its word: the origin checks it.
-    if !fields.contains_key(HASH) {
+    if !fields.contains(&HASH) {
         let hash = match &request.body {
             Body::Empty => sigv4::EMPTY.to_string(),
             Body::Bytes(bytes) => sigv4::sha256(bytes),
             _ => sigv4::UNSIGNED.to_string(),
         };
-        fields.insert(HASH, value(hash));
+        fields.insert(&HASH, hash);
     }
-    let joined = |name: &HeaderName| {
-        let lines: Vec<_> = fields
-            .get_all(name)
-            .iter()
-            .map(|line| String::from_utf8_lossy(line.as_bytes()))
-            .collect();
+    let joined = |name: &str| {
+        let lines: Vec<_> =
+            fields.get_all(name).map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
         lines.join(",")
     };
-    let is_signed = |name: &&HeaderName| **name == HOST || name.as_str().starts_with("x-amz-");
-    let mut signed: Vec<(&str, String)> =
-        fields.keys().filter(is_signed).map(|name| (name.as_str(), joined(name))).collect();
-    signed.sort_unstable();
-    let payload = joined(&HASH);
+    let mut names: Vec<String> = fields
+        .iter()
+        .filter(|(name, _)| *name == HOST || name.begins("x-amz-"))
+        .map(|(name, _)| name.spelled().to_ascii_lowercase())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let signed: Vec<(&str, String)> =
+        names.iter().map(|name| (name.as_str(), joined(name))).collect();
+    let payload = joined(HASH.as_str());
     let (path, query) = split_target(&request.target);
     let about =
         Signed { method: request.method.as_str(), path, query, fields: &signed, payload: &payload };
     let form = if access.is_bucket() { PathForm::Once } else { PathForm::Twice };
     let scope = Scope { region: &access.region, service: &access.service };
     let said = sigv4::authorization(&about, form, &date, scope, &access.credentials);
-    let mut said = value(said);
-    said.set_sensitive(true);
-    request.fields.insert(AUTHORIZATION, said);
+    if let Ok(mut said) = HeaderValue::try_from(said) {
+        said.set_sensitive(true);
+        request.fields.insert(&AUTHORIZATION, said);
+    }
 }
 
 // Every octet that is not unreserved as an escape, slashes and escaped slashes as they are: what a

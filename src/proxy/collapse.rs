@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -137,7 +137,7 @@ impl CollapseTable {
 pub struct FillGuard {
     outlook: watch::Sender<Option<FillEnd>>,
     reply: Option<oneshot::Sender<Reply>>,
-    aside: Option<oneshot::Sender<HeaderMap>>,
+    aside: Option<oneshot::Sender<FieldSection>>,
     place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>,
 }
 
@@ -145,7 +145,7 @@ pub struct FillGuard {
 pub struct Waiter {
     outlook: Outlook,
     reply: Option<oneshot::Receiver<Reply>>,
-    aside: Option<oneshot::Receiver<HeaderMap>>,
+    aside: Option<oneshot::Receiver<FieldSection>>,
 }
 
 /// What came of waiting.
@@ -173,7 +173,7 @@ impl FillGuard {
     }
 
     /// Puts fields aside for the leader's viewer, which the store does not keep; before landing.
-    pub fn set_aside(&mut self, fields: HeaderMap) {
+    pub fn set_aside(&mut self, fields: FieldSection) {
         if let Some(leader) = self.aside.take().filter(|_| !fields.is_empty()) {
             // A viewer who left misses nothing.
             let _ = leader.send(fields);
@@ -218,11 +218,11 @@ impl Drop for FillGuard {
 }
 
 /// What may have been put aside for a leader's viewer.
-pub struct Aside(Option<oneshot::Receiver<HeaderMap>>);
+pub struct Aside(Option<oneshot::Receiver<FieldSection>>);
 
 impl Aside {
     /// Adds it to the answer, once the fill has landed.
-    pub fn add_to(self, fields: &mut HeaderMap) {
+    pub fn add_to(self, fields: &mut FieldSection) {
         let Some(aside) = self.0.and_then(|mut aside| aside.try_recv().ok()) else { return };
         for (name, value) in &aside {
             fields.append(name, value.clone());

@@ -2,6 +2,7 @@
 //!
 //! Runs as a task of its own, so that a viewer who leaves takes nobody's answer along.
 
+use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -269,11 +270,11 @@ impl Proxy {
         guard.set_aside(withhold(&mut fields));
         strip_for_storage(marks.asked, &mut fields);
         // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
-        fields
-            .entry(http::header::DATE)
-            .or_insert_with(|| crate::deliver::value(format_http_date(reply.arrived_at)));
+        if !fields.contains(&http::header::DATE) {
+            fields.insert(&http::header::DATE, format_http_date(reply.arrived_at));
+        }
         if keeping.part.is_some() {
-            fields.remove(http::header::CONTENT_RANGE);
+            fields.remove(&http::header::CONTENT_RANGE);
         }
         let is_encodable = !marks.asked.routed.behavior.cache.compress.is_empty()
             && may_encode(reply.status, &fields, length);
@@ -452,7 +453,7 @@ impl Proxy {
         key: &CacheKey,
         old: &Arc<Stored>,
         keeping: StorePlan,
-        fields: &http::HeaderMap,
+        fields: &FieldSection,
         number: InvalidationNumber,
     ) -> Arc<Stored> {
         let content = Arc::clone(&old.content);
@@ -482,7 +483,7 @@ impl Proxy {
 
 enum FetchOutcome {
     Store(Box<StorePlan>, Box<Reply>, InvalidationNumber),
-    Freshen(Box<StorePlan>, http::HeaderMap, InvalidationNumber),
+    Freshen(Box<StorePlan>, FieldSection, InvalidationNumber),
     Pass(NotKept, Box<Reply>),
     StaleOnError(Arc<Stored>),
     Failed(Failure),
@@ -527,7 +528,7 @@ fn assemble(
     key: &CacheKey,
     keeping: StorePlan,
     status: u16,
-    fields: &http::HeaderMap,
+    fields: &FieldSection,
     number: InvalidationNumber,
     content: Arc<Content>,
 ) -> Stored {

@@ -184,7 +184,9 @@ impl Proxy {
         }
         let mut reply = self.upstream.ask(origin, request).await?;
         // Only tiers say these.
-        [tier::FIELD, region::APPLIED].iter().for_each(|name| drop(reply.fields.remove(name)));
+        [tier::FIELD, region::APPLIED].iter().for_each(|name| {
+            reply.fields.remove(name);
+        });
         Ok(hooks::origin_response(exchange, reply))
     }
 

@@ -4,20 +4,20 @@
 //! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5,
 //! §14.2). Without them a body may only begin anew, while nobody has an octet of it.
 
+use crate::semantics::fields::FieldSection;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
-use http::{HeaderMap, Method};
+use http::Method;
+use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 
 use super::exchange::Exchange;
 use super::{Proxy, Tally};
 use crate::body::{Body, BodyError, Source};
 use crate::cache::ask::CacheRequest;
-use crate::deliver;
 use crate::message::key::CacheKey;
 use crate::message::response::Reply;
 use crate::semantics::ranges::{Span, parse_content_range};
@@ -31,14 +31,15 @@ pub(super) struct Rest {
     /// Which of them are wanted.
     span: Span,
     /// What they must be octets of.
-    tag: HeaderValue,
+    tag: Box<[u8]>,
 }
 
 impl Rest {
     /// What a reply brings, if it can be had from somebody else too: of known extent, under a
     /// strong tag.
     pub fn of(reply: &Reply) -> Option<Self> {
-        let tag = reply.fields.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?.clone();
+        let tag = reply.fields.get(&ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;
+        let tag = tag.as_bytes().into();
         let length = reply.body.length().filter(|length| *length > 0)?;
         let span = match reply.status {
             200 => Span { start: 0, end: length },
@@ -49,17 +50,14 @@ impl Rest {
     }
 
     /// Has a request ask for this and nothing else.
-    pub fn ask_for(&self, fields: &mut HeaderMap) {
-        fields.insert(
-            RANGE,
-            deliver::value(format!("bytes={}-{}", self.span.start, self.span.end - 1)),
-        );
-        fields.insert(IF_RANGE, self.tag.clone());
+    pub fn ask_for(&self, fields: &mut FieldSection) {
+        fields.insert(&RANGE, format!("bytes={}-{}", self.span.start, self.span.end - 1));
+        fields.insert(&IF_RANGE, self.tag.clone());
     }
 
     /// The body of a reply, if it is exactly this; of a whole, what lies before it is passed over.
     fn take(&self, reply: Reply) -> Option<Body> {
-        if reply.fields.get(ETAG) != Some(&self.tag) {
+        if reply.fields.get(&ETAG).is_none_or(|tag| tag != self.tag[..]) {
             return None;
         }
         let length = reply.body.length();
@@ -76,8 +74,8 @@ impl Rest {
     }
 }
 
-fn content_range(fields: &HeaderMap) -> Option<Span> {
-    Some(parse_content_range(fields.get(CONTENT_RANGE)?.as_bytes())?.span)
+fn content_range(fields: &FieldSection) -> Option<Span> {
+    Some(parse_content_range(fields.get(&CONTENT_RANGE)?.as_bytes())?.span)
 }
 
 /// A body without its beginning.
@@ -246,10 +244,7 @@ mod tests {
     use crate::semantics::time::Timestamp;
 
     fn reply(status: u16, fields: &[(&'static str, &'static str)], body: &'static [u8]) -> Reply {
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect();
+        let fields = fields.iter().map(|(name, value)| (*name, *value)).collect();
         let at = Timestamp(0);
         let body = Body::Bytes(Bytes::from_static(body));
         Reply {
@@ -285,8 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_rest_is_exactly_the_rest_of_the_same_octets() {
-        let rest =
-            || Rest { span: Span { start: 4, end: 10 }, tag: HeaderValue::from_static("\"a\"") };
+        let rest = || Rest { span: Span { start: 4, end: 10 }, tag: b"\"a\""[..].into() };
         for (status, fields, body, want) in [
             (
                 206,

@@ -3,12 +3,13 @@
 //! Anything with a rule in it is a call into another room. A request is judged at the moment it
 //! arrived.
 
+use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{Method, header};
 use tokio::sync::oneshot;
 
 use super::Proxy;
@@ -96,7 +97,7 @@ impl Proxy {
                 let mut response = came.unwrap_or_else(|failure| {
                     error_response::failure(failure, exchange.compat(), exchange.request.id)
                 });
-                response.fields.append(header::WARNING, HeaderValue::from_static(NOT_ALLOWED));
+                response.fields.append(&header::WARNING, NOT_ALLOWED);
                 Ok(response)
             }
             replaces => {
@@ -166,18 +167,18 @@ impl Proxy {
             if let Some(timing) =
                 deliver::policy::server_timing(policy, &head, outcome, millis, &site.pop)
             {
-                response.fields.append("server-timing", deliver::value(timing));
+                response.fields.append("server-timing", timing);
             }
         }
         if exchange.route.session.is_some()
             && let Some(cookie) =
                 access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
         {
-            response.fields.append(header::SET_COOKIE, deliver::value(cookie));
+            response.fields.append(&header::SET_COOKIE, cookie);
         }
         if let Some(applied) = exchange.from_edge {
             if let Some(mark) = applied {
-                response.fields.insert(region::APPLIED, deliver::value(mark.to_string()));
+                response.fields.insert(&region::APPLIED, mark.to_string());
             }
             region::name_node(&self.edge.node, &mut response.fields);
         }
@@ -204,7 +205,7 @@ impl Proxy {
         match tokio::time::timeout(SIGN_AFTER, &mut answering).await {
             Ok(response) => response,
             Err(_) => {
-                sink.take((102, HeaderMap::new()));
+                sink.take((102, FieldSection::new()));
                 answering.await
             }
         }
@@ -315,16 +316,15 @@ impl Proxy {
         let (target, respond_with) = rule.page.as_ref()?;
         let own = &exchange.request;
         let mut fields = own.fields.clone();
-        for name in [
+        let of_the_first = [
             header::RANGE,
             header::IF_RANGE,
             header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
             header::CONTENT_LENGTH,
             header::CONTENT_TYPE,
-        ] {
-            fields.remove(name);
-        }
+        ];
+        fields.retain(|name, _| !name.is_any(&of_the_first));
         let method = if own.method == Method::HEAD { Method::HEAD } else { Method::GET };
         let request = ViewerRequest {
             id: own.id,
@@ -356,10 +356,7 @@ impl Proxy {
         let name = &distribution.compat.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
-        response.fields.insert(
-            deliver::X_CACHE,
-            deliver::value(format!("{} from {name}", Outcome::Error.word())),
-        );
+        response.fields.insert(&deliver::X_CACHE, format!("{} from {name}", Outcome::Error.word()));
         Some(response)
     }
 
@@ -443,7 +440,7 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         stored: &Stored,
         reason: Reason,
-        fields: &mut HeaderMap,
+        fields: &mut FieldSection,
     ) {
         if asked.head().connection.asker == Asker::Edge {
             TierFacts::of(stored, reason, self.edge.clock.now()).write(fields);

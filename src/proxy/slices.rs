@@ -167,7 +167,7 @@ impl Proxy {
         part: Part,
     ) -> Result<ViewerResponse, Failure> {
         let (head, now) = (asked.head(), exchange.request.arrived_at);
-        let mut fields = first.head.to_map();
+        let mut fields = first.head.to_section();
         // A part's digests are not those of what is joined and cut.
         digests::strip(&mut fields, Change::Extent);
         let (status, span) = match form(asked, wants, first, part, now) {
@@ -181,19 +181,14 @@ impl Proxy {
             }
             Form::Send(Selection::Part(span)) => {
                 fields.insert(
-                    CONTENT_RANGE,
-                    deliver::value(format!(
-                        "bytes {}-{}/{}",
-                        span.start,
-                        span.end - 1,
-                        part.complete
-                    )),
+                    &CONTENT_RANGE,
+                    format!("bytes {}-{}/{}", span.start, span.end - 1, part.complete),
                 );
                 (206, Some(span))
             }
             Form::Send(Selection::Unsatisfiable) => {
                 deliver::keep_for_refusal(&mut fields);
-                fields.insert(CONTENT_RANGE, deliver::value(format!("bytes */{}", part.complete)));
+                fields.insert(&CONTENT_RANGE, format!("bytes */{}", part.complete));
                 (416, None)
             }
             Form::Send(Selection::Whole | Selection::Parts(_)) => {
@@ -224,7 +219,7 @@ impl Proxy {
             if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) },
         );
         let age = first.age(now) / 1000;
-        fields.insert(http::header::AGE, age.into());
+        fields.insert(&http::header::AGE, age);
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
         let ttl = first.life.fresh as i64 / 1000 - age as i64;
         StatusFields {
@@ -237,7 +232,7 @@ impl Proxy {
         .write(&mut fields);
         if *head.method == http::Method::HEAD {
             if let Some(span) = span {
-                fields.insert(http::header::CONTENT_LENGTH, span.len().into());
+                fields.insert(&http::header::CONTENT_LENGTH, span.len());
             }
             return Ok(ViewerResponse {
                 status,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use crate::semantics::fields::FieldSection;
 
 use super::Edge;
 use crate::cache::ask::CacheRequest;
@@ -22,7 +22,7 @@ pub(super) struct Unanswered {
 impl Unanswered {
     /// Of a request that is about to be sent.
     pub fn of(edge: &Arc<Edge>, asked: &CacheRequest<'_>) -> Self {
-        let matchers = unsafe_methods::invalidates(asked, 200, &HeaderMap::new());
+        let matchers = unsafe_methods::invalidates(asked, 200, &FieldSection::new());
         let distribution =
             if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
         Self { edge: Arc::clone(edge), distribution, matchers }

@@ -10,11 +10,12 @@ pub mod health;
 pub mod standings;
 pub mod watch;
 
+use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::base::secret::Secret;
@@ -147,7 +148,7 @@ impl Region {
                         return None;
                     }
                     // Its own failure to reach the origin is no answer.
-                    if reply.status >= 500 && reply.fields.contains_key(PROXY_STATUS) {
+                    if reply.status >= 500 && reply.fields.contains(&PROXY_STATUS) {
                         return None;
                     }
                     reply.from =
@@ -205,9 +206,10 @@ fn is_new_enough(
     (asked, asking): (&CacheRequest<'_>, &FetchKind),
     reply: &mut Reply,
 ) -> bool {
-    let applied = reply.fields.remove(APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
+    let applied = reply.fields.take(&APPLIED);
+    let applied = applied.get(&APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
     let lines = reply.fields.get_all(&asked.routed.distribution.tag_header);
-    let tags = tag_hashes(lines.into_iter().map(HeaderValue::as_bytes));
+    let tags = tag_hashes(lines.map(Value::as_bytes));
     let covers =
         |tags: &[u64], since| around.invalidations.is_covered_after(asked.key, tags, since);
     // A 304 need not say what tags the stored response has.
@@ -267,7 +269,7 @@ fn as_origin(
 /// and a member of these fields is to identify a cache or proxy (RFC 9211 §2, RFC 9209 §2, RFC 9110
 /// §7.6.3). A node without a parent or an edge has nobody to be told from, and keeps the plain
 /// name.
-pub fn name_node(node: &str, fields: &mut HeaderMap) {
+pub fn name_node(node: &str, fields: &mut FieldSection) {
     for name in [CACHE_STATUS, PROXY_STATUS] {
         rename_last(fields, &name, |line| {
             let rest = line
@@ -281,22 +283,20 @@ pub fn name_node(node: &str, fields: &mut HeaderMap) {
 
 // Ours is the last: those before it come from further upstream.
 fn rename_last(
-    fields: &mut HeaderMap,
+    fields: &mut FieldSection,
     name: &HeaderName,
     renamed: impl Fn(&str) -> Option<String>,
 ) {
-    let mut lines: Vec<HeaderValue> = fields.get_all(name).iter().cloned().collect();
-    let Some(last) = lines.last_mut() else { return };
-    let Some(ours) =
-        last.to_str().ok().and_then(renamed).and_then(|line| HeaderValue::try_from(line).ok())
-    else {
-        return;
-    };
-    *last = ours;
-    fields.remove(name);
-    for line in lines {
-        fields.append(name.clone(), line);
+    let mut lines = fields.take(name);
+    let mut values: Vec<&[u8]> = lines.get_all(name).map(Value::as_bytes).collect();
+    let ours = values.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(renamed);
+    if let (Some(last), Some(ours)) = (values.last_mut(), &ours) {
+        *last = ours.as_bytes();
     }
+    values.iter().for_each(|value| {
+        fields.append(name, *value);
+    });
+    lines.clear();
 }
 
 #[cfg(test)]
@@ -330,17 +330,14 @@ mod tests {
             let OriginKind::Http(parent) = &origin.kind else {
                 panic!("a parent is asked over HTTP")
             };
-            let sent = http::HeaderMap::from_iter([(
-                http::header::HOST,
-                HeaderValue::from_static("www.example.com"),
-            )]);
+            let sent = FieldSection::from_iter([(&http::header::HOST, "www.example.com")]);
             assert_eq!((&*peer::name(parent, &sent), peer::own(parent)), (want, None));
         }
     }
 
     #[test]
     fn rfc9211_2_a_parent_is_told_from_its_edge() {
-        let mut fields = HeaderMap::new();
+        let mut fields = FieldSection::new();
         for (name, value) in [
             ("cache-status", "Other; hit"),
             ("cache-status", "Foreshore; fwd=uri-miss; stored"),
@@ -348,18 +345,18 @@ mod tests {
             ("via", "1.1 foreshore"),
             ("proxy-status", "Foreshore; error=dns_error"),
         ] {
-            fields.append(name, HeaderValue::from_static(value));
+            fields.append(name, value);
         }
         name_node("0a1b", &mut fields);
         let of = |name: &str| {
-            fields.get_all(name).iter().map(|line| line.to_str().unwrap()).collect::<Vec<_>>()
+            fields.get_all(name).map(|line| line.to_str().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(of("cache-status"), ["Other; hit", "Foreshore-0a1b; fwd=uri-miss; stored"]);
         assert_eq!(of("via"), ["1.1 foreshore", "1.1 foreshore-0a1b"], "only the last is ours");
         assert_eq!(of("proxy-status"), ["Foreshore-0a1b; error=dns_error"]);
-        let mut others = HeaderMap::new();
-        others.insert("cache-status", HeaderValue::from_static("Foreshores; hit"));
-        others.insert("via", HeaderValue::from_static("1.1 somebody"));
+        let mut others = FieldSection::new();
+        others.insert("cache-status", "Foreshores; hit");
+        others.insert("via", "1.1 somebody");
         let before = others.clone();
         name_node("0a1b", &mut others);
         assert_eq!(others, before);

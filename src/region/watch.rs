@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Says whether the rest of a body can be had from somebody else if it breaks: of known length,
 /// under a strong tag.
 pub fn can_go_on(reply: &Reply) -> bool {
-    let is_strong = reply.fields.get(ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
+    let is_strong = reply.fields.get(&ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
     matches!(reply.status, 200 | 206) && is_strong && reply.body.length().is_some()
 }
 
@@ -226,8 +226,8 @@ pub async fn try_out(mut body: Body, most: u64) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::message::response::ReplyFrom;
+    use crate::semantics::fields::FieldSection;
     use crate::semantics::time::Timestamp;
-    use http::{HeaderMap, HeaderValue};
 
     fn pace(octets: u64, millis: u64) -> Pace {
         Pace { octets, waited: Duration::from_millis(millis) }
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn only_what_can_be_gone_on_with_is_left() {
         let reply = |status, tag: Option<&'static str>, body| {
-            let mut fields = HeaderMap::new();
+            let mut fields = FieldSection::new();
             if let Some(tag) = tag {
-                fields.insert(ETAG, HeaderValue::from_static(tag));
+                fields.insert(&ETAG, tag);
             }
             let at = Timestamp(0);
             Reply {

@@ -1,8 +1,8 @@
 //! Content codings at the edge: what may be encoded, and what that changes in a head (CloudFront:
 //! "Serve compressed files").
 
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY};
+use crate::semantics::fields::FieldSection;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 
 use super::digests::{self, Change};
 use super::lists::{members, trim};
@@ -32,26 +32,25 @@ const LENGTHS: std::ops::RangeInclusive<u64> = 1_000..=10_000_000;
 
 /// Says whether a response may be encoded: its status, type and length, and that nobody has encoded
 /// it before or forbidden it.
-pub fn may_encode(status: u16, fields: &HeaderMap, length: Option<u64>) -> bool {
-    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+pub fn may_encode(status: u16, fields: &FieldSection, length: Option<u64>) -> bool {
+    let kind = fields.get(&CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let bare = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let no_transform = fields
-        .get_all(http::header::CACHE_CONTROL)
-        .into_iter()
+        .get_all(&http::header::CACHE_CONTROL)
         .flat_map(|line| members(line.as_bytes()))
         .any(|member| member.eq_ignore_ascii_case(b"no-transform"));
     matches!(status, 200 | 403 | 404)
         && length.is_some_and(|length| LENGTHS.contains(&length))
-        && !fields.contains_key(CONTENT_ENCODING)
-        && !fields.contains_key(http::header::CONTENT_RANGE)
+        && !fields.contains(&CONTENT_ENCODING)
+        && !fields.contains(&http::header::CONTENT_RANGE)
         && !no_transform
         && TYPES.contains(&bare.as_str())
 }
 
 /// Makes a head speak of the encoded body: the coding, a weak tag, no length, and Vary.
-pub fn note_coding(fields: &mut HeaderMap, coding: Coding) {
-    fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-    fields.remove(CONTENT_LENGTH);
+pub fn note_coding(fields: &mut FieldSection, coding: Coding) {
+    fields.insert(&CONTENT_ENCODING, coding.name());
+    fields.remove(&CONTENT_LENGTH);
     digests::strip(fields, Change::Coding);
     weaken_tag(fields);
     vary_on_coding(fields);
@@ -78,30 +77,29 @@ pub fn accepts<'v>(lines: impl Iterator<Item = &'v [u8]>, codings: &[u8]) -> boo
 }
 
 /// A strong tag becomes weak; what is no tag goes (CloudFront's rule).
-pub fn weaken_tag(fields: &mut HeaderMap) {
-    let Some(tag) = fields.get(ETAG).map(|tag| tag.as_bytes().to_vec()) else { return };
+pub fn weaken_tag(fields: &mut FieldSection) {
+    let Some(tag) = fields.get(&ETAG).map(|tag| tag.as_bytes().to_vec()) else { return };
     if tag.starts_with(b"W/") {
         return;
     }
-    match HeaderValue::from_bytes(&[b"W/", &tag[..]].concat()) {
-        Ok(weak) if tag.starts_with(b"\"") => drop(fields.insert(ETAG, weak)),
-        _ => drop(fields.remove(ETAG)),
+    fields.remove(&ETAG);
+    if tag.starts_with(b"\"") {
+        fields.append(&ETAG, &[b"W/", &tag[..]][..]);
     }
 }
 
 /// Says whether Vary names Accept-Encoding.
-pub fn varies_on_coding(fields: &HeaderMap) -> bool {
+pub fn varies_on_coding(fields: &FieldSection) -> bool {
     fields
-        .get_all(VARY)
-        .into_iter()
+        .get_all(&VARY)
         .flat_map(|line| members(line.as_bytes()))
         .any(|m| m.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// Adds Accept-Encoding to Vary if it is not there.
-pub fn vary_on_coding(fields: &mut HeaderMap) {
+pub fn vary_on_coding(fields: &mut FieldSection) {
     if !varies_on_coding(fields) {
-        fields.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        fields.append(&VARY, "Accept-Encoding");
     }
 }
 
@@ -160,11 +158,8 @@ const TYPES: &[&str] = &[
 mod tests {
     use super::*;
 
-    fn head(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
-            .collect()
+    fn head(lines: &[(&'static str, &str)]) -> FieldSection {
+        lines.iter().copied().collect()
     }
 
     #[test]
@@ -223,14 +218,14 @@ mod tests {
         {
             let mut fields = head(&[("etag", tag), ("content-length", "5000"), ("vary", "origin")]);
             note_coding(&mut fields, Coding::Brotli);
-            assert_eq!(fields.get(ETAG).map(|tag| tag.to_str().unwrap()), expected, "{tag}");
+            assert_eq!(fields.get(&ETAG).map(|tag| tag.to_str().unwrap()), expected, "{tag}");
             assert_eq!(
                 (
-                    &fields[CONTENT_ENCODING],
-                    fields.get(CONTENT_LENGTH),
-                    fields.get_all(VARY).iter().count()
+                    fields.get(&CONTENT_ENCODING).unwrap().as_bytes(),
+                    fields.get(&CONTENT_LENGTH),
+                    fields.get_all(&VARY).count()
                 ),
-                (&HeaderValue::from_static("br"), None, 2)
+                (&b"br"[..], None, 2)
             );
         }
     }

@@ -3,10 +3,10 @@
 //! The operator's bounds come later, in `cache::ttl`. Arithmetic saturates everywhere: an origin
 //! must not be able to end a task with a number.
 
-use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, LAST_MODIFIED};
 
 use super::cache_control::{self, CacheControl, Directive};
+use super::fields::{FieldSection, Value};
 use super::lists::{members, parse_digits};
 use super::time::{Timestamp, parse_http_date};
 
@@ -45,14 +45,12 @@ pub struct Directives {
 }
 
 /// Reads the directives of a response head: CDN-Cache-Control if it parses, else Cache-Control.
-pub fn directives(fields: &HeaderMap) -> Directives {
-    let targeted = fields.get_all("cdn-cache-control").into_iter().map(http::HeaderValue::as_bytes);
+pub fn directives(fields: &FieldSection) -> Directives {
+    let targeted = fields.get_all("cdn-cache-control").map(Value::as_bytes);
     match CacheControl::parse_targeted(targeted) {
         Some(cache_control) => Directives { cache_control, targeted: true },
         None => Directives {
-            cache_control: CacheControl::parse(
-                fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes),
-            ),
+            cache_control: CacheControl::parse(fields.get_all(&CACHE_CONTROL).map(Value::as_bytes)),
             targeted: false,
         },
     }
@@ -60,32 +58,30 @@ pub fn directives(fields: &HeaderMap) -> Directives {
 
 /// The fields of a response that are not to be stored, because the Cache-Control that rules it says
 /// so of them alone.
-pub fn withheld(fields: &HeaderMap) -> Vec<http::HeaderName> {
+pub fn withheld(fields: &FieldSection) -> Vec<http::HeaderName> {
     let ruling = directives(fields);
     if ruling.targeted || !ruling.cache_control.has(Directive::Withholds) {
         return Vec::new();
     }
-    cache_control::withheld(
-        fields.get_all(CACHE_CONTROL).into_iter().map(http::HeaderValue::as_bytes),
-    )
+    cache_control::withheld(fields.get_all(&CACHE_CONTROL).map(Value::as_bytes))
 }
 
 /// The Age that a response carries: the first member of the first line, if that is digits (RFC 9111
 /// §5.1).
-pub fn age_value(fields: &HeaderMap) -> Option<u64> {
-    parse_digits(members(fields.get(AGE)?.as_bytes()).next()?)
+pub fn age_value(fields: &FieldSection) -> Option<u64> {
+    parse_digits(members(fields.get(&AGE)?.as_bytes()).next()?)
 }
 
 /// The Date of a response; the moment of arrival when it is absent or invalid (RFC 9110 §6.6.1).
-pub fn date_value(fields: &HeaderMap, arrived_at: Timestamp) -> Timestamp {
+pub fn date_value(fields: &FieldSection, arrived_at: Timestamp) -> Timestamp {
     fields
-        .get(DATE)
+        .get(&DATE)
         .and_then(|date| parse_http_date(date.as_bytes(), arrived_at))
         .unwrap_or(arrived_at)
 }
 
 /// The age of a response at the moment it arrived, in milliseconds (RFC 9111 §4.2.3).
-pub fn initial_age(fields: &HeaderMap, when: Exchanged) -> u64 {
+pub fn initial_age(fields: &FieldSection, when: Exchanged) -> u64 {
     let apparent = when.arrived_at.millis_since(date_value(fields, when.arrived_at));
     let delay = when.arrived_at.millis_since(when.asked_at);
     // An absent Age counts as zero; the time the answer took counts in any case.
@@ -97,7 +93,7 @@ pub fn initial_age(fields: &HeaderMap, when: Exchanged) -> u64 {
 
 /// The explicit lifetime a response states, first match wins (RFC 9111 §4.2.1, RFC 9213 §2.2).
 pub fn explicit_lifetime(
-    fields: &HeaderMap,
+    fields: &FieldSection,
     ruling: &Directives,
     arrived_at: Timestamp,
 ) -> Option<Lifetime> {
@@ -117,8 +113,8 @@ pub fn explicit_lifetime(
 
 // Relative to Date and not to our clock (RFC 9111 §4.2.1); two lines that differ, or one that is
 // not a date, have already expired (§5.3).
-fn expires_lifetime(fields: &HeaderMap, arrived_at: Timestamp) -> Option<Lifetime> {
-    let mut lines = fields.get_all(EXPIRES).into_iter();
+fn expires_lifetime(fields: &FieldSection, arrived_at: Timestamp) -> Option<Lifetime> {
+    let mut lines = fields.get_all(&EXPIRES);
     let first = lines.next()?;
     let agreed = lines.all(|other| other == first);
     let expires = if agreed { parse_http_date(first.as_bytes(), arrived_at) } else { None };
@@ -129,14 +125,14 @@ fn expires_lifetime(fields: &HeaderMap, arrived_at: Timestamp) -> Option<Lifetim
 /// A tenth of (Date - Last-Modified), where RFC 9110 §15.1 or `public` lets a cache guess.
 pub fn heuristic_lifetime(
     status: u16,
-    fields: &HeaderMap,
+    fields: &FieldSection,
     cc: &CacheControl,
     arrived_at: Timestamp,
 ) -> Option<Lifetime> {
     if !(is_heuristically_cacheable(status) || cc.has(Directive::Public)) {
         return None;
     }
-    let modified = parse_http_date(fields.get(LAST_MODIFIED)?.as_bytes(), arrived_at)?;
+    let modified = parse_http_date(fields.get(&LAST_MODIFIED)?.as_bytes(), arrived_at)?;
     let millis = date_value(fields, arrived_at).millis_since(modified) / 10;
     Some(Lifetime { millis, source: LifetimeSource::Heuristic })
 }
@@ -159,10 +155,10 @@ mod tests {
 
     const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-    fn head(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut fields = HeaderMap::new();
+    fn head(lines: &[(&'static str, &str)]) -> FieldSection {
+        let mut fields = FieldSection::new();
         for (name, value) in lines {
-            fields.append(*name, value.parse().unwrap());
+            fields.append(*name, *value);
         }
         fields
     }

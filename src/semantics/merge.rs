@@ -1,9 +1,8 @@
 //! What a 304 may change in a stored head (RFC 9111 §3.2, §4.3.4).
 
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 
+use super::fields::{FieldSection, Name};
 use super::validators::{EntityTag, Strength};
 
 /// Whether a 304 confirms the stored response it was asked about.
@@ -15,8 +14,10 @@ pub enum Confirms {
 }
 
 /// Compares a 304's tag with the stored one; a 304 without a tag confirms what it was asked about.
-pub fn confirms(stored: &HeaderMap, fresh: &HeaderMap) -> Confirms {
-    let (Some(new), Some(old)) = (fresh.get(ETAG), stored.get(ETAG)) else { return Confirms::Yes };
+pub fn confirms(stored: &FieldSection, fresh: &FieldSection) -> Confirms {
+    let (Some(new), Some(old)) = (fresh.get(&ETAG), stored.get(&ETAG)) else {
+        return Confirms::Yes;
+    };
     let (new, old) = (EntityTag::parse(new.as_bytes()), EntityTag::parse(old.as_bytes()));
     let agrees = if new.strength == Strength::Strong && old.strength == Strength::Strong {
         new.matches_strongly(&old)
@@ -30,34 +31,32 @@ pub fn confirms(stored: &HeaderMap, fresh: &HeaderMap) -> Confirms {
 /// gone.
 ///
 /// Fields that describe the stored bytes stay: the 304 has none to describe.
-pub fn update(stored: &mut HeaderMap, fresh: &HeaderMap) {
-    let names: Vec<&HeaderName> = fresh.keys().filter(|name| !describes_the_body(name)).collect();
-    for name in names {
-        stored.remove(name);
-        for value in fresh.get_all(name) {
-            stored.append(name.clone(), value.clone());
-        }
+pub fn update(stored: &mut FieldSection, fresh: &FieldSection) {
+    let brings = |name: Name<'_>| fresh.contains(name) && !describes_the_body(name);
+    stored.retain(|name, _| !brings(name));
+    for (name, value) in fresh.iter().filter(|(name, _)| !describes_the_body(*name)) {
+        stored.push(name.spelled(), value.as_bytes());
     }
     // An Age that the 304 does not repeat was said of the old answer.
-    if !fresh.contains_key(http::header::AGE) {
-        stored.remove(http::header::AGE);
+    if !fresh.contains(&AGE) {
+        stored.remove(&AGE);
     }
 }
 
 // Content-Digest is of the message that carries it (RFC 9530 §2): a 304's is of nothing.
-fn describes_the_body(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE].contains(name)
-        || *name == "content-digest"
+fn describes_the_body(name: Name<'_>) -> bool {
+    name.is_any(&[CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE])
+        || name == "content-digest"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn head(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut fields = HeaderMap::new();
+    fn head(lines: &[(&'static str, &str)]) -> FieldSection {
+        let mut fields = FieldSection::new();
         for (name, value) in lines {
-            fields.append(*name, value.parse().unwrap());
+            fields.append(*name, *value);
         }
         fields
     }
@@ -77,11 +76,11 @@ mod tests {
         let once = stored.clone();
         update(&mut stored, &fresh);
         assert_eq!(stored, once, "freshening twice is freshening once");
-        assert_eq!(stored.get_all("a").iter().count(), 1);
-        assert_eq!(stored["b"], "3");
-        assert_eq!(stored["new"], "x");
-        assert_eq!(stored["content-length"], "10");
-        assert_eq!(stored["content-type"], "text/a");
+        assert_eq!(stored.get_all("a").count(), 1);
+        assert_eq!(stored.get("b").unwrap(), "3");
+        assert_eq!(stored.get("new").unwrap(), "x");
+        assert_eq!(stored.get("content-length").unwrap(), "10");
+        assert_eq!(stored.get("content-type").unwrap(), "text/a");
     }
 
     #[test]
@@ -94,7 +93,7 @@ mod tests {
 
     #[test]
     fn caching_8_1_strong_tags_are_compared_strongly_and_others_weakly() {
-        let head = |tag: &str| HeaderMap::from_iter([(ETAG, tag.parse().unwrap())]);
+        let head = |tag: &str| FieldSection::from_iter([(&ETAG, tag)]);
         for (old, new, agrees) in [
             ("\"a\"", "\"a\"", true),
             ("\"a\"", "\"b\"", false),
@@ -112,12 +111,12 @@ mod tests {
 
     #[test]
     fn caching_8_1_an_age_that_the_304_does_not_repeat_is_gone() {
-        let age = |value: &str| HeaderMap::from_iter([(http::header::AGE, value.parse().unwrap())]);
+        let age = |value: &str| FieldSection::from_iter([(&AGE, value)]);
         let mut stored = age("5");
-        update(&mut stored, &HeaderMap::new());
+        update(&mut stored, &FieldSection::new());
         assert!(stored.is_empty());
         let mut stored = age("5");
         update(&mut stored, &age("7"));
-        assert_eq!(stored[http::header::AGE], "7");
+        assert_eq!(stored.get(&AGE).unwrap(), "7");
     }
 }

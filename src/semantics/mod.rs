@@ -8,6 +8,7 @@ pub mod cache_status;
 pub mod coding;
 pub mod device;
 pub mod digests;
+pub mod fields;
 pub mod forwarded;
 pub mod freshness;
 pub mod hop_by_hop;

@@ -283,6 +283,7 @@ mod tests {
     use crate::message::key::CacheKey;
     use crate::message::key::InvalidationNumber;
     use crate::message::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
+    use crate::semantics::fields::FieldSection;
     use crate::semantics::time::Timestamp;
 
     fn stored(key: &str, body: usize) -> Arc<Stored> {
@@ -297,7 +298,7 @@ mod tests {
             key: CacheKey::new(key.as_bytes()),
             selector: Selector::default(),
             status: 200,
-            head: StoredHead::new(&http::HeaderMap::new()),
+            head: StoredHead::new(&FieldSection::new()),
             born: Timestamp(0),
             came_aged: false,
             date: Timestamp(0),

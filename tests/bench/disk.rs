@@ -4,6 +4,7 @@
 //! that are invalidated. Files lie in a temporary folder and are warm: what is timed is our work,
 //! not the disk's.
 
+use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use foreshore::store::disk::files::Folder;
 use foreshore::store::disk::listing::Which;
 use foreshore::store::disk::load::Doubt;
 use foreshore::store::disk::threads::IsDead;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 const RESPONSES: u64 = 1_000_000;
 
@@ -95,9 +96,9 @@ fn time(work: impl FnOnce()) -> f64 {
 }
 
 fn stored(at: u64) -> Stored {
-    let mut fields = HeaderMap::new();
-    fields.insert("content-type", HeaderValue::from_static("text/html; charset=utf-8"));
-    fields.insert("cache-control", HeaderValue::from_static("max-age=3600"));
+    let mut fields = FieldSection::new();
+    fields.insert("content-type", "text/html; charset=utf-8");
+    fields.insert("cache-control", "max-age=3600");
     fields.insert("etag", HeaderValue::from_str(&format!("\"{at:x}\"")).unwrap());
     Stored {
         key: CacheKey::new(format!("E\0/shop/{}/page-{at}.html\0", at / 1000).as_bytes()),

@@ -15,8 +15,9 @@ use foreshore::message::connection::{Asker, Connection, Scheme};
 use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use foreshore::proxy::{Edge, hit};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 
 pub const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// Responses that are asked for.
@@ -104,7 +105,7 @@ pub fn put(edge: &Edge, key: &str, body: usize) {
 
 /// A response as origins send them.
 pub fn stored(key: &[u8], body: usize) -> Arc<Stored> {
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldSection::new();
     for (name, value) in [
         ("server", "origin"),
         ("date", "Sat, 21 Nov 2026 10:00:00 GMT"),
@@ -115,7 +116,7 @@ pub fn stored(key: &[u8], body: usize) -> Arc<Stored> {
         ("accept-ranges", "bytes"),
         ("via", "1.1 foreshore"),
     ] {
-        fields.insert(name, HeaderValue::from_static(value));
+        fields.insert(name, value);
     }
     let life = Life {
         fresh: 86_400_000,

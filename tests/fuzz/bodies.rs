@@ -4,6 +4,7 @@
 //! on every test run; `cargo fuzz` drives the same functions (`targets/`, see README.md here). They
 //! know nothing of either.
 
+use foreshore::semantics::fields::FieldSection;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 
@@ -32,7 +33,7 @@ use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
 use foreshore::store::disk::record::{self, Header};
 use foreshore::store::disk::segment_list;
-use http::{HeaderMap, Method};
+use http::Method;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,8 +62,12 @@ fn sorted(fields: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u
     fields
 }
 
-fn of_map(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    sorted(fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())))
+fn of_map(fields: &FieldSection) -> Vec<(String, Vec<u8>)> {
+    sorted(
+        fields
+            .iter()
+            .map(|(name, value)| (name.spelled().to_ascii_lowercase(), value.as_bytes().to_vec())),
+    )
 }
 
 /// Octets as HTTP/1 requests, pipelined: whatever we accept, hyper reads identically, body and next
@@ -179,7 +184,7 @@ fn hypers_requests(data: &[u8]) -> Vec<Read> {
                     let line = vec![parts.method.to_string(), target];
                     let read = Read {
                         line,
-                        fields: of_map(&parts.headers),
+                        fields: of_map(&FieldSection::from_map(&parts.headers)),
                         body: body.to_bytes().to_vec(),
                     };
                     slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(read);
@@ -234,7 +239,7 @@ pub fn response_head(data: &[u8]) -> Compared {
 
 // A length said several times alike is one length to hyper, which leaves the lines as they are; we
 // say it once.
-fn say_one_length(fields: &mut HeaderMap) {
+fn say_one_length(fields: &mut http::HeaderMap) {
     let all = fields.get_all(http::header::CONTENT_LENGTH);
     let first = all
         .iter()
@@ -261,7 +266,7 @@ fn hypers_answer(data: &[u8]) -> Option<Read> {
             say_one_length(&mut parts.headers);
             Some(Read {
                 line: vec![parts.status.as_u16().to_string()],
-                fields: of_map(&parts.headers),
+                fields: of_map(&FieldSection::from_map(&parts.headers)),
                 body,
             })
         };
@@ -400,8 +405,8 @@ pub fn aws(data: &[u8]) {
         place: None,
         asker: Asker::Viewer,
     };
-    let empty = HeaderMap::new();
-    let fields = Fields::Map(&empty);
+    let empty = FieldSection::new();
+    let fields = Fields::Section(&empty);
     let head = RequestHead {
         id: RequestId::default(),
         method: &Method::GET,

@@ -1,5 +1,6 @@
 //! The memory tier: its account and its index.
 
+use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 
 use foreshore::body::Content;
@@ -25,7 +26,7 @@ pub fn stored(key: &str, n: u64, len: usize) -> Arc<Stored> {
         key: CacheKey::new(format!("E\0/{key}\0").as_bytes()),
         selector: Selector::default(),
         status: 200,
-        head: StoredHead::new(&http::HeaderMap::new()),
+        head: StoredHead::new(&FieldSection::new()),
         born: Timestamp(n),
         came_aged: false,
         date: Timestamp(n),

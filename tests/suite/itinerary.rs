@@ -1,5 +1,6 @@
 //! What `explain` says is asked of whom, held against whom a scripted upstream saw asked.
 
+use foreshore::semantics::fields::FieldSection;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ use foreshore::proxy::{Edge, Proxy};
 use foreshore::region::confirm::Standing;
 use foreshore::semantics::time::Timestamp;
 use foreshore::store::chain::Mark;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 
 use super::support::edge::command;
 
@@ -190,10 +191,10 @@ fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerReques
     let (scheme, rest) = url.split_once("://").unwrap();
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let (host, path) = rest.split_once('/').unwrap();
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldSection::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
-        fields.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        fields.append(name, value);
     }
     let at = "192.0.2.1:4000".parse().unwrap();
     ViewerRequest {

@@ -1,5 +1,6 @@
 //! A request keeps the route that its host and path chose.
 
+use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 
 use foreshore::access;
@@ -9,7 +10,7 @@ use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
-use http::{HeaderMap, Method};
+use http::Method;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -40,7 +41,7 @@ fn request(host: &str, target: &str) -> ViewerRequest {
         target: target.into(),
         spelled: None,
         order: None,
-        fields: HeaderMap::new(),
+        fields: FieldSection::new(),
         connection: Arc::new(Connection {
             peer: at,
             local: at,

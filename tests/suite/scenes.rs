@@ -4,6 +4,7 @@
 //! Each viewer's question goes through both lanes. Where the hit step answers, it must say what the
 //! full sentence says. The language is described in `tests/scenes/README`.
 
+use foreshore::semantics::fields::FieldSection;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
@@ -25,7 +26,7 @@ use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::{self, Declined};
 use foreshore::proxy::{Edge, Proxy};
 use foreshore::semantics::time::{Timestamp, format_http_date};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -42,7 +43,7 @@ struct ResponseForm {
 struct Script {
     clock: Clock,
     answers: Mutex<VecDeque<ResponseForm>>,
-    seen: Mutex<Vec<HeaderMap>>,
+    seen: Mutex<Vec<FieldSection>>,
 }
 
 impl Upstream for Script {
@@ -57,7 +58,7 @@ impl Upstream for Script {
             while let Some(Ok(piece)) = body.piece().await {
                 sent.extend_from_slice(&piece);
             }
-            fields.insert("scene-method", HeaderValue::try_from(request.method.as_str()).unwrap());
+            fields.insert("scene-method", request.method.as_str());
             fields.insert("scene-body", HeaderValue::from_bytes(&sent).unwrap());
             self.seen.lock().unwrap().push(fields);
             let answer = {
@@ -75,10 +76,10 @@ impl Upstream for Script {
             }
             let now = self.clock.now();
             let mut fields = fields_of(&answer.fields, now);
-            if !fields.contains_key("date") {
+            if !fields.contains("date") {
                 fields.insert("date", HeaderValue::try_from(format_http_date(now)).unwrap());
             }
-            fields.append("via", HeaderValue::from_static("1.1 foreshore"));
+            fields.append("via", "1.1 foreshore");
             let body = if answer.breaks {
                 Body::Wire(Box::new(Broken), Some(100))
             } else {
@@ -108,8 +109,8 @@ impl foreshore::body::Source for Broken {
 }
 
 // `now+60` and `now-60` stand for HTTP dates.
-fn fields_of(lines: &[(String, String)], now: Timestamp) -> HeaderMap {
-    let mut fields = HeaderMap::new();
+fn fields_of(lines: &[(String, String)], now: Timestamp) -> FieldSection {
+    let mut fields = FieldSection::new();
     for (name, value) in lines {
         let value = match value.strip_prefix("now").map(|offset| offset.parse::<i64>()) {
             Some(Ok(offset)) => {
@@ -117,10 +118,7 @@ fn fields_of(lines: &[(String, String)], now: Timestamp) -> HeaderMap {
             }
             _ => value.clone(),
         };
-        fields.append(
-            HeaderName::try_from(name.as_str()).unwrap(),
-            HeaderValue::try_from(value).unwrap(),
-        );
+        fields.append(name, value);
     }
     fields
 }
@@ -158,7 +156,7 @@ fn stage(policy: &str, behavior: &str) -> Stage {
 struct Question {
     method: Method,
     target: String,
-    fields: HeaderMap,
+    fields: FieldSection,
     body: String,
 }
 
@@ -189,7 +187,7 @@ fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> Viewe
     }
 }
 
-type Heard = (u16, HeaderMap, Result<String, ()>);
+type Heard = (u16, FieldSection, Result<String, ()>);
 
 async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
     let edge = &core.edge;
@@ -232,7 +230,7 @@ async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
         let full = response.fields.iter().filter(|(name, _)| *name != "content-length");
         let mut full: Vec<String> = full
             .map(|(name, value)| {
-                format!("{name}: {}", value.to_str().unwrap()).to_ascii_lowercase()
+                format!("{}: {}", name.spelled(), value.to_str().unwrap()).to_ascii_lowercase()
             })
             .collect();
         said.sort();
@@ -276,12 +274,12 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
                 return Err(format!("body {body:?}, expected {text:?}"));
             }
         } else if let Some(absent) = part.strip_prefix("no ") {
-            if fields.contains_key(absent.trim()) {
+            if fields.contains(absent.trim()) {
                 return Err(format!("{absent} is there"));
             }
         } else if let Some((name, value)) = part.split_once(':') {
             let got: Vec<&str> =
-                fields.get_all(name.trim()).iter().filter_map(|v| v.to_str().ok()).collect();
+                fields.get_all(name.trim()).filter_map(|v| v.to_str().ok()).collect();
             if !got.iter().any(|got| got.starts_with(value.trim())) {
                 return Err(format!("{name}: {got:?}, expected {value}"));
             }
@@ -363,7 +361,7 @@ async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
         for part in &parts[1..] {
             let last = seen.last().ok_or("it saw nothing")?;
             if let Some(absent) = part.strip_prefix("no ") {
-                if last.contains_key(absent) {
+                if last.contains(absent) {
                     return Err(format!("{absent} reached the origin"));
                 }
             } else if let Some((name, value)) = part.split_once(':') {

@@ -1,5 +1,6 @@
 //! Signed URLs and cookies: what every signer of AWS's makes is taken, and nothing else is.
 
+use foreshore::semantics::fields::FieldSection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use serde_json::Value;
 
 use super::reloads::reload;
@@ -46,12 +47,12 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
     let (scheme, rest) = url.split_once("://").unwrap();
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let cut = rest.find('/').unwrap();
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldSection::new();
     if let Some(Value::Object(all)) = cookies {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
         let line: Vec<String> =
             all.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-        fields.insert("cookie", HeaderValue::from_str(&line.join("; ")).unwrap());
+        fields.insert("cookie", line.join("; "));
     }
     let at = format!("{from}:4000").parse().unwrap();
     ViewerRequest {

@@ -3,6 +3,7 @@
 //! an acknowledged invalidation, never one viewer's for another, and no more than one fetch for a
 //! key at a time. A failure names its seed.
 
+use foreshore::semantics::fields::FieldSection;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,7 @@ use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::{Edge, Proxy, hit};
 use foreshore::semantics::time::{Timestamp, format_http_date};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 use super::support::Dice;
 
@@ -106,17 +107,17 @@ impl Upstream for Stormy {
             tokio::time::sleep(Duration::from_millis(takes - takes / 2)).await;
             *self.world.lock().unwrap().under_way.get_mut(&place).unwrap() -= 1;
             let now = self.clock.now();
-            let mut fields = HeaderMap::new();
+            let mut fields = FieldSection::new();
             fields.insert("date", HeaderValue::try_from(format_http_date(now)).unwrap());
-            fields.insert("cache-control", HeaderValue::from_static(says));
+            fields.insert("cache-control", says);
             fields.insert(
                 "etag",
                 HeaderValue::try_from(format!("\"{path}{version}{lang}\"")).unwrap(),
             );
             if path == "/vary" {
-                fields.insert("vary", HeaderValue::from_static("X-Lang"));
+                fields.insert("vary", "X-Lang");
             }
-            let tag = fields["etag"].clone();
+            let tag = fields.get("etag").unwrap().as_bytes().to_vec();
             let body = format!("{path} {version} {lang} {viewer} whole");
             let (status, body) = match fate {
                 0 => return Err(Failure::new(FailureKind::ConnectionRefused, "the storm")),
@@ -125,13 +126,15 @@ impl Upstream for Stormy {
                     let half = body.as_bytes()[..body.len() / 2].to_vec();
                     (200, Body::Wire(Box::new(Half(Some(half.into()))), Some(body.len() as u64)))
                 }
-                _ if request.fields.get("if-none-match") == Some(&tag) && path != "/who" => {
+                _ if request.fields.get("if-none-match").is_some_and(|said| said == tag[..])
+                    && path != "/who" =>
+                {
                     (304, Body::Empty)
                 }
                 _ => (200, Body::Bytes(body.into())),
             };
             if status == 503 {
-                fields.insert("cache-control", HeaderValue::from_static("no-store"));
+                fields.insert("cache-control", "no-store");
             }
             Ok(Reply {
                 status,
@@ -177,11 +180,11 @@ async fn ask(
     has_range: bool,
 ) -> (u16, Result<String, ()>) {
     let at = "192.0.2.7:4000".parse().unwrap();
-    let mut fields = HeaderMap::new();
-    fields.insert(HeaderName::from_static("x-lang"), HeaderValue::try_from(lang).unwrap());
-    fields.insert(HeaderName::from_static("x-viewer"), viewer.into());
+    let mut fields = FieldSection::new();
+    fields.insert("x-lang", lang);
+    fields.insert("x-viewer", viewer);
     if has_range {
-        fields.insert(http::header::RANGE, HeaderValue::from_static("bytes=1-3"));
+        fields.insert(&http::header::RANGE, "bytes=1-3");
     }
     let edge = &core.edge;
     let request = ViewerRequest {

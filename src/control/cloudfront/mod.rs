@@ -19,7 +19,6 @@ use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::crypto::sigv4::{self, Claim, SigV4Error};
-use crate::deliver::value;
 use crate::distribution::site::{Site, Transport, Unsigned};
 use crate::region::standings::Status;
 use crate::store::log::{Batch, InvalidationRecord, new_id};
@@ -357,4 +356,8 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
         all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
     let is_truncated = all.len() > from + page.len();
     Ok(xml::list(&Page { marker: &marker, most, is_truncated, items: &page }))
+}
+// A field value that we wrote ourselves.
+fn value(text: String) -> http::HeaderValue {
+    http::HeaderValue::try_from(text).unwrap_or_else(|_| http::HeaderValue::from_static(""))
 }

@@ -1,6 +1,7 @@
 //! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a
 //! viewer.
 
+use crate::semantics::fields::FieldSection;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::Poll;
@@ -14,7 +15,6 @@ use super::head::After;
 use crate::body::BodyError;
 use crate::message::connection::Version;
 use crate::message::response::ViewerResponse;
-use crate::message::stored::write_name;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -69,14 +69,9 @@ pub fn write_status(out: &mut Vec<u8>, status: u16) {
 }
 
 /// Writes an interim response, whole.
-pub fn write_interim(out: &mut Vec<u8>, (status, fields): &(u16, http::HeaderMap)) {
+pub fn write_interim(out: &mut Vec<u8>, (status, fields): &(u16, FieldSection)) {
     write_status(out, *status);
-    for (name, value) in fields {
-        write_name(out, name.as_str());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+    fields.write_lines(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -203,16 +198,15 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
     let bodiless = to.is_head || response.status < 200 || matches!(response.status, 204 | 304);
     let mut dated = false;
     for (name, value) in &response.fields {
-        let is_length = *name == http::header::CONTENT_LENGTH;
+        let is_length = name == http::header::CONTENT_LENGTH;
         // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
         if is_hop_by_hop(name) || (is_length && !to.is_head) {
             continue;
         }
-        dated |= *name == http::header::DATE;
-        write_name(out, name.as_str());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        dated |= name == http::header::DATE;
+        for part in [name.spelled().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
     }
     if !dated {
         out.extend_from_slice(b"Date: ");

@@ -90,8 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
         for (status, fields) in news.interims {
             let start = self.begin_block(status);
-            for (name, value) in fields.iter().filter(|(name, _)| !is_hop_by_hop(name)) {
-                encode::field(&mut self.out, name.as_str().as_bytes(), value.as_bytes());
+            for (name, value) in fields.iter().filter(|(name, _)| !is_hop_by_hop(*name)) {
+                encode::field(&mut self.out, name.spelled().as_bytes(), value.as_bytes());
             }
             frame::end_block(&mut self.out, start, id, 0);
         }
@@ -277,11 +277,11 @@ fn encode_fields(out: &mut Vec<u8>, response: &ViewerResponse, is_head: bool, no
     let mut is_dated = false;
     for (name, value) in &response.fields {
         // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
-        if is_hop_by_hop(name) || (*name == http::header::CONTENT_LENGTH && !is_head) {
+        if is_hop_by_hop(name) || (name == http::header::CONTENT_LENGTH && !is_head) {
             continue;
         }
-        is_dated |= *name == http::header::DATE;
-        encode::field(out, name.as_str().as_bytes(), value.as_bytes());
+        is_dated |= name == http::header::DATE;
+        encode::field(out, name.spelled().as_bytes(), value.as_bytes());
     }
     if !is_dated {
         encode::field(out, b"date", format_http_date(now).as_bytes());

@@ -1,6 +1,7 @@
 //! The disk tier over a folder that lies: it loses, tears and reorders what was not synced, and
 //! fails when told to.
 
+use crate::semantics::fields::FieldSection;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -243,8 +244,8 @@ pub fn name(k: u64) -> Vec<u8> {
 }
 
 pub fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
-    let mut fields = http::HeaderMap::new();
-    fields.insert("x-version", n.into());
+    let mut fields = FieldSection::new();
+    fields.insert("x-version", n);
     Arc::new(Stored {
         key: CacheKey::new(&name(k)),
         selector: Selector::default(),

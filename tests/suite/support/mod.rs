@@ -12,6 +12,7 @@ pub use edge::Edge;
 pub use origin::{Origin, Say};
 pub use viewer::Viewer;
 
+use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,9 +72,9 @@ pub fn stored(
     body: &[u8],
     born: Timestamp,
 ) -> Arc<Stored> {
-    let mut map = http::HeaderMap::new();
+    let mut map = FieldSection::new();
     for (name, value) in fields {
-        map.append(*name, http::HeaderValue::from_static(value));
+        map.append(*name, *value);
     }
     let stored = Stored {
         key: CacheKey::new(key),
