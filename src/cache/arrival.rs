@@ -29,9 +29,9 @@ use crate::semantics::vary::{self, Vary};
 
 /// What to do with a response that arrived.
 pub enum Arrived {
-    Store(Box<StorePlan>),
+    Store(StorePlan),
     /// A 304 confirmed what is stored: new head, old content.
-    Freshen(Box<StorePlan>, FieldSection),
+    Freshen(StorePlan, FieldSection),
     /// One viewer only.
     Pass(NotKept),
     /// The origin failed and the stored response may stand in.
@@ -93,14 +93,14 @@ pub fn on_arrival(
         {
             // Encoded or not, its octets are those of the origin's own whole.
             Ok((part, kept)) => {
-                Arrived::Store(Box::new(StorePlan { part: Some(part), coding: None, ..kept }))
+                Arrived::Store(StorePlan { part: Some(part), coding: None, ..kept })
             }
             Err(why) => Arrived::Pass(why),
         },
         // The whole was sent where a part was asked for; it does not belong under the part's key.
         200 if asked.slice.is_some() => Arrived::Pass(NotKept::Partial),
         _ => match keeping(asked, status, fields, when) {
-            Ok(keeping) => Arrived::Store(Box::new(keeping)),
+            Ok(keeping) => Arrived::Store(keeping),
             Err(why) => Arrived::Pass(why),
         },
     }
@@ -135,9 +135,7 @@ fn on_confirmation(
             .insert(&http::header::DATE, crate::semantics::time::format_http_date(when.arrived_at));
     }
     match keeping(asked, stored.status, &merged, when) {
-        Ok(keeping) => {
-            Arrived::Freshen(Box::new(StorePlan { part: stored.part(), ..keeping }), merged)
-        }
+        Ok(keeping) => Arrived::Freshen(StorePlan { part: stored.part(), ..keeping }, merged),
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
             let life =
@@ -152,7 +150,7 @@ fn on_confirmation(
                 life: Life { reuse: crate::message::stored::Reuse::AfterValidation, ..life },
                 tags: stored.tags.clone(),
             };
-            Arrived::Freshen(Box::new(keeping), merged)
+            Arrived::Freshen(keeping, merged)
         }
     }
 }
@@ -160,7 +158,7 @@ fn on_confirmation(
 /// What the answer to a HEAD says of a stored GET response (RFC 9111 §4.3.5).
 pub enum HeadNews {
     /// It agrees: the stored response is as good as new.
-    Freshen(Box<StorePlan>, FieldSection),
+    Freshen(StorePlan, FieldSection),
     /// It speaks of something else: the stored one is to be validated before its next use.
     Differs,
     Nothing,
@@ -262,7 +260,7 @@ pub fn keeping_of_post(
     status: u16,
     fields: &FieldSection,
     when: Exchanged,
-) -> Option<Box<StorePlan>> {
+) -> Option<StorePlan> {
     let head = asked.head();
     let location = fields.get(&http::header::CONTENT_LOCATION)?.to_str().ok()?;
     let target = super::unsafe_methods::same_origin(asked, location)?;
@@ -280,7 +278,7 @@ pub fn keeping_of_post(
     let keeping = keeping(asked, status, fields, when).ok()?;
     let stated =
         matches!(keeping.life.rule, TtlRule::Origin(source) if source != LifetimeSource::Heuristic);
-    stated.then(|| Box::new(keeping))
+    stated.then(|| keeping)
 }
 
 fn keeping(

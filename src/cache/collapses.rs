@@ -116,6 +116,10 @@ impl Collapses {
 
     /// Remembers that a key is not worth waiting for.
     pub fn mark(&mut self, key: &[u8], until: Timestamp, now: Timestamp) {
+        if let Some(known) = self.marks.get_mut(key) {
+            *known = until;
+            return;
+        }
         if self.marks.len() >= self.marks_max {
             self.marks.retain(|_, until| now < *until);
         }

@@ -1,7 +1,7 @@
 //! The fields that make an answer look like CloudFront's, and the pages it shows when there is no
 //! answer.
 
-use crate::semantics::fields::FieldSection;
+use crate::semantics::fields::{By, FieldSection};
 use http::header::{CONTENT_TYPE, SERVER, VIA};
 
 use super::X_CACHE;
@@ -25,10 +25,10 @@ pub fn add_compat_fields(
     if let Some(cloudfront) = &compat.cloudfront {
         let shown = shown(compat, outcome, status);
         if shown != outcome {
-            fields.insert(&X_CACHE, [shown.word(), " from ", &compat.name].concat());
+            fields.insert(&X_CACHE, [shown.word(), " from ", &compat.name]);
         }
-        fields.insert("x-amz-cf-pop", cloudfront.pop.clone());
-        fields.insert("x-amz-cf-id", id.text());
+        fields.insert("x-amz-cf-pop", &cloudfront.pop);
+        fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| id.write(out)));
     }
 }
 

@@ -106,5 +106,5 @@ pub fn belongs_in_304(name: &[u8]) -> bool {
 
 /// Takes out of a head what a 304 does not repeat.
 pub fn keep_for_304(fields: &mut FieldSection) {
-    fields.retain(|name, _| belongs_in_304(name.spelled().as_bytes()));
+    fields.retain(|name, _| belongs_in_304(name.octets()));
 }

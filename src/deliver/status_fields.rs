@@ -1,7 +1,7 @@
 //! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors,
 //! Proxy-Status.
 
-use crate::semantics::fields::FieldSection;
+use crate::semantics::fields::{By, FieldSection};
 
 use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE};
 use crate::message::failure::FailureKind;
@@ -23,12 +23,14 @@ pub struct StatusFields<'a> {
 impl StatusFields<'_> {
     /// Writes the fields into a map; Cache-Status joins what others upstream have said.
     pub fn write(&self, fields: &mut FieldSection) {
-        fields.insert(&X_CACHE, [self.verdict.outcome.word(), " from ", self.name].concat());
-        let mut status = Vec::with_capacity(64);
-        cache_status::write(&mut status, self.handled(), self.detail.map(FailureKind::token));
-        fields.append(&CACHE_STATUS, status);
+        fields.insert(&X_CACHE, [self.verdict.outcome.word(), " from ", self.name]);
+        let detail = self.detail.map(FailureKind::token);
+        fields.append(
+            &CACHE_STATUS,
+            By(|out: &mut Vec<u8>| cache_status::write(out, self.handled(), detail)),
+        );
         if let Some(kind) = self.detail {
-            fields.append(&PROXY_STATUS, format!("Foreshore; error={}", kind.token()));
+            fields.append(&PROXY_STATUS, ["Foreshore; error=", kind.token()]);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a connection writes down of each request, whichever protocol it came by.
 
-use crate::semantics::fields::FieldSection;
+use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 
 use http::header;
@@ -18,7 +18,7 @@ use crate::message::response::ViewerResponse;
 use crate::message::verdict::{Outcome, Reason};
 use crate::proxy::Running;
 use crate::proxy::exchange::{Begun, request_of, running_of};
-use crate::proxy::hit::{self, Hit};
+use crate::proxy::hit::{self, Hit, lists_more};
 use crate::record::cloudfront_fields::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
 use crate::semantics::time::Timestamp;
@@ -134,9 +134,15 @@ pub struct Told {
 impl Told {
     /// Reads a head as it came. Where nothing is logged, counters do without.
     pub fn of(head: &RequestHead<'_>, worker: &Worker) -> Self {
-        if !worker.is_logging() {
+        // Most requests lose nothing on the way.
+        if !worker.is_logging() || !lists_more(head) {
             return Self { asked: asked(worker, head), ..Self::default() };
         }
+        Self::whole(head, worker)
+    }
+
+    /// The same, where the record has no other part of the request.
+    pub fn whole(head: &RequestHead<'_>, worker: &Worker) -> Self {
         let field = |name: &str| head.fields.get_all(name).next().map(<[u8]>::to_vec);
         Self {
             referer: field("referer"),
@@ -150,6 +156,11 @@ fn asked(worker: &Worker, head: &RequestHead<'_>) -> Option<Asked<'static>> {
     worker.more_logs().map(|wanted| Asked::of(head, &wanted).into_owned())
 }
 
+// What a request says under a name.
+fn said_in<'r>(request: &'r ViewerRequest, name: &str) -> Option<&'r [u8]> {
+    request.fields.get(name).map(Value::as_bytes)
+}
+
 // As much of a hit's request as its record tells.
 fn request_of_hit(
     worker: &Worker,
@@ -159,16 +170,16 @@ fn request_of_hit(
 ) -> ViewerRequest {
     let is_told = worker.is_logging();
     let target = match head.query.filter(|_| is_told) {
-        Some(query) => [head.path, "?", query].concat(),
-        None if is_told => head.path.to_string(),
-        None => String::new(),
+        Some(query) => [head.path, "?", query].concat().into(),
+        None if is_told => head.path.into(),
+        None => "".into(),
     };
     ViewerRequest {
         id: head.id,
         method: head.method.clone(),
         version: head.version,
         scheme: head.scheme,
-        authority: if is_told { head.authority.to_string() } else { String::new() },
+        authority: if is_told { head.authority } else { "" }.into(),
         target,
         spelled: None,
         fields: FieldSection::new(),
@@ -268,7 +279,7 @@ impl ExchangeRecord {
         Self {
             running: Arc::clone(running),
             request: Arc::new(request_of_hit(worker, head, connection, now)),
-            told: Told::of(head, worker),
+            told: Told::whole(head, worker),
             behavior: Some(hit.behavior),
             head_octets: Some(head_octets(hit)),
             worker: Arc::clone(worker),
@@ -313,8 +324,8 @@ impl ExchangeRecord {
             distribution: behavior.map(|(d, _)| d.id.as_str()),
             behavior: behavior.map(|(_, b)| b.pattern.as_str()),
             ordinal,
-            referer: self.told.referer.as_deref(),
-            user_agent: self.told.user_agent.as_deref(),
+            referer: self.told.referer.as_deref().or_else(|| said_in(request, "referer")),
+            user_agent: self.told.user_agent.as_deref().or_else(|| said_in(request, "user-agent")),
             origin_millis: response.origin_millis,
             failure: response.failure.as_ref(),
             cut: match sent.end {

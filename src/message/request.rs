@@ -4,6 +4,7 @@
 //! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
 //! the read buffer.
 
+use crate::base::spare::{Spare, Text};
 use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -253,8 +254,8 @@ pub struct ViewerRequest {
     pub method: Method,
     pub version: Version,
     pub scheme: Scheme,
-    pub authority: String,
-    pub target: String,
+    pub authority: Text,
+    pub target: Text,
     /// The path as it came, where the target has another spelling of it.
     pub spelled: Option<String>,
     pub fields: FieldSection,
@@ -339,7 +340,7 @@ impl ViewerRequest {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             let plain = format!("{}{query}", path::plain(path));
             self.spelled = Some(path.to_string());
-            self.target = plain;
+            self.target = plain.into();
         }
     }
 
@@ -352,17 +353,18 @@ impl ViewerRequest {
         observes: Observes,
     ) -> Self {
         let fields = head.fields.to_section();
-        let target = match head.query {
-            Some(query) => format!("{}?{query}", head.path),
-            None => head.path.to_string(),
-        };
+        let mut target = Spare::of(head.path.as_bytes());
+        if let Some(query) = head.query {
+            target.push(b'?');
+            target.extend_from_slice(query.as_bytes());
+        }
         Self {
             id: head.id,
             method: head.method.clone(),
             version: head.version,
             scheme: head.scheme,
-            authority: head.authority.to_string(),
-            target,
+            authority: head.authority.into(),
+            target: Text::from_octets(target),
             spelled: None,
             fields,
             order: observes.header_order.then(|| head.fields.order().into()),

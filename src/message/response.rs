@@ -22,7 +22,7 @@ pub struct Reply {
 /// Where a reply came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyFrom {
-    Origin(String),
+    Origin,
     /// A parent, and what it said of an answer from its store.
     Parent(String, Option<TierFacts>),
 }
@@ -32,7 +32,7 @@ impl Reply {
     /// hand.
     pub const fn tier(&self) -> Option<TierFacts> {
         match &self.from {
-            ReplyFrom::Origin(_) => None,
+            ReplyFrom::Origin => None,
             ReplyFrom::Parent(_, facts) => *facts,
         }
     }

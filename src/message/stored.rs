@@ -183,7 +183,7 @@ impl StoredHead {
         let (mut etag, mut last_modified) = (NOWHERE, NOWHERE);
         let mut at = 0;
         for (name, value) in fields {
-            let (name_len, value_len) = (name.spelled().len(), value.as_bytes().len());
+            let (name_len, value_len) = (name.octets().len(), value.as_bytes().len());
             let start = at + name_len + 2;
             let place = [start as u32, (start + value_len) as u32];
             at = start + value_len + 2;

@@ -66,7 +66,7 @@ impl Client {
         request: OriginRequest,
     ) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
-        let name: Arc<str> = Arc::from(&*peer::name(http, &request.fields));
+        let name = pool.name(&peer::name(http, &request.fields));
         let asked_at = self.clock.now();
         let permit = permit(&pool, origin).await?;
         let to_head = request.method == http::Method::HEAD;
@@ -104,14 +104,7 @@ impl Client {
         let leased = Leased { wire, pool, name, permit, patience: origin.timeouts.response };
         let (mut fields, status, body) = take_body(leased, head, sending);
         receive(&mut fields);
-        Ok(Reply {
-            status,
-            fields,
-            body,
-            asked_at,
-            arrived_at,
-            from: ReplyFrom::Origin(origin.id.clone()),
-        })
+        Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin })
     }
 
     fn pool(&self, origin: &Arc<Origin>, http: &HttpOrigin) -> Result<Arc<Pool>, Failure> {

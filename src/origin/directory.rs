@@ -29,12 +29,7 @@ use crate::semantics::validators::{self, Condition, Conditions};
 const PIECE: usize = 128 * 1024;
 
 /// Answers a request from a directory.
-pub async fn fetch(
-    root: &Path,
-    id: &str,
-    request: OriginRequest,
-    clock: &Clock,
-) -> Result<Reply, Failure> {
+pub async fn fetch(root: &Path, request: OriginRequest, clock: &Clock) -> Result<Reply, Failure> {
     let asked_at = clock.now();
     let root = root.to_path_buf();
     let (method, target, asked) = (request.method, request.target, request.fields);
@@ -43,14 +38,7 @@ pub async fn fetch(
     let (status, mut fields, body) =
         work.await.map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))??;
     receive(&mut fields);
-    Ok(Reply {
-        status,
-        fields,
-        body,
-        asked_at,
-        arrived_at: clock.now(),
-        from: ReplyFrom::Origin(id.to_string()),
-    })
+    Ok(Reply { status, fields, body, asked_at, arrived_at: clock.now(), from: ReplyFrom::Origin })
 }
 
 type Answered = (u16, FieldSection, Body);

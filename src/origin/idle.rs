@@ -15,12 +15,14 @@ pub struct ByName<T> {
     names: Vec<(Arc<str>, Vec<T>)>,
     count: usize,
     most: usize,
+    /// The memory of a list that became empty, for the next one.
+    spare: Vec<T>,
 }
 
 impl<T> ByName<T> {
     /// Room for `most` over all names.
     pub const fn new(most: usize) -> Self {
-        Self { names: Vec::new(), count: 0, most }
+        Self { names: Vec::new(), count: 0, most, spare: Vec::new() }
     }
 
     /// The thing put last under this name.
@@ -29,8 +31,10 @@ impl<T> ByName<T> {
         self.names[at..].rotate_left(1);
         let (_, list) = self.names.last_mut()?;
         let taken = list.pop()?;
-        if list.is_empty() {
-            self.names.pop();
+        if list.is_empty()
+            && let Some((_, list)) = self.names.pop()
+        {
+            self.spare = list;
         }
         self.count -= 1;
         Some(taken)
@@ -48,7 +52,7 @@ impl<T> ByName<T> {
                     let (_, list) = self.names.remove(0);
                     self.count -= list.len();
                 }
-                self.names.push((Arc::clone(name), Vec::new()));
+                self.names.push((Arc::clone(name), std::mem::take(&mut self.spare)));
             }
         }
         if let Some((_, list)) = self.names.last_mut() {

@@ -49,7 +49,7 @@ impl Upstream for Live {
             match &origin.kind {
                 OriginKind::Http(http) => self.client.ask(origin, http, request).await,
                 OriginKind::Directory(root) => {
-                    directory::fetch(root, &origin.id, request, self.client.clock()).await
+                    directory::fetch(root, request, self.client.clock()).await
                 }
             }
         })

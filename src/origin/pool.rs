@@ -55,6 +55,8 @@ pub struct Pool {
     /// Whether somebody looks after the idle ones already.
     is_swept: AtomicBool,
     idle: Mutex<ByName<Idle>>,
+    /// The name that was asked for last: most often it is the next one, too.
+    last: Mutex<Arc<str>>,
 }
 
 /// Holds no permit: a quiet core must not keep the others from connecting.
@@ -81,7 +83,17 @@ impl Pool {
     ) -> Self {
         let idle = Mutex::new(ByName::new(origin.connections));
         let (connections, patience) = (origin.connections, origin.timeouts.idle);
-        Self { reached, connections, patience, place, gate, is_swept: AtomicBool::new(false), idle }
+        let (is_swept, last) = (AtomicBool::new(false), Mutex::new(Arc::from("")));
+        Self { reached, connections, patience, place, gate, is_swept, idle, last }
+    }
+
+    /// A name that connections are made for, to be held on to.
+    pub fn name(&self, name: &str) -> Arc<str> {
+        let mut last = self.last.lock();
+        if **last != *name {
+            *last = Arc::from(name);
+        }
+        Arc::clone(&last)
     }
 
     /// Says whether it is the pool of an origin, whichever configuration that is of. What requests

@@ -6,6 +6,7 @@ use http::Method;
 use http::header::{self, HeaderName};
 
 use crate::access::bucket;
+use crate::base::spare::{Spare, Text};
 use crate::body::Body;
 use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::crypto::s3;
@@ -15,10 +16,10 @@ use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::forwarding;
 use crate::message::interim::InterimSink;
-use crate::message::request::Known;
+use crate::message::request::{Known, RequestHead};
 use crate::message::stored::{Reuse, Stored};
 use crate::message::tier;
-use crate::semantics::fields::{FieldSection, Name, WriteValue as _};
+use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
 use crate::semantics::{hop_by_hop, ranges};
 
 /// Why an origin is asked.
@@ -39,7 +40,7 @@ pub enum FetchKind {
 pub struct OriginRequest {
     pub method: Method,
     /// Path and query, or `*`.
-    pub target: String,
+    pub target: Text,
     pub fields: FieldSection,
     pub body: Body,
     /// Where interim responses go.
@@ -62,7 +63,7 @@ pub fn build(
     node: Node<'_>,
 ) -> OriginRequest {
     let (head, behavior) = (asked.head(), asked.routed.behavior);
-    let mut target = Vec::with_capacity(origin.path.len() + head.path.len() + 32);
+    let mut target = Spare::new();
     // `*` is the server as a whole: no folder of it.
     if asked.routed.path != "*" {
         target.extend_from_slice(origin.path.as_bytes());
@@ -103,7 +104,7 @@ pub fn build(
     };
     OriginRequest {
         method,
-        target: String::from_utf8_lossy(&target).into_owned(),
+        target: Text::from_octets(target),
         fields,
         body: Body::Empty,
         interim: None,
@@ -305,24 +306,28 @@ fn condition_fields(stored: &Stored, fields: &mut FieldSection) {
 
 fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut FieldSection) {
     let OriginKind::Http(http) = &origin.kind else { return };
-    let own = || {
-        let usual = if http.tls.is_some() { 443 } else { 80 };
-        if http.port == usual { http.host.clone() } else { format!("{}:{}", http.host, http.port) }
+    let own = |out: &mut Vec<u8>| {
+        out.extend_from_slice(http.host.as_bytes());
+        if http.port != if http.tls.is_some() { 443 } else { 80 } {
+            out.push(b':');
+            u64::from(http.port).write_value(out);
+        }
     };
-    let viewer = || asked.head().authority.to_ascii_lowercase();
-    let host = match &http.host_rule {
-        HostRule::Fixed(name) => name.clone(),
-        HostRule::Viewer => viewer(),
+    let viewer = |out: &mut Vec<u8>| {
+        out.extend(asked.head().authority.bytes().map(|octet| octet.to_ascii_lowercase()));
+    };
+    match &http.host_rule {
+        HostRule::Fixed(name) => fields.insert(&header::HOST, name),
+        HostRule::Viewer => fields.insert(&header::HOST, By(viewer)),
         // What is signed is signed for the origin's own name.
         HostRule::Origin
             if origin.access.is_none()
                 && forwarding::is_keyed(asked.routed.behavior, &header::HOST) =>
         {
-            viewer()
+            fields.insert(&header::HOST, By(viewer))
         }
-        HostRule::Origin => own(),
+        HostRule::Origin => fields.insert(&header::HOST, By(own)),
     };
-    fields.insert(&header::HOST, host);
 }
 
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.
@@ -330,35 +335,36 @@ fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut FieldSect
     let head = asked.head();
     let compat = asked.routed.distribution.compat.cloudfront.as_ref();
     // The version is the one that the viewer spoke.
+    let version = head.version.number();
     let via = match compat.and_then(|compat| compat.via.split_once(' ')) {
-        Some((_, host)) => host.to_string(),
+        Some((_, host)) => [version, " ", host, ""],
         // The edge before this parent goes by the plain name.
-        None if head.connection.asker == Asker::Edge => ["foreshore-", node.id].concat(),
-        None => "foreshore".to_string(),
+        None if head.connection.asker == Asker::Edge => [version, " ", "foreshore-", node.id],
+        None => [version, " ", "foreshore", ""],
     };
     if compat.is_some() {
-        fields.insert("x-amz-cf-id", head.id.text());
+        fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| head.id.write(out)));
     }
     let address = head.connection.peer.ip().to_canonical();
-    let mut line = Vec::with_capacity(128);
-    for name in ["via", "cdn-loop", "x-forwarded-for"] {
-        line.clear();
-        if name != "x-forwarded-for" || node.keeps_forwarded_for {
-            for earlier in head.fields.get_all(name) {
-                line.extend_from_slice(earlier);
-                line.extend_from_slice(b", ");
-            }
+    fields.insert("via", Joined("via", head, via));
+    fields.insert("cdn-loop", Joined("cdn-loop", head, ["foreshore-", node.id]));
+    if node.keeps_forwarded_for {
+        fields.insert("x-forwarded-for", Joined("x-forwarded-for", head, address));
+    } else {
+        fields.insert("x-forwarded-for", address);
+    }
+}
+
+// What the request says under a name, and ours behind it.
+struct Joined<'a, V>(&'static str, &'a RequestHead<'a>, V);
+
+impl<V: WriteValue> WriteValue for Joined<'_, V> {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        for earlier in self.1.fields.get_all(self.0) {
+            out.extend_from_slice(earlier);
+            out.extend_from_slice(b", ");
         }
-        match name {
-            "via" => [head.version.number(), " ", &via]
-                .iter()
-                .for_each(|part| line.extend_from_slice(part.as_bytes())),
-            "cdn-loop" => ["foreshore-", node.id]
-                .iter()
-                .for_each(|part| line.extend_from_slice(part.as_bytes())),
-            _ => address.write_value(&mut line),
-        }
-        fields.insert(name, &line);
+        self.2.write_value(out);
     }
 }
 

@@ -11,12 +11,13 @@ use http::Method;
 use tokio::io::AsyncWrite;
 
 use super::connect::Stream;
+use crate::base::spare::Spare;
 use crate::body::{Body, BodyError};
 
 /// What is left to send.
 pub struct Sending {
     /// The head, or the line before a chunk; then a piece; then what ends a chunk.
-    out: Vec<u8>,
+    out: Spare,
     piece: Bytes,
     tail: &'static [u8],
     /// Octets of the three that are written.
@@ -51,7 +52,7 @@ pub enum NotSent {
 impl Sending {
     /// A request to `target`, which is written as it is.
     pub fn new(method: &Method, target: &str, fields: &FieldSection, body: Body) -> Self {
-        let mut out = Vec::with_capacity(512);
+        let mut out = Spare::new();
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }

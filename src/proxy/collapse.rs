@@ -152,7 +152,7 @@ pub struct Waiter {
 pub enum WaitOutcome {
     End(FillEnd),
     /// Not kept, and this is the request it was fetched for.
-    Yours(NotKept, Box<Reply>),
+    Yours(NotKept, Reply),
     /// The leader vanished.
     Abandoned,
     TooLong,
@@ -252,7 +252,7 @@ impl Waiter {
         match (end, self.reply) {
             (None, _) => WaitOutcome::Abandoned,
             (Some(FillEnd::Uncacheable(why)), Some(reply)) => match reply.await {
-                Ok(reply) => WaitOutcome::Yours(why, Box::new(reply)),
+                Ok(reply) => WaitOutcome::Yours(why, reply),
                 Err(_) => WaitOutcome::Abandoned,
             },
             (Some(end), _) => WaitOutcome::End(end),

@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::fill::Job;
 use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
+use crate::base::spare::Spare;
 use crate::cache::arrival::has_conditions;
 use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::cache::collapses::AloneReason;
@@ -107,7 +108,7 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         asking: FetchKind,
         reason: Reason,
-        collapse_key: Vec<u8>,
+        collapse_key: Spare,
     ) -> Result<ViewerResponse, Failure> {
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
@@ -116,9 +117,9 @@ impl Proxy {
         let is_as_asked = matches!(asking, FetchKind::Unkept);
         let waiter = match self.fill_alone(exchange, asked, asking, place, collapse_key).await {
             Ok((_, reply)) if is_as_asked => {
-                return Ok(passed(asked, Reason::Pass(PassReason::Marked), *reply));
+                return Ok(passed(asked, Reason::Pass(PassReason::Marked), reply));
             }
-            Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), *reply)),
+            Ok((why, reply)) => return Ok(passed(asked, Reason::NotKept(why), reply)),
             Err(waiter) => waiter?,
         };
         self.as_leader(asked, waiter, reason)
@@ -151,7 +152,7 @@ impl Proxy {
     ) -> Option<Result<ViewerResponse, Failure>> {
         let aside = waiter.aside();
         match waiter.wait(None).await {
-            WaitOutcome::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), *reply))),
+            WaitOutcome::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), reply))),
             WaitOutcome::End(end) => {
                 let (stored, verdict) = match end {
                     FillEnd::Kept(stored) => {
@@ -264,7 +265,7 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         asking: FetchKind,
         guard: FillGuard,
-        collapse_key: Vec<u8>,
+        collapse_key: Spare,
     ) -> bool {
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
@@ -286,14 +287,15 @@ impl Proxy {
     }
 
     // The key under which a request waits for a fetch, by what is stored at this moment.
-    fn collapse_key(&self, asked: &CacheRequest<'_>) -> Vec<u8> {
+    fn collapse_key(&self, asked: &CacheRequest<'_>) -> Spare {
         key_of_variants(asked, &self.edge.store.find(asked.key))
     }
 }
 
 // Variants known under the key do not wait for one another.
-fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Vec<u8> {
-    let mut key = asked.key.to_vec();
+fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Spare {
+    let mut key = Spare::new();
+    key.extend_from_slice(asked.key);
     for stored in found {
         for (name, _) in &stored.selector.0 {
             key.push(0);

@@ -2,6 +2,7 @@
 //!
 //! Runs as a task of its own, so that a viewer who leaves takes nobody's answer along.
 
+use crate::base::spare::Spare;
 use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,7 +39,7 @@ pub(super) struct Job {
     pub exchange: Exchange,
     pub key: CacheKey,
     /// The key under which others wait.
-    pub collapse_key: Vec<u8>,
+    pub collapse_key: Spare,
     pub asking: FetchKind,
     pub guard: FillGuard,
     pub place: FillPlace,
@@ -83,8 +84,8 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         asking: FetchKind,
         place: FillPlace,
-        collapse_key: Vec<u8>,
-    ) -> Result<(NotKept, Box<Reply>), Result<Waiter, Failure>> {
+        collapse_key: Spare,
+    ) -> Result<(NotKept, Reply), Result<Waiter, Failure>> {
         Tally::add(&self.edge.tally.fills);
         let old = match &asking {
             FetchKind::Revalidate(stored) => Some(Arc::clone(stored)),
@@ -136,7 +137,7 @@ impl Proxy {
                     return guard
                         .complete(FillEnd::Failed(Failure::internal("a confirmation of nothing")));
                 };
-                let fresh = self.freshen(key, &old, *keeping, &fields, number);
+                let fresh = self.freshen(key, &old, keeping, &fields, number);
                 marks.unmark_if_shareable(&fresh);
                 guard.complete(FillEnd::Freshened(fresh));
             }
@@ -146,7 +147,7 @@ impl Proxy {
                     // What the origin no longer lets us keep, it no longer vouches for.
                     self.edge.remove(&old);
                 }
-                guard.give_to_leader(why, *reply);
+                guard.give_to_leader(why, reply);
             }
             FetchOutcome::StaleOnError(stored) => {
                 self.let_stand_in(asked, &stored);
@@ -186,7 +187,7 @@ impl Proxy {
             };
             let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
             if matches!(asking, FetchKind::Unkept) && answers_conditions(reply.status) {
-                return FetchOutcome::Pass(NotKept::Partial, Box::new(reply));
+                return FetchOutcome::Pass(NotKept::Partial, reply);
             }
             match on_arrival(
                 asked,
@@ -198,7 +199,7 @@ impl Proxy {
             ) {
                 Arrived::Store(mut keeping) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
-                    return FetchOutcome::Store(keeping, Box::new(reply), number);
+                    return FetchOutcome::Store(keeping, reply, number);
                 }
                 Arrived::Freshen(mut keeping, fields) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
@@ -211,7 +212,7 @@ impl Proxy {
                         return FetchOutcome::Freshen(keeping, fields, number);
                     }
                 }
-                Arrived::Pass(why) => return FetchOutcome::Pass(why, Box::new(reply)),
+                Arrived::Pass(why) => return FetchOutcome::Pass(why, reply),
                 Arrived::Reuse(stored) => return FetchOutcome::StaleOnError(stored),
                 Arrived::AskAgain => {}
             }
@@ -251,7 +252,7 @@ impl Proxy {
         if let Some(part) = keeping.part {
             if length.is_some_and(|len| len != part.span.len()) {
                 marks.mark();
-                guard.give_to_leader(NotKept::Partial, *reply);
+                guard.give_to_leader(NotKept::Partial, reply);
                 return;
             }
             // What comes without a length is held to what its Content-Range says.
@@ -262,7 +263,7 @@ impl Proxy {
         }
         if length.is_some_and(|len| len > max) {
             marks.mark();
-            guard.give_to_leader(NotKept::TooLarge, *reply);
+            guard.give_to_leader(NotKept::TooLarge, reply);
             return;
         }
         let mut body = std::mem::take(&mut reply.body);
@@ -309,7 +310,7 @@ impl Proxy {
                 (content, Some(writer))
             }
         };
-        let stored = Arc::new(assemble(key, *keeping, reply.status, &fields, number, content));
+        let stored = Arc::new(assemble(key, keeping, reply.status, &fields, number, content));
         let weight =
             stored.weight(if writer.is_none() { stored.content.length().unwrap_or(0) } else { 0 });
         if self.edge.store.reserve(weight).is_err() {
@@ -321,7 +322,7 @@ impl Proxy {
                     .map_or(Body::Empty, |octets| Body::Bytes(octets.to_vec().into()));
             }
             reply.body = body;
-            guard.give_to_leader(NotKept::StoreFull, *reply);
+            guard.give_to_leader(NotKept::StoreFull, reply);
             return;
         }
         stored.live.accounted.store(weight, Ordering::Relaxed);
@@ -358,7 +359,7 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        keeping: Box<StorePlan>,
+        keeping: StorePlan,
         reply: Reply,
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
@@ -372,14 +373,7 @@ impl Proxy {
             let asked = exchange.asked(&head, key.as_bytes(), None);
             let marks =
                 PassMarks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
-            core.keep(
-                &marks,
-                &key,
-                None,
-                Storable { keeping, reply: Box::new(reply), number },
-                guard,
-            )
-            .await;
+            core.keep(&marks, &key, None, Storable { keeping, reply: reply, number }, guard).await;
         });
         self.as_leader(asked, waiter, reason)
             .await
@@ -482,9 +476,9 @@ impl Proxy {
 }
 
 enum FetchOutcome {
-    Store(Box<StorePlan>, Box<Reply>, InvalidationNumber),
-    Freshen(Box<StorePlan>, FieldSection, InvalidationNumber),
-    Pass(NotKept, Box<Reply>),
+    Store(StorePlan, Reply, InvalidationNumber),
+    Freshen(StorePlan, FieldSection, InvalidationNumber),
+    Pass(NotKept, Reply),
     StaleOnError(Arc<Stored>),
     Failed(Failure),
     /// A newer fetch of the same key has taken this one's place.
@@ -492,8 +486,8 @@ enum FetchOutcome {
 }
 
 struct Storable {
-    keeping: Box<StorePlan>,
-    reply: Box<Reply>,
+    keeping: StorePlan,
+    reply: Reply,
     number: InvalidationNumber,
 }
 

@@ -149,9 +149,7 @@ fn is_plain(head: &RequestHead<'_>) -> bool {
         Known::ForeshoreEdge,
     ];
     let is_usual = !unusual.iter().any(|field| head.known.has(*field));
-    is_usual
-        && !has_needless_escape(head.path)
-        && !(head.known.has(Known::Connection) && lists_more(head))
+    is_usual && !has_needless_escape(head.path) && !lists_more(head)
 }
 
 // A Content-Range would stand beside that of the range, and a digest would be of other octets.
@@ -159,8 +157,12 @@ fn belongs_to_the_whole(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-range") || digests::covers(name) == Some(Covers::Content)
 }
 
-// Connection names fields that are to be dropped first; that is the full sentence's work.
-fn lists_more(head: &RequestHead<'_>) -> bool {
+/// Says whether Connection names fields that are to be dropped first; that is the full sentence's
+/// work.
+pub fn lists_more(head: &RequestHead<'_>) -> bool {
+    if !head.known.has(Known::Connection) {
+        return false;
+    }
     let plain = |member: &[u8]| {
         member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close")
     };

@@ -247,14 +247,7 @@ mod tests {
         let fields = fields.iter().map(|(name, value)| (*name, *value)).collect();
         let at = Timestamp(0);
         let body = Body::Bytes(Bytes::from_static(body));
-        Reply {
-            status,
-            fields,
-            body,
-            asked_at: at,
-            arrived_at: at,
-            from: ReplyFrom::Origin("o".into()),
-        }
+        Reply { status, fields, body, asked_at: at, arrived_at: at, from: ReplyFrom::Origin }
     }
 
     #[test]

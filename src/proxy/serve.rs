@@ -3,6 +3,7 @@
 //! Anything with a rule in it is a call into another room. A request is judged at the moment it
 //! arrived.
 
+use crate::base::spare::Spare;
 use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -332,7 +333,7 @@ impl Proxy {
             version: own.version,
             scheme: own.scheme,
             authority: own.authority.clone(),
-            target: target.clone(),
+            target: target.as_str().into(),
             spelled: None,
             fields,
             order: own.order.clone(),
@@ -529,7 +530,7 @@ impl Proxy {
         match arrival::on_head(asked, stored, reply.status, &reply.fields, when) {
             HeadNews::Freshen(keeping, mut fields) => {
                 arrival::strip_for_storage(asked, &mut fields);
-                self.freshen(&stored.key, stored, *keeping, &fields, number);
+                self.freshen(&stored.key, stored, keeping, &fields, number);
                 false
             }
             HeadNews::Differs => !stored.live.suspect.swap(true, Ordering::Relaxed),
@@ -545,8 +546,8 @@ async fn write_key(
     wants: &mut CacheIntent,
     content: &mut Option<Bytes>,
     body: Body,
-) -> (Vec<u8>, Body) {
-    let mut key = Vec::with_capacity(128);
+) -> (Spare, Body) {
+    let mut key = Spare::new();
     ask::write_key(&mut key, routed);
     let (MethodIntent::Post, Some(post)) = (wants.method, &routed.behavior.cache_post) else {
         return (key, body);

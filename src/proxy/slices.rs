@@ -17,6 +17,7 @@ use super::Proxy;
 use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome};
 use super::exchange::Exchange;
 use super::serve::verdict;
+use crate::base::spare::Spare;
 use crate::body::{Body, BodyError, Reader, Source};
 use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Validity;
@@ -305,13 +306,13 @@ impl Proxy {
             let waited =
                 match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
                     Joined::Lead(guard, waiter) => {
-                        self.start_fill(exchange, &asked, asking, guard, key.clone());
+                        self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
                         waiter.wait(None).await
                     }
                     Joined::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
                     Joined::Alone(_) => {
                         let (guard, waiter) = FillGuard::alone();
-                        self.start_fill(exchange, &asked, asking, guard, key.clone());
+                        self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
                         waiter.wait(None).await
                     }
                 };
@@ -339,7 +340,7 @@ impl Proxy {
                     );
                     return Ok(SliceOutcome::Other(Box::new(deliver::from_reply(
                         asked.head(),
-                        *reply,
+                        reply,
                         told,
                         name,
                     ))));

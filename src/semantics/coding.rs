@@ -84,7 +84,7 @@ pub fn weaken_tag(fields: &mut FieldSection) {
     }
     fields.remove(&ETAG);
     if tag.starts_with(b"\"") {
-        fields.append(&ETAG, &[b"W/", &tag[..]][..]);
+        fields.append(&ETAG, [b"W/", &tag[..]].concat());
     }
 }
 

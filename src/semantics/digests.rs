@@ -44,7 +44,7 @@ pub fn covers(name: &[u8]) -> Option<Covers> {
 
 /// Takes out of a head what is not true of the changed octets.
 pub fn strip(fields: &mut FieldSection, change: Change) {
-    fields.retain(|name, _| match (covers(name.spelled().as_bytes()), change) {
+    fields.retain(|name, _| match (covers(name.octets()), change) {
         (None, _) | (Some(Covers::Representation), Change::Extent) => true,
         (Some(Covers::Content), _) | (Some(Covers::Representation), Change::Coding) => false,
     });

@@ -20,19 +20,26 @@ thread_local! {
     static SPARES: RefCell<Vec<Box<Inner>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The name of a field, in whatever case it is written.
+/// The name of a field, in whatever case it is written: a token, so all of it is ASCII.
 #[derive(Clone, Copy)]
-pub struct Name<'a>(&'a str);
+pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
     /// The name as it is written here; two spellings may mean the same.
-    pub const fn spelled(self) -> &'a str {
+    pub fn spelled(self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or("")
+    }
+
+    /// The same as octets.
+    pub const fn octets(self) -> &'a [u8] {
         self.0
     }
 
     /// Says whether the name begins so, in any case.
     pub fn begins(self, prefix: &str) -> bool {
-        self.0.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        self.0
+            .get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     }
 
     /// Says whether it is one of several names.
@@ -42,13 +49,13 @@ impl<'a> Name<'a> {
 
     /// The name as a value of its own, in lower case; `None` if it is none.
     pub fn to_header(self) -> Option<HeaderName> {
-        HeaderName::from_bytes(self.0.as_bytes()).ok()
+        HeaderName::from_bytes(self.0).ok()
     }
 }
 
 impl<'a> From<&'a str> for Name<'a> {
     fn from(name: &'a str) -> Self {
-        Self(name)
+        Self(name.as_bytes())
     }
 }
 
@@ -60,13 +67,13 @@ impl<'a> From<&Name<'a>> for Name<'a> {
 
 impl<'a> From<&'a String> for Name<'a> {
     fn from(name: &'a String) -> Self {
-        Self(name)
+        Self(name.as_bytes())
     }
 }
 
 impl<'a> From<&'a HeaderName> for Name<'a> {
     fn from(name: &'a HeaderName) -> Self {
-        Self(name.as_str())
+        Self(name.as_str().as_bytes())
     }
 }
 
@@ -78,31 +85,31 @@ impl PartialEq for Name<'_> {
 
 impl PartialEq<HeaderName> for Name<'_> {
     fn eq(&self, other: &HeaderName) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_str())
+        self.0.eq_ignore_ascii_case(other.as_str().as_bytes())
     }
 }
 
 impl PartialEq<&HeaderName> for Name<'_> {
     fn eq(&self, other: &&HeaderName) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_str())
+        self.0.eq_ignore_ascii_case(other.as_str().as_bytes())
     }
 }
 
 impl PartialEq<str> for Name<'_> {
     fn eq(&self, other: &str) -> bool {
-        self.0.eq_ignore_ascii_case(other)
+        self.0.eq_ignore_ascii_case(other.as_bytes())
     }
 }
 
 impl PartialEq<&str> for Name<'_> {
     fn eq(&self, other: &&str) -> bool {
-        self.0.eq_ignore_ascii_case(other)
+        self.0.eq_ignore_ascii_case(other.as_bytes())
     }
 }
 
 impl fmt::Debug for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0.to_ascii_lowercase(), f)
+        fmt::Debug::fmt(&self.spelled().to_ascii_lowercase(), f)
     }
 }
 
@@ -261,10 +268,19 @@ impl WriteValue for std::net::IpAddr {
     }
 }
 
-/// Several values, one behind the other.
-impl WriteValue for &[&[u8]] {
+/// Several pieces of text, one behind the other.
+impl<const N: usize> WriteValue for [&str; N] {
     fn write_value(&self, out: &mut Vec<u8>) {
-        self.iter().for_each(|part| out.extend_from_slice(part));
+        self.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    }
+}
+
+/// A value that is written by a function, straight to where it lies.
+pub struct By<F>(pub F);
+
+impl<F: Fn(&mut Vec<u8>)> WriteValue for By<F> {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        (self.0)(out);
     }
 }
 
@@ -286,13 +302,24 @@ struct Inner {
     has_gaps: bool,
 }
 
-/// The fields of a message.
-pub struct FieldSection(Box<Inner>);
+/// The fields of a message. An empty section has no memory.
+pub struct FieldSection(Option<Box<Inner>>);
+
+const NONE: &Inner = &Inner { octets: Vec::new(), lines: Vec::new(), has_gaps: false };
 
 impl FieldSection {
     /// An empty section.
-    pub fn new() -> Self {
-        Self(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    fn inner(&self) -> &Inner {
+        self.0.as_deref().unwrap_or(NONE)
+    }
+
+    // Memory of a section that was dropped, if this one has none yet.
+    fn inner_mut(&mut self) -> &mut Inner {
+        self.0.get_or_insert_with(|| SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
     }
 
     /// The fields of a map.
@@ -321,7 +348,7 @@ impl FieldSection {
     /// Takes lines as [`Self::write_lines`] writes them, all of them good.
     pub fn from_lines(lines: &[u8]) -> Self {
         let mut fields = Self::new();
-        let inner = &mut *fields.0;
+        let inner = fields.inner_mut();
         inner.octets.extend_from_slice(lines);
         let mut at = 0;
         while let Some(end) = memchr::memchr(b'\n', &lines[at..]).map(|end| at + end) {
@@ -343,18 +370,19 @@ impl FieldSection {
 
     /// How many lines there are.
     pub fn len(&self) -> usize {
-        self.0.lines.len()
+        self.inner().lines.len()
     }
 
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.lines.is_empty()
+        self.inner().lines.is_empty()
     }
 
     /// Adds a line whose name and value a parser has found good. Names are written as people
     /// expect them in HTTP/1.
-    pub fn push(&mut self, name: &str, value: &[u8]) {
-        let inner = &mut *self.0;
+    pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
+        let name = name.into().0;
+        let inner = self.inner_mut();
         let start = inner.octets.len();
         inner.octets.reserve(name.len() + value.len() + 4);
         write_name(&mut inner.octets, name);
@@ -367,7 +395,7 @@ impl FieldSection {
     /// in it for one, adds nothing; false says so.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) -> bool {
         let name = name.into().0;
-        let inner = &mut *self.0;
+        let inner = self.inner_mut();
         let start = inner.octets.len();
         write_name(&mut inner.octets, name);
         inner.octets.extend_from_slice(b": ");
@@ -397,7 +425,8 @@ impl FieldSection {
 
     /// Keeps the lines of which `stays` is true. True if any went.
     pub fn retain(&mut self, mut stays: impl FnMut(Name<'_>, Value<'_>) -> bool) -> bool {
-        let Inner { octets, lines, has_gaps } = &mut *self.0;
+        let Some(inner) = &mut self.0 else { return false };
+        let Inner { octets, lines, has_gaps } = &mut **inner;
         let before = lines.len();
         lines.retain(|line| stays(line.name(octets), line.value(octets)));
         let has_lost = lines.len() < before;
@@ -420,18 +449,19 @@ impl FieldSection {
 
     /// Takes out everything.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.0.iter_mut().for_each(|inner| inner.clear());
     }
 
     /// The first line of a name.
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<Value<'_>> {
-        let (inner, name) = (&*self.0, name.into());
+        let (inner, name) = (self.inner(), name.into());
         inner.lines.iter().find(|line| line.is(name, &inner.octets)).map(|l| l.value(&inner.octets))
     }
 
     /// All lines of a name, in order.
     pub fn get_all<'f, 'n>(&'f self, name: impl Into<Name<'n>>) -> Named<'f, 'n> {
-        Named { octets: &self.0.octets, lines: self.0.lines.iter(), name: name.into() }
+        let inner = self.inner();
+        Named { octets: &inner.octets, lines: inner.lines.iter(), name: name.into() }
     }
 
     /// Says whether there is a line of a name.
@@ -441,7 +471,8 @@ impl FieldSection {
 
     /// Each line, in order.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { octets: &self.0.octets, lines: self.0.lines.iter() }
+        let inner = self.inner();
+        Iter { octets: &inner.octets, lines: inner.lines.iter() }
     }
 
     /// Adds all lines of another section.
@@ -453,16 +484,17 @@ impl FieldSection {
 
     /// How many octets [`Self::write_lines`] writes.
     pub fn lines_len(&self) -> usize {
-        self.0.lines.iter().map(|line| (line.end - line.start) as usize + 2).sum()
+        self.inner().lines.iter().map(|line| (line.end - line.start) as usize + 2).sum()
     }
 
     /// Writes all lines as HTTP/1 has them, each with its end.
     pub fn write_lines(&self, out: &mut Vec<u8>) {
-        if !self.0.has_gaps {
-            return out.extend_from_slice(&self.0.octets);
+        let inner = self.inner();
+        if !inner.has_gaps {
+            return out.extend_from_slice(&inner.octets);
         }
-        for line in &self.0.lines {
-            out.extend_from_slice(&self.0.octets[line.start as usize..line.end as usize + 2]);
+        for line in &inner.lines {
+            out.extend_from_slice(&inner.octets[line.start as usize..line.end as usize + 2]);
         }
     }
 }
@@ -485,9 +517,7 @@ impl Inner {
 
 impl Line {
     fn name<'o>(&self, octets: &'o [u8]) -> Name<'o> {
-        let name = &octets[self.start as usize..(self.start + self.name) as usize];
-        // Names are tokens: they are ASCII.
-        Name(std::str::from_utf8(name).unwrap_or(""))
+        Name(&octets[self.start as usize..(self.start + self.name) as usize])
     }
 
     fn value<'o>(&self, octets: &'o [u8]) -> Value<'o> {
@@ -497,13 +527,13 @@ impl Line {
 
     fn is(&self, name: Name<'_>, octets: &[u8]) -> bool {
         self.name as usize == name.0.len()
-            && octets[self.start as usize..][..name.0.len()].eq_ignore_ascii_case(name.0.as_bytes())
+            && octets[self.start as usize..][..name.0.len()].eq_ignore_ascii_case(name.0)
     }
 }
 
 impl Drop for FieldSection {
     fn drop(&mut self) {
-        let mut inner = std::mem::take(&mut self.0);
+        let Some(mut inner) = self.0.take() else { return };
         if inner.octets.capacity() == 0 || inner.octets.capacity() > SPARE_OCTETS {
             return;
         }
@@ -528,9 +558,12 @@ impl Default for FieldSection {
 impl Clone for FieldSection {
     fn clone(&self) -> Self {
         let mut copy = Self::new();
-        copy.0.octets.extend_from_slice(&self.0.octets);
-        copy.0.lines.extend_from_slice(&self.0.lines);
-        copy.0.has_gaps = self.0.has_gaps;
+        if let Some(inner) = &self.0 {
+            let own = copy.inner_mut();
+            own.octets.extend_from_slice(&inner.octets);
+            own.lines.extend_from_slice(&inner.lines);
+            own.has_gaps = inner.has_gaps;
+        }
         copy
     }
 }
@@ -604,8 +637,8 @@ impl<'f> IntoIterator for &'f FieldSection {
 }
 
 // RFC 9110 §5.6.2.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || is_mark(b))
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().copied().all(|b| b.is_ascii_alphanumeric() || is_mark(b))
 }
 
 const fn is_mark(octet: u8) -> bool {
@@ -621,15 +654,16 @@ const fn may_stand(octet: u8) -> bool {
 }
 
 /// Writes a field name the way HTTP/1 messages usually show it.
-pub fn write_name(out: &mut Vec<u8>, name: &str) {
+pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
     const UNUSUAL: [&str; 4] = ["ETag", "WWW-Authenticate", "CDN-Cache-Control", "Content-MD5"];
     if matches!(name.len(), 4 | 16 | 17 | 11)
-        && let Some(shown) = UNUSUAL.iter().find(|shown| shown.eq_ignore_ascii_case(name))
+        && let Some(shown) =
+            UNUSUAL.iter().find(|shown| shown.as_bytes().eq_ignore_ascii_case(name))
     {
         return out.extend_from_slice(shown.as_bytes());
     }
     let start = out.len();
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name);
     let mut is_first = true;
     for octet in &mut out[start..] {
         *octet = if is_first { octet.to_ascii_uppercase() } else { octet.to_ascii_lowercase() };
@@ -662,7 +696,7 @@ mod tests {
             ("date", "Date"),
         ] {
             let mut out = Vec::new();
-            write_name(&mut out, name);
+            write_name(&mut out, name.as_bytes());
             assert_eq!(out, shown.as_bytes());
         }
     }

@@ -10,7 +10,7 @@ pub fn is_hop_by_hop<'n>(name: impl Into<Name<'n>>) -> bool {
     let name = name.into();
     let is = |known: &[&str]| known.iter().any(|known| name == *known);
     // By length first: most names are turned away by that.
-    match name.spelled().len() {
+    match name.octets().len() {
         2 => is(&["te"]),
         7 => is(&["trailer", "upgrade"]),
         10 => is(&["connection", "keep-alive"]),

@@ -35,7 +35,7 @@ pub fn update(stored: &mut FieldSection, fresh: &FieldSection) {
     let brings = |name: Name<'_>| fresh.contains(name) && !describes_the_body(name);
     stored.retain(|name, _| !brings(name));
     for (name, value) in fresh.iter().filter(|(name, _)| !describes_the_body(*name)) {
-        stored.push(name.spelled(), value.as_bytes());
+        stored.push(name, value.as_bytes());
     }
     // An Age that the 304 does not repeat was said of the old answer.
     if !fresh.contains(&AGE) {

@@ -203,7 +203,7 @@ fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerReques
         version: Version::Http11,
         scheme,
         authority: host.into(),
-        target: format!("/{path}"),
+        target: format!("/{path}").into(),
         spelled: None,
         order: None,
         fields,

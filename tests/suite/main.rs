@@ -24,6 +24,7 @@ mod migrate;
 mod origins;
 mod parent;
 mod parts;
+mod pass_cost;
 mod policies;
 mod policies_web;
 mod readme;

@@ -49,7 +49,7 @@ struct Script {
 impl Upstream for Script {
     fn ask<'a>(
         &'a self,
-        origin: &'a Arc<Origin>,
+        _origin: &'a Arc<Origin>,
         request: OriginRequest,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
@@ -91,7 +91,7 @@ impl Upstream for Script {
                 body,
                 asked_at,
                 arrived_at: now,
-                from: ReplyFrom::Origin(origin.id.clone()),
+                from: ReplyFrom::Origin,
             })
         })
     }
@@ -168,7 +168,7 @@ fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> Viewe
         version: Version::Http11,
         scheme: Scheme::Http,
         authority: "h.test".into(),
-        target: question.target.clone(),
+        target: question.target.as_str().into(),
         spelled: None,
         order: None,
         fields: question.fields.clone(),

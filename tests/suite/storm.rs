@@ -71,7 +71,7 @@ fn path_of(target: &str) -> (&'static str, &'static str) {
 impl Upstream for Stormy {
     fn ask<'a>(
         &'a self,
-        origin: &'a Arc<Origin>,
+        _origin: &'a Arc<Origin>,
         request: OriginRequest,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
         Box::pin(async move {
@@ -136,14 +136,7 @@ impl Upstream for Stormy {
             if status == 503 {
                 fields.insert("cache-control", "no-store");
             }
-            Ok(Reply {
-                status,
-                fields,
-                body,
-                asked_at,
-                arrived_at: now,
-                from: ReplyFrom::Origin(origin.id.clone()),
-            })
+            Ok(Reply { status, fields, body, asked_at, arrived_at: now, from: ReplyFrom::Origin })
         })
     }
 }

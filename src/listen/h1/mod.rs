@@ -119,6 +119,8 @@ struct Session<'w, S> {
     buffer: BytesMut,
     out: Vec<u8>,
     key: Vec<u8>,
+    /// Where interim responses come together, from the request before.
+    waiting: Option<Arc<Waiting>>,
     /// An answer broke off: the connection must not end as if it had been whole.
     cut: bool,
 }
@@ -183,6 +185,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
         buffer: BytesMut::new(),
         out: Vec::new(),
         key: Vec::new(),
+        waiting: None,
         cut: false,
     };
     session.run().await;
@@ -210,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 }
                 Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
                 Step::Full(full, framing, after) => {
-                    Box::pin(self.exchange(*full, framing, after)).await
+                    Box::pin(self.exchange(full, framing, after)).await
                 }
             };
             if next == Next::Close {
@@ -355,16 +358,12 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     number,
                     running.site.observes,
                 );
-                let interims = Interims::listen(&mut request);
+                let interims = Interims::listen(&mut request, &mut self.waiting);
                 let told = Told::of(&head.request, self.worker);
                 let begun = edge.begin(Arc::clone(&running), request, declined);
                 let expects = head.request.known.has(Known::Expect)
                     && head.request.version == Version::Http11;
-                Step::Full(
-                    Box::new(Full { begun, interims, told, expects }),
-                    head.framing,
-                    head.after,
-                )
+                Step::Full(Full { begun, interims, told, expects }, head.framing, head.after)
             }
         };
         self.buffer.advance(len);
@@ -579,6 +578,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "it is moved once, and a box would cost each pass")]
 enum Step {
     /// The answer is composed.
     Answered(Next),
@@ -587,7 +587,7 @@ enum Step {
     /// The head is composed; the body lies where the kernel can take it from.
     Mapped(Next, Arc<Stored>, Span, Box<ExchangeRecord>),
     Refused(Rule),
-    Full(Box<Full>, Framing, After),
+    Full(Full, Framing, After),
 }
 
 /// A request for the full sentence.
@@ -655,13 +655,18 @@ const INTERIMS: usize = 8;
 
 impl Interims {
     // HTTP/1.0 knows none (RFC 9110 §15.2).
-    fn listen(request: &mut ViewerRequest) -> Self {
+    fn listen(request: &mut ViewerRequest, last: &mut Option<Arc<Waiting>>) -> Self {
         if request.version == Version::Http10 {
             return Self(None);
         }
-        let waiting = Arc::<Waiting>::default();
-        request.interim = Some(Arc::<Waiting>::clone(&waiting));
-        Self(Some(waiting))
+        // The one before serves again, unless its request is still held by a fetch.
+        match last.as_mut().and_then(Arc::get_mut) {
+            Some(last) => *last = Waiting::default(),
+            None => *last = Some(Arc::default()),
+        }
+        let waiting = last.clone();
+        request.interim = waiting.clone().map(|waiting| waiting as _);
+        Self(waiting)
     }
 
     /// Writes each as it comes, until the final answer is there; `None` once the viewer has reset

@@ -204,7 +204,7 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
             continue;
         }
         dated |= name == http::header::DATE;
-        for part in [name.spelled().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        for part in [name.octets(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(part);
         }
     }

@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         for (status, fields) in news.interims {
             let start = self.begin_block(status);
             for (name, value) in fields.iter().filter(|(name, _)| !is_hop_by_hop(*name)) {
-                encode::field(&mut self.out, name.spelled().as_bytes(), value.as_bytes());
+                encode::field(&mut self.out, name.octets(), value.as_bytes());
             }
             frame::end_block(&mut self.out, start, id, 0);
         }
@@ -281,7 +281,7 @@ fn encode_fields(out: &mut Vec<u8>, response: &ViewerResponse, is_head: bool, no
             continue;
         }
         is_dated |= name == http::header::DATE;
-        encode::field(out, name.spelled().as_bytes(), value.as_bytes());
+        encode::field(out, name.octets(), value.as_bytes());
     }
     if !is_dated {
         encode::field(out, b"date", format_http_date(now).as_bytes());

@@ -1,0 +1,140 @@
+//! Octets that are needed for a moment, in memory that the thread uses again.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+
+/// So many pieces are kept by each thread.
+const SPARE: usize = 32;
+/// Larger pieces are given back to the allocator.
+const SPARE_OCTETS: usize = 16 << 10;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A vector of octets whose memory serves the next one once it is dropped.
+#[derive(Debug)]
+pub struct Spare(Vec<u8>);
+
+impl Spare {
+    /// A copy of these octets.
+    pub fn of(octets: &[u8]) -> Self {
+        let mut copy = Self::new();
+        copy.extend_from_slice(octets);
+        copy
+    }
+
+    /// Nothing yet, with memory that was used before where there is some.
+    pub fn new() -> Self {
+        Self(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+}
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for Spare {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Spare {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        let mut octets = std::mem::take(&mut self.0);
+        if octets.capacity() == 0 || octets.capacity() > SPARE_OCTETS {
+            return;
+        }
+        octets.clear();
+        // A thread that ends has no spares any more.
+        let _ = SPARES.try_with(|spares| {
+            if let Ok(mut spares) = spares.try_borrow_mut()
+                && spares.len() < SPARE
+            {
+                spares.push(octets);
+            }
+        });
+    }
+}
+
+/// Text that is needed for a moment, in the same kind of memory.
+pub struct Text(Spare);
+
+impl Text {
+    /// The octets as text; what is none of it is replaced.
+    pub fn from_octets(octets: Spare) -> Self {
+        match std::str::from_utf8(&octets) {
+            Ok(_) => Self(octets),
+            Err(_) => Self::from(&*String::from_utf8_lossy(&octets)),
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Nothing else is ever put into it.
+        std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Spare::of(text.as_bytes()))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Spare(text.into_bytes()))
+    }
+}
+
+impl Clone for Text {
+    fn clone(&self) -> Self {
+        Self(Spare::of(&self.0))
+    }
+}
+
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&**self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_is_empty_then() {
+        let mut first = Spare::new();
+        first.extend_from_slice(b"of somebody else");
+        let at = first.as_ptr();
+        drop(first);
+        let again = Spare::new();
+        assert!(again.is_empty() && again.as_ptr() == at);
+        let mut large = Spare::new();
+        large.reserve(SPARE_OCTETS + 1);
+        drop(large);
+        assert!(Spare::new().capacity() <= SPARE_OCTETS);
+    }
+}
