@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::message::key::InvalidationNumber;
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::semantics::time::Timestamp;
 
 /// Names one collapsed fetch.
@@ -41,8 +41,8 @@ struct Flight {
 /// The collapses under way, and the marks of keys that are not to be collapsed.
 #[derive(Debug)]
 pub struct Collapses {
-    flights: HashMap<Box<[u8]>, Flight, foldhash::fast::RandomState>,
-    marks: HashMap<Box<[u8]>, Timestamp, foldhash::fast::RandomState>,
+    flights: HashMap<CacheKey, Flight, foldhash::fast::RandomState>,
+    marks: HashMap<CacheKey, Timestamp, foldhash::fast::RandomState>,
     next: u64,
     followers_max: usize,
     marks_max: usize,
@@ -92,8 +92,13 @@ impl Collapses {
         }
         self.next += 1;
         let id = CollapseId(self.next);
-        self.flights.insert(key.into(), Flight { id, asked_at: head, followers: 0 });
+        self.flights.insert(CacheKey::new(key), Flight { id, asked_at: head, followers: 0 });
         Role::Lead(id)
+    }
+
+    /// The key of a fetch under way, as it is held here.
+    pub fn held(&self, key: &[u8]) -> Option<CacheKey> {
+        self.flights.get_key_value(key).map(|(key, _)| key.clone())
     }
 
     /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by
@@ -124,7 +129,7 @@ impl Collapses {
             self.marks.retain(|_, until| now < *until);
         }
         if self.marks.len() < self.marks_max {
-            self.marks.insert(key.into(), until);
+            self.marks.insert(CacheKey::new(key), until);
         }
     }
 

@@ -35,6 +35,12 @@ impl CacheKey {
     }
 }
 
+impl std::borrow::Borrow<[u8]> for CacheKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The distribution's id in a key's octets.
 pub fn distribution_of(key: &[u8]) -> &[u8] {
     nth_part(key, 0)

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::semantics::fields::FieldSection;
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::Notify;
 
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
 use crate::message::failure::Failure;
@@ -37,7 +38,23 @@ pub enum FillEnd {
     Failed(Failure),
 }
 
-type Outlook = watch::Receiver<Option<FillEnd>>;
+/// Where a fill's end comes to all who wait for it: one piece of memory for a fetch.
+#[derive(Default)]
+struct Landing {
+    has_landed: Notify,
+    state: Mutex<Landed>,
+}
+
+#[derive(Default)]
+struct Landed {
+    end: Option<FillEnd>,
+    /// The guard is gone: there will be no other end.
+    is_over: bool,
+    /// What is for the leader's viewer alone.
+    reply: Option<Reply>,
+    aside: FieldSection,
+    leader_left: bool,
+}
 
 /// The table, cut into shards.
 pub struct CollapseTable {
@@ -47,7 +64,7 @@ pub struct CollapseTable {
 
 struct Shard {
     table: Collapses,
-    outlooks: HashMap<CollapseId, Outlook>,
+    landings: HashMap<CollapseId, Arc<Landing>>,
 }
 
 /// A request's part in a collapse.
@@ -63,7 +80,7 @@ impl CollapseTable {
         let shard = || {
             Mutex::new(Shard {
                 table: Collapses::new(followers, marks / SHARDS + 1),
-                outlooks: HashMap::new(),
+                landings: HashMap::new(),
             })
         };
         Self {
@@ -87,15 +104,14 @@ impl CollapseTable {
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Joined::Alone(why),
-            Role::Follow(id) => match shard.outlooks.get(&id) {
-                Some(outlook) => {
-                    Joined::Follow(Waiter { outlook: outlook.clone(), reply: None, aside: None })
-                }
+            Role::Follow(id) => match shard.landings.get(&id) {
+                Some(landing) => Joined::Follow(Waiter::follower(Arc::clone(landing))),
                 None => Joined::Alone(AloneReason::Crowded),
             },
             Role::Lead(id) => {
-                let (guard, waiter) = FillGuard::new(Some((Arc::clone(self_), key.into(), id)));
-                shard.outlooks.insert(id, waiter.outlook.clone());
+                let held = shard.table.held(key).unwrap_or_else(|| CacheKey::new(key));
+                let (guard, waiter) = FillGuard::new(Some((Arc::clone(self_), held, id)));
+                shard.landings.insert(id, Arc::clone(&waiter.landing));
                 Joined::Lead(guard, waiter)
             }
         }
@@ -104,7 +120,7 @@ impl CollapseTable {
     fn complete(&self, key: &[u8], id: CollapseId) {
         let mut shard = self.shard(key).lock();
         shard.table.complete(key, id);
-        shard.outlooks.remove(&id);
+        shard.landings.remove(&id);
     }
 
     /// See [`Collapses::mark`].
@@ -133,19 +149,17 @@ impl CollapseTable {
     }
 }
 
-/// A leader's duty: it is landed exactly once, by `land`, by `give_to_leader`, or by being dropped.
+/// A leader's duty: it is completed exactly once, by `complete`, by `give_to_leader`, or by being
+/// dropped.
 pub struct FillGuard {
-    outlook: watch::Sender<Option<FillEnd>>,
-    reply: Option<oneshot::Sender<Reply>>,
-    aside: Option<oneshot::Sender<FieldSection>>,
-    place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>,
+    landing: Arc<Landing>,
+    place: Option<(Arc<crate::proxy::Edge>, CacheKey, CollapseId)>,
 }
 
 /// A place in the wait for a fill.
 pub struct Waiter {
-    outlook: Outlook,
-    reply: Option<oneshot::Receiver<Reply>>,
-    aside: Option<oneshot::Receiver<FieldSection>>,
+    landing: Arc<Landing>,
+    is_leader: bool,
 }
 
 /// What came of waiting.
@@ -159,54 +173,58 @@ pub enum WaitOutcome {
 }
 
 impl FillGuard {
-    fn new(place: Option<(Arc<crate::proxy::Edge>, Box<[u8]>, CollapseId)>) -> (Self, Waiter) {
-        let (outlook, seen) = watch::channel(None);
-        let (reply, awaited) = oneshot::channel();
-        let (aside, own) = oneshot::channel();
-        let waiter = Waiter { outlook: seen, reply: Some(awaited), aside: Some(own) };
-        (Self { outlook, reply: Some(reply), aside: Some(aside), place }, waiter)
+    fn new(place: Option<(Arc<crate::proxy::Edge>, CacheKey, CollapseId)>) -> (Self, Waiter) {
+        let landing = Arc::<Landing>::default();
+        (Self { landing: Arc::clone(&landing), place }, Waiter { landing, is_leader: true })
     }
 
-    /// A ticket nobody else can wait on.
+    /// A guard nobody else can wait on.
     pub fn alone() -> (Self, Waiter) {
         Self::new(None)
     }
 
-    /// Puts fields aside for the leader's viewer, which the store does not keep; before landing.
+    /// The key of the collapse, if it is these octets: a copy of its own is saved.
+    pub fn key(&self, octets: &[u8]) -> Option<CacheKey> {
+        self.place.as_ref().map(|(_, key, _)| key.clone()).filter(|key| key.as_bytes() == octets)
+    }
+
+    /// Puts fields aside for the leader's viewer, which the store does not keep; before the end.
     pub fn set_aside(&mut self, fields: FieldSection) {
-        if let Some(leader) = self.aside.take().filter(|_| !fields.is_empty()) {
-            // A viewer who left misses nothing.
-            let _ = leader.send(fields);
+        if !fields.is_empty() {
+            self.landing.state.lock().aside = fields;
         }
     }
 
     /// Tells everybody.
     pub fn complete(mut self, end: FillEnd) {
         self.leave();
-        self.outlook.send_replace(Some(end));
+        self.landing.state.lock().end = Some(end);
     }
 
-    /// Gives the reply to the leader's viewer, and tells the others to go alone. False if that
-    /// viewer left.
-    pub fn give_to_leader(mut self, why: NotKept, reply: Reply) -> bool {
+    /// Gives the reply to the leader's viewer, and tells the others to go alone. If that viewer
+    /// left, the reply goes with it.
+    pub fn give_to_leader(mut self, why: NotKept, reply: Reply) {
         self.leave();
-        let taken = self.reply.take().is_some_and(|leader| leader.send(reply).is_ok());
-        self.outlook.send_replace(Some(FillEnd::Uncacheable(why)));
-        taken
+        let mut state = self.landing.state.lock();
+        if !state.leader_left {
+            state.reply = Some(reply);
+        }
+        state.end = Some(FillEnd::Uncacheable(why));
     }
 
     /// The fetch begins, or begins again because an invalidation came. False if a newer one has
     /// taken its place.
     pub fn began_again(&self, head: InvalidationNumber) -> bool {
         self.place.as_ref().is_none_or(|(edge, key, id)| {
-            edge.collapses.shard(key).lock().table.began_again(key, *id, head)
+            let mut shard = edge.collapses.shard(key.as_bytes()).lock();
+            shard.table.began_again(key.as_bytes(), *id, head)
         })
     }
 
     // Out of the table first: whoever comes now looks into the store again.
     fn leave(&mut self) {
         if let Some((edge, key, id)) = self.place.take() {
-            edge.collapses.complete(&key, id);
+            edge.collapses.complete(key.as_bytes(), id);
         }
     }
 }
@@ -214,48 +232,98 @@ impl FillGuard {
 impl Drop for FillGuard {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// What may have been put aside for a leader's viewer.
-pub struct Aside(Option<oneshot::Receiver<FieldSection>>);
-
-impl Aside {
-    /// Adds it to the answer, once the fill has landed.
-    pub fn add_to(self, fields: &mut FieldSection) {
-        let Some(aside) = self.0.and_then(|mut aside| aside.try_recv().ok()) else { return };
-        for (name, value) in &aside {
-            fields.append(name, value.clone());
-        }
+        self.landing.state.lock().is_over = true;
+        self.landing.has_landed.notify_waiters();
     }
 }
 
 impl Waiter {
-    /// What is put aside for this viewer; to be taken before the wait.
-    pub fn aside(&mut self) -> Aside {
-        Aside(self.aside.take())
+    const fn follower(landing: Arc<Landing>) -> Self {
+        Self { landing, is_leader: false }
+    }
+
+    /// Adds to the leader's answer what was put aside for its viewer, once the fill has ended.
+    pub fn add_aside(&self, fields: &mut FieldSection) {
+        if self.is_leader {
+            fields.extend(&std::mem::take(&mut self.landing.state.lock().aside));
+        }
     }
 
     /// Waits for the end of the fill; a leader waits as long as its fill does.
-    pub async fn wait(mut self, patience: Option<Duration>) -> WaitOutcome {
-        let end = async {
-            let seen = self.outlook.wait_for(Option::is_some).await;
-            seen.ok().and_then(|end| end.clone())
-        };
-        let end = match patience {
-            None => end.await,
-            Some(patience) => match tokio::time::timeout(patience, end).await {
-                Ok(end) => end,
-                Err(_) => return WaitOutcome::TooLong,
-            },
-        };
-        match (end, self.reply) {
+    pub async fn wait(&self, patience: Option<Duration>) -> WaitOutcome {
+        match patience {
+            None => self.landed().await,
+            Some(patience) => {
+                tokio::time::timeout(patience, self.landed()).await.unwrap_or(WaitOutcome::TooLong)
+            }
+        }
+    }
+
+    async fn landed(&self) -> WaitOutcome {
+        let mut landed = std::pin::pin!(self.landing.has_landed.notified());
+        loop {
+            // Before the look: what comes after it wakes us.
+            landed.as_mut().enable();
+            if let Some(outcome) = self.look() {
+                return outcome;
+            }
+            landed.as_mut().await;
+            landed.set(self.landing.has_landed.notified());
+        }
+    }
+
+    fn look(&self) -> Option<WaitOutcome> {
+        let mut state = self.landing.state.lock();
+        if !state.is_over {
+            return None;
+        }
+        Some(match (state.end.clone(), self.is_leader) {
             (None, _) => WaitOutcome::Abandoned,
-            (Some(FillEnd::Uncacheable(why)), Some(reply)) => match reply.await {
-                Ok(reply) => WaitOutcome::Yours(why, reply),
-                Err(_) => WaitOutcome::Abandoned,
+            (Some(FillEnd::Uncacheable(why)), true) => match state.reply.take() {
+                Some(reply) => WaitOutcome::Yours(why, reply),
+                None => WaitOutcome::Abandoned,
             },
             (Some(end), _) => WaitOutcome::End(end),
+        })
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.is_leader {
+            let mut state = self.landing.state.lock();
+            (state.leader_left, state.reply) = (true, None);
+        }
+    }
+}
+
+/// A fill that its leader's viewer drives. One that is not at its end when the viewer needs it no
+/// more, or is gone, goes on as a task of its own: a viewer who leaves takes nobody's answer along.
+pub struct Driven(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Driven {
+    /// The fill.
+    pub fn new(fill: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(fill)))
+    }
+
+    /// Drives it until something else is there.
+    pub async fn until<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        std::future::poll_fn(|cx| {
+            if self.0.as_mut().is_some_and(|fill| fill.as_mut().poll(cx).is_ready()) {
+                self.0 = None;
+            }
+            other.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        if let (Some(fill), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(fill);
         }
     }
 }

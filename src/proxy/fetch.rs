@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
+use super::collapse::{CollapseTable, Driven, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
 use super::fill::Job;
 use super::fill_place::FillPlace;
@@ -52,8 +52,14 @@ impl Proxy {
                 now,
             ) {
                 Joined::Lead(guard, waiter) => {
-                    self.start_fill(exchange, asked, asking.clone(), guard, collapse_key);
-                    if let Some(done) = self.as_leader(asked, waiter, reason).await {
+                    let fill = self.job(exchange, asked, asking.clone(), guard, collapse_key);
+                    let mut driven = fill.map(|job| Driven::new(Arc::clone(self).fill(job)));
+                    let leading = self.as_leader(asked, waiter, reason);
+                    let done = match &mut driven {
+                        Some(driven) => driven.until(leading).await,
+                        None => leading.await,
+                    };
+                    if let Some(done) = done {
                         return done;
                     }
                 }
@@ -147,10 +153,9 @@ impl Proxy {
     pub(super) async fn as_leader(
         &self,
         asked: &CacheRequest<'_>,
-        mut waiter: Waiter,
+        waiter: Waiter,
         reason: Reason,
     ) -> Option<Result<ViewerResponse, Failure>> {
-        let aside = waiter.aside();
         match waiter.wait(None).await {
             WaitOutcome::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), reply))),
             WaitOutcome::End(end) => {
@@ -189,7 +194,7 @@ impl Proxy {
                 // held it.
                 let now = self.edge.clock.now();
                 let mut response = self.open(asked, &stored, verdict, now).ok()?;
-                aside.add_to(&mut response.fields);
+                waiter.add_aside(&mut response.fields);
                 Some(Ok(response))
             }
             WaitOutcome::Abandoned | WaitOutcome::TooLong => None,
@@ -258,7 +263,7 @@ impl Proxy {
         stored.live.refreshing.store(false, Ordering::Relaxed);
     }
 
-    // False if there are too many fills already.
+    // A fill as a task of its own. False if there are too many already.
     pub(super) fn start_fill(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -267,23 +272,30 @@ impl Proxy {
         guard: FillGuard,
         collapse_key: Spare,
     ) -> bool {
-        let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
-            Tally::add(&self.edge.tally.fills_refused);
-            // Dropping the ticket tells everybody to look after themselves.
+        let Some(job) = self.job(exchange, asked, asking, guard, collapse_key) else {
             return false;
         };
-        let job = Job {
-            exchange: exchange.clone(),
-            key: CacheKey::new(asked.key),
-            collapse_key,
-            asking,
-            guard,
-            place,
-            slice: asked.slice,
-        };
-        let core = Arc::clone(self);
-        tokio::spawn(async move { core.fill(job).await });
+        tokio::spawn(Box::pin(Arc::clone(self).fill(job)));
         true
+    }
+
+    // What a fill needs of its own; `None` if there are too many already. Then the guard is
+    // dropped, which tells everybody to look after themselves.
+    fn job(
+        &self,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+        asking: FetchKind,
+        guard: FillGuard,
+        collapse_key: Spare,
+    ) -> Option<Job> {
+        let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
+            Tally::add(&self.edge.tally.fills_refused);
+            return None;
+        };
+        let key = guard.key(asked.key).unwrap_or_else(|| CacheKey::new(asked.key));
+        let (exchange, slice) = (exchange.clone(), asked.slice);
+        Some(Job { exchange, key, collapse_key, asking, guard, place, slice })
     }
 
     // The key under which a request waits for a fetch, by what is stored at this moment.
