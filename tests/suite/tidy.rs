@@ -281,7 +281,7 @@ fn source_at(path: &str) -> Option<String> {
 
 #[test]
 fn files_that_papers_name_are_there() {
-    for paper in ["src/ARCHITECTURE.md", "src/DECISIONS.md", "tests/README.md"] {
+    for paper in ["src/ARCHITECTURE.md", "src/DECISIONS.md", "tests/README.md", "tests/RULES.md"] {
         let text = read(paper);
         let paths = quoted(&text).filter(|path| {
             path.contains('/') && path.ends_with(".rs") && !path.contains(['*', ' '])
@@ -294,23 +294,37 @@ fn files_that_papers_name_are_there() {
     }
 }
 
+// Looks for each name that a text quotes in the file that it quoted last; says how many there were.
+fn assert_names_exist(paper: &str, text: &str) -> usize {
+    let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let (mut file, mut names) = (None, 0);
+    for word in quoted(text) {
+        if word.ends_with(".rs") {
+            file = source_at(word).map(|text| (word, shipped(&text)));
+        } else if let Some((path, code)) = file.as_ref().filter(|_| is_name(word)) {
+            let is_function = word.starts_with(|c: char| c.is_ascii_lowercase());
+            let wanted = if is_function { format!("fn {word}") } else { word.to_string() };
+            assert!(has_word(code, &wanted), "{paper}: {word} is not in {path}");
+            names += 1;
+        }
+    }
+    names
+}
+
 #[test]
 fn the_life_of_a_request_goes_through_functions_that_exist() {
     let map = read("src/ARCHITECTURE.md");
     let life = map.split("\n## ").find(|part| part.starts_with("The life of a request")).unwrap();
-    let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let (mut file, mut steps) = (None, 0);
-    for word in quoted(life) {
-        if word.ends_with(".rs") {
-            file = source_at(word).map(|text| (word, shipped(&text)));
-        } else if let Some((path, code)) = file.as_ref().filter(|_| is_name(word)) {
-            let is_type = word.starts_with(|c: char| c.is_ascii_uppercase());
-            let wanted = if is_type { word.to_string() } else { format!("fn {word}") };
-            assert!(has_word(code, &wanted), "{word} is not in {path}");
-            steps += 1;
-        }
-    }
+    let steps = assert_names_exist("The life of a request", life);
     assert!(steps > 60, "only {steps} steps were looked for");
+}
+
+#[test]
+fn rules_name_functions_that_exist() {
+    let rules = read("tests/RULES.md");
+    let places = rules.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(1));
+    let names: usize = places.map(|place| assert_names_exist("tests/RULES.md", place)).sum();
+    assert!(names > 200, "only {names} names were looked for");
 }
 
 #[test]
