@@ -1,7 +1,7 @@
-//! A request made ready for routing: its path in one spelling, without what Connection lists, and
-//! known for an edge's if it is one.
+//! Pure: a request made ready for routing, its path in one spelling, without what Connection lists,
+//! and known for an edge's if it is one.
 //!
-//! Pure. Serving and `explain` both begin with it, so that they see the same request.
+//! Serving and `explain` both begin with it, so that they see the same request.
 
 use std::sync::Arc;
 

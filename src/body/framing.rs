@@ -1,8 +1,8 @@
-//! How an HTTP/1 message delimits its body, and a decoder that is strict about every chunk line
-//! (RFC 9112 §6, §7.1).
+//! Pure: how an HTTP/1 message delimits its body, and a decoder that is strict about every chunk
+//! line (RFC 9112 §6, §7.1).
 //!
-//! Pure: octets go in, octets of the body and "done" come out. Chunk extensions and trailers are
-//! bounded, stepped over and never passed on. It knows neither requests nor responses.
+//! Octets go in, octets of the body and "done" come out. Chunk extensions and trailers are bounded,
+//! stepped over and never passed on. It knows neither requests nor responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 

@@ -1,4 +1,4 @@
-//! Several parts of one stored response as multipart/byteranges (RFC 9110 §14.6).
+//! Pure: several parts of one stored response as multipart/byteranges (RFC 9110 §14.6).
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};

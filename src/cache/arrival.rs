@@ -341,8 +341,8 @@ fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
-// A field that the origin did not receive cannot have shaped its answer; one
-// that it received and the key lacks makes a variant.
+// A field that the origin did not receive cannot have shaped its answer; one that it received and
+// the key lacks makes a variant (src/DECISIONS.md, "Vary by what the origin saw").
 fn selector(asked: &CacheRequest<'_>, fields: &FieldSection) -> Result<Selector, NotKept> {
     let by_coding = unsaid_coding(asked, fields);
     if !fields.contains(&VARY) {
@@ -374,8 +374,8 @@ fn selector(asked: &CacheRequest<'_>, fields: &FieldSection) -> Result<Selector,
 }
 
 // An encoded answer whose Vary does not name Accept-Encoding is for requests that take its coding.
-// If it came to a request that does not take it, the origin has nothing else, and it is for
-// everybody.
+// If it came to a request that does not take it, the origin has nothing else, and it is for every
+// request.
 fn unsaid_coding(asked: &CacheRequest<'_>, fields: &FieldSection) -> Option<Selecting> {
     let codings = fields.get(&CONTENT_ENCODING)?.as_bytes();
     let takes = coding::accepts(asked.head().fields.get_all("accept-encoding"), codings);
@@ -434,7 +434,8 @@ pub fn withhold(fields: &mut FieldSection) -> FieldSection {
 pub fn strip_for_storage(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     withhold(fields);
     let policy = &asked.routed.behavior.cache;
-    // A cookie is replayed only where it is in the key, or under the rules of RFC 9111.
+    // A cookie is replayed only where it is in the key, or under the rules of RFC 9111
+    // (src/DECISIONS.md, "Set-Cookie is not replayed").
     let keeps_cookies = policy.semantics != Semantics::CloudFront;
     let is_keyed = |line: Value<'_>| {
         let name = line.to_str().ok().and_then(|line| line.split_once('='));

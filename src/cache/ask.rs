@@ -54,7 +54,7 @@ pub enum MethodIntent {
     Head,
     /// A POST that its behavior takes for a query.
     Post,
-    /// Not the cache's.
+    /// The cache neither answers nor keeps it.
     Pass(PassReason),
 }
 

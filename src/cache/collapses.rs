@@ -1,4 +1,4 @@
-//! Who fetches for whom: one request to the origin on behalf of all who wait.
+//! Which request fetches and which wait for it: one fetch to the origin for each key.
 //!
 //! A table and a moment it is told about; no futures. `proxy::collapse` puts the waiting around it.
 
@@ -27,7 +27,7 @@ pub enum Role {
 pub enum AloneReason {
     /// This key brought something uncacheable a moment ago.
     Marked,
-    /// Enough wait already.
+    /// The key's fetch has as many followers as it may have.
     Crowded,
 }
 
@@ -64,9 +64,9 @@ impl Collapses {
     /// what it is now, and so the least that a fetch begun now will know of; `overtakes` says
     /// whether anything since a number may cover what this key's fetch will bring.
     ///
-    /// Nobody who arrived after such an invalidation follows a fetch begun before it: such a
-    /// request leads a new fetch, which takes the old one's place (src/ARCHITECTURE.md, "A fetch
-    /// that begins again is a new fetch").
+    /// A request that arrived after such an invalidation follows no fetch begun before it: it leads
+    /// a new one, which takes the old one's place (src/DECISIONS.md, "A fetch that begins again is
+    /// a new fetch").
     pub fn join(
         &mut self,
         key: &[u8],
@@ -101,8 +101,8 @@ impl Collapses {
         self.flights.get_key_value(key).map(|(key, _)| key.clone())
     }
 
-    /// Notes that a fetch was begun again, with the log's head as it is now: whoever has arrived by
-    /// now may follow it. False if a newer fetch of the key has taken its place.
+    /// Notes that a fetch was begun again, with the log's head as it is now: requests that have
+    /// arrived by now may follow it. False if a newer fetch of the key has taken its place.
     pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: InvalidationNumber) -> bool {
         match self.flights.get_mut(key).filter(|flight| flight.id == id) {
             Some(flight) => flight.asked_at = flight.asked_at.max(head),
@@ -150,7 +150,7 @@ impl Collapses {
         self.flights.len()
     }
 
-    /// True if nobody fetches for others.
+    /// True if no collapse is under way.
     pub fn is_empty(&self) -> bool {
         self.flights.is_empty()
     }
@@ -231,8 +231,8 @@ mod tests {
                     Step::LandNewest if !leads.is_empty() => {
                         let (key, id, _) = leads.pop().unwrap();
                         table.complete(keys[key], id);
-                        // An older fetch of the key may still be under way; nobody can join it any
-                        // more.
+                        // An older fetch of the key may still be under way; no request can join it
+                        // any more.
                         leads.retain(|(k, ..)| *k != key);
                     }
                     Step::Mark(key) => {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_late_leader_is_as_good_as_a_fetch_of_its_own() {
         let mut table = Collapses::new(10, 2);
-        // It arrived before an invalidation and leads after it: whoever arrived after it may
+        // It arrived before an invalidation and leads after it: a request that arrived after it may
         // follow.
         let Role::Lead(id) =
             table.join(b"a", InvalidationNumber(3), InvalidationNumber(4), NOW, |_| true)

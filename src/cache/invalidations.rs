@@ -310,7 +310,7 @@ impl Invalidations {
                 entries.fold();
             }
         }
-        // After the entries, so that nobody who sees the new head misses them.
+        // After the entries, so that a lookup that sees the new head sees them, too.
         self.head.fetch_max(number.0, Ordering::Release);
     }
 

@@ -75,8 +75,8 @@ fn weigh<'s>(
         });
     };
     // Asked for before the invalidation was accepted: whatever came back may be the old content,
-    // however late it arrived. Numbers of the log, not clocks (src/ARCHITECTURE.md, "An
-    // invalidation is a number").
+    // however late it arrived. Numbers of the log, not clocks (src/DECISIONS.md, "An invalidation
+    // is a number").
     match invalidations.validity(stored) {
         Validity::Hard => return Lookup::Miss(MissReason::Invalidated),
         Validity::Soft => return Lookup::Revalidate(stored, RevalidateReason::Invalidated),

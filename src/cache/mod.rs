@@ -1,5 +1,6 @@
 //! Decisions about caching, and nothing but decisions: what the key is, what a stored response is
-//! worth, what an arriving one is worth, what an invalidation covers, who fetches for whom.
+//! worth, what an arriving one is worth, what an invalidation covers, which request fetches for
+//! which others.
 
 pub mod arrival;
 pub mod ask;

@@ -101,7 +101,8 @@ fn forbid(
 }
 
 // CloudFront keeps even what must not be kept for the minimum TTL. With the viewer's identity
-// outside the key that would show one viewer's content to another: then it does not.
+// outside the key that would show one viewer's content to another: then it does not
+// (src/DECISIONS.md, "Safety wins over a minimum TTL").
 fn lifts(policy: &CachePolicy, seen: RequestFacts) -> bool {
     policy.semantics == Semantics::CloudFront && !policy.ttl.min().is_zero() && !seen.identity
 }
@@ -204,7 +205,8 @@ fn rfc9111_lifetime(
     Ok((default, rule, Reuse::WhileFresh))
 }
 
-// RFC 5861, and the default window of a policy that names none.
+// RFC 5861, and the default window of a policy that names none (src/DECISIONS.md, "Stale on error
+// by default").
 fn windows(policy: &CachePolicy, status: u16, cc: &CacheControl, mut life: Life) -> Life {
     let strict = [Directive::MustRevalidate, Directive::ProxyRevalidate, Directive::NoCache]
         .iter()

@@ -41,7 +41,7 @@ pub(super) struct Door {
     token: String,
 }
 
-/// Where the edge listens and what opens its door.
+/// The address of the edge's admin listener, and the token for it.
 pub(super) fn reach(args: &DoorArgs) -> Result<Door, String> {
     let mut token_file = args.token_file.clone();
     let mut ca = args.ca.clone();

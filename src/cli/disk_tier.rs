@@ -119,7 +119,7 @@ fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-// Its own failure, which may pass, and not a setting that nobody could serve under.
+// A failure of the disk, which may pass, and not a setting that no edge could serve under.
 fn is_the_disks(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     match error.kind() {

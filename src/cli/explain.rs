@@ -260,8 +260,8 @@ fn policy_lines(behavior: &Behavior, line: &mut impl FnMut(&str, String)) {
     }
 }
 
-// By the gate, of which nobody has asked anything yet; and whether the caller insists on what it
-// may not do.
+// By `access::admit`, under rates of which nothing is spent; and whether the caller insists on what
+// it may not do.
 fn admit(routed: &Routed<'_>, wants: CacheIntent, now: Timestamp) -> Result<(), Refusal> {
     let (signatures, rates) =
         (crate::crypto::memory::VerifiedSignatures::default(), access::rate::Buckets::default());
@@ -372,7 +372,7 @@ fn request_lines(
     }
 }
 
-// Who the origin has to be, over TLS.
+// Which name the origin's certificate has to be for, over TLS.
 fn proof(origin: &Origin, fields: &FieldSection) -> Option<String> {
     let OriginKind::Http(http) = &origin.kind else { return None };
     http.tls.as_ref()?;

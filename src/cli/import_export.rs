@@ -28,8 +28,8 @@ pub(super) struct ImportArgs {
     /// their `-config` and their `list-` forms, as far as they are at hand.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Where the configuration goes. A file that an import wrote and nobody has changed is written
-    /// over, no other.
+    /// Where the configuration goes. A file is written over if an import wrote it and it is
+    /// unchanged, else not.
     #[arg(short, long, value_name = "FILE", default_value = "imported.toml")]
     out: PathBuf,
     /// Which distribution, where there are several.
@@ -230,7 +230,7 @@ impl Drop for Stage {
     }
 }
 
-// Nothing is written over but what an import wrote and nobody has changed.
+// Nothing is written over but what an import wrote, unchanged since.
 fn may_write(path: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), String> {
     match std::fs::read(path) {
         Ok(there) if is_ours(&there) => Ok(()),

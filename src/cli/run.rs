@@ -113,7 +113,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();
     let places = Arc::new(Places::new(room_for_viewers(&site, descriptors), Arc::clone(&gauges)));
-    // What was said of a distribution that was away until now holds before anybody can ask.
+    // What was said of a distribution that was away until now holds before the first request.
     let roster = Roster::open(&site.data, &site)?;
     roster.admit(&site, &edge, &log, || {})?;
     let control = Arc::new(Control {
@@ -419,7 +419,7 @@ async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Resu
 
 // Stops accepting, lets exchanges under way finish, and gives up on the rest after a while.
 async fn leave(control: &Control, patience: Duration) {
-    // Heard from here on, before anybody is told that we drain.
+    // Signals are heard from here on, before the edge says that it drains.
     let again = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     control.draining.send_replace(true);
     let open = || control.gauges.connections.load(Ordering::Relaxed);

@@ -97,7 +97,7 @@ fn online(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-// Looks at the files, which nobody else may have open.
+// Looks at the files, which no edge may have open.
 fn offline(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<ExitCode, String> {
     let loaded =
         config::load(&args.door.config.config, Clock::system().now(), MissingCertificates::Pending)

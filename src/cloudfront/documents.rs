@@ -317,7 +317,7 @@ impl<'d> Shelf<'d> {
             let by_file = missing.iter().find(|id| body.file().contains(**id));
             let found = match (by_file, &missing[..]) {
                 (Some(id), _) => Some(*id),
-                // Who may sign is not guessed.
+                // Which keys may sign is not guessed.
                 (None, [only]) if !matches!(kind, Kind::KeyGroup | Kind::PublicKey) => Some(*only),
                 _ => None,
             };
@@ -345,7 +345,7 @@ impl<'d> Shelf<'d> {
         Some(body.clone())
     }
 
-    /// Passes over what nobody asked for.
+    /// Reports the documents that the distribution does not use.
     pub fn put_away(&self, report: &mut Report) {
         for ((kind, id), (body, source)) in
             self.known.iter().filter(|(key, _)| !self.used.contains(*key))

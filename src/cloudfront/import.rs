@@ -1,7 +1,7 @@
 //! A distribution of CloudFront's as a configuration of ours (`foreshore import cloudfront`).
 //!
-//! What restricts access is carried over closed: a key group whose keys are not at hand lets nobody
-//! in, and neither does a behavior whose viewer-request function stays behind. What cannot be
+//! What restricts access is carried over closed: a key group whose keys are not at hand refuses all
+//! viewers, and so does a behavior whose viewer-request function stays behind. What cannot be
 //! carried over is said in the report, and beside its place in the file where it has one. A value
 //! that the configuration would refuse is such a thing, so that what is written loads.
 
@@ -36,7 +36,7 @@ pub struct Wishes {
 /// What becomes of a behavior whose viewer-request function is not carried over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Functions {
-    /// It lets nobody in, because the function may have been what guarded it.
+    /// It refuses all viewers, because the function may have been what guarded it.
     #[default]
     Guard,
     /// It is open: the operator knows that they guard nothing.
@@ -97,7 +97,7 @@ pub fn import(inputs: Vec<Input>, wishes: &Wishes) -> Result<Imported, String> {
     Ok(Imported { text: job.out, files: job.files.into_iter().collect(), report: job.report })
 }
 
-// Who names an origin that is not there means another one.
+// An origin that is named and not there is a mistake: another one was meant.
 fn check_origins(chosen: &Candidate<'_>, wishes: &Wishes) -> Result<(), String> {
     let known: Vec<String> = chosen
         .config
@@ -135,7 +135,7 @@ pub(super) struct Job<'d, 'w> {
     pub(super) taken: BTreeSet<String>,
     /// What a behavior may name as its origin.
     pub(super) targets: BTreeMap<String, String>,
-    /// Why nobody is let in anywhere.
+    /// Why the whole distribution refuses all viewers.
     pub(super) shut: Option<String>,
     /// Behaviors with legacy settings that keep answers.
     pub(super) keep_by_legacy: Vec<String>,

@@ -181,7 +181,7 @@ impl<'d> Job<'d, '_> {
         }
     }
 
-    // Lets nobody in, until somebody changes the file.
+    // Makes a behavior refuse all viewers, until the operator changes the file.
     fn close<T: AsRef<str>>(&mut self, pattern: &str, why: &[T], groups: &[&str]) {
         let why: Vec<&str> = why.iter().map(|one| one.as_ref()).collect();
         self.note(

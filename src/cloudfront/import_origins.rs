@@ -212,7 +212,7 @@ impl<'d> Job<'d, '_> {
         }
     }
 
-    // A private bucket wants credentials, which nobody exports.
+    // A private bucket wants credentials, which no export contains.
     fn access(&mut self, origin: &Node<'d>, id: &str, domain: &str) {
         let control = origin.text("OriginAccessControlId");
         let identity = origin.get("S3OriginConfig").and_then(|s3| s3.text("OriginAccessIdentity"));

@@ -2,7 +2,7 @@
 //! from one.
 //!
 //! Pure: JSON goes in, text and a report come out, and the other way round. Whatever cannot be
-//! carried over is reported, item by item: what nobody has asked for is looked for at the end.
+//! carried over is reported, item by item: values that were never read are looked for at the end.
 
 mod documents;
 pub mod export;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-/// A document, the file it came from, and the places in it that somebody has read.
+/// A document, the file it came from, and the places in it that the import has read.
 pub struct Document {
     file: String,
     root: Value,

@@ -1,8 +1,8 @@
 //! The last resort of an import: lines that the configuration refuses although nothing here knew
 //! better.
 //!
-//! Only lines go whose absence lets nobody in and changes no answer's meaning beyond what the
-//! report says of it.
+//! Only lines go whose absence admits no more viewers and changes no answer's meaning beyond what
+//! the report says of it.
 
 use super::report::{Rank, Report, one_line};
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 /// How much something matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// Until somebody sees to it, the edge does not serve what it should, or serves what it should
-    /// not.
+    /// Until the operator sees to it, the edge does not serve what it should, or serves what it
+    /// should not.
     BeforeServing,
     /// Something acts otherwise than at CloudFront, or is worth knowing.
     ToKnow,

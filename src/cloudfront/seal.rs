@@ -11,7 +11,7 @@ pub fn sealed(text: &str) -> String {
     format!("{MARK}{}\n{text}", sha256(text.as_bytes()))
 }
 
-/// Says whether nobody has changed a sealed text.
+/// Says whether a sealed text is as it was written.
 pub fn is_untouched(text: &str) -> bool {
     let parts = text.strip_prefix(MARK).and_then(|rest| rest.split_once('\n'));
     parts.is_some_and(|(digest, rest)| digest == sha256(rest.as_bytes()))

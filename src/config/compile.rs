@@ -203,7 +203,7 @@ fn link_staging(
     }
 }
 
-// What of viewers is looked at because somebody names it.
+// What is looked at of viewers because a policy or a log names it.
 fn observes(distributions: &[compile_distribution::Made]) -> Observes {
     let mut observes = Observes::default();
     for behavior in distributions.iter().flat_map(|made| &made.distribution.behaviors) {

@@ -370,7 +370,7 @@ fn may_hit(behavior: &Behavior) -> bool {
         // They are about requests to origins; a hit makes none.
         target: _,
         origin_request: _,
-        // The gate judges them, and the hit step asks it.
+        // `access::admit` judges them, and the hit step calls it.
         viewer_protocol: _,
         methods: _,
         signers: _,
@@ -388,7 +388,7 @@ fn may_hit(behavior: &Behavior) -> bool {
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,
-        // They are in the key, or the gate's.
+        // They are in the key, or `access` judges by them.
         derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },
         ordinal: _,
         cache,

@@ -34,7 +34,7 @@ pub struct StagingOf {
     pub chosen: Chosen,
 }
 
-/// Reads one.
+/// Reads one `[[distribution]]`; `None` if it cannot be used, each mistake being reported.
 pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) -> Option<Made> {
     let id = table.parsed("id", |id| {
         let plain = !id.is_empty()

@@ -215,7 +215,7 @@ fn field_names(table: &Table<'_>, items: Vec<Found<String>>) -> FieldNames {
     FieldNames::new(header_names(table, plain), all)
 }
 
-// Whoever writes a pattern for parameters is told that it is none.
+// The warning for a parameter's name with a `*` in it, which is no pattern there.
 fn stars_in_query(whose: &str, query: &Listed) -> Option<String> {
     let (Listed::Only(names) | Listed::Except(names)) = query else { return None };
     let stars: Vec<&str> = names.texts().into_iter().filter(|name| name.contains('*')).collect();

@@ -29,7 +29,7 @@ pub fn response(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Arc<Response
     None
 }
 
-/// Reads one.
+/// Reads one `[response_headers_policy.NAME]`.
 pub fn policy(name: String, mut table: Table<'_>) -> ResponsePolicy {
     let cors = table.table("cors").map(cors);
     let mut set = Vec::new();

@@ -39,7 +39,7 @@ pub struct WantedCertificate {
     pub names: Vec<String>,
 }
 
-/// What loading gave.
+/// A configuration without mistakes, compiled.
 pub struct Loaded {
     pub site: Arc<Site>,
 }

@@ -1,5 +1,5 @@
-//! A TOML table that is read key by key. Whatever was not asked for is unknown, and is reported
-//! with the key that was probably meant. Reading never stops at a mistake: all of them are
+//! Pure: a TOML table that is read key by key. Whatever was not asked for is unknown, and is
+//! reported with the key that was probably meant. Reading never stops at a mistake: all of them are
 //! collected.
 
 use std::cell::RefCell;

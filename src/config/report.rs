@@ -1,5 +1,5 @@
-//! Every problem of a configuration at once, each under its line: what was found, what would be
-//! right.
+//! Pure: every problem of a configuration at once, each under its line: what was found, what would
+//! be right.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct Source {
     pub text: String,
 }
 
-/// One mistake.
+/// One mistake, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Index of the source.
@@ -24,7 +24,7 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// All of them.
+/// All mistakes of a configuration, and the texts that they stand in.
 #[derive(Default)]
 pub struct Report {
     pub sources: Vec<Source>,

@@ -1,5 +1,5 @@
-//! The calls of the admin listener: one table says each one's method, path, who may make it, and
-//! what it does in a line. The 404 and the guide's table are written from it. Pure.
+//! Pure: the calls of the admin listener. One table says each one's method, path, which right it
+//! takes, and what it does in a line. The 404 and the guide's table are written from it.
 
 use http::Method;
 

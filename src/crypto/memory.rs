@@ -26,7 +26,7 @@ const SHARDS: usize = 16;
 /// Most signatures remembered: 16 × 2 × 2,048, each some 100 octets.
 const EACH: usize = 2048;
 
-/// The memory.
+/// Signatures that were found good, bounded in number, two generations in each shard.
 #[derive(Default)]
 pub struct VerifiedSignatures {
     shards: [RwLock<Shard>; SHARDS],

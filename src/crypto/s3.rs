@@ -29,7 +29,7 @@ pub enum Parameter {
 /// What an `x-amz-` field does to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// Whoever signs says it anew, or a CDN on the way has said it.
+    /// The signer says it anew, or a CDN on the way has said it.
     Hop,
     /// It describes the body that comes with it: without it the body would be read otherwise, or
     /// lose what belongs to it.

@@ -20,7 +20,7 @@ pub const SKEW: u64 = 15 * 60 * 1000;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What signs.
+/// An access key: what Signature Version 4 signs with.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub id: String,

@@ -110,7 +110,7 @@ impl<'r> SignatureParams<'r> {
                 continue;
             };
             // Of two of one name the first counts: browsers send the one with the longer path
-            // first, and nobody behind us reads them.
+            // first, and no origin reads them.
             if let Some(at) = name
                 .strip_prefix(COOKIE)
                 .and_then(|name| PARAMETERS.iter().position(|known| *known == name))

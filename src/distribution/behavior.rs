@@ -47,7 +47,7 @@ impl Methods {
     }
 }
 
-/// Who answers for a behavior: an index into its distribution's origins or groups.
+/// What answers for a behavior: an index into its distribution's origins or groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Origin(usize),
@@ -73,7 +73,7 @@ pub struct Behavior {
     pub cache_post: Option<PostCaching>,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
-    /// Whoever asks must show a signature of one of these keys (CloudFront's trusted key groups).
+    /// A viewer must show a signature of one of these keys (CloudFront's trusted key groups).
     pub signers: Option<TrustedKeys>,
     /// Networks whose viewers alone may ask; empty for all.
     pub allow_from: Vec<Network>,
@@ -101,11 +101,11 @@ pub struct ErrorResponse {
 /// Statuses that may be mapped (CloudFront: "Generate custom error responses").
 pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
 
-/// Who may replace a stored response by asking with `Cache-Control: max-age=0` (the API Gateway
-/// cache).
+/// Which callers may replace a stored response by asking with `Cache-Control: max-age=0` (the API
+/// Gateway cache).
 #[derive(Clone, Debug)]
 pub struct ClientInvalidation {
-    /// The bearer token that allows it; `None` for everybody.
+    /// The bearer token that allows it; `None` allows every caller.
     pub token: Option<Secret<String>>,
     pub unauthorised: Unauthorised,
 }
@@ -130,7 +130,7 @@ pub enum PostBody {
     Ignored,
 }
 
-/// What somebody gets who may not (the API Gateway's unauthorizedCacheControlHeaderStrategy).
+/// What a caller gets that may not (the API Gateway's unauthorizedCacheControlHeaderStrategy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unauthorised {
     FailWith403,
@@ -141,7 +141,8 @@ pub enum Unauthorised {
 /// What follows from a behavior's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
-    /// The viewer's Host reaches an origin, so it is in the key.
+    /// The viewer's Host reaches an origin, so it is in the key (src/DECISIONS.md, "A Host that
+    /// reaches an origin is in the key").
     pub host_in_key: bool,
     /// The viewer's scheme reaches an origin, so it is in the key.
     pub scheme_in_key: bool,

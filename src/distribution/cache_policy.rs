@@ -143,7 +143,8 @@ pub struct CachePolicy {
 impl CachePolicy {
     /// CloudFront's error caching minimum TTL.
     pub const ERROR_TTL: Duration = Duration::from_secs(10);
-    /// The default window, for a policy that names none.
+    /// The default window, for a policy that names none (src/DECISIONS.md, "Stale on error by
+    /// default").
     pub const STALE_ON_ERROR: Duration = Duration::from_secs(300);
 
     /// What a behavior without `cache_policy` gets: CloudFront's rules with the query string in the

@@ -1,4 +1,4 @@
-//! Every bound in the house, on one page. Nothing grows without one of these stopping it.
+//! Every bound of the process, on one page. Nothing grows without one of these stopping it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Limits {
     /// Octets of a request body; more is 413.
     pub request_body: u64,
     /// Open viewer connections over all listeners, as far as descriptors allow; beyond it the
-    /// longest idle make room, and where nobody is idle, more wait in the kernel's queue.
+    /// longest idle make room, and where none is idle, more wait in the kernel's queue.
     pub connections: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub streams: u32,
@@ -22,7 +22,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// From the first octet of a head to its last; an absolute deadline.
     pub head_time: Duration,
-    /// Between two requests.
+    /// From one request of a connection to the next; then the connection is closed.
     pub idle: Duration,
     /// Between two pieces of a request body, and how long a viewer may take no octet of an answer.
     pub stall: Duration,
@@ -38,7 +38,7 @@ pub struct Limits {
     pub pass_marks: usize,
     /// How long such a mark lasts.
     pub pass_mark_time: Duration,
-    /// How far the slowest reader of a response that is not kept may fall behind.
+    /// How many octets the slowest reader of a response that is not kept may fall behind.
     pub relay_window: usize,
     /// Octets of an origin's response head, interim ones too; more is 502.
     pub origin_head_bytes: usize,

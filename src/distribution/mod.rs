@@ -1,7 +1,7 @@
 //! What the operator said, once it is known to make sense.
 //!
 //! Values only: validated, immutable, without a clock, a file or a socket behind them. `config`
-//! makes them, everybody else reads them.
+//! makes them, all other rooms read them.
 
 pub mod behavior;
 pub mod cache_policy;

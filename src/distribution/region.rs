@@ -17,7 +17,7 @@ pub struct Parents {
     pub urls: Vec<ParentUrl>,
     /// The admin listener of each, in the same order, for invalidations.
     pub admins: Vec<AdminUrl>,
-    /// Who we say we are; a parent knows its edges by this name.
+    /// The name that this edge gives itself; a parent knows its edges by it.
     pub edge_id: String,
     pub token: Secret<String>,
     pub tls: OriginTls,

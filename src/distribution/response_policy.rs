@@ -20,7 +20,7 @@ pub enum Over {
     Nothing,
 }
 
-/// Whom a script may come from.
+/// Which origins a script may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     Any,
@@ -71,7 +71,7 @@ pub struct Cors {
     pub over: Over,
 }
 
-/// A policy.
+/// A response headers policy: what it removes, what it sets, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ResponsePolicy {
     pub name: String,

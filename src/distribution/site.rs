@@ -1,4 +1,4 @@
-//! One loaded configuration, whole: what `config` made and everybody else reads.
+//! One loaded configuration, whole: what `config` made and all other rooms read.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Site {
     pub behaviors: usize,
 }
 
-/// What is looked at of a viewer because a policy or a log names it; else nobody pays for it.
+/// What is looked at of a viewer because a policy or a log names it; else it costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observes {
     /// The order of its fields (`CloudFront-Viewer-Header-Order`).
@@ -60,7 +60,7 @@ pub struct Observes {
 }
 
 impl Site {
-    /// A behavior by its ordinal, and whose it is.
+    /// A behavior by its ordinal, and the distribution that it is of.
     pub fn behavior(&self, ordinal: usize) -> Option<(&Distribution, &Behavior)> {
         let mut all = self
             .distributions
@@ -81,14 +81,14 @@ pub struct Listen {
     pub workers: usize,
 }
 
-/// The operator's door.
+/// The admin listener: its address, and what it wants of a caller.
 #[derive(Debug)]
 pub struct Admin {
     pub listen: SocketAddr,
     /// `None`: a token is made on first start and kept in the data folder.
     pub token: Option<Secret<String>>,
     pub transport: Transport,
-    /// Who may call CloudFront's API, signed with Signature Version 4.
+    /// Keys that may call CloudFront's API, signed with Signature Version 4.
     pub access_keys: Vec<AccessKey>,
     pub unsigned: Unsigned,
 }
@@ -110,11 +110,11 @@ impl AccessKey {
     }
 }
 
-/// What becomes of calls of CloudFront's API that nobody has signed.
+/// What becomes of calls of CloudFront's API that carry no signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsigned {
     Refused,
-    /// `aws --no-sign-request` works; for machines that nobody else reaches.
+    /// `aws --no-sign-request` works; for machines that only their operator reaches.
     Allowed,
 }
 
@@ -191,7 +191,7 @@ pub struct Distribution {
     /// The one that is tried out on some of its viewers.
     pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,
-    /// Who may invalidate with the method PURGE; `None` for nobody.
+    /// The bearer token for the method PURGE; `None` refuses it.
     pub purge: Option<Secret<String>>,
     pub compat: Compat,
 }

@@ -11,7 +11,7 @@ pub struct Staging {
     pub mark: String,
 }
 
-/// Who sees the staging distribution.
+/// Which viewers see the staging distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chosen {
     ByHeader {
@@ -22,15 +22,15 @@ pub enum Chosen {
         percent: u8,
         sticky: Option<Sticky>,
     },
-    /// Everybody: it was promoted.
+    /// All viewers: it was promoted.
     Promoted,
 }
 
 /// How long a viewer stays on its side, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sticky {
-    /// Without a request.
+    /// Seconds without a request.
     pub idle: u64,
-    /// Altogether.
+    /// Seconds altogether.
     pub most: u64,
 }

@@ -1,5 +1,5 @@
-//! What kind of client a ClientHello comes from: its JA3 and JA4 fingerprints, from its octets
-//! alone.
+//! Pure: what kind of client a ClientHello comes from, by its JA3 and JA4 fingerprints, from its
+//! octets alone.
 //!
 //! A hello that cannot be read has none; whether it is acceptable is rustls's to say, not ours.
 

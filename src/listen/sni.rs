@@ -1,4 +1,5 @@
-//! Which certificate a viewer is shown: exact name, then wildcard of one label, then the default.
+//! Pure: which certificate a viewer is shown, that of its exact name, then of a wildcard of one
+//! label, then the default.
 //!
 //! Of several for one name, the one that is cheaper and that the viewer can verify: ECDSA before
 //! RSA.

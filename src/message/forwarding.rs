@@ -2,7 +2,8 @@
 //! origin.
 //!
 //! Key and origin request are both written by these functions and by nothing else, so that what
-//! shapes an answer and what tells answers apart cannot drift.
+//! shapes an answer and what tells answers apart cannot drift (src/DECISIONS.md, "One function
+//! writes key and origin request").
 
 use http::HeaderName;
 

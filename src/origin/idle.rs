@@ -1,8 +1,8 @@
-//! What lies idle, by the name it was made for: a connection made for one name is never used for
-//! another.
+//! Pure: idle connections, by the name each was made for. A connection made for one name is never
+//! used for another.
 //!
-//! Pure. Viewers choose names where a distribution answers for every host, so both names and what
-//! lies under them are bounded; whoever was used longest ago makes room.
+//! Viewers choose names where a distribution answers for every host, so both names and what lies
+//! under them are bounded; the name used longest ago makes room.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Who is asked on behalf of a request, in order: parents, then the members of its target. Pure.
+//! Pure: the hops that are asked on behalf of a request, in order: parents, then the members of its
+//! target.
 //!
 //! Serving walks what this says, and `explain` tells it. What a hop's health allows is decided on
 //! the way.

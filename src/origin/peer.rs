@@ -1,4 +1,5 @@
-//! Who an origin has to be: the name that SNI carries and its certificate is checked for. Pure.
+//! Pure: the name that an origin has to prove. SNI carries it, and the certificate is checked for
+//! it.
 //!
 //! As CloudFront has it the name is the Host that is sent, so that an origin with several sites
 //! finds the right one; its certificate may be for that name or for the origin's own. Where

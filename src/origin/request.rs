@@ -1,4 +1,4 @@
-//! What an origin is asked: built from the request, the policies and the reason for asking. Pure.
+//! Pure: what an origin is asked, built from the request, the policies and the reason for asking.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! The head of an HTTP/1 response: where it ends, what it says, and how its body is delimited (RFC
-//! 9112 §4, §6.3).
+//! Pure: the head of an HTTP/1 response, where it ends, what it says, and how its body is delimited
+//! (RFC 9112 §4, §6.3).
 //!
-//! Pure. Whatever could be read in two ways is refused: an answer that two readers cut differently
-//! is an answer that one of them stores under the wrong request.
+//! Whatever could be read in two ways is refused: an answer that two readers cut differently is an
+//! answer that one of them stores under the wrong request.
 
 use crate::semantics::fields::FieldSection;
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! Signing requests for S3-like origins (CloudFront's origin access control). Pure; the moment is
+//! Pure: signing requests for S3-like origins (CloudFront's origin access control). The moment is
 //! passed in.
 //!
 //! As little as possible is signed, so that nothing on the way can break it: Host, the body's hash,

@@ -1,5 +1,5 @@
-//! Where a request stops before it has an answer like any other. With it, `?` reads as "or stop
-//! here".
+//! Pure: where a request stops before it has an answer like any other. With it, `?` reads as "or
+//! stop here".
 
 use crate::message::failure::Failure;
 use crate::message::refusal::Refusal;

@@ -1,5 +1,5 @@
-//! The JSON access log: one line a request. A line cannot be forged: every byte that is not plain
-//! is escaped.
+//! Pure: the JSON access log, one line a request. A line cannot be forged: every byte that is not
+//! plain is escaped.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! What CloudFront's logs tell of a request beside its record, and how their fields are spelled.
+//! Pure: what CloudFront's logs tell of a request beside its record, and how their fields are
+//! spelled.
 
 use std::borrow::Cow;
 use std::io::Write;

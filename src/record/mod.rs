@@ -17,8 +17,8 @@ use crate::message::failure::Failure;
 use crate::message::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
-/// A query, a URL or a viewer's cookies as the log may have them: whoever reads it must not be able
-/// to ask again with its signatures.
+/// A query, a URL or a viewer's cookies as the log may have them: a reader of the log must not be
+/// able to ask again with its signatures.
 pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     // The second stands in presigned URLs of temporary credentials.
     const NAMES: [&[u8]; 2] = [b"Signature=", b"X-Amz-Security-Token="];
@@ -43,7 +43,7 @@ pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 pub const LINE_MAX: usize = 200;
 
 /// The first line of a head that was refused, as far as the log may have it: bounded, and without
-/// what lets its reader in elsewhere. Whoever writes it escapes it.
+/// credentials. The log that writes it escapes it.
 pub fn request_line(octets: &[u8]) -> Vec<u8> {
     let octets = octets.strip_prefix(b"\r\n").unwrap_or(octets);
     let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
@@ -101,12 +101,12 @@ pub struct Record<'r> {
 /// The status that is noted where a viewer left before there was an answer.
 pub const GONE: u16 = 499;
 
-/// Who broke an answer off.
+/// Which side broke an answer off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// It is gone, or took nothing any more.
     ByViewer,
-    /// Or whoever else makes bodies: a disk, an encoder.
+    /// The origin, or what else makes bodies: a disk, an encoder.
     ByOrigin,
 }
 

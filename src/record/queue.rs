@@ -115,7 +115,7 @@ impl LogQueue {
     }
 }
 
-/// Where lines go.
+/// What a log's lines are written to: a file, or standard output.
 trait Sink: Write + Send {
     /// Takes back the octets that were written last; `false` where that cannot be done.
     fn take_back(&mut self, octets: u64) -> bool;
@@ -124,7 +124,7 @@ trait Sink: Write + Send {
 impl Sink for File {
     fn take_back(&mut self, octets: u64) -> bool {
         match self.metadata() {
-            // Shorter than that: somebody has emptied it, and nothing stands there any more.
+            // Shorter than that: it was emptied from outside, and nothing is to be taken back.
             Ok(found) if found.is_file() => {
                 found.len().checked_sub(octets).is_none_or(|len| self.set_len(len).is_ok())
             }
@@ -261,14 +261,14 @@ impl<T> Target<T> {
         self.now.iter_mut().chain(&mut self.before)
     }
 
-    // Another takes the place of the one in force; gives the one that nobody will write to any
+    // Puts another in the place of the one in force; gives the one that no line will reach any
     // more.
     fn replace(&mut self, next: Option<T>) -> Option<T> {
         std::mem::replace(&mut self.before, std::mem::replace(&mut self.now, next))
     }
 }
 
-/// The writing thread.
+/// The state of the one thread that writes all logs.
 struct Writer {
     access: Appended,
     realtime: Target<(Arc<CloudFrontLogs>, Appended)>,
@@ -334,7 +334,7 @@ impl Writer {
                 {
                     let _ = log.out.as_mut().map(|out| out.flush());
                 }
-                // Whoever waits for this is about to leave.
+                // The process is about to end: files of the standard log are finished.
                 self.standard.iter_mut().for_each(Files::finish);
                 let _ = done.send(());
             }
@@ -389,7 +389,7 @@ impl Writer {
     }
 }
 
-/// One core's buffer.
+/// One core's lines of all logs, until they go to the writing thread.
 pub struct LogBuffer {
     queue: Arc<LogQueue>,
     lines: Vec<u8>,

@@ -1,5 +1,5 @@
-//! CloudFront's real-time log: the fields that were chosen, in CloudFront's order, tabs between
-//! them, no head.
+//! Pure: CloudFront's real-time log, the fields that were chosen, in CloudFront's order, tabs
+//! between them, no head.
 
 use std::io::Write;
 

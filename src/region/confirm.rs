@@ -1,4 +1,4 @@
-//! Who may believe whom between an edge and its parents: the rules, as functions of values.
+//! Pure: which answers of a parent an edge may believe; the rules, as functions of values.
 //!
 //! A parent keeps, of each edge's log, which incarnations of its holder it knows and up to which
 //! record each is in effect. An edge takes no answer of a parent that has not confirmed its log.

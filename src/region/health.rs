@@ -1,4 +1,4 @@
-//! When to stop asking somebody who fails or is slow, and when to try again.
+//! Pure: when to stop asking a parent that fails or is slow, and when to try it again.
 //!
 //! Pauses grow with each failure, up to a bound. No viewer finds out whether a pause may end: the
 //! request that comes after it goes elsewhere, and a probe behind it asks the same thing.

@@ -30,8 +30,8 @@ impl Coding {
 /// Lengths between which encoding is worth it; CloudFront's.
 const LENGTHS: std::ops::RangeInclusive<u64> = 1_000..=10_000_000;
 
-/// Says whether a response may be encoded: its status, type and length, and that nobody has encoded
-/// it before or forbidden it.
+/// Says whether a response may be encoded: its status, type and length, and that it is not encoded
+/// yet and no directive forbids it.
 pub fn may_encode(status: u16, fields: &FieldSection, length: Option<u64>) -> bool {
     let kind = fields.get(&CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let bare = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();

@@ -113,7 +113,7 @@ impl fmt::Debug for Name<'_> {
     }
 }
 
-/// The value of one line, without blanks around it. One that is a secret is shown to nobody.
+/// The value of one line, without blanks around it. One that is a secret is not shown by Debug.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
     octets: &'a [u8],

@@ -24,8 +24,7 @@ pub fn is_hop_by_hop<'n>(name: impl Into<Name<'n>>) -> bool {
     }
 }
 
-/// Takes out the fields that Connection lists, so that they count for nobody: not for a key, not
-/// upstream.
+/// Takes out the fields that Connection lists, so that they count neither for a key nor upstream.
 ///
 /// Connection may not name fields whose loss would change what the message means to us or to a
 /// cache further on (an attacker would list Host, Authorization or Cache-Control); such names are

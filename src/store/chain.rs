@@ -20,7 +20,7 @@ impl RecordId {
     /// Of no record.
     pub const NONE: Self = Self(0);
 
-    /// One that nobody else has.
+    /// One at random: no other record has it.
     pub fn random() -> Self {
         let mut octets = [0u8; 16];
         let _ = aws_lc_rs::rand::fill(&mut octets);
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for RecordId {
 pub struct Incarnation(RecordId);
 
 impl Incarnation {
-    /// One that nobody else has.
+    /// One at random: no other record has it.
     pub fn random() -> Self {
         Self(RecordId::random())
     }

@@ -1,4 +1,4 @@
-//! Who leaves first: S3-FIFO, weighed by size.
+//! Pure: which response is evicted first, by S3-FIFO, weighed by size.
 //!
 //! New responses enter a small queue (a tenth of the room) and leave through it unless they were
 //! asked for again; what was goes to the main queue and circulates there while it is used. A scan
@@ -21,7 +21,7 @@ pub trait Resident {
     fn key_hash(&self) -> u64;
 }
 
-/// The queues.
+/// The queues of S3-FIFO: small, main, and the hashes of what was evicted of late.
 #[derive(Debug)]
 pub struct Eviction<R> {
     small: VecDeque<R>,
@@ -62,7 +62,7 @@ impl<R: Resident> Eviction<R> {
         self.small_weight = self.small_weight.saturating_add(octets);
     }
 
-    /// Takes out the one that leaves first; `None` if there is nobody.
+    /// Takes out the response to evict next; `None` if the queues are empty.
     pub fn evict(&mut self) -> Option<R> {
         // Each turn removes one or lowers one's count, so this ends.
         loop {

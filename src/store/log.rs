@@ -1,5 +1,5 @@
-//! The durable log of invalidations: each gets the next number, and is on disk before anybody is
-//! told.
+//! The durable log of invalidations: each gets the next number, and is on disk before it is
+//! acknowledged.
 //!
 //! A file of records, `length crc32 json`, after a magic line. A torn tail (a crash in mid-write)
 //! is cut off at the next start: it was never acknowledged. The file is reached through a small
@@ -145,11 +145,10 @@ impl LogFile for File {
     }
 }
 
-/// The log, open.
+/// The log of invalidations, open for appending.
 pub struct InvalidationLog {
     inner: Arc<Mutex<Inner>>,
-    /// The last records' marks. Beside the rest, because whoever looks at these must not wait for a
-    /// sync.
+    /// The last records' marks. Under a lock of its own: a look at it must not wait for a sync.
     chain: Arc<RwLock<Chain>>,
     /// Where it lies, if it is a file that can be rewritten.
     path: Option<PathBuf>,
@@ -165,9 +164,9 @@ struct Inner {
     file: Box<dyn LogFile>,
     len: u64,
     last: u64,
-    /// The last ones, for whoever follows the log.
+    /// The latest records, for readers that follow the log.
     shown: VecDeque<Arc<InvalidationRecord>>,
-    /// The last ones that somebody asked for by name; viewers' writes must not push them out.
+    /// The latest records that have an id; those of viewers' writes must not push them out.
     named: VecDeque<Arc<InvalidationRecord>>,
     /// Octets that those take in the log.
     named_octets: usize,
@@ -320,9 +319,8 @@ impl InvalidationLog {
         }
     }
 
-    /// Writes an invalidation down and syncs it; `apply` is called with its number before anybody
-    /// else can take one, so that numbers take effect in order. An error means that nothing
-    /// happened.
+    /// Writes an invalidation down and syncs it; `apply` is called with its number before the next
+    /// is given, so that numbers take effect in order. An error means that nothing happened.
     pub fn accept(
         &self,
         record: InvalidationRecord,
@@ -380,8 +378,8 @@ impl InvalidationLog {
         Ok(record)
     }
 
-    /// Numbers go on above `number`: somebody has seen that far of this log, though we no longer
-    /// have it.
+    /// Makes numbers go on above `number`: a parent has seen that far of this log, which has lost
+    /// it.
     pub fn skip_to(&self, number: InvalidationNumber) {
         let mut inner = self.inner.lock();
         inner.last = inner.last.max(number.0);
@@ -432,7 +430,7 @@ impl InvalidationLog {
 
     /// The newest records first, at most `most`.
     pub fn newest(&self, most: usize) -> Vec<InvalidationRecord> {
-        // Those without an id follow from viewers' writes; nobody asked for them by name.
+        // Those without an id follow from viewers' writes, and no operator waits for them.
         self.inner
             .lock()
             .named

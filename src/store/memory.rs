@@ -1,7 +1,7 @@
 //! Responses in memory: a sharded index, and an account in octets that is never exceeded.
 //!
 //! A hit takes a shard's lock for reading, for the time of one comparison. Fills reserve octets
-//! before they have them; when nobody can be evicted the reservation fails and the response is
+//! before they have them; when nothing can be evicted the reservation fails and the response is
 //! passed through.
 
 use std::hash::BuildHasher;
@@ -19,7 +19,7 @@ pub type Found = SmallVec<[Arc<Stored>; 2]>;
 
 const SHARDS: usize = 64;
 
-/// The store.
+/// The memory tier: responses by key, no more than `limit` octets of them.
 pub struct Memory {
     shards: Box<[RwLock<HashTable<Slot>>]>,
     hasher: foldhash::quality::RandomState,
@@ -70,7 +70,7 @@ impl Resident for Handle {
     }
 }
 
-/// There is no room and nobody to evict.
+/// There is no room, and nothing to evict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -158,7 +158,7 @@ impl Memory {
     pub fn insert(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key.as_bytes();
         let hash = self.hasher.hash_one(key);
-        // Before anybody can find it, and take it out.
+        // Before a lookup can find it, or an eviction take it out.
         self.objects.fetch_add(1, Ordering::Relaxed);
         let replaced = {
             let mut shard = self.shard(hash).write();

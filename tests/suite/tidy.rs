@@ -1,6 +1,10 @@
-//! Rules of the house that no compiler knows: captions, and what the pure rooms must not touch.
+//! Rules that no compiler knows: captions, what pure files must not touch, where clocks,
+//! environment and tasks belong, what may be linked, and papers that keep up with the code.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use super::support::code::{has_word, shipped};
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -12,6 +16,12 @@ fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     }
 }
 
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below `src`, by its path there.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = Vec::new();
@@ -33,50 +43,311 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
-#[test]
-fn the_pure_rooms_touch_nothing() {
-    let pure = [
-        "semantics/",
-        "signature/",
-        "distribution/",
-        "exchange/",
-        "cache/",
-        "gate/",
-        "deliver/",
-        "cloudfront/",
-    ];
-    let forbidden = [
-        "async fn",
-        ".await",
-        "tokio::",
-        "hyper::",
-        "std::net::Tcp",
-        "std::fs",
-        "Instant",
-        "SystemTime",
-        "std::env",
-    ];
-    for (name, text) in
-        sources().into_iter().filter(|(name, _)| pure.iter().any(|room| name.starts_with(room)))
-    {
-        // Tests at the foot of a file may use what they like.
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        for word in forbidden {
-            let used = code
-                .lines()
-                .any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
-            assert!(!used, "{name} uses {word}");
-        }
+/// What a pure file does without: it is given moments, octets and settings, and gives back values.
+/// Addresses of `std::net` are values; sockets are not.
+const IMPURE: &[&str] = &[
+    "async",
+    ".await",
+    "tokio",
+    "hyper",
+    "std::fs",
+    "std::{",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
+    "Instant::now",
+    "SystemTime",
+    "std::thread",
+    "std::env",
+    "spawn(",
+    "spawn_blocking(",
+];
+
+fn assert_pure(name: &str, text: &str) {
+    let code = shipped(text);
+    for word in IMPURE {
+        assert!(!has_word(&code, word), "{name} is to be pure and has {word:?}");
     }
 }
 
 #[test]
-fn only_config_reads_toml_and_the_environment() {
+fn files_that_call_themselves_pure_are() {
+    let pure: Vec<_> =
+        sources().into_iter().filter(|(_, text)| text.starts_with("//! Pure")).collect();
+    assert!(pure.len() > 20, "only {} files begin with the word", pure.len());
+    for (name, text) in pure {
+        assert_pure(&name, &text);
+    }
+}
+
+/// Rooms that are pure throughout: those that the map says touch nothing of the world.
+fn pure_rooms() -> BTreeSet<String> {
+    let map = read("src/ARCHITECTURE.md");
+    let rows = map.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter(|row| row.ends_with("| no |"))
+        .filter_map(|row| Some(row.split_once('`')?.0.to_string()))
+        .collect()
+}
+
+#[test]
+fn pure_rooms_are_pure_throughout() {
+    let rooms = pure_rooms();
+    for room in ["semantics", "crypto", "distribution", "message", "access", "cache", "deliver"] {
+        assert!(rooms.contains(room), "the map no longer says that {room} touches nothing");
+    }
+    let mut seen = BTreeSet::new();
+    for (name, text) in sources() {
+        let room = name.split_once('/').map_or("", |(room, _)| room);
+        if rooms.contains(room) {
+            assert_pure(&name, &text);
+            seen.insert(room.to_string());
+        }
+    }
+    assert_eq!(seen, rooms, "the map names rooms that have no files");
+}
+
+/// A file, and why it may do what a list is about.
+type Reasons = &'static [(&'static str, &'static str)];
+
+/// Files that look at a clock themselves. All others are given moments, or a `Clock`.
+const CLOCKS: Reasons = &[
+    ("clock.rs", "the one clock, by which everything is dated"),
+    ("cli/admin_client.rs", "a command has a clock of its own: it outlives no second"),
+    ("cli/certs.rs", "the same"),
+    ("cli/check.rs", "the same"),
+    ("cli/explain.rs", "the same"),
+    ("cli/import_export.rs", "the same"),
+    ("cli/sign.rs", "the same"),
+    ("cli/store.rs", "the same"),
+    ("cli/run.rs", "makes the edge's clock; a deadline for draining"),
+    ("control/sweep.rs", "rests in proportion to how long the work took"),
+    ("listen/exchange_log.rs", "how long an answer took"),
+    ("listen/mod.rs", "a deadline for lingering"),
+    ("listen/places.rs", "who has been idle for longest"),
+    ("listen/h1/mod.rs", "deadlines of a connection"),
+    ("listen/h2/answers.rs", "deadlines of a connection"),
+    ("listen/h2/mod.rs", "deadlines of a connection"),
+    ("listen/h2/requests.rs", "deadlines of a connection"),
+    ("listen/h2/stream.rs", "how long a body has stalled"),
+    ("listen/h2/time.rs", "deadlines of a connection"),
+    ("origin/connection.rs", "deadlines of a connection"),
+    ("origin/pool.rs", "how long a connection has been idle"),
+    ("record/queue.rs", "when a log is flushed, tried again and turned"),
+    ("region/ask.rs", "how long a parent takes"),
+    ("region/mod.rs", "one budget for all parents of a request"),
+    ("region/watch.rs", "the pace of a parent's body"),
+    ("store/disk/threads.rs", "when to sync, and how long to rest"),
+];
+
+/// Files that read the environment.
+const ENVIRONMENT: Reasons = &[
+    ("config/credentials.rs", "credentials that a configuration names by variable"),
+    ("cli/mod.rs", "FORESHORE_CONFIG and FORESHORE_LOG, declared with their options"),
+    ("cli/admin_client.rs", "FORESHORE_ADMIN and its token file, declared with their options"),
+];
+
+/// Files that begin a task or a thread. What they begin ends by itself or with the process, and is
+/// bounded by what stands here.
+const TASKS: Reasons = &[
+    ("body/compress.rs", "an encoder on the blocking pool; one piece of a body at a time"),
+    ("cli/admin_client.rs", "a command's one connection"),
+    ("cli/disk_tier.rs", "one thread that opens the disk, however long that takes"),
+    ("cli/run.rs", "one thread per core, and the operator's side once each"),
+    ("control/invalidation.rs", "file work on the blocking pool, awaited"),
+    ("control/reload.rs", "file work on the blocking pool, awaited"),
+    ("control/server.rs", "one task for each admin connection, limited in number"),
+    ("control/sweep.rs", "one sweep at a time"),
+    ("listen/accept.rs", "one task for each connection that has a place"),
+    ("listen/h1/file.rs", "a read of a file on the blocking pool, awaited"),
+    ("origin/directory.rs", "a read of a file on the blocking pool, awaited"),
+    ("origin/pool.rs", "one sweep of idle connections for each pool, until it is dropped"),
+    ("proxy/fetch.rs", "a fill: it outlives its viewer, and has a place among the fills"),
+    ("proxy/fill.rs", "the same, for what is to be stored of a fetch for one viewer"),
+    ("proxy/mod.rs", "the log's file work on the blocking pool, awaited"),
+    ("proxy/tiers.rs", "reads from the disk, limited in number"),
+    ("proxy/unanswered.rs", "the invalidation of a write whose viewer left"),
+    ("record/queue.rs", "one thread that writes all logs"),
+    ("region/ask.rs", "one probe of a parent at a time"),
+    ("region/forward.rs", "one forwarder for each parent"),
+    ("store/log.rs", "one thread that compacts the log, at most"),
+    ("store/disk/body.rs", "a read of a file on the blocking pool, awaited"),
+    ("store/disk/threads.rs", "the two threads of the disk tier"),
+];
+
+// Exactly the listed files have one of the words in the code that ships.
+fn only_in(list: Reasons, words: &[&str]) {
+    let mut listed: BTreeSet<&str> = list.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed.len(), list.len(), "a file is listed twice");
+    for (name, text) in sources() {
+        let code = shipped(&text);
+        let found = words.iter().find(|word| has_word(&code, word));
+        if let Some(word) = found {
+            assert!(listed.remove(name.as_str()), "{name} has {word:?} and is not listed for it");
+        }
+    }
+    assert!(listed.is_empty(), "strike what needs it no longer: {listed:?}");
+}
+
+#[test]
+fn clocks_are_read_where_a_reason_is_given() {
+    only_in(
+        CLOCKS,
+        &["Instant::now", "SystemTime::now", "Clock::system()", "now_utc", "now_local"],
+    );
+}
+
+#[test]
+fn the_environment_is_read_where_a_reason_is_given() {
+    only_in(ENVIRONMENT, &["env::var", "env::var_os", "env::vars", "env::args", "env ="]);
+}
+
+#[test]
+fn tasks_and_threads_begin_where_a_reason_is_given() {
+    only_in(TASKS, &["spawn(", "spawn_blocking(", "spawn_local(", "thread::scope("]);
+}
+
+#[test]
+fn only_config_reads_toml() {
     for (name, text) in sources()
         .into_iter()
         .filter(|(name, _)| !name.starts_with("config/") && !name.starts_with("cli/"))
     {
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        assert!(!code.contains("toml::") && !code.contains("env::var"), "{name}");
+        assert!(!has_word(&shipped(&text), "toml::"), "{name}");
     }
+}
+
+/// Who names ring in Cargo.lock although nothing builds it: as an optional dependency with a weak
+/// feature, which the lock cannot tell from one that is used.
+const NAME_RING: [&str; 2] = ["hickory-proto", "rustls-webpki"];
+
+#[test]
+fn what_is_banned_is_not_linked() {
+    let rules: toml::Table = toml::from_str(&read(".github/deny.toml")).unwrap();
+    let entries = |list: &str| -> Vec<(String, String)> {
+        let entries = rules["bans"][list].as_array().expect("a list");
+        let word = |entry: &toml::Value, key: &str| entry[key].as_str().unwrap().to_string();
+        entries.iter().map(|entry| (word(entry, "crate"), word(entry, "reason"))).collect()
+    };
+    let banned: Vec<String> = entries("deny").into_iter().map(|(name, _)| name).collect();
+    for name in ["openssl", "openssl-sys", "native-tls", "ring"] {
+        assert!(banned.iter().any(|banned| banned == name), "{name} is to be banned");
+    }
+    for (name, reason) in entries("skip") {
+        assert!(reason.len() > 10, "{name} stands twice without a reason");
+    }
+    let lock: toml::Table = toml::from_str(&read("Cargo.lock")).unwrap();
+    for package in lock["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        assert!(name == "ring" || !banned.iter().any(|banned| banned == name), "{name} is banned");
+        let wants = package.get("dependencies").and_then(toml::Value::as_array);
+        let wants_ring = wants.into_iter().flatten().any(|wanted| {
+            wanted.as_str().is_some_and(|wanted| wanted.split(' ').next() == Some("ring"))
+        });
+        assert!(!wants_ring || NAME_RING.contains(&name), "{name} brings ring in");
+    }
+    let built = built();
+    for name in &banned {
+        assert!(!built.contains(name), "{name} is built");
+    }
+    assert!(built.contains("rustls"), "cargo tree no longer tells what is built");
+}
+
+/// The crates that cargo would build here, by name; without a network.
+fn built() -> BTreeSet<String> {
+    let told = std::process::Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal,build,dev"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .output()
+        .expect("cargo is there, it runs this test");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8(told.stdout).unwrap();
+    told.lines().filter_map(|line| line.split(' ').next()).map(str::to_string).collect()
+}
+
+/// What stands between single backticks, in order.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+// A path as the papers write it: from the root, or from `src`.
+fn source_at(path: &str) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = [root.join("src").join(path), root.join(path)];
+    beside.iter().find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+#[test]
+fn files_that_papers_name_are_there() {
+    for paper in ["src/ARCHITECTURE.md", "src/DECISIONS.md", "tests/README.md", "tests/RULES.md"] {
+        let text = read(paper);
+        let paths = quoted(&text).filter(|path| {
+            path.contains('/') && path.ends_with(".rs") && !path.contains(['*', ' '])
+        });
+        for path in paths {
+            let is_there =
+                source_at(path).is_some() || source_at(&format!("tests/{path}")).is_some();
+            assert!(is_there, "{paper} names {path}, which is not there");
+        }
+    }
+}
+
+// Looks for each name that a text quotes in the file that it quoted last; says how many there were.
+fn assert_names_exist(paper: &str, text: &str) -> usize {
+    let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let (mut file, mut names) = (None, 0);
+    for word in quoted(text) {
+        if word.ends_with(".rs") {
+            file = source_at(word).map(|text| (word, shipped(&text)));
+        } else if let Some((path, code)) = file.as_ref().filter(|_| is_name(word)) {
+            let is_function = word.starts_with(|c: char| c.is_ascii_lowercase());
+            let wanted = if is_function { format!("fn {word}") } else { word.to_string() };
+            assert!(has_word(code, &wanted), "{paper}: {word} is not in {path}");
+            names += 1;
+        }
+    }
+    names
+}
+
+#[test]
+fn the_life_of_a_request_goes_through_functions_that_exist() {
+    let map = read("src/ARCHITECTURE.md");
+    let life = map.split("\n## ").find(|part| part.starts_with("The life of a request")).unwrap();
+    let steps = assert_names_exist("The life of a request", life);
+    assert!(steps > 60, "only {steps} steps were looked for");
+}
+
+#[test]
+fn rules_name_functions_that_exist() {
+    let rules = read("tests/RULES.md");
+    let places = rules.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(1));
+    let names: usize = places.map(|place| assert_names_exist("tests/RULES.md", place)).sum();
+    assert!(names > 200, "only {names} names were looked for");
+}
+
+#[test]
+fn decisions_say_what_they_cost_and_are_there_where_code_cites_them() {
+    let decisions = read("src/DECISIONS.md");
+    let mut titles = BTreeSet::new();
+    for entry in decisions.split("\n### ").skip(1) {
+        let (title, text) = entry.split_once('\n').unwrap();
+        for part in ["\n2026-", "\n- *Cost:* ", "\n- *Would change if:* "] {
+            assert!(text.contains(part), "{title:?} lacks {part:?}");
+        }
+        assert!(titles.insert(title.replace('`', "")), "{title:?} stands twice");
+    }
+    let mut cited = 0;
+    for (name, text) in sources() {
+        // A citation may go over several lines of a comment.
+        let words = text.lines().map(|line| line.trim_start().trim_start_matches('/').trim_start());
+        let text = words.map(|line| line.trim_start_matches("! ")).collect::<Vec<_>>().join(" ");
+        for citation in text.split("src/DECISIONS.md, \"").skip(1) {
+            let title = citation.split('"').next().unwrap();
+            assert!(titles.contains(title), "{name} cites {title:?}, which is no decision");
+            cited += 1;
+        }
+    }
+    assert!(cited >= 8, "only {cited} citations were found");
 }

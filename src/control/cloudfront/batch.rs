@@ -1,4 +1,4 @@
-//! Reading an InvalidationBatch: elements in any order, with or without a declaration and a
+//! Pure: reading an InvalidationBatch, elements in any order, with or without a declaration and a
 //! namespace.
 //!
 //! Nothing but the elements that the API knows, no document type, nothing nested deeper than it may

@@ -1,5 +1,5 @@
-//! What the API answers, as XML: all required elements, because some of the AWS tools insist on
-//! them.
+//! Pure: what the API answers, as XML; all required elements, because some of the AWS tools insist
+//! on them.
 
 use quick_xml::escape::escape;
 

@@ -1,4 +1,5 @@
-//! The strict check of an HTTP/1 request head (RFC 9112), and the only reading of it there is.
+//! Pure: the strict check of an HTTP/1 request head (RFC 9112), and the only reading of it there
+//! is.
 //!
 //! What a proxy must not pass on is refused here: two lengths, bare CR or LF, a second Host, a
 //! coding that is not exactly `chunked`. There is one framing per message, decided in this file and

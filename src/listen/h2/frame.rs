@@ -1,4 +1,4 @@
-//! HTTP/2 frames (RFC 9113 §4, §6): their heads, their paddings, the settings. No state of a
+//! Pure: HTTP/2 frames (RFC 9113 §4, §6), their heads, their paddings, the settings. No state of a
 //! connection.
 
 /// What a client sends first (§3.4).

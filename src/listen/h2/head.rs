@@ -1,4 +1,5 @@
-//! The strict check of an HTTP/2 request head (RFC 9113 §8), and the only reading of it there is.
+//! Pure: the strict check of an HTTP/2 request head (RFC 9113 §8), and the only reading of it there
+//! is.
 
 use http::Method;
 use smallvec::SmallVec;

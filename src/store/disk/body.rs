@@ -23,7 +23,7 @@ use crate::semantics::ranges::Span;
 /// Pieces read in one go.
 const BATCH: u64 = 2;
 
-/// Whom to tell that a body is damaged.
+/// The entry to drop, and the disk to drop it from, if a body is damaged.
 pub struct Bad {
     pub disk: Weak<Disk>,
     pub entry: Entry,

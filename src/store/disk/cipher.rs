@@ -10,10 +10,10 @@ use crate::base::secret::Secret;
 /// Which part of a record: parts must not stand in for one another.
 pub const META: u32 = u32::MAX;
 
-/// Seals and opens.
+/// Encrypts parts of records and decrypts them.
 pub struct Cipher {
     key: LessSafeKey,
-    /// Keys the hashes of the index: without the secret nobody can try which URLs lie there.
+    /// Keys the hashes of the index: without the secret it cannot be tried which URLs lie there.
     pub hash_seed: [u8; 16],
     /// Says whether a folder was written under this key, and nothing about it.
     pub check: String,
@@ -29,7 +29,7 @@ impl hkdf::KeyType for Length {
 }
 
 impl Cipher {
-    /// A seal under a secret of any length, bound to a folder by its seed.
+    /// A cipher under a secret of any length, bound to a folder by its seed.
     pub fn new(secret: &Secret<String>, seed: &[u8]) -> Option<Self> {
         let base = hkdf::Salt::new(hkdf::HKDF_SHA256, seed).extract(secret.expose().as_bytes());
         let derive = |what: &[u8]| {
@@ -45,14 +45,14 @@ impl Cipher {
         Some(Self { key, hash_seed, check })
     }
 
-    /// Seals a part in place and appends its tag.
+    /// Encrypts a part in place and appends its tag, 16 octets.
     pub fn seal(&self, header: &Header, part: u32, octets: &mut Vec<u8>) -> Option<()> {
         self.key
             .seal_in_place_append_tag(nonce(header, part), Aad::from(about(header)), octets)
             .ok()
     }
 
-    /// Opens a part; `None` if it is not what was sealed.
+    /// Decrypts a part in place; `None` if it is not what was encrypted.
     pub fn open(&self, header: &Header, part: u32, octets: &mut Vec<u8>) -> Option<()> {
         let len = self
             .key
@@ -79,7 +79,7 @@ pub fn open_part(
     match (seal, header.is_encrypted) {
         (Some(seal), true) => seal.open(header, part, &mut octets)?,
         (None, false) => {}
-        // Nobody but us writes under a key, and nothing else counts there.
+        // Under a key only encrypted records count, and without one only plain ones.
         (None, true) | (Some(_), false) => return None,
     }
     Some(octets)

@@ -22,7 +22,7 @@ pub trait Files: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// An open file. It can be read for as long as somebody holds it, removed or not.
+/// An open file. It can be read for as long as it is held, removed or not.
 pub trait DiskFile: Send + Sync {
     fn write_at(&self, octets: &[u8], at: u64) -> io::Result<()>;
     /// Fills the whole buffer, or fails.
@@ -41,7 +41,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens or makes it; fails if somebody else has it open.
+    /// Opens or makes it; fails if another process has it open.
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let lock = OpenOptions::new()

@@ -1,7 +1,7 @@
-//! What lies where: one small entry for each response on the disk, and an account of each segment.
+//! Pure: what lies where, one small entry for each response on the disk, and an account of each
+//! segment.
 //!
-//! Pure. It is told what was written, found, used and removed, and says what is dead; it opens no
-//! file.
+//! It is told what was written, found, used and removed, and says what is dead; it opens no file.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,21 +10,21 @@ use smallvec::SmallVec;
 
 use super::record::{HEADER, Identity, Line, UNIT, Version};
 
-/// A record's place.
+/// Where the record of a response lies, and of which version it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub identity: Identity,
     pub segment: u32,
-    /// In units.
+    /// In units of `UNIT` octets.
     pub at: u32,
-    /// In units.
+    /// In units of `UNIT` octets.
     pub len: u32,
     pub version: Version,
     /// Uses of late, up to 3.
     pub uses: u8,
 }
 
-/// One file.
+/// The account of one segment's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Octets of the file.
@@ -55,7 +55,7 @@ const SAME_KEY: usize = 64;
 /// Parts of the table.
 const PARTS: usize = 64;
 
-/// The index.
+/// The responses on the disk by keyed hash, and the accounts of their segments.
 pub struct Index {
     /// In parts, so that growing one of them takes no longer than a moment.
     parts: [HashTable<Entry>; PARTS],
@@ -100,7 +100,7 @@ impl Index {
         &mut self.parts[(key >> 40) as usize % PARTS]
     }
 
-    /// Everything was found.
+    /// Notes that every segment was read: removals need not be remembered any more.
     pub fn loaded(&mut self) {
         self.gone = None;
     }

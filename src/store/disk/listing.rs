@@ -46,7 +46,7 @@ pub struct Survey {
     pub rows: Vec<Row>,
 }
 
-/// What checking found.
+/// What checking found, in records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     pub whole: u64,
@@ -119,7 +119,7 @@ impl Disk {
         verified
     }
 
-    /// Forgets responses for good; says how many. Only where nobody serves from it.
+    /// Forgets responses for good; says how many. Only where no edge serves from it.
     pub fn remove(&self, which: &Which) -> Result<u64, String> {
         let judge = which.judge()?;
         let mut gone: Vec<Entry> = Vec::new();

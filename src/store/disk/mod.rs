@@ -89,7 +89,7 @@ pub struct DiskStats {
 /// Large bodies read of late, the latest at the back.
 type Recent = VecDeque<((u32, u32), Arc<Filed>)>;
 
-/// The disk tier.
+/// The disk tier of a store: one folder, held by one process.
 pub struct Disk {
     files: Box<dyn Files>,
     pub settings: DiskSettings,
@@ -108,7 +108,7 @@ pub struct Disk {
     filed: Mutex<Recent>,
     /// Something was written or removed since the last sync.
     is_dirty: AtomicBool,
-    /// Somebody invalidated something: dead responses are to be looked for.
+    /// Set by an invalidation: the keeper is to look for dead responses.
     sweep: AtomicBool,
     /// How far the invalidation log was in effect, written over and over.
     head: Mutex<Option<(Arc<dyn DiskFile>, u64)>>,
@@ -170,8 +170,8 @@ impl Disk {
         }))
     }
 
-    // Keyed, so that nobody outside can make two keys meet; stable, so that it is the same after a
-    // restart.
+    // Keyed, so that a viewer cannot choose two keys that meet; stable, so that it is the same
+    // after a restart.
     fn hash(&self, octets: &[&[u8]]) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.seed);
@@ -282,7 +282,7 @@ impl Disk {
         }
     }
 
-    // Removing a file may take long; whoever serves viewers leaves it to others.
+    // Leaves the removal of a file, which may take long, to the writer's thread.
     fn close_later(&self, emptied: Option<u32>) {
         if let Some(id) = emptied {
             self.queue.lock().push(Job::Close(id, 0));
@@ -303,9 +303,9 @@ impl Disk {
     }
 
     // Removes a segment of which nothing counts any more, but for `moving` that are about to be put
-    // somewhere else. Whoever reads from it goes on reading.
+    // somewhere else. Readers of its file go on reading.
     fn close(&self, id: u32, moving: usize) {
-        // First, so that nobody takes a file that is gone for one that is damaged.
+        // First, so that a read does not take a file that is gone for one that is damaged.
         if !self.index.lock().leave(id) {
             return;
         }
@@ -321,7 +321,7 @@ impl Disk {
         }
         let mut index = self.index.lock();
         let left = index.close(id);
-        // Some of it could not be read when it was emptied: nobody will ever find that again.
+        // Some of it could not be read when it was emptied: it will not be found again.
         if left.is_some_and(|segment| segment.entries as usize > moving) {
             index.forget_segment(id, moving);
         }
@@ -342,8 +342,8 @@ impl Disk {
         Ok(file)
     }
 
-    // Holds a file open for the next one who reads from it. There are never more than so many;
-    // whoever uses one of those that are let go of holds it himself.
+    // Holds a file open for the next read, `OPEN_MAX` files at most. Reads that use a file hold it
+    // themselves.
     fn hold(&self, id: u32, file: &Arc<dyn DiskFile>) {
         let mut open = self.open.lock();
         if open.len() >= OPEN_MAX {
@@ -404,8 +404,8 @@ impl Disk {
         }
     }
 
-    /// Tells it how to find out what is used in memory: who leads there is not looked for here, and
-    /// would seem unused.
+    /// Tells it how to find out what is used in memory: what is answered from memory is not read
+    /// here, and would seem unused.
     pub fn ask_memory(&self, in_use: InUse) {
         let _ = self.in_use.set(in_use);
     }

@@ -1,6 +1,6 @@
 //! What waits to be written down, in order; of two jobs for one response only the later is done.
 //!
-//! Knows no file. Its bounds are kept by whoever puts into it.
+//! Knows no file. Its bounds are kept by `Disk`, which puts into it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::ON_ITS_WAY;
 use super::record::{Identity, Version};
 use crate::message::stored::Stored;
 
-/// The queue.
+/// Jobs that wait for the writer's thread, bounded in octets by `Disk`.
 #[derive(Default)]
 pub struct Queue {
     pub jobs: VecDeque<(u64, Job)>,
@@ -112,7 +112,7 @@ impl Queue {
     }
 }
 
-/// On whose behalf a record is written.
+/// Why a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The job under way.

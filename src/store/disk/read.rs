@@ -53,7 +53,7 @@ impl Disk {
         }
     }
 
-    // Damaged, or not to be read: dropped, counted, and fetched again by whoever asks next.
+    // Damaged, or not to be read: dropped, counted, and fetched again at the next request.
     pub(super) fn is_bad(&self, entry: &Entry, error: &io::Error) {
         // It was replaced meanwhile, or is being put somewhere else.
         if !self.index.lock().is_there(entry) {

@@ -1,4 +1,4 @@
-//! What a stored response looks like on the disk. Pure: octets in, facts out, and back.
+//! Pure: what a stored response looks like on the disk. Octets in, facts out, and back.
 //!
 //! A record is a header of fixed size, the *meta* (everything but the body), the body in pieces,
 //! and a table with a checksum for each piece. Header, meta and each piece can be checked alone, so
@@ -303,7 +303,7 @@ fn rule_of(code: u8) -> Option<TtlRule> {
 pub struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    /// So many octets.
+    /// Takes `len` octets off the front.
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -336,9 +336,9 @@ impl<'a> Cursor<'a> {
 pub struct Line {
     pub identity: Identity,
     pub version: Version,
-    /// In units.
+    /// In units of `UNIT` octets.
     pub at: u32,
-    /// In units.
+    /// In units of `UNIT` octets.
     pub len: u32,
     pub is_tombstone: bool,
 }

@@ -21,8 +21,7 @@ pub const CHUNK_MORE: u64 = HEADER as u64 + TAG as u64 + UNIT;
 #[derive(Default)]
 pub struct List {
     chunks: Vec<Vec<u8>>,
-    /// Something lies there of which nothing could be said: then nothing is said of the others
-    /// either.
+    /// The segment has a record that could not be described: then it gets no list at all.
     is_spoiled: bool,
 }
 

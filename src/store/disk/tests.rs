@@ -22,7 +22,7 @@ use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
 use crate::semantics::time::Timestamp;
 
-/// What goes wrong.
+/// How the folder fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,

@@ -17,7 +17,7 @@ use crate::message::stored::Stored;
 const SYNC: Duration = Duration::from_secs(1);
 /// How often the keeper looks around.
 const TICK: Duration = Duration::from_millis(100);
-/// Records looked at between two breaths while dead ones are looked for.
+/// Records looked at between two pauses while dead ones are looked for.
 const BATCH: u64 = 500;
 /// A look for what is dead is followed by so many times its length without one.
 const SWEEP_REST: u32 = 10;
@@ -35,7 +35,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts them.
+    /// Starts the writer's and the keeper's thread; fails if the system gives none.
     pub fn start(disk: Arc<Disk>, is_dead: IsDead) -> io::Result<Self> {
         let (writing, keeping) = (Arc::clone(&disk), Arc::clone(&disk));
         let writer = std::thread::Builder::new()

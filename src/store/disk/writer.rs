@@ -26,7 +26,7 @@ const TURNS: usize = 16;
 /// segment sealed before it.
 const FOOTER: u64 = 128 + segment_list::CHUNK_MORE;
 
-/// The writing end.
+/// What the writer's thread holds: the segment at the end, and files that are not synced yet.
 pub struct Work {
     next: u32,
     /// Octets of a segment that holds many.
@@ -65,7 +65,7 @@ impl Disk {
         };
         header.is_tombstone = false;
         if meta.len() > record::META_MAX / 2 {
-            // Such a head is nobody's, and what is read back has a limit.
+            // No origin sends such a head, and what is read back has a limit.
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
             self.defer_tombstone(identity);
             return Ok(());
@@ -89,7 +89,7 @@ impl Disk {
         }
         header.meta_crc = crc32fast::hash(&meta);
         let wrote = self.write_record(active, &header, &meta, &stored.content);
-        // Before the index knows of it: whoever finds it there must see that it is this one.
+        // Before the index knows of it: a read that finds it there must see that it is this one.
         stored.live.on_disk.store(header.version.0, Ordering::Relaxed);
         self.wrote(&mut work, &header, (Some(stored), By::Job), wrote)?;
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
@@ -198,7 +198,8 @@ impl Disk {
             index.grew(id, header.octets());
             let is_forgotten = by == By::Move
                 && index.get(line.identity).is_none_or(|now| now.version != line.version);
-            // Whoever says something newer tells the queue first, and then the index.
+            // Anything newer is in the queue first, and then in the index (src/DECISIONS.md, "The
+            // queue hears first, then the index").
             let mut queue = self.queue.lock();
             let is_superseded = queue.lands(line.identity, line.version, by);
             match line.is_tombstone {
@@ -391,7 +392,7 @@ impl Disk {
                 kept.push((*entry, octets));
             }
         }
-        // What moves on stays known, or nobody could tell whether it was forgotten meanwhile.
+        // What moves on stays known, or it could not be told whether it was forgotten meanwhile.
         let staying: HashSet<u32> = kept.iter().map(|(entry, _)| entry.at).collect();
         for entry in live.iter().filter(|entry| !staying.contains(&entry.at)) {
             self.index.lock().forget_entry(entry);
@@ -524,7 +525,7 @@ impl Disk {
         }
     }
 
-    // The same sync, by whoever needs the room of what is doomed at once, and holds the work.
+    // The same sync for a writer that needs the room of doomed segments at once, and holds `work`.
     fn sync_for_room(&self, work: &mut Work) -> io::Result<()> {
         // Another sync has taken its files and may not be done with them: what they replaced is its
         // to remove.

@@ -1,6 +1,7 @@
 //! What tests stand on: a scripted origin, the real edge as a process, a viewer that sees every
 //! byte.
 
+pub mod code;
 pub mod edge;
 pub mod frames;
 pub mod mmdb;

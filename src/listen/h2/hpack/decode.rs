@@ -1,4 +1,4 @@
-//! Header blocks read into a list of fields (RFC 7541 §3.2, §6).
+//! Pure: header blocks read into a list of fields (RFC 7541 §3.2, §6).
 //!
 //! A block is always read to its end, because the table must stay in step with the peer's; fields
 //! beyond the limit are read and forgotten.

@@ -1,4 +1,5 @@
-//! Header blocks written without a dynamic table: names from the static one, values as they are.
+//! Pure: header blocks written without a dynamic table, names from the static one, values as they
+//! are.
 //!
 //! Values are not Huffman-coded: it would save a tenth of a small answer and cost more than sending
 //! it.

@@ -1,4 +1,4 @@
-//! The Huffman code of RFC 7541 Appendix B, for reading.
+//! Pure: the Huffman code of RFC 7541 Appendix B, for reading.
 //!
 //! The code is canonical: the lengths say all, the codes follow. Most octets of real fields take
 //! eight bits or fewer and are found by one look into a table.

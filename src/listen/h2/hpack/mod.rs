@@ -1,4 +1,4 @@
-//! HPACK (RFC 7541): fields of HTTP/2 heads as octets, both ways.
+//! Pure: HPACK (RFC 7541), fields of HTTP/2 heads as octets, both ways.
 //!
 //! The decoder keeps the dynamic table that viewers fill; the encoder keeps none, because our
 //! answers differ in their ages and tags and would only churn it. Neither knows what a field means.

@@ -1,4 +1,4 @@
-//! The static table of RFC 7541 Appendix A, and the dynamic one that a peer fills (§2.3).
+//! Pure: the static table of RFC 7541 Appendix A, and the dynamic one that a peer fills (§2.3).
 
 use std::collections::VecDeque;
 
