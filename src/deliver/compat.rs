@@ -4,7 +4,7 @@
 use crate::semantics::fields::{By, FieldSection};
 use http::header::{CONTENT_TYPE, SERVER, VIA};
 
-use super::X_CACHE;
+use super::sink::FieldSink;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
@@ -15,31 +15,12 @@ pub const fn shown(compat: &Compat, outcome: Outcome, status: u16) -> Outcome {
     if compat.cloudfront.is_some() && status >= 400 { Outcome::Error } else { outcome }
 }
 
-/// What goes to a viewer beside X-Cache, and X-Cache's word.
-pub fn add_compat_fields(
-    compat: &Compat,
-    id: RequestId,
-    (outcome, status): (Outcome, u16),
-    fields: &mut FieldSection,
-) {
+/// Writes what CloudFront says beside X-Cache, where that is wanted.
+#[inline]
+pub fn write<S: FieldSink>(compat: &Compat, id: RequestId, sink: &mut S) {
     if let Some(cloudfront) = &compat.cloudfront {
-        let shown = shown(compat, outcome, status);
-        if shown != outcome {
-            fields.insert(&X_CACHE, [shown.word(), " from ", &compat.name]);
-        }
-        fields.insert("x-amz-cf-pop", &cloudfront.pop);
-        fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| id.write(out)));
-    }
-}
-
-/// The same, as lines.
-pub fn write_lines(compat: &Compat, id: RequestId, out: &mut Vec<u8>) {
-    if let Some(cloudfront) = &compat.cloudfront {
-        out.extend_from_slice(b"X-Amz-Cf-Pop: ");
-        out.extend_from_slice(cloudfront.pop.as_bytes());
-        out.extend_from_slice(b"\r\nX-Amz-Cf-Id: ");
-        id.write(out);
-        out.extend_from_slice(b"\r\n");
+        sink.field("X-Amz-Cf-Pop", &cloudfront.pop);
+        sink.field("X-Amz-Cf-Id", By(|out: &mut Vec<u8>| id.write(out)));
     }
 }
 

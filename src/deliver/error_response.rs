@@ -5,13 +5,12 @@ use crate::semantics::fields::FieldSection;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::no_cache;
-use super::status_fields::StatusFields;
 use crate::body::Body;
 use crate::distribution::compat::Compat;
 use crate::message::failure::Failure;
 use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
-use crate::message::response::ViewerResponse;
+use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason};
 
 /// The answer to a viewer who may not.
@@ -99,14 +98,6 @@ fn plain(
     fields.insert(&CONTENT_TYPE, "text/plain; charset=utf-8");
     fields.insert(&http::header::CACHE_CONTROL, "no-store");
     let verdict = no_cache(outcome, reason);
-    StatusFields {
-        verdict,
-        name: &compat.name,
-        ttl: 0,
-        status: None,
-        detail: failure.map(|f| f.kind),
-    }
-    .write(&mut fields);
     let word = http::StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason())
@@ -118,6 +109,7 @@ fn plain(
         fields,
         body,
         verdict,
+        told: Told { detail: failure.map(|failure| failure.kind), ..Told::default() },
         failure: None,
         behavior: None,
         origin_millis: None,

@@ -1,12 +1,16 @@
 //! Which form of a stored response answers this request: 304, 206, 416 or the whole (RFC 9110
 //! §13.2.2, §14.2).
 
-use crate::semantics::fields::FieldSection;
 use http::Method;
 use smallvec::SmallVec;
 
+use super::policy;
+use super::sink::FieldSink;
+use crate::distribution::response_policy::ResponsePolicy;
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::Stored;
+use crate::semantics::digests::{self, Covers};
+use crate::semantics::fields::{Name, WriteValue};
 use crate::semantics::ranges::{self, RANGES_MAX, Selection, Span};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validators::{self, Condition, Conditions};
@@ -97,14 +101,87 @@ fn join(head: &RequestHead<'_>, name: &str) -> Vec<u8> {
     lines.join(&b", "[..])
 }
 
-/// Says whether a 304 repeats this field: not the ones that describe a body it does not have (RFC
-/// 9110 §15.4.5).
-pub fn belongs_in_304(name: &[u8]) -> bool {
-    !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-"))
-        || name.eq_ignore_ascii_case(b"content-location")
+impl ResponseForm {
+    /// Says whether a stored field belongs into an answer of this form.
+    pub fn keeps(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Whole => true,
+            // Not what describes a body that it does not have (RFC 9110 §15.4.5).
+            Self::NotModified => {
+                !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-"))
+                    || name.eq_ignore_ascii_case(b"content-location")
+            }
+            Self::Part(_) => !is_of_the_whole(name),
+            Self::Parts(_) => !is_of_the_whole(name) && !name.eq_ignore_ascii_case(b"content-type"),
+            // They say nothing of the content but its length.
+            Self::Unsatisfiable(_) | Self::PreconditionFailed => {
+                name.eq_ignore_ascii_case(b"date") || name.eq_ignore_ascii_case(b"via")
+            }
+        }
+    }
+
+    /// The status of an answer of this form, from a response that was stored with another one.
+    pub const fn status(&self, stored: u16) -> u16 {
+        match self {
+            Self::Whole => stored,
+            Self::NotModified => 304,
+            Self::Part(_) | Self::Parts(_) => 206,
+            Self::Unsatisfiable(_) => 416,
+            Self::PreconditionFailed => 412,
+        }
+    }
 }
 
-/// Takes out of a head what a 304 does not repeat.
-pub fn keep_for_304(fields: &mut FieldSection) {
-    fields.retain(|name, _| belongs_in_304(name.octets()));
+// A Content-Range would stand beside that of the range, and a digest would be of other octets.
+fn is_of_the_whole(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-range") || digests::covers(name) == Some(Covers::Content)
+}
+
+/// The value of Content-Range: a part of so many octets, or that there is no such part.
+pub struct ContentRange {
+    pub span: Option<Span>,
+    pub complete: u64,
+}
+
+impl WriteValue for ContentRange {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"bytes ");
+        match self.span {
+            Some(span) => {
+                span.start.write_value(out);
+                out.push(b'-');
+                (span.end - 1).write_value(out);
+            }
+            None => out.push(b'*'),
+        }
+        out.push(b'/');
+        self.complete.write_value(out);
+    }
+}
+
+/// Writes the stored fields that belong into an answer of this form, as the policy of its behavior
+/// leaves them, and Content-Range where the answer has one. `complete`: octets of the whole.
+#[inline]
+pub fn write_stored<S: FieldSink>(
+    stored: &Stored,
+    form: &ResponseForm,
+    complete: u64,
+    policy: Option<(&ResponsePolicy, &RequestHead<'_>)>,
+    sink: &mut S,
+) {
+    let lines = stored.head.iter().filter(|(name, _)| form.keeps(name));
+    match policy {
+        Some((policy, head)) => policy::write(policy, head, lines, sink),
+        None if *form == ResponseForm::Whole => sink.stored(&stored.head),
+        None => lines.for_each(|(name, value)| sink.field(Name::of(name).spelled(), value)),
+    }
+    let span = match form {
+        ResponseForm::Part(span) => Some(*span),
+        ResponseForm::Unsatisfiable(_) => None,
+        ResponseForm::Whole
+        | ResponseForm::NotModified
+        | ResponseForm::Parts(_)
+        | ResponseForm::PreconditionFailed => return,
+    };
+    sink.field("Content-Range", ContentRange { span, complete });
 }

@@ -4,7 +4,8 @@
 //! of a preflight to preflights. What depends on the viewer is made here, at the very end, so that
 //! nothing of it is ever stored.
 
-use crate::semantics::fields::{FieldSection, Name};
+use super::sink::FieldSink;
+use crate::semantics::fields::{FieldSection, Name, WriteValue};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName,
@@ -141,61 +142,66 @@ pub fn apply(policy: &ResponsePolicy, head: &RequestHead<'_>, fields: &mut Field
 }
 
 /// Writes stored lines as the policy leaves them, and what it adds behind them.
-pub fn write_lines<'l>(
+pub fn write<'l, S: FieldSink>(
     policy: &ResponsePolicy,
     head: &RequestHead<'_>,
     lines: impl Iterator<Item = (&'l [u8], &'l [u8])> + Clone,
-    out: &mut Vec<u8>,
+    sink: &mut S,
 ) {
-    let says = |name: &HeaderName| {
-        lines.clone().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str().as_bytes()))
-    };
+    let says = |name: &HeaderName| lines.clone().any(|(known, _)| Name::of(known) == name);
     let plan = Plan::new(policy, head, says);
-    let mut put = |name: &[u8], value: &[u8]| {
-        for part in [name, b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
-    };
     // Few names are ever looked for, so the lines are gone through once for each of them and not
     // hashed.
     for (name, value) in lines.clone() {
-        let named = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
-        let is_replaced =
-            policy.set.iter().any(|field| field.over == Over::Origin && named(&field.name));
-        let is_cors = matches!(&plan.cors, Some((Over::Origin, _))) && CORS.iter().any(named);
-        if !(is_replaced || is_cors || policy.remove.iter().any(named)) {
-            put(name, value);
+        let name = Name::of(name);
+        if !plan.drops(name) {
+            sink.field(name.spelled(), value);
         }
     }
-    plan.each_added(says, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
+    plan.each_added(says, |name, value| sink.field(name.as_str(), value));
 }
 
-/// The value of Server-Timing, if this answer is to have it (CloudFront: "Server-Timing header").
+/// The value of Server-Timing.
+pub struct ServerTiming<'a> {
+    outcome: Outcome,
+    origin_millis: Option<u64>,
+    pop: &'a str,
+    id: RequestId,
+}
+
+/// What Server-Timing says, if this answer is to have it (CloudFront: "Server-Timing header").
 /// `pop` is this place's name.
-pub fn server_timing(
+pub fn server_timing<'a>(
     policy: &ResponsePolicy,
     head: &RequestHead<'_>,
     outcome: Outcome,
     origin_millis: Option<u64>,
-    pop: &str,
-) -> Option<String> {
+    pop: &'a str,
+) -> Option<ServerTiming<'a>> {
     let percent = policy.server_timing?;
     let is_asked_for =
         || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
-    // Another lot than the one that chooses a side of a deployment.
+    // Another sample than the one that chooses a side of a deployment.
     if RequestId(head.id.0.rotate_left(17)).sample(100) >= u64::from(percent) && !is_asked_for() {
         return None;
     }
-    let upstream = origin_millis
-        .map(|millis| format!("cdn-upstream-layer;desc=\"EDGE\",cdn-upstream-fbl;dur={millis},"));
-    let (word, layer) = match outcome {
-        Outcome::Hit => ("cdn-cache-hit", ",cdn-hit-layer;desc=\"EDGE\""),
-        Outcome::RefreshHit => ("cdn-cache-refresh", ""),
-        Outcome::Miss | Outcome::Error | Outcome::Redirect => ("cdn-cache-miss", ""),
-    };
-    let id = head.id.text();
-    Some(format!(
-        "{}{word},cdn-pop;desc=\"{pop}\",cdn-rid;desc=\"{id}\"{layer}",
-        upstream.unwrap_or_default()
-    ))
+    Some(ServerTiming { outcome, origin_millis, pop, id: head.id })
+}
+
+impl WriteValue for ServerTiming<'_> {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        if let Some(millis) = self.origin_millis {
+            out.extend_from_slice(b"cdn-upstream-layer;desc=\"EDGE\",cdn-upstream-fbl;dur=");
+            millis.write_value(out);
+            out.push(b',');
+        }
+        let (word, layer) = match self.outcome {
+            Outcome::Hit => ("cdn-cache-hit", ",cdn-hit-layer;desc=\"EDGE\""),
+            Outcome::RefreshHit => ("cdn-cache-refresh", ""),
+            Outcome::Miss | Outcome::Error | Outcome::Redirect => ("cdn-cache-miss", ""),
+        };
+        [word, ",cdn-pop;desc=\"", self.pop, "\",cdn-rid;desc=\""].write_value(out);
+        self.id.write(out);
+        ["\"", layer].write_value(out);
+    }
 }

@@ -1,49 +1,47 @@
 //! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors,
 //! Proxy-Status.
 
-use crate::semantics::fields::{By, FieldSection};
+use http::HeaderName;
 
-use super::{CACHE_STATUS, PROXY_STATUS, X_CACHE};
+use super::compat;
+use super::sink::FieldSink;
+use crate::distribution::compat::Compat;
 use crate::message::failure::FailureKind;
+use crate::message::request::RequestId;
+use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Verdict};
 use crate::semantics::cache_status::{self, Handled};
+use crate::semantics::fields::WriteValue;
+
+/// What is said once: an upstream that says it, too, speaks of its own request.
+const OURS: [HeaderName; 3] = [
+    HeaderName::from_static("x-cache"),
+    HeaderName::from_static("x-amz-cf-pop"),
+    HeaderName::from_static("x-amz-cf-id"),
+];
 
 /// What is told.
 pub struct StatusFields<'a> {
     pub verdict: Verdict,
-    /// `foreshore` or `cloudfront`.
-    pub name: &'a str,
-    /// Seconds of freshness left, negative when stale.
-    pub ttl: i64,
-    /// The status that came from upstream.
-    pub status: Option<u16>,
-    pub detail: Option<FailureKind>,
+    pub told: Told,
+    /// How the distribution names itself.
+    pub compat: &'a Compat,
+    /// The status that goes out.
+    pub status: u16,
+    pub id: RequestId,
 }
 
 impl StatusFields<'_> {
-    /// Writes the fields into a map; Cache-Status joins what others upstream have said.
-    pub fn write(&self, fields: &mut FieldSection) {
-        fields.insert(&X_CACHE, [self.verdict.outcome.word(), " from ", self.name]);
-        let detail = self.detail.map(FailureKind::token);
-        fields.append(
-            &CACHE_STATUS,
-            By(|out: &mut Vec<u8>| cache_status::write(out, self.handled(), detail)),
-        );
-        if let Some(kind) = self.detail {
-            fields.append(&PROXY_STATUS, ["Foreshore; error=", kind.token()]);
+    /// Writes the fields; Cache-Status joins what others upstream have said.
+    #[inline]
+    pub fn write<S: FieldSink>(&self, sink: &mut S) {
+        let shown = compat::shown(self.compat, self.verdict.outcome, self.status);
+        write_x_cache(sink, shown, &self.compat.name);
+        sink.field("Cache-Status", CacheStatus(self));
+        if let Some(kind) = self.told.detail {
+            sink.field("Proxy-Status", ["Foreshore; error=", kind.token()]);
         }
-    }
-
-    /// The same as HTTP/1 lines, for the hit step; `word` is X-Cache's. Allocates nothing beyond
-    /// `out`.
-    pub fn write_lines(&self, word: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"X-Cache: ");
-        out.extend_from_slice(word.as_bytes());
-        out.extend_from_slice(b" from ");
-        out.extend_from_slice(self.name.as_bytes());
-        out.extend_from_slice(b"\r\nCache-Status: ");
-        cache_status::write(out, self.handled(), self.detail.map(FailureKind::token));
-        out.extend_from_slice(b"\r\n");
+        compat::write(self.compat, self.id, sink);
     }
 
     fn handled(&self) -> Handled {
@@ -51,17 +49,42 @@ impl StatusFields<'_> {
             None if self.verdict.outcome == Outcome::Hit
                 || self.verdict.outcome == Outcome::RefreshHit =>
             {
-                Handled::Hit { ttl: self.ttl }
+                Handled::Hit { ttl: self.told.ttl }
             }
             None => Handled::Neither,
             // Nobody was asked: that is what the viewer wanted.
-            _ if self.detail == Some(FailureKind::NotStored) => Handled::Neither,
+            _ if self.told.detail == Some(FailureKind::NotStored) => Handled::Neither,
             forward => Handled::Forwarded {
                 why: forward.unwrap_or(cache_status::Forward::Bypass),
-                status: self.status,
+                status: self.told.upstream,
                 stored: self.verdict.stored,
                 collapsed: self.verdict.collapsed,
             },
         }
     }
+}
+
+struct CacheStatus<'a>(&'a StatusFields<'a>);
+
+impl WriteValue for CacheStatus<'_> {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        let detail = self.0.told.detail.map(FailureKind::token);
+        cache_status::write(out, self.0.handled(), detail);
+    }
+}
+
+/// Writes X-Cache: what became of the request, and at whom.
+#[inline]
+pub fn write_x_cache<S: FieldSink>(sink: &mut S, outcome: Outcome, name: &str) {
+    sink.field("X-Cache", [outcome.word(), " from ", name]);
+}
+
+/// Gives an answer the fields in which this edge says what it did.
+pub fn tell(response: &mut ViewerResponse, compat: &Compat, id: RequestId) {
+    let ViewerResponse { verdict, told, status, .. } = *response;
+    // What another edge said of its own request is no news of ours.
+    OURS.iter().for_each(|name| {
+        response.fields.remove(name);
+    });
+    StatusFields { verdict, told, compat, status, id }.write(&mut response.fields);
 }

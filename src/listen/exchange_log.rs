@@ -14,7 +14,7 @@ use crate::message::connection::{Connection, Version};
 use crate::message::key::InvalidationNumber;
 use crate::message::refusal::Rule;
 use crate::message::request::{RequestHead, ViewerRequest, split_target};
-use crate::message::response::ViewerResponse;
+use crate::message::response::{Told as AnswerTold, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason};
 use crate::proxy::Running;
 use crate::proxy::exchange::{Begun, request_of, running_of};
@@ -209,6 +209,7 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
         fields,
         body: Body::Empty,
         verdict: hit::HIT,
+        told: AnswerTold::default(),
         failure: None,
         behavior: Some(hit.behavior),
         origin_millis: None,
@@ -249,6 +250,7 @@ impl ExchangeRecord {
             fields: FieldSection::new(),
             body: Body::Empty,
             verdict: no_cache(Outcome::Error, Reason::Failed),
+            told: AnswerTold::default(),
             failure: None,
             behavior: None,
             origin_millis: None,

@@ -9,6 +9,7 @@ mod exchange_log;
 pub mod fingerprint;
 pub mod h1;
 pub mod h2;
+mod message;
 pub mod places;
 pub mod proxy_protocol;
 pub mod sni;

@@ -2,7 +2,7 @@
 
 use crate::semantics::fields::FieldSection;
 
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::tier::{Standing, TierFacts};
 use super::verdict::Verdict;
 use crate::body::Body;
@@ -43,12 +43,25 @@ impl Reply {
     }
 }
 
+/// What Cache-Status and Proxy-Status are to say of an answer beside its verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Seconds of freshness left, negative when stale.
+    pub ttl: i64,
+    /// The status that came from upstream.
+    pub upstream: Option<u16>,
+    /// What went wrong.
+    pub detail: Option<FailureKind>,
+}
+
 /// What a viewer gets.
 pub struct ViewerResponse {
     pub status: u16,
     pub fields: FieldSection,
     pub body: Body,
     pub verdict: Verdict,
+    /// What its own fields are to say; they are written last.
+    pub told: Told,
     /// What went wrong, for the log.
     pub failure: Option<Failure>,
     /// The behavior that answered, for the counters; `None` if none was reached.

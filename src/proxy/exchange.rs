@@ -14,6 +14,7 @@ use crate::access::{self, Route, Routed};
 use crate::body::Body;
 use crate::cache::ask::{self, CacheIntent, CacheRequest};
 use crate::deliver::error_response;
+use crate::deliver::status_fields::tell;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::compat::Compat;
 use crate::distribution::site::Distribution;
@@ -155,6 +156,7 @@ impl Unrouted {
     pub(super) fn refused(&self, node: &str) -> ViewerResponse {
         let mut refused =
             error_response::refusal(&self.refusal, &Compat::default(), self.request.id);
+        tell(&mut refused, &Compat::default(), self.request.id);
         if self.from_edge.is_some() {
             region::name_node(node, &mut refused.fields);
         }

@@ -327,7 +327,7 @@ fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Spare {
 fn passed(asked: &CacheRequest<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
     let verdict = Verdict { outcome, reason, collapsed: false, stored: false };
-    deliver::from_reply(asked.head(), reply, verdict, &asked.routed.distribution.compat.name)
+    deliver::from_reply(asked.head(), reply, verdict)
 }
 
 fn usable(

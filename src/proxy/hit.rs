@@ -10,16 +10,17 @@ use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::form::{self, ResponseForm};
+use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::StatusFields;
-use crate::deliver::{compat, policy};
+use crate::deliver::{self, policy};
 use crate::distribution::compat::Compat;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::message::path::has_needless_escape;
 use crate::message::refusal::Refusal;
 use crate::message::request::{Known, RequestHead};
+use crate::message::response::Told;
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
-use crate::semantics::digests::{self, Covers};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
@@ -112,10 +113,6 @@ fn from_store<'s>(
         ResponseForm::Parts(_)
         | ResponseForm::Unsatisfiable(_)
         | ResponseForm::PreconditionFailed => return None,
-        // What is not true of a part is taken out by the full sentence.
-        ResponseForm::Part(_) if stored.head.iter().any(|(name, _)| belongs_to_the_whole(name)) => {
-            return None;
-        }
         ResponseForm::NotModified => None,
         _ if wants.method == MethodIntent::Head => None,
         ResponseForm::Whole => Some(Span { start: 0, end: len }),
@@ -152,11 +149,6 @@ fn is_plain(head: &RequestHead<'_>) -> bool {
     is_usual && !has_needless_escape(head.path) && !lists_more(head)
 }
 
-// A Content-Range would stand beside that of the range, and a digest would be of other octets.
-fn belongs_to_the_whole(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"content-range") || digests::covers(name) == Some(Covers::Content)
-}
-
 /// Says whether Connection names fields that are to be dropped first; that is the full sentence's
 /// work.
 pub fn lists_more(head: &RequestHead<'_>) -> bool {
@@ -172,13 +164,7 @@ pub fn lists_more(head: &RequestHead<'_>) -> bool {
 impl Hit<'_> {
     /// The status it goes out with.
     pub fn status(&self) -> u16 {
-        match self.answer {
-            ResponseForm::Whole => self.stored.status,
-            ResponseForm::NotModified => 304,
-            ResponseForm::Part(_) | ResponseForm::Parts(_) => 206,
-            ResponseForm::Unsatisfiable(_) => 416,
-            ResponseForm::PreconditionFailed => 412,
-        }
+        self.answer.status(self.stored.status)
     }
 
     /// The Content-Length that goes out, if one does.
@@ -187,65 +173,25 @@ impl Hit<'_> {
         has_length.then(|| self.span.map_or_else(|| self.length_without_body(), |span| span.len()))
     }
 
-    /// Writes fields as HTTP/1 lines: the stored ones, and our own. The status line and the end are
-    /// the caller's.
-    pub fn write_lines(&self, out: &mut Vec<u8>, now: Timestamp) {
-        let mut digits = itoa::Buffer::new();
-        self.write_stored(out);
-        match &self.answer {
-            ResponseForm::Part(span) => {
-                out.extend_from_slice(b"Content-Range: bytes ");
-                out.extend_from_slice(digits.format(span.start).as_bytes());
-                out.push(b'-');
-                out.extend_from_slice(digits.format(span.end - 1).as_bytes());
-                out.push(b'/');
-                out.extend_from_slice(
-                    digits.format(self.stored.content.length().unwrap_or(span.end)).as_bytes(),
-                );
-                out.extend_from_slice(b"\r\n");
-            }
-            ResponseForm::Whole
-            | ResponseForm::NotModified
-            | ResponseForm::Parts(_)
-            | ResponseForm::Unsatisfiable(_)
-            | ResponseForm::PreconditionFailed => {}
-        }
+    /// Writes its fields: the stored ones, and our own. What frames the message is the caller's.
+    #[inline]
+    pub fn write<S: FieldSink>(&self, sink: &mut S, now: Timestamp) {
+        let policy = self.policy.map(|policy| (policy, self.head));
+        let complete = self.stored.content.length().unwrap_or(0);
+        form::write_stored(&self.stored, &self.answer, complete, policy, sink);
         if let Some(len) = self.announced() {
-            out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(digits.format(len).as_bytes());
-            out.extend_from_slice(b"\r\n");
+            sink.field("Content-Length", len);
         }
         let age = self.stored.age(now) / 1000;
-        out.extend_from_slice(b"Age: ");
-        out.extend_from_slice(digits.format(age).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        let ttl = (self.stored.life.fresh / 1000) as i64 - age as i64;
-        StatusFields { verdict: HIT, name: &self.compat.name, ttl, status: None, detail: None }
-            .write_lines(compat::shown(self.compat, HIT.outcome, self.status()).word(), out);
-        compat::write_lines(self.compat, self.head.id, out);
-        if let Some(timing) = self.policy.and_then(|policy| {
-            policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
-        }) {
-            out.extend_from_slice(b"Server-Timing: ");
-            out.extend_from_slice(timing.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-
-    // The stored fields, as far as they belong into this answer and the behavior's policy leaves
-    // them.
-    fn write_stored(&self, out: &mut Vec<u8>) {
-        let is_whole = self.answer != ResponseForm::NotModified;
-        let lines =
-            self.stored.head.iter().filter(|(name, _)| is_whole || form::belongs_in_304(name));
-        match self.policy {
-            Some(policy) => policy::write_lines(policy, self.head, lines, out),
-            None if is_whole => out.extend_from_slice(self.stored.head.lines()),
-            None => lines.for_each(|(name, value)| {
-                for part in [name, b": ", value, b"\r\n"] {
-                    out.extend_from_slice(part);
-                }
-            }),
+        sink.field("Age", age);
+        let told = Told { ttl: deliver::remaining(&self.stored, age), ..Told::default() };
+        let (compat, status, id) = (self.compat, self.status(), self.head.id);
+        StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(policy) = self.policy
+            && let Some(timing) =
+                policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
+        {
+            sink.field("Server-Timing", timing);
         }
     }
 

@@ -25,6 +25,7 @@ use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, choose, lookup, may_stand_in};
 use crate::cache::unsafe_methods;
+use crate::deliver::status_fields::tell;
 use crate::deliver::{self, error_response};
 use crate::distribution::behavior::Unauthorised;
 use crate::message::connection::Asker;
@@ -62,7 +63,11 @@ impl Proxy {
         };
         let response = match self.answer(&mut exchange, body).await {
             Ok(response) => response,
-            Err(Stop::Answered(response)) => return *response,
+            Err(Stop::Answered(response)) => {
+                let mut response = *response;
+                tell(&mut response, exchange.compat(), exchange.request.id);
+                return response;
+            }
             Err(Stop::Refused(refusal)) => {
                 error_response::refusal(&refusal, exchange.compat(), exchange.request.id)
             }
@@ -152,13 +157,6 @@ impl Proxy {
         if response.verdict.reason.forward().is_some() && !response.verdict.collapsed {
             response.origin_millis = response.origin_millis.or_else(|| request.upstream.millis());
         }
-        let came = (response.verdict.outcome, response.status);
-        deliver::compat::add_compat_fields(
-            &distribution.compat,
-            request.id,
-            came,
-            &mut response.fields,
-        );
         // An edge applies it for its own viewers.
         if let Some(policy) = behavior.response.as_deref().filter(|_| exchange.from_edge.is_none())
         {
@@ -171,6 +169,7 @@ impl Proxy {
                 response.fields.append("server-timing", timing);
             }
         }
+        tell(&mut response, &distribution.compat, request.id);
         if exchange.route.session.is_some()
             && let Some(cookie) =
                 access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)
@@ -354,10 +353,8 @@ impl Proxy {
             .await
             .ok()
             .filter(|response| response.status == 200)?;
-        let name = &distribution.compat.name;
         response.status = *respond_with;
         response.verdict.outcome = Outcome::Error;
-        response.fields.insert(&deliver::X_CACHE, format!("{} from {name}", Outcome::Error.word()));
         Some(response)
     }
 
@@ -423,9 +420,8 @@ impl Proxy {
         now: Timestamp,
     ) -> Result<ViewerResponse, Failure> {
         stored.live.used();
-        let name = &asked.routed.distribution.compat.name;
-        let mut response = deliver::from_stored(asked.head(), stored, verdict, name, now)
-            .ok_or_else(|| {
+        let mut response =
+            deliver::from_stored(asked.head(), stored, verdict, now).ok_or_else(|| {
                 Failure::new(
                     FailureKind::Internal,
                     "the stored response can no longer be read from its start",
@@ -479,7 +475,6 @@ impl Proxy {
             );
         }
         let mut reply = came?;
-        let name = &asked.routed.distribution.compat.name;
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);
@@ -503,7 +498,7 @@ impl Proxy {
             }
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
-        Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)), name))
+        Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why))))
     }
 
     // What a GET would be answered with while the origin fails.

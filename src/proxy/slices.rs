@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_RANGE;
 
 use super::Proxy;
 use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome};
@@ -23,16 +22,17 @@ use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::cache::slice;
-use crate::deliver::status_fields::StatusFields;
-use crate::deliver::{self, form};
+use crate::deliver;
+use crate::deliver::form::{self as forms, ResponseForm};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::CacheKey;
 use crate::message::request::Known;
-use crate::message::response::ViewerResponse;
+use crate::message::response::{Told, ViewerResponse};
 use crate::message::stored::{Part, Stored};
 use crate::message::verdict::{MissReason, NotKept, Outcome, Reason};
 use crate::origin::request::FetchKind;
 use crate::semantics::digests::{self, Change};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::ranges::{self, Selection, Span};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validators::{self, Condition, Conditions};
@@ -168,34 +168,22 @@ impl Proxy {
         part: Part,
     ) -> Result<ViewerResponse, Failure> {
         let (head, now) = (asked.head(), exchange.request.arrived_at);
-        let mut fields = first.head.to_section();
-        // A part's digests are not those of what is joined and cut.
-        digests::strip(&mut fields, Change::Extent);
-        let (status, span) = match form(asked, wants, first, part, now) {
-            Form::NotModified => {
-                form::keep_for_304(&mut fields);
-                (304, None)
-            }
-            Form::PreconditionFailed => {
-                deliver::keep_for_refusal(&mut fields);
-                (412, None)
-            }
-            Form::Send(Selection::Part(span)) => {
-                fields.insert(
-                    &CONTENT_RANGE,
-                    format!("bytes {}-{}/{}", span.start, span.end - 1, part.complete),
-                );
-                (206, Some(span))
-            }
+        let (answer, span) = match form(asked, wants, first, part, now) {
+            Form::NotModified => (ResponseForm::NotModified, None),
+            Form::PreconditionFailed => (ResponseForm::PreconditionFailed, None),
+            Form::Send(Selection::Part(span)) => (ResponseForm::Part(span), Some(span)),
             Form::Send(Selection::Unsatisfiable) => {
-                deliver::keep_for_refusal(&mut fields);
-                fields.insert(&CONTENT_RANGE, format!("bytes */{}", part.complete));
-                (416, None)
+                (ResponseForm::Unsatisfiable(part.complete), None)
             }
             Form::Send(Selection::Whole | Selection::Parts(_)) => {
-                (200, Some(Span { start: 0, end: part.complete }))
+                (ResponseForm::Whole, Some(Span { start: 0, end: part.complete }))
             }
         };
+        let status = answer.status(200);
+        let mut fields = FieldSection::new();
+        forms::write_stored(first, &answer, part.complete, None, &mut fields);
+        // A part's digests are not those of what is joined.
+        digests::strip(&mut fields, Change::Extent);
         let body = match span.filter(|span| !span.is_empty()) {
             Some(span) => {
                 let body = SliceBody {
@@ -222,15 +210,7 @@ impl Proxy {
         let age = first.age(now) / 1000;
         fields.insert(&http::header::AGE, age);
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
-        let ttl = first.life.fresh as i64 / 1000 - age as i64;
-        StatusFields {
-            verdict: told,
-            name: &asked.routed.distribution.compat.name,
-            ttl,
-            status: Some(206),
-            detail: None,
-        }
-        .write(&mut fields);
+        let said = Told { ttl: deliver::remaining(first, age), upstream: Some(206), detail: None };
         if *head.method == http::Method::HEAD {
             if let Some(span) = span {
                 fields.insert(&http::header::CONTENT_LENGTH, span.len());
@@ -240,6 +220,7 @@ impl Proxy {
                 fields,
                 body: Body::Empty,
                 verdict: told,
+                told: said,
                 failure: None,
                 behavior: None,
                 origin_millis: None,
@@ -250,6 +231,7 @@ impl Proxy {
             fields,
             body,
             verdict: told,
+            told: said,
             failure: None,
             behavior: None,
             origin_millis: None,
@@ -333,7 +315,6 @@ impl Proxy {
                     if let Some(why) = said_of_parts(reply.status, why) {
                         return Ok(SliceOutcome::Unsliced(why));
                     }
-                    let name = &asked.routed.distribution.compat.name;
                     let told = verdict(
                         if reply.status >= 400 { Outcome::Error } else { Outcome::Miss },
                         Reason::NotKept(why),
@@ -342,7 +323,6 @@ impl Proxy {
                         asked.head(),
                         reply,
                         told,
-                        name,
                     ))));
                 }
                 WaitOutcome::End(FillEnd::Uncacheable(NotKept::Partial)) => {
@@ -426,7 +406,7 @@ fn form(
     now: Timestamp,
 ) -> Form {
     let known = &asked.head().known;
-    if known.has(Known::Range) && !form::may_go_on(asked.head(), first, now) {
+    if known.has(Known::Range) && !forms::may_go_on(asked.head(), first, now) {
         return Form::PreconditionFailed;
     }
     let asks = Conditions {

@@ -25,6 +25,11 @@ thread_local! {
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
+    /// A name that a parser has found good.
+    pub const fn of(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
     /// The name as it is written here; two spellings may mean the same.
     pub fn spelled(self) -> &'a str {
         std::str::from_utf8(self.0).unwrap_or("")

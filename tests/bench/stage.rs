@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foreshore::body::Content;
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
+use foreshore::deliver::sink::Http1Lines;
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::h1::head as h1_head;
@@ -89,7 +90,7 @@ impl Stage {
         let Ok(hit) = hit::hit(&self.edge, &running, &head.request, key, NOW) else { return 0 };
         out.clear();
         h1_write::write_status(out, hit.status());
-        hit.write_lines(out, NOW);
+        hit.write(&mut Http1Lines(out), NOW);
         h1_write::write_end(out, head.request.version, head.after);
         out.extend_from_slice(hit.stored.content.whole().unwrap());
         out.len()

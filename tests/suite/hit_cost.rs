@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
+use foreshore::deliver::sink::Http1Lines;
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::h1::head as h1_head;
 use foreshore::listen::h1::write as h1_write;
 use foreshore::listen::h2::hpack;
+use foreshore::listen::h2::hpack::block::HpackBlock;
 use foreshore::message::connection::{Asker, Connection, Scheme};
 use foreshore::proxy::{Edge, hit};
 use foreshore::semantics::time::Timestamp;
@@ -104,11 +106,11 @@ fn one_hit(
     let Ok(hit) = hit::hit(edge, &running, &head.request, key, START) else { return false };
     out.clear();
     h1_write::write_status(out, hit.status());
-    hit.write_lines(out, START);
+    hit.write(&mut Http1Lines(out), START);
     h1_write::write_end(out, head.request.version, head.after);
     block.clear();
     hpack::encode::status(block, hit.status());
-    hpack::encode::field(block, b"age", b"1");
+    hit.write(&mut HpackBlock { out: block, scratch: key }, START);
     true
 }
 

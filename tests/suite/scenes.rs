@@ -4,6 +4,7 @@
 //! Each viewer's question goes through both lanes. Where the hit step answers, it must say what the
 //! full sentence says. The language is described in `tests/scenes/README`.
 
+use foreshore::deliver::sink::Http1Lines;
 use foreshore::semantics::fields::FieldSection;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -196,7 +197,7 @@ async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
         let running = edge.running();
         let (mut key, mut lines) = (Vec::new(), Vec::new());
         hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at).ok().map(|hit| {
-            hit.write_lines(&mut lines, request.arrived_at);
+            hit.write(&mut Http1Lines(&mut lines), request.arrived_at);
             (hit.status(), String::from_utf8(lines).unwrap(), hit.span.map_or(0, |span| span.len()))
         })
     };

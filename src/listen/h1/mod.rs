@@ -26,11 +26,13 @@ use self::half::Half;
 use self::head::{After, Head, NoHead};
 use self::write::{SendEnd, Sent, To, Watched};
 use super::exchange_log::{ExchangeRecord, Told, record_hit, record_refused};
+use super::message;
 use super::places::Place;
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
 use crate::body::{Body, BodyError, Source};
+use crate::deliver::sink::Http1Lines;
 use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
 use crate::message::connection::{Connection, Version};
@@ -562,18 +564,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn refuse(&mut self, rule: Rule) {
         Gauges::add(&self.worker.gauges.bad_requests);
         record_refused(self.worker, &self.connection, Version::Http11, rule, &self.buffer);
-        let status = rule.status();
-        let reason = http::StatusCode::from_u16(status)
-            .ok()
-            .and_then(|s| s.canonical_reason())
-            .unwrap_or("Bad Request");
-        let text = format!("{status} {reason}\n");
-        write::write_status(&mut self.out, status);
-        let head = format!(
-            "Content-Type: text/plain\r\nContent-Length: {}\r\nX-Cache: Error from foreshore\r\nConnection: close\r\n\r\n{text}",
-            text.len()
-        );
-        self.out.extend_from_slice(head.as_bytes());
+        write::write_status(&mut self.out, rule.status());
+        let text = message::write_refusal(rule.status(), &mut Http1Lines(&mut self.out));
+        write::write_end(&mut self.out, Version::Http11, After::Close);
+        self.out.extend_from_slice(text.as_bytes());
         let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
     }
 }
@@ -610,7 +604,7 @@ fn answer_hit(
 ) -> Step {
     let after = if worker.is_draining() { After::Close } else { head.after };
     write::write_status(out, hit.status());
-    hit.write_lines(out, now);
+    hit.write(&mut Http1Lines(out), now);
     write::write_end(out, head.request.version, after);
     let next = Next::of(after, true, SendEnd::Whole, false);
     let Some(span) = hit.span else { return Step::Answered(next) };
@@ -641,7 +635,7 @@ struct Waiting(parking_lot::Mutex<(VecDeque<Interim>, Option<Waker>)>);
 impl TakesInterims for Waiting {
     fn take(&self, interim: Interim) {
         let mut waiting = self.0.lock();
-        if waiting.0.len() < INTERIMS {
+        if waiting.0.len() < message::INTERIMS {
             waiting.0.push_back(interim);
             if let Some(waker) = waiting.1.take() {
                 waker.wake();
@@ -649,9 +643,6 @@ impl TakesInterims for Waiting {
         }
     }
 }
-
-/// More than this of them waiting is nobody's need.
-const INTERIMS: usize = 8;
 
 impl Interims {
     // HTTP/1.0 knows none (RFC 9110 §15.2).

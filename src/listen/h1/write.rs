@@ -13,10 +13,11 @@ use tokio::net::TcpStream;
 
 use super::head::After;
 use crate::body::BodyError;
+use crate::deliver::sink::Http1Lines;
+use crate::listen::message;
 use crate::message::connection::Version;
 use crate::message::response::ViewerResponse;
-use crate::semantics::hop_by_hop::is_hop_by_hop;
-use crate::semantics::time::{Timestamp, format_http_date};
+use crate::semantics::time::Timestamp;
 
 /// Pieces up to here are copied beside what is composed: cheaper than a call of their own.
 const SMALL: usize = 8 << 10;
@@ -195,24 +196,8 @@ pub struct To {
 
 fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited {
     write_status(out, response.status);
-    let bodiless = to.is_head || response.status < 200 || matches!(response.status, 204 | 304);
-    let mut dated = false;
-    for (name, value) in &response.fields {
-        let is_length = name == http::header::CONTENT_LENGTH;
-        // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
-        if is_hop_by_hop(name) || (is_length && !to.is_head) {
-            continue;
-        }
-        dated |= name == http::header::DATE;
-        for part in [name.octets(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(part);
-        }
-    }
-    if !dated {
-        out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(format_http_date(to.now).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+    let bodiless = message::is_bodiless(to.is_head, response.status);
+    message::write_fields(response, to.is_head, to.now, &mut Http1Lines(out));
     let delimited = match response.body.length() {
         _ if bodiless => Delimited::NoBody,
         Some(len) => {

@@ -1,6 +1,8 @@
 //! Answers become frames: a hit at once, others in turns.
 
+use super::hpack::block::HpackBlock;
 use super::*;
+use crate::listen::message;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn begin_block(&mut self, status: u16) -> usize {
@@ -14,9 +16,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     // Head and body of a hit, framed at once if the windows take them.
-    pub(super) fn answer_hit(&mut self, id: u32, lines: &[u8], hit: &Hit<'_>) {
+    pub(super) fn answer_hit(
+        &mut self,
+        id: u32,
+        hit: &Hit<'_>,
+        now: Timestamp,
+        scratch: &mut Vec<u8>,
+    ) {
         let start = self.begin_block(hit.status());
-        encode_lines(&mut self.out, lines);
+        hit.write(&mut HpackBlock { out: &mut self.out, scratch }, now);
         let len = hit.span.map_or(0, |span| span.len());
         if len == 0 {
             frame::end_block(&mut self.out, start, id, flag::END_STREAM);
@@ -107,10 +115,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let now = self.worker.core.edge.clock.now();
         let body = std::mem::take(&mut response.body);
         let status = response.status;
-        let bodiless = is_head || status < 200 || matches!(status, 204 | 304);
+        let bodiless = message::is_bodiless(is_head, status);
         let length = if bodiless { Some(0) } else { body.length() };
         let start = self.begin_block(status);
-        encode_fields(&mut self.out, &response, is_head, now);
+        let scratch = &mut self.scratch.lines;
+        let mut sink = HpackBlock { out: &mut self.out, scratch };
+        message::write_fields(&response, is_head, now, &mut sink);
         if !bodiless && let Some(len) = length {
             encode::field(
                 &mut self.out,
@@ -258,32 +268,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             stream.phase = Phase::Answered;
             stream.answered_at = Some(Instant::now());
         }
-    }
-}
-
-// Lines of HTTP/1, as the hit step writes them, as fields of HTTP/2.
-fn encode_lines(out: &mut Vec<u8>, lines: &[u8]) {
-    let mut rest = lines;
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        let line = &rest[..end.saturating_sub(1)];
-        if let Some(colon) = memchr::memchr(b':', line) {
-            encode::field(out, &line[..colon], line.get(colon + 2..).unwrap_or(b""));
-        }
-        rest = &rest[end + 1..];
-    }
-}
-
-fn encode_fields(out: &mut Vec<u8>, response: &ViewerResponse, is_head: bool, now: Timestamp) {
-    let mut is_dated = false;
-    for (name, value) in &response.fields {
-        // A HEAD keeps the length of the GET it stands for; elsewhere the length is the body's own.
-        if is_hop_by_hop(name) || (name == http::header::CONTENT_LENGTH && !is_head) {
-            continue;
-        }
-        is_dated |= name == http::header::DATE;
-        encode::field(out, name.octets(), value.as_bytes());
-    }
-    if !is_dated {
-        encode::field(out, b"date", format_http_date(now).as_bytes());
     }
 }

@@ -43,7 +43,7 @@ use crate::message::response::ViewerResponse;
 use crate::proxy::hit::{self, Declined, Hit};
 use crate::record::LINE_MAX;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
-use crate::semantics::time::{Timestamp, format_http_date};
+use crate::semantics::time::Timestamp;
 
 /// The table we allow viewers for their fields.
 const TABLE: usize = 4_096;

@@ -1,6 +1,8 @@
 //! Header blocks become hits or streams (RFC 9113 §8.1).
 
+use super::hpack::block::HpackBlock;
 use super::*;
+use crate::listen::message;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn on_headers(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
@@ -139,9 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if ends_stream {
             match hit::hit(edge, &running, &head, key, now) {
                 Ok(hit) => {
-                    lines.clear();
-                    hit.write_lines(lines, now);
-                    self.answer_hit(id, lines, &hit);
+                    self.answer_hit(id, &hit, now, lines);
                     match self.streams.get_mut(&id) {
                         None => record_hit(self.worker, &running, &head, &hit, now),
                         Some(stream) => {
@@ -223,19 +223,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     pub(super) fn answer_refused(&mut self, id: u32, ends_stream: bool, status: u16) {
-        let word = http::StatusCode::from_u16(status)
-            .ok()
-            .and_then(|s| s.canonical_reason())
-            .unwrap_or("Bad Request");
-        let text = Bytes::from(format!("{status} {word}\n"));
         let start = self.begin_block(status);
-        encode::field(&mut self.out, b"content-type", b"text/plain");
-        encode::field(
-            &mut self.out,
-            b"content-length",
-            itoa::Buffer::new().format(text.len()).as_bytes(),
-        );
-        encode::field(&mut self.out, b"x-cache", b"Error from foreshore");
+        let scratch = &mut self.scratch.lines;
+        let text = message::write_refusal(status, &mut HpackBlock { out: &mut self.out, scratch });
+        let text = Bytes::from(text);
         frame::end_block(&mut self.out, start, id, 0);
         let shared = Shared::new(id, Arc::clone(&self.ready));
         let sending = Sending { left: Some(text.len() as u64), body: Body::Empty, piece: text };

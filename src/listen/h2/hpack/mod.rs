@@ -3,6 +3,7 @@
 //! The decoder keeps the dynamic table that viewers fill; the encoder keeps none, because our
 //! answers differ in their ages and tags and would only churn it. Neither knows what a field means.
 
+pub mod block;
 pub mod decode;
 pub mod encode;
 pub mod huffman;

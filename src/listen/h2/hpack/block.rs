@@ -1,0 +1,25 @@
+//! A header block as the sink of an answer's fields.
+
+use super::encode;
+use crate::deliver::sink::FieldSink;
+use crate::message::stored::StoredHead;
+use crate::semantics::fields::WriteValue;
+
+/// Fields of a block that is being written.
+pub struct HpackBlock<'o> {
+    pub out: &'o mut Vec<u8>,
+    /// Where a value is written before its length is known.
+    pub scratch: &'o mut Vec<u8>,
+}
+
+impl FieldSink for HpackBlock<'_> {
+    fn stored(&mut self, head: &StoredHead) {
+        head.iter().for_each(|(name, value)| encode::field(self.out, name, value));
+    }
+
+    fn field(&mut self, name: &str, value: impl WriteValue) {
+        self.scratch.clear();
+        value.write_value(self.scratch);
+        encode::field(self.out, name.as_bytes(), self.scratch);
+    }
+}
