@@ -25,11 +25,11 @@ use super::routes::{self, Call, Found, Right};
 use super::{Control, cloudfront};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
+use crate::invalidation::log::InvalidationRecord;
 use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
 use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
-use crate::store::log::InvalidationRecord;
 
 type Answer = Response<Full<Bytes>>;
 

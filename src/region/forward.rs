@@ -27,11 +27,11 @@ use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::Control;
 use crate::control::invalidation::Wrong;
 use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
+use crate::invalidation::chain::{Incarnation, Mark};
+use crate::invalidation::log::{InvalidationRecord, Passage, Passed, new_id};
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::tls;
 use crate::semantics::time::Timestamp;
-use crate::store::chain::{Incarnation, Mark};
-use crate::store::log::{InvalidationRecord, Passage, Passed, new_id};
 
 /// Records of one batch, and about how many octets.
 const BATCH: usize = 500;
@@ -830,7 +830,7 @@ fn check(said: &Forwarded) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::chain::RecordId;
+    use crate::invalidation::chain::RecordId;
 
     fn record(number: u64, paths: usize) -> InvalidationRecord {
         let matchers = (0..paths)
