@@ -1,4 +1,4 @@
-//! Where responses are kept, and where invalidations are written down.
+//! Where responses are kept.
 //!
 //! Two tiers: the memory, which answers, and behind it the disk, which remembers. Nothing here
 //! decides what a response is worth.
