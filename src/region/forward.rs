@@ -20,7 +20,6 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::EDGE;
 use super::confirm::{Answer, Heard, Lives, Ruling, Standing, Step, hear};
 use super::standings::Status;
 use crate::cache::invalidations::{Matcher, Severity};
@@ -29,6 +28,7 @@ use crate::control::invalidation::Wrong;
 use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
 use crate::invalidation::chain::{Incarnation, Mark};
 use crate::invalidation::log::{InvalidationRecord, Passage, Passed, new_id};
+use crate::message::own_fields::EDGE;
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::tls;
 use crate::semantics::time::Timestamp;

@@ -30,18 +30,15 @@ use crate::invalidation::chain::Mark;
 use crate::invalidation::log::InvalidationLog;
 use crate::message::failure::FailureKind;
 use crate::message::key::InvalidationNumber;
+use crate::message::own_fields::{APPLIED, EDGE, EDGE_TOKEN};
 use crate::message::response::{Reply, ReplyFrom};
-use crate::message::tier::{EDGE, EDGE_TOKEN, TierFacts};
+use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
 use crate::origin::request::{FetchKind, Node, build};
 use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};
 use standings::Standings;
-
-/// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in
-/// effect when it was asked.
-pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 
 /// What is counted of parents, whatever site is in force.
 #[derive(Default)]
