@@ -9,6 +9,7 @@ pub mod cache;
 
 pub mod proxy;
 
+pub mod invalidation;
 pub mod store;
 
 pub mod region;

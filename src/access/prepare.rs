@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::distribution::site::Site;
 use crate::message::connection::{Asker, Connection};
+use crate::message::own_fields::{EDGE, EDGE_TOKEN};
 use crate::message::request::{RequestHead, ViewerRequest};
-use crate::message::tier::{EDGE, EDGE_TOKEN};
 use crate::semantics::hop_by_hop;
 
 /// Makes a request ready for [`route`](super::route). Gives back what an edge that proves itself

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 
 use crate::cache::invalidations::Validity;
 use crate::distribution::site::{DiskSettings, Site};
+use crate::invalidation::log::InvalidationLog;
 use crate::proxy::Edge;
 use crate::store::Disk;
 use crate::store::disk::files::{Files, Folder};
 use crate::store::disk::load::{Doubt, ID};
 use crate::store::disk::segment_list::Brief;
 use crate::store::disk::threads::Keeper;
-use crate::store::log::InvalidationLog;
 
 /// How often a disk that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);

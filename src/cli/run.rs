@@ -23,6 +23,8 @@ use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
+use crate::invalidation::chain::Incarnation;
+use crate::invalidation::log::InvalidationLog;
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
 use crate::listen::tickets::Tickets;
@@ -34,8 +36,6 @@ use crate::origin::pool::ConnectionLimits;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::forward::Forwarder;
-use crate::store::chain::Incarnation;
-use crate::store::log::InvalidationLog;
 
 /// How long the cores have to write down what was under way when the edge leaves.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
+use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::message::key::{distribution_of, readable, url_of};
 use crate::message::stored::Stored;
 use crate::region::standings::{ParentState, Status};
 use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::disk::segment_list::Brief;
-use crate::store::log::{InvalidationRecord, new_id};
 
 /// Items of one request.
 pub const ITEMS_MAX: usize = 3000;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::base::secret::Secret;
 use crate::distribution::site::Site;
+use crate::invalidation::log::InvalidationLog;
 use crate::listen::Gauges;
 use crate::listen::places::Places;
 use crate::listen::tickets::Tickets;
@@ -27,7 +28,6 @@ use crate::listen::tls::ServerTls;
 use crate::proxy::Edge;
 use crate::record::queue::LogQueue;
 use crate::semantics::time::Timestamp;
-use crate::store::log::InvalidationLog;
 
 /// What the admin listener and the signals act upon.
 pub struct Control {

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::distribution::site::Site;
+use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
 use crate::proxy::Edge;
-use crate::store::log::{InvalidationLog, InvalidationRecord};
 
 /// The file in the data folder.
 const FILE: &str = "distributions";

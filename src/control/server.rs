@@ -25,11 +25,12 @@ use super::routes::{self, Call, Found, Right};
 use super::{Control, cloudfront};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
+use crate::invalidation::log::InvalidationRecord;
 use crate::listen::places::is_out_of_descriptors;
 use crate::listen::tls::ServerTls;
+use crate::message::own_fields::EDGE;
 use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
-use crate::store::log::InvalidationRecord;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -288,7 +289,7 @@ async fn from_edge(
     limit: usize,
 ) -> Answer {
     let running = control.edge.running();
-    let claimed = parts.headers.get("foreshore-edge").and_then(|id| id.to_str().ok()).unwrap_or("");
+    let claimed = parts.headers.get(EDGE).and_then(|id| id.to_str().ok()).unwrap_or("");
     let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
     let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, &edge.token)) else {
         return error(StatusCode::UNAUTHORIZED, "this edge is not trusted here");

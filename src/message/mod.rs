@@ -5,6 +5,7 @@ pub mod failure;
 pub mod forwarding;
 pub mod interim;
 pub mod key;
+pub mod own_fields;
 pub mod path;
 pub mod refusal;
 pub mod request;

@@ -14,6 +14,7 @@ use http::Method;
 use super::connection::{Connection, Scheme, Version};
 use super::interim::InterimSink;
 use super::key::InvalidationNumber;
+use super::own_fields::EDGE_NAME;
 use super::path;
 use crate::distribution::site::Observes;
 use crate::semantics::time::Timestamp;
@@ -165,7 +166,7 @@ fn classify(name: &str) -> Option<Known> {
             .or_else(|| is("cache-control", Known::CacheControl))
             .or_else(|| is("authorization", Known::Authorization)),
         14 => is("content-length", Known::ContentLength)
-            .or_else(|| is("foreshore-edge", Known::ForeshoreEdge)),
+            .or_else(|| is(EDGE_NAME, Known::ForeshoreEdge)),
         15 => is("accept-encoding", Known::AcceptEncoding),
         17 => is("transfer-encoding", Known::TransferEncoding)
             .or_else(|| is("if-modified-since", Known::IfModifiedSince)),

@@ -5,21 +5,12 @@
 //! say the same. Durations and not moments, because two machines need not agree on the time.
 
 use crate::semantics::fields::FieldSection;
-use http::HeaderName;
 
+use super::own_fields::TIER;
 use super::stored::{Life, Reuse, Stored};
 use super::verdict::Reason;
 use crate::semantics::lists::{members, parse_digits, trim};
 use crate::semantics::time::Timestamp;
-
-/// The edge that asks, and whose log it goes by: `edge-id/node-id/incarnation`.
-pub const EDGE: HeaderName = HeaderName::from_static("foreshore-edge");
-
-/// The secret that goes with it.
-pub const EDGE_TOKEN: HeaderName = HeaderName::from_static("foreshore-edge-token");
-
-/// The field between an edge and its parent.
-pub const FIELD: HeaderName = HeaderName::from_static("foreshore-tier");
 
 /// How a tier came to answer from its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,15 +112,15 @@ impl TierFacts {
         let text = format!(
             "standing={standing}, fresh={fresh}, refreshing={while_refreshing}, on-error={on_error}, body={body}"
         );
-        fields.insert(&FIELD, text);
+        fields.insert(&TIER, text);
     }
 
     /// Takes the facts out of a parent's answer; `None` if it says none: it did not come from a
     /// store.
     pub fn take(fields: &mut FieldSection) -> Option<Self> {
-        let facts = fields.get(&FIELD).map(|value| Self::read(value.as_bytes()));
+        let facts = fields.get(&TIER).map(|value| Self::read(value.as_bytes()));
         if facts.is_some() {
-            fields.remove(&FIELD);
+            fields.remove(&TIER);
         }
         facts
     }

@@ -16,9 +16,9 @@ use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::forwarding;
 use crate::message::interim::InterimSink;
+use crate::message::own_fields;
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::{Reuse, Stored};
-use crate::message::tier;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
 use crate::semantics::{hop_by_hop, ranges};
 
@@ -131,7 +131,7 @@ fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(Name<'_>) -> bool) ->
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
     for (spelled, value) in asked.head().fields.iter() {
         let name = Name::from(spelled);
-        let is_ours = name.is_any(&OWN) || name.is_any(&[tier::EDGE, tier::EDGE_TOKEN]);
+        let is_ours = name.is_any(&OWN) || name.is_any(&[own_fields::EDGE, own_fields::EDGE_TOKEN]);
         // Only we say what CloudFront's fields say.
         let is_claimed = name.begins("cloudfront-");
         let is_left_out =

@@ -18,12 +18,12 @@ use crate::deliver::status_fields::tell;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::compat::Compat;
 use crate::distribution::site::Distribution;
+use crate::invalidation::chain::Mark;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::ViewerResponse;
 use crate::region;
 use crate::semantics::ranges::Span;
-use crate::store::chain::Mark;
 
 /// A request on its way to an answer, with everything that was decided about it.
 #[derive(Clone)]

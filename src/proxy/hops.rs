@@ -14,12 +14,12 @@ use crate::deliver::compat;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
+use crate::message::own_fields;
 use crate::message::response::Reply;
-use crate::message::tier;
 use crate::origin::itinerary::{Itinerary, itinerary};
 use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
-use crate::region::{self, AskContext};
+use crate::region::AskContext;
 use crate::semantics::freshness::date_value;
 
 /// Bodies up to here are held until they are whole, where a signature has to cover them because
@@ -184,7 +184,7 @@ impl Proxy {
         }
         let mut reply = self.upstream.ask(origin, request).await?;
         // Only tiers say these.
-        [tier::FIELD, region::APPLIED].iter().for_each(|name| {
+        [own_fields::TIER, own_fields::APPLIED].iter().for_each(|name| {
             reply.fields.remove(name);
         });
         Ok(hooks::origin_response(exchange, reply))

@@ -33,6 +33,8 @@ use crate::body::Arena;
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::site::Site;
+use crate::invalidation::chain::Incarnation;
+use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
 use crate::message::key::InvalidationNumber;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
@@ -40,8 +42,6 @@ use crate::region::forward::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
-use crate::store::chain::Incarnation;
-use crate::store::log::{InvalidationLog, InvalidationRecord};
 use crate::store::{Disk, Memory};
 use collapse::CollapseTable;
 

@@ -7,10 +7,10 @@ use crate::access::Routed;
 use crate::cache::purged::{Purged, purged};
 use crate::deliver::error_response;
 use crate::distribution::site::Site;
+use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::ViewerResponse;
 use crate::region::forward::PATIENCE;
-use crate::store::log::{InvalidationRecord, new_id};
 
 impl Proxy {
     /// Purges what a request names. In effect here, and on the disk, when this returns; the answer

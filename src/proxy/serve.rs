@@ -31,6 +31,7 @@ use crate::distribution::behavior::Unauthorised;
 use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::InvalidationNumber;
+use crate::message::own_fields::APPLIED;
 use crate::message::refusal::Refusal;
 use crate::message::request::ViewerRequest;
 use crate::message::response::{Reply, ViewerResponse};
@@ -178,7 +179,7 @@ impl Proxy {
         }
         if let Some(applied) = exchange.from_edge {
             if let Some(mark) = applied {
-                response.fields.insert(&region::APPLIED, mark.to_string());
+                response.fields.insert(&APPLIED, mark.to_string());
             }
             region::name_node(&self.edge.node, &mut response.fields);
         }

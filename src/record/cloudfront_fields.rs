@@ -8,6 +8,7 @@ use super::{Cut, GONE, Record, without_signatures};
 use crate::distribution::logs::{CloudFrontLogs, Cookies};
 use crate::message::connection::Version;
 use crate::message::failure::FailureKind;
+use crate::message::own_fields::EDGE_NAME;
 use crate::message::refusal::Rule;
 use crate::message::request::{RequestHead, RequestId};
 use crate::message::verdict::{Outcome, Reason};
@@ -17,7 +18,7 @@ const TOLD: usize = 800;
 /// Fields whose values open doors.
 const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "x-amz-security-token"];
 /// Fields in which an edge proves itself to a parent.
-const EDGES: &[u8] = b"foreshore-edge";
+const EDGES: &[u8] = EDGE_NAME.as_bytes();
 
 /// What the request has for these logs; borrowed from its head, or kept beyond it.
 #[derive(Default)]

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::invalidation::chain::{Incarnation, Mark};
+use crate::invalidation::log::{INCARNATIONS, Passage};
 use crate::message::key::InvalidationNumber;
 use crate::semantics::time::Timestamp;
-use crate::store::chain::{Incarnation, Mark};
-use crate::store::log::{INCARNATIONS, Passage};
 
 /// How long an incarnation that says nothing counts as alive. Edges say something each second.
 pub const QUIET: Duration = Duration::from_secs(10);
@@ -274,7 +274,7 @@ fn is_quiet(life: &Life, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::chain::{Chain, RecordId};
+    use crate::invalidation::chain::{Chain, RecordId};
 
     /// What a data folder holds.
     #[derive(Clone, Default)]

@@ -20,18 +20,18 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::EDGE;
 use super::confirm::{Answer, Heard, Lives, Ruling, Standing, Step, hear};
 use super::standings::Status;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::Control;
 use crate::control::invalidation::Wrong;
 use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
+use crate::invalidation::chain::{Incarnation, Mark};
+use crate::invalidation::log::{InvalidationRecord, Passage, Passed, new_id};
+use crate::message::own_fields::EDGE;
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::tls;
 use crate::semantics::time::Timestamp;
-use crate::store::chain::{Incarnation, Mark};
-use crate::store::log::{InvalidationRecord, Passage, Passed, new_id};
 
 /// Records of one batch, and about how many octets.
 const BATCH: usize = 500;
@@ -830,7 +830,7 @@ fn check(said: &Forwarded) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::chain::RecordId;
+    use crate::invalidation::chain::RecordId;
 
     fn record(number: u64, paths: usize) -> InvalidationRecord {
         let matchers = (0..paths)

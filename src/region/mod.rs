@@ -26,22 +26,19 @@ use crate::deliver::{CACHE_STATUS, PROXY_STATUS, VIA};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::site::Site;
+use crate::invalidation::chain::Mark;
+use crate::invalidation::log::InvalidationLog;
 use crate::message::failure::FailureKind;
 use crate::message::key::InvalidationNumber;
+use crate::message::own_fields::{APPLIED, EDGE, EDGE_TOKEN};
 use crate::message::response::{Reply, ReplyFrom};
-use crate::message::tier::{EDGE, EDGE_TOKEN, TierFacts};
+use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
 use crate::origin::request::{FetchKind, Node, build};
-use crate::store::chain::Mark;
-use crate::store::log::InvalidationLog;
 use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};
 use standings::Standings;
-
-/// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in
-/// effect when it was asked.
-pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
 
 /// What is counted of parents, whatever site is in force.
 #[derive(Default)]

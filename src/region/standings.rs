@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::confirm::Standing;
-use crate::store::chain::{Incarnation, Mark};
+use crate::invalidation::chain::{Incarnation, Mark};
 
 /// How far an invalidation has come, in CloudFront's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -197,7 +197,7 @@ impl Standings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::chain::RecordId;
+    use crate::invalidation::chain::RecordId;
 
     fn at(number: u64) -> Standing {
         Standing::At(Mark { number, id: RecordId::NONE })

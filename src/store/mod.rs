@@ -1,14 +1,12 @@
-//! Where responses are kept, and where invalidations are written down.
+//! Where responses are kept.
 //!
 //! Two tiers: the memory, which answers, and behind it the disk, which remembers. Nothing here
 //! decides what a response is worth.
 
-pub mod chain;
 #[cfg(test)]
 mod contract;
 pub mod disk;
 pub mod eviction;
-pub mod log;
 pub mod memory;
 
 pub use disk::Disk;

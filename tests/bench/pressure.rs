@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foreshore::cache::invalidations::{Matcher, Severity};
-use foreshore::store::log::{InvalidationLog, InvalidationRecord};
+use foreshore::invalidation::log::{InvalidationLog, InvalidationRecord};
 use stage::{OBJECTS, Stage, put};
 
 const HITS: usize = 3_000_000;

@@ -9,6 +9,7 @@ use foreshore::body::Body;
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
+use foreshore::invalidation::chain::Mark;
 use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::request::ViewerRequest;
@@ -19,7 +20,6 @@ use foreshore::proxy::hit::Declined;
 use foreshore::proxy::{Edge, Proxy};
 use foreshore::region::confirm::Standing;
 use foreshore::semantics::time::Timestamp;
-use foreshore::store::chain::Mark;
 use http::Method;
 
 use super::support::edge::command;

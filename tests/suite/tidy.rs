@@ -172,7 +172,7 @@ const TASKS: Reasons = &[
     ("record/queue.rs", "one thread that writes all logs"),
     ("region/ask.rs", "one probe of a parent at a time"),
     ("region/forward.rs", "one forwarder for each parent"),
-    ("store/log.rs", "one thread that compacts the log, at most"),
+    ("invalidation/log.rs", "one thread that compacts the log, at most"),
     ("store/disk/body.rs", "a read of a file on the blocking pool, awaited"),
     ("store/disk/threads.rs", "the two threads of the disk tier"),
 ];

@@ -8,7 +8,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::xml::Fault;
-use crate::store::log::Batch;
+use crate::invalidation::log::Batch;
 
 /// Elements deeper than this are none of the API's.
 const DEPTH: usize = 6;

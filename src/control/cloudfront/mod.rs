@@ -20,8 +20,8 @@ use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::crypto::sigv4::{self, Claim, SigV4Error};
 use crate::distribution::site::{Site, Transport, Unsigned};
+use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
 use crate::region::standings::Status;
-use crate::store::log::{Batch, InvalidationRecord, new_id};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/2020-05-31/";

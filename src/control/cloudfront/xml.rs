@@ -4,8 +4,8 @@
 use quick_xml::escape::escape;
 
 use crate::cache::invalidations::Matcher;
+use crate::invalidation::log::InvalidationRecord;
 use crate::semantics::time::{Timestamp, format_rfc3339};
-use crate::store::log::InvalidationRecord;
 
 const HEAD: &str = "<?xml version=\"1.0\"?>\n";
 const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
