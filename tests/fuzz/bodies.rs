@@ -25,7 +25,7 @@ use foreshore::distribution::limits::Limits;
 use foreshore::listen::fingerprint;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::connection::{Connection, Scheme, Version};
 use foreshore::message::path;
 use foreshore::message::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
 use foreshore::origin::response_head;
@@ -106,15 +106,7 @@ fn splits_agree(data: &[u8]) {
 }
 
 fn our_requests(data: &[u8]) -> Vec<Read> {
-    let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Http,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
+    let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let limits = Limits::default();
     let mut rest = BytesMut::from(data);
     let mut read = Vec::new();
@@ -396,15 +388,8 @@ pub fn aws(data: &[u8]) {
     let _ = policy::covers(&text, "https://h.test/a/b?c=d");
     // Nobody has signed any of these.
     let (path, query) = split_target(&text);
-    let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Https,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
+    let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
+        .with_scheme(Scheme::Https);
     let empty = FieldSection::new();
     let fields = Fields::Section(&empty);
     let head = RequestHead {

@@ -16,7 +16,7 @@ use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::connection::Connection;
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
@@ -161,30 +161,12 @@ struct Question {
 }
 
 fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> ViewerRequest {
-    let at = "192.0.2.7:4000".parse().unwrap();
-    ViewerRequest {
-        id: Default::default(),
-        method: question.method.clone(),
-        version: Version::Http11,
-        scheme: Scheme::Http,
-        authority: "h.test".into(),
-        target: question.target.as_str().into(),
-        spelled: None,
-        order: None,
-        fields: question.fields.clone(),
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: now,
-        arrived_number: number,
-        interim: None,
-        upstream: Default::default(),
-    }
+    let peer = std::net::SocketAddr::from(([192, 0, 2, 7], 4000));
+    ViewerRequest::get(&format!("http://h.test{}", question.target))
+        .with_method(question.method.clone())
+        .with_fields(question.fields.clone())
+        .with_connection(Connection::from(peer))
+        .with_arrival(now, number)
 }
 
 type Heard = (u16, FieldSection, Result<String, ()>);
