@@ -25,9 +25,9 @@ use foreshore::distribution::limits::Limits;
 use foreshore::listen::fingerprint;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
-use foreshore::message::connection::{Connection, Scheme, Version};
+use foreshore::message::connection::Connection;
 use foreshore::message::path;
-use foreshore::message::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
+use foreshore::message::request::ViewerRequest;
 use foreshore::origin::response_head;
 use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
@@ -387,26 +387,8 @@ pub fn aws(data: &[u8]) {
     }
     let _ = policy::covers(&text, "https://h.test/a/b?c=d");
     // Nobody has signed any of these.
-    let (path, query) = split_target(&text);
-    let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
-        .with_scheme(Scheme::Https);
-    let empty = FieldSection::new();
-    let fields = Fields::Section(&empty);
-    let head = RequestHead {
-        id: RequestId::default(),
-        method: &Method::GET,
-        version: Version::Http11,
-        scheme: Scheme::Https,
-        authority: "h.test",
-        host: "h.test",
-        path,
-        spelled: path,
-        order: None,
-        query,
-        fields,
-        known: KnownFields::find(fields),
-        connection: &connection,
-    };
+    let mut request = ViewerRequest::get("https://h.test/");
+    request.target = (&*text).into();
     let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\
         Yx/zhQKIWJkktEY9RUlDWpnChd4jeOoJhHQ7hvyUCszavDuJ4GxER/3iHg==\n-----END PUBLIC KEY-----\n";
     let signers = TrustedKeys {
@@ -415,7 +397,7 @@ pub fn aws(data: &[u8]) {
     };
     let now = Timestamp::from_secs(1_800_000_000);
     assert!(
-        check_signature(&head, &signers, &VerifiedSignatures::default(), now).is_err(),
+        check_signature(&request.head(), &signers, &VerifiedSignatures::default(), now).is_err(),
         "{text:?}"
     );
     // A distribution, whatever it says, becomes a file of TOML.
