@@ -99,7 +99,7 @@ impl<'r> Itinerary<'r> {
 /// configured ones, in their order.
 ///
 /// ```
-/// # use std::fs;
+/// # use std as rust;
 /// # use foreshore::config::{self, MissingCertificates};
 /// # use foreshore::semantics::time::Timestamp;
 /// # let folder = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ impl<'r> Itinerary<'r> {
 /// #     [[distribution]]\nid = \"E1\"\nhosts = [\"h.test\"]\n\
 /// #     [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
 /// #     [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
-/// # fs::write(&path, text).unwrap();
+/// # rust::fs::write(&path, text).unwrap();
 /// # let now = Timestamp::from_secs(1_800_000_000);
 /// # let site = config::load(&path, now, MissingCertificates::Done)
 /// #     .unwrap_or_else(|report| panic!("{}", report.render(false)))
