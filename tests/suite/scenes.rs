@@ -131,11 +131,11 @@ struct Stage {
     number: u64,
 }
 
-fn stage(policy: &str, behavior: &str) -> Stage {
+fn stage(policy: &str, distribution: &str, behavior: &str) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scene.toml");
     let text = format!(
-        "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
+        "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n{distribution}\n\
          [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n{behavior}\n"
     );
     std::fs::write(&path, text).unwrap();
@@ -274,22 +274,27 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
 
 async fn play(text: &str) -> Result<(), String> {
     let mut policy = String::new();
+    let mut distribution = String::new();
     let mut behavior = String::new();
     for line in text.lines().map(str::trim) {
         if let Some(rest) = line.strip_prefix("policy ") {
             policy.push_str(rest);
             policy.push('\n');
+        } else if let Some(rest) = line.strip_prefix("distribution ") {
+            distribution.push_str(rest);
+            distribution.push('\n');
         } else if let Some(rest) = line.strip_prefix("behavior ") {
             behavior.push_str(rest);
             behavior.push('\n');
         }
     }
-    let mut stage = stage(&policy, &behavior);
+    let mut stage = stage(&policy, &distribution, &behavior);
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty()
             || line.starts_with('#')
             || line.starts_with("policy ")
+            || line.starts_with("distribution ")
             || line.starts_with("behavior ")
         {
             continue;
