@@ -105,6 +105,31 @@ impl Routed<'_> {
 
 /// Host to distribution, path to the first matching behavior (CloudFront: "Cache behavior
 /// settings").
+///
+/// ```
+/// # use std::fs;
+/// # use foreshore::config::{self, MissingCertificates};
+/// # use foreshore::semantics::time::Timestamp;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("edge.toml");
+/// # let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n\
+/// #     [[distribution]]\nid = \"E1\"\nhosts = [\"h.test\"]\n\
+/// #     [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
+/// #     [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
+/// # fs::write(&path, text).unwrap();
+/// # let now = Timestamp::from_secs(1_800_000_000);
+/// # let site = config::load(&path, now, MissingCertificates::Done)
+/// #     .unwrap_or_else(|report| panic!("{}", report.render(false)))
+/// #     .site;
+/// use foreshore::access;
+/// use foreshore::message::request::ViewerRequest;
+///
+/// let request = ViewerRequest::get("http://h.test/a?x=1");
+/// let head = request.head();
+/// let routed = access::route(&site, &head, now).unwrap();
+/// assert_eq!((routed.distribution.id.as_str(), routed.path), ("E1", "/a"));
+/// assert_eq!(routed.behavior.pattern.as_str(), "*");
+/// ```
 pub fn route<'r>(
     site: &'r Site,
     head: &'r RequestHead<'r>,

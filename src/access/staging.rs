@@ -86,10 +86,7 @@ pub fn cookie(session: Session, staging: &Staging, sticky: Sticky, now: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::connection::{Asker, Connection, Scheme, Version};
-    use crate::message::request::{Fields, KnownFields, RequestId};
-    use crate::semantics::fields::FieldSection;
-    use http::{HeaderValue, Method};
+    use crate::message::request::{RequestId, ViewerRequest};
 
     fn judge(
         staging: &Staging,
@@ -97,36 +94,12 @@ mod tests {
         cookie: Option<&str>,
         now: u64,
     ) -> (bool, Option<Session>) {
-        let mut fields = FieldSection::new();
+        let mut request = ViewerRequest::get("http://h/");
+        request.id = RequestId(id);
         if let Some(cookie) = cookie {
-            fields.insert("cookie", HeaderValue::from_str(cookie).unwrap());
+            request = request.with_field("cookie", cookie);
         }
-        let at = "192.0.2.1:1".parse().unwrap();
-        let connection = Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        };
-        let fields = Fields::Section(&fields);
-        let head = RequestHead {
-            id: RequestId(id),
-            method: &Method::GET,
-            version: Version::Http11,
-            scheme: Scheme::Http,
-            authority: "h",
-            host: "h",
-            path: "/",
-            spelled: "/",
-            order: None,
-            query: None,
-            fields,
-            known: KnownFields::find(fields),
-            connection: &connection,
-        };
-        choose(staging, &head, Timestamp::from_secs(now))
+        choose(staging, &request.head(), Timestamp::from_secs(now))
     }
 
     #[test]

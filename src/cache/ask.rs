@@ -97,6 +97,33 @@ pub fn wants(routed: &Routed<'_>) -> CacheIntent {
 ///
 /// Parts are separated by NUL, which no checked head contains: distribution, URL, then what the
 /// policy names.
+///
+/// ```
+/// # use std::fs;
+/// # use foreshore::config::{self, MissingCertificates};
+/// # use foreshore::semantics::time::Timestamp;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("edge.toml");
+/// # let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n\
+/// #     [[distribution]]\nid = \"E1\"\nhosts = [\"h.test\"]\n\
+/// #     [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
+/// #     [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
+/// # fs::write(&path, text).unwrap();
+/// # let now = Timestamp::from_secs(1_800_000_000);
+/// # let site = config::load(&path, now, MissingCertificates::Done)
+/// #     .unwrap_or_else(|report| panic!("{}", report.render(false)))
+/// #     .site;
+/// use foreshore::access;
+/// use foreshore::cache::ask::write_key;
+/// use foreshore::message::request::ViewerRequest;
+///
+/// let request = ViewerRequest::get("http://h.test/a?x=1");
+/// let head = request.head();
+/// let routed = access::route(&site, &head, now).unwrap();
+/// let mut key = Vec::new();
+/// write_key(&mut key, &routed);
+/// assert!(key.starts_with(b"E1\0/a?x=1"));
+/// ```
 pub fn write_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
     let (head, behavior) = (routed.head, routed.behavior);
     let key = &behavior.cache.key;

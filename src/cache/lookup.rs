@@ -35,6 +35,43 @@ pub enum Lookup<'s> {
 }
 
 /// Decides what `found` is worth to `asked` at `now`.
+///
+/// ```
+/// # use std::fs;
+/// # use foreshore::config::{self, MissingCertificates};
+/// # use foreshore::semantics::time::Timestamp;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("edge.toml");
+/// # let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n\
+/// #     [[distribution]]\nid = \"E1\"\nhosts = [\"h.test\"]\n\
+/// #     [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
+/// #     [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
+/// # fs::write(&path, text).unwrap();
+/// # let now = Timestamp::from_secs(1_800_000_000);
+/// # let site = config::load(&path, now, MissingCertificates::Done)
+/// #     .unwrap_or_else(|report| panic!("{}", report.render(false)))
+/// #     .site;
+/// use foreshore::access;
+/// use foreshore::cache::ask::{CacheRequest, wants};
+/// use foreshore::cache::invalidations::Invalidations;
+/// use foreshore::cache::lookup::{Lookup, lookup};
+/// use foreshore::message::request::ViewerRequest;
+/// use foreshore::message::stored::Stored;
+/// use foreshore::message::verdict::RevalidateReason;
+/// use std::sync::Arc;
+///
+/// let request = ViewerRequest::get("http://h.test/a?x=1");
+/// let head = request.head();
+/// let routed = access::route(&site, &head, now).unwrap();
+/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
+/// // It is fresh for a minute.
+/// let found = [Arc::new(Stored::example().with_key(asked.key).with_birth(now))];
+/// let none = Invalidations::new(10);
+/// assert!(matches!(lookup(&asked, &found, &none, now), Lookup::Fresh(_)));
+/// let later = Timestamp(now.0 + 61_000);
+/// let old = lookup(&asked, &found, &none, later);
+/// assert!(matches!(old, Lookup::Revalidate(_, RevalidateReason::Expired)));
+/// ```
 pub fn lookup<'s>(
     asked: &CacheRequest<'_>,
     found: &'s [Arc<Stored>],

@@ -27,6 +27,27 @@ pub struct RequestFacts {
 }
 
 /// Decides a lifetime, or says why the response is not kept.
+///
+/// ```
+/// use foreshore::cache::ttl::{RequestFacts, life};
+/// use foreshore::distribution::cache_policy::CachePolicy;
+/// use foreshore::message::verdict::NotKept;
+/// use foreshore::semantics::fields::FieldSection;
+/// use foreshore::semantics::freshness::Exchanged;
+/// use foreshore::semantics::time::Timestamp;
+///
+/// let at = Timestamp::from_secs(1_800_000_000);
+/// let when = Exchanged { asked_at: at, arrived_at: at };
+/// let seen =
+///     RequestFacts { authorization: false, identity: false, cookies: false, error_ttl: None };
+/// let said = |line: &str| {
+///     let mut fields = FieldSection::new();
+///     fields.insert("cache-control", line);
+///     life(&CachePolicy::unnamed(), 200, &fields, when, seen)
+/// };
+/// assert_eq!(said("max-age=60").unwrap().fresh, 60_000);
+/// assert_eq!(said("no-store"), Err(NotKept::NoStore));
+/// ```
 pub fn life(
     policy: &CachePolicy,
     status: u16,

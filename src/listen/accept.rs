@@ -140,14 +140,7 @@ impl Accepting {
         let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(peer.ip())));
         match speaks {
             Speaks::Http => {
-                let connection = Arc::new(Connection {
-                    peer,
-                    local,
-                    scheme: Scheme::Http,
-                    tls: None,
-                    place,
-                    asker: Asker::Viewer,
-                });
+                let connection = Arc::new(Connection { local, place, ..Connection::from(peer) });
                 // Boxed each: a connection is to take the room of what it is, not of the largest it
                 // could be.
                 Box::pin(h1::serve(tcp, &self.worker, connection, at)).await;

@@ -56,6 +56,24 @@ pub struct Connection {
     pub asker: Asker,
 }
 
+impl From<SocketAddr> for Connection {
+    /// A viewer's connection from this address, without TLS. The local address is the same, and
+    /// nothing is known of the place.
+    fn from(peer: SocketAddr) -> Self {
+        let (scheme, asker) = (Scheme::Http, Asker::Viewer);
+        Self { peer, local: peer, scheme, tls: None, place: None, asker }
+    }
+}
+
+impl Connection {
+    /// The same connection under another scheme; what TLS settled stays as it is.
+    #[must_use]
+    pub const fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {

@@ -290,6 +290,81 @@ impl UpstreamTime {
 }
 
 impl ViewerRequest {
+    /// A GET over HTTP/1.1 for an absolute URL, without fields, from 192.0.2.1 (TEST-NET-1, RFC
+    /// 5737 §3), at the epoch. A URL without a scheme is taken for `http`, one without a path asks
+    /// for `/`.
+    ///
+    /// ```
+    /// use foreshore::message::request::ViewerRequest;
+    ///
+    /// let request = ViewerRequest::get("https://h.test/a?x=1").with_field("accept", "*/*");
+    /// let head = request.head();
+    /// assert_eq!((head.host, head.path, head.query), ("h.test", "/a", Some("x=1")));
+    /// ```
+    pub fn get(url: &str) -> Self {
+        let (scheme, rest) = match url.split_once("://") {
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some((_, rest)) => (Scheme::Http, rest),
+            None => (Scheme::Http, url),
+        };
+        let (authority, target) =
+            rest.find('/').map_or((rest, "/"), |at| (&rest[..at], &rest[at..]));
+        let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 4000));
+        Self {
+            id: RequestId::default(),
+            method: Method::GET,
+            version: Version::Http11,
+            scheme,
+            authority: authority.into(),
+            target: target.into(),
+            spelled: None,
+            fields: FieldSection::new(),
+            order: None,
+            connection: Arc::new(Connection::from(peer).with_scheme(scheme)),
+            arrived_at: Timestamp(0),
+            arrived_number: InvalidationNumber(0),
+            interim: None,
+            upstream: UpstreamTime::default(),
+        }
+    }
+
+    /// The same request with another method.
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The same request with one more field line; none where the value may not stand in a field.
+    #[must_use]
+    pub fn with_field(mut self, name: &str, value: &str) -> Self {
+        self.fields.append(name, value);
+        self
+    }
+
+    /// The same request with these fields in place of its own.
+    #[must_use]
+    pub fn with_fields(mut self, fields: FieldSection) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// The same request by another connection; its scheme becomes the connection's.
+    #[must_use]
+    pub fn with_connection(mut self, connection: Connection) -> Self {
+        self.scheme = connection.scheme;
+        self.connection = Arc::new(connection);
+        self
+    }
+
+    /// The same request, arrived at this moment, when the invalidation log stood at `number`.
+    #[must_use]
+    pub const fn with_arrival(mut self, at: Timestamp, number: InvalidationNumber) -> Self {
+        self.arrived_at = at;
+        self.arrived_number = number;
+        self
+    }
+
     /// The view that decisions take.
     pub fn head(&self) -> RequestHead<'_> {
         let (path, query) = split_target(&self.target);

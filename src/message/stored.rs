@@ -37,6 +37,91 @@ pub struct Stored {
     pub live: Live,
 }
 
+impl Stored {
+    /// An empty 200 for `/a`, stored by an edge's default key, of age zero at the epoch and fresh
+    /// for a minute.
+    ///
+    /// ```
+    /// use foreshore::message::stored::Stored;
+    ///
+    /// let stored = Stored::example().with_status(404);
+    /// assert_eq!((stored.status, stored.life.fresh), (404, 60_000));
+    /// ```
+    pub fn example() -> Self {
+        Self {
+            key: CacheKey::new(b"E\0/a\0"),
+            selector: Selector::default(),
+            status: 200,
+            head: StoredHead::new(&FieldSection::new()),
+            born: Timestamp(0),
+            came_aged: false,
+            date: Timestamp(0),
+            life: Life {
+                fresh: 60_000,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                reuse: Reuse::WhileFresh,
+                rule: TtlRule::Default,
+            },
+            asked_at: InvalidationNumber(0),
+            tags: Box::default(),
+            part: None,
+            content: Content::complete(b""),
+            live: Live::default(),
+        }
+    }
+
+    /// The same under another key.
+    #[must_use]
+    pub fn with_key(mut self, key: &[u8]) -> Self {
+        self.key = CacheKey::new(key);
+        self
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with these fields in place of its own.
+    #[must_use]
+    pub fn with_fields(mut self, fields: &FieldSection) -> Self {
+        self.head = StoredHead::new(fields);
+        self
+    }
+
+    /// The same, of age zero at this moment, with the Date to it.
+    #[must_use]
+    pub const fn with_birth(mut self, at: Timestamp) -> Self {
+        self.born = at;
+        self.date = at;
+        self
+    }
+
+    /// The same with another lifetime.
+    #[must_use]
+    pub const fn with_life(mut self, life: Life) -> Self {
+        self.life = life;
+        self
+    }
+
+    /// The same, brought by a request that began when the invalidation log stood at `number`.
+    #[must_use]
+    pub const fn with_asked_at(mut self, number: InvalidationNumber) -> Self {
+        self.asked_at = number;
+        self
+    }
+
+    /// The same with a copy of these octets as its whole content.
+    #[must_use]
+    pub fn with_content(mut self, octets: &[u8]) -> Self {
+        self.content = Content::complete(octets);
+        self
+    }
+}
+
 /// A part of a whole: which octets, and how many there are in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -97,6 +97,36 @@ impl<'r> Itinerary<'r> {
 
 /// Plans the hops of a request that is asked for a reason; `parents` are the names of the
 /// configured ones, in their order.
+///
+/// ```
+/// # use std as rust;
+/// # use foreshore::config::{self, MissingCertificates};
+/// # use foreshore::semantics::time::Timestamp;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("edge.toml");
+/// # let text = "[listen]\nhttp = [\"127.0.0.1:1\"]\n\
+/// #     [[distribution]]\nid = \"E1\"\nhosts = [\"h.test\"]\n\
+/// #     [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
+/// #     [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
+/// # rust::fs::write(&path, text).unwrap();
+/// # let now = Timestamp::from_secs(1_800_000_000);
+/// # let site = config::load(&path, now, MissingCertificates::Done)
+/// #     .unwrap_or_else(|report| panic!("{}", report.render(false)))
+/// #     .site;
+/// use foreshore::access;
+/// use foreshore::cache::ask::{CacheRequest, wants};
+/// use foreshore::message::request::ViewerRequest;
+/// use foreshore::origin::itinerary::{Failover, NoParent, itinerary};
+/// use foreshore::origin::request::FetchKind;
+///
+/// let request = ViewerRequest::get("http://h.test/a?x=1");
+/// let head = request.head();
+/// let routed = access::route(&site, &head, now).unwrap();
+/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
+/// let hops = itinerary(&asked, &FetchKind::Fill, std::iter::empty());
+/// assert_eq!(hops.parents, Err(NoParent::NoneConfigured));
+/// assert_eq!((hops.asked_members(), hops.failover), (&[0][..], Failover::OneMember));
+/// ```
 pub fn itinerary<'r, 'n>(
     asked: &CacheRequest<'r>,
     asking: &FetchKind,

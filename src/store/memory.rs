@@ -279,36 +279,12 @@ fn take(shard: &mut HashTable<Slot>, hash: u64, stored: &Arc<Stored>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::Content;
-    use crate::message::key::CacheKey;
-    use crate::message::key::InvalidationNumber;
-    use crate::message::stored::{Life, Live, Reuse, Selector, StoredHead, TtlRule};
-    use crate::semantics::fields::FieldSection;
-    use crate::semantics::time::Timestamp;
+    use crate::message::stored::Life;
 
     fn stored(key: &str, body: usize) -> Arc<Stored> {
-        let life = Life {
-            fresh: 1000,
-            stale_while_revalidate: 0,
-            stale_if_error: 0,
-            reuse: Reuse::WhileFresh,
-            rule: TtlRule::Default,
-        };
-        let stored = Stored {
-            key: CacheKey::new(key.as_bytes()),
-            selector: Selector::default(),
-            status: 200,
-            head: StoredHead::new(&FieldSection::new()),
-            born: Timestamp(0),
-            came_aged: false,
-            date: Timestamp(0),
-            life,
-            asked_at: InvalidationNumber(0),
-            tags: Box::default(),
-            part: None,
-            content: Content::complete(&vec![0; body]),
-            live: Live::default(),
-        };
+        let life = Life { fresh: 1000, ..Stored::example().life };
+        let stored =
+            Stored::example().with_key(key.as_bytes()).with_life(life).with_content(&vec![0; body]);
         stored.live.accounted.store(stored.weight(body as u64), Ordering::Relaxed);
         Arc::new(stored)
     }

@@ -8,11 +8,10 @@ use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foreshore::body::Content;
 use foreshore::cache::invalidations::{Invalidations, Matcher, Severity, Validity, tag_hash};
 use foreshore::distribution::site::DiskSettings;
-use foreshore::message::key::{CacheKey, InvalidationNumber};
-use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::key::InvalidationNumber;
+use foreshore::message::stored::{Life, Stored};
 use foreshore::semantics::time::Timestamp;
 use foreshore::store::Disk;
 use foreshore::store::disk::files::Folder;
@@ -100,25 +99,14 @@ fn stored(at: u64) -> Stored {
     fields.insert("content-type", "text/html; charset=utf-8");
     fields.insert("cache-control", "max-age=3600");
     fields.insert("etag", HeaderValue::from_str(&format!("\"{at:x}\"")).unwrap());
-    Stored {
-        key: CacheKey::new(format!("E\0/shop/{}/page-{at}.html\0", at / 1000).as_bytes()),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&fields),
-        born: Timestamp(at),
-        came_aged: false,
-        date: Timestamp(at),
-        life: Life {
-            fresh: 3_600_000,
-            stale_while_revalidate: 0,
-            stale_if_error: 0,
-            reuse: Reuse::WhileFresh,
-            rule: TtlRule::Default,
-        },
-        asked_at: InvalidationNumber(1),
-        tags: Box::new([tag_hash(format!("product-{}", at % 10_000).as_bytes())]),
-        part: None,
-        content: Content::complete(&[b'x'; 200]),
-        live: Live::default(),
-    }
+    let life = Life { fresh: 3_600_000, ..Stored::example().life };
+    let mut stored = Stored::example()
+        .with_key(format!("E\0/shop/{}/page-{at}.html\0", at / 1000).as_bytes())
+        .with_fields(&fields)
+        .with_birth(Timestamp(at))
+        .with_life(life)
+        .with_asked_at(InvalidationNumber(1))
+        .with_content(&[b'x'; 200]);
+    stored.tags = Box::new([tag_hash(format!("product-{}", at % 10_000).as_bytes())]);
+    stored
 }

@@ -4,7 +4,6 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use foreshore::body::Content;
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::deliver::sink::Http1Lines;
@@ -12,9 +11,8 @@ use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
 use foreshore::listen::h1::head as h1_head;
 use foreshore::listen::h1::write as h1_write;
-use foreshore::message::connection::{Asker, Connection, Scheme};
-use foreshore::message::key::{CacheKey, InvalidationNumber};
-use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::connection::Connection;
+use foreshore::message::stored::{Life, Reuse, Stored, TtlRule};
 use foreshore::proxy::{Edge, hit};
 use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
@@ -57,19 +55,11 @@ impl Stage {
         let head = |at: usize, more: &str| {
             format!("GET /s/{at} HTTP/1.1\r\nHost: h.test\r\n{more}\r\n").into_bytes()
         };
-        let at = "127.0.0.1:1".parse().unwrap();
         Self {
             edge,
             plain: (0..OBJECTS).map(|at| head(at, "")).collect(),
             browser: (0..OBJECTS).map(|at| head(at, more)).collect(),
-            connection: Connection {
-                peer: at,
-                local: at,
-                scheme: Scheme::Http,
-                tls: None,
-                place: None,
-                asker: Asker::Viewer,
-            },
+            connection: Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1))),
             limits: Limits::default(),
         }
     }
@@ -126,21 +116,12 @@ pub fn stored(key: &[u8], body: usize) -> Arc<Stored> {
         reuse: Reuse::WhileFresh,
         rule: TtlRule::Default,
     };
-    let stored = Stored {
-        key: CacheKey::new(key),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&fields),
-        born: NOW,
-        came_aged: false,
-        date: NOW,
-        life,
-        asked_at: InvalidationNumber(0),
-        tags: Box::default(),
-        part: None,
-        content: Content::complete(&vec![b'x'; body]),
-        live: Live::default(),
-    };
+    let stored = Stored::example()
+        .with_key(key)
+        .with_fields(&fields)
+        .with_birth(NOW)
+        .with_life(life)
+        .with_content(&vec![b'x'; body]);
     stored.live.accounted.store(stored.weight(body as u64), std::sync::atomic::Ordering::Relaxed);
     Arc::new(stored)
 }

@@ -25,9 +25,9 @@ use foreshore::distribution::limits::Limits;
 use foreshore::listen::fingerprint;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::connection::Connection;
 use foreshore::message::path;
-use foreshore::message::request::{Fields, KnownFields, RequestHead, RequestId, split_target};
+use foreshore::message::request::ViewerRequest;
 use foreshore::origin::response_head;
 use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
@@ -106,15 +106,7 @@ fn splits_agree(data: &[u8]) {
 }
 
 fn our_requests(data: &[u8]) -> Vec<Read> {
-    let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Http,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
+    let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let limits = Limits::default();
     let mut rest = BytesMut::from(data);
     let mut read = Vec::new();
@@ -395,33 +387,8 @@ pub fn aws(data: &[u8]) {
     }
     let _ = policy::covers(&text, "https://h.test/a/b?c=d");
     // Nobody has signed any of these.
-    let (path, query) = split_target(&text);
-    let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Https,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
-    let empty = FieldSection::new();
-    let fields = Fields::Section(&empty);
-    let head = RequestHead {
-        id: RequestId::default(),
-        method: &Method::GET,
-        version: Version::Http11,
-        scheme: Scheme::Https,
-        authority: "h.test",
-        host: "h.test",
-        path,
-        spelled: path,
-        order: None,
-        query,
-        fields,
-        known: KnownFields::find(fields),
-        connection: &connection,
-    };
+    let mut request = ViewerRequest::get("https://h.test/");
+    request.target = (&*text).into();
     let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\
         Yx/zhQKIWJkktEY9RUlDWpnChd4jeOoJhHQ7hvyUCszavDuJ4GxER/3iHg==\n-----END PUBLIC KEY-----\n";
     let signers = TrustedKeys {
@@ -430,7 +397,7 @@ pub fn aws(data: &[u8]) {
     };
     let now = Timestamp::from_secs(1_800_000_000);
     assert!(
-        check_signature(&head, &signers, &VerifiedSignatures::default(), now).is_err(),
+        check_signature(&request.head(), &signers, &VerifiedSignatures::default(), now).is_err(),
         "{text:?}"
     );
     // A distribution, whatever it says, becomes a file of TOML.

@@ -1,11 +1,9 @@
 //! The memory tier: its account and its index.
 
-use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 
-use foreshore::body::Content;
-use foreshore::message::key::{CacheKey, InvalidationNumber};
-use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::key::InvalidationNumber;
+use foreshore::message::stored::Stored;
 use foreshore::semantics::time::Timestamp;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
@@ -15,28 +13,13 @@ use crate::sync::Ordering;
 
 /// Version `n` of a response.
 pub fn stored(key: &str, n: u64, len: usize) -> Arc<Stored> {
-    let life = Life {
-        fresh: 60_000,
-        stale_while_revalidate: 0,
-        stale_if_error: 0,
-        reuse: Reuse::WhileFresh,
-        rule: TtlRule::Default,
-    };
-    Arc::new(Stored {
-        key: CacheKey::new(format!("E\0/{key}\0").as_bytes()),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&FieldSection::new()),
-        born: Timestamp(n),
-        came_aged: false,
-        date: Timestamp(n),
-        life,
-        asked_at: InvalidationNumber(n),
-        tags: Box::default(),
-        part: None,
-        content: Content::complete(&vec![n as u8; len]),
-        live: Live::default(),
-    })
+    Arc::new(
+        Stored::example()
+            .with_key(format!("E\0/{key}\0").as_bytes())
+            .with_birth(Timestamp(n))
+            .with_asked_at(InvalidationNumber(n))
+            .with_content(&vec![n as u8; len]),
+    )
 }
 
 fn put(store: &Memory, key: &str, n: u64, len: usize) -> Option<Arc<Stored>> {

@@ -15,7 +15,6 @@ use foreshore::cache::ask::{self, CacheRequest, MethodIntent};
 use foreshore::config::{self, MissingCertificates};
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::distribution::site::Site;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::key::{InvalidationNumber, readable};
 use foreshore::message::request::{ViewerRequest, split_target};
 use foreshore::origin::request::{FetchKind, Node, OriginRequest, build};
@@ -79,35 +78,14 @@ static SITES: LazyLock<Vec<Arc<Site>>> = LazyLock::new(|| {
 });
 
 fn viewer(method: &str, target: &str, fields: &[(&str, &str)]) -> ViewerRequest {
-    let at: SocketAddr = "192.0.2.1:1".parse().unwrap();
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Http,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
     let mut map = FieldSection::new();
     for (name, value) in fields {
         map.append(*name, *value);
     }
-    let mut request = ViewerRequest {
-        id: Default::default(),
-        method: Method::from_bytes(method.as_bytes()).unwrap(),
-        version: Version::Http11,
-        scheme: Scheme::Http,
-        authority: "h.test".into(),
-        target: target.into(),
-        spelled: None,
-        order: None,
-        fields: map,
-        connection: Arc::new(connection),
-        arrived_at: NOW,
-        arrived_number: InvalidationNumber(0),
-        interim: None,
-        upstream: Default::default(),
-    };
+    let mut request = ViewerRequest::get(&format!("http://h.test{target}"))
+        .with_method(Method::from_bytes(method.as_bytes()).unwrap())
+        .with_fields(map)
+        .with_arrival(NOW, InvalidationNumber(0));
     request.spell_plainly();
     request
 }

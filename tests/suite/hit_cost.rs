@@ -17,7 +17,7 @@ use foreshore::listen::h1::head as h1_head;
 use foreshore::listen::h1::write as h1_write;
 use foreshore::listen::h2::hpack;
 use foreshore::listen::h2::hpack::block::HpackBlock;
-use foreshore::message::connection::{Asker, Connection, Scheme};
+use foreshore::message::connection::Connection;
 use foreshore::proxy::{Edge, hit};
 use foreshore::semantics::time::Timestamp;
 use http::Method;
@@ -125,15 +125,7 @@ fn a_hit_allocates_nothing() {
     );
     edge.store.reserve(stored.weight(1024)).unwrap();
     edge.store.insert(&stored);
-    let at = "127.0.0.1:1".parse().unwrap();
-    let connection = Connection {
-        peer: at,
-        local: at,
-        scheme: Scheme::Http,
-        tls: None,
-        place: None,
-        asker: Asker::Viewer,
-    };
+    let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let limits = Limits::default();
     let (mut key, mut out, mut block) =
         (Vec::with_capacity(256), Vec::with_capacity(8192), Vec::with_capacity(1024));

@@ -10,7 +10,6 @@ use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
 use foreshore::invalidation::chain::Mark;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::request::ViewerRequest;
 use foreshore::message::response::Reply;
@@ -188,38 +187,15 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerRequest {
-    let (scheme, rest) = url.split_once("://").unwrap();
-    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let (host, path) = rest.split_once('/').unwrap();
     let mut fields = FieldSection::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         fields.append(name, value);
     }
-    let at = "192.0.2.1:4000".parse().unwrap();
-    ViewerRequest {
-        id: Default::default(),
-        method: Method::from_bytes(method.as_bytes()).unwrap(),
-        version: Version::Http11,
-        scheme,
-        authority: host.into(),
-        target: format!("/{path}").into(),
-        spelled: None,
-        order: None,
-        fields,
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: edge.clock.now(),
-        arrived_number: edge.invalidations.head(),
-        interim: None,
-        upstream: Default::default(),
-    }
+    ViewerRequest::get(url)
+        .with_method(Method::from_bytes(method.as_bytes()).unwrap())
+        .with_fields(fields)
+        .with_arrival(edge.clock.now(), edge.invalidations.head())
 }
 
 // Whom a new edge asks, all of whose parents have applied its log.

@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use foreshore::body::Content;
 use foreshore::cache::invalidations::{Invalidations, Matcher, Severity, Validity};
 use foreshore::cache::lookup::{Lookup, may_stand_in, worth};
 use foreshore::cache::ttl::{self, RequestFacts};
 use foreshore::distribution::cache_policy::{CachePolicy, Semantics, TtlBounds};
 use foreshore::distribution::pattern::PathPattern;
-use foreshore::message::key::{CacheKey, InvalidationNumber};
-use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::key::InvalidationNumber;
+use foreshore::message::stored::{Life, Reuse, Stored, TtlRule};
 use foreshore::message::verdict::RevalidateReason;
 use foreshore::semantics::freshness::Exchanged;
 use foreshore::semantics::time::{Timestamp, format_http_date};
@@ -154,27 +153,20 @@ fn law_of_life<E: std::fmt::Debug>(
 }
 
 fn stored(fresh: u64, swr: u64, sie: u64, reuse: Reuse, asked_at: u64) -> Arc<Stored> {
-    Arc::new(Stored {
-        key: CacheKey::new(b"E\0/a"),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&FieldSection::new()),
-        born: NOW,
-        came_aged: false,
-        date: NOW,
-        life: Life {
-            fresh,
-            stale_while_revalidate: swr,
-            stale_if_error: sie,
-            reuse,
-            rule: TtlRule::Default,
-        },
-        asked_at: InvalidationNumber(asked_at),
-        tags: Box::default(),
-        part: None,
-        content: Content::complete(b""),
-        live: Live::default(),
-    })
+    let life = Life {
+        fresh,
+        stale_while_revalidate: swr,
+        stale_if_error: sie,
+        reuse,
+        rule: TtlRule::Default,
+    };
+    Arc::new(
+        Stored::example()
+            .with_key(b"E\0/a")
+            .with_birth(NOW)
+            .with_life(life)
+            .with_asked_at(InvalidationNumber(asked_at)),
+    )
 }
 
 fn rank(lookup: &Lookup<'_>) -> u32 {

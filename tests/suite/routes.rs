@@ -1,16 +1,13 @@
 //! A request keeps the route that its host and path chose.
 
-use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 
 use foreshore::access;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::site::Site;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
-use http::Method;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -31,30 +28,7 @@ fn site() -> Arc<Site> {
 }
 
 fn request(host: &str, target: &str) -> ViewerRequest {
-    let at = "192.0.2.1:1".parse().unwrap();
-    ViewerRequest {
-        id: Default::default(),
-        method: Method::GET,
-        version: Version::Http11,
-        scheme: Scheme::Http,
-        authority: host.into(),
-        target: target.into(),
-        spelled: None,
-        order: None,
-        fields: FieldSection::new(),
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: NOW,
-        arrived_number: InvalidationNumber(0),
-        interim: None,
-        upstream: Default::default(),
-    }
+    ViewerRequest::get(&format!("http://{host}{target}")).with_arrival(NOW, InvalidationNumber(0))
 }
 
 #[test]

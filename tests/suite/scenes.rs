@@ -17,7 +17,7 @@ use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::connection::Connection;
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
@@ -132,11 +132,11 @@ struct Stage {
     number: u64,
 }
 
-fn stage(policy: &str, behavior: &str) -> Stage {
+fn stage(policy: &str, distribution: &str, behavior: &str) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scene.toml");
     let text = format!(
-        "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n\
+        "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n{distribution}\n\
          [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n{behavior}\n"
     );
     std::fs::write(&path, text).unwrap();
@@ -162,30 +162,12 @@ struct Question {
 }
 
 fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> ViewerRequest {
-    let at = "192.0.2.7:4000".parse().unwrap();
-    ViewerRequest {
-        id: Default::default(),
-        method: question.method.clone(),
-        version: Version::Http11,
-        scheme: Scheme::Http,
-        authority: "h.test".into(),
-        target: question.target.as_str().into(),
-        spelled: None,
-        order: None,
-        fields: question.fields.clone(),
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: now,
-        arrived_number: number,
-        interim: None,
-        upstream: Default::default(),
-    }
+    let peer = std::net::SocketAddr::from(([192, 0, 2, 7], 4000));
+    ViewerRequest::get(&format!("http://h.test{}", question.target))
+        .with_method(question.method.clone())
+        .with_fields(question.fields.clone())
+        .with_connection(Connection::from(peer))
+        .with_arrival(now, number)
 }
 
 type Heard = (u16, FieldSection, Result<String, ()>);
@@ -293,22 +275,27 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
 
 async fn play(text: &str) -> Result<(), String> {
     let mut policy = String::new();
+    let mut distribution = String::new();
     let mut behavior = String::new();
     for line in text.lines().map(str::trim) {
         if let Some(rest) = line.strip_prefix("policy ") {
             policy.push_str(rest);
             policy.push('\n');
+        } else if let Some(rest) = line.strip_prefix("distribution ") {
+            distribution.push_str(rest);
+            distribution.push('\n');
         } else if let Some(rest) = line.strip_prefix("behavior ") {
             behavior.push_str(rest);
             behavior.push('\n');
         }
     }
-    let mut stage = stage(&policy, &behavior);
+    let mut stage = stage(&policy, &distribution, &behavior);
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty()
             || line.starts_with('#')
             || line.starts_with("policy ")
+            || line.starts_with("distribution ")
             || line.starts_with("behavior ")
         {
             continue;

@@ -9,11 +9,10 @@ use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy::covers;
 use foreshore::crypto::url::{TrustedKeys, Unsigned};
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
+use foreshore::message::connection::Connection;
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
 use foreshore::semantics::time::Timestamp;
-use http::Method;
 use serde_json::Value;
 
 use super::reloads::reload;
@@ -44,9 +43,6 @@ fn signers() -> TrustedKeys {
 }
 
 fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
-    let (scheme, rest) = url.split_once("://").unwrap();
-    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let cut = rest.find('/').unwrap();
     let mut fields = FieldSection::new();
     if let Some(Value::Object(all)) = cookies {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
@@ -54,30 +50,10 @@ fn request(url: &str, cookies: Option<&Value>, from: &str) -> ViewerRequest {
             all.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
         fields.insert("cookie", line.join("; "));
     }
-    let at = format!("{from}:4000").parse().unwrap();
-    ViewerRequest {
-        id: Default::default(),
-        method: Method::GET,
-        version: Version::Http11,
-        scheme,
-        authority: rest[..cut].into(),
-        target: rest[cut..].into(),
-        spelled: None,
-        order: None,
-        fields,
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: NOW,
-        arrived_number: InvalidationNumber(0),
-        interim: None,
-        upstream: Default::default(),
-    }
+    let request = ViewerRequest::get(url);
+    let peer: std::net::SocketAddr = format!("{from}:4000").parse().unwrap();
+    let connection = Connection::from(peer).with_scheme(request.scheme);
+    request.with_fields(fields).with_connection(connection).with_arrival(NOW, InvalidationNumber(0))
 }
 
 fn verdict(request: &ViewerRequest, memory: &VerifiedSignatures) -> Result<(), Unsigned> {

@@ -14,7 +14,6 @@ use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
 use foreshore::distribution::origin::Origin;
-use foreshore::message::connection::{Asker, Connection, Scheme, Version};
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
@@ -23,7 +22,7 @@ use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::{Edge, Proxy, hit};
 use foreshore::semantics::time::{Timestamp, format_http_date};
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 
 use super::support::Dice;
 
@@ -172,7 +171,6 @@ async fn ask(
     viewer: u64,
     has_range: bool,
 ) -> (u16, Result<String, ()>) {
-    let at = "192.0.2.7:4000".parse().unwrap();
     let mut fields = FieldSection::new();
     fields.insert("x-lang", lang);
     fields.insert("x-viewer", viewer);
@@ -180,29 +178,9 @@ async fn ask(
         fields.insert(&http::header::RANGE, "bytes=1-3");
     }
     let edge = &core.edge;
-    let request = ViewerRequest {
-        id: Default::default(),
-        method: Method::GET,
-        version: Version::Http11,
-        scheme: Scheme::Http,
-        authority: "h.test".into(),
-        target: path.into(),
-        spelled: None,
-        order: None,
-        fields,
-        connection: Arc::new(Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: Asker::Viewer,
-        }),
-        arrived_at: edge.clock.now(),
-        arrived_number: edge.invalidations.head(),
-        interim: None,
-        upstream: Default::default(),
-    };
+    let request = ViewerRequest::get(&format!("http://h.test{path}"))
+        .with_fields(fields)
+        .with_arrival(edge.clock.now(), edge.invalidations.head());
     let running = edge.running();
     let mut key = Vec::new();
     let declined = match hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at) {

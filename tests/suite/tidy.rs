@@ -163,7 +163,10 @@ const TASKS: Reasons = &[
     ("listen/h1/file.rs", "a read of a file on the blocking pool, awaited"),
     ("origin/directory.rs", "a read of a file on the blocking pool, awaited"),
     ("origin/pool.rs", "one sweep of idle connections for each pool, until it is dropped"),
-    ("proxy/collapse.rs", "what is left of a fill that its viewer drove, with its place among the fills"),
+    (
+        "proxy/collapse.rs",
+        "what is left of a fill that its viewer drove, with its place among the fills",
+    ),
     ("proxy/fetch.rs", "a fill: it outlives its viewer, and has a place among the fills"),
     ("proxy/fill.rs", "the same, for what is to be stored of a fetch for one viewer"),
     ("proxy/mod.rs", "the log's file work on the blocking pool, awaited"),

@@ -258,15 +258,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn connection() -> Connection {
-        let at = "127.0.0.1:1".parse().unwrap();
-        Connection {
-            peer: at,
-            local: at,
-            scheme: Scheme::Http,
-            tls: None,
-            place: None,
-            asker: crate::message::connection::Asker::Viewer,
-        }
+        Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
     }
 
     fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {

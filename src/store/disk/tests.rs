@@ -17,9 +17,8 @@ use super::segment_list::Brief;
 use super::threads::IsDead;
 use super::{Disk, DiskSettings};
 use crate::base::secret::Secret;
-use crate::body::Content;
 use crate::message::key::{CacheKey, InvalidationNumber};
-use crate::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
 
 /// How the folder fails.
@@ -246,27 +245,14 @@ pub fn name(k: u64) -> Vec<u8> {
 pub fn stored(k: u64, n: u64, len: usize) -> Arc<Stored> {
     let mut fields = FieldSection::new();
     fields.insert("x-version", n);
-    Arc::new(Stored {
-        key: CacheKey::new(&name(k)),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&fields),
-        born: Timestamp(1),
-        came_aged: false,
-        date: Timestamp(1),
-        life: Life {
-            fresh: 60_000,
-            stale_while_revalidate: 0,
-            stale_if_error: 0,
-            reuse: Reuse::WhileFresh,
-            rule: TtlRule::Default,
-        },
-        asked_at: InvalidationNumber(n),
-        tags: Box::default(),
-        part: None,
-        content: Content::complete(&body(k, n, len)),
-        live: Live::default(),
-    })
+    Arc::new(
+        Stored::example()
+            .with_key(&name(k))
+            .with_fields(&fields)
+            .with_birth(Timestamp(1))
+            .with_asked_at(InvalidationNumber(n))
+            .with_content(&body(k, n, len)),
+    )
 }
 
 fn read(stored: &Stored) -> Result<Vec<u8>, crate::body::BodyError> {

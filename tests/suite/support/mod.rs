@@ -17,9 +17,7 @@ use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foreshore::body::Content;
-use foreshore::message::key::{CacheKey, InvalidationNumber};
-use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::message::stored::{Life, Stored};
 use foreshore::semantics::time::Timestamp;
 
 /// A port that nobody listens on and that the system gives to nobody's outgoing connection: below
@@ -77,27 +75,13 @@ pub fn stored(
     for (name, value) in fields {
         map.append(*name, *value);
     }
-    let stored = Stored {
-        key: CacheKey::new(key),
-        selector: Selector::default(),
-        status: 200,
-        head: StoredHead::new(&map),
-        born,
-        came_aged: false,
-        date: born,
-        life: Life {
-            fresh: 3_600_000,
-            stale_while_revalidate: 0,
-            stale_if_error: 0,
-            reuse: Reuse::WhileFresh,
-            rule: TtlRule::Default,
-        },
-        asked_at: InvalidationNumber(0),
-        tags: Box::default(),
-        part: None,
-        content: Content::complete(body),
-        live: Live::default(),
-    };
+    let life = Life { fresh: 3_600_000, ..Stored::example().life };
+    let stored = Stored::example()
+        .with_key(key)
+        .with_fields(&map)
+        .with_birth(born)
+        .with_life(life)
+        .with_content(body);
     stored
         .live
         .accounted
