@@ -173,7 +173,7 @@ pub fn write_stored<S: FieldSink>(
     match policy {
         Some((policy, head)) => policy::write(policy, head, lines, sink),
         None if *form == ResponseForm::Whole => sink.stored(&stored.head),
-        None => lines.for_each(|(name, value)| sink.field(Name::of(name).spelled(), value)),
+        None => lines.for_each(|(name, value)| sink.field(Name::of(name), value)),
     }
     let span = match form {
         ResponseForm::Part(span) => Some(*span),

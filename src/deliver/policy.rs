@@ -155,10 +155,10 @@ pub fn write<'l, S: FieldSink>(
     for (name, value) in lines.clone() {
         let name = Name::of(name);
         if !plan.drops(name) {
-            sink.field(name.spelled(), value);
+            sink.field(name, value);
         }
     }
-    plan.each_added(says, |name, value| sink.field(name.as_str(), value));
+    plan.each_added(says, |name, value| sink.field(name, value));
 }
 
 /// The value of Server-Timing.

@@ -10,7 +10,7 @@ pub trait FieldSink {
     fn stored(&mut self, head: &StoredHead);
 
     /// One field. Its name is written as people expect it in HTTP/1.
-    fn field(&mut self, name: &str, value: impl WriteValue);
+    fn field<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue);
 }
 
 /// Lines of HTTP/1.
@@ -23,8 +23,8 @@ impl FieldSink for Http1Lines<'_> {
     }
 
     #[inline]
-    fn field(&mut self, name: &str, value: impl WriteValue) {
-        self.0.extend_from_slice(name.as_bytes());
+    fn field<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) {
+        self.0.extend_from_slice(name.into().octets());
         self.0.extend_from_slice(b": ");
         value.write_value(self.0);
         self.0.extend_from_slice(b"\r\n");
@@ -36,7 +36,7 @@ impl FieldSink for FieldSection {
         head.iter().for_each(|(name, value)| self.push(Name::of(name), value));
     }
 
-    fn field(&mut self, name: &str, value: impl WriteValue) {
+    fn field<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) {
         self.append(name, value);
     }
 }

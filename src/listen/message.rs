@@ -31,7 +31,7 @@ pub fn write_fields<S: FieldSink>(
             continue;
         }
         is_dated |= name == http::header::DATE;
-        sink.field(name.spelled(), value);
+        sink.field(name, value);
     }
     if !is_dated {
         sink.field("Date", format_http_date(now));

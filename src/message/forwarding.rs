@@ -165,15 +165,7 @@ pub fn reaches_origin<'n>(
 ) -> bool {
     use http::header;
     let name = name.into();
-    let own = [
-        header::RANGE,
-        header::IF_RANGE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-    ];
-    if name.is_any(&own) || goes_no_further(behavior, forwarder, name) {
+    if is_condition(name) || goes_no_further(behavior, forwarder, name) {
         return false;
     }
     match behavior.semantics() {
@@ -184,6 +176,19 @@ pub fn reaches_origin<'n>(
         Semantics::CloudFront => {
             is_keyed(behavior, name) || behavior.origin_request.headers.includes(name)
         }
+    }
+}
+
+/// Says whether a field asks for a part or a version: the store answers these.
+pub fn is_condition(name: Name<'_>) -> bool {
+    // By length first: most names are turned away by that.
+    match name.octets().len() {
+        5 => name == "range",
+        8 => name == "if-range" || name == "if-match",
+        13 => name == "if-none-match",
+        17 => name == "if-modified-since",
+        19 => name == "if-unmodified-since",
+        _ => false,
     }
 }
 
@@ -270,9 +275,10 @@ fn tells_who(behavior: &Behavior, name: &str) -> bool {
 /// Says whether Authorization reaches the origin without being in the key (RFC 9111 §3.5).
 pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bool {
     let name = &http::header::AUTHORIZATION;
-    let reaches = reaches_origin(behavior, Forwarder::Unknown, name)
-        || comes_with_writes(behavior, head, name);
-    head.known.has(Known::Authorization) && reaches && !is_keyed(behavior, name)
+    head.known.has(Known::Authorization)
+        && !is_keyed(behavior, name)
+        && (reaches_origin(behavior, Forwarder::Unknown, name)
+            || comes_with_writes(behavior, head, name))
 }
 
 /// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says

@@ -16,7 +16,7 @@ use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::forwarding;
 use crate::message::interim::InterimSink;
-use crate::message::own_fields;
+use crate::message::own_fields::{EDGE, EDGE_TOKEN};
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::{Reuse, Stored};
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
@@ -111,18 +111,17 @@ pub fn build(
     }
 }
 
-/// What the rest of a request says anew, or what only a request for one viewer may say.
-const OWN: [HeaderName; 9] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::RANGE,
-    header::IF_RANGE,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-];
+// What the rest of a request says anew, or what only a request for one viewer may say.
+fn is_own(name: Name<'_>) -> bool {
+    let is_said_anew = match name.octets().len() {
+        4 => name == header::HOST,
+        6 => name == header::EXPECT,
+        14 => name == header::CONTENT_LENGTH || name == EDGE,
+        20 => name == EDGE_TOKEN,
+        _ => false,
+    };
+    is_said_anew || forwarding::is_condition(name)
+}
 
 // Everything end-to-end that is wanted; what a fill must not ask for is left out. What Connection
 // lists has left the request before.
@@ -131,7 +130,7 @@ fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(Name<'_>) -> bool) ->
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
     for (spelled, value) in asked.head().fields.iter() {
         let name = Name::from(spelled);
-        let is_ours = name.is_any(&OWN) || name.is_any(&[own_fields::EDGE, own_fields::EDGE_TOKEN]);
+        let is_ours = is_own(name);
         // Only we say what CloudFront's fields say.
         let is_claimed = name.begins("cloudfront-");
         let is_left_out =

@@ -78,13 +78,18 @@ impl Proxy {
             asking,
             exchange.running.region.iter().flat_map(|region| region.names()),
         );
-        let from_tier = self.ask_the_tier(exchange, asked, asking, &plan).await;
+        let from_tier = match exchange.running.region.is_some() {
+            // Boxed: most edges have no parents, and would carry its size about.
+            true => Box::pin(self.ask_the_tier(exchange, asked, asking, &plan)).await,
+            false => None,
+        };
         let stale = match from_tier {
-            Some(reply) if !reply.is_stale() => match self.resumed(exchange, asked, reply, 0).await
-            {
-                Some(reply) => return Ok(reply),
-                None => None,
-            },
+            Some(reply) if !reply.is_stale() => {
+                match Box::pin(self.resumed(exchange, asked, reply, 0)).await {
+                    Some(reply) => return Ok(reply),
+                    None => None,
+                }
+            }
             other => other,
         };
         let came = self.ask_the_origins(exchange, asked, asking, body, &plan).await;
@@ -150,13 +155,14 @@ impl Proxy {
             if members.len() > 1
                 && let Ok(reply) = came
             {
-                came = self.resumed(exchange, asked, reply, at + 1).await.ok_or_else(|| {
-                    let why = format!(
-                        "origin {:?}: the answer broke off before its first octet",
-                        origin.id
-                    );
-                    Failure::new(FailureKind::ConnectionTerminated, why)
-                });
+                came =
+                    Box::pin(self.resumed(exchange, asked, reply, at + 1)).await.ok_or_else(|| {
+                        let why = format!(
+                            "origin {:?}: the answer broke off before its first octet",
+                            origin.id
+                        );
+                        Failure::new(FailureKind::ConnectionTerminated, why)
+                    });
             }
             if !plan
                 .failover

@@ -138,7 +138,11 @@ impl Proxy {
         exchange: &Exchange,
         response: ViewerResponse,
     ) -> ViewerResponse {
-        match self.error_page(exchange, response.status).await {
+        let (distribution, behavior) = exchange.chosen();
+        if distribution.error_response(behavior, response.status).is_none() {
+            return response;
+        }
+        match Box::pin(self.error_page(exchange, response.status)).await {
             // The log says what was refused, whatever the viewer sees.
             Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => {
                 ViewerResponse { failure: response.failure, ..page }
@@ -224,12 +228,15 @@ impl Proxy {
         if replaces == Replaces::Yes
             && matches!(asked.wants.method, MethodIntent::Get | MethodIntent::Post)
         {
-            return self.replace_everywhere(exchange, asked).await;
+            // Boxed, as all that most requests do not need: each would carry its size about.
+            return Box::pin(self.replace_everywhere(exchange, asked)).await;
         }
-        match self.try_slices(exchange, asked).await {
-            Some(came) => came,
-            None => self.answer_by_lookup(exchange, asked, body).await,
+        if asked.routed.behavior.slice.is_some()
+            && let Some(came) = Box::pin(self.try_slices(exchange, asked)).await
+        {
+            return came;
         }
+        self.answer_by_lookup(exchange, asked, body).await
     }
 
     // Alone: a fetch under way may have begun before the change that the caller knows of. Once the

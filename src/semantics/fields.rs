@@ -661,7 +661,7 @@ const fn may_stand(octet: u8) -> bool {
 /// Writes a field name the way HTTP/1 messages usually show it.
 pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
     const UNUSUAL: [&str; 4] = ["ETag", "WWW-Authenticate", "CDN-Cache-Control", "Content-MD5"];
-    if matches!(name.len(), 4 | 16 | 17 | 11)
+    if matches!((name.len(), name.first()), (4 | 16 | 17 | 11, Some(b'e' | b'w' | b'c')))
         && let Some(shown) =
             UNUSUAL.iter().find(|shown| shown.as_bytes().eq_ignore_ascii_case(name))
     {
@@ -669,6 +669,10 @@ pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
     }
     let start = out.len();
     out.extend_from_slice(name);
+    // Whoever writes capitals means them.
+    if name.first().is_some_and(u8::is_ascii_uppercase) {
+        return;
+    }
     let mut is_first = true;
     for octet in &mut out[start..] {
         *octet = if is_first { octet.to_ascii_uppercase() } else { octet.to_ascii_lowercase() };
@@ -692,10 +696,11 @@ mod tests {
     fn names_are_shown_as_people_expect_them() {
         for (name, shown) in [
             ("etag", "ETag"),
-            ("ETAG", "ETag"),
+            ("ETAG", "ETAG"),
+            ("X-ThisWay", "X-ThisWay"),
             ("content-type", "Content-Type"),
             ("x-amz-cf-id", "X-Amz-Cf-Id"),
-            ("WWW-authenticate", "WWW-Authenticate"),
+            ("www-Authenticate", "WWW-Authenticate"),
             ("cdn-cache-control", "CDN-Cache-Control"),
             ("content-md5", "Content-MD5"),
             ("date", "Date"),

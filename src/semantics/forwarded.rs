@@ -13,6 +13,13 @@
 /// assert!(!speaks_as_proxy("x-forwarded-for") && !speaks_as_proxy("x-requested-with"));
 /// ```
 pub fn speaks_as_proxy(name: &str) -> bool {
+    // Most names begin with another letter.
+    if !matches!(
+        name.as_bytes().first().map(u8::to_ascii_lowercase),
+        Some(b'f' | b'p' | b't' | b'x')
+    ) {
+        return false;
+    }
     let begins = |prefix: &str| {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };

@@ -3,7 +3,7 @@
 use super::encode;
 use crate::deliver::sink::FieldSink;
 use crate::message::stored::StoredHead;
-use crate::semantics::fields::WriteValue;
+use crate::semantics::fields::{Name, WriteValue};
 
 /// Fields of a block that is being written.
 pub struct HpackBlock<'o> {
@@ -17,9 +17,9 @@ impl FieldSink for HpackBlock<'_> {
         head.iter().for_each(|(name, value)| encode::field(self.out, name, value));
     }
 
-    fn field(&mut self, name: &str, value: impl WriteValue) {
+    fn field<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) {
         self.scratch.clear();
         value.write_value(self.scratch);
-        encode::field(self.out, name.as_bytes(), self.scratch);
+        encode::field(self.out, name.into().octets(), self.scratch);
     }
 }
