@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// So many pieces are kept by each thread.
-const SPARE: usize = 32;
+/// So many pieces are kept by each thread: a few for each request that waits for an origin.
+const SPARE: usize = 512;
+/// A piece begins with this much room.
+const ROOM: usize = 256;
 /// Larger pieces are given back to the allocator.
 const SPARE_OCTETS: usize = 16 << 10;
 
@@ -26,7 +28,8 @@ impl Spare {
 
     /// Nothing yet, with memory that was used before where there is some.
     pub fn new() -> Self {
-        Self(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
+        let spare = SPARES.with_borrow_mut(Vec::pop);
+        Self(spare.unwrap_or_else(|| Vec::with_capacity(ROOM)))
     }
 }
 

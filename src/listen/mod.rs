@@ -60,8 +60,8 @@ pub struct Buffers {
     pub lines: Vec<u8>,
 }
 
-/// Buffers that a core keeps for the next connection.
-const SPARE: usize = 8;
+/// Buffers that a core keeps for the next connection: as many as may wait for origins at once.
+const SPARE: usize = 64;
 /// Larger ones are not worth keeping.
 const SPARE_MAX: usize = 128 * 1024;
 

@@ -12,7 +12,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Memory for so many sections is kept by each thread.
-const SPARE: usize = 64;
+const SPARE: usize = 256;
 /// Larger pieces are given back to the allocator.
 const SPARE_OCTETS: usize = 16 << 10;
 
@@ -324,7 +324,12 @@ impl FieldSection {
 
     // Memory of a section that was dropped, if this one has none yet.
     fn inner_mut(&mut self) -> &mut Inner {
-        self.0.get_or_insert_with(|| SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
+        self.0.get_or_insert_with(|| {
+            SPARES.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+                let (octets, lines) = (Vec::with_capacity(512), Vec::with_capacity(16));
+                Box::new(Inner { octets, lines, has_gaps: false })
+            })
+        })
     }
 
     /// The fields of a map.
