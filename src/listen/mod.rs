@@ -6,15 +6,11 @@
 
 pub mod accept;
 mod exchange_log;
-pub mod fingerprint;
 pub mod h1;
 pub mod h2;
 mod message;
 pub mod places;
 pub mod proxy_protocol;
-pub mod sni;
-pub mod tickets;
-pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

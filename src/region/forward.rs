@@ -30,8 +30,8 @@ use crate::invalidation::chain::{Incarnation, Mark};
 use crate::invalidation::log::{InvalidationRecord, Passage, Passed, new_id};
 use crate::message::own_fields::EDGE;
 use crate::origin::connect::{Endpoint, Resolver};
-use crate::origin::tls;
 use crate::semantics::time::Timestamp;
+use crate::tls::client as tls;
 
 /// Records of one batch, and about how many octets.
 const BATCH: usize = 500;
