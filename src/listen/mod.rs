@@ -8,7 +8,7 @@ pub mod accept;
 mod exchange_log;
 pub mod h1;
 pub mod h2;
-mod message;
+pub mod message;
 pub mod places;
 pub mod proxy_protocol;
 

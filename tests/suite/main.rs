@@ -21,6 +21,7 @@ mod imports;
 mod itinerary;
 mod laws;
 mod migrate;
+mod octets;
 mod origins;
 mod parent;
 mod parts;
