@@ -723,8 +723,8 @@ fn variants(name: &str) -> Vec<(String, Option<String>)> {
         all.last_mut().unwrap().push(letter);
     }
     let variant = |text: &str| match text.split_once('(') {
-        Some((name, held)) => (name.into(), Some(held.trim_end_matches(')').into())),
-        None => (text.split_whitespace().next().unwrap_or_default().into(), None),
+        Some((name, held)) => (name.to_string(), Some(held.trim_end_matches(')').to_string())),
+        None => (text.split_whitespace().next().unwrap_or_default().to_string(), None),
     };
     all.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(variant).collect()
 }
@@ -734,8 +734,9 @@ fn spelled_out(name: &str) -> BTreeSet<String> {
     let spell = |(variant, held): (String, Option<String>)| match held {
         // A field of this kind says why.
         Some(held) => {
-            let held = if held == "Unfit" { "Why" } else { &held };
-            variants(held).iter().map(|(inner, _)| format!("{variant}({inner})")).collect()
+            let held = if held == "Unfit" { "Why" } else { held.as_str() };
+            let inner = variants(held);
+            inner.iter().map(|(inner, _)| format!("{variant}({inner})")).collect::<Vec<_>>()
         }
         None => vec![variant],
     };
