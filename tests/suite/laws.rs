@@ -13,7 +13,7 @@ use foreshore::distribution::cache_policy::{CachePolicy, Semantics, TtlBounds};
 use foreshore::distribution::pattern::PathPattern;
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::stored::{Life, Reuse, Stored, TtlRule};
-use foreshore::message::verdict::RevalidateReason;
+use foreshore::message::verdict::{NotKept, RevalidateReason};
 use foreshore::semantics::freshness::Exchanged;
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::HeaderValue;
@@ -63,6 +63,9 @@ fn cloudfront_ttl_table() {
         assert_eq!(life.map_or(0, |life| life.fresh / 1000), expected, "{case}");
         if case["note"] == "not stored" {
             assert!(life.is_err(), "{case}");
+        }
+        if case["note"] == "CachingDisabled" {
+            assert_eq!(life.err(), Some(NotKept::CachingDisabled), "{case}");
         }
     }
 }

@@ -657,8 +657,8 @@ fn every_scene_plays_as_written() {
 const ELSEWHERE: &[(&str, &str)] = &[
     // A scene has no log of invalidations.
     ("Purged", "purge_as_a_method_needs_its_token"),
-    // A policy that keeps nothing passes requests before anything came that could be judged; only
-    // `explain` asks what would be kept.
+    // Under a policy that keeps nothing a request passes before anything has come that could be
+    // judged; `cache::ttl` says it nevertheless to whoever asks.
     ("NotKept(CachingDisabled)", "cloudfront_ttl_table"),
     // It ends an attempt at slices, and the object is asked for otherwise.
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
