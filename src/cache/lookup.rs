@@ -125,10 +125,8 @@ fn weigh<'s>(
 /// What one valid stored response is worth by its own life.
 pub fn worth(stored: &Arc<Stored>, now: Timestamp) -> Lookup<'_> {
     let (age, life) = (stored.age(now), &stored.life);
-    match life.reuse {
-        Reuse::Never => return Lookup::Miss(MissReason::NeverReused),
-        Reuse::AfterValidation => return Lookup::Revalidate(stored, RevalidateReason::Always),
-        Reuse::WhileFresh => {}
+    if life.reuse == Reuse::AfterValidation {
+        return Lookup::Revalidate(stored, RevalidateReason::Always);
     }
     if stored.live.suspect.load(std::sync::atomic::Ordering::Relaxed) {
         return Lookup::Revalidate(stored, RevalidateReason::Expired);

@@ -451,9 +451,6 @@ fn kept(status: u16, keeping: &StorePlan, now: Timestamp) -> Vec<String> {
         Reuse::AfterValidation => {
             format!("{status}  kept, and validated before each use: no-cache (RFC 9111 §5.2.2.4)")
         }
-        Reuse::Never => {
-            format!("{status}  kept, and fetched each time: Vary: * (CloudFront's rule)")
-        }
     }];
     if life.stale_while_revalidate > 0 {
         lines.push(format!(

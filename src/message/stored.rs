@@ -148,8 +148,6 @@ pub enum Reuse {
     WhileFresh,
     /// `no-cache`: only after validation.
     AfterValidation,
-    /// `Vary: *` under CloudFront's rules: stored and fetched each time, without conditions.
-    Never,
 }
 
 /// What decided a lifetime.

@@ -12,8 +12,6 @@ pub enum MissReason {
     OtherVariant,
     /// Asked for before an invalidation that covers it.
     Invalidated,
-    /// Stored, but may never be reused (`Vary: *`).
-    NeverReused,
 }
 
 /// Why a request is not the cache's to answer or to keep.
@@ -201,7 +199,6 @@ impl Reason {
             Self::Miss(MissReason::Absent) => "absent",
             Self::Miss(MissReason::OtherVariant) => "other-variant",
             Self::Miss(MissReason::Invalidated) => "invalidated",
-            Self::Miss(MissReason::NeverReused) => "never-reused",
             Self::Pass(PassReason::Method) => "method",
             Self::Pass(PassReason::CachingDisabled) => "caching-disabled",
             Self::Pass(PassReason::Marked) => "uncacheable-before",
@@ -251,13 +248,8 @@ mod tests {
 
     #[test]
     fn a_request_that_goes_alone_says_why_unless_it_confirms_something() {
-        let missed = [
-            MissReason::Absent,
-            MissReason::OtherVariant,
-            MissReason::Invalidated,
-            MissReason::NeverReused,
-        ]
-        .map(Reason::Miss);
+        let missed = [MissReason::Absent, MissReason::OtherVariant, MissReason::Invalidated]
+            .map(Reason::Miss);
         for why in [PassReason::Marked, PassReason::Crowded, PassReason::WaitedEnough] {
             for reason in missed {
                 assert_eq!(reason.alone(why), Reason::Pass(why));

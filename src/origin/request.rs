@@ -18,7 +18,7 @@ use crate::message::forwarding;
 use crate::message::interim::InterimSink;
 use crate::message::own_fields::{EDGE, EDGE_TOKEN};
 use crate::message::request::{Known, RequestHead};
-use crate::message::stored::{Reuse, Stored};
+use crate::message::stored::Stored;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
 use crate::semantics::{hop_by_hop, ranges};
 
@@ -295,9 +295,6 @@ fn copy_fields<'n>(
 
 // The stored validators and no others: a 304 must speak of our copy (RFC 9111 §4.3.1).
 fn condition_fields(stored: &Stored, fields: &mut FieldSection) {
-    if stored.life.reuse == Reuse::Never {
-        return;
-    }
     if let Some(etag) = stored.head.etag() {
         fields.insert(&header::IF_NONE_MATCH, etag);
     }

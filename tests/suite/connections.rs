@@ -202,7 +202,9 @@ fn a_refused_head_is_in_the_log_and_in_the_metrics() {
             .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     let edge = Edge::start_in(folder);
-    let heads: [(&str, &[u8], &str); 7] = [
+    let many = format!("GET /many HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(200));
+    let wide = format!("GET /wide HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(21_000));
+    let heads: [(&str, &[u8], &str); 14] = [
         ("malformed", b"GET /one two HTTP/1.1\r\nHost: h\r\n\r\n", "GET /one two HTTP/1.1"),
         ("malformed", b"GET /\x1b[31m\x9b\x07 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /\u{1b}[31m\u{fffd}\u{7} HTTP/1.1"),
         ("no-host", b"GET /nobody HTTP/1.1\r\n\r\n", "GET /nobody HTTP/1.1"),
@@ -210,6 +212,13 @@ fn a_refused_head_is_in_the_log_and_in_the_metrics() {
         ("unsafe-path", b"GET /a/../b?Signature=abc HTTP/1.1\r\nHost: h\r\n\r\n", "GET /a/../b?Signature=-"),
         ("line-end", b"GET /bare HTTP/1.1\nHost: h\n\n", "GET /bare HTTP/1.1"),
         ("version", b"GET /two HTTP/2.0\r\nHost: h\r\n\r\n", "GET /two HTTP/2.0"),
+        ("many-hosts", b"GET /hosts HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", "GET /hosts HTTP/1.1"),
+        ("bad-host", b"GET /host HTTP/1.1\r\nHost: u@h\r\n\r\n", "GET /host HTTP/1.1"),
+        ("bad-target", b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", "GET /a#b HTTP/1.1"),
+        ("coding", b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "POST /c HTTP/1.1"),
+        ("connect", b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "CONNECT h:1 HTTP/1.1"),
+        ("many-fields", many.as_bytes(), "GET /many HTTP/1.1"),
+        ("long-head", wide.as_bytes(), "GET /wide HTTP/1.1"),
     ];
     for (_, head, _) in heads {
         let mut viewer = edge.viewer();

@@ -6,30 +6,46 @@
 
 use foreshore::deliver::sink::Http1Lines;
 use foreshore::semantics::fields::FieldSection;
-use std::collections::VecDeque;
-use std::path::Path;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use foreshore::access::rate::Buckets;
 use foreshore::body::Body;
 use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::clock::Clock;
 use foreshore::config::{self, MissingCertificates};
+use foreshore::crypto::key::PrivateKey;
+use foreshore::crypto::policy::PolicyConditions;
+use foreshore::crypto::url::{ToSign, Unsigned, sign};
+use foreshore::distribution::geo::Location;
 use foreshore::distribution::origin::Origin;
-use foreshore::message::connection::Connection;
+use foreshore::message::connection::{Connection, Scheme, TlsFacts};
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::key::InvalidationNumber;
+use foreshore::message::refusal::{Misdirection, Refusal, Unfit, Why};
 use foreshore::message::request::ViewerRequest;
 use foreshore::message::response::{Reply, ReplyFrom};
+use foreshore::message::verdict::Reason;
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::{self, Declined};
-use foreshore::proxy::{Edge, Proxy};
+use foreshore::proxy::{Edge, Proxy, Running};
+use foreshore::semantics::ranges::{self, Selection};
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::{HeaderValue, Method};
 
+use super::support::code::shipped;
+
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// The key of the key group `scene`, and its two halves below `tests/vectors`.
+const KEY: &str = "KSCENE";
+const PUBLIC: &str = "ecdsa-p256-public.pem";
+const PRIVATE: &str = "ecdsa-p256-TEST-ONLY-private.pem";
 
 #[derive(Clone, Default)]
 struct ResponseForm {
@@ -39,6 +55,33 @@ struct ResponseForm {
     body: String,
     takes: Duration,
     breaks: bool,
+    /// It answers a request for a range with that part of its body.
+    cuts: bool,
+}
+
+impl ResponseForm {
+    // What an origin that knows ranges says (RFC 9110 §14).
+    fn cut(&mut self, wanted: &ranges::Asked) {
+        let whole = self.body.len();
+        match ranges::select(wanted, whole as u64) {
+            Selection::Part(span) => {
+                let (start, end) = (span.start as usize, span.end as usize);
+                self.status = 206;
+                self.says_extent(format!("bytes {start}-{}/{whole}", end - 1));
+                self.body = self.body[start..end].to_string();
+            }
+            Selection::Unsatisfiable => {
+                self.status = 416;
+                self.says_extent(format!("bytes */{whole}"));
+                self.body.clear();
+            }
+            Selection::Whole | Selection::Parts(_) => {}
+        }
+    }
+
+    fn says_extent(&mut self, extent: String) {
+        self.fields.push(("content-range".into(), extent));
+    }
 }
 
 struct Script {
@@ -61,8 +104,9 @@ impl Upstream for Script {
             }
             fields.insert("scene-method", request.method.as_str());
             fields.insert("scene-body", HeaderValue::from_bytes(&sent).unwrap());
+            let range = fields.get("range").map(|value| ranges::parse(value.as_bytes()));
             self.seen.lock().unwrap().push(fields);
-            let answer = {
+            let mut answer = {
                 let mut answers = self.answers.lock().unwrap();
                 // The last answer is given for ever.
                 if answers.len() > 1 {
@@ -74,6 +118,9 @@ impl Upstream for Script {
             tokio::time::sleep(answer.takes).await;
             if answer.fails {
                 return Err(Failure::new(FailureKind::ConnectionRefused, "scripted"));
+            }
+            if let Some(range) = range.filter(|_| answer.cuts) {
+                answer.cut(&range);
             }
             let now = self.clock.now();
             let mut fields = fields_of(&answer.fields, now);
@@ -130,16 +177,49 @@ struct Stage {
     script: Arc<Script>,
     counted: usize,
     number: u64,
+    /// Viewers who wait while the scene goes on, with what they must hear.
+    waiting: Vec<(tokio::task::JoinHandle<Heard>, String)>,
 }
 
-fn stage(policy: &str, distribution: &str, behavior: &str) -> Stage {
+/// The lines of a scene that are configuration, by their first word.
+const SETTINGS: [&str; 5] = ["policy", "distribution", "behavior", "limits", "store"];
+
+#[derive(Default)]
+struct Settings([String; SETTINGS.len()]);
+
+impl Settings {
+    // True if the line is one.
+    fn takes(&mut self, line: &str) -> bool {
+        let Some((word, rest)) = line.split_once(' ') else { return false };
+        let Some(at) = SETTINGS.iter().position(|known| *known == word) else { return false };
+        self.0[at].push_str(rest);
+        self.0[at].push('\n');
+        true
+    }
+
+    fn text(&self) -> String {
+        let [policy, distribution, behavior, limits, store] = &self.0;
+        let names_hosts = distribution.lines().any(|line| line.starts_with("hosts "));
+        let hosts = if names_hosts { "" } else { "hosts = [\"*\"]\n" };
+        format!(
+            "[listen]\nhttp = [\"127.0.0.1:1\"]\n[limits]\n{limits}[store]\n{store}\
+             [[public_key]]\nid = \"{KEY}\"\nfile = \"{PUBLIC}\"\n[key_group.scene]\nkeys = [\"{KEY}\"]\n\
+             [cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\n{hosts}{distribution}\n\
+             [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n\
+             [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n{behavior}\n"
+        )
+    }
+}
+
+fn vectors(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
+}
+
+fn stage(settings: &Settings) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scene.toml");
-    let text = format!(
-        "[listen]\nhttp = [\"127.0.0.1:1\"]\n[cache_policy.p]\n{policy}\n[[distribution]]\nid = \"E\"\nhosts = [\"*\"]\n{distribution}\n\
-         [[distribution.origin]]\nid = \"o\"\nurl = \"http://o.test\"\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\ncache_policy = \"p\"\n{behavior}\n"
-    );
-    std::fs::write(&path, text).unwrap();
+    std::fs::copy(vectors(PUBLIC), folder.path().join(PUBLIC)).unwrap();
+    std::fs::write(&path, settings.text()).unwrap();
     let clock = Clock::starting_at(START);
     let site = config::load(&path, START, MissingCertificates::Done)
         .unwrap_or_else(|report| panic!("{}", report.render(false)))
@@ -151,39 +231,159 @@ fn stage(policy: &str, distribution: &str, behavior: &str) -> Stage {
         edge: Arc::clone(&edge),
         upstream: Arc::clone(&script) as Arc<dyn Upstream>,
     });
-    Stage { edge, core, script, counted: 0, number: 0 }
+    Stage { edge, core, script, counted: 0, number: 0, waiting: Vec::new() }
 }
 
+#[derive(Clone)]
 struct Question {
     method: Method,
+    host: String,
     target: String,
     fields: FieldSection,
     body: String,
+    connection: Connection,
 }
 
-fn ask(question: &Question, now: Timestamp, number: InvalidationNumber) -> ViewerRequest {
-    let peer = std::net::SocketAddr::from(([192, 0, 2, 7], 4000));
-    ViewerRequest::get(&format!("http://h.test{}", question.target))
-        .with_method(question.method.clone())
-        .with_fields(question.fields.clone())
-        .with_connection(Connection::from(peer))
-        .with_arrival(now, number)
+impl Question {
+    // The question that a viewer's line asks at a moment.
+    fn of(line: &str, now: Timestamp) -> Result<Self, String> {
+        let mut parts = line.split('|').map(str::trim);
+        let (method, target) =
+            parts.next().and_then(|part| part.split_once(' ')).ok_or("METHOD /path")?;
+        let mut question = Self {
+            method: method.parse().map_err(|_| "no method")?,
+            host: "h.test".into(),
+            target: target.trim().into(),
+            fields: FieldSection::new(),
+            body: String::new(),
+            connection: Connection::from(SocketAddr::from(([192, 0, 2, 7], 4000))),
+        };
+        let (mut lines, mut signed) = (Vec::new(), None);
+        for part in parts {
+            if let Some(text) = quoted(part) {
+                question.body = text;
+            } else if let Some(rest) = part.strip_prefix("signed ") {
+                signed = Some(rest);
+            } else if let Some((word, rest)) = part.split_once(' ')
+                && !word.contains(':')
+            {
+                question.comes(word, rest.trim())?;
+            } else {
+                lines.push(part);
+            }
+        }
+        question.fields = fields_of(&pairs(&lines), now);
+        // Last, because it is over the whole URL.
+        if let Some(rest) = signed {
+            question.sign(rest, now)?;
+        }
+        Ok(question)
+    }
+
+    // How the viewer comes: `from` an address, `in` a country, `over` a scheme, for a `host`, by a
+    // connection `certified` for a name.
+    fn comes(&mut self, word: &str, how: &str) -> Result<(), String> {
+        let connection = &mut self.connection;
+        match word {
+            "from" => {
+                let address: IpAddr = how.parse().map_err(|_| "no address")?;
+                connection.peer = SocketAddr::new(address, 4000);
+            }
+            "in" => {
+                let place = Location { country: Some(how.into()), ..Location::default() };
+                connection.place = Some(Arc::new(place));
+            }
+            "over" if how == "https" => connection.scheme = Scheme::Https,
+            "host" => self.host = how.into(),
+            "certified" => {
+                connection.scheme = Scheme::Https;
+                connection.tls = Some(TlsFacts {
+                    names: vec![how.to_string()].into(),
+                    server_name: Some(how.into()),
+                    version: "TLSv1.3",
+                    cipher: "TLS_AES_128_GCM_SHA256",
+                    is_resumed: false,
+                    hello: None,
+                });
+            }
+            _ => return Err(format!("what is {word:?}?")),
+        }
+        Ok(())
+    }
+
+    fn url(&self) -> String {
+        format!("{}://{}{}", self.connection.scheme.as_str(), self.host, self.target)
+    }
+
+    // `TIME`: the URL is good for so long. `TIME as cookies` signs by cookies, and
+    // `TIME of /pattern` for all that the pattern covers.
+    fn sign(&mut self, how: &str, now: Timestamp) -> Result<(), String> {
+        let (time, more) = how.split_once(' ').unwrap_or((how, ""));
+        let pem = std::fs::read(vectors(PRIVATE)).map_err(|error| error.to_string())?;
+        let (key, url) = (PrivateKey::from_pem(&pem)?, self.url());
+        let resource = more
+            .strip_prefix("of ")
+            .map(|pattern| format!("{}://{}{pattern}", self.connection.scheme.as_str(), self.host));
+        let before = now.plus(duration(time)).secs();
+        let terms = PolicyConditions { before, after: None, from: None };
+        let shown = sign(&ToSign { url: &url, terms, resource: resource.as_deref() }, KEY, &key)?;
+        if more == "as cookies" {
+            let line: Vec<String> =
+                shown.iter().map(|(name, value)| format!("CloudFront-{name}={value}")).collect();
+            self.fields.append("cookie", line.join("; "));
+        } else {
+            for (name, value) in shown {
+                let mark = if self.target.contains('?') { '&' } else { '?' };
+                self.target.push_str(&format!("{mark}{name}={value}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, now: Timestamp, number: InvalidationNumber) -> ViewerRequest {
+        ViewerRequest::get(&self.url())
+            .with_method(self.method.clone())
+            .with_fields(self.fields.clone())
+            .with_connection(self.connection.clone())
+            .with_arrival(now, number)
+    }
 }
 
-type Heard = (u16, FieldSection, Result<String, ()>);
+// The same site with all else that is in force, but nobody has asked for anything yet as far as
+// rate limits know.
+fn with_full_buckets(running: &Running) -> Running {
+    Running {
+        site: Arc::clone(&running.site),
+        counts: Arc::clone(&running.counts),
+        region: running.region.clone(),
+        signatures: Arc::clone(&running.signatures),
+        rates: Buckets::for_site(&running.site, None),
+    }
+}
+
+/// What a viewer got.
+struct Heard {
+    status: u16,
+    fields: FieldSection,
+    /// `Err` if it broke off.
+    body: Result<String, ()>,
+    reason: Reason,
+}
 
 async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
     let edge = &core.edge;
-    let request = ask(&question, edge.clock.now(), edge.invalidations.head());
+    let request = question.ask(edge.clock.now(), edge.invalidations.head());
+    let running = edge.running();
     let by_hit = {
-        let running = edge.running();
         let (mut key, mut lines) = (Vec::new(), Vec::new());
         hit::hit(edge, &running, &request.head(), &mut key, request.arrived_at).ok().map(|hit| {
             hit.write(&mut Http1Lines(&mut lines), request.arrived_at);
             (hit.status(), String::from_utf8(lines).unwrap(), hit.span.map_or(0, |span| span.len()))
         })
     };
-    let begun = edge.begin(edge.running(), request, Declined::default());
+    // One viewer takes one token. If the hit step took it, the full sentence has others to take.
+    let running = if by_hit.is_some() { Arc::new(with_full_buckets(&running)) } else { running };
+    let begun = edge.begin(running, request, Declined::default());
     let mut response = core
         .serve(
             begun,
@@ -223,7 +423,12 @@ async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
         assert_eq!(length, Some(body.len() as u64), "a body is as long as it says");
     }
     let text = String::from_utf8_lossy(&body).into_owned();
-    (response.status, response.fields, if whole { Ok(text) } else { Err(()) })
+    Heard {
+        status: response.status,
+        fields: response.fields,
+        body: if whole { Ok(text) } else { Err(()) },
+        reason: response.verdict.reason,
+    }
 }
 
 fn pairs(parts: &[&str]) -> Vec<(String, String)> {
@@ -243,7 +448,7 @@ fn quoted(part: &str) -> Option<String> {
 }
 
 fn check(heard: &Heard, expected: &str) -> Result<(), String> {
-    let (status, fields, body) = heard;
+    let Heard { status, fields, body, reason } = heard;
     let mut parts = expected.split('|').map(str::trim);
     let wanted: u16 = parts.next().unwrap().parse().unwrap();
     if *status != wanted {
@@ -255,6 +460,14 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
         } else if let Some(text) = quoted(part) {
             if body.as_deref() != Ok(&text) {
                 return Err(format!("body {body:?}, expected {text:?}"));
+            }
+        } else if let Some(said) = part.strip_prefix("says ") {
+            if !body.as_ref().is_ok_and(|text| text.contains(said)) {
+                return Err(format!("body {body:?}, expected it to say {said:?}"));
+            }
+        } else if let Some(why) = part.strip_prefix("why ") {
+            if format!("{reason:?}") != why {
+                return Err(format!("because of {reason:?}, expected {why}"));
             }
         } else if let Some(absent) = part.strip_prefix("no ") {
             if fields.contains(absent.trim()) {
@@ -274,35 +487,20 @@ fn check(heard: &Heard, expected: &str) -> Result<(), String> {
 }
 
 async fn play(text: &str) -> Result<(), String> {
-    let mut policy = String::new();
-    let mut distribution = String::new();
-    let mut behavior = String::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("policy ") {
-            policy.push_str(rest);
-            policy.push('\n');
-        } else if let Some(rest) = line.strip_prefix("distribution ") {
-            distribution.push_str(rest);
-            distribution.push('\n');
-        } else if let Some(rest) = line.strip_prefix("behavior ") {
-            behavior.push_str(rest);
-            behavior.push('\n');
-        }
-    }
-    let mut stage = stage(&policy, &distribution, &behavior);
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty()
-            || line.starts_with('#')
-            || line.starts_with("policy ")
-            || line.starts_with("distribution ")
-            || line.starts_with("behavior ")
-        {
-            continue;
-        }
+    let mut settings = Settings::default();
+    let lines = text.lines().map(str::trim).enumerate();
+    let played: Vec<(usize, &str)> = lines
+        .filter(|(_, line)| !(line.is_empty() || line.starts_with('#') || settings.takes(line)))
+        .collect();
+    let mut stage = stage(&settings);
+    for (at, line) in played {
         step(&mut stage, line)
             .await
             .map_err(|why| format!("line {}: {line}\n    {why}", at + 1))?;
+    }
+    for (viewer, expected) in std::mem::take(&mut stage.waiting) {
+        let heard = viewer.await.map_err(|error| error.to_string())?;
+        check(&heard, &expected).map_err(|why| format!("meanwhile … -> {expected}\n    {why}"))?;
     }
     Ok(())
 }
@@ -313,6 +511,15 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
     match word {
         "origin" => origin(stage, rest).await,
         "viewer" | "viewers" => viewers(stage, word == "viewers", rest).await,
+        "meanwhile" => {
+            let (asks, expected) = rest.split_once("->").ok_or("meanwhile … -> …")?;
+            let question = Question::of(asks.trim(), stage.edge.clock.now())?;
+            let viewer = tokio::spawn(one_viewer(Arc::clone(&stage.core), question));
+            stage.waiting.push((viewer, expected.trim().into()));
+            // It asks before the next line is played.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(())
+        }
         "after" => {
             tokio::time::sleep(duration(rest)).await;
             Ok(())
@@ -373,8 +580,13 @@ async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
             answer.body = text;
         } else if let Some(time) = part.strip_prefix("takes ") {
             answer.takes = duration(time);
+        } else if let Some(count) = part.strip_prefix("octets ") {
+            let count = count.trim().parse().map_err(|_| "how many?")?;
+            answer.body = "0123456789".chars().cycle().take(count).collect();
         } else if *part == "breaks" {
             answer.breaks = true;
+        } else if *part == "ranges" {
+            answer.cuts = true;
         }
     }
     // `then` adds to what is waiting; otherwise this is the answer from now on.
@@ -391,51 +603,256 @@ async fn viewers(stage: &mut Stage, many: bool, rest: &str) -> Result<(), String
     let (asks, expected) = rest.split_once("->").ok_or("viewer … -> …")?;
     let (count, asks) = if many {
         let (count, asks) = asks.trim().split_once(' ').ok_or("viewers N …")?;
-        (count.parse().map_err(|_| "how many?")?, asks)
+        (count.parse::<usize>().map_err(|_| "how many?")?, asks)
     } else {
         (1, asks)
     };
-    let parts: Vec<&str> = asks.split('|').map(str::trim).collect();
-    let (method, target) = parts[0].split_once(' ').ok_or("METHOD /path")?;
-    let fields = fields_of(&pairs(&parts[1..]), stage.edge.clock.now());
-    let body = parts.iter().find_map(|part| quoted(part)).unwrap_or_default();
-    let mut tasks = Vec::new();
-    for _ in 0..count {
-        let question = Question {
-            method: method.parse().unwrap(),
-            target: target.into(),
-            fields: fields.clone(),
-            body: body.clone(),
-        };
-        tasks.push(tokio::spawn(one_viewer(Arc::clone(&stage.core), question)));
-    }
+    let question = Question::of(asks.trim(), stage.edge.clock.now())?;
+    let tasks: Vec<_> = (0..count)
+        .map(|_| tokio::spawn(one_viewer(Arc::clone(&stage.core), question.clone())))
+        .collect();
     for task in tasks {
         check(&task.await.map_err(|error| error.to_string())?, expected.trim())?;
     }
     Ok(())
 }
 
-#[test]
-fn every_scene_plays_as_written() {
+// Names and texts, in order.
+fn scenes() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
-    let mut names: Vec<_> = std::fs::read_dir(&folder)
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "scene"))
         .collect();
-    names.sort();
-    assert!(names.len() >= 20, "scenes are missing");
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_scene_plays_as_written() {
+    let scenes = scenes();
+    assert!(scenes.len() >= 20, "scenes are missing");
     let mut failed = Vec::new();
-    for path in names {
-        let text = std::fs::read_to_string(&path).unwrap();
+    for (name, text) in scenes {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
         if let Err(why) = runtime.block_on(play(&text)) {
-            failed.push(format!("{}: {why}", path.file_name().unwrap().to_string_lossy()));
+            failed.push(format!("{name}: {why}"));
         }
     }
     assert!(failed.is_empty(), "\n{}\n", failed.join("\n"));
+}
+
+/// Reasons and refusals that no scene can show, and the test of this program that does.
+const ELSEWHERE: &[(&str, &str)] = &[
+    // A scene has no log of invalidations.
+    ("Purged", "purge_as_a_method_needs_its_token"),
+    // Under a policy that keeps nothing a request passes before anything has come that could be
+    // judged; `cache::ttl` says it nevertheless to whoever asks.
+    ("NotKept(CachingDisabled)", "cloudfront_ttl_table"),
+    // It ends an attempt at slices, and the object is asked for otherwise.
+    ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
+    // What is wrong with octets that never became a request.
+    ("Refused(Malformed)", REFUSED_HEADS),
+    ("Refused(LineEnd)", REFUSED_HEADS),
+    ("Refused(NoHost)", REFUSED_HEADS),
+    ("Refused(ManyHosts)", REFUSED_HEADS),
+    ("Refused(BadHost)", REFUSED_HEADS),
+    ("Refused(BadTarget)", REFUSED_HEADS),
+    ("Refused(Framing)", REFUSED_HEADS),
+    ("Refused(Coding)", REFUSED_HEADS),
+    ("Refused(LongUrl)", REFUSED_HEADS),
+    ("Refused(LongHead)", REFUSED_HEADS),
+    ("Refused(ManyFields)", REFUSED_HEADS),
+    ("Refused(Version)", REFUSED_HEADS),
+    ("Refused(Connect)", REFUSED_HEADS),
+    ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
+    // A scene has one distribution.
+    ("Misdirected(OtherSite)", "another_sites_certificate_is_no_leave_and_says_so"),
+    // Its origin is no bucket.
+    ("Refused(Bucket)", BUCKET_ORDERS),
+    ("Refused(Subresource)", BUCKET_ORDERS),
+    ("Bucket", BUCKET_ORDERS),
+    ("Subresource(NotAllowed)", BUCKET_ORDERS),
+    ("Subresource(KeptBack)", BUCKET_ORDERS),
+    ("Subresource(NotInKey)", BUCKET_ORDERS),
+    ("Subresource(SignedPieces)", BUCKET_ORDERS),
+];
+
+const REFUSED_HEADS: &str = "a_refused_head_is_in_the_log_and_in_the_metrics";
+const BUCKET_ORDERS: &str = "what_passes_and_what_does_not";
+
+/// The source files whose enums are looked at.
+const SOURCES: [&str; 3] =
+    ["src/message/verdict.rs", "src/message/refusal.rs", "src/crypto/url.rs"];
+
+// The variants of an enum in one of these files, each with the name of the type that it holds.
+fn variants(name: &str) -> Vec<(String, Option<String>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let head = format!("pub enum {name} {{");
+    let body = SOURCES
+        .iter()
+        .find_map(|path| {
+            let code = shipped(&std::fs::read_to_string(root.join(path)).unwrap());
+            let start = code.find(&head)? + head.len();
+            Some(code[start..].to_string())
+        })
+        .unwrap_or_else(|| panic!("there is no enum {name} in {SOURCES:?}"));
+    let (mut depth, mut all) = (0, vec![String::new()]);
+    for letter in body.chars() {
+        match letter {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            '(' | '{' | '[' => depth += 1,
+            ')' | '}' | ']' => depth -= 1,
+            _ => {}
+        }
+        all.last_mut().unwrap().push(letter);
+    }
+    let variant = |text: &str| match text.split_once('(') {
+        Some((name, held)) => (name.to_string(), Some(held.trim_end_matches(')').to_string())),
+        None => (text.split_whitespace().next().unwrap_or_default().to_string(), None),
+    };
+    all.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(variant).collect()
+}
+
+// A variant alone, or with each variant of what it holds.
+fn spelled_out(name: &str) -> BTreeSet<String> {
+    let spell = |(variant, held): (String, Option<String>)| match held {
+        // A field of this kind says why.
+        Some(held) => {
+            let held = if held == "Unfit" { "Why" } else { held.as_str() };
+            let inner = variants(held);
+            inner.iter().map(|(inner, _)| format!("{variant}({inner})")).collect::<Vec<_>>()
+        }
+        None => vec![variant],
+    };
+    variants(name).into_iter().flat_map(spell).collect()
+}
+
+// One of each refusal, by its spelled-out name.
+fn refusals() -> Vec<(String, Refusal)> {
+    let redirect =
+        |keeps_method| Refusal::RedirectToHttps { location: String::new(), keeps_method };
+    let plain = [
+        Refusal::UnknownHost,
+        Refusal::HttpsOnly,
+        redirect(false),
+        redirect(true),
+        Refusal::Method,
+        Refusal::BodyOnGet,
+        Refusal::Loop,
+        Refusal::Upgrade,
+        Refusal::BadPath,
+        Refusal::TooLarge,
+        Refusal::Expectation,
+        Refusal::MayNotReplace,
+        Refusal::MayNotPurge,
+        Refusal::Country,
+        Refusal::Bucket,
+        Refusal::Address,
+        Refusal::TooMany { retry_after: 1 },
+    ];
+    let misdirected = [Misdirection::OtherSite, Misdirection::NotCovered].map(Refusal::Misdirected);
+    let unsigned = [
+        Unsigned::MissingKey,
+        Unsigned::UnknownKey,
+        Unsigned::MalformedSignature,
+        Unsigned::MalformedPolicy,
+        Unsigned::Denied,
+    ]
+    .map(Refusal::Unsigned);
+    let orders = [Why::NotAllowed, Why::KeptBack, Why::NotInKey, Why::SignedPieces]
+        .map(|why| (format!("Subresource({why:?})"), Refusal::Subresource(Unfit::new("acl", why))));
+    let named = |refusal: Refusal| {
+        let text = format!("{refusal:?}");
+        (text.split(" {").next().unwrap_or_default().to_string(), refusal)
+    };
+    plain.into_iter().chain(misdirected).chain(unsigned).map(named).chain(orders).collect()
+}
+
+// The viewer's lines of a scene as sets of what they must hear: a status, then the rest.
+fn expectations(text: &str) -> impl Iterator<Item = BTreeSet<&str>> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once("->"))
+        .map(|(_, expected)| expected.split('|').map(str::trim).collect())
+}
+
+// Whether a line shows a refusal: by status and rule, and where another one has both, by its words.
+fn shows(line: &BTreeSet<&str>, refusal: &Refusal, all: &[(String, Refusal)]) -> bool {
+    let told = |of: &Refusal| (of.status(), of.rule());
+    let is_only = all.iter().filter(|(_, other)| told(other) == told(refusal)).count() == 1;
+    let says = |part: &&str| {
+        part.strip_prefix("says ").is_some_and(|said| {
+            let meant: Vec<_> = all
+                .iter()
+                .filter(|(_, other)| told(other) == told(refusal) && other.words().contains(said))
+                .collect();
+            matches!(meant[..], [(_, one)] if one == refusal)
+        })
+    };
+    line.contains(refusal.status().to_string().as_str())
+        && line.contains(format!("why Refused({:?})", refusal.rule()).as_str())
+        && (is_only || line.iter().any(says))
+}
+
+#[test]
+fn every_refusal_and_reason_is_shown() {
+    let scenes = scenes();
+    let lines: Vec<BTreeSet<&str>> =
+        scenes.iter().flat_map(|(_, text)| expectations(text)).collect();
+    let (reasons, refusals) = (spelled_out("Reason"), refusals());
+    // The list above has each of them.
+    let listed: BTreeSet<String> = refusals.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(listed, spelled_out("Refusal"));
+
+    let by_reason = reasons.iter().map(|reason| {
+        let why = format!("why {reason}");
+        (reason.clone(), lines.iter().any(|line| line.contains(why.as_str())))
+    });
+    let by_refusal = refusals.iter().map(|(name, refusal)| {
+        (name.clone(), lines.iter().any(|line| shows(line, refusal, &refusals)))
+    });
+    let (mut missing, mut needless) = (Vec::new(), Vec::new());
+    for (name, is_shown) in by_reason.chain(by_refusal) {
+        let is_elsewhere = ELSEWHERE.iter().any(|(known, _)| *known == name);
+        if !is_shown && !is_elsewhere {
+            missing.push(name);
+        } else if is_shown && is_elsewhere {
+            needless.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "no scene shows {missing:?}");
+    assert!(needless.is_empty(), "scenes show {needless:?}, which are said to be elsewhere");
+}
+
+#[test]
+fn what_is_shown_elsewhere_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite");
+    let tests: String = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .map(|path| shipped(&std::fs::read_to_string(path).unwrap()))
+        .collect();
+    let (reasons, refusals) = (spelled_out("Reason"), spelled_out("Refusal"));
+    for (name, test) in ELSEWHERE {
+        assert!(tests.contains(&format!("#[test]\nfn {test}() {{")), "there is no test {test}");
+        assert!(reasons.contains(*name) || refusals.contains(*name), "nothing is called {name}");
+    }
 }

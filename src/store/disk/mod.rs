@@ -450,6 +450,5 @@ fn is_worth_it(stored: &Stored) -> bool {
     match stored.life.reuse {
         Reuse::WhileFresh => stored.life.fresh >= 1000 || can_be_confirmed,
         Reuse::AfterValidation => can_be_confirmed,
-        Reuse::Never => false,
     }
 }

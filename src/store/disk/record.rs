@@ -268,7 +268,7 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-const REUSES: [Reuse; 3] = [Reuse::WhileFresh, Reuse::AfterValidation, Reuse::Never];
+const REUSES: [Reuse; 2] = [Reuse::WhileFresh, Reuse::AfterValidation];
 
 fn reuse_code(reuse: Reuse) -> u8 {
     REUSES.iter().position(|known| *known == reuse).unwrap_or(0) as u8
