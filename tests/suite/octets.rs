@@ -170,7 +170,9 @@ proptest! {
     fn an_origin_is_asked_what_maps_would_ask(lines in lines()) {
         let viewer = map(&lines);
         let mut fields = FieldSection::new();
-        lines.iter().for_each(|(name, value)| drop(fields.append(name, value.trim())));
+        for (name, value) in &lines {
+            fields.append(name, value.trim());
+        }
         let mut request = ViewerRequest::get("http://h.test/a?b=c")
             .with_fields(fields)
             .with_arrival(NOW, InvalidationNumber(0));
