@@ -36,7 +36,7 @@ use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
-use crate::region::forward::Passages;
+use crate::region::receive::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;

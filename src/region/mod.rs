@@ -7,6 +7,7 @@ mod ask;
 pub mod confirm;
 pub mod forward;
 pub mod health;
+pub mod receive;
 pub mod standings;
 pub mod watch;
 
