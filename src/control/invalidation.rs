@@ -184,7 +184,7 @@ impl Control {
 
     /// Does what a trusted edge says; how its log stands here now.
     pub async fn take_from_edge(&self, edge: &str, said: Forwarded) -> Result<Answer, Wrong> {
-        let ids = || {
+        let ids = || -> Vec<String> {
             let running = self.edge.running();
             running.site.distributions.iter().map(|one| one.id.clone()).collect()
         };

@@ -59,19 +59,14 @@ pub struct Invalidator {
 
 impl Invalidator {
     /// One without log and disk, which makes old by `table` what `memory` holds.
-    pub fn new(
-        site: &Site,
-        table: Arc<Invalidations>,
-        memory: Arc<Memory>,
-        clock: Clock,
-    ) -> Arc<Self> {
+    pub fn new(table: Arc<Invalidations>, memory: Arc<Memory>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             sweeper: Sweeper::new(memory, Arc::clone(&table)),
             table,
             clock,
             log: OnceLock::new(),
             disk: OnceLock::new(),
-            staging: RwLock::new(staging_of(site)),
+            staging: RwLock::default(),
             unlogged: Mutex::default(),
             is_unwritten: AtomicBool::new(false),
             log_grew: Notify::new(),
@@ -238,4 +233,238 @@ fn staging_of(site: &Site) -> HashMap<String, String> {
         Some((primary.id.clone(), staging.id.clone()))
     };
     site.distributions.iter().filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::log::LogFile;
+    use super::*;
+    use crate::distribution::site::DiskSettings;
+    use crate::message::stored::Stored;
+    use crate::semantics::time::Timestamp;
+    use crate::store::disk::files::Folder;
+    use crate::store::disk::load::Doubt;
+
+    /// A log in memory that notes the table's head whenever it is written or synced.
+    #[derive(Clone)]
+    struct NotedFile {
+        octets: Arc<Mutex<Vec<u8>>>,
+        fails: Arc<AtomicBool>,
+        table: Arc<Invalidations>,
+        noted: Arc<Mutex<Vec<(&'static str, u64)>>>,
+    }
+
+    impl NotedFile {
+        fn note(&self, what: &'static str) {
+            self.noted.lock().push((what, self.table.head().0));
+        }
+    }
+
+    impl LogFile for NotedFile {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.note("append");
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(io::Error::other("disk full"));
+            }
+            self.octets.lock().extend_from_slice(bytes);
+            Ok(())
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            self.note("sync");
+            Ok(())
+        }
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.octets.lock().truncate(len as usize);
+            Ok(())
+        }
+        fn read_all(&mut self) -> io::Result<Vec<u8>> {
+            Ok(self.octets.lock().clone())
+        }
+    }
+
+    struct Stage {
+        invalidation: Arc<Invalidator>,
+        table: Arc<Invalidations>,
+        memory: Arc<Memory>,
+        file: NotedFile,
+    }
+
+    impl Stage {
+        fn without_log() -> Self {
+            let table = Arc::new(Invalidations::new(1000));
+            let memory = Arc::new(Memory::new(64 << 20, 16));
+            let clock = Clock::starting_at(Timestamp(0));
+            let (octets, fails, noted) = Default::default();
+            Self {
+                invalidation: Invalidator::new(Arc::clone(&table), Arc::clone(&memory), clock),
+                file: NotedFile { octets, fails, table: Arc::clone(&table), noted },
+                table,
+                memory,
+            }
+        }
+
+        fn new() -> Self {
+            let stage = Self::without_log();
+            let (log, records) = InvalidationLog::over(Box::new(stage.file.clone())).unwrap();
+            stage.invalidation.keep_log(Arc::new(log), &records);
+            stage.file.noted.lock().clear();
+            stage
+        }
+
+        fn put(&self, path: &str) {
+            let stored = Stored::example().with_key(format!("E\0{path}\0").as_bytes());
+            let weight = stored.weight(0);
+            assert!(self.memory.reserve(weight).is_ok());
+            stored.live.accounted.store(weight, Ordering::Relaxed);
+            assert!(self.memory.insert(&Arc::new(stored)));
+        }
+
+        /// The highest hard and soft number that covers a path.
+        fn covering(&self, path: &str) -> (u64, u64) {
+            self.table.numbers("E", path, b"none")
+        }
+
+        fn is_sweep_wanted(&self) -> (bool, bool) {
+            let disk = self.invalidation.disk().unwrap();
+            (self.invalidation.sweeper.is_wanted(), disk.is_sweep_wanted())
+        }
+    }
+
+    fn record(path: &str, severity: Severity) -> InvalidationRecord {
+        let matchers = vec![Matcher::Path(path.into())];
+        InvalidationRecord::new("I1".into(), "E".into(), matchers, severity, 0)
+    }
+
+    // The folder lives as long as the disk is used.
+    fn disk() -> (tempfile::TempDir, Arc<Disk>) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = DiskSettings {
+            path: folder.path().to_path_buf(),
+            size: 256 << 20,
+            queue: 1 << 20,
+            scrub: 0,
+            objects: 1000,
+            key: None,
+        };
+        let files = Box::new(Folder::open(folder.path()).unwrap());
+        let disk = Disk::open(files, settings, InvalidationNumber(0), Doubt::BeginEmpty).unwrap();
+        (folder, disk)
+    }
+
+    #[tokio::test]
+    async fn what_a_hard_one_covers_leaves_the_memory() {
+        let stage = Stage::new();
+        stage.invalidation.sweeper.keep_runtime(tokio::runtime::Handle::current());
+        ["/a", "/b"].iter().for_each(|path| stage.put(path));
+        let hard = record("/a", Severity::Hard);
+        stage.invalidation.submit(hard, Durability::Synced).await.unwrap();
+        let freed = async {
+            while stage.memory.stats().objects != 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), freed).await.expect("memory is freed");
+        assert_eq!(stage.memory.find(b"E\0/a\0").iter().count(), 0);
+        assert_eq!(stage.memory.find(b"E\0/b\0").iter().count(), 1, "nothing else leaves");
+    }
+
+    #[tokio::test]
+    async fn only_a_hard_one_of_an_operator_has_anything_looked_through() {
+        let stage = Stage::new();
+        let (_folder, disk) = disk();
+        stage.invalidation.keep_disk(disk);
+        let accept = |record| stage.invalidation.accept(record, Durability::Synced).unwrap();
+        accept(record("/a", Severity::Soft));
+        accept(InvalidationRecord { matchers: Vec::new(), ..record("/", Severity::Hard) });
+        stage.invalidation.written("E".into(), vec![Matcher::Path("/a".into())]).await;
+        stage.invalidation.outdated("E".into(), Matcher::Path("/a".into())).await;
+        assert_eq!((stage.is_sweep_wanted(), stage.covering("/a")), ((false, false), (3, 4)));
+        accept(record("/a", Severity::Hard));
+        assert_eq!(stage.is_sweep_wanted(), (true, true));
+    }
+
+    #[tokio::test]
+    async fn a_broken_log_refuses_operators_and_holds_viewers_writes() {
+        let stage = Stage::new();
+        let hard = || record("/a", Severity::Hard);
+        stage.file.fails.store(true, Ordering::Relaxed);
+        assert!(stage.invalidation.accept(hard(), Durability::Synced).is_err());
+        assert_eq!((stage.covering("/a"), stage.table.head().0), ((0, 0), 0), "nothing happened");
+        stage.invalidation.written("E".into(), vec![Matcher::Path("/w".into())]).await;
+        assert_eq!(stage.covering("/w"), (1, 0));
+        // A number that was given is not given again, once the log can be written.
+        stage.file.fails.store(false, Ordering::Relaxed);
+        let log = stage.invalidation.log().unwrap();
+        let later = stage.invalidation.accept(hard(), Durability::Synced).unwrap();
+        assert!(later.number == 2 && stage.covering("/a") == (2, 0), "{later:?}");
+        log.close().unwrap();
+        assert!(stage.invalidation.accept(hard(), Durability::Synced).is_err());
+        assert_eq!(stage.invalidation.accept(hard(), Durability::InForce).unwrap().number, 3);
+    }
+
+    #[tokio::test]
+    async fn without_a_log_only_viewers_writes_are_taken() {
+        let stage = Stage::without_log();
+        let hard = || record("/a", Severity::Hard);
+        assert!(stage.invalidation.submit(hard(), Durability::Synced).await.is_err());
+        assert_eq!(stage.table.head().0, 0);
+        for number in 1..=2 {
+            stage.invalidation.written("E".into(), vec![Matcher::Path("/a".into())]).await;
+            assert_eq!(stage.covering("/a"), (number, 0));
+        }
+    }
+
+    #[test]
+    fn the_log_comes_first_and_is_synced_where_something_could_come_back() {
+        let stage = Stage::new();
+        let accept = |durability| {
+            stage.invalidation.accept(record("/a", Severity::Hard), durability).unwrap();
+            std::mem::take(&mut *stage.file.noted.lock())
+        };
+        assert_eq!(accept(Durability::Synced), [("append", 0), ("sync", 0)]);
+        assert_eq!(accept(Durability::InForce), [("append", 1)]);
+        let (_folder, disk) = disk();
+        stage.invalidation.keep_disk(disk);
+        assert_eq!(accept(Durability::InForce), [("append", 2), ("sync", 2)]);
+        assert_eq!(stage.table.head().0, 3);
+    }
+
+    #[test]
+    fn many_at_once_get_each_number_once() {
+        for stage in [Stage::new(), Stage::without_log()] {
+            let has_log = stage.invalidation.log().is_some();
+            let some = |at: usize| {
+                let is_synced = has_log && at % 2 == 0;
+                let durability = if is_synced { Durability::Synced } else { Durability::InForce };
+                let one = |_| {
+                    let record = record(&format!("/{at}"), Severity::Hard);
+                    stage.invalidation.accept(record, durability).unwrap().number
+                };
+                (0..50).map(one).collect::<Vec<u64>>()
+            };
+            let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+                let begin = |at| scope.spawn(move || some(at));
+                let threads: Vec<_> = (0..8).map(begin).collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            numbers.sort_unstable();
+            assert_eq!(numbers, (1..=400).collect::<Vec<u64>>());
+            assert_eq!(stage.table.head().0, 400);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_primary_holds_for_its_staging_distribution() {
+        let stage = Stage::new();
+        *stage.invalidation.staging.write() = HashMap::from([("E".into(), "S".into())]);
+        let of = |distribution: &str| stage.table.numbers(distribution, "/a", b"none");
+        stage.invalidation.accept(record("/a", Severity::Hard), Durability::Synced).unwrap();
+        assert_eq!((of("E"), of("S")), ((1, 0), (1, 0)));
+        let staging =
+            InvalidationRecord { distribution: "S".into(), ..record("/a", Severity::Soft) };
+        stage.invalidation.accept(staging, Durability::Synced).unwrap();
+        assert_eq!((of("E"), of("S")), ((1, 0), (1, 2)), "and not the other way round");
+    }
 }

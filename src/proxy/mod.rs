@@ -114,7 +114,8 @@ impl Edge {
         let store = Arc::new(Memory::new(site.store.memory, limits.variants));
         let invalidations = Arc::new(Invalidations::new(limits.invalidations));
         let invalidation =
-            Invalidator::new(&site, Arc::clone(&invalidations), Arc::clone(&store), clock.clone());
+            Invalidator::new(Arc::clone(&invalidations), Arc::clone(&store), clock.clone());
+        invalidation.follow(&site, || {});
         Arc::new(Self {
             store,
             arena: arena(site.store.memory),
