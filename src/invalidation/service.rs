@@ -366,8 +366,8 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), freed).await.expect("memory is freed");
-        assert_eq!(stage.memory.find(b"E\0/a\0").iter().count(), 0);
-        assert_eq!(stage.memory.find(b"E\0/b\0").iter().count(), 1, "nothing else leaves");
+        assert_eq!(stage.memory.find(b"E\0/a\0").len(), 0);
+        assert_eq!(stage.memory.find(b"E\0/b\0").len(), 1, "nothing else leaves");
     }
 
     #[tokio::test]
