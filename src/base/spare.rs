@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// So many pieces are kept by each thread.
-const SPARE: usize = 32;
+/// So many pieces are kept by each thread: a few for each request that waits for an origin.
+const SPARE: usize = 512;
+/// A piece begins with this much room.
+const ROOM: usize = 256;
 /// Larger pieces are given back to the allocator.
 const SPARE_OCTETS: usize = 16 << 10;
 
@@ -26,7 +28,8 @@ impl Spare {
 
     /// Nothing yet, with memory that was used before where there is some.
     pub fn new() -> Self {
-        Self(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default())
+        let spare = SPARES.with_borrow_mut(Vec::pop);
+        Self(spare.unwrap_or_else(|| Vec::with_capacity(ROOM)))
     }
 }
 
@@ -69,15 +72,19 @@ impl Drop for Spare {
 }
 
 /// Text that is needed for a moment, in the same kind of memory.
-pub struct Text(Spare);
+pub struct Text(String);
 
 impl Text {
     /// The octets as text; what is none of it is replaced.
-    pub fn from_octets(octets: Spare) -> Self {
-        match std::str::from_utf8(&octets) {
-            Ok(_) => Self(octets),
-            Err(_) => Self::from(&*String::from_utf8_lossy(&octets)),
-        }
+    pub fn from_octets(mut octets: Spare) -> Self {
+        let text = String::from_utf8(std::mem::take(&mut octets.0));
+        Self(text.unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        drop(Spare(std::mem::take(&mut self.0).into_bytes()));
     }
 }
 
@@ -85,26 +92,25 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // Nothing else is ever put into it.
-        std::str::from_utf8(&self.0).unwrap_or("")
+        &self.0
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Spare::of(text.as_bytes()))
+        Self::from_octets(Spare::of(text.as_bytes()))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Spare(text.into_bytes()))
+        Self(text)
     }
 }
 
 impl Clone for Text {
     fn clone(&self) -> Self {
-        Self(Spare::of(&self.0))
+        Self::from(&**self)
     }
 }
 

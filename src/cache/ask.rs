@@ -35,6 +35,8 @@ impl<'r> CacheRequest<'r> {
 pub struct CacheIntent {
     pub method: MethodIntent,
     pub answer: Answer,
+    /// Whether the caller asks to replace what is stored, and may.
+    pub replaces: Replaces,
 }
 
 impl CacheIntent {
@@ -83,14 +85,15 @@ pub fn wants(routed: &Routed<'_>) -> CacheIntent {
         && routed.head.known.get(Known::CacheControl).is_some()
         && CacheControl::parse(routed.head.fields.get_all("cache-control"))
             .has(Directive::OnlyIfCached);
+    let replaces = replaces(routed);
     let answer = if stored_only {
         Answer::StoredOnly
-    } else if replaces(routed) == Replaces::Yes {
+    } else if replaces == Replaces::Yes {
         Answer::Anew
     } else {
         Answer::Any
     };
-    CacheIntent { method, answer }
+    CacheIntent { method, answer, replaces }
 }
 
 /// Writes the key of a routed request into `out`, which is emptied first.

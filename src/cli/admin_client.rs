@@ -16,7 +16,7 @@ use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::site::Transport;
 use crate::origin::connect::{Endpoint, Resolver};
-use crate::origin::tls;
+use crate::tls::client as tls;
 
 #[derive(Args)]
 pub(super) struct DoorArgs {

@@ -270,7 +270,7 @@ fn admit(routed: &Routed<'_>, wants: CacheIntent, now: Timestamp) -> Result<(), 
         wants.caching(),
         access::AdmitContext { node: "explain", signatures: &signatures, rates: &rates, now },
     )?;
-    match access::replaces(routed) {
+    match wants.replaces {
         Replaces::MayNot(Unauthorised::FailWith403) => Err(Refusal::MayNotReplace),
         Replaces::No | Replaces::Yes | Replaces::MayNot(_) => Ok(()),
     }

@@ -27,8 +27,6 @@ use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
-use crate::listen::tickets::Tickets;
-use crate::listen::tls::ServerTls;
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
@@ -36,6 +34,8 @@ use crate::origin::pool::ConnectionLimits;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::forward::{ForwardContext, Forwarder};
+use crate::tls::server::ServerTls;
+use crate::tls::tickets::Tickets;
 
 /// How long the cores have to write down what was under way when the edge leaves.
 const LAST_WORDS: Duration = Duration::from_secs(1);

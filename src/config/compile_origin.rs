@@ -174,7 +174,7 @@ fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Opt
         }
     };
     let tls = OriginTls { roots: roots.unwrap_or(Roots::System), server_name, identity, min };
-    if let Err(why) = crate::origin::tls::client_config(&tls) {
+    if let Err(why) = crate::tls::client::client_config(&tls) {
         table.problem(&table.span(), why, None);
     }
     table.finish();
@@ -184,7 +184,7 @@ fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Opt
 /// Reads `server_name`: a name, or an address, that a certificate can be for.
 pub fn server_name(table: &mut Table<'_>) -> Option<String> {
     let found = table.string("server_name")?;
-    if let Err(failure) = crate::origin::tls::server_name(&found.value) {
+    if let Err(failure) = crate::tls::client::server_name(&found.value) {
         table.problem(
             &found.span,
             failure.detail,

@@ -2,6 +2,7 @@
 //!
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 
+mod answer;
 pub mod cloudfront;
 pub mod invalidation;
 pub mod reload;
@@ -22,11 +23,11 @@ use crate::distribution::site::Site;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::Gauges;
 use crate::listen::places::Places;
-use crate::listen::tickets::Tickets;
-use crate::listen::tls::ServerTls;
 use crate::proxy::Edge;
 use crate::record::queue::LogQueue;
 use crate::semantics::time::Timestamp;
+use crate::tls::server::ServerTls;
+use crate::tls::tickets::Tickets;
 
 /// What the admin listener and the signals act upon.
 pub struct Control {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::{Control, Reloaded};
 use crate::config::{self, MissingCertificates, PROMOTED};
 use crate::distribution::site::Site;
-use crate::listen::tls::ServerTls;
 use crate::semantics::time::format_rfc3339;
+use crate::tls::server::ServerTls;
 
 impl Control {
     /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep

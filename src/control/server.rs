@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::answer::{Answer, whole};
 use super::invalidation::{Asked, Listed, Wrong};
 use super::routes::{self, Call, Found, Right};
 use super::{Control, cloudfront};
@@ -27,12 +28,10 @@ use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::invalidation::log::InvalidationRecord;
 use crate::listen::places::is_out_of_descriptors;
-use crate::listen::tls::ServerTls;
 use crate::message::own_fields::EDGE;
 use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
-
-type Answer = Response<Full<Bytes>>;
+use crate::tls::server::ServerTls;
 
 /// Admin connections at a time: each edge below a parent keeps one.
 const CONNECTIONS: usize = 1024;
@@ -332,7 +331,7 @@ fn is_authorised(fields: &http::HeaderMap, token: &Secret<String>) -> bool {
 }
 
 fn text(status: StatusCode, words: &str) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(words.to_string())));
+    let mut response = Response::new(whole(words.to_string()));
     *response.status_mut() = status;
     response
         .headers_mut()

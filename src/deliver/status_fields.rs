@@ -14,7 +14,7 @@ use crate::semantics::cache_status::{self, Handled};
 use crate::semantics::fields::WriteValue;
 
 /// What is said once: an upstream that says it, too, speaks of its own request.
-const OURS: [HeaderName; 3] = [
+static OURS: [HeaderName; 3] = [
     HeaderName::from_static("x-cache"),
     HeaderName::from_static("x-amz-cf-pop"),
     HeaderName::from_static("x-amz-cf-id"),
@@ -83,8 +83,6 @@ pub fn write_x_cache<S: FieldSink>(sink: &mut S, outcome: Outcome, name: &str) {
 pub fn tell(response: &mut ViewerResponse, compat: &Compat, id: RequestId) {
     let ViewerResponse { verdict, told, status, .. } = *response;
     // What another edge said of its own request is no news of ours.
-    OURS.iter().for_each(|name| {
-        response.fields.remove(name);
-    });
+    response.fields.retain(|name, _| !name.is_any(&OURS));
     StatusFields { verdict, told, compat, status, id }.write(&mut response.fields);
 }

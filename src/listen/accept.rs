@@ -14,10 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::places::{Place, Places, is_out_of_descriptors};
-use super::tls::ServerTls;
-use super::{Gauges, Worker, fingerprint, h1, h2, proxy_protocol};
+use super::{Gauges, Worker, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
+use crate::tls::fingerprint;
+use crate::tls::server::ServerTls;
 
 /// What a listening socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,7 @@ impl Accepting {
         };
         let cipher = session
             .negotiated_cipher_suite()
-            .map_or("", |suite| super::tls::openssl_name(suite.suite()));
+            .map_or("", |suite| crate::tls::server::openssl_name(suite.suite()));
         let facts = TlsFacts {
             names,
             server_name: session.server_name().map(str::to_string),

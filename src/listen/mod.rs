@@ -6,15 +6,11 @@
 
 pub mod accept;
 mod exchange_log;
-pub mod fingerprint;
 pub mod h1;
 pub mod h2;
 mod message;
 pub mod places;
 pub mod proxy_protocol;
-pub mod sni;
-pub mod tickets;
-pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -60,8 +56,8 @@ pub struct Buffers {
     pub lines: Vec<u8>,
 }
 
-/// Buffers that a core keeps for the next connection.
-const SPARE: usize = 8;
+/// Buffers that a core keeps for the next connection: as many as may wait for origins at once.
+const SPARE: usize = 64;
 /// Larger ones are not worth keeping.
 const SPARE_MAX: usize = 128 * 1024;
 

@@ -115,15 +115,17 @@ impl<'r> KnownFields<'r> {
     pub fn find(fields: Fields<'r>) -> Self {
         let mut known = Self::default();
         match fields {
-            Fields::Lines(lines) => lines.iter().for_each(|line| known.note(line.name, line.value)),
-            Fields::Section(section) => section
-                .iter()
-                .for_each(|(name, value)| known.note(name.spelled(), value.as_bytes())),
+            Fields::Lines(lines) => {
+                lines.iter().for_each(|line| known.note(line.name.as_bytes(), line.value))
+            }
+            Fields::Section(section) => {
+                section.iter().for_each(|(name, value)| known.note(name.octets(), value.as_bytes()))
+            }
         }
         known
     }
 
-    fn note(&mut self, name: &str, value: &'r [u8]) {
+    fn note(&mut self, name: &[u8], value: &'r [u8]) {
         if let Some(which) = classify(name) {
             let slot = &mut self.first[which as usize];
             if slot.is_some() {
@@ -151,8 +153,9 @@ impl<'r> KnownFields<'r> {
 }
 
 // By length first: most fields of a browser's request are turned away by one comparison.
-fn classify(name: &str) -> Option<Known> {
-    let is = |known: &str, which: Known| name.eq_ignore_ascii_case(known).then_some(which);
+fn classify(name: &[u8]) -> Option<Known> {
+    let is =
+        |known: &str, which: Known| name.eq_ignore_ascii_case(known.as_bytes()).then_some(which);
     match name.len() {
         4 => is("host", Known::Host),
         5 => is("range", Known::Range),

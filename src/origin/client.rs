@@ -21,7 +21,6 @@ use super::pool::{ConnectionLimits, Pool};
 use super::request::{OriginRequest, receive};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
-use super::tls;
 use super::wire_body::{Leased, WireBody};
 use crate::body::Body;
 use crate::body::framing::Framing;
@@ -29,6 +28,7 @@ use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
+use crate::tls::client as tls;
 
 /// An origin of a configuration, and its pool, which others like it may have too. Holding the
 /// origin keeps its address from being another's.

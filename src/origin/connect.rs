@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::tls;
 use crate::message::failure::{Failure, FailureKind};
+use crate::tls::client as tls;
 
 /// A stream to an origin, in clear text or encrypted.
 pub enum Stream {

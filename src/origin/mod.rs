@@ -13,7 +13,6 @@ pub mod request;
 pub mod request_writer;
 pub mod response_head;
 pub mod signed;
-pub mod tls;
 pub mod wire_body;
 
 use std::pin::Pin;

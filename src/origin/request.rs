@@ -113,9 +113,12 @@ pub fn build(
 // What the rest of a request says anew, or what only a request for one viewer may say.
 fn is_own(name: Name<'_>) -> bool {
     let is_said_anew = match name.octets().len() {
+        3 => name == header::VIA,
         4 => name == header::HOST,
         6 => name == header::EXPECT,
+        8 => name == "cdn-loop",
         14 => name == header::CONTENT_LENGTH || name == EDGE,
+        15 => name == "x-forwarded-for",
         20 => name == EDGE_TOKEN,
         _ => false,
     };
@@ -315,16 +318,16 @@ fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut FieldSection
         out.extend(asked.head().authority.bytes().map(|octet| octet.to_ascii_lowercase()));
     };
     match &http.host_rule {
-        HostRule::Fixed(name) => fields.insert(&header::HOST, name),
-        HostRule::Viewer => fields.insert(&header::HOST, By(viewer)),
+        HostRule::Fixed(name) => fields.append(&header::HOST, name),
+        HostRule::Viewer => fields.append(&header::HOST, By(viewer)),
         // What is signed is signed for the origin's own name.
         HostRule::Origin
             if origin.access.is_none()
                 && forwarding::is_keyed(asked.routed.behavior, &header::HOST) =>
         {
-            fields.insert(&header::HOST, By(viewer))
+            fields.append(&header::HOST, By(viewer))
         }
-        HostRule::Origin => fields.insert(&header::HOST, By(own)),
+        HostRule::Origin => fields.append(&header::HOST, By(own)),
     };
 }
 
@@ -344,12 +347,12 @@ fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut FieldSect
         fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| head.id.write(out)));
     }
     let address = head.connection.peer.ip().to_canonical();
-    fields.insert("via", Joined("via", head, via));
-    fields.insert("cdn-loop", Joined("cdn-loop", head, [NODE_PREFIX, node.id]));
+    fields.append("via", Joined("via", head, via));
+    fields.append("cdn-loop", Joined("cdn-loop", head, [NODE_PREFIX, node.id]));
     if node.keeps_forwarded_for {
-        fields.insert("x-forwarded-for", Joined("x-forwarded-for", head, address));
+        fields.append("x-forwarded-for", Joined("x-forwarded-for", head, address));
     } else {
-        fields.insert("x-forwarded-for", address);
+        fields.append("x-forwarded-for", address);
     }
 }
 
@@ -408,6 +411,6 @@ pub fn receive(fields: &mut FieldSection) {
 /// be reached (Alt-Svc). A viewer would look for that at our address, and from a store it would do
 /// so for a day.
 pub fn strip_connection(fields: &mut FieldSection) {
-    hop_by_hop::strip(fields);
-    fields.remove(&header::ALT_SVC);
+    hop_by_hop::strip_listed(fields);
+    fields.retain(|name, _| !hop_by_hop::is_hop_by_hop(name) && name != header::ALT_SVC);
 }

@@ -14,6 +14,7 @@ use crate::semantics::fields::FieldSection;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::body::Reader;
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
 use crate::message::failure::Failure;
 use crate::message::key::{CacheKey, InvalidationNumber};
@@ -54,6 +55,9 @@ struct Landed {
     reply: Option<Reply>,
     aside: FieldSection,
     leader_left: bool,
+    /// A reader at the front of a content that still grows: it goes with the last one who waits, so
+    /// that none of them comes too late.
+    hold: Option<Reader>,
 }
 
 /// The table, cut into shards.
@@ -196,9 +200,15 @@ impl FillGuard {
     }
 
     /// Tells everybody.
-    pub fn complete(mut self, end: FillEnd) {
+    pub fn complete(self, end: FillEnd) {
+        self.complete_holding(end, None);
+    }
+
+    /// The same, with a reader that holds the front of the content for those who wait.
+    pub fn complete_holding(mut self, end: FillEnd, hold: Option<Reader>) {
         self.leave();
-        self.landing.state.lock().end = Some(end);
+        let mut state = self.landing.state.lock();
+        (state.end, state.hold) = (Some(end), hold);
     }
 
     /// Gives the reply to the leader's viewer, and tells the others to go alone. If that viewer

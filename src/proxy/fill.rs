@@ -326,8 +326,8 @@ impl Proxy {
             return;
         }
         stored.live.accounted.store(weight, Ordering::Relaxed);
-        // Whoever joined is reading before the first octet could be let go of.
-        let hold = writer.is_some().then(|| stored.content.read(None));
+        // Its front is held until all who wait have begun to read, or have left.
+        let hold = writer.is_some().then(|| stored.content.read(None)).flatten();
         let is_newest = self.edge.store.insert(&stored);
         if let Some(old) = old {
             // On the disk the new one takes the old one's place, once it is whole.
@@ -341,16 +341,16 @@ impl Proxy {
             // A parent's last word while the origin fails. It serves those who wait as a stored one
             // of our own would.
             self.let_stand_in(marks.asked, &stored);
-            guard.complete(FillEnd::StaleOnError(Arc::clone(&stored)));
+            guard.complete_holding(FillEnd::StaleOnError(Arc::clone(&stored)), hold);
         } else {
             marks.unmark_if_shareable(&stored);
-            guard.complete(FillEnd::Kept(Arc::clone(&stored)));
+            guard.complete_holding(FillEnd::Kept(Arc::clone(&stored)), hold);
         }
         if writer.is_none() && is_newest {
             self.edge.write_behind(&stored);
         }
         if let Some(writer) = writer {
-            self.pump(marks, &stored, body, writer, hold.flatten()).await;
+            self.pump(marks, &stored, body, writer).await;
         }
     }
 
@@ -388,12 +388,10 @@ impl Proxy {
         stored: &Arc<Stored>,
         mut body: Body,
         mut writer: Writer,
-        hold: Option<crate::body::Reader>,
     ) {
         let limits = &marks.exchange.running.site.limits;
         let max = marks.exchange.running.site.store.max_object;
         let mut kept = true;
-        let mut hold = hold;
         loop {
             let piece = match body.piece().await {
                 None => break,
@@ -415,20 +413,14 @@ impl Proxy {
                     kept = false;
                     self.edge.remove(stored);
                     Tally::add(&self.edge.tally.not_stored_full);
-                    // Whoever waits for this fetch must hold its front before it can be let go of.
-                    wait_for_readers(&writer).await;
                     writer.open_window(limits.relay_window);
                 }
-            }
-            if !kept {
-                hold = None;
             }
             if !kept && !wait_for_room(&mut writer, limits.stall).await {
                 return writer.break_off(BodyError::Abandoned);
             }
             writer.push(&piece);
         }
-        drop(hold);
         if writer.finish() {
             if kept {
                 self.edge
@@ -540,17 +532,6 @@ fn assemble(
         part: keeping.part.map(Box::new),
         content,
         live: Live::default(),
-    }
-}
-
-// Gives those who were just told of the answer a moment to begin reading; our own hold counts as
-// one reader.
-async fn wait_for_readers(writer: &Writer) {
-    for _ in 0..200 {
-        if writer.readers() > 1 {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
 

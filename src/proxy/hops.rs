@@ -190,9 +190,7 @@ impl Proxy {
         }
         let mut reply = self.upstream.ask(origin, request).await?;
         // Only tiers say these.
-        [own_fields::TIER, own_fields::APPLIED].iter().for_each(|name| {
-            reply.fields.remove(name);
-        });
+        reply.fields.retain(|name, _| name != own_fields::TIER && name != own_fields::APPLIED);
         Ok(hooks::origin_response(exchange, reply))
     }
 

@@ -33,7 +33,7 @@ use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::APPLIED;
 use crate::message::refusal::Refusal;
-use crate::message::request::ViewerRequest;
+use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::tier::TierFacts;
@@ -87,15 +87,16 @@ impl Proxy {
         exchange: &mut Exchange,
         body: Body,
     ) -> Result<ViewerResponse, Stop> {
-        self.admit(exchange, body.length()).await?;
+        let request = Arc::clone(&exchange.request);
+        let head = request.head();
+        self.admit(exchange, &head, body.length()).await?;
         let body = hooks::viewer_request(exchange, body)?;
-        let head = exchange.request.head();
         let routed = exchange.route.on(&exchange.running.site, &head);
         let (key, body) =
             write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
         let asked = CacheRequest { routed, key: &key, wants: exchange.wants, slice: None };
         let exchange = &*exchange;
-        match access::replaces(&routed) {
+        match exchange.wants.replaces {
             Replaces::MayNot(Unauthorised::FailWith403) => {
                 Err(Stop::Refused(Refusal::MayNotReplace))
             }
@@ -114,9 +115,14 @@ impl Proxy {
     }
 
     // Whether the viewer may ask. A PURGE ends here: it asks for no response.
-    async fn admit(self: &Arc<Self>, exchange: &Exchange, length: Option<u64>) -> Result<(), Stop> {
-        let (site, head) = (&*exchange.running.site, exchange.request.head());
-        let routed = exchange.routed(&head);
+    async fn admit(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        head: &RequestHead<'_>,
+        length: Option<u64>,
+    ) -> Result<(), Stop> {
+        let site = &*exchange.running.site;
+        let routed = exchange.routed(head);
         if let Some(may) = access::purges(site, &routed) {
             let mut response = match may {
                 Ok(()) => self.purge(site, &routed).await,

@@ -6,6 +6,7 @@
 //! store. Whatever comes instead of exactly the slice that was asked for, or may not be kept, is
 //! shown to nobody: the object is marked, and asked for plainly.
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::Proxy;
-use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome};
+use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
 use super::serve::verdict;
 use crate::base::spare::Spare;
@@ -42,7 +43,7 @@ const JOINS_MAX: usize = 3;
 
 /// What asking for a slice gave.
 enum SliceOutcome {
-    Slice(Arc<Stored>),
+    Slice(Slice),
     /// An error or a redirect: it says nothing of parts and answers the viewer as it is.
     Other(Box<ViewerResponse>),
     /// The object cannot be put together from slices.
@@ -58,6 +59,28 @@ enum Unsliced {
     NotKept,
     /// 416: there is nothing where this slice would begin.
     Unsatisfiable,
+}
+
+/// A slice, and the wait it came by: while that is held, the front of a slice that is still growing
+/// is not let go of.
+#[derive(Clone)]
+struct Slice {
+    stored: Arc<Stored>,
+    _wait: Option<Arc<Waiter>>,
+}
+
+impl Deref for Slice {
+    type Target = Arc<Stored>;
+
+    fn deref(&self) -> &Arc<Stored> {
+        &self.stored
+    }
+}
+
+impl From<&Arc<Stored>> for Slice {
+    fn from(stored: &Arc<Stored>) -> Self {
+        Self { stored: Arc::clone(stored), _wait: None }
+    }
 }
 
 /// What a viewer is sent of an object whose length and validators are known.
@@ -145,7 +168,7 @@ impl Proxy {
         };
         let part = first.part()?;
         first.live.used();
-        Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, first, part))
+        Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, &first.into(), part))
     }
 
     fn mark_unsliced(&self, exchange: &Exchange, asked: &CacheRequest<'_>, why: Unsliced) {
@@ -164,7 +187,7 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         size: u64,
         wants: &ranges::Asked,
-        first: &Arc<Stored>,
+        first: &Slice,
         part: Part,
     ) -> Result<ViewerResponse, Failure> {
         let (head, now) = (asked.head(), exchange.request.arrived_at);
@@ -194,7 +217,7 @@ impl Proxy {
                     at: span.start,
                     end: span.end,
                     like: Likeness::of(first, part),
-                    known: Some(Arc::clone(first)),
+                    known: Some(first.clone()),
                     reader: None,
                     coming: None,
                 };
@@ -265,16 +288,13 @@ impl Proxy {
             let found = self.find(&asked).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
                 Lookup::Fresh(stored) => {
-                    return self.told(&asked, stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                    let told = verdict(Outcome::Hit, Reason::Fresh);
+                    return self.told(&asked, stored.into(), told, now);
                 }
                 Lookup::Stale(stored) => {
                     self.refresh_behind(exchange, &asked, stored);
-                    return self.told(
-                        &asked,
-                        stored,
-                        verdict(Outcome::Hit, Reason::StaleWhileRevalidate),
-                        now,
-                    );
+                    let told = verdict(Outcome::Hit, Reason::StaleWhileRevalidate);
+                    return self.told(&asked, stored.into(), told, now);
                 }
                 Lookup::Unavailable => {
                     return Err(Failure::new(
@@ -285,30 +305,29 @@ impl Proxy {
                 Lookup::Revalidate(stored, _) => FetchKind::Revalidate(Arc::clone(stored)),
                 Lookup::Miss(_) | Lookup::Pass(_) => FetchKind::Fill,
             };
-            let waited =
+            let (waiter, patience) =
                 match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
                     Joined::Lead(guard, waiter) => {
                         self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
-                        waiter.wait(None).await
+                        (waiter, None)
                     }
-                    Joined::Follow(waiter) => waiter.wait(Some(limits.follower_wait)).await,
+                    Joined::Follow(waiter) => (waiter, Some(limits.follower_wait)),
                     Joined::Alone(_) => {
                         let (guard, waiter) = FillGuard::alone();
                         self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
-                        waiter.wait(None).await
+                        (waiter, None)
                     }
                 };
+            let waited = waiter.wait(patience).await;
+            let by = |stored| Slice { stored, _wait: Some(Arc::new(waiter)) };
             match waited {
                 WaitOutcome::End(FillEnd::Kept(stored)) => {
-                    return self.told(
-                        &asked,
-                        &stored,
-                        verdict(Outcome::Miss, Reason::Miss(MissReason::Absent)),
-                        now,
-                    );
+                    let told = verdict(Outcome::Miss, Reason::Miss(MissReason::Absent));
+                    return self.told(&asked, by(stored), told, now);
                 }
                 WaitOutcome::End(FillEnd::Freshened(stored) | FillEnd::StaleOnError(stored)) => {
-                    return self.told(&asked, &stored, verdict(Outcome::Hit, Reason::Fresh), now);
+                    let told = verdict(Outcome::Hit, Reason::Fresh);
+                    return self.told(&asked, by(stored), told, now);
                 }
                 WaitOutcome::End(FillEnd::Failed(failure)) => return Err(failure),
                 WaitOutcome::Yours(why, reply) => {
@@ -340,18 +359,18 @@ impl Proxy {
     fn told(
         &self,
         asked: &CacheRequest<'_>,
-        stored: &Arc<Stored>,
+        slice: Slice,
         told: crate::message::verdict::Verdict,
         now: Timestamp,
     ) -> Result<SliceOutcome, Failure> {
-        if stored.part.is_some() {
-            stored.live.used();
-            return Ok(SliceOutcome::Slice(Arc::clone(stored)));
+        if slice.part.is_some() {
+            slice.live.used();
+            return Ok(SliceOutcome::Slice(slice));
         }
-        if let Some(why) = said_of_parts(stored.status, NotKept::Partial) {
+        if let Some(why) = said_of_parts(slice.status, NotKept::Partial) {
             return Ok(SliceOutcome::Unsliced(why));
         }
-        self.open(asked, stored, told, now).map(|response| SliceOutcome::Other(Box::new(response)))
+        self.open(asked, &slice, told, now).map(|response| SliceOutcome::Other(Box::new(response)))
     }
 
     // The same for a body that is being sent: it owns everything it asks with.
@@ -361,7 +380,7 @@ impl Proxy {
         key: CacheKey,
         index: u64,
         size: u64,
-    ) -> Result<Arc<Stored>, BodyError> {
+    ) -> Result<Slice, BodyError> {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
         match self.slice(&exchange, &asked, index, size).await {
@@ -423,7 +442,7 @@ fn form(
     Form::Send(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
 }
 
-type Coming = Pin<Box<dyn Future<Output = Result<Arc<Stored>, BodyError>> + Send>>;
+type Coming = Pin<Box<dyn Future<Output = Result<Slice, BodyError>> + Send>>;
 
 /// An answer put together from slices, one after the other.
 struct SliceBody {
@@ -435,7 +454,7 @@ struct SliceBody {
     end: u64,
     like: Likeness,
     /// The slice that was looked at for the head; most often the first that is needed.
-    known: Option<Arc<Stored>>,
+    known: Option<Slice>,
     reader: Option<Reader>,
     coming: Option<Coming>,
 }

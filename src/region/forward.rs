@@ -30,7 +30,7 @@ use crate::invalidation::service::{Durability, Invalidator};
 use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::EDGE;
 use crate::origin::connect::{Endpoint, Resolver};
-use crate::origin::tls;
+use crate::tls::client as tls;
 
 /// Records of one batch, and about how many octets.
 pub(super) const BATCH: usize = 500;

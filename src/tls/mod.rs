@@ -1,3 +1,9 @@
-//! TLS, as both sides of it and the configuration need it.
+//! TLS, as both sides of it and the configuration need it: certificates and their keys, which of
+//! them a viewer is shown, tickets, fingerprints, and who an origin has to prove to be.
 
 pub mod certified;
+pub mod client;
+pub mod fingerprint;
+pub mod server;
+pub mod sni;
+pub mod tickets;

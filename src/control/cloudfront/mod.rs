@@ -12,12 +12,12 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
 
 use self::xml::{Fault, Page};
 use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
+use crate::control::answer::{Answer, whole};
 use crate::crypto::sigv4::{self, Claim, SigV4Error};
 use crate::distribution::site::{Site, Transport, Unsigned};
 use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
@@ -72,7 +72,7 @@ impl<'p> Call<'p> {
 }
 
 /// Answers a call; whatever is wrong with it is answered in AWS's form.
-pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Response<Full<Bytes>> {
+pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answer {
     let answered = match Call::of(&parts.method, parts.uri.path()) {
         Ok(call) => act(control, parts, call, &body).await,
         Err(fault) => Err(fault),
@@ -83,7 +83,7 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Respo
 }
 
 /// The answer to a body beyond the limit, of which nothing was looked at.
-pub fn too_large(limit: usize) -> Response<Full<Bytes>> {
+pub fn too_large(limit: usize) -> Answer {
     let fault = Fault::new(
         413,
         "BatchTooLarge",
@@ -94,8 +94,8 @@ pub fn too_large(limit: usize) -> Response<Full<Bytes>> {
     respond(fault.status, fault.xml(&new_id()), None)
 }
 
-fn respond(status: u16, xml: String, location: Option<String>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(xml)));
+fn respond(status: u16, xml: String, location: Option<String>) -> Answer {
+    let mut response = Response::new(whole(xml));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));

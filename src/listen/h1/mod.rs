@@ -121,6 +121,8 @@ struct Session<'w, S> {
     buffer: BytesMut,
     out: Vec<u8>,
     key: Vec<u8>,
+    /// The request that is to be served: it lies here so that it is moved once.
+    full: Option<Full>,
     /// Where interim responses come together, from the request before.
     waiting: Option<Arc<Waiting>>,
     /// An answer broke off: the connection must not end as if it had been whole.
@@ -187,6 +189,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
         buffer: BytesMut::new(),
         out: Vec::new(),
         key: Vec::new(),
+        full: None,
         waiting: None,
         cut: false,
     };
@@ -214,9 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     self.after_large(next, *finish)
                 }
                 Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
-                Step::Full(full, framing, after) => {
-                    Box::pin(self.exchange(full, framing, after)).await
-                }
+                Step::Full(framing, after) => Box::pin(self.exchange(framing, after)).await,
             };
             if next == Next::Close {
                 let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
@@ -365,7 +366,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 let begun = edge.begin(Arc::clone(&running), request, declined);
                 let expects = head.request.known.has(Known::Expect)
                     && head.request.version == Version::Http11;
-                Step::Full(Full { begun, interims, told, expects }, head.framing, head.after)
+                self.full = Some(Full { begun, interims, told, expects });
+                Step::Full(head.framing, head.after)
             }
         };
         self.buffer.advance(len);
@@ -420,8 +422,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 
     // The full sentence, the request's body beside it.
-    async fn exchange(&mut self, full: Full, framing: Framing, after: After) -> Next {
-        let Full { begun, mut interims, told, expects } = full;
+    async fn exchange(&mut self, framing: Framing, after: After) -> Next {
+        let Some(Full { begun, mut interims, told, expects }) = self.full.take() else {
+            return Next::Close;
+        };
         // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
         if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return Next::Close;
@@ -572,7 +576,6 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 }
 
-#[allow(clippy::large_enum_variant, reason = "it is moved once, and a box would cost each pass")]
 enum Step {
     /// The answer is composed.
     Answered(Next),
@@ -581,7 +584,8 @@ enum Step {
     /// The head is composed; the body lies where the kernel can take it from.
     Mapped(Next, Arc<Stored>, Span, Box<ExchangeRecord>),
     Refused(Rule),
-    Full(Full, Framing, After),
+    /// The request lies in `Session::full`.
+    Full(Framing, After),
 }
 
 /// A request for the full sentence.

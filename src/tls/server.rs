@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
+use super::certified::certified_key;
 use super::sni::ByName;
 use super::tickets::Tickets;
 use crate::distribution::certificate::Certificate;
 use crate::distribution::site::{Site, TlsPolicy};
-use crate::tls::certified::certified_key;
 
 /// What a handshake needs, replaced whole when certificates change.
 pub struct ServerTls {
