@@ -444,9 +444,9 @@ mod tests {
                 };
                 (0..50).map(one).collect::<Vec<u64>>()
             };
+            let some = &some;
             let mut numbers: Vec<u64> = std::thread::scope(|scope| {
-                let begin = |at| scope.spawn(move || some(at));
-                let threads: Vec<_> = (0..8).map(begin).collect();
+                let threads: Vec<_> = (0..8).map(|at| scope.spawn(move || some(at))).collect();
                 threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
             });
             numbers.sort_unstable();
