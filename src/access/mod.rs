@@ -20,6 +20,7 @@ use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Site};
 use crate::distribution::staging::Chosen;
 use crate::message::connection::{Asker, Forwarder, Scheme, Version};
+use crate::message::own_fields::NODE_PREFIX;
 use crate::message::path::other_reading;
 use crate::message::refusal::{Misdirection, Refusal};
 use crate::message::request::{Known, RequestHead};
@@ -404,6 +405,6 @@ fn asks_to_upgrade(head: &RequestHead<'_>) -> bool {
 fn names_node(line: &[u8], node: &str) -> bool {
     crate::semantics::lists::members(line).any(|member| {
         let id = crate::semantics::lists::trim(member.split(|b| *b == b';').next().unwrap_or(b""));
-        id.strip_prefix(b"foreshore-") == Some(node.as_bytes())
+        id.strip_prefix(NODE_PREFIX.as_bytes()) == Some(node.as_bytes())
     })
 }

@@ -300,14 +300,28 @@ impl Invalidations {
         severity: Severity,
         number: InvalidationNumber,
     ) {
+        self.apply_to(&[distribution], matchers, severity, number);
+    }
+
+    /// The same for several distributions at once: no lookup sees the number before it sees what
+    /// was said of each.
+    pub fn apply_to(
+        &self,
+        distributions: &[&str],
+        matchers: &[Matcher],
+        severity: Severity,
+        number: InvalidationNumber,
+    ) {
         if !matchers.is_empty() {
             let mut all = self.entries.write();
-            let entries = all.entry(distribution.as_bytes().into()).or_default();
-            for matcher in matchers {
-                entries.add(matcher, severity, number.0);
-            }
-            if entries.len() > self.max {
-                entries.fold();
+            for distribution in distributions {
+                let entries = all.entry(distribution.as_bytes().into()).or_default();
+                for matcher in matchers {
+                    entries.add(matcher, severity, number.0);
+                }
+                if entries.len() > self.max {
+                    entries.fold();
+                }
             }
         }
         // After the entries, so that a lookup that sees the new head sees them, too.

@@ -33,7 +33,7 @@ use crate::origin::client::Client;
 use crate::origin::pool::ConnectionLimits;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
-use crate::region::forward::Forwarder;
+use crate::region::forward::{ForwardContext, Forwarder};
 use crate::tls::server::ServerTls;
 use crate::tls::tickets::Tickets;
 
@@ -101,23 +101,20 @@ fn start(args: &RunArgs) -> Result<(), String> {
         .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
     let edge = Edge::new(Arc::clone(&site), node, clock.clone());
-    for record in &records {
-        edge.apply(record);
-        if let Some(passed) = &record.from {
-            edge.applied.note(passed, clock.now());
-        }
+    let log = Arc::new(log);
+    edge.invalidation.keep_log(Arc::clone(&log), &records);
+    for passed in records.iter().filter_map(|record| record.from.as_ref()) {
+        edge.applied.note(passed, clock.now());
     }
     let (draining, drained) = watch::channel(false);
-    let log = Arc::new(log);
-    edge.keep_log(Arc::clone(&log));
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();
     let places = Arc::new(Places::new(room_for_viewers(&site, descriptors), Arc::clone(&gauges)));
     // What was said of a distribution that was away until now holds before the first request.
     let roster = Roster::open(&site.data, &site)?;
-    roster.admit(&site, &edge, &log, || {})?;
+    roster.admit(&site, &edge, || {})?;
     let control = Arc::new(Control {
-        log,
+        log: Arc::clone(&log),
         config: args.config.config.clone(),
         tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
         tickets,
@@ -129,16 +126,15 @@ fn start(args: &RunArgs) -> Result<(), String> {
         started_at: clock.now(),
         started_with: Arc::clone(&site),
         last_reload: parking_lot::Mutex::new(None),
-        forwarder: Forwarder::default(),
+        forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
-        sweeper: Arc::default(),
         roster,
         edge,
     });
     keep_messenger(&control, runtime.handle());
-    keep_sweeper(&control, runtime.handle());
+    control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
-    runtime.block_on(Forwarder::introduce(&control, heir_of));
+    runtime.block_on(control.forwarder.introduce(heir_of));
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -159,29 +155,32 @@ fn start(args: &RunArgs) -> Result<(), String> {
     outcome
 }
 
+// What forwards the log of this edge to its parents.
+fn forwarder(edge: &Arc<Edge>, log: &Arc<InvalidationLog>) -> Arc<Forwarder> {
+    let (sites, speaker) = (Arc::clone(edge), Arc::clone(edge));
+    Forwarder::new(ForwardContext {
+        node: edge.node.clone(),
+        clock: edge.clock.clone(),
+        log: Arc::clone(log),
+        invalidation: Arc::clone(&edge.invalidation),
+        standings: Arc::clone(&edge.standings),
+        site: Box::new(move || Arc::clone(&sites.running().site)),
+        reincarnate: Box::new(move || speaker.reincarnate()),
+    })
+}
+
 // The parents are told on the admin thread, whichever core asks for it.
 fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
-    let (of, admin) = (Arc::downgrade(control), admin.clone());
-    control.edge.keep_messenger(Box::new(move |number| {
+    let (of, admin) = (Arc::downgrade(&control.forwarder), admin.clone());
+    control.edge.invalidation.keep_messenger(Box::new(move |number| {
         let (done, heard) = oneshot::channel();
-        if let Some(control) = of.upgrade() {
+        if let Some(forwarder) = of.upgrade() {
             admin.spawn(async move {
-                control.forwarder.forward(&control, number.0).await;
+                forwarder.forward(number.0).await;
                 let _ = done.send(());
             });
         }
         heard
-    }));
-}
-
-// Memory is freed by the admin thread's runtime, whichever core invalidated.
-fn keep_sweeper(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
-    let (of, admin) = (Arc::downgrade(control), admin.clone());
-    control.edge.keep_sweeper(Box::new(move || {
-        if let Some(control) = of.upgrade() {
-            let _inside = admin.enter();
-            control.sweeper.sweep_soon(&control.edge);
-        }
     }));
 }
 
@@ -303,7 +302,7 @@ async fn seal(control: &Arc<Control>) {
         )
     });
     match written {
-        Ok(()) => Forwarder::seal(control).await,
+        Ok(()) => control.forwarder.seal().await,
         Err(error) => {
             tracing::warn!(%error, "the invalidation log was not sealed; the parents begin anew at the next start")
         }
@@ -402,7 +401,7 @@ async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Resu
     );
     tokio::spawn(server::serve(Arc::clone(&control), admin));
     tokio::spawn(Arc::clone(&control).watch_files());
-    tokio::spawn(Forwarder::keep_up(Arc::clone(&control)));
+    tokio::spawn(Arc::clone(&control.forwarder).keep_up());
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         tokio::select! {

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
 use crate::invalidation::log::{InvalidationRecord, new_id};
+use crate::invalidation::service::Durability;
 use crate::message::key::{distribution_of, readable, url_of};
 use crate::message::stored::Stored;
+use crate::region::confirm::Answer;
+use crate::region::forward::Forwarded;
+use crate::region::receive::{ReceiveContext, ReceiveError};
 use crate::region::standings::{ParentState, Status};
 use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::disk::segment_list::Brief;
@@ -145,7 +149,7 @@ impl Control {
             self.edge.clock.now().0,
         );
         let (record, covered) = self.accept(record).await?;
-        let status = self.forwarder.forward(self, record.number).await.as_str();
+        let status = self.forwarder.forward(record.number).await.as_str();
         let parents = self.edge.standings.states(record.number);
         Ok(Done {
             id: Some(record.id),
@@ -167,27 +171,32 @@ impl Control {
     ) -> Result<(InvalidationRecord, Option<u64>), Wrong> {
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
-            let edge = &this.edge;
-            let apply = |record: &InvalidationRecord| edge.apply(record);
-            let record = this
-                .log
-                .accept(record, apply)
-                .map_err(|error| Wrong::NotWritten(error.to_string()))?;
-            // Whoever invalidates does not wait for many to be looked through.
-            let is_few = edge.store.stats().objects <= COUNTED_MAX;
+            // Before it frees what is to be counted. Whoever invalidates does not wait for many to
+            // be looked through.
+            let is_few = this.edge.store.stats().objects <= COUNTED_MAX;
             let covered = is_few.then(|| this.covered(&record.distribution, &record.matchers, 0).0);
-            Ok((record, covered))
+            let record = this.edge.invalidation.accept(record, Durability::Synced)?;
+            Ok::<_, std::io::Error>((record, covered))
         });
-        let done = work.await.map_err(|error| Wrong::NotWritten(error.to_string()))??;
-        if done.0.severity == Severity::Hard {
-            if let Some(disk) = self.edge.disk() {
-                disk.sweep_soon();
-            }
-            if done.1 != Some(0) {
-                self.sweeper.sweep_soon(&self.edge);
-            }
-        }
-        Ok(done)
+        let done = work.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
+        done.map_err(|error| Wrong::NotWritten(error.to_string()))
+    }
+
+    /// Does what a trusted edge says; how its log stands here now.
+    pub async fn take_from_edge(&self, edge: &str, said: Forwarded) -> Result<Answer, Wrong> {
+        let ids = || -> Vec<String> {
+            let running = self.edge.running();
+            running.site.distributions.iter().map(|one| one.id.clone()).collect()
+        };
+        let context = ReceiveContext {
+            invalidation: &self.edge.invalidation,
+            clock: &self.edge.clock,
+            ids: &ids,
+        };
+        self.edge.applied.take(&context, edge, said).await.map_err(|error| match error {
+            ReceiveError::Malformed(why) => Wrong::Bad(why),
+            ReceiveError::NotWritten(error) => Wrong::NotWritten(error.to_string()),
+        })
     }
 
     fn check(&self, asked: &Asked) -> Result<(String, Vec<Matcher>), Wrong> {

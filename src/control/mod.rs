@@ -10,7 +10,6 @@ pub mod roster;
 pub mod routes;
 pub mod server;
 pub mod status;
-pub mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,10 +46,9 @@ pub struct Control {
     /// The site the process began with: its sockets, store and folders are still those.
     pub started_with: Arc<Site>,
     pub last_reload: Mutex<Option<Reloaded>>,
-    pub forwarder: crate::region::forward::Forwarder,
+    pub forwarder: Arc<crate::region::forward::Forwarder>,
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
-    pub sweeper: Arc<sweep::Sweeper>,
     pub roster: roster::Roster,
 }
 

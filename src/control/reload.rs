@@ -33,7 +33,7 @@ impl Control {
                         self.access_log.retarget(&site);
                         self.edge.install(Arc::clone(&site));
                     };
-                    match self.roster.admit(&site, &self.edge, &self.log, install) {
+                    match self.roster.admit(&site, &self.edge, install) {
                         Ok(()) => {
                             outcome.needs_restart = needs_restart(&self.started_with, &site);
                             outcome.warnings.clone_from(&site.warnings);

@@ -10,13 +10,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::distribution::site::Site;
-use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
+use crate::invalidation::log::InvalidationRecord;
+use crate::invalidation::service::Durability;
 use crate::proxy::Edge;
 
 /// The file in the data folder.
@@ -101,13 +101,7 @@ impl Roster {
     /// Makes what was stored of those that come back with `site` old, remembers who leaves with it,
     /// and only then lets `install` put it in force. Nothing is put in force if that cannot be
     /// written down; the error says why.
-    pub fn admit(
-        &self,
-        site: &Site,
-        edge: &Arc<Edge>,
-        log: &InvalidationLog,
-        install: impl FnOnce(),
-    ) -> Result<(), String> {
+    pub fn admit(&self, site: &Site, edge: &Edge, install: impl FnOnce()) -> Result<(), String> {
         // Held to the end: of two sites at once, the one that is put in force last is the one that
         // is remembered.
         let mut known = self.known.lock();
@@ -121,7 +115,8 @@ impl Roster {
                 Severity::Hard,
                 edge.clock.now().0,
             );
-            log.accept(record, |record| edge.apply(record))
+            edge.invalidation
+                .accept(record, Durability::Synced)
                 .map_err(|error| format!("distribution {id:?} comes back, and the invalidation log cannot be written: {error}"))?;
             tracing::info!(
                 distribution = id.as_str(),
@@ -134,13 +129,6 @@ impl Roster {
             *known = next;
         }
         install();
-        drop(known);
-        if !returning.is_empty() {
-            edge.log_grew.notify_one();
-            if let Some(disk) = edge.disk() {
-                disk.sweep_soon();
-            }
-        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, SERVER, VIA};
 
 use super::sink::FieldSink;
 use crate::distribution::compat::{CloudFront, Compat};
+use crate::message::own_fields;
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
 
@@ -27,7 +28,7 @@ pub fn write<S: FieldSink>(compat: &Compat, id: RequestId, sink: &mut S) {
 /// Puts CloudFront's Via in the place of our own, which `origin::request::receive` has put there.
 pub fn set_via(compat: &Compat, fields: &mut FieldSection) {
     let Some(CloudFront { via, .. }) = &compat.cloudfront else { return };
-    fields.retain(|name, line| name != VIA || line != super::VIA);
+    fields.retain(|name, line| name != VIA || line != own_fields::VIA);
     fields.append(&VIA, via);
 }
 

@@ -24,9 +24,6 @@ use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::time::Timestamp;
 use form::ResponseForm;
 
-/// The name and path by which this edge goes in fields of its own.
-pub const VIA: &str = "1.1 foreshore";
-
 /// Makes the answer to a viewer from a stored response.
 ///
 /// `None` if the content can no longer be read from where the answer begins.

@@ -378,6 +378,20 @@ impl InvalidationLog {
         Ok(record)
     }
 
+    /// Gives the next number to an invalidation that could not be written and holds all the same
+    /// for as long as the process lives: none that is written later has that number.
+    pub fn number_unwritten(
+        &self,
+        mut record: InvalidationRecord,
+        apply: impl FnOnce(&InvalidationRecord),
+    ) -> InvalidationRecord {
+        let mut inner = self.inner.lock();
+        inner.last += 1;
+        record.number = inner.last;
+        apply(&record);
+        record
+    }
+
     /// Makes numbers go on above `number`: a parent has seen that far of this log, which has lost
     /// it.
     pub fn skip_to(&self, number: InvalidationNumber) {

@@ -1,4 +1,7 @@
-//! What was made old: the durable log of invalidations, and what identifies a place in it.
+//! What was made old: the one way to do so, the durable log of it, and what identifies a place in
+//! that log.
 
 pub mod chain;
 pub mod log;
+pub mod service;
+pub mod sweep;

@@ -1,7 +1,17 @@
-//! Names of our own fields: what an edge and its parent say to each other. Each is spelled here
-//! alone; `distribution/names.rs` keeps their prefix from being configured.
+//! Names of our own fields (what an edge and its parent say to each other), and those by which an
+//! edge goes in the fields of others. Each is spelled here alone; `distribution/names.rs` keeps
+//! their prefix from being configured.
 
 use http::HeaderName;
+
+/// The name by which an edge goes in Via (RFC 9110 §7.6.3).
+pub const NAME: &str = "foreshore";
+
+/// What stands before a node's id in CDN-Loop (RFC 8586 §2), and in Via where a tier has several.
+pub const NODE_PREFIX: &str = "foreshore-";
+
+/// What an edge adds to Via of an answer: the version it was received in, and its name.
+pub const VIA: &str = "1.1 foreshore";
 
 /// The name of [`EDGE`] as text, for parsers that compare octets.
 pub const EDGE_NAME: &str = "foreshore-edge";
@@ -18,3 +28,16 @@ pub const TIER: HeaderName = HeaderName::from_static("foreshore-tier");
 /// A parent's answer: up to which record of the edge's log, `number:identity`, everything was in
 /// effect when it was asked.
 pub const APPLIED: HeaderName = HeaderName::from_static("foreshore-applied");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_names_are_made_of_one() {
+        assert_eq!((NODE_PREFIX, VIA), (&*format!("{NAME}-"), &*format!("1.1 {NAME}")));
+        for field in [EDGE, EDGE_TOKEN, TIER, APPLIED] {
+            assert!(field.as_str().starts_with(NODE_PREFIX), "{field}");
+        }
+    }
+}

@@ -10,13 +10,12 @@ use crate::base::spare::{Spare, Text};
 use crate::body::Body;
 use crate::cache::ask::{CacheRequest, MethodIntent};
 use crate::crypto::s3;
-use crate::deliver::VIA;
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::forwarding;
 use crate::message::interim::InterimSink;
-use crate::message::own_fields::{EDGE, EDGE_TOKEN};
+use crate::message::own_fields::{EDGE, EDGE_TOKEN, NAME, NODE_PREFIX, VIA};
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::Stored;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
@@ -338,15 +337,15 @@ fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut FieldSect
     let via = match compat.and_then(|compat| compat.via.split_once(' ')) {
         Some((_, host)) => [version, " ", host, ""],
         // The edge before this parent goes by the plain name.
-        None if head.connection.asker == Asker::Edge => [version, " ", "foreshore-", node.id],
-        None => [version, " ", "foreshore", ""],
+        None if head.connection.asker == Asker::Edge => [version, " ", NODE_PREFIX, node.id],
+        None => [version, " ", NAME, ""],
     };
     if compat.is_some() {
         fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| head.id.write(out)));
     }
     let address = head.connection.peer.ip().to_canonical();
     fields.append("via", Joined("via", head, via));
-    fields.append("cdn-loop", Joined("cdn-loop", head, ["foreshore-", node.id]));
+    fields.append("cdn-loop", Joined("cdn-loop", head, [NODE_PREFIX, node.id]));
     if node.keeps_forwarded_for {
         fields.append("x-forwarded-for", Joined("x-forwarded-for", head, address));
     } else {

@@ -124,7 +124,7 @@ impl Proxy {
             clock: &edge.clock,
             invalidations: &edge.invalidations,
             standings: &edge.standings,
-            log: edge.log.get(),
+            log: edge.invalidation.log(),
             counts: &edge.parent_counts,
             node: self.node(exchange),
         };

@@ -21,24 +21,22 @@ pub mod tiers;
 mod unanswered;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::access;
 use crate::body::Arena;
-use crate::cache::invalidations::{Invalidations, Matcher, Severity};
+use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::invalidation::chain::Incarnation;
-use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
-use crate::message::key::InvalidationNumber;
+use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
 use crate::record::metrics::SiteCounts;
-use crate::region::forward::Passages;
+use crate::region::receive::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
@@ -59,37 +57,29 @@ pub struct Running {
     pub rates: access::rate::Buckets,
 }
 
-/// Sends the parents what the log has up to a number; the receiver hears when they have it, or
-/// cannot be reached.
-pub type Messenger = Box<dyn Fn(InvalidationNumber) -> oneshot::Receiver<()> + Send + Sync>;
-
 /// What all cores share.
 pub struct Edge {
     running: ArcSwap<Running>,
     /// Held while another site is made out of the one in force, so that none is made out of one
     /// that is replaced meanwhile.
     installing: Mutex<()>,
-    pub store: Memory,
+    pub store: Arc<Memory>,
     /// Where large bodies lie; `None` where the system gives no such memory.
     pub arena: Option<Arc<Arena>>,
-    pub invalidations: Invalidations,
+    pub invalidations: Arc<Invalidations>,
+    /// The one way by which anything stored is made old.
+    pub invalidation: Arc<Invalidator>,
     pub collapses: CollapseTable,
     pub clock: Clock,
     /// This node's id, in CDN-Loop.
     pub node: String,
     fills: AtomicUsize,
     pub tally: Tally,
-    log: OnceLock<Arc<InvalidationLog>>,
-    disk: OnceLock<Arc<Disk>>,
     turns: tiers::Turns,
-    /// Somebody should look at the log: there is something for the parents.
-    pub log_grew: tokio::sync::Notify,
-    messenger: OnceLock<Messenger>,
-    sweeper: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
     /// Where our own parents stand, and to whom.
-    pub standings: Standings,
+    pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,
 }
@@ -119,23 +109,24 @@ impl Edge {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
-        let standings = Standings::default();
+        let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
+        let store = Arc::new(Memory::new(site.store.memory, limits.variants));
+        let invalidations = Arc::new(Invalidations::new(limits.invalidations));
+        let invalidation =
+            Invalidator::new(Arc::clone(&invalidations), Arc::clone(&store), clock.clone());
+        invalidation.follow(&site, || {});
         Arc::new(Self {
-            store: Memory::new(site.store.memory, limits.variants),
+            store,
             arena: arena(site.store.memory),
-            invalidations: Invalidations::new(limits.invalidations),
+            invalidations,
+            invalidation,
             collapses: CollapseTable::new(limits.followers, limits.pass_marks),
             clock,
             node,
             fills: AtomicUsize::new(0),
             tally: Tally::default(),
-            log: OnceLock::new(),
-            disk: OnceLock::new(),
             turns: tiers::Turns::default(),
-            log_grew: tokio::sync::Notify::new(),
-            messenger: OnceLock::new(),
-            sweeper: OnceLock::new(),
             applied: Passages::default(),
             standings,
             parent_counts: Arc::default(),
@@ -148,36 +139,6 @@ impl Edge {
             }),
             installing: Mutex::default(),
         })
-    }
-
-    /// Gives the edge the log that its invalidations are written to.
-    pub fn keep_log(&self, log: Arc<InvalidationLog>) {
-        let _ = self.log.set(log);
-    }
-
-    /// Gives the edge a way to its parents, for who must know that they have heard.
-    pub fn keep_messenger(&self, messenger: Messenger) {
-        let _ = self.messenger.set(messenger);
-    }
-
-    /// Gives the edge what frees the memory of invalidated responses; it returns at once.
-    pub fn keep_sweeper(&self, sweep: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.sweeper.set(sweep);
-    }
-
-    // Frees what a hard invalidation made dead, in memory and on the disk, in the background.
-    fn sweep(&self) {
-        if let Some(disk) = self.disk() {
-            disk.sweep_soon();
-        }
-        if let Some(sweep) = self.sweeper.get() {
-            sweep();
-        }
-    }
-
-    /// Has the parents told of everything in force; `None` where there is no way to them.
-    pub fn tell_parents(&self) -> Option<oneshot::Receiver<()>> {
-        self.messenger.get().map(|tell| tell(self.invalidations.head()))
     }
 
     /// Which life of the log's holder this is.
@@ -199,7 +160,7 @@ impl Edge {
         disk.ask_memory(Box::new(move |versions| {
             edge.upgrade().map_or_else(HashSet::new, |edge| edge.in_use(versions))
         }));
-        let _ = self.disk.set(disk);
+        self.invalidation.keep_disk(disk);
     }
 
     // What of the disk's is used, where the disk does not see it.
@@ -226,87 +187,7 @@ impl Edge {
 
     /// The disk tier, where there is one.
     pub fn disk(&self) -> Option<&Arc<Disk>> {
-        self.disk.get()
-    }
-
-    /// Makes an invalidation of the log take effect, in both tiers.
-    pub fn apply(&self, record: &InvalidationRecord) {
-        let number = InvalidationNumber(record.number);
-        // Before it takes effect: a store that outlives the log must not be trusted.
-        if let Some(disk) = self.disk() {
-            disk.note_log(number);
-        }
-        self.invalidations.apply(&record.distribution, &record.matchers, record.severity, number);
-        // What is said of a primary distribution holds for the one that is tried out on its viewers
-        // too: they are shown either.
-        let running = self.running_cell().load();
-        let primary =
-            running.site.distributions.iter().find(|known| known.id == record.distribution);
-        if let Some(staging) = primary.and_then(|primary| primary.staging.as_ref()) {
-            let other = &running.site.distributions[staging.distribution].id;
-            self.invalidations.apply(other, &record.matchers, record.severity, number);
-        }
-    }
-
-    /// Writes an invalidation down and puts it in force; the parents hear of it soon.
-    pub async fn accept(
-        self: &Arc<Self>,
-        record: InvalidationRecord,
-    ) -> std::io::Result<InvalidationRecord> {
-        let log =
-            self.log.get().cloned().ok_or_else(|| std::io::Error::other("there is no log"))?;
-        let edge = Arc::clone(self);
-        let work = tokio::task::spawn_blocking(move || {
-            let record = log.accept(record, |record| edge.apply(record))?;
-            if record.severity == Severity::Hard {
-                edge.sweep();
-            }
-            edge.log_grew.notify_one();
-            Ok(record)
-        });
-        work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-    }
-
-    /// Puts into force what a viewer's own write makes old (RFC 9111 §4.4). In effect when this
-    /// returns.
-    pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
-        self.note(distribution, matchers, Severity::Hard).await;
-    }
-
-    /// Puts into force that what is stored of a URL is known to be old, here and in every tier: it
-    /// is to be validated, and is all there is if the origin fails. In effect when this returns.
-    pub async fn outdated(self: &Arc<Self>, distribution: String, matcher: Matcher) {
-        self.note(distribution, vec![matcher], Severity::Soft).await;
-    }
-
-    async fn note(
-        self: &Arc<Self>,
-        distribution: String,
-        matchers: Vec<Matcher>,
-        severity: Severity,
-    ) {
-        let (edge, log) = (Arc::clone(self), self.log.get().cloned());
-        let apply = move || {
-            let at = edge.clock.now().0;
-            let record =
-                InvalidationRecord::new(String::new(), distribution, matchers, severity, at);
-            let in_force = |record: &InvalidationRecord| edge.apply(record);
-            // What lies on the disk must not come back after a power cut.
-            let noted = log.map(|log| match edge.disk() {
-                Some(_) => log.accept(record.clone(), in_force),
-                None => log.note(record.clone(), in_force),
-            });
-            if !matches!(noted, Some(Ok(_))) {
-                // Without a log, or with a broken one, it still holds for as long as we live.
-                in_force(&InvalidationRecord { number: edge.invalidations.next().0, ..record });
-            }
-            edge.log_grew.notify_one();
-        };
-        if self.log.get().is_some() {
-            let _ = tokio::task::spawn_blocking(apply).await;
-        } else {
-            apply();
-        }
+        self.invalidation.disk()
     }
 
     /// The site in force.
@@ -336,7 +217,8 @@ impl Edge {
         );
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        self.running.store(Arc::new(Running { site, counts, region, signatures, rates }));
+        let next = Arc::new(Running { site: Arc::clone(&site), counts, region, signatures, rates });
+        self.invalidation.follow(&site, || self.running.store(next));
     }
 
     /// Fills under way.

@@ -8,6 +8,7 @@ use crate::cache::purged::{Purged, purged};
 use crate::deliver::error_response;
 use crate::distribution::site::Site;
 use crate::invalidation::log::{InvalidationRecord, new_id};
+use crate::invalidation::service::Durability;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::ViewerResponse;
 use crate::region::forward::PATIENCE;
@@ -28,7 +29,7 @@ impl Proxy {
             severity,
             self.edge.clock.now().0,
         );
-        match self.edge.accept(record).await {
+        match self.edge.invalidation.submit(record, Durability::Synced).await {
             Ok(record) => {
                 let status = self.edge.standings.settle(record.number, PATIENCE).await;
                 error_response::purged(&record.id, record.number, status.as_str())

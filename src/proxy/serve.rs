@@ -295,9 +295,9 @@ impl Proxy {
         if (has_parents || asked.routed.behavior.slice.is_some())
             && let Some(url) = unsafe_methods::own_url(asked)
         {
-            self.edge.outdated(asked.routed.distribution.id.clone(), url).await;
+            self.edge.invalidation.outdated(asked.routed.distribution.id.clone(), url).await;
         }
-        if has_parents { self.edge.tell_parents() } else { None }
+        if has_parents { self.edge.invalidation.tell_parents() } else { None }
     }
 
     async fn try_slices(
@@ -474,7 +474,7 @@ impl Proxy {
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
         let number = self.edge.invalidations.head();
-        let unanswered = Unanswered::of(&self.edge, asked);
+        let unanswered = Unanswered::of(&self.edge.invalidation, asked);
         let came = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await;
         unanswered.ended();
         if asked.wants.method == MethodIntent::Head
@@ -493,7 +493,7 @@ impl Proxy {
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);
         if !matchers.is_empty() {
-            self.edge.written(asked.routed.distribution.id.clone(), matchers).await;
+            self.edge.invalidation.written(asked.routed.distribution.id.clone(), matchers).await;
         }
         if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
             return self

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::semantics::fields::FieldSection;
 
-use super::Edge;
 use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Matcher;
 use crate::cache::unsafe_methods;
+use crate::invalidation::service::Invalidator;
 
 /// A request that is on its way. If it is dropped without an answer, what a success would have made
 /// old is invalidated.
 pub(super) struct Unanswered {
-    edge: Arc<Edge>,
+    invalidation: Arc<Invalidator>,
     distribution: String,
     /// None for what writes nothing.
     matchers: Vec<Matcher>,
@@ -21,11 +21,11 @@ pub(super) struct Unanswered {
 
 impl Unanswered {
     /// Of a request that is about to be sent.
-    pub fn of(edge: &Arc<Edge>, asked: &CacheRequest<'_>) -> Self {
+    pub fn of(invalidation: &Arc<Invalidator>, asked: &CacheRequest<'_>) -> Self {
         let matchers = unsafe_methods::invalidates(asked, 200, &FieldSection::new());
         let distribution =
             if matchers.is_empty() { String::new() } else { asked.routed.distribution.id.clone() };
-        Self { edge: Arc::clone(edge), distribution, matchers }
+        Self { invalidation: Arc::clone(invalidation), distribution, matchers }
     }
 
     /// It came to an end, good or bad: what follows from that is somebody else's matter.
@@ -41,10 +41,10 @@ impl Drop for Unanswered {
         }
         // Nobody waits here any more, so a task of its own does.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (edge, distribution) =
-                (Arc::clone(&self.edge), std::mem::take(&mut self.distribution));
+            let (invalidation, distribution) =
+                (Arc::clone(&self.invalidation), std::mem::take(&mut self.distribution));
             let matchers = std::mem::take(&mut self.matchers);
-            runtime.spawn(async move { edge.written(distribution, matchers).await });
+            runtime.spawn(async move { invalidation.written(distribution, matchers).await });
         }
     }
 }

@@ -2,11 +2,9 @@
 //! them all.
 //!
 //! The rules are in `confirm`: what is said to a parent, what it does, and what is made of its
-//! answer. A parent writes what it is told into its own log, marked with the edge's log, the
-//! incarnation that spoke, and the record up to which that is in effect. Nothing is skipped: what
-//! does not follow on where the parent stands is answered with where it stands.
+//! answer. What a parent does is in `receive`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,25 +14,26 @@ use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::confirm::{Answer, Heard, Lives, Ruling, Standing, Step, hear};
-use super::standings::Status;
+use super::confirm::{Answer, Heard, Standing, Step, hear};
+use super::standings::{Standings, Status};
 use crate::cache::invalidations::{Matcher, Severity};
-use crate::control::Control;
-use crate::control::invalidation::Wrong;
+use crate::clock::Clock;
 use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
+use crate::distribution::site::Site;
 use crate::invalidation::chain::{Incarnation, Mark};
-use crate::invalidation::log::{InvalidationRecord, Passage, Passed, new_id};
+use crate::invalidation::log::{InvalidationLog, InvalidationRecord, new_id};
+use crate::invalidation::service::{Durability, Invalidator};
+use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::EDGE;
 use crate::origin::connect::{Endpoint, Resolver};
-use crate::semantics::time::Timestamp;
 use crate::tls::client as tls;
 
 /// Records of one batch, and about how many octets.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 const BATCH_OCTETS: usize = 256 << 10;
 /// How long an operator's call waits for the parents, all of them.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,8 +42,8 @@ const FIRST_WORDS: Duration = Duration::from_secs(1);
 /// A parent is told for so long at a time; what is left waits for the next turn.
 const TURN: Duration = Duration::from_secs(30);
 /// Distributions that one edge may name at once, and octets of a name.
-const DISTRIBUTIONS: usize = 1000;
-const NAME: usize = 256;
+pub(super) const DISTRIBUTIONS: usize = 1000;
+pub(super) const NAME: usize = 256;
 
 /// What an edge sends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,34 +82,23 @@ pub struct ForwardedRecord {
     pub severity: Severity,
 }
 
-/// The receiving side: how far the logs of trusted edges are in effect here.
-#[derive(Default)]
-pub struct Passages {
-    lives: RwLock<Lives>,
-    /// What edges say is judged, written down and noted one at a time.
-    one: tokio::sync::Mutex<()>,
-}
-
-impl Passages {
-    /// Notes what the log has of an edge, at the start.
-    pub fn note(&self, passed: &Passed, now: Timestamp) {
-        // A number without the record's identity proves nothing: that edge begins anew.
-        if let Passed::Marked(passage) = passed {
-            self.lives.write().note(passage, now);
-        }
-    }
-
-    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if
-    /// nobody can say.
-    pub fn of(&self, claim: &str, now: Timestamp) -> Option<Mark> {
-        let (log, incarnation) = claim.rsplit_once('/')?;
-        self.lives.read().applied(log, Incarnation::parse(incarnation)?, now)
-    }
+/// The edge whose log is forwarded.
+pub struct ForwardContext {
+    /// This node's id.
+    pub node: String,
+    pub clock: Clock,
+    pub log: Arc<InvalidationLog>,
+    pub invalidation: Arc<Invalidator>,
+    pub standings: Arc<Standings>,
+    /// Gives the site in force.
+    pub site: Box<dyn Fn() -> Arc<Site> + Send + Sync>,
+    /// Takes another incarnation, which no parent knows.
+    pub reincarnate: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The sending side.
-#[derive(Default)]
 pub struct Forwarder {
+    context: ForwardContext,
     parents: Mutex<Vec<Arc<Receiver>>>,
     resolver: Resolver,
     /// Marks of records that this log lost, for which everything was invalidated already.
@@ -141,11 +129,22 @@ struct Batch {
 }
 
 impl Forwarder {
+    /// One that knows no parent yet.
+    pub fn new(context: ForwardContext) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            parents: Mutex::default(),
+            resolver: Resolver::default(),
+            atoned: Mutex::default(),
+            folding: tokio::sync::Mutex::default(),
+        })
+    }
+
     // One receiver per parent of the site in force, each with a task of its own; what is known of
     // one that stays is kept.
-    fn receivers(&self, control: &Control) -> Vec<Arc<Receiver>> {
-        let running = control.edge.running();
-        let urls = match &running.site.region {
+    fn receivers(&self) -> Vec<Arc<Receiver>> {
+        let site = (self.context.site)();
+        let urls = match &site.region {
             Some(Configured::Parents(configured)) => &configured.urls[..],
             None => &[],
         };
@@ -161,7 +160,7 @@ impl Forwarder {
             };
             *known = names.iter().cloned().map(of).collect();
         }
-        control.edge.standings.keep(&names);
+        self.context.standings.keep(&names);
         known.clone()
     }
 
@@ -174,17 +173,17 @@ impl Forwarder {
     /// `heir_of` is the incarnation that ended in order on this data folder. Every parent must have
     /// heard that it did, or none is believed for it: one that has not may know of records that
     /// nobody else has any more.
-    pub async fn introduce(control: &Arc<Control>, heir_of: Option<Incarnation>) {
-        let receivers = control.forwarder.receivers(control);
-        let tail = control.log.tail();
+    pub async fn introduce(self: &Arc<Self>, heir_of: Option<Incarnation>) {
+        let receivers = self.receivers();
+        let tail = self.context.log.tail();
         if let Some(heir_of) = heir_of.filter(|_| !receivers.is_empty()) {
             let said =
-                Forwarded { heir_of: Some(heir_of), ..Forwarded::of(control, Step::Succeed, tail) };
-            let answers = control.forwarder.ask_all(control, &receivers, &said).await;
+                Forwarded { heir_of: Some(heir_of), ..self.context.say(Step::Succeed, tail) };
+            let answers = self.ask_all(&receivers, &said).await;
             if answers == receivers.len() {
                 for receiver in &receivers {
-                    *receiver.named.lock() = ids(control).into_iter().collect();
-                    control.edge.standings.set(&receiver.name, Standing::At(tail));
+                    *receiver.named.lock() = self.context.ids().into_iter().collect();
+                    self.context.standings.set(&receiver.name, Standing::At(tail));
                 }
                 return tracing::info!(
                     number = tail.number,
@@ -194,13 +193,9 @@ impl Forwarder {
         }
         let mut begun = JoinSet::new();
         for receiver in receivers {
-            let control = Arc::clone(control);
+            let this = Arc::clone(self);
             begun.spawn(async move {
-                let _ = tokio::time::timeout(
-                    FIRST_WORDS,
-                    control.forwarder.bring_up(&control, &receiver),
-                )
-                .await;
+                let _ = tokio::time::timeout(FIRST_WORDS, this.bring_up(&receiver)).await;
             });
         }
         while begun.join_next().await.is_some() {}
@@ -208,40 +203,31 @@ impl Forwarder {
 
     /// The last words: this log ends here, and no more is given out. Nothing may be accepted any
     /// more.
-    pub async fn seal(control: &Arc<Control>) {
-        let receivers = control.forwarder.receivers(control);
+    pub async fn seal(self: &Arc<Self>) {
+        let receivers = self.receivers();
         let all = async {
             let mut told = JoinSet::new();
             for receiver in &receivers {
-                let (control, receiver) = (Arc::clone(control), Arc::clone(receiver));
-                told.spawn(async move { control.forwarder.bring_up(&control, &receiver).await });
+                let (this, receiver) = (Arc::clone(self), Arc::clone(receiver));
+                told.spawn(async move { this.bring_up(&receiver).await });
             }
             while told.join_next().await.is_some() {}
-            let said = Forwarded::of(control, Step::Seal, control.log.tail());
-            control.forwarder.ask_all(control, &receivers, &said).await
+            let said = self.context.say(Step::Seal, self.context.log.tail());
+            self.ask_all(&receivers, &said).await
         };
         let _ = tokio::time::timeout(FIRST_WORDS, all).await;
     }
 
     // Says the same to all of them at once; how many answered that they stand where it says.
-    async fn ask_all(
-        &self,
-        control: &Arc<Control>,
-        receivers: &[Arc<Receiver>],
-        said: &Forwarded,
-    ) -> usize {
+    async fn ask_all(self: &Arc<Self>, receivers: &[Arc<Receiver>], said: &Forwarded) -> usize {
         let Ok(body) = serde_json::to_vec(said) else { return 0 };
         let (body, at) = (Bytes::from(body), said.at);
         let mut asked = JoinSet::new();
         for receiver in receivers {
-            let (control, receiver, body) =
-                (Arc::clone(control), Arc::clone(receiver), body.clone());
+            let (this, receiver, body) = (Arc::clone(self), Arc::clone(receiver), body.clone());
             asked.spawn(async move {
-                let answer = tokio::time::timeout(
-                    FIRST_WORDS,
-                    control.forwarder.exchange(&control, &receiver, body),
-                )
-                .await;
+                let answer =
+                    tokio::time::timeout(FIRST_WORDS, this.exchange(&receiver, body)).await;
                 matches!(answer, Ok(Ok(Answer { mark: Some(mark), .. })) if mark == at)
             });
         }
@@ -254,26 +240,22 @@ impl Forwarder {
 
     /// Has every parent told, and says how far an invalidation has come once all were, or after a
     /// while.
-    pub async fn forward(&self, control: &Arc<Control>, number: u64) -> Status {
-        self.kick(control);
-        control.edge.standings.settle(number, PATIENCE).await
-    }
-
-    fn kick(&self, control: &Control) {
-        self.receivers(control).iter().for_each(|receiver| receiver.kick.notify_one());
+    pub async fn forward(&self, number: u64) -> Status {
+        self.receivers().iter().for_each(|receiver| receiver.kick.notify_one());
+        self.context.standings.settle(number, PATIENCE).await
     }
 
     /// Brings parents that are behind up to date, for as long as the process lives. Each is asked
     /// once a second where it stands.
-    pub async fn keep_up(control: Arc<Control>) {
+    pub async fn keep_up(self: Arc<Self>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut tended: Vec<Arc<Receiver>> = Vec::new();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                () = control.edge.log_grew.notified() => {}
+                () = self.context.invalidation.log_grew.notified() => {}
             }
-            let receivers = control.forwarder.receivers(&control);
+            let receivers = self.receivers();
             tended.retain(|old| {
                 let stays = receivers.iter().any(|receiver| Arc::ptr_eq(old, receiver));
                 if !stays {
@@ -285,7 +267,7 @@ impl Forwarder {
             for receiver in receivers {
                 if !tended.iter().any(|old| Arc::ptr_eq(old, &receiver)) {
                     tended.push(Arc::clone(&receiver));
-                    tokio::spawn(tend(Arc::clone(&control), Arc::clone(&receiver)));
+                    tokio::spawn(tend(Arc::clone(&self), Arc::clone(&receiver)));
                 }
                 receiver.kick.notify_one();
             }
@@ -293,9 +275,9 @@ impl Forwarder {
     }
 
     // Tells one parent everything it has yet to hear. What fails is tried again at the next turn.
-    async fn bring_up(&self, control: &Arc<Control>, receiver: &Receiver) {
-        let goal = control.log.tail().number;
-        let done = self.bring_up_to(control, receiver, goal).await;
+    async fn bring_up(&self, receiver: &Receiver) {
+        let goal = self.context.log.tail().number;
+        let done = self.bring_up_to(receiver, goal).await;
         match done {
             Ok(()) if receiver.is_failing.swap(false, Ordering::Relaxed) => {
                 tracing::info!(parent = receiver.name, "a parent takes our invalidations again");
@@ -311,41 +293,35 @@ impl Forwarder {
             }
             Err(_) => {}
         }
-        control.edge.standings.set_tried(&receiver.name, goal);
+        self.context.standings.set_tried(&receiver.name, goal);
     }
 
-    async fn bring_up_to(
-        &self,
-        control: &Arc<Control>,
-        receiver: &Receiver,
-        goal: u64,
-    ) -> Result<(), String> {
+    async fn bring_up_to(&self, receiver: &Receiver, goal: u64) -> Result<(), String> {
         // Each round tells some more; one that changed nothing is the last.
         loop {
-            let before = control.edge.standings.of(&receiver.name);
+            let before = self.context.standings.of(&receiver.name);
             let stands = match before {
                 Standing::Unconfirmed => {
-                    let own = ids(control);
+                    let own = self.context.ids();
                     // Too many to be named are all that the parent has.
                     let distributions =
                         if own.len() > DISTRIBUTIONS { Vec::new() } else { own.clone() };
-                    let said = Forwarded::of(control, Step::Begin, control.log.tail());
-                    let stands =
-                        self.tell(control, receiver, Forwarded { distributions, ..said }).await?;
+                    let said = self.context.say(Step::Begin, self.context.log.tail());
+                    let stands = self.tell(receiver, Forwarded { distributions, ..said }).await?;
                     *receiver.named.lock() = own.into_iter().collect();
                     stands
                 }
                 Standing::At(mark) => {
-                    self.name_new(control, receiver, mark).await?;
+                    self.name_new(receiver, mark).await?;
                     let mut stands = before;
-                    for batch in self.batches(control, mark).await? {
+                    for batch in self.batches(mark).await? {
                         let said = Forwarded {
                             records: batch.records,
                             upto: batch.upto,
-                            ..Forwarded::of(control, Step::Continue, at(stands))
+                            ..self.context.say(Step::Continue, at(stands))
                         };
                         let expected = said.upto.map_or(stands, Standing::At);
-                        stands = self.tell(control, receiver, said).await?;
+                        stands = self.tell(receiver, said).await?;
                         // It stands elsewhere than we thought: the next round begins from there.
                         if stands != expected {
                             break;
@@ -364,50 +340,35 @@ impl Forwarder {
 
     // Distributions that came with a reload begin at the parent too: what was once accepted for
     // them may be known to nobody.
-    async fn name_new(
-        &self,
-        control: &Arc<Control>,
-        receiver: &Receiver,
-        mark: Mark,
-    ) -> Result<(), String> {
-        let log_grew: Vec<String> = {
+    async fn name_new(&self, receiver: &Receiver, mark: Mark) -> Result<(), String> {
+        let fresh: Vec<String> = {
             let named = receiver.named.lock();
-            ids(control).into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
+            self.context.ids().into_iter().filter(|id| !named.contains(id)).take(BATCH).collect()
         };
-        if log_grew.is_empty() {
+        if fresh.is_empty() {
             return Ok(());
         }
-        let records = everything_of(log_grew.clone());
-        let stands = self
-            .tell(
-                control,
-                receiver,
-                Forwarded { records, ..Forwarded::of(control, Step::Continue, mark) },
-            )
-            .await?;
+        let records = everything_of(fresh.clone());
+        let said = Forwarded { records, ..self.context.say(Step::Continue, mark) };
+        let stands = self.tell(receiver, said).await?;
         if stands == Standing::At(mark) {
-            receiver.named.lock().extend(log_grew);
+            receiver.named.lock().extend(fresh);
         }
         Ok(())
     }
 
     // Says one thing to a parent and does what its answer asks for; where it stands now.
-    async fn tell(
-        &self,
-        control: &Arc<Control>,
-        receiver: &Receiver,
-        said: Forwarded,
-    ) -> Result<Standing, String> {
-        let (standings, name) = (&control.edge.standings, &receiver.name);
+    async fn tell(&self, receiver: &Receiver, said: Forwarded) -> Result<Standing, String> {
+        let (standings, name) = (&self.context.standings, &receiver.name);
         let body = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
-        let answer = self.exchange(control, receiver, Bytes::from(body)).await?;
-        if said.incarnation != control.edge.incarnation() {
+        let answer = self.exchange(receiver, Bytes::from(body)).await?;
+        if said.incarnation != standings.incarnation() {
             return Err("another incarnation speaks for this log by now".into());
         }
         if standings.set_contested(name, answer.is_contested) {
             tracing::error!(
                 parent = name,
-                node = control.edge.node,
+                node = self.context.node,
                 "another edge runs on a copy of this data folder: the same edge_id and node id. No parent's answer is taken while both run. \
                  Give each its own data folder"
             );
@@ -416,18 +377,18 @@ impl Forwarder {
             Standing::At(mark) => Some(mark),
             Standing::Unconfirmed => None,
         };
-        let standing = match hear(&answer, last, |mark| control.log.has(mark)) {
+        let standing = match hear(&answer, last, |mark| self.context.log.has(mark)) {
             Heard::Stands(mark) => Standing::At(mark),
             Heard::Unknown => Standing::Unconfirmed,
             Heard::Lost(mark, lost) => {
-                self.atone(control, name, lost).await;
+                self.atone(name, lost).await;
                 Standing::At(mark)
             }
             Heard::Foreign(mark) => {
                 tracing::error!(parent = name, %mark, "another process gave records in the name of this one; this one takes another incarnation");
                 standings.contests.fetch_add(1, Ordering::Relaxed);
-                control.edge.reincarnate();
-                self.atone(control, name, vec![mark]).await;
+                (self.context.reincarnate)();
+                self.atone(name, vec![mark]).await;
                 Standing::Unconfirmed
             }
         };
@@ -438,7 +399,7 @@ impl Forwarder {
     // A parent has records of our log that we do not have: the disk went back to an older state, or
     // another edge runs on a copy of it. What they said is unknown, so everything is declared old,
     // once, under numbers nobody has seen.
-    async fn atone(&self, control: &Arc<Control>, parent: &str, lost: Vec<Mark>) {
+    async fn atone(&self, parent: &str, lost: Vec<Mark>) {
         {
             let mut atoned = self.atoned.lock();
             if lost.iter().all(|mark| atoned.contains(mark)) {
@@ -448,36 +409,37 @@ impl Forwarder {
             let surplus = atoned.len().saturating_sub(256);
             atoned.drain(..surplus);
         }
+        let context = &self.context;
         let highest = lost.iter().map(|mark| mark.number).max().unwrap_or(0);
         tracing::error!(
-            ours = control.log.last().0,
+            ours = context.log.last().0,
             parent,
             theirs = highest,
             "a parent has records of the invalidation log that are not in it: the log lost them, or another edge runs on a copy of this data \
              folder; everything is invalidated"
         );
-        control.edge.standings.losses.fetch_add(1, Ordering::Relaxed);
-        control.log.skip_to(crate::message::key::InvalidationNumber(highest));
-        let running = control.edge.running();
-        for distribution in &running.site.distributions {
-            let record = everything(new_id(), &distribution.id, control.edge.clock.now());
-            if let Err(why) = control.accept(record).await {
-                tracing::error!(?why, "not even that could be written down");
+        context.standings.losses.fetch_add(1, Ordering::Relaxed);
+        context.log.skip_to(InvalidationNumber(highest));
+        for distribution in context.ids() {
+            let everything = vec![Matcher::Prefix("/".into())];
+            let at = context.clock.now().0;
+            let record =
+                InvalidationRecord::new(new_id(), distribution, everything, Severity::Hard, at);
+            if let Err(error) = context.invalidation.submit(record, Durability::Synced).await {
+                tracing::error!(%error, "not even that could be written down");
             }
         }
     }
 
     // What a parent has yet to hear, in pieces that it takes. One empty batch asks where it stands.
-    async fn batches(&self, control: &Arc<Control>, mark: Mark) -> Result<Vec<Batch>, String> {
-        if let Some(records) =
-            control.log.after(crate::message::key::InvalidationNumber(mark.number), BATCH)
-        {
+    async fn batches(&self, mark: Mark) -> Result<Vec<Batch>, String> {
+        if let Some(records) = self.context.log.after(InvalidationNumber(mark.number), BATCH) {
             return Ok(batched(records, None));
         }
         // Too far behind for that: what is in force since, of each matcher the latest. It counts
         // once all of it was taken.
         let _one = self.folding.lock().await;
-        let log = Arc::clone(&control.log);
+        let log = Arc::clone(&self.context.log);
         let folded = tokio::task::spawn_blocking(move || log.in_force_after(mark.number))
             .await
             .map_err(|error| error.to_string())?;
@@ -492,14 +454,9 @@ impl Forwarder {
     }
 
     // One request over the kept connection, which is made anew if it went away meanwhile.
-    async fn exchange(
-        &self,
-        control: &Control,
-        receiver: &Receiver,
-        body: Bytes,
-    ) -> Result<Answer, String> {
-        let running = control.edge.running();
-        let Some(Configured::Parents(configured)) = &running.site.region else {
+    async fn exchange(&self, receiver: &Receiver, body: Bytes) -> Result<Answer, String> {
+        let site = (self.context.site)();
+        let Some(Configured::Parents(configured)) = &site.region else {
             return Err("no longer configured".into());
         };
         let at = configured
@@ -556,10 +513,10 @@ impl Forwarder {
 }
 
 // One parent's own task, so that one that does not answer holds nobody up.
-async fn tend(control: Arc<Control>, receiver: Arc<Receiver>) {
-    while control.forwarder.is_mine(&receiver) {
+async fn tend(forwarder: Arc<Forwarder>, receiver: Arc<Receiver>) {
+    while forwarder.is_mine(&receiver) {
         receiver.kick.notified().await;
-        let _ = tokio::time::timeout(TURN, control.forwarder.bring_up(&control, &receiver)).await;
+        let _ = tokio::time::timeout(TURN, forwarder.bring_up(&receiver)).await;
     }
 }
 
@@ -595,12 +552,12 @@ impl Receiver {
     }
 }
 
-impl Forwarded {
-    fn of(control: &Control, step: Step, at: Mark) -> Self {
-        let (log, incarnation) = (control.edge.node.clone(), control.edge.incarnation());
-        Self {
-            log,
-            incarnation,
+impl ForwardContext {
+    // What this edge says, without its records.
+    fn say(&self, step: Step, at: Mark) -> Forwarded {
+        Forwarded {
+            log: self.node.clone(),
+            incarnation: self.standings.incarnation(),
             step,
             at,
             heir_of: None,
@@ -608,6 +565,11 @@ impl Forwarded {
             upto: None,
             distributions: Vec::new(),
         }
+    }
+
+    // The distributions of the site in force.
+    fn ids(&self) -> Vec<String> {
+        (self.site)().distributions.iter().map(|one| one.id.clone()).collect()
     }
 }
 
@@ -618,27 +580,13 @@ fn at(standing: Standing) -> Mark {
     }
 }
 
-// The distributions of the site in force.
-fn ids(control: &Control) -> Vec<String> {
-    control.edge.running().site.distributions.iter().map(|one| one.id.clone()).collect()
-}
-
-fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
+/// A record for each of these distributions, by which everything of it is gone.
+pub(super) fn everything_of(distributions: Vec<String>) -> Vec<ForwardedRecord> {
     let one = |distribution| {
         let matchers = vec![Matcher::Prefix("/".into())];
         ForwardedRecord { id: new_id(), distribution, matchers, severity: Severity::Hard }
     };
     distributions.into_iter().map(one).collect()
-}
-
-fn everything(id: String, distribution: &str, now: Timestamp) -> InvalidationRecord {
-    InvalidationRecord::new(
-        id,
-        distribution.to_string(),
-        vec![Matcher::Prefix("/".into())],
-        Severity::Hard,
-        now.0,
-    )
 }
 
 fn octets(matcher: &Matcher) -> usize {
@@ -690,143 +638,6 @@ fn batched(records: Vec<InvalidationRecord>, folded_upto: Option<Mark>) -> Vec<B
     all
 }
 
-// What follows from viewers' writes has no name: of one distribution and severity it becomes one
-// record, which is synced once.
-fn grouped(records: Vec<ForwardedRecord>) -> Vec<ForwardedRecord> {
-    let mut all: Vec<ForwardedRecord> = Vec::new();
-    let mut places: HashMap<(String, Severity), usize> = HashMap::new();
-    for record in records {
-        let place = (record.distribution.clone(), record.severity);
-        match places.get(&place) {
-            Some(at) if record.id.is_empty() => {
-                let known = &mut all[*at].matchers;
-                known.extend(record.matchers);
-            }
-            _ => {
-                if record.id.is_empty() {
-                    places.insert(place, all.len());
-                }
-                all.push(record);
-            }
-        }
-    }
-    for writes in all.iter_mut().filter(|one| one.id.is_empty()) {
-        writes.matchers.sort_unstable();
-        writes.matchers.dedup();
-    }
-    all
-}
-
-impl Control {
-    /// Does what an edge says; how its log stands here now.
-    pub async fn take_from_edge(
-        self: &Arc<Self>,
-        edge: &str,
-        said: Forwarded,
-    ) -> Result<Answer, Wrong> {
-        check(&said).map_err(Wrong::Bad)?;
-        let log = format!("{edge}/{}", said.log);
-        let passages = &self.edge.applied;
-        let _one = passages.one.lock().await;
-        let (incarnation, step, now) = (said.incarnation, said.step, self.edge.clock.now());
-        // What is told of others is where they stood before this step.
-        let before = passages.lives.read().answer(&log, incarnation, step, now);
-        passages.lives.write().heard(&log, incarnation, step, now);
-        let ruling = passages.lives.read().judge(&log, incarnation, (step, said.at), said.heir_of);
-        let passage =
-            |mark, is_sealed| Some(Passage { log: log.clone(), incarnation, mark, is_sealed });
-        let (records, passage) = match ruling {
-            Ruling::Tell => (Vec::new(), None),
-            Ruling::Succeed => (Vec::new(), passage(said.at, false)),
-            Ruling::Begin => {
-                tracing::warn!(
-                    log,
-                    number = said.at.number,
-                    "an edge's log begins here; everything of its distributions is invalidated"
-                );
-                let all =
-                    if said.distributions.is_empty() { ids(self) } else { said.distributions };
-                (everything_of(all), passage(said.at, false))
-            }
-            Ruling::Take => {
-                (grouped(said.records), said.upto.and_then(|upto| passage(upto, false)))
-            }
-            Ruling::Seal => (Vec::new(), passage(said.at, true)),
-        };
-        self.write_down(records, passage.clone()).await?;
-        let mut lives = passages.lives.write();
-        if let Some(passage) = &passage {
-            lives.note(passage, now);
-        }
-        let after = lives.answer(&log, incarnation, step, now);
-        if after.is_contested && !before.is_contested {
-            tracing::error!(
-                log,
-                "two edges run on copies of one data folder, and speak for the same log; neither is told how far it is in effect"
-            );
-        }
-        Ok(Answer { others: before.others, ..after })
-    }
-
-    // In effect and synced when this returns; the last record says how far the edge's log is in
-    // effect with it.
-    async fn write_down(
-        self: &Arc<Self>,
-        records: Vec<ForwardedRecord>,
-        passage: Option<Passage>,
-    ) -> Result<(), Wrong> {
-        let at = self.edge.clock.now().0;
-        let record = |one: ForwardedRecord| {
-            InvalidationRecord::new(one.id, one.distribution, one.matchers, one.severity, at)
-        };
-        let mut all: Vec<InvalidationRecord> = records.into_iter().map(record).collect();
-        if let Some(passage) = passage {
-            if all.is_empty() {
-                // Nothing is invalidated, but it must not be forgotten.
-                all.push(InvalidationRecord::new(
-                    String::new(),
-                    String::new(),
-                    Vec::new(),
-                    Severity::Hard,
-                    at,
-                ));
-            }
-            if let Some(last) = all.last_mut() {
-                last.from = Some(Passed::Marked(passage));
-            }
-        }
-        for record in all {
-            self.accept(record).await?;
-        }
-        Ok(())
-    }
-}
-
-// What an edge may say, beside what its form allows.
-fn check(said: &Forwarded) -> Result<(), String> {
-    if said.log.is_empty() || said.log.len() > NAME || said.log.contains('/') {
-        return Err(format!("log is a node id: 1 to {NAME} octets without a slash"));
-    }
-    if said.distributions.len() > DISTRIBUTIONS
-        || said.distributions.iter().any(|id| id.len() > NAME)
-    {
-        return Err(format!(
-            "at most {DISTRIBUTIONS} distributions, each with at most {NAME} octets in its id"
-        ));
-    }
-    if said.records.len() > BATCH
-        || said
-            .records
-            .iter()
-            .any(|record| record.distribution.len() > NAME || record.id.len() > NAME)
-    {
-        return Err(format!(
-            "at most {BATCH} records at once, with at most {NAME} octets in an id"
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -873,26 +684,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn writes_become_one_record_and_purges_keep_their_names() {
-        let one = |id: &str, path: &str, severity| ForwardedRecord {
-            id: id.into(),
-            distribution: "E".into(),
-            matchers: vec![Matcher::Path(path.into())],
-            severity,
-        };
-        let all = grouped(vec![
-            one("", "/a", Severity::Hard),
-            one("I1", "/p", Severity::Hard),
-            one("", "/b", Severity::Hard),
-            one("", "/a", Severity::Hard),
-            one("", "/c", Severity::Soft),
-            one("I2", "/p", Severity::Hard),
-        ]);
-        let shown: Vec<(&str, usize)> =
-            all.iter().map(|record| (record.id.as_str(), record.matchers.len())).collect();
-        assert_eq!(shown, [("", 2), ("I1", 1), ("", 1), ("I2", 1)]);
     }
 }

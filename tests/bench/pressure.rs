@@ -7,11 +7,13 @@
 #[path = "stage.rs"]
 mod stage;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::invalidation::log::{InvalidationLog, InvalidationRecord};
+use foreshore::invalidation::service::Durability;
 use stage::{OBJECTS, Stage, put};
 
 const HITS: usize = 3_000_000;
@@ -72,7 +74,9 @@ fn under_invalidations() {
     (0..1_000_000).for_each(|at| put(&stage.edge, &format!("E\0/cold/{at}"), 64));
     tell(&format!("among {} responses", stage.edge.store.stats().objects), &hits(&stage, HITS));
     let folder = tempfile::tempdir().unwrap();
-    let (log, _) = InvalidationLog::open(folder.path()).unwrap();
+    let (log, records) = InvalidationLog::open(folder.path()).unwrap();
+    let invalidation = &stage.edge.invalidation;
+    invalidation.keep_log(Arc::new(log), &records);
     let one = |at: usize| match at % 3 {
         0 => Matcher::Path(format!("/cold/{at}")),
         1 => Matcher::Prefix(format!("/cold/{at}/")),
@@ -90,10 +94,10 @@ fn under_invalidations() {
         let began = Instant::now();
         // Every hundredth with its sync, so that this ends.
         if at % 100 == 0 {
-            log.accept(record, |record| stage.edge.apply(record)).unwrap();
+            invalidation.accept(record, Durability::Synced).unwrap();
             synced.push(began.elapsed());
         } else {
-            log.note(record, |record| stage.edge.apply(record)).unwrap();
+            invalidation.accept(record, Durability::InForce).unwrap();
             written.push(began.elapsed());
         }
     }
@@ -105,13 +109,13 @@ fn under_invalidations() {
         "  the log: {} octets",
         std::fs::metadata(folder.path().join("invalidations.log")).unwrap().len()
     );
-    let (began, last) = (Instant::now(), log.last());
-    drop(log);
+    let last = invalidation.log().map_or(0, |log| log.last().0);
+    let began = Instant::now();
     let (_, records) = InvalidationLog::open(folder.path()).unwrap();
     println!(
         "  read again at a start: {} records, to {}, in {:?}",
         records.len(),
-        last.0,
+        last,
         began.elapsed()
     );
 }

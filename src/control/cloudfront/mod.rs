@@ -297,7 +297,7 @@ async fn create(
         })?;
     drop(one);
     // Parents that answer soon have applied it before anybody asks.
-    control.forwarder.forward(control, record.number).await;
+    control.forwarder.forward(record.number).await;
     Ok(record)
 }
 

@@ -428,6 +428,12 @@ impl Disk {
     pub fn sweep_soon(&self) {
         self.sweep.store(true, Ordering::Relaxed);
     }
+
+    /// Whether a look for what is dead is wanted, for tests.
+    #[cfg(test)]
+    pub fn is_sweep_wanted(&self) -> bool {
+        self.sweep.load(Ordering::Relaxed)
+    }
 }
 
 /// Stands for a version in what waits to be written; versions are larger.
