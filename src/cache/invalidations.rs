@@ -389,7 +389,7 @@ impl Invalidations {
         (found.hard, found.soft)
     }
 
-    /// Takes the next number without a log, where there is none (tests of the sentences).
+    /// Takes the next number without a log, where there is none (tests of serving).
     pub fn next(&self) -> InvalidationNumber {
         InvalidationNumber(self.head().0 + 1)
     }

@@ -1,8 +1,8 @@
 //! What this viewer sees of a response: 304, a range, the whole, or an error page, with our own
 //! fields.
 //!
-//! Pure. The hit step writes HTTP/1 bytes from `answer` and `about`; the full sentence makes a
-//! `ViewerResponse` from the same two.
+//! Pure. The hit step writes an answer's fields into a sink; serving makes a `ViewerResponse` by
+//! the same functions.
 
 pub mod compat;
 pub mod error_response;

@@ -20,7 +20,7 @@ use crate::message::interim::InterimSink;
 /// Room for one read of a head.
 const READ: usize = 8 << 10;
 
-/// More interim responses than this to one request are nobody's need.
+/// Interim responses to one request; more break the exchange off.
 const INTERIMS_MAX: usize = 32;
 
 const TOO_LONG: &str = "a head longer than limits.origin_head_bytes";

@@ -23,7 +23,7 @@ use crate::message::failure::Failure;
 use crate::message::response::Reply;
 use request::OriginRequest;
 
-/// The one seam between the sentences and the world upstream. Tests script it.
+/// The one seam between serving and the world upstream. Tests script it.
 pub trait Upstream: Send + Sync {
     /// Asks one origin once; retries on stale connections are its own affair.
     fn ask<'a>(

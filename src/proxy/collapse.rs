@@ -2,7 +2,7 @@
 //! wait.
 //!
 //! A ticket that is dropped lands as abandoned, and one of its followers leads next. The only
-//! `select!` of the sentences is the follower's timeout here; what it loses is a place in a queue.
+//! `select!` of serving is the follower's timeout here; what it loses is a place in a queue.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

@@ -1,6 +1,6 @@
 //! The hit step: from a borrowed head to a stored answer, without waiting and without allocating.
 //!
-//! The same route, admit, key and lookup as the full sentence. It declines whatever is not plainly
+//! The same route, admit, key and lookup as serving has. It declines whatever is not plainly
 //! a fresh hit whose octets are all here; declining is always right.
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Hit<'s> {
     head: &'s RequestHead<'s>,
 }
 
-/// What the hit step has decided of a request that it leaves to the full sentence; `None` if it has
+/// What the hit step has decided of a request that it leaves to serving; `None` if it has
 /// not looked that far. Holds for the site in force then, and no other.
 #[derive(Default)]
 pub struct Declined(pub Option<Result<(Route, CacheIntent), Refusal>>);
@@ -71,7 +71,7 @@ pub fn hit<'s>(
     }
 }
 
-// The steps of the full sentence, as far as none of them waits.
+// The steps of serving, as far as none of them waits.
 #[inline]
 fn from_store<'s>(
     edge: &Edge,
@@ -85,7 +85,7 @@ fn from_store<'s>(
     if !routed.behavior.derived.may_hit {
         return None;
     }
-    // The full sentence sends the cookie.
+    // Serving sends the cookie.
     if routed.route.session.is_some_and(|session| session.is_news) {
         return None;
     }
@@ -118,7 +118,7 @@ fn from_store<'s>(
         ResponseForm::Whole => Some(Span { start: 0, end: len }),
         ResponseForm::Part(span) => Some(*span),
     };
-    // Whoever has asked too often is told so by the full sentence.
+    // Whoever has asked too often is told so by serving.
     access::spend(&routed, edge.around(running, now)).ok()?;
     stored.live.used();
     Some(Hit {
@@ -136,7 +136,7 @@ fn from_store<'s>(
 }
 
 // Says whether a head asks for nothing but a response: what changes the request before it is
-// routed, brings a body or wants another protocol is the full sentence's work.
+// routed, brings a body or wants another protocol is left to serving.
 fn is_plain(head: &RequestHead<'_>) -> bool {
     let unusual = [
         Known::TransferEncoding,
@@ -149,8 +149,8 @@ fn is_plain(head: &RequestHead<'_>) -> bool {
     is_usual && !has_needless_escape(head.path) && !lists_more(head)
 }
 
-/// Says whether Connection names fields that are to be dropped first; that is the full sentence's
-/// work.
+/// Says whether Connection names fields that are to be dropped first; that is left to
+/// serving.
 pub fn lists_more(head: &RequestHead<'_>) -> bool {
     if !head.known.has(Known::Connection) {
         return false;

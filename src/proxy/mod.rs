@@ -1,4 +1,4 @@
-//! The hall: the two sentences, and what has happened so far.
+//! Requests on their way: the hit step, serving, fills, and what all cores share for them.
 //!
 //! An `Edge` holds what every core shares: the running site, the store, the invalidations, the
 //! collapses. A `Core` is one thread's view of it, with the connections to origins that live on

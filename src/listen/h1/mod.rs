@@ -1,4 +1,4 @@
-//! One HTTP/1 connection: head, hit step, or the full sentence; then perhaps again.
+//! One HTTP/1 connection: head, hit step, or serving; then perhaps again.
 //!
 //! A connection is used again only if request and response were both whole, nobody asked to close,
 //! and the edge is not draining. That is decided in `Next::of` and nowhere else.
@@ -421,7 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         sent.end = SendEnd::Whole;
     }
 
-    // The full sentence, the request's body beside it.
+    // Serving, the request's body beside it.
     async fn exchange(&mut self, framing: Framing, after: After) -> Next {
         let Some(Full { begun, mut interims, told, expects }) = self.full.take() else {
             return Next::Close;
@@ -519,7 +519,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                             to.after = After::Close;
                             Some(response)
                         }
-                        // Somebody wants the body: the viewer may send it (RFC 9110 §10.1.1).
+                        // Serving wants the body: the viewer may send it (RFC 9110 §10.1.1).
                         () = wanted.notified() => {
                             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
                             let _ = write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
@@ -588,7 +588,7 @@ enum Step {
     Full(Framing, After),
 }
 
-/// A request for the full sentence.
+/// A request that is to be served.
 struct Full {
     begun: Begun,
     interims: Interims,

@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         self.on_request(id, ends_stream)
     }
 
-    // The hit step, or a stream for the full sentence.
+    // The hit step, or a stream that is served.
     pub(super) fn on_request(&mut self, id: u32, ends_stream: bool) -> Result<(), Fatal> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let begun = self.begin(id, ends_stream, &mut scratch);

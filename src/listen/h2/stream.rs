@@ -16,9 +16,6 @@ use crate::listen::exchange_log::ExchangeRecord;
 use crate::message::interim::{Interim, TakesInterims};
 use crate::message::response::ViewerResponse;
 
-/// More than this of them waiting is nobody's need.
-const INTERIMS: usize = 8;
-
 /// Pieces of a request body below this are joined.
 const SMALL: usize = 4 * 1024;
 
@@ -68,7 +65,7 @@ struct Incoming {
     reader: Option<Waker>,
     /// Since when the reader waits for more.
     waits_since: Option<Instant>,
-    /// Somebody has asked for the body, once.
+    /// Serving has asked for the body, once.
     is_wanted: bool,
     is_dropped: bool,
     /// Octets read and not yet given back to the viewer as window.
@@ -86,7 +83,7 @@ pub struct News {
 impl TakesInterims for Shared {
     fn take(&self, interim: Interim) {
         let mut incoming = self.incoming.lock();
-        if incoming.interims.len() < INTERIMS {
+        if incoming.interims.len() < crate::listen::message::INTERIMS {
             incoming.interims.push_back(interim);
             drop(incoming);
             self.queue();
