@@ -19,3 +19,4 @@ pub mod structured;
 pub mod time;
 pub mod validators;
 pub mod vary;
+pub mod websocket;
