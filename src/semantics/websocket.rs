@@ -26,7 +26,7 @@ pub fn asked<'a>(
     keys: impl Iterator<Item = &'a [u8]>,
     versions: impl Iterator<Item = &'a [u8]>,
 ) -> Result<&'a [u8], HandshakeError> {
-    if only(versions) != Some(b"13") {
+    if only(versions) != Some(&b"13"[..]) {
         return Err(HandshakeError::Version);
     }
     let key = only(keys).ok_or(HandshakeError::Key)?;
