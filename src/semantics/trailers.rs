@@ -14,6 +14,7 @@ const FORBIDDEN: &[&str] = &[
     "content-length",
     "content-range",
     "content-type",
+    "cookie",
     "date",
     "expect",
     "expires",
@@ -24,7 +25,6 @@ const FORBIDDEN: &[&str] = &[
     "range",
     "retry-after",
     "set-cookie",
-    "cookie",
     "vary",
     "warning",
     "www-authenticate",
@@ -33,7 +33,7 @@ const FORBIDDEN: &[&str] = &[
 /// Says whether a field may stand in a trailer section.
 pub fn may_trail<'n>(name: impl Into<Name<'n>>) -> bool {
     let name = name.into();
-    let forbidden = FORBIDDEN.iter().any(|known| name == **known)
+    let forbidden = FORBIDDEN.iter().any(|known| name == *known)
         || name.begins("if-")
         || name.begins("proxy-")
         || name.begins("access-control-");
