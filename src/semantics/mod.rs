@@ -17,5 +17,7 @@ pub mod merge;
 pub mod ranges;
 pub mod structured;
 pub mod time;
+pub mod trailers;
 pub mod validators;
 pub mod vary;
+pub mod websocket;

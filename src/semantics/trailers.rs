@@ -1,0 +1,72 @@
+//! Pure: which fields a trailer section may carry past us (RFC 9110 §6.5.1).
+//!
+//! What frames a message, routes it, changes the request, proves who asks, or says how the content
+//! is to be read came too late: whoever acts on it after the content has already acted without it.
+
+use super::fields::{FieldSection, Name};
+use super::hop_by_hop::is_hop_by_hop;
+
+const FORBIDDEN: &[&str] = &[
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "host",
+    "location",
+    "max-forwards",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
+
+/// Says whether a field may stand in a trailer section.
+pub fn may_trail<'n>(name: impl Into<Name<'n>>) -> bool {
+    let name = name.into();
+    let forbidden = FORBIDDEN.iter().any(|known| name == *known)
+        || name.begins("if-")
+        || name.begins("proxy-")
+        || name.begins("access-control-");
+    !forbidden && !is_hop_by_hop(name)
+}
+
+/// Drops what may not trail. A section whose lines are longer than `most` octets is dropped whole:
+/// a part of it would say something else.
+pub fn keep_allowed(trailers: &mut FieldSection, most: usize) {
+    trailers.retain(|name, _| may_trail(name));
+    if trailers.lines_len() > most {
+        trailers.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_frames_routes_or_proves_never_trails() {
+        let lines = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nIf-Match: \"a\"\r\n\
+            Set-Cookie: a=b\r\nConnection: close\r\nX-Checksum: 7\r\ngrpc-status: 0\r\n";
+        let mut trailers = FieldSection::from_lines(lines);
+        keep_allowed(&mut trailers, 1024);
+        assert_eq!(trailers.len(), 2);
+        assert!(trailers.contains("x-checksum") && trailers.contains("grpc-status"));
+    }
+
+    #[test]
+    fn a_section_beyond_its_bound_is_dropped_whole() {
+        let mut trailers = FieldSection::from_lines(b"x-a: 1\r\nx-b: 2\r\n");
+        keep_allowed(&mut trailers, 15);
+        assert!(trailers.is_empty());
+    }
+}
