@@ -7,6 +7,7 @@ pub mod bucket;
 pub mod prepare;
 pub mod rate;
 pub mod staging;
+pub mod websocket;
 
 use http::Method;
 
@@ -239,9 +240,7 @@ pub fn admit(
     if !routed.behavior.methods.allows(head.method) {
         return Err(Refusal::Method);
     }
-    if head.known.has(Known::Upgrade) && asks_to_upgrade(head) {
-        return Err(Refusal::Upgrade);
-    }
+    websocket::judge(head)?;
     if has_body(head) && matches!(*head.method, Method::GET | Method::HEAD) {
         return Err(Refusal::BodyOnGet);
     }
@@ -387,18 +386,6 @@ fn check_protocol(routed: &Routed<'_>) -> Result<(), Refusal> {
 fn has_body(head: &RequestHead<'_>) -> bool {
     head.known.has(Known::TransferEncoding)
         || head.known.get(Known::ContentLength).is_some_and(|len| len.iter().any(|b| *b != b'0'))
-}
-
-// An offer may be ignored, and in HTTP/1.0 must be (RFC 9110 §7.8): the request means the same
-// without it. Only a handshake for a WebSocket means nothing else; an answer to it would be taken
-// for a broken one, so its client is told.
-fn asks_to_upgrade(head: &RequestHead<'_>) -> bool {
-    let members = |name| head.fields.get_all(name).flat_map(crate::semantics::lists::members);
-    let mut offers = members("upgrade").peekable();
-    head.version == Version::Http11
-        && offers.peek().is_some()
-        && offers.all(|offer| offer.eq_ignore_ascii_case(b"websocket"))
-        && members("connection").any(|member| member.eq_ignore_ascii_case(b"upgrade"))
 }
 
 // RFC 8586 §2: a list of cdn-ids with parameters. Only our own id ends the request.

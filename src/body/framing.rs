@@ -1,12 +1,14 @@
 //! Pure: how an HTTP/1 message delimits its body, and a decoder that is strict about every chunk
 //! line (RFC 9112 §6, §7.1).
 //!
-//! Octets go in, octets of the body and "done" come out. Chunk extensions and trailers are bounded,
-//! stepped over and never passed on. It knows neither requests nor responses.
+//! Octets go in, octets of the body and "done" come out. Chunk extensions are bounded and stepped
+//! over; trailers are bounded and kept apart, for whoever asks for them. It knows neither requests nor responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::BodyError;
+use crate::semantics::fields::{FieldSection, Name};
+use crate::semantics::lists::{is_token, trim};
 
 /// Longest chunk line and longest trailer section.
 const LINE_MAX: usize = 4096;
@@ -26,7 +28,8 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
-    trailers: usize,
+    trailers: FieldSection,
+    trailer_octets: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl Decoder {
             Framing::Chunked => State::ChunkLine,
             Framing::Close => State::Close,
         };
-        Self { state, trailers: 0 }
+        Self { state, trailers: FieldSection::new(), trailer_octets: 0 }
     }
 
     /// Takes what it can from `buffer`.
@@ -105,12 +108,8 @@ impl Decoder {
                     Line::Partial => return Decoded::More,
                     Line::Whole(text) if text.is_empty() => self.state = State::Done,
                     Line::Whole(text) => {
-                        self.trailers += text.len() + 2;
-                        let named = text
-                            .iter()
-                            .position(|b| *b == b':')
-                            .is_some_and(|at| crate::semantics::lists::is_token(&text[..at]));
-                        if self.trailers > TRAILERS_MAX || !named {
+                        self.trailer_octets += text.len() + 2;
+                        if self.trailer_octets > TRAILERS_MAX || !self.add_trailer(&text) {
                             return Decoded::Broken(BodyError::TooLarge);
                         }
                     }
@@ -118,6 +117,19 @@ impl Decoder {
                 },
             }
         }
+    }
+
+    // False if the line is no field.
+    fn add_trailer(&mut self, line: &[u8]) -> bool {
+        let Some(at) = memchr::memchr(b':', line).filter(|at| is_token(&line[..*at])) else {
+            return false;
+        };
+        self.trailers.append(Name::of(&line[..at]), trim(&line[at + 1..]))
+    }
+
+    /// The trailers, once the body has come to its end.
+    pub fn take_trailers(&mut self) -> FieldSection {
+        std::mem::take(&mut self.trailers)
     }
 
     /// True if the connection's end is the body's.

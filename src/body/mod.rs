@@ -9,15 +9,18 @@ pub mod compress;
 pub mod content;
 pub mod framing;
 pub mod multipart;
+pub mod tunnel;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::semantics::fields::FieldSection;
 pub use arena::Arena;
 pub use content::{Content, Reader, Writer};
 pub use multipart::Multipart;
+pub use tunnel::Tunnel;
 
 /// Why a body stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,11 @@ impl std::error::Error for BodyError {}
 pub trait Source: Send {
     /// The next piece; `None` is the true end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
+
+    /// The fields behind the body (RFC 9110 §6.5), once its end has come. Most have none.
+    fn take_trailers(&mut self) -> FieldSection {
+        FieldSection::new()
+    }
 }
 
 /// A body on its way.
@@ -68,13 +76,16 @@ pub enum Body {
     Multipart(Box<Multipart>),
     /// Straight from a socket or a file; the length if it was announced.
     Wire(Box<dyn Source>, Option<u64>),
+    /// No body: behind this head the connection carries another protocol. Nothing but the
+    /// viewer's own connection has a use for it.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Body {
     /// The exact length in octets, where it is known.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => Some(0),
+            Self::Empty | Self::Tunnel(_) => Some(0),
             Self::Bytes(bytes) => Some(bytes.len() as u64),
             Self::Stored(reader) => reader.remaining(),
             Self::Multipart(parts) => Some(parts.remaining()),
@@ -94,7 +105,7 @@ impl Body {
     /// The next piece, never empty; `None` is the true end.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
             Self::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
@@ -106,6 +117,15 @@ impl Body {
                 let piece = std::task::ready!(source.poll_piece(cx));
                 Poll::Ready(hold_to_length(piece, left))
             }
+        }
+    }
+
+    /// The fields behind the body, once its end has come. They are for the viewer whose request it
+    /// was: what is stored has lost them, and so has a body of announced length.
+    pub fn take_trailers(&mut self) -> FieldSection {
+        match self {
+            Self::Wire(source, None) => source.take_trailers(),
+            _ => FieldSection::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
+use crate::access::websocket;
 use crate::access::{Caching, Replaces, Routed, replaces};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
@@ -75,6 +76,7 @@ pub enum Answer {
 pub fn wants(routed: &Routed<'_>) -> CacheIntent {
     let policy = &routed.behavior.cache;
     let method = match *routed.head.method {
+        _ if websocket::is_asked(routed.head) => MethodIntent::Pass(PassReason::Upgrade),
         _ if policy.ttl.is_off() => MethodIntent::Pass(PassReason::CachingDisabled),
         Method::GET => MethodIntent::Get,
         Method::HEAD => MethodIntent::Head,

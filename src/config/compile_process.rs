@@ -261,6 +261,7 @@ pub fn limits(main: &mut Table<'_>) -> Limits {
     number("connections", &mut limits.connections, 1, 1_000_000);
     number("fields", &mut limits.fields, 8, crate::distribution::limits::FIELDS_MAX as u64);
     number("fills", &mut limits.fills, 1, 1_000_000);
+    number("tunnels", &mut limits.tunnels, 0, 1_000_000);
     number("followers", &mut limits.followers, 1, 1_000_000);
     number("variants", &mut limits.variants, 1, 1000);
     number("pass_marks", &mut limits.pass_marks, 32, 10_000_000);
@@ -308,6 +309,7 @@ pub fn limits(main: &mut Table<'_>) -> Limits {
     time("handshake", &mut limits.handshake);
     time("head_time", &mut limits.head_time);
     time("idle", &mut limits.idle);
+    time("tunnel_idle", &mut limits.tunnel_idle);
     time("stall", &mut limits.stall);
     time("follower_wait", &mut limits.follower_wait);
     time("pass_mark_time", &mut limits.pass_mark_time);

@@ -118,6 +118,17 @@ impl Control {
         let tally = &self.edge.tally;
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
+            ("foreshore_tunnels_total", "WebSocket connections that were opened.", &tally.tunnels),
+            (
+                "foreshore_tunnels_refused_total",
+                "WebSocket connections beyond limits.tunnels.",
+                &tally.tunnels_refused,
+            ),
+            (
+                "foreshore_tunnel_octets_total",
+                "Octets that WebSocket connections have carried, both ways.",
+                &tally.tunnel_octets,
+            ),
             (
                 "foreshore_fills_refused_total",
                 "Fetches that found the limit of fills reached.",
@@ -209,6 +220,13 @@ impl Control {
             "gauge",
             "Open viewer connections.",
             self.gauges.connections.load(Ordering::Relaxed) as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_tunnels",
+            "gauge",
+            "Open WebSocket connections.",
+            self.edge.tunnels_now() as u64,
         );
         single(
             &mut out,

@@ -12,6 +12,7 @@ use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason};
+use crate::semantics::websocket::HandshakeError;
 
 /// The answer to a viewer who may not.
 pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerResponse {
@@ -34,6 +35,9 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
         }
         Refusal::MayNotPurge => {
             response.fields.insert(&WWW_AUTHENTICATE, "Bearer");
+        }
+        Refusal::Upgrade(HandshakeError::Version) => {
+            response.fields.insert("sec-websocket-version", "13");
         }
         Refusal::TooMany { retry_after } => {
             response.fields.insert(&RETRY_AFTER, u64::from(*retry_after));

@@ -28,6 +28,10 @@ pub struct Limits {
     pub stall: Duration,
     /// Fills under way at a time; more go to the origin without being kept.
     pub fills: usize,
+    /// Tunnels (WebSocket) at a time; more are 503.
+    pub tunnels: usize,
+    /// How long a tunnel may carry no octet.
+    pub tunnel_idle: Duration,
     /// Requests that wait for one fill; more go alone.
     pub followers: usize,
     /// How long a follower waits for a head before it goes alone.
@@ -67,6 +71,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             stall: Duration::from_secs(30),
             fills: 4_096,
+            tunnels: 10_000,
+            tunnel_idle: Duration::from_secs(600),
             followers: 20_000,
             follower_wait: Duration::from_secs(35),
             variants: 64,

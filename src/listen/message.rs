@@ -5,11 +5,21 @@ use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::write_x_cache;
 use crate::message::response::ViewerResponse;
 use crate::message::verdict::Outcome;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::hop_by_hop::is_hop_by_hop;
+use crate::semantics::lists::members;
 use crate::semantics::time::{Timestamp, format_http_date};
 
 /// Interim responses that wait for a viewer to take them; more are dropped.
 pub const INTERIMS: usize = 8;
+
+/// Says whether a viewer takes trailers (RFC 9110 §10.1.4).
+pub fn takes_trailers(fields: &FieldSection) -> bool {
+    fields
+        .get_all(&http::header::TE)
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|member| member.eq_ignore_ascii_case(b"trailers"))
+}
 
 /// Says whether an answer has no body, whatever its fields say (RFC 9112 §6.3).
 pub const fn is_bodiless(is_head: bool, status: u16) -> bool {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::failure::{Failure, FailureKind};
 use crate::crypto::url::Unsigned;
+use crate::semantics::websocket::HandshakeError;
 
 /// What is wrong with a connection for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Refusal {
     /// The request has been through this node before (RFC 8586).
     Loop,
     /// A WebSocket handshake: not spoken.
-    Upgrade,
+    Upgrade(HandshakeError),
     /// Trailing dots, empty segments that climb: a path that cannot be served safely.
     BadPath,
     /// A request body above the limit.
@@ -74,7 +75,7 @@ impl Refusal {
             Self::Method => Rule::Method,
             Self::BodyOnGet => Rule::BodyOnGet,
             Self::Loop => Rule::Loop,
-            Self::Upgrade => Rule::Upgrade,
+            Self::Upgrade(_) => Rule::Upgrade,
             Self::BadPath => Rule::UnsafePath,
             Self::TooLarge => Rule::LongBody,
             Self::Expectation => Rule::Expectation,
@@ -108,7 +109,8 @@ impl Refusal {
             Self::TooMany { .. } => 429,
             Self::Misdirected(_) => 421,
             Self::Loop => 508,
-            Self::Upgrade => 501,
+            Self::Upgrade(HandshakeError::Version) => 426,
+            Self::Upgrade(HandshakeError::Key) => 400,
             Self::BadPath => 400,
             Self::TooLarge => 413,
             Self::Expectation => 417,
@@ -130,7 +132,8 @@ impl Refusal {
             Self::Method => "This method is not allowed here.",
             Self::BodyOnGet => "A GET or HEAD request must not carry a body here.",
             Self::Loop => "This request has passed through this edge before.",
-            Self::Upgrade => "Protocol upgrades are not supported.",
+            Self::Upgrade(HandshakeError::Version) => "WebSockets have version 13 here.",
+            Self::Upgrade(HandshakeError::Key) => "The WebSocket handshake has no good key.",
             Self::BadPath => "The request path cannot be served.",
             Self::TooLarge => "The request body is larger than allowed.",
             Self::Expectation => "The expectation cannot be met.",

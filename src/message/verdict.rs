@@ -31,6 +31,8 @@ pub enum PassReason {
     WaitedEnough,
     /// A POST whose body is too long to be a part of a key.
     Body,
+    /// It opens a WebSocket.
+    Upgrade,
 }
 
 impl PassReason {
@@ -52,6 +54,7 @@ impl PassReason {
                 "it waited for another request's fetch for as long as it may (limits.follower_wait)"
             }
             Self::Body => "its body is longer than cache_post.max_body",
+            Self::Upgrade => "it opens a WebSocket, which nothing can stand in for (RFC 6455)",
         }
     }
 }
@@ -206,6 +209,7 @@ impl Reason {
             Self::Pass(PassReason::Crowded) => "crowded",
             Self::Pass(PassReason::WaitedEnough) => "waited-enough",
             Self::Pass(PassReason::Body) => "request-body",
+            Self::Pass(PassReason::Upgrade) => "upgrade",
             Self::NotKept(NotKept::NoStore) => "no-store",
             Self::NotKept(NotKept::Private) => "private",
             Self::NotKept(NotKept::SetCookie) => "set-cookie",

@@ -8,6 +8,7 @@
 //! sent, and neither side meant to close; whatever else happened to it, it is closed.
 
 use crate::semantics::fields::FieldSection;
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,8 +23,8 @@ use super::request::{OriginRequest, receive};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::wire_body::{Leased, WireBody};
-use crate::body::Body;
 use crate::body::framing::Framing;
+use crate::body::{Body, Tunnel};
 use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::message::failure::{Failure, FailureKind};
@@ -73,7 +74,7 @@ impl Client {
         // A request without a body and without consequences may be asked again if its connection
         // died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
-        let interim = request.interim;
+        let (interim, upgrade) = (request.interim, request.upgrade);
         let mut sending =
             Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
         let patience =
@@ -84,7 +85,10 @@ impl Client {
                 // Boxed: seldom needed, and large.
                 None => (Box::pin(self.connect(&pool, origin, &name)).await?, false),
             };
-            match wire.exchange(&mut sending, &patience, to_head, interim.as_ref()).await {
+            match wire
+                .exchange(&mut sending, &patience, to_head, interim.as_ref(), upgrade.as_deref())
+                .await
+            {
                 Ok(head) => break (wire, head),
                 // A connection from the pool may be closed as we begin to speak: the request goes
                 // over another, if the origin has seen nothing of it, or if seeing it twice is as
@@ -101,8 +105,15 @@ impl Client {
             }
         };
         let arrived_at = self.clock.now();
-        let leased = Leased { wire, pool, name, permit, patience: origin.timeouts.response };
-        let (mut fields, status, body) = take_body(leased, head, sending);
+        let (mut fields, status, body) = if head.status == 101 {
+            let (stream, early) = wire.into_tunnel();
+            let held: Vec<Box<dyn Any + Send>> = vec![Box::new(permit)];
+            let tunnel = Tunnel { far: Box::new(stream), early, held };
+            (head.fields, head.status, Body::Tunnel(Box::new(tunnel)))
+        } else {
+            let patience = origin.timeouts.response;
+            take_body(Leased { wire, pool, name, permit, patience }, head, sending)
+        };
         receive(&mut fields);
         Ok(Reply { status, fields, body, asked_at, arrived_at, from: ReplyFrom::Origin })
     }

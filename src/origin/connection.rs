@@ -16,6 +16,9 @@ use super::response_head::{self, AnswerHead};
 use crate::body::BodyError;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::interim::InterimSink;
+use crate::semantics::fields::Value;
+use crate::semantics::lists::members;
+use crate::semantics::websocket;
 
 /// Room for one read of a head.
 const READ: usize = 8 << 10;
@@ -87,6 +90,7 @@ impl Wire {
         patience: &Deadlines,
         to_head: bool,
         interim: Option<&InterimSink>,
+        upgrade: Option<&[u8]>,
     ) -> Result<AnswerHead, ExchangeError> {
         let mut timer = pin!(tokio::time::sleep(patience.response));
         let (mut looked, mut interims, mut is_silent) = (0, 0, true);
@@ -103,9 +107,10 @@ impl Wire {
                 match head.status {
                     // 100 is between us and the origin.
                     100 => {}
+                    101 if upgrade.is_some_and(|key| agrees(key, &head)) => return Ok(head),
                     101 => {
                         return Err(ExchangeError::malformed(
-                            "an interim status as the final one",
+                            "a 101 that answers no handshake of ours",
                             is_silent,
                         ));
                     }
@@ -178,6 +183,11 @@ impl Wire {
         }
     }
 
+    /// The connection itself, and what came behind the head: it speaks another protocol now.
+    pub fn into_tunnel(self) -> (Stream, Bytes) {
+        (self.stream, self.buffer.freeze())
+    }
+
     /// The whole body, if it came with the head.
     pub fn take_whole(&mut self, length: u64) -> Option<Bytes> {
         let length = usize::try_from(length).ok().filter(|len| *len <= self.buffer.len())?;
@@ -202,6 +212,17 @@ impl ExchangeError {
     fn closed(why: &str, is_silent: bool) -> Self {
         Self { failure: Failure::new(FailureKind::ConnectionTerminated, why), is_silent }
     }
+}
+
+// Says whether a 101 agrees to the handshake with this key (RFC 6455 §4.1).
+fn agrees(key: &[u8], head: &AnswerHead) -> bool {
+    let lines = |name: &'static str| head.fields.get_all(name).map(Value::as_bytes);
+    let says = |name, word: &[u8]| {
+        lines(name).flat_map(members).any(|member| member.eq_ignore_ascii_case(word))
+    };
+    says("upgrade", b"websocket")
+        && says("connection", b"upgrade")
+        && websocket::accepted(key, lines("sec-websocket-accept"))
 }
 
 fn pass_on(sink: &InterimSink, head: &AnswerHead) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{self, HeaderName};
 
-use crate::access::bucket;
+use crate::access::{bucket, websocket};
 use crate::base::spare::{Spare, Text};
 use crate::body::Body;
 use crate::cache::ask::{CacheRequest, MethodIntent};
@@ -18,6 +18,7 @@ use crate::message::interim::InterimSink;
 use crate::message::own_fields::{EDGE, EDGE_TOKEN, NAME, NODE_PREFIX, VIA};
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::Stored;
+use crate::message::verdict::PassReason;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
 use crate::semantics::{hop_by_hop, ranges};
 
@@ -42,6 +43,8 @@ pub struct OriginRequest {
     pub target: Text,
     pub fields: FieldSection,
     pub body: Body,
+    /// The key of a WebSocket's handshake, where this is one.
+    pub upgrade: Option<Box<[u8]>>,
     /// Where interim responses go.
     pub interim: Option<InterimSink>,
 }
@@ -94,6 +97,7 @@ pub fn build(
     for (name, secret) in &origin.headers {
         fields.insert(name, secret.expose());
     }
+    let upgrade = upgrade_fields(asked, &mut fields);
     let method = match asking {
         FetchKind::Pass => head.method.clone(),
         FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
@@ -106,6 +110,7 @@ pub fn build(
         target: Text::from_octets(target),
         fields,
         body: Body::Empty,
+        upgrade,
         interim: None,
     }
 }
@@ -326,6 +331,24 @@ fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut FieldSection
         }
         HostRule::Origin => fields.append(&header::HOST, By(own)),
     };
+}
+
+// A handshake goes on whatever the policies name: without these fields it is none. They are said of
+// this connection anew; the origin's answer is held against the key.
+fn upgrade_fields(asked: &CacheRequest<'_>, fields: &mut FieldSection) -> Option<Box<[u8]>> {
+    if asked.wants.method != MethodIntent::Pass(PassReason::Upgrade) {
+        return None;
+    }
+    let key = websocket::key(asked.head()).ok()?;
+    fields.retain(|name, _| !name.begins("sec-websocket-"));
+    for (name, value) in asked.head().fields.iter() {
+        if Name::from(name).begins("sec-websocket-") {
+            fields.push(name, value);
+        }
+    }
+    fields.append(&header::CONNECTION, "Upgrade");
+    fields.append(&header::UPGRADE, "websocket");
+    Some(key.into())
 }
 
 // Via, CDN-Loop and X-Forwarded-For: the way a request has come.

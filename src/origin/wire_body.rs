@@ -16,7 +16,11 @@ use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use crate::body::framing::{Decoded, Decoder};
 use crate::body::{BodyError, Source};
+use crate::semantics::fields::FieldSection;
+use crate::semantics::trailers;
 
+/// Octets of trailers that go on; a longer section is dropped.
+const TRAILERS_MAX: usize = 8 << 10;
 /// Room for one read of a body.
 const READ: usize = 64 << 10;
 
@@ -90,6 +94,12 @@ impl WireBody {
 }
 
 impl Source for WireBody {
+    fn take_trailers(&mut self) -> FieldSection {
+        let mut fields = self.decoder.take_trailers();
+        trailers::keep_allowed(&mut fields, TRAILERS_MAX);
+        fields
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         self.poll_sending(cx);
         loop {

@@ -299,7 +299,8 @@ impl Proxy {
             length = None;
         }
         let (content, writer) = match body {
-            Body::Empty => (Content::complete(b""), None),
+            // A tunnel is no response that could come here.
+            Body::Empty | Body::Tunnel(_) => (Content::complete(b""), None),
             Body::Bytes(bytes) => {
                 // Its own allocation: the account must hold.
                 body = Body::Empty;

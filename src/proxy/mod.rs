@@ -18,6 +18,7 @@ pub mod serve;
 pub mod slices;
 mod stop;
 pub mod tiers;
+mod tunnels;
 mod unanswered;
 
 use std::collections::HashSet;
@@ -74,6 +75,7 @@ pub struct Edge {
     /// This node's id, in CDN-Loop.
     pub node: String,
     fills: AtomicUsize,
+    tunnels: AtomicUsize,
     pub tally: Tally,
     turns: tiers::Turns,
     /// How far the logs of trusted edges are in effect here.
@@ -89,6 +91,9 @@ pub struct Edge {
 pub struct Tally {
     pub fills: AtomicU64,
     pub fills_refused: AtomicU64,
+    pub tunnels: AtomicU64,
+    pub tunnels_refused: AtomicU64,
+    pub tunnel_octets: AtomicU64,
     pub fills_broken: AtomicU64,
     pub followers: AtomicU64,
     pub background_refreshes: AtomicU64,
@@ -125,6 +130,7 @@ impl Edge {
             clock,
             node,
             fills: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
             tally: Tally::default(),
             turns: tiers::Turns::default(),
             applied: Passages::default(),
@@ -219,6 +225,11 @@ impl Edge {
         let signatures = Arc::clone(&before.signatures);
         let next = Arc::new(Running { site: Arc::clone(&site), counts, region, signatures, rates });
         self.invalidation.follow(&site, || self.running.store(next));
+    }
+
+    /// Tunnels that are open.
+    pub fn tunnels_now(&self) -> usize {
+        self.tunnels.load(Ordering::Relaxed)
     }
 
     /// Fills under way.

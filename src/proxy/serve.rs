@@ -13,11 +13,12 @@ use bytes::Bytes;
 use http::{Method, header};
 use tokio::sync::oneshot;
 
-use super::Proxy;
 use super::exchange::{Begun, Exchange};
 use super::hooks;
 use super::stop::Stop;
+use super::tunnels::TunnelPlace;
 use super::unanswered::Unanswered;
+use super::{Proxy, Tally};
 use crate::access::{self, Replaces, Routed};
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
@@ -464,6 +465,13 @@ impl Proxy {
             && may_stand_in(stored, &self.edge.invalidations, now)
     }
 
+    fn tunnel_place(&self, exchange: &Exchange) -> Result<TunnelPlace, Failure> {
+        let most = exchange.running.site.limits.tunnels;
+        TunnelPlace::take(&self.edge, most).ok_or_else(|| {
+            Failure::new(FailureKind::ConnectionLimit, "limits.tunnels are open already")
+        })
+    }
+
     /// Fetches for this viewer alone. What is stored learns from it: a write makes old, a HEAD may
     /// confirm.
     pub(super) async fn pass(
@@ -473,6 +481,10 @@ impl Proxy {
         why: PassReason,
         body: Body,
     ) -> Result<ViewerResponse, Failure> {
+        let place = match why {
+            PassReason::Upgrade => Some(self.tunnel_place(exchange)?),
+            _ => None,
+        };
         let number = self.edge.invalidations.head();
         let unanswered = Unanswered::of(&self.edge.invalidation, asked);
         let came = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await;
@@ -489,6 +501,10 @@ impl Proxy {
             );
         }
         let mut reply = came?;
+        if let (Body::Tunnel(tunnel), Some(place)) = (&mut reply.body, place) {
+            Tally::add(&self.edge.tally.tunnels);
+            tunnel.held.push(Box::new(place));
+        }
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);

@@ -38,6 +38,10 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
     out.extend_from_slice(digits.format(record.status).as_bytes());
     out.extend_from_slice(b",\"bytes\":");
     out.extend_from_slice(digits.format(record.bytes).as_bytes());
+    if record.received > 0 {
+        out.extend_from_slice(b",\"received\":");
+        out.extend_from_slice(digits.format(record.received).as_bytes());
+    }
     out.extend_from_slice(b",\"us\":");
     out.extend_from_slice(digits.format(record.micros).as_bytes());
     out.extend_from_slice(b",\"result\":\"");

@@ -52,7 +52,8 @@ fn rfc9110_7_8_an_offer_to_upgrade_is_ignored() {
     ] {
         let mut viewer = edge.viewer();
         viewer.send(format!("GET /a HTTP/1.1\r\nHost: h.test\r\n{offer}\r\n").as_bytes());
-        assert_eq!(viewer.read("GET").unwrap().status, 501, "{offer:?}");
+        // A handshake, and not a good one.
+        assert_eq!(viewer.read("GET").unwrap().status, 426, "{offer:?}");
     }
 }
 

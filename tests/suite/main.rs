@@ -40,4 +40,5 @@ mod support;
 mod tidy;
 mod tiers;
 mod tools;
+mod tunnel;
 mod wire;

@@ -97,8 +97,14 @@ fn ours(
         fields.insert(name, value);
     }
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let mut request =
-        OriginRequest { method, target: target.into(), fields, body: Body::Empty, interim: None };
+    let mut request = OriginRequest {
+        method,
+        target: target.into(),
+        fields,
+        body: Body::Empty,
+        upgrade: None,
+        interim: None,
+    };
     let access = AccessControl {
         signing: Signing::Always,
         service: "s3".into(),

@@ -36,6 +36,7 @@ use foreshore::proxy::hit::{self, Declined};
 use foreshore::proxy::{Edge, Proxy, Running};
 use foreshore::semantics::ranges::{self, Selection};
 use foreshore::semantics::time::{Timestamp, format_http_date};
+use foreshore::semantics::websocket::HandshakeError;
 use http::{HeaderValue, Method};
 
 use super::support::code::shipped;
@@ -662,6 +663,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("NotKept(CachingDisabled)", "cloudfront_ttl_table"),
     // It ends an attempt at slices, and the object is asked for otherwise.
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
+    // What follows a 101 is no answer that a scene could read.
+    ("Pass(Upgrade)", "octets_go_both_ways_once_both_sides_agreed"),
     // What is wrong with octets that never became a request.
     ("Refused(Malformed)", REFUSED_HEADS),
     ("Refused(LineEnd)", REFUSED_HEADS),
@@ -693,8 +696,12 @@ const REFUSED_HEADS: &str = "a_refused_head_is_in_the_log_and_in_the_metrics";
 const BUCKET_ORDERS: &str = "what_passes_and_what_does_not";
 
 /// The source files whose enums are looked at.
-const SOURCES: [&str; 3] =
-    ["src/message/verdict.rs", "src/message/refusal.rs", "src/crypto/url.rs"];
+const SOURCES: [&str; 4] = [
+    "src/message/verdict.rs",
+    "src/message/refusal.rs",
+    "src/crypto/url.rs",
+    "src/semantics/websocket.rs",
+];
 
 // The variants of an enum in one of these files, each with the name of the type that it holds.
 fn variants(name: &str) -> Vec<(String, Option<String>)> {
@@ -755,7 +762,8 @@ fn refusals() -> Vec<(String, Refusal)> {
         Refusal::Method,
         Refusal::BodyOnGet,
         Refusal::Loop,
-        Refusal::Upgrade,
+        Refusal::Upgrade(HandshakeError::Key),
+        Refusal::Upgrade(HandshakeError::Version),
         Refusal::BadPath,
         Refusal::TooLarge,
         Refusal::Expectation,

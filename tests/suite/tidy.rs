@@ -114,6 +114,7 @@ type Reasons = &'static [(&'static str, &'static str)];
 /// Files that look at a clock themselves. All others are given moments, or a `Clock`.
 const CLOCKS: Reasons = &[
     ("clock.rs", "the one clock, by which everything is dated"),
+    ("body/tunnel.rs", "how long a tunnel may be silent"),
     ("cli/admin_client.rs", "a command has a clock of its own: it outlives no second"),
     ("cli/certs.rs", "the same"),
     ("cli/check.rs", "the same"),

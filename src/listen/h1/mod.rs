@@ -31,6 +31,7 @@ use super::places::Place;
 use super::{Gauges, Worker};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
+use crate::body::tunnel::{Carried, TunnelEnd, carry};
 use crate::body::{Body, BodyError, Source};
 use crate::deliver::sink::Http1Lines;
 use crate::distribution::limits::FIELDS_MAX;
@@ -438,6 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             version: request.version,
             after,
             is_head: request.method == Method::HEAD,
+            takes_trailers: message::takes_trailers(&request.fields),
             stall: self.limits.stall,
             now: request.arrived_at,
         };
@@ -447,6 +449,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
                 Some(response) => {
                     finish.answered(response);
+                    if matches!(finish.response.body, Body::Tunnel(_)) {
+                        Box::pin(self.tunnel(&mut finish)).await;
+                        return Next::Close;
+                    }
                     write::send(
                         &mut self.io,
                         &mut self.out,
@@ -475,6 +481,31 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         drop(finish);
         self.cut |= end.is_cut();
         Next::of(after, read, end, draining)
+    }
+
+    // The origin has agreed to another protocol: its head goes out, and then octets go both ways.
+    // Those that the viewer has sent behind its request are the first.
+    async fn tunnel(&mut self, finish: &mut ExchangeRecord) {
+        let Body::Tunnel(mut tunnel) = std::mem::take(&mut finish.response.body) else { return };
+        write::write_status(&mut self.out, finish.response.status);
+        let (now, mut lines) = (self.worker.core.edge.clock.now(), Http1Lines(&mut self.out));
+        message::write_fields(&finish.response, false, now, &mut lines);
+        self.out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+            return;
+        }
+        let (ahead, idle) = (self.buffer.split(), self.limits.tunnel_idle);
+        let mut carried = Carried::default();
+        let end = carry(&mut self.io, &ahead, &mut tunnel, idle, &mut carried).await;
+        let octets = &self.worker.core.edge.tally.tunnel_octets;
+        octets.fetch_add(carried.to_far + carried.to_near, Ordering::Relaxed);
+        (finish.sent.bytes, finish.received) = (carried.to_near, carried.to_far);
+        finish.sent.end = match end {
+            TunnelEnd::Whole | TunnelEnd::Idle => SendEnd::WholeByClose,
+            TunnelEnd::Near => SendEnd::Broken,
+            TunnelEnd::Far => SendEnd::Failed,
+        };
+        self.cut |= end == TunnelEnd::Far;
     }
 
     async fn exchange_with_body(

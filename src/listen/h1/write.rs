@@ -159,6 +159,10 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(
             }
         };
         let is_last = piece.is_none();
+        if is_last && matches!(delimited, Delimited::Chunked) {
+            end_chunks(out, to.takes_trailers, &mut response.body);
+            break;
+        }
         if let Err(end) = send_piece(io, out, to.stall, &delimited, piece, &mut sent.bytes).await {
             sent.end = end;
             return;
@@ -190,6 +194,8 @@ pub struct To {
     pub version: Version,
     pub after: After,
     pub is_head: bool,
+    /// The viewer said `TE: trailers`.
+    pub takes_trailers: bool,
     pub stall: Duration,
     pub now: Timestamp,
 }
@@ -217,6 +223,16 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
     delimited
 }
 
+// The last chunk, and behind it the trailers, for a viewer that said it takes some (RFC 9110
+// §6.5.1).
+fn end_chunks(out: &mut Vec<u8>, takes_trailers: bool, body: &mut crate::body::Body) {
+    out.extend_from_slice(b"0\r\n");
+    if takes_trailers {
+        body.take_trailers().write_lines(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 // Sends one piece or the end, and counts the octets of bodies that were taken; `Err` says how it
 // broke off.
 async fn send_piece<W: AsyncWrite + Unpin>(
@@ -228,12 +244,7 @@ async fn send_piece<W: AsyncWrite + Unpin>(
     total: &mut u64,
 ) -> Result<(), SendEnd> {
     match piece {
-        None => {
-            if matches!(delimited, Delimited::Chunked) {
-                out.extend_from_slice(b"0\r\n\r\n");
-            }
-            Ok(())
-        }
+        None => Ok(()),
         Some(Err(_)) => {
             // What came before goes out, and then the connection ends where a length or a last
             // chunk was due.

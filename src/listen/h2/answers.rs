@@ -211,7 +211,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 }
                 Poll::Ready(Some(Ok(piece))) => sending.piece = piece,
                 Poll::Ready(None) if sending.left.is_none_or(|left| left == 0) => {
-                    frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, &[]);
+                    let trailers = sending.body.take_trailers();
+                    if trailers.is_empty() {
+                        frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, &[]);
+                    } else {
+                        // HTTP/2 needs nobody's leave for them (RFC 9113 §8.1).
+                        let start = frame::begin_block(&mut self.out);
+                        trailers.iter().for_each(|(name, value)| {
+                            encode::field(&mut self.out, name.octets(), value.as_bytes());
+                        });
+                        frame::end_block(&mut self.out, start, id, flag::END_STREAM);
+                    }
                     self.ended(id);
                     return false;
                 }

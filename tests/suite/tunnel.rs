@@ -1,0 +1,315 @@
+//! WebSockets through the edge (RFC 6455), with raw sockets on both sides: who agrees to what, that
+//! octets go both ways at the pace of whoever takes them, and that no octet of one exchange ever
+//! becomes part of another.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::support::edge::Edge;
+use super::support::eventually;
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+fn handshake(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: h.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+    )
+}
+
+fn agreed(accept: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+    )
+}
+
+/// An origin that answers each connection's first head as it is told, and then has the socket to
+/// itself.
+struct Far {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Far {
+    fn start(then: impl Fn(&str, TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let (seen, then) = (Arc::clone(&heads), Arc::new(then));
+        std::thread::spawn(move || {
+            for came in listener.incoming() {
+                let (mut tcp, seen, then) = (came.unwrap(), Arc::clone(&seen), Arc::clone(&then));
+                std::thread::spawn(move || {
+                    let Some(head) = head(&mut tcp) else { return };
+                    seen.lock().unwrap().push(head.clone());
+                    then(&head, tcp);
+                });
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+// One head, octet by octet: what follows is not to be taken.
+fn head(tcp: &mut TcpStream) -> Option<String> {
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut head, mut octet) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if tcp.read(&mut octet).ok()? == 0 {
+            return None;
+        }
+        head.push(octet[0]);
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+fn echo(mut tcp: TcpStream) {
+    let mut buffer = vec![0; 65536];
+    while let Ok(len @ 1..) = tcp.read(&mut buffer) {
+        if tcp.write_all(&buffer[..len]).is_err() {
+            return;
+        }
+    }
+}
+
+fn connect(edge: &Edge) -> TcpStream {
+    let tcp = TcpStream::connect(edge.http).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    tcp
+}
+
+fn to_the_end(tcp: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let _ = tcp.read_to_end(&mut all);
+    all
+}
+
+#[test]
+fn octets_go_both_ways_once_both_sides_agreed() {
+    let origin = Far::start(|_, mut tcp| {
+        // The first words come with the head.
+        tcp.write_all(format!("{}early", agreed(ACCEPT)).as_bytes()).unwrap();
+        echo(tcp);
+    });
+    let edge = Edge::before_with(origin.address, "", "origin_request_policy = \"AllViewer\"\n");
+    let mut viewer = connect(&edge);
+    // So do the viewer's: they wait for the origin's word.
+    viewer.write_all(format!("{}ahead", handshake("/chat?room=1")).as_bytes()).unwrap();
+    let said = head(&mut viewer).unwrap();
+    assert!(said.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{said}");
+    for line in ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: chat"] {
+        assert!(said.contains(&format!("{line}\r\n")), "{line}: {said}");
+    }
+    assert!(said.contains(ACCEPT) && !said.contains("Content-Length"), "{said}");
+    let mut got = [0; 10];
+    viewer.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"earlyahead");
+    assert_eq!(edge.metric("foreshore_tunnels"), 1.0);
+
+    // Much of it, at the pace of whoever takes it.
+    let sent: Vec<u8> = (0..4_000_000u32).map(|at| (at * 7 % 251) as u8).collect();
+    let (mut half, expected) = (viewer.try_clone().unwrap(), sent.clone());
+    let writer = std::thread::spawn(move || half.write_all(&sent).unwrap());
+    let mut back = vec![0; expected.len()];
+    viewer.read_exact(&mut back).unwrap();
+    writer.join().unwrap();
+    assert!(back == expected);
+
+    // The viewer ends; the origin's end comes back.
+    viewer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(to_the_end(&mut viewer), b"");
+    let head = origin.heads().remove(0);
+    for line in [
+        "GET /chat?room=1 HTTP/1.1",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Protocol: chat",
+    ] {
+        assert!(head.contains(&format!("{line}\r\n")), "{line}: {head}");
+    }
+    assert!(
+        head.to_ascii_lowercase()
+            .contains(&format!("sec-websocket-key: {}", KEY.to_ascii_lowercase()))
+    );
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    assert_eq!(edge.metric("foreshore_tunnel_octets_total"), 8_000_015.0);
+    let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap();
+    eventually("it is in the log", || log().contains("\"status\":101"));
+    let line: serde_json::Value =
+        serde_json::from_str(log().lines().find(|line| line.contains("101")).unwrap()).unwrap();
+    assert_eq!(
+        (line["bytes"].as_u64(), line["received"].as_u64()),
+        (Some(4_000_010), Some(4_000_005))
+    );
+    assert_eq!(line["reason"], "upgrade");
+}
+
+#[test]
+fn handshakes_that_no_server_could_accept_go_no_further() {
+    let origin = Far::start(|_, mut tcp| {
+        let _ = tcp.write_all(agreed(ACCEPT).as_bytes());
+        echo(tcp);
+    });
+    let edge = Edge::before_with(origin.address, "", "methods = \"all\"\n");
+    let good = handshake("/a");
+    for (bad, status) in [
+        (good.replace("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"), 426),
+        (good.replace("Sec-WebSocket-Version: 13\r\n", ""), 426),
+        (good.replace(KEY, "c2hvcnQ="), 400),
+        (good.replace(KEY, "not base64!"), 400),
+        (good.replace(&format!("Sec-WebSocket-Key: {KEY}\r\n"), ""), 400),
+        (good.replace("Sec-WebSocket-Protocol", "Sec-WebSocket-Key"), 400),
+        (good.replace("GET ", "POST "), 403),
+        (good.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello"), 403),
+    ] {
+        let mut viewer = connect(&edge);
+        // What stands behind a refused handshake is a request, or nothing at all; never the
+        // origin's.
+        viewer
+            .write_all(format!("{bad}GET /smuggled HTTP/1.1\r\nHost: h.test\r\n\r\n").as_bytes())
+            .unwrap();
+        let said = head(&mut viewer).unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{bad}\n{said}");
+        assert_eq!(
+            said.contains("Sec-Websocket-Version: 13")
+                || said.contains("Sec-WebSocket-Version: 13"),
+            status == 426,
+            "{said}"
+        );
+        drop(viewer);
+    }
+    assert!(origin.heads().iter().all(|head| !head.to_ascii_lowercase().contains("upgrade")));
+}
+
+#[test]
+fn an_origin_that_does_not_agree_opens_nothing() {
+    let origin = Far::start(|head, mut tcp| {
+        let path = head.split(' ').nth(1).unwrap();
+        let answer = match path {
+            "/wrong" => agreed("AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            "/none" => agreed(ACCEPT).replace("Sec-WebSocket-Accept", "X-Accept"),
+            "/twice" => agreed(ACCEPT).replace(
+                "Sec-WebSocket-Protocol: chat",
+                &format!("Sec-WebSocket-Accept: {ACCEPT}"),
+            ),
+            "/other" => agreed(ACCEPT).replace("Upgrade: websocket", "Upgrade: h2c"),
+            "/plain" => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_string(),
+            // A 101 to a request that offered nothing.
+            _ => agreed(ACCEPT),
+        };
+        let _ = tcp.write_all(format!("{answer}octets of the origin").as_bytes());
+        echo(tcp);
+    });
+    let edge = Edge::before(origin.address, "");
+    for (path, status) in
+        [("/wrong", 502), ("/none", 502), ("/twice", 502), ("/other", 502), ("/plain", 403)]
+    {
+        let mut viewer = connect(&edge);
+        viewer.write_all(handshake(path).as_bytes()).unwrap();
+        let said = head(&mut viewer).unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {said}");
+        viewer.shutdown(Shutdown::Write).unwrap();
+        let rest = String::from_utf8(to_the_end(&mut viewer)).unwrap();
+        assert!(!rest.contains("octets of the origin"), "{path}: {rest}");
+    }
+    assert_eq!(edge.get("/unasked").status, 502);
+    assert_eq!(edge.metric("foreshore_tunnels_total"), 0.0);
+}
+
+#[test]
+fn tunnels_have_a_limit_and_end_when_nothing_is_said() {
+    let origin = Far::start(|_, mut tcp| {
+        tcp.write_all(agreed(ACCEPT).as_bytes()).unwrap();
+        echo(tcp);
+    });
+    let edge = Edge::before(origin.address, "[limits]\ntunnels = 1\ntunnel_idle = \"1s\"");
+    let mut first = connect(&edge);
+    first.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut first).unwrap().contains(" 101 "));
+    let mut second = connect(&edge);
+    second.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut second).unwrap().starts_with("HTTP/1.1 503 "));
+    assert_eq!(edge.metric("foreshore_tunnels_refused_total"), 1.0);
+    // Idle for a second: both sides hear of it.
+    assert_eq!(to_the_end(&mut first), b"");
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    let mut third = connect(&edge);
+    third.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut third).unwrap().contains(" 101 "));
+}
+
+#[test]
+fn an_origin_that_is_gone_breaks_the_viewer_off() {
+    let origin = Far::start(|_, mut tcp| {
+        tcp.write_all(agreed(ACCEPT).as_bytes()).unwrap();
+        let mut word = [0; 4];
+        tcp.read_exact(&mut word).unwrap();
+        socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let edge = Edge::before(origin.address, "");
+    let mut viewer = connect(&edge);
+    viewer.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut viewer).unwrap().contains(" 101 "));
+    viewer.write_all(b"word").unwrap();
+    let mut rest = Vec::new();
+    assert!(viewer.read_to_end(&mut rest).is_err(), "a reset, not an end: {rest:?}");
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+}
+
+#[test]
+fn trailers_reach_viewers_that_take_them_and_are_not_stored() {
+    let origin = Far::start(|head, mut tcp| {
+        let how = if head.contains("/kept") { "max-age=60" } else { "no-store" };
+        let _ = tcp.write_all(
+            format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: {how}\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\nX-Sum: 7\r\nContent-Length: 3\r\nSet-Cookie: a=b\r\ngrpc-status: 0\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        let _ = tcp.read(&mut [0; 1]);
+    });
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (ca, cert, key) = super::support::edge::certificates(folder.path(), &["h.test"]);
+    let more = format!("[[certificate]]\nchain = {cert:?}\nkey = {key:?}\n");
+    let text = super::support::edge::plain(origin.address, &more)
+        .replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2");
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let ask = |path: &str, fields: &str| {
+        let mut viewer = connect(&edge);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h.test\r\n{fields}\r\n");
+        viewer.write_all(request.as_bytes()).unwrap();
+        viewer.shutdown(Shutdown::Write).unwrap();
+        String::from_utf8(to_the_end(&mut viewer)).unwrap()
+    };
+    let takes = "Connection: TE, close\r\nTE: gzip, trailers\r\n";
+    let told = ask("/a", takes);
+    assert!(told.ends_with("5\r\nhello\r\n0\r\nX-Sum: 7\r\nGrpc-Status: 0\r\n\r\n"), "{told}");
+    let told = ask("/a", "Connection: close\r\n");
+    assert!(told.ends_with("5\r\nhello\r\n0\r\n\r\n"), "{told}");
+    // HTTP/1.0 has no chunks and so no trailers.
+    let mut old = connect(&edge);
+    old.write_all(format!("GET /a HTTP/1.0\r\nHost: h.test\r\n{takes}\r\n").as_bytes()).unwrap();
+    let told = String::from_utf8(to_the_end(&mut old)).unwrap();
+    assert!(told.ends_with("\r\n\r\nhello") && !told.contains("X-Sum"), "{told}");
+    // From the store they are gone, with a length in their place.
+    ask("/kept", takes);
+    let told = ask("/kept", takes);
+    assert!(told.contains("X-Cache: Hit") && told.contains("Content-Length: 5"), "{told}");
+    assert!(!told.contains("X-Sum"), "{told}");
+
+    let mut viewer = super::support::frames::Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let answer = viewer.get(1, "/a");
+    assert!(answer.whole && answer.body == b"hello" && answer.heads.len() == 2, "{answer:?}");
+    assert_eq!(answer.field("x-sum").as_deref(), Some("7"));
+    assert_eq!(answer.heads[1].len(), 2, "{answer:?}");
+}
