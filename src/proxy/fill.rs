@@ -1,6 +1,7 @@
 //! The origin's sentence: brings one response home, decides what it is worth, and keeps it.
 //!
-//! Runs as a task of its own, so that a viewer who leaves takes nobody's answer along.
+//! Its leader's task drives it until that viewer has its answer or leaves; what is left of it then
+//! becomes a task of its own, so that no viewer takes another's answer along.
 
 use crate::base::spare::Spare;
 use crate::semantics::fields::FieldSection;
