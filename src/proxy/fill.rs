@@ -1,4 +1,4 @@
-//! The origin's sentence: brings one response home, decides what it is worth, and keeps it.
+//! What an origin answers: brought here once, judged, and kept or passed on.
 //!
 //! Its leader's task drives it until that viewer has its answer or leaves; what is left of it then
 //! becomes a task of its own, so that no viewer takes another's answer along.
