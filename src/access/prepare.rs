@@ -29,8 +29,8 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
 
 // Whether a request comes from an edge that this node trusts, and which log its numbers are of.
 fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
-    let claimed = std::str::from_utf8(head.fields.get_all(&EDGE.as_str()).next()?).ok()?;
-    let token = head.fields.get_all(&EDGE_TOKEN.as_str()).next()?;
+    let claimed = std::str::from_utf8(head.fields.get_all(EDGE.as_str()).next()?).ok()?;
+    let token = head.fields.get_all(EDGE_TOKEN.as_str()).next()?;
     let id = claimed.split_once('/')?.0;
     let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
     aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes())

@@ -278,7 +278,7 @@ pub fn keeping_of_post(
     let keeping = keeping(asked, status, fields, when).ok()?;
     let stated =
         matches!(keeping.life.rule, TtlRule::Origin(source) if source != LifetimeSource::Heuristic);
-    stated.then(|| keeping)
+    stated.then_some(keeping)
 }
 
 fn keeping(

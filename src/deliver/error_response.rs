@@ -40,7 +40,7 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
             response.fields.insert("sec-websocket-version", "13");
         }
         Refusal::TooMany { retry_after } => {
-            response.fields.insert(&RETRY_AFTER, u64::from(*retry_after));
+            response.fields.insert(&RETRY_AFTER, *retry_after);
         }
         // In CloudFront's words: programs read them.
         Refusal::Unsigned(why) => {

@@ -436,7 +436,7 @@ mod tests {
         for stage in [Stage::new(), Stage::without_log()] {
             let has_log = stage.invalidation.log().is_some();
             let some = |at: usize| {
-                let is_synced = has_log && at % 2 == 0;
+                let is_synced = has_log && at.is_multiple_of(2);
                 let durability = if is_synced { Durability::Synced } else { Durability::InForce };
                 let one = |_| {
                     let record = record(&format!("/{at}"), Severity::Hard);

@@ -68,7 +68,7 @@ pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
         response.code.filter(|code| (100..=999).contains(code)).ok_or("a status that is none")?;
     let mut fields = FieldSection::new();
     for line in response.headers.iter() {
-        if line.value.iter().any(|octet| *octet == 0x7f) {
+        if line.value.contains(&0x7f) {
             return Err("a field value that is none");
         }
         fields.push(line.name, line.value);

@@ -375,7 +375,7 @@ impl Proxy {
             let asked = exchange.asked(&head, key.as_bytes(), None);
             let marks =
                 PassMarks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
-            core.keep(&marks, &key, None, Storable { keeping, reply: reply, number }, guard).await;
+            core.keep(&marks, &key, None, Storable { keeping, reply, number }, guard).await;
         });
         self.as_leader(asked, waiter, reason)
             .await

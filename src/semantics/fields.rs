@@ -16,8 +16,12 @@ const SPARE: usize = 256;
 /// Larger pieces are given back to the allocator.
 const SPARE_OCTETS: usize = 16 << 10;
 
+// Boxed as they are used: a section is a pointer, so that moving messages moves little.
+#[allow(clippy::vec_box, reason = "what is taken out is the box itself")]
+type Spares = Vec<Box<Inner>>;
+
 thread_local! {
-    static SPARES: RefCell<Vec<Box<Inner>>> = const { RefCell::new(Vec::new()) };
+    static SPARES: RefCell<Spares> = const { RefCell::new(Vec::new()) };
 }
 
 /// The name of a field, in whatever case it is written: a token, so all of it is ASCII.
