@@ -9,6 +9,8 @@ pub mod rate;
 pub mod staging;
 pub mod websocket;
 
+use std::sync::Arc;
+
 use http::Method;
 
 use self::rate::Buckets;
@@ -27,7 +29,6 @@ use crate::message::refusal::{Misdirection, Refusal};
 use crate::message::request::{Known, RequestHead};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::time::Timestamp;
-use std::sync::Arc;
 
 /// What host and path chose, as indexes into the site that routed the request. It outlives the
 /// head: whoever sees to the request later goes by the same route, whatever has become of its URI

@@ -1,7 +1,6 @@
 //! What is an arriving response worth: keep it, freshen what is stored, pass it on, or reuse the
 //! old one?
 
-use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -20,6 +19,7 @@ use crate::message::tier::TierFacts;
 use crate::message::verdict::NotKept;
 use crate::semantics::coding::{self, Coding};
 use crate::semantics::digests::{self, Change};
+use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::freshness::{self, Exchanged, LifetimeSource, date_value, initial_age};
 use crate::semantics::lists::parse_digits;
 use crate::semantics::merge::{self, Confirms};

@@ -4,13 +4,13 @@
 //! cache (expiration)") and those of RFC 9111. Where CloudFront's would show one viewer another's
 //! content, safety wins, and the branch says so.
 
-use crate::semantics::fields::FieldSection;
 use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
 
 use crate::distribution::cache_policy::{CachePolicy, Semantics};
 use crate::message::stored::{Life, Reuse, TtlRule};
 use crate::message::verdict::NotKept;
 use crate::semantics::cache_control::{CacheControl, Directive};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::{self, Exchanged, Lifetime};
 
 /// What is known of the request that brought a response, as far as a lifetime depends on it.

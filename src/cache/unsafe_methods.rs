@@ -1,7 +1,6 @@
 //! What a viewer's own write makes old: the URL it went to, and what the answer points at (RFC 9111
 //! §4.4).
 
-use crate::semantics::fields::FieldSection;
 use http::Method;
 use http::header::{CONTENT_LOCATION, LOCATION};
 
@@ -11,6 +10,7 @@ use crate::distribution::host::parse_authority;
 use crate::message::connection::Scheme;
 use crate::message::forwarding;
 use crate::message::request::split_target;
+use crate::semantics::fields::FieldSection;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///

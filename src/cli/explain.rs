@@ -1,7 +1,6 @@
 //! `foreshore explain`: a request's story, told by the functions that serve requests. No socket is
 //! opened.
 
-use crate::semantics::fields::FieldSection;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,6 +35,7 @@ use crate::origin::itinerary::{Failover, NoParent, itinerary};
 use crate::origin::peer;
 use crate::origin::request::{FetchKind, Node, build};
 use crate::origin::signed;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::{self, Exchanged};
 use crate::semantics::lists::parse_digits;
 use crate::semantics::ranges::Span;

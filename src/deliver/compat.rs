@@ -1,7 +1,6 @@
 //! The fields that make an answer look like CloudFront's, and the pages it shows when there is no
 //! answer.
 
-use crate::semantics::fields::{By, FieldSection};
 use http::header::{CONTENT_TYPE, SERVER, VIA};
 
 use super::sink::FieldSink;
@@ -9,6 +8,7 @@ use crate::distribution::compat::{CloudFront, Compat};
 use crate::message::own_fields;
 use crate::message::request::RequestId;
 use crate::message::verdict::Outcome;
+use crate::semantics::fields::{By, FieldSection};
 
 /// What X-Cache says of an answer: to CloudFront whatever says 4xx or 5xx is an error, from the
 /// cache too.

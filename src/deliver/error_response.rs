@@ -1,7 +1,6 @@
 //! What a viewer is told when there is no response to deliver: refusals and failures, in a few
 //! plain words.
 
-use crate::semantics::fields::FieldSection;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::no_cache;
@@ -12,6 +11,7 @@ use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::websocket::HandshakeError;
 
 /// The answer to a viewer who may not.

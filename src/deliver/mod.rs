@@ -13,7 +13,6 @@ pub mod status_fields;
 
 use std::sync::Arc;
 
-use crate::semantics::fields::FieldSection;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 
 use crate::body::{Body, Multipart};
@@ -21,6 +20,7 @@ use crate::message::request::RequestHead;
 use crate::message::response::{Reply, Told, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
 use form::ResponseForm;
 

@@ -4,8 +4,6 @@
 //! of a preflight to preflights. What depends on the viewer is made here, at the very end, so that
 //! nothing of it is ever stored.
 
-use super::sink::FieldSink;
-use crate::semantics::fields::{FieldSection, Name, WriteValue};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName,
@@ -13,9 +11,11 @@ use http::header::{
 };
 use smallvec::SmallVec;
 
+use super::sink::FieldSink;
 use crate::distribution::response_policy::{Cors, Origins, Over, ResponsePolicy};
 use crate::message::request::{RequestHead, RequestId};
 use crate::message::verdict::Outcome;
+use crate::semantics::fields::{FieldSection, Name, WriteValue};
 
 /// The fields of cross-origin resource sharing that an answer may have.
 const CORS: [HeaderName; 6] = [

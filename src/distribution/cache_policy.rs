@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::semantics::fields::Name;
 use http::HeaderName;
 
 use super::names::{FieldNames, Names};
+use crate::semantics::fields::Name;
 
 /// Which rules win where CloudFront and RFC 9111 differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! What a connection writes down of each request, whichever protocol it came by.
 
-use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 
 use http::header;
@@ -21,6 +20,7 @@ use crate::proxy::exchange::{Begun, request_of, running_of};
 use crate::proxy::hit::{self, Hit, lists_more};
 use crate::record::cloudfront_fields::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
+use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::time::Timestamp;
 
 /// Writes a hit down that goes out with the next write; its time is that of the step itself, so

@@ -4,8 +4,6 @@
 //! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
 //! the read buffer.
 
-use crate::base::spare::{Spare, Text};
-use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +14,9 @@ use super::interim::InterimSink;
 use super::key::InvalidationNumber;
 use super::own_fields::EDGE_NAME;
 use super::path;
+use crate::base::spare::{Spare, Text};
 use crate::distribution::site::Observes;
+use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::time::Timestamp;
 
 /// The fields of a request, as lines of a read buffer or as a section of its own.

@@ -1,6 +1,5 @@
 //! What is remembered of a response: everything a hit needs, computed when it was stored.
 
-use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -11,6 +10,7 @@ use super::request::Fields;
 use crate::body::Content;
 use crate::body::arena::{LARGE, PAGE};
 use crate::semantics::coding;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 

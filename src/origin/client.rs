@@ -7,7 +7,6 @@
 //! A connection goes back to the pool only when the whole answer was read, the whole request was
 //! sent, and neither side meant to close; whatever else happened to it, it is closed.
 
-use crate::semantics::fields::FieldSection;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use crate::clock::Clock;
 use crate::distribution::origin::{HttpOrigin, Origin};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
+use crate::semantics::fields::FieldSection;
 use crate::tls::client as tls;
 
 /// An origin of a configuration, and its pool, which others like it may have too. Holding the

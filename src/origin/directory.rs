@@ -3,7 +3,6 @@
 //! Names are opened with `openat2(RESOLVE_BENEATH)`, so neither `..` nor an encoding nor a symbolic
 //! link leads outside, not even while somebody changes the tree.
 
-use crate::semantics::fields::{FieldSection, Value};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -21,6 +20,7 @@ use crate::body::{Body, BodyError, Source};
 use crate::clock::Clock;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
+use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::ranges::{self, Selection, Span};
 use crate::semantics::time::{Timestamp, format_http_date};
 use crate::semantics::validators::{self, Condition, Conditions};

@@ -8,12 +8,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::semantics::fields::FieldSection;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{HostRule, HttpOrigin};
+use crate::semantics::fields::FieldSection;
 
 /// The name that a request's connection is for: lower case, without port, brackets or a dot at its
 /// end. Empty without TLS, where a connection is to an address and nobody's in particular.

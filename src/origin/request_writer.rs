@@ -1,7 +1,6 @@
 //! A request on its way out: head first, then its body, framed; polled beside the reading of the
 //! answer.
 
-use crate::semantics::fields::FieldSection;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +12,7 @@ use tokio::io::AsyncWrite;
 use super::connect::Stream;
 use crate::base::spare::Spare;
 use crate::body::{Body, BodyError};
+use crate::semantics::fields::FieldSection;
 
 /// What is left to send.
 pub struct Sending {

@@ -4,7 +4,6 @@
 //! Whatever could be read in two ways is refused: an answer that two readers cut differently is an
 //! answer that one of them stores under the wrong request.
 
-use crate::semantics::fields::FieldSection;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use http::header;
 
 use crate::body::framing::Framing;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::lists::{members, parse_digits, trim};
 
 /// Most fields of one head.

@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::semantics::fields::FieldSection;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -21,6 +20,7 @@ use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::response::Reply;
 use crate::message::stored::Stored;
 use crate::message::verdict::NotKept;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
 
 const SHARDS: usize = 32;

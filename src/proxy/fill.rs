@@ -3,8 +3,6 @@
 //! Its leader's task drives it until that viewer has its answer or leaves; what is left of it then
 //! becomes a task of its own, so that no viewer takes another's answer along.
 
-use crate::base::spare::Spare;
-use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +10,7 @@ use super::collapse::{FillEnd, FillGuard, Waiter};
 use super::exchange::Exchange;
 use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
+use crate::base::spare::Spare;
 use crate::body::compress::Compressed;
 use crate::body::content::PIECE_OVERHEAD;
 use crate::body::{Body, BodyError, Content, Writer};
@@ -28,6 +27,7 @@ use crate::message::stored::{Live, Stored, StoredHead};
 use crate::message::verdict::{NotKept, Reason};
 use crate::origin::request::FetchKind;
 use crate::semantics::coding::{may_encode, note_coding, vary_on_coding};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::format_http_date;

@@ -4,7 +4,6 @@
 //! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5,
 //! §14.2). Without them a body may only begin anew, while nobody has an octet of it.
 
-use crate::semantics::fields::FieldSection;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,6 +19,7 @@ use crate::body::{Body, BodyError, Source};
 use crate::cache::ask::CacheRequest;
 use crate::message::key::CacheKey;
 use crate::message::response::Reply;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::ranges::{Span, parse_content_range};
 
 /// A body shows its first octet within this, or its head goes on without it.

@@ -3,8 +3,6 @@
 //! Anything with a rule in it is a call into another room. A request is judged at the moment it
 //! arrived.
 
-use crate::base::spare::Spare;
-use crate::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +18,7 @@ use super::tunnels::TunnelPlace;
 use super::unanswered::Unanswered;
 use super::{Proxy, Tally};
 use crate::access::{self, Replaces, Routed};
+use crate::base::spare::Spare;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{self, HeadNews};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
@@ -42,6 +41,7 @@ use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::FetchKind;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::time::Timestamp;
 

@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use super::{Cut, Record, without_signatures};
+use crate::semantics::fields::WriteValue as _;
 
 /// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is
 /// never cut.
@@ -22,7 +23,7 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
         b'0' + (millis % 10) as u8,
     ]);
     out.extend_from_slice(b"Z\",\"viewer\":\"");
-    write_ip(out, record.peer);
+    record.peer.ip().to_canonical().write_value(out);
     text(out, "method", record.method.as_bytes());
     text(out, "scheme", record.scheme.as_str().as_bytes());
     text(out, "protocol", record.version.number().as_bytes());
@@ -81,21 +82,6 @@ pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
         }
     }
     out.extend_from_slice(b"}\n");
-}
-
-fn write_ip(out: &mut Vec<u8>, peer: std::net::SocketAddr) {
-    match peer.ip().to_canonical() {
-        std::net::IpAddr::V4(v4) => {
-            let mut digits = itoa::Buffer::new();
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(digits.format(octet).as_bytes());
-            }
-        }
-        std::net::IpAddr::V6(v6) => drop(write!(out, "{v6}")),
-    }
 }
 
 fn bounded(value: &[u8]) -> &[u8] {

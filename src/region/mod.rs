@@ -11,7 +11,6 @@ pub mod receive;
 pub mod standings;
 pub mod watch;
 
-use crate::semantics::fields::{FieldSection, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,6 +35,7 @@ use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
 use crate::origin::request::{FetchKind, Node, build};
+use crate::semantics::fields::{FieldSection, Value};
 use ask::Missed;
 use confirm::Standing;
 use health::{Health, Turn};

@@ -1,12 +1,12 @@
 //! Content codings at the edge: what may be encoded, and what that changes in a head (CloudFront:
 //! "Serve compressed files").
 
-use crate::semantics::fields::FieldSection;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 
 use super::digests::{self, Change};
 use super::lists::{members, trim};
 use super::vary::weight;
+use crate::semantics::fields::FieldSection;
 
 /// A coding that this edge can apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -345,20 +345,6 @@ impl FieldSection {
         fields
     }
 
-    /// The same as a map.
-    pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.len());
-        for (name, value) in self {
-            if let (Some(name), Ok(mut held)) =
-                (name.to_header(), HeaderValue::from_bytes(value.as_bytes()))
-            {
-                held.set_sensitive(value.is_secret());
-                map.append(name, held);
-            }
-        }
-        map
-    }
-
     /// Takes lines as [`Self::write_lines`] writes them, all of them good.
     pub fn from_lines(lines: &[u8]) -> Self {
         let mut fields = Self::new();
@@ -754,7 +740,6 @@ mod tests {
         assert_eq!(copy, fields);
         assert!(copy.remove("B") && !copy.remove("b"));
         assert_eq!(lines(&copy), "A: 1\r\nA: 2: 3\r\n");
-        assert_eq!(FieldSection::from_map(&copy.to_map()), copy);
     }
 
     proptest! {

@@ -4,10 +4,10 @@
 //! request said for them, normalised. Comparing a request against it allocates nothing for fields
 //! that are plain.
 
-use crate::semantics::fields::FieldSection;
 use http::HeaderName;
 
 use super::lists::members;
+use crate::semantics::fields::FieldSection;
 
 /// What the Vary field of a response names.
 #[derive(Clone, Debug, PartialEq, Eq)]

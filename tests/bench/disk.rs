@@ -4,7 +4,6 @@
 //! that are invalidated. Files lie in a temporary folder and are warm: what is timed is our work,
 //! not the disk's.
 
-use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use foreshore::cache::invalidations::{Invalidations, Matcher, Severity, Validity
 use foreshore::distribution::site::DiskSettings;
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::stored::{Life, Stored};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use foreshore::store::Disk;
 use foreshore::store::disk::files::Folder;

@@ -4,7 +4,6 @@
 //! on every test run; `cargo fuzz` drives the same functions (`targets/`, see README.md here). They
 //! know nothing of either.
 
-use foreshore::semantics::fields::FieldSection;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +27,7 @@ use foreshore::message::connection::Connection;
 use foreshore::message::path;
 use foreshore::message::request::ViewerRequest;
 use foreshore::origin::response_head;
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
 use foreshore::store::disk::record::{self, Header};

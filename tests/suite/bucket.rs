@@ -1,7 +1,6 @@
 //! What a bucket behind the edge's own credentials is asked: what the viewer asked, or nothing. A
 //! property, every refusal by name, and the tools that people use on buckets, byte for byte.
 
-use foreshore::semantics::fields::{FieldSection, Value};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use foreshore::message::key::{InvalidationNumber, readable};
 use foreshore::message::request::{ViewerRequest, split_target};
 use foreshore::origin::request::{FetchKind, Node, OriginRequest, build};
 use foreshore::origin::signed::sign;
+use foreshore::semantics::fields::{FieldSection, Value};
 use foreshore::semantics::time::Timestamp;
 use http::Method;
 use proptest::prelude::*;

@@ -32,7 +32,6 @@ thread_local! {
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        trace(layout.size());
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         unsafe { System.alloc(layout) }
     }
@@ -42,18 +41,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        trace(size);
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-pub static TRACE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-fn trace(size: usize) {
-    if TRACE.load(std::sync::atomic::Ordering::Relaxed) {
-        TRACE.store(false, std::sync::atomic::Ordering::Relaxed);
-        eprintln!("ALLOC {size}\n{}", std::backtrace::Backtrace::force_capture());
-        TRACE.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What `explain` says is asked of whom, held against whom a scripted upstream saw asked.
 
-use foreshore::semantics::fields::FieldSection;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -18,6 +17,7 @@ use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::Declined;
 use foreshore::proxy::{Edge, Proxy};
 use foreshore::region::confirm::Standing;
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use http::Method;
 

@@ -1,7 +1,6 @@
 //! Laws of the pure core: tables that others wrote, small worlds walked whole, and a second
 //! opinion.
 
-use foreshore::semantics::fields::FieldSection;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,6 +13,7 @@ use foreshore::distribution::pattern::PathPattern;
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::stored::{Life, Reuse, Stored, TtlRule};
 use foreshore::message::verdict::{NotKept, RevalidateReason};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::freshness::Exchanged;
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::HeaderValue;

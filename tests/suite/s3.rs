@@ -1,7 +1,6 @@
 //! Signed requests to private S3-like origins: AWS's vectors, AWS's own signer beside ours, and a
 //! server that checks.
 
-use foreshore::semantics::fields::FieldSection;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +20,7 @@ use foreshore::crypto::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use foreshore::distribution::origin::{AccessControl, Signing, Subresources};
 use foreshore::origin::request::OriginRequest;
 use foreshore::origin::signed::sign;
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use http::{HeaderValue, Method};
 use proptest::prelude::*;

@@ -4,8 +4,6 @@
 //! Each viewer's question goes through both lanes. Where the hit step answers, it must say what the
 //! full sentence says. The language is described in `tests/scenes/README`.
 
-use foreshore::deliver::sink::Http1Lines;
-use foreshore::semantics::fields::FieldSection;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,6 +19,7 @@ use foreshore::config::{self, MissingCertificates};
 use foreshore::crypto::key::PrivateKey;
 use foreshore::crypto::policy::PolicyConditions;
 use foreshore::crypto::url::{ToSign, Unsigned, sign};
+use foreshore::deliver::sink::Http1Lines;
 use foreshore::distribution::geo::Location;
 use foreshore::distribution::origin::Origin;
 use foreshore::message::connection::{Connection, Scheme, TlsFacts};
@@ -34,6 +33,7 @@ use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::hit::{self, Declined};
 use foreshore::proxy::{Edge, Proxy, Running};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::ranges::{self, Selection};
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use foreshore::semantics::websocket::HandshakeError;

@@ -1,6 +1,5 @@
 //! Signed URLs and cookies: what every signer of AWS's makes is taken, and nothing else is.
 
-use foreshore::semantics::fields::FieldSection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use foreshore::crypto::url::{TrustedKeys, Unsigned};
 use foreshore::message::connection::Connection;
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::request::ViewerRequest;
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use serde_json::Value;
 

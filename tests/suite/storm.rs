@@ -3,7 +3,6 @@
 //! an acknowledged invalidation, never one viewer's for another, and no more than one fetch for a
 //! key at a time. A failure names its seed.
 
-use foreshore::semantics::fields::FieldSection;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -21,6 +20,7 @@ use foreshore::message::response::{Reply, ReplyFrom};
 use foreshore::origin::Upstream;
 use foreshore::origin::request::OriginRequest;
 use foreshore::proxy::{Edge, Proxy, hit};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::{Timestamp, format_http_date};
 use http::HeaderValue;
 

@@ -1,7 +1,6 @@
 //! Writing HTTP/1 responses: heads from types, one framing each, and a deadline on every wait for a
 //! viewer.
 
-use crate::semantics::fields::FieldSection;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::Poll;
@@ -17,6 +16,7 @@ use crate::deliver::sink::Http1Lines;
 use crate::listen::message;
 use crate::message::connection::Version;
 use crate::message::response::ViewerResponse;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
 
 /// Pieces up to here are copied beside what is composed: cheaper than a call of their own.

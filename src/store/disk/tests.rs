@@ -1,7 +1,6 @@
 //! The disk tier over a folder that lies: it loses, tears and reorders what was not synced, and
 //! fails when told to.
 
-use crate::semantics::fields::FieldSection;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,6 +18,7 @@ use super::{Disk, DiskSettings};
 use crate::base::secret::Secret;
 use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::stored::Stored;
+use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
 
 /// How the folder fails.

@@ -13,11 +13,11 @@ pub use edge::Edge;
 pub use origin::{Origin, Say};
 pub use viewer::Viewer;
 
-use foreshore::semantics::fields::FieldSection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foreshore::message::stored::{Life, Stored};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 
 /// A port that nobody listens on and that the system gives to nobody's outgoing connection: below
