@@ -184,6 +184,7 @@ fn handshakes_that_no_server_could_accept_go_no_further() {
             status == 426,
             "{said}"
         );
+        assert_eq!(said.contains("\r\nUpgrade: websocket\r\n"), status == 426, "{said}");
         drop(viewer);
     }
     assert!(origin.heads().iter().all(|head| !head.to_ascii_lowercase().contains("upgrade")));

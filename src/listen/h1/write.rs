@@ -15,7 +15,9 @@ use crate::body::BodyError;
 use crate::deliver::sink::Http1Lines;
 use crate::listen::message;
 use crate::message::connection::Version;
+use crate::message::refusal::Rule;
 use crate::message::response::ViewerResponse;
+use crate::message::verdict::Reason;
 use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
 
@@ -204,6 +206,10 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
     write_status(out, response.status);
     let bodiless = message::is_bodiless(to.is_head, response.status);
     message::write_fields(response, to.is_head, to.now, &mut Http1Lines(out));
+    // A 426 of our own names the protocol (RFC 9110 §15.5.22).
+    if response.status == 426 && response.verdict.reason == Reason::Refused(Rule::Upgrade) {
+        out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    }
     let delimited = match response.body.length() {
         _ if bodiless => Delimited::NoBody,
         Some(len) => {
