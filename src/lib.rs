@@ -11,6 +11,8 @@ pub mod proxy;
 
 pub mod store;
 
+pub mod fleet;
+
 pub mod region;
 
 pub mod origin;
