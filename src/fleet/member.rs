@@ -163,6 +163,7 @@ impl Member {
         self.unlisted_until = now.plus(self.terms.fence);
         let knows = |place: &&Place| self.history.iter().any(|(known, _)| known == *place);
         let Some(common) = answer.landmarks.iter().find(knows).copied() else {
+            self.history.clear();
             return Step::Forget;
         };
         self.history.retain(|(place, _)| place.number <= common.number);
