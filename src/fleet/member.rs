@@ -46,6 +46,7 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Asked {
     turn: u64,
+    applied: Place,
     until: Moment,
 }
 
@@ -128,8 +129,9 @@ impl Member {
 
     /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises.
     pub fn renew(&mut self, turn: u64, now: Moment) -> Renew {
-        self.asked = Some(Asked { turn, until: now.plus(self.terms.lease) });
-        Renew { member: self.id.clone(), epoch: self.epoch, applied: self.applied() }
+        let applied = self.applied();
+        self.asked = Some(Asked { turn, applied, until: now.plus(self.terms.lease) });
+        Renew { member: self.id.clone(), epoch: self.epoch, applied }
     }
 
     /// Takes the answer to the renewal of this turn; any other is refused.
@@ -142,13 +144,14 @@ impl Member {
         if !answer.is_listed {
             return Ok(Step::Join);
         }
-        let applied = self.applied();
-        if answer.head == applied {
+        // Meanwhile more may have been applied than the answer knows of, or less than it names.
+        if answer.head.number > self.applied().number {
+            return Ok(Step::Read);
+        }
+        let is_no_shorter = answer.head.number >= asked.applied.number;
+        if is_no_shorter && self.history.iter().rev().any(|(place, _)| *place == answer.head) {
             self.lease_until = self.lease_until.max(asked.until);
             return Ok(Step::Go);
-        }
-        if answer.head.number > applied.number {
-            return Ok(Step::Read);
         }
         // The log is shorter than what it gave, or another one.
         self.lease_until = Moment(0);

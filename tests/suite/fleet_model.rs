@@ -210,8 +210,7 @@ impl World {
                     edge.member.renew(0, NOW);
                 }
                 let step = edge.member.renewed(0, &answer, NOW).unwrap();
-                // An answer that was overtaken by reading names a head below what is applied.
-                assert!(matches!(step, Step::Go | Step::Read | Step::Fence(_)));
+                assert!(matches!(step, Step::Go | Step::Read));
                 Flight::None
             }
         };
@@ -225,7 +224,6 @@ impl World {
         edge.local += 1;
         edge.invalid_below = edge.local;
         edge.member.note(&record, InvalidationNumber(edge.local), NOW).unwrap();
-        // As when it was listed long ago: the record is no joining.
         Some(next)
     }
 }
