@@ -4,3 +4,4 @@
 pub mod member;
 pub mod protocol;
 pub mod sequencer;
+pub mod wire;
