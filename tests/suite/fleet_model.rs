@@ -3,6 +3,7 @@
 //! here. A rule that is bent (`Bend`) must be found out, or the search would prove nothing.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use foreshore::cache::invalidations::{Matcher, Severity};
@@ -232,15 +233,17 @@ impl World {
 fn search(bend: Bend, lease: u64) -> (usize, Option<usize>) {
     let terms = Terms { lease, fence: lease };
     let first = start(terms);
-    let mut seen = HashSet::from([first.clone()]);
+    // Worlds are known again by 64 bits of digest: of a million, two are hardly ever mistaken for each other
+    // (about 3 in 10^8 searches).
+    let digest = BuildHasherDefault::<DefaultHasher>::default();
+    let mut seen = HashSet::from([digest.hash_one(&first)]);
     let mut open = VecDeque::from([(first, 0)]);
     while let Some((world, depth)) = open.pop_front() {
         if world.is_wrong(bend) {
             return (seen.len(), Some(depth));
         }
         for next in world.next(bend, terms) {
-            if !seen.contains(&next) {
-                seen.insert(next.clone());
+            if seen.insert(digest.hash_one(&next)) {
                 open.push_back((next, depth + 1));
             }
         }
