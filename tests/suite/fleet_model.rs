@@ -233,8 +233,8 @@ impl World {
 fn search(bend: Bend, lease: u64) -> (usize, Option<usize>) {
     let terms = Terms { lease, fence: lease };
     let first = start(terms);
-    // Worlds are known again by 64 bits of digest: of a million, two are hardly ever mistaken for each other
-    // (about 3 in 10^8 searches).
+    // Worlds are known again by 64 bits of digest; of a million, two are hardly ever mistaken for
+    // each other (about three in a hundred million searches).
     let digest = BuildHasherDefault::<DefaultHasher>::default();
     let mut seen = HashSet::from([digest.hash_one(&first)]);
     let mut open = VecDeque::from([(first, 0)]);
