@@ -12,6 +12,8 @@ pub mod proxy;
 pub mod invalidation;
 pub mod store;
 
+pub mod fleet;
+
 pub mod region;
 
 pub mod origin;

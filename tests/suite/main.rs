@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod faces;
 mod faults;
+mod fleet_model;
 mod fuzz;
 
 mod hit_cost;

@@ -1,0 +1,271 @@
+//! Pure: one member of a fleet: what it may answer from its store at a moment of its own clock, how
+//! it follows the log, and when a caller may say that everybody has followed.
+
+use std::collections::VecDeque;
+
+use super::protocol::{
+    Epoch, FleetNumber, MemberId, Moment, Place, Prefer, Record, Refusal, Stamp, Terms,
+};
+use super::sequencer::{Renew, Renewal, Sequencer};
+use crate::invalidation::chain::RecordId;
+use crate::message::key::InvalidationNumber;
+
+/// Places that a member remembers.
+const REMEMBERED: usize = 10_000;
+
+/// What a member may do with what is stored, here or in a shared tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    Use,
+    /// The lease is over: to be validated before use.
+    Validate,
+    /// The lease is over and the operator prefers availability: used, marked and counted.
+    Unproven,
+}
+
+/// What a member does next after an answer to its renewal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: it has a lease.
+    Go,
+    /// Read the log from its place, then renew.
+    Read,
+    /// Append a record of joining, then renew.
+    Join,
+    /// The log has lost records: ask for a new epoch in the place of this one.
+    Fence(Epoch),
+    /// A new epoch: append again, with their ids, all records of its own log of the last day, its
+    /// own publications too; then read.
+    PutBack,
+    /// The same, and no place of the log is known here: everything of every distribution is
+    /// invalidated locally first, and `forgot` is told the number of that.
+    Forget,
+}
+
+/// A renewal that is under way: its turn, and when the lease would end that it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    turn: u64,
+    applied: Place,
+    until: Moment,
+}
+
+/// The member's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    id: MemberId,
+    terms: Terms,
+    prefer: Prefer,
+    epoch: Epoch,
+    /// The places that are in effect here, the last one last, and the local numbers they had.
+    history: VecDeque<(Place, InvalidationNumber)>,
+    /// Stamps below this number are of before the member lost the thread.
+    since: FleetNumber,
+    asked: Option<Asked>,
+    lease_until: Moment,
+    /// No lease counts before this: a new epoch's lost records have so long to be put back.
+    grace_until: Moment,
+    /// The roster proves nothing before this: lives that it does not list may have leases.
+    unlisted_until: Moment,
+}
+
+impl Member {
+    /// A member that has applied nothing yet, `local` being the last number of its own log. To be
+    /// followed by an invalidation of whatever it stored before it was a member.
+    pub fn new(
+        (id, prefer): (MemberId, Prefer),
+        terms: Terms,
+        epoch: Epoch,
+        local: InvalidationNumber,
+        now: Moment,
+    ) -> Self {
+        Self {
+            id,
+            terms,
+            prefer,
+            epoch,
+            history: VecDeque::from([(Place::START, local)]),
+            since: FleetNumber(0),
+            asked: None,
+            lease_until: Moment(0),
+            grace_until: now.plus(terms.lease),
+            unlisted_until: now.plus(terms.fence),
+        }
+    }
+
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The last place that is in effect here.
+    pub fn applied(&self) -> Place {
+        self.history.back().map_or(Place::START, |(place, _)| *place)
+    }
+
+    /// What a request to the origin that begins now writes on its response.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { epoch: self.epoch, number: self.applied().number }
+    }
+
+    /// Whether what is stored may be used. Asked at each lookup, never earlier.
+    pub fn leave(&self, now: Moment) -> Leave {
+        match self.prefer {
+            _ if now >= self.grace_until && now < self.lease_until => Leave::Use,
+            Prefer::Freshness => Leave::Validate,
+            Prefer::Availability => Leave::Unproven,
+        }
+    }
+
+    /// The local number under which a response of a shared tier is taken in; `None` is a miss. The
+    /// table of invalidations then says whether anything later covers it.
+    pub fn adopt(&self, stamp: Stamp) -> Option<InvalidationNumber> {
+        if stamp.epoch != self.epoch || stamp.number < self.since {
+            return None;
+        }
+        let number = stamp.number.min(self.applied().number);
+        let at = self.history.binary_search_by_key(&number, |(place, _)| place.number).ok()?;
+        Some(self.history[at].1)
+    }
+
+    /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises.
+    pub fn renew(&mut self, turn: u64, now: Moment) -> Renew {
+        let applied = self.applied();
+        self.asked = Some(Asked { turn, applied, until: now.plus(self.terms.lease) });
+        Renew { member: self.id.clone(), epoch: self.epoch, applied }
+    }
+
+    /// Takes the answer to the renewal of this turn; any other is refused.
+    pub fn renewed(&mut self, turn: u64, answer: &Renewal, now: Moment) -> Result<Step, Refusal> {
+        let asked = self.asked.filter(|asked| asked.turn == turn).ok_or(Refusal::Replayed)?;
+        self.asked = None;
+        if answer.epoch != self.epoch {
+            return Ok(self.enter(answer, now));
+        }
+        if !answer.is_listed {
+            return Ok(Step::Join);
+        }
+        // Meanwhile more may have been applied than the answer knows of, or less than it names.
+        if answer.head.number > self.applied().number {
+            return Ok(Step::Read);
+        }
+        let is_no_shorter = answer.head.number >= asked.applied.number;
+        if is_no_shorter && self.history.iter().rev().any(|(place, _)| *place == answer.head) {
+            self.lease_until = self.lease_until.max(asked.until);
+            return Ok(Step::Go);
+        }
+        // The log is shorter than what it gave, or another one.
+        self.lease_until = Moment(0);
+        Ok(Step::Fence(self.epoch))
+    }
+
+    // What was in effect stays in effect, but from the last common place on it is read again.
+    fn enter(&mut self, answer: &Renewal, now: Moment) -> Step {
+        self.epoch = answer.epoch;
+        self.lease_until = Moment(0);
+        self.grace_until = now.plus(self.terms.lease);
+        self.unlisted_until = now.plus(self.terms.fence);
+        let knows = |place: &&Place| self.history.iter().any(|(known, _)| known == *place);
+        let Some(common) = answer.landmarks.iter().find(knows).copied() else {
+            self.history.clear();
+            return Step::Forget;
+        };
+        self.history.retain(|(place, _)| place.number <= common.number);
+        Step::PutBack
+    }
+
+    /// The log has no place in common with this member, or no longer has what comes next. Once
+    /// everything was invalidated locally, under `local`, it goes on from a place of the log.
+    pub fn forgot(&mut self, from: Place, local: InvalidationNumber) {
+        self.history = VecDeque::from([(from, local)]);
+        self.since = from.number;
+        self.lease_until = Moment(0);
+        self.asked = None;
+    }
+
+    /// Says whether a record is the next one. Out of order, it is not; `UnknownPlace` breaks the
+    /// chain.
+    pub fn check(&self, record: &Record) -> Result<(), Refusal> {
+        let applied = self.applied();
+        match record.prev {
+            prev if prev == applied => Ok(()),
+            prev if prev.number == applied.number => Err(Refusal::UnknownPlace),
+            _ => Err(Refusal::OutOfOrder),
+        }
+    }
+
+    /// Notes a record that is in effect here and synced under a local number, as `check` let it.
+    pub fn note(
+        &mut self,
+        record: &Record,
+        local: InvalidationNumber,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.check(record)?;
+        // Another life of the one who joins may hold a lease, and is not listed any more.
+        if matches!(record.payload, super::protocol::Payload::Member { .. }) {
+            self.unlisted_until = self.unlisted_until.max(now.plus(self.terms.fence));
+        }
+        self.history.push_back((record.place(), local));
+        if self.history.len() > REMEMBERED {
+            self.history.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The same member with each moment told as what is left of it. Two that look alike so behave
+    /// alike from here on.
+    #[must_use]
+    pub fn seen_from(self, now: Moment) -> Self {
+        Self {
+            asked: self.asked.map(|a| Asked { until: a.until.seen_from(now), ..a }),
+            lease_until: self.lease_until.seen_from(now),
+            grace_until: self.grace_until.seen_from(now),
+            unlisted_until: self.unlisted_until.seen_from(now),
+            ..self
+        }
+    }
+}
+
+/// What a caller knows of one member in regard to its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Applied,
+    /// Its lease is over, and it validates what it stored.
+    Fenced,
+    /// Its lease is over, and it prefers availability.
+    Unproven,
+    /// It may still answer from its store.
+    Waiting,
+}
+
+/// A record whose append was confirmed, and that its caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Publication {
+    pub epoch: Epoch,
+    pub id: RecordId,
+    pub number: FleetNumber,
+    pub fenced_at: Moment,
+}
+
+impl Publication {
+    /// What the members are to a record at a moment of the caller's clock, `log` being what the
+    /// sequencer says. `None`: the log has lost it, and it is to be appended again.
+    pub fn judge(&self, log: &Sequencer, caller: &Member, now: Moment) -> Option<Vec<Proof>> {
+        if log.epoch() != self.epoch || log.number_of(self.id) != Some(self.number) {
+            return None;
+        }
+        let is_roster_proof = caller.epoch == self.epoch
+            && now >= caller.unlisted_until
+            && log.last_join() <= caller.applied().number;
+        let is_over = now >= self.fenced_at;
+        let proof = |listed: &super::sequencer::Listed| match listed.prefer {
+            _ if listed.applied >= self.number && (is_roster_proof || is_over) => Proof::Applied,
+            _ if !is_over => Proof::Waiting,
+            Prefer::Freshness => Proof::Fenced,
+            Prefer::Availability => Proof::Unproven,
+        };
+        let proofs: Vec<Proof> = log.roster().values().map(proof).collect();
+        // An empty roster proves nothing by being empty.
+        Some(if proofs.is_empty() && !is_over { vec![Proof::Waiting] } else { proofs })
+    }
+}

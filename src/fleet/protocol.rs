@@ -1,0 +1,240 @@
+//! Pure: the nouns of a fleet's log: epochs, places, records and their kinds, leases, refusals.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::invalidations::{Matcher, Severity};
+use crate::invalidation::chain::{Incarnation, RecordId};
+
+/// Most characters of a fleet's or a member's name.
+pub const NAME_MAX: usize = 64;
+
+/// A moment of one process's own monotonic clock, in milliseconds. It has to be a clock that goes
+/// on while the machine sleeps, or a lease would outlive its time there. Never sent anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// So many milliseconds later.
+    pub const fn plus(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// The same moment told from `now`: what is left until then, zero if it is over.
+    pub const fn seen_from(self, now: Self) -> Self {
+        Self(self.0.saturating_sub(now.0))
+    }
+}
+
+/// One history of a fleet's log. Each has an id of its own, so that a sequencer which lost its disk
+/// cannot give an old one again.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub RecordId);
+
+/// A number of the fleet's log: dense from 1 within an epoch; 0 is before the first record.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct FleetNumber(pub u64);
+
+impl FleetNumber {
+    /// The one after it.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The id of a whole history: a digest over the ids of all records up to a place, in their order.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct ChainId(RecordId);
+
+impl ChainId {
+    /// Of no history.
+    pub const START: Self = Self(RecordId::NONE);
+
+    /// The history that goes on with one more record.
+    pub fn after(self, id: RecordId) -> Self {
+        Self(RecordId::of_octets(format!("{}{id}", self.0).as_bytes()))
+    }
+}
+
+/// A place in a fleet's log. Two logs that share one have the same records up to there.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    pub number: FleetNumber,
+    pub chain: ChainId,
+}
+
+impl Place {
+    /// Before the first record.
+    pub const START: Self = Self { number: FleetNumber(0), chain: ChainId::START };
+
+    /// The place of the record with this id that follows here.
+    pub fn after(self, id: RecordId) -> Self {
+        Self { number: self.number.next(), chain: self.chain.after(id) }
+    }
+}
+
+/// Up to where the log was in effect when the request for a stored response began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stamp {
+    pub epoch: Epoch,
+    pub number: FleetNumber,
+}
+
+/// The name of a fleet or of a member: 1 to 64 of `a-z`, `0-9`, `-`, `.` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+        let fits = !text.is_empty() && text.len() <= NAME_MAX && text.bytes().all(is_plain);
+        fits.then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a name has 1 to 64 of a-z, 0-9, \"-\", \".\" and \"_\"")
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0.as_ref().into()
+    }
+}
+
+/// A member in one of its lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberId {
+    pub name: Name,
+    pub incarnation: Incarnation,
+}
+
+/// What a member does with its store once its lease is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefer {
+    /// Everything stored is validated before use.
+    Freshness,
+    /// It is served, marked and counted, and the member is reported as unproven.
+    Availability,
+}
+
+/// How a roster changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Join,
+    Leave,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Payload {
+    Invalidation {
+        distribution: String,
+        matchers: Vec<Matcher>,
+        severity: Severity,
+    },
+    Member {
+        change: Change,
+        member: MemberId,
+        prefer: Prefer,
+    },
+    /// Ticket keys, wrapped under the configured key, in base64.
+    TicketKeys {
+        wrapped: String,
+    },
+    /// A document of the API by its SHA-256 in hexadecimal digits.
+    Document {
+        name: String,
+        digest: String,
+    },
+    /// A value of a KeyValueStore by its digest; without one it is removed.
+    Value {
+        store: String,
+        key: String,
+        digest: Option<String>,
+    },
+}
+
+/// A record of the log, in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    pub epoch: Epoch,
+    pub id: RecordId,
+    /// The place that it follows.
+    pub prev: Place,
+    pub payload: Payload,
+}
+
+impl Record {
+    /// Its own place.
+    pub fn place(&self) -> Place {
+        self.prev.after(self.id)
+    }
+}
+
+/// The times of a fleet, in milliseconds, the same for all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// How long a lease lasts, from when it was asked for.
+    pub lease: u64,
+    /// How long a caller waits for a member that says nothing, on its own clock.
+    pub fence: u64,
+}
+
+impl Terms {
+    /// Clocks may be one in a hundred fast or slow each, so a caller waits a fiftieth longer.
+    pub const fn of_lease(lease: u64) -> Self {
+        Self { lease, fence: lease.saturating_add(lease.div_ceil(50)) }
+    }
+}
+
+/// Why a call or an answer was refused. Whatever is refused has changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    Malformed,
+    Unknown,
+    TooLarge,
+    OlderVersion,
+    NewerVersion,
+    ForeignFleet,
+    OtherEpoch,
+    NotListed,
+    Superseded,
+    Replayed,
+    /// A record that does not follow on where the member stands.
+    OutOfOrder,
+    Trimmed,
+    /// A place that is not in this log.
+    UnknownPlace,
+    Full,
+}

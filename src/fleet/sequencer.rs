@@ -1,0 +1,241 @@
+//! Pure: who gives the numbers of a fleet's log. It reads no clock: all waiting is done by callers.
+//!
+//! A sequencer that did not end in order cannot know whether its disk is an older copy of itself:
+//! whoever opens it then takes a new epoch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::protocol::{
+    Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Prefer, Record, Refusal,
+};
+use crate::invalidation::chain::{Incarnation, RecordId};
+
+/// Members of one fleet.
+pub const MEMBERS_MAX: usize = 1000;
+/// Records that are kept at once.
+pub const RECORDS_MAX: usize = 1_000_000;
+
+/// A member, as the roster has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listed {
+    pub incarnation: Incarnation,
+    pub prefer: Prefer,
+    /// Up to where it has reported the log of this epoch to be in effect.
+    pub applied: FleetNumber,
+}
+
+/// What a member says when it renews its lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Renew {
+    pub member: MemberId,
+    pub epoch: Epoch,
+    pub applied: Place,
+}
+
+/// What it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Renewal {
+    pub epoch: Epoch,
+    pub head: Place,
+    /// The member stands in the roster; without that it joins first.
+    pub is_listed: bool,
+    /// Places of this log, the last first, each twice as far back as the one before it, where the
+    /// member named another epoch: it goes on from the first of them that it knows.
+    pub landmarks: Vec<Place>,
+}
+
+/// What is to be done about an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proposal {
+    /// The log has it already.
+    Known(Place),
+    /// To be written down and synced; then `commit`, and only then is anybody told.
+    New(Record),
+}
+
+/// The sequencer's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sequencer {
+    epoch: Epoch,
+    /// The place before the first record that is kept.
+    floor: Place,
+    records: VecDeque<Arc<Record>>,
+    ids: BTreeMap<RecordId, FleetNumber>,
+    roster: BTreeMap<Name, Listed>,
+    last_join: FleetNumber,
+}
+
+impl Sequencer {
+    /// An empty log.
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            floor: Place::START,
+            records: VecDeque::new(),
+            ids: BTreeMap::new(),
+            roster: BTreeMap::new(),
+            last_join: FleetNumber(0),
+        }
+    }
+
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub const fn floor(&self) -> Place {
+        self.floor
+    }
+
+    pub const fn roster(&self) -> &BTreeMap<Name, Listed> {
+        &self.roster
+    }
+
+    /// The number of the last record by which a member joined.
+    pub const fn last_join(&self) -> FleetNumber {
+        self.last_join
+    }
+
+    /// The place of the last record.
+    pub fn head(&self) -> Place {
+        self.records.back().map_or(self.floor, |record| record.place())
+    }
+
+    /// The number that an id has, while its record is kept.
+    pub fn number_of(&self, id: RecordId) -> Option<FleetNumber> {
+        self.ids.get(&id).copied()
+    }
+
+    fn place_at(&self, number: FleetNumber) -> Option<Place> {
+        match number.0.checked_sub(self.floor.number.0)? {
+            0 => Some(self.floor),
+            n => self.records.get(usize::try_from(n - 1).ok()?).map(|record| record.place()),
+        }
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.place_at(place.number) == Some(place)
+    }
+
+    /// Judges an append; putting a lost record back is the same, with the id that it had.
+    pub fn propose(
+        &self,
+        epoch: Epoch,
+        id: RecordId,
+        payload: Payload,
+    ) -> Result<Proposal, Refusal> {
+        if epoch != self.epoch {
+            return Err(Refusal::OtherEpoch);
+        }
+        if let Some(place) = self.number_of(id).and_then(|number| self.place_at(number)) {
+            return Ok(Proposal::Known(place));
+        }
+        let is_new_member = matches!(&payload, Payload::Member { change: Change::Join, member, .. }
+            if !self.roster.contains_key(&member.name));
+        let is_full = self.records.len() >= RECORDS_MAX
+            || (is_new_member && self.roster.len() >= MEMBERS_MAX);
+        if is_full {
+            return Err(Refusal::Full);
+        }
+        Ok(Proposal::New(Record { epoch, id, prev: self.head(), payload }))
+    }
+
+    /// Takes a record that is written down, a proposal's or one of the log at the start.
+    pub fn commit(&mut self, record: Arc<Record>) -> Result<Place, Refusal> {
+        if record.prev != self.head() {
+            return Err(Refusal::OutOfOrder);
+        }
+        let place = record.place();
+        if let Payload::Member { change, member, prefer } = &record.payload {
+            self.change(*change, member, *prefer, place.number);
+        }
+        self.ids.insert(record.id, place.number);
+        self.records.push_back(record);
+        Ok(place)
+    }
+
+    fn change(&mut self, change: Change, member: &MemberId, prefer: Prefer, at: FleetNumber) {
+        match change {
+            Change::Join => {
+                let incarnation = member.incarnation;
+                let listed = Listed { incarnation, prefer, applied: FleetNumber(0) };
+                self.roster.insert(member.name.clone(), listed);
+                self.last_join = at;
+            }
+            Change::Leave => {
+                let is_it = |listed: &Listed| listed.incarnation == member.incarnation;
+                if self.roster.get(&member.name).is_some_and(is_it) {
+                    self.roster.remove(&member.name);
+                }
+            }
+        }
+    }
+
+    /// Answers a renewal, and notes how far the member is. A place that is not in this log is not
+    /// noted: who lies makes work, for itself.
+    pub fn renew(&mut self, renew: &Renew) -> Result<Renewal, Refusal> {
+        let is_here = renew.epoch == self.epoch;
+        let is_known = is_here && self.has(renew.applied);
+        let is_listed = match self.roster.get_mut(&renew.member.name) {
+            Some(listed) if listed.incarnation != renew.member.incarnation => {
+                return Err(Refusal::Superseded);
+            }
+            Some(listed) if is_known => {
+                listed.applied = listed.applied.max(renew.applied.number);
+                true
+            }
+            listed => listed.is_some(),
+        };
+        let landmarks = if is_here { Vec::new() } else { self.landmarks() };
+        Ok(Renewal { epoch: self.epoch, head: self.head(), is_listed, landmarks })
+    }
+
+    fn landmarks(&self) -> Vec<Place> {
+        let head = self.head().number.0;
+        let back = std::iter::successors(Some(1u64), |step| step.checked_mul(2));
+        let numbers = std::iter::once(0).chain(back).map_while(|back| head.checked_sub(back));
+        let mut places: Vec<Place> =
+            numbers.map_while(|number| self.place_at(FleetNumber(number))).collect();
+        if places.last() != Some(&self.floor) {
+            places.push(self.floor);
+        }
+        places
+    }
+
+    /// The records after a place, at most so many.
+    pub fn read(&self, from: Place, most: usize) -> Result<Vec<Arc<Record>>, Refusal> {
+        if from.number < self.floor.number {
+            return Err(Refusal::Trimmed);
+        }
+        if !self.has(from) {
+            return Err(Refusal::UnknownPlace);
+        }
+        let skip = usize::try_from(from.number.0 - self.floor.number.0).unwrap_or(usize::MAX);
+        Ok(self.records.iter().skip(skip).take(most).cloned().collect())
+    }
+
+    /// Lets go of the records up to a number, but of none that a listed member has yet to apply.
+    /// Says the new floor; a member below it that was not listed finds out by reading.
+    pub fn trim(&mut self, upto: FleetNumber) -> Place {
+        let slowest = self.roster.values().map(|listed| listed.applied).min();
+        let upto = slowest.map_or(upto, |slowest| upto.min(slowest));
+        while self.floor.number < upto
+            && let Some(record) = self.records.pop_front()
+        {
+            self.floor = record.place();
+            self.ids.remove(&record.id);
+        }
+        self.floor
+    }
+
+    /// Begins a new epoch in the place of one that is named, so that of two who see the same loss
+    /// one does it. Nobody's position is proven in it yet.
+    pub fn fence(&mut self, old: Epoch, new: Epoch) -> Result<(), Refusal> {
+        if old != self.epoch || old == new {
+            return Err(Refusal::OtherEpoch);
+        }
+        self.epoch = new;
+        self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
+        Ok(())
+    }
+}

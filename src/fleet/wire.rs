@@ -1,0 +1,139 @@
+//! Pure: what members and a sequencer say to each other, as JSON: the admin listener speaks it, a
+//! person can read it, and a record a message is no matter of speed. Every message names its
+//! version and its fleet, and every field has a bound. What is refused has changed nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{Epoch, MemberId, Name, Payload, Place, Refusal};
+use crate::cache::invalidations::{Matcher, PATH_MAX};
+use crate::invalidation::chain::RecordId;
+
+/// The version that is spoken, and the only one.
+pub const VERSION: u64 = 1;
+/// Octets of one message.
+pub const MESSAGE_MAX: usize = 1 << 20;
+/// Matchers of one invalidation (CloudFront: 3,000 paths).
+pub const MATCHERS_MAX: usize = 3000;
+/// Octets of a distribution's, document's, store's or key's name, and of wrapped ticket keys.
+pub const TEXT_MAX: usize = 4096;
+/// Records that one reading may ask for.
+pub const READ_MAX: usize = 500;
+
+const CALLS: [&str; 5] = ["append", "renew", "read", "trim", "fence"];
+
+/// A call to a sequencer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Call {
+    /// Also puts back what a log has lost, with the id that it had.
+    Append {
+        epoch: Epoch,
+        id: RecordId,
+        payload: Payload,
+    },
+    Renew {
+        member: MemberId,
+        turn: u64,
+        epoch: Epoch,
+        applied: Place,
+    },
+    Read {
+        from: Place,
+        most: usize,
+    },
+    Trim {
+        epoch: Epoch,
+        upto: u64,
+    },
+    Fence {
+        old: Epoch,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<C> {
+    version: u64,
+    fleet: Name,
+    call: C,
+}
+
+/// Writes a call of a fleet.
+pub fn encode(fleet: &Name, call: &Call) -> Result<Vec<u8>, Refusal> {
+    let envelope = Envelope { version: VERSION, fleet: fleet.clone(), call };
+    serde_json::to_vec(&envelope).map_err(|_| Refusal::Malformed)
+}
+
+/// Reads a call, and refuses by name what is none of this fleet and version, or exceeds a bound.
+pub fn decode(fleet: &Name, octets: &[u8]) -> Result<Call, Refusal> {
+    if octets.len() > MESSAGE_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    let envelope: Envelope<serde_json::Value> =
+        serde_json::from_slice(octets).map_err(|_| Refusal::Malformed)?;
+    if envelope.version < VERSION {
+        return Err(Refusal::OlderVersion);
+    }
+    if envelope.version > VERSION {
+        return Err(Refusal::NewerVersion);
+    }
+    if envelope.fleet != *fleet {
+        return Err(Refusal::ForeignFleet);
+    }
+    let named = envelope.call.as_object().and_then(|call| call.keys().next());
+    if !named.is_some_and(|name| CALLS.contains(&name.as_str())) {
+        return Err(Refusal::Unknown);
+    }
+    let call: Call = serde_json::from_value(envelope.call).map_err(|_| Refusal::Malformed)?;
+    if is_bounded(&call) { Ok(call) } else { Err(Refusal::TooLarge) }
+}
+
+fn is_bounded(call: &Call) -> bool {
+    match call {
+        Call::Append { payload, .. } => is_bounded_payload(payload),
+        Call::Read { most, .. } => *most <= READ_MAX,
+        Call::Renew { .. } | Call::Trim { .. } | Call::Fence { .. } => true,
+    }
+}
+
+fn is_bounded_payload(payload: &Payload) -> bool {
+    let fits = |text: &String| text.len() <= TEXT_MAX;
+    match payload {
+        Payload::Invalidation { distribution, matchers, .. } => {
+            let is_short = |matcher: &Matcher| match matcher {
+                // Escaped, a character takes three octets.
+                Matcher::Path(text) | Matcher::Prefix(text) => text.len() <= 12 * PATH_MAX,
+                Matcher::Tag(text) => text.len() <= 256,
+            };
+            fits(distribution) && matchers.len() <= MATCHERS_MAX && matchers.iter().all(is_short)
+        }
+        Payload::Member { .. } => true,
+        Payload::TicketKeys { wrapped } => fits(wrapped),
+        Payload::Document { name, digest } => fits(name) && digest.len() == 64,
+        Payload::Value { store, key, digest } => {
+            fits(store) && fits(key) && digest.as_ref().is_none_or(|digest| digest.len() == 64)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_refused_by_its_name() {
+        let (own, other) = (Name::parse("own").unwrap(), Name::parse("other").unwrap());
+        let call = Call::Read { from: Place::START, most: READ_MAX };
+        let good = String::from_utf8(encode(&own, &call).unwrap()).unwrap();
+        assert_eq!(decode(&own, good.as_bytes()), Ok(call));
+        let with = |from: &str, to: &str| decode(&own, good.replace(from, to).as_bytes());
+        assert_eq!(decode(&other, good.as_bytes()), Err(Refusal::ForeignFleet));
+        assert_eq!(with("\"version\":1", "\"version\":0"), Err(Refusal::OlderVersion));
+        assert_eq!(with("\"version\":1", "\"version\":2"), Err(Refusal::NewerVersion));
+        assert_eq!(with("\"read\"", "\"reed\""), Err(Refusal::Unknown));
+        assert_eq!(with("\"most\":500", "\"most\":501"), Err(Refusal::TooLarge));
+        assert_eq!(with("\"most\":500", "\"most\":-1"), Err(Refusal::Malformed));
+        assert_eq!(with("\"most\"", "\"more\""), Err(Refusal::Malformed));
+        assert_eq!(decode(&own, &vec![b' '; MESSAGE_MAX + 1]), Err(Refusal::TooLarge));
+    }
+}
