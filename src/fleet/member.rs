@@ -3,10 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::protocol::{
-    Epoch, FleetNumber, MemberId, Moment, Place, Prefer, Record, Refusal, Stamp, Terms,
-};
-use super::sequencer::{Renew, Renewal, Sequencer};
+use super::protocol::{Epoch, FleetNumber, MemberId, Moment, Place, Record, Refusal, Stamp, Terms};
+use super::sequencer::{Listed, Renew, Renewal, Roster};
+use crate::distribution::fleet::Prefer;
 use crate::invalidation::chain::RecordId;
 use crate::message::key::InvalidationNumber;
 
@@ -61,6 +60,9 @@ pub struct Member {
     history: VecDeque<(Place, InvalidationNumber)>,
     /// Stamps below this number are of before the member lost the thread.
     since: FleetNumber,
+    /// What was published here and is in effect here, but has no place in the fleet's log yet: the
+    /// outbox, in order, with the local numbers.
+    pending: VecDeque<(RecordId, InvalidationNumber)>,
     asked: Option<Asked>,
     lease_until: Moment,
     /// No lease counts before this: a new epoch's lost records have so long to be put back.
@@ -86,6 +88,7 @@ impl Member {
             epoch,
             history: VecDeque::from([(Place::START, local)]),
             since: FleetNumber(0),
+            pending: VecDeque::new(),
             asked: None,
             lease_until: Moment(0),
             grace_until: now.plus(terms.lease),
@@ -124,7 +127,30 @@ impl Member {
         }
         let number = stamp.number.min(self.applied().number);
         let at = self.history.binary_search_by_key(&number, |(place, _)| place.number).ok()?;
-        Some(self.history[at].1)
+        // Whoever wrote the response cannot have known what only this member has published.
+        let before_pending = self.pending.front().map_or(u64::MAX, |(_, local)| local.0 - 1);
+        Some(InvalidationNumber(self.history[at].1.0.min(before_pending)))
+    }
+
+    /// Notes an invalidation that was published here, before it takes effect under its local
+    /// number, which rises. It is to be appended to the fleet's log.
+    pub fn publish(&mut self, id: RecordId, local: InvalidationNumber) {
+        self.pending.push_back((id, local));
+    }
+
+    /// What is to be appended next, if anything.
+    pub fn unsent(&self) -> Option<(RecordId, InvalidationNumber)> {
+        self.pending.front().copied()
+    }
+
+    /// How much is to be appended.
+    pub fn outbox(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether a record of the fleet's log was published here and is in effect here already.
+    pub fn is_own(&self, id: RecordId) -> bool {
+        self.pending.iter().any(|(own, _)| *own == id)
     }
 
     /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises.
@@ -193,7 +219,8 @@ impl Member {
         }
     }
 
-    /// Notes a record that is in effect here and synced under a local number, as `check` let it.
+    /// Notes a record that is in effect here and synced, as `check` let it. `local` is the number
+    /// that it has here; of one that was published here, the last number that is in effect.
     pub fn note(
         &mut self,
         record: &Record,
@@ -204,6 +231,15 @@ impl Member {
         // Another life of the one who joins may hold a lease, and is not listed any more.
         if matches!(record.payload, super::protocol::Payload::Member { .. }) {
             self.unlisted_until = self.unlisted_until.max(now.plus(self.terms.fence));
+        }
+        if let Some(at) = self.pending.iter().position(|(own, _)| *own == record.id) {
+            // A response stamped before this place may be of before it was published, however
+            // many numbers of others came in between here.
+            if let Some((_, own)) = self.pending.remove(at) {
+                let before = InvalidationNumber(own.0 - 1);
+                let later = self.history.iter_mut().rev().take_while(|(_, known)| *known > before);
+                later.for_each(|(_, known)| *known = before);
+            }
         }
         self.history.push_back((record.place(), local));
         if self.history.len() > REMEMBERED {
@@ -248,23 +284,23 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// What the members are to a record at a moment of the caller's clock, `log` being what the
+    /// What the members are to a record at a moment of the caller's clock, `roster` being what the
     /// sequencer says. `None`: the log has lost it, and it is to be appended again.
-    pub fn judge(&self, log: &Sequencer, caller: &Member, now: Moment) -> Option<Vec<Proof>> {
-        if log.epoch() != self.epoch || log.number_of(self.id) != Some(self.number) {
+    pub fn judge(&self, roster: &Roster, caller: &Member, now: Moment) -> Option<Vec<Proof>> {
+        if roster.epoch != self.epoch || roster.number != Some(self.number) {
             return None;
         }
         let is_roster_proof = caller.epoch == self.epoch
             && now >= caller.unlisted_until
-            && log.last_join() <= caller.applied().number;
+            && roster.last_join <= caller.applied().number;
         let is_over = now >= self.fenced_at;
-        let proof = |listed: &super::sequencer::Listed| match listed.prefer {
+        let proof = |listed: &Listed| match listed.prefer {
             _ if listed.applied >= self.number && (is_roster_proof || is_over) => Proof::Applied,
             _ if !is_over => Proof::Waiting,
             Prefer::Freshness => Proof::Fenced,
             Prefer::Availability => Proof::Unproven,
         };
-        let proofs: Vec<Proof> = log.roster().values().map(proof).collect();
+        let proofs: Vec<Proof> = roster.members.values().map(proof).collect();
         // An empty roster proves nothing by being empty.
         Some(if proofs.is_empty() && !is_over { vec![Proof::Waiting] } else { proofs })
     }

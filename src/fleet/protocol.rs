@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::invalidations::{Matcher, Severity};
+use crate::distribution::fleet::Prefer;
 use crate::invalidation::chain::{Incarnation, RecordId};
 
 /// Most characters of a fleet's or a member's name.
@@ -132,16 +133,6 @@ impl From<Name> for String {
 pub struct MemberId {
     pub name: Name,
     pub incarnation: Incarnation,
-}
-
-/// What a member does with its store once its lease is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Prefer {
-    /// Everything stored is validated before use.
-    Freshness,
-    /// It is served, marked and counted, and the member is reported as unproven.
-    Availability,
 }
 
 /// How a roster changes.

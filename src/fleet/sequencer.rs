@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::protocol::{
-    Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Prefer, Record, Refusal,
+    Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
 };
+use crate::distribution::fleet::Prefer;
 use crate::invalidation::chain::{Incarnation, RecordId};
 
 /// Members of one fleet.
@@ -17,7 +20,8 @@ pub const MEMBERS_MAX: usize = 1000;
 pub const RECORDS_MAX: usize = 1_000_000;
 
 /// A member, as the roster has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Listed {
     pub incarnation: Incarnation,
     pub prefer: Prefer,
@@ -26,7 +30,8 @@ pub struct Listed {
 }
 
 /// What a member says when it renews its lease.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Renew {
     pub member: MemberId,
     pub epoch: Epoch,
@@ -34,7 +39,8 @@ pub struct Renew {
 }
 
 /// What it is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Renewal {
     pub epoch: Epoch,
     pub head: Place,
@@ -43,6 +49,18 @@ pub struct Renewal {
     /// Places of this log, the last first, each twice as far back as the one before it, where the
     /// member named another epoch: it goes on from the first of them that it knows.
     pub landmarks: Vec<Place>,
+}
+
+/// Who is a member, and how far each is: what a caller that waits for a record is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    pub epoch: Epoch,
+    /// The number of the record that was asked about, while the log has it.
+    pub number: Option<FleetNumber>,
+    /// The number of the last record by which a member joined.
+    pub last_join: FleetNumber,
+    pub members: BTreeMap<Name, Listed>,
 }
 
 /// What is to be done about an append.
@@ -91,9 +109,14 @@ impl Sequencer {
         &self.roster
     }
 
-    /// The number of the last record by which a member joined.
-    pub const fn last_join(&self) -> FleetNumber {
-        self.last_join
+    /// Who is a member, for a caller that waits for a record.
+    pub fn roster_about(&self, id: RecordId) -> Roster {
+        Roster {
+            epoch: self.epoch,
+            number: self.number_of(id),
+            last_join: self.last_join,
+            members: self.roster.clone(),
+        }
     }
 
     /// The place of the last record.

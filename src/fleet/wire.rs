@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Epoch, MemberId, Name, Payload, Place, Refusal};
+use super::protocol::{Epoch, Name, Payload, Place, Record, Refusal};
+use super::sequencer::{Renew, Renewal, Roster};
 use crate::cache::invalidations::{Matcher, PATH_MAX};
 use crate::invalidation::chain::RecordId;
 
@@ -19,7 +20,10 @@ pub const TEXT_MAX: usize = 4096;
 /// Records that one reading may ask for.
 pub const READ_MAX: usize = 500;
 
-const CALLS: [&str; 5] = ["append", "renew", "read", "trim", "fence"];
+/// The longest that a call may be held until there is something to answer, in milliseconds.
+pub const WAIT_MAX: u64 = 30_000;
+
+const CALLS: [&str; 6] = ["append", "renew", "read", "roster", "trim", "fence"];
 
 /// A call to a sequencer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +35,18 @@ pub enum Call {
         id: RecordId,
         payload: Payload,
     },
-    Renew {
-        member: MemberId,
-        turn: u64,
-        epoch: Epoch,
-        applied: Place,
-    },
+    Renew(Renew),
+    /// The records after a place; held for so many milliseconds while there is none.
     Read {
         from: Place,
         most: usize,
+        wait: u64,
+    },
+    /// The roster, and the number of a record; held for so many milliseconds until every member has
+    /// reported that number.
+    Roster {
+        id: RecordId,
+        wait: u64,
     },
     Trim {
         epoch: Epoch,
@@ -48,6 +55,22 @@ pub enum Call {
     Fence {
         old: Epoch,
     },
+}
+
+/// What a sequencer answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Reply {
+    /// The place that the record has.
+    Appended(Place),
+    Renewed(Renewal),
+    Records(Vec<Record>),
+    Roster(Roster),
+    /// The place before the first record that is kept.
+    Trimmed(Place),
+    /// The epoch that counts now.
+    Fenced(Epoch),
+    Refused(Refusal),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,8 +114,9 @@ pub fn decode(fleet: &Name, octets: &[u8]) -> Result<Call, Refusal> {
 fn is_bounded(call: &Call) -> bool {
     match call {
         Call::Append { payload, .. } => is_bounded_payload(payload),
-        Call::Read { most, .. } => *most <= READ_MAX,
-        Call::Renew { .. } | Call::Trim { .. } | Call::Fence { .. } => true,
+        Call::Read { most, wait, .. } => *most <= READ_MAX && *wait <= WAIT_MAX,
+        Call::Roster { wait, .. } => *wait <= WAIT_MAX,
+        Call::Renew(_) | Call::Trim { .. } | Call::Fence { .. } => true,
     }
 }
 
@@ -123,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_by_its_name() {
         let (own, other) = (Name::parse("own").unwrap(), Name::parse("other").unwrap());
-        let call = Call::Read { from: Place::START, most: READ_MAX };
+        let call = Call::Read { from: Place::START, most: READ_MAX, wait: 0 };
         let good = String::from_utf8(encode(&own, &call).unwrap()).unwrap();
         assert_eq!(decode(&own, good.as_bytes()), Ok(call));
         let with = |from: &str, to: &str| decode(&own, good.replace(from, to).as_bytes());

@@ -7,9 +7,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use foreshore::cache::invalidations::{Matcher, Severity};
+use foreshore::distribution::fleet::Prefer;
 use foreshore::fleet::member::{Leave, Member, Proof, Publication, Step};
 use foreshore::fleet::protocol::{
-    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Prefer, Stamp, Terms,
+    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Stamp, Terms,
 };
 use foreshore::fleet::sequencer::{Proposal, Renew, Renewal, Sequencer};
 use foreshore::invalidation::chain::{Incarnation, RecordId};
@@ -158,7 +159,11 @@ impl World {
 
     fn acknowledge(&self, bend: Bend) -> Option<World> {
         let publication = self.publication.filter(|_| !self.is_acknowledged)?;
-        let proofs = publication.judge(&self.log, &self.edges[0].member, NOW)?;
+        let proofs = publication.judge(
+            &self.log.roster_about(publication.id),
+            &self.edges[0].member,
+            NOW,
+        )?;
         let is_done = proofs.iter().all(|p| matches!(p, Proof::Applied | Proof::Fenced));
         (is_done || bend == Bend::AnswersAtOnce)
             .then(|| World { is_acknowledged: true, ..self.clone() })
@@ -207,7 +212,9 @@ impl World {
                 if bend == Bend::HeadNotCompared {
                     answer.head = edge.member.applied();
                 }
-                if bend == Bend::LeaseFromReceipt {
+                // Of a place that the log had when it answered, or the lease would be refused.
+                let has_it = answer.head.number >= edge.member.applied().number;
+                if bend == Bend::LeaseFromReceipt && has_it {
                     edge.member.renew(0, NOW);
                 }
                 let step = edge.member.renewed(0, &answer, NOW).unwrap();

@@ -1,0 +1,54 @@
+//! A fleet of edges that follow one log of invalidations, as configured.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::origin::OriginTls;
+use super::region::AdminUrl;
+use crate::base::secret::Secret;
+
+/// `[fleet]`: which fleet this edge is a member of, and by which terms.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// All members have the same; calls of another fleet are refused.
+    pub name: String,
+    /// This member's own name; no two members have the same.
+    pub member: String,
+    pub sequencer: SequencerAt,
+    pub prefer: Prefer,
+    /// How long a member may answer from its store after it last knew that it had missed nothing.
+    /// The same for all members.
+    pub lease: Duration,
+    /// How long a call that invalidates waits for the fleet, unless it says otherwise.
+    pub wait: Duration,
+}
+
+/// Who gives the numbers of the fleet's log.
+#[derive(Clone, Debug)]
+pub enum SequencerAt {
+    /// This process, for the edges that it trusts.
+    Here,
+    /// Another Foreshore, over its admin listener.
+    Parent(SequencerParent),
+}
+
+/// The Foreshore that gives the numbers, and how this edge proves itself to it.
+#[derive(Clone, Debug)]
+pub struct SequencerParent {
+    pub admin: AdminUrl,
+    /// The name by which the parent trusts this edge (`[[trusted_edge]]`).
+    pub edge_id: String,
+    pub token: Secret<String>,
+    pub tls: OriginTls,
+}
+
+/// What a member does with its store once its lease is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefer {
+    /// Everything stored is validated before use.
+    Freshness,
+    /// It is served, marked and counted, and the member is reported as unproven.
+    Availability,
+}
