@@ -13,7 +13,7 @@ use crate::message::connection::{Connection, Version};
 use crate::message::key::InvalidationNumber;
 use crate::message::refusal::Rule;
 use crate::message::request::{RequestHead, ViewerRequest, split_target};
-use crate::message::response::{Told as AnswerTold, ViewerResponse};
+use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason};
 use crate::proxy::Running;
 use crate::proxy::exchange::{Begun, request_of, running_of};
@@ -124,14 +124,14 @@ pub fn record_refused(
 /// What a record tells of a head that the request may have lost by then: fields that Connection
 /// names are dropped.
 #[derive(Default)]
-pub struct Told {
+pub struct LoggedHead {
     referer: Option<Vec<u8>>,
     user_agent: Option<Vec<u8>>,
     /// What the logs beside the access log want, where there are any.
     asked: Option<Asked<'static>>,
 }
 
-impl Told {
+impl LoggedHead {
     /// Reads a head as it came. Where nothing is logged, counters do without.
     pub fn of(head: &RequestHead<'_>, worker: &Worker) -> Self {
         // Most requests lose nothing on the way.
@@ -209,7 +209,7 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
         fields,
         body: Body::Empty,
         verdict: hit::HIT,
-        told: AnswerTold::default(),
+        told: Told::default(),
         failure: None,
         behavior: Some(hit.behavior),
         origin_millis: None,
@@ -228,7 +228,7 @@ pub struct ExchangeRecord {
     /// What it is answered under: a behavior has its number there.
     running: Arc<Running>,
     request: Arc<ViewerRequest>,
-    told: Told,
+    told: LoggedHead,
     /// The ordinal of the behavior that host and path chose, if they chose one.
     behavior: Option<usize>,
     /// Octets of the answer's head, where they are not those of its fields.
@@ -244,13 +244,13 @@ pub struct ExchangeRecord {
 
 impl ExchangeRecord {
     /// Of a request that has no answer yet.
-    pub fn new(begun: &Begun, told: Told, worker: &Arc<Worker>) -> Self {
+    pub fn new(begun: &Begun, told: LoggedHead, worker: &Arc<Worker>) -> Self {
         let response = ViewerResponse {
             status: GONE,
             fields: FieldSection::new(),
             body: Body::Empty,
             verdict: no_cache(Outcome::Error, Reason::Failed),
-            told: AnswerTold::default(),
+            told: Told::default(),
             failure: None,
             behavior: None,
             origin_millis: None,
@@ -281,7 +281,7 @@ impl ExchangeRecord {
         Self {
             running: Arc::clone(running),
             request: Arc::new(request_of_hit(worker, head, connection, now)),
-            told: Told::whole(head, worker),
+            told: LoggedHead::whole(head, worker),
             behavior: Some(hit.behavior),
             head_octets: Some(head_octets(hit)),
             worker: Arc::clone(worker),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::hit::Declined;
+use super::hit::{Decided, Declined};
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::body::Body;
@@ -24,6 +24,7 @@ use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::ViewerResponse;
 use crate::region;
 use crate::semantics::ranges::Span;
+use crate::store::memory::Found;
 
 /// A request on its way to an answer, with everything that was decided about it.
 #[derive(Clone)]
@@ -38,6 +39,9 @@ pub struct Exchange {
     /// The body of a POST that may be answered from the store, whole.
     pub content: Option<Bytes>,
     pub(super) from_edge: FromEdge,
+    /// What the hit step found in memory under the request's key; serving takes it, and does not
+    /// look again.
+    pub(super) found: Option<Found>,
 }
 
 /// Whether a trusted edge asks, and what it is told of its own log: how far that was in effect here
@@ -85,12 +89,15 @@ impl Edge {
         let request = Arc::new(request);
         let decided = declined.0.unwrap_or_else(|| {
             let head = request.head();
-            access::route(&running.site, &head, request.arrived_at)
-                .map(|routed| (routed.route, ask::wants(&routed)))
+            access::route(&running.site, &head, request.arrived_at).map(|routed| Decided {
+                route: routed.route,
+                wants: ask::wants(&routed),
+                found: None,
+            })
         });
         match decided {
-            Ok((route, wants)) => {
-                Ok(Exchange { running, request, route, wants, content: None, from_edge })
+            Ok(Decided { route, wants, found }) => {
+                Ok(Exchange { running, request, route, wants, content: None, from_edge, found })
             }
             Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
         }
@@ -117,7 +124,8 @@ impl Exchange {
             let routed = access::route(&running.site, &head, request.arrived_at).ok()?;
             (routed.route, ask::wants(&routed))
         };
-        Some(Self { running, request, route, wants, content: None, from_edge: self.from_edge })
+        let (content, from_edge, found) = (None, self.from_edge, None);
+        Some(Self { running, request, route, wants, content, from_edge, found })
     }
 
     /// Who answers it.

@@ -24,6 +24,7 @@ use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
+use crate::store::memory::Found;
 
 /// What a plain fresh hit is told as.
 pub const HIT: Verdict =
@@ -47,7 +48,15 @@ pub struct Hit<'s> {
 /// What the hit step has decided of a request that it leaves to serving; `None` if it has
 /// not looked that far. Holds for the site in force then, and no other.
 #[derive(Default)]
-pub struct Declined(pub Option<Result<(Route, CacheIntent), Refusal>>);
+pub struct Declined(pub Option<Result<Decided, Refusal>>);
+
+/// What was decided of a request before it was declined.
+pub struct Decided {
+    pub route: Route,
+    pub wants: CacheIntent,
+    /// What memory holds under the request's key, if that was looked for.
+    pub found: Option<Found>,
+}
 
 /// Answers from the store, or declines. `scratch` holds the key.
 pub fn hit<'s>(
@@ -65,10 +74,41 @@ pub fn hit<'s>(
         Err(refusal) => return Err(Declined(Some(Err(refusal)))),
     };
     let wants = ask::wants(&routed);
-    match from_store(edge, running, routed, wants, scratch, now) {
-        Some(hit) => Ok(hit),
-        None => Err(Declined(Some(Ok((routed.route, wants))))),
+    let declined = |found| Declined(Some(Ok(Decided { route: routed.route, wants, found })));
+    if may_look(edge, running, &routed, wants, now).is_none() {
+        return Err(declined(None));
     }
+    ask::write_key(scratch, &routed);
+    let found = edge.store.find(scratch);
+    let asked = CacheRequest { routed, key: scratch, wants, slice: None };
+    match from_store(edge, running, routed, &asked, &found, now) {
+        Some(hit) => Ok(hit),
+        None => Err(declined(Some(found))),
+    }
+}
+
+// Admission, as serving has it; `None` for what serving must see to.
+#[inline]
+fn may_look(
+    edge: &Edge,
+    running: &Running,
+    routed: &Routed<'_>,
+    wants: CacheIntent,
+    now: Timestamp,
+) -> Option<()> {
+    if !routed.behavior.derived.may_hit {
+        return None;
+    }
+    // Serving sends the cookie.
+    if routed.route.session.is_some_and(|session| session.is_news) {
+        return None;
+    }
+    access::admit(routed, wants.caching(), edge.around(running, now)).ok()?;
+    if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
+        return None;
+    }
+    let may_replace = routed.behavior.client_invalidation.is_some();
+    (!may_replace || !routed.head.known.has(Known::CacheControl)).then_some(())
 }
 
 // The steps of serving, as far as none of them waits.
@@ -77,29 +117,12 @@ fn from_store<'s>(
     edge: &Edge,
     running: &'s Running,
     routed: Routed<'s>,
-    wants: CacheIntent,
-    scratch: &mut Vec<u8>,
+    asked: &CacheRequest<'_>,
+    found: &[Arc<Stored>],
     now: Timestamp,
 ) -> Option<Hit<'s>> {
-    let head = routed.head;
-    if !routed.behavior.derived.may_hit {
-        return None;
-    }
-    // Serving sends the cookie.
-    if routed.route.session.is_some_and(|session| session.is_news) {
-        return None;
-    }
-    access::admit(&routed, wants.caching(), edge.around(running, now)).ok()?;
-    if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
-        return None;
-    }
-    if routed.behavior.client_invalidation.is_some() && head.known.has(Known::CacheControl) {
-        return None;
-    }
-    ask::write_key(scratch, &routed);
-    let found = edge.store.find(scratch);
-    let asked = CacheRequest { routed, key: scratch, wants, slice: None };
-    let Lookup::Fresh(stored) = lookup(&asked, &found, &edge.invalidations, now) else {
+    let (wants, head) = (asked.wants, routed.head);
+    let Lookup::Fresh(stored) = lookup(asked, found, &edge.invalidations, now) else {
         return None;
     };
     let is_mapped = stored.status >= 400

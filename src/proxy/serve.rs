@@ -44,6 +44,7 @@ use crate::semantics::coding::{note_coding, vary_on_coding};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::time::Timestamp;
+use crate::store::memory::Found;
 
 /// The API Gateway's words to a caller whose `max-age=0` was not heard.
 const NOT_ALLOWED: &str =
@@ -55,6 +56,14 @@ const SIGN_AFTER: Duration = Duration::from_millis(25);
 
 /// So long an answer that replaces what is stored waits for the parents to hear of it.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
+/// What goes along with a request until it is known where its answer comes from.
+#[derive(Default)]
+struct Sought {
+    body: Body,
+    /// What memory holds under its key, if the hit step has looked.
+    found: Option<Found>,
+}
 
 impl Proxy {
     /// Serves one request, whatever happens to it.
@@ -96,22 +105,21 @@ impl Proxy {
         let (key, body) =
             write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
         let asked = CacheRequest { routed, key: &key, wants: exchange.wants, slice: None };
+        let sought = Sought { body, found: exchange.found.take() };
         let exchange = &*exchange;
         match exchange.wants.replaces {
             Replaces::MayNot(Unauthorised::FailWith403) => {
                 Err(Stop::Refused(Refusal::MayNotReplace))
             }
             Replaces::MayNot(Unauthorised::SucceedWithResponseHeader) => {
-                let came = self.answer_in_sight(exchange, &asked, body, Replaces::No).await;
+                let came = self.answer_in_sight(exchange, &asked, sought).await;
                 let mut response = came.unwrap_or_else(|failure| {
                     error_response::failure(failure, exchange.compat(), exchange.request.id)
                 });
                 response.fields.append(&header::WARNING, NOT_ALLOWED);
                 Ok(response)
             }
-            replaces => {
-                self.answer_in_sight(exchange, &asked, body, replaces).await.map_err(Stop::Failed)
-            }
+            _ => self.answer_in_sight(exchange, &asked, sought).await.map_err(Stop::Failed),
         }
     }
 
@@ -202,8 +210,7 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        body: Body,
-        replaces: Replaces,
+        sought: Sought,
     ) -> Result<ViewerResponse, Failure> {
         let sink = exchange
             .request
@@ -211,9 +218,9 @@ impl Proxy {
             .as_ref()
             .filter(|_| exchange.request.connection.asker == Asker::Edge);
         let Some(sink) = sink else {
-            return self.answer_asked(exchange, asked, body, replaces).await;
+            return self.answer_asked(exchange, asked, sought).await;
         };
-        let mut answering = Box::pin(self.answer_asked(exchange, asked, body, replaces));
+        let mut answering = Box::pin(self.answer_asked(exchange, asked, sought));
         match tokio::time::timeout(SIGN_AFTER, &mut answering).await {
             Ok(response) => response,
             Err(_) => {
@@ -229,10 +236,9 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        body: Body,
-        replaces: Replaces,
+        sought: Sought,
     ) -> Result<ViewerResponse, Failure> {
-        if replaces == Replaces::Yes
+        if asked.wants.replaces == Replaces::Yes
             && matches!(asked.wants.method, MethodIntent::Get | MethodIntent::Post)
         {
             // Boxed, as all that most requests do not need: each would carry its size about.
@@ -243,7 +249,7 @@ impl Proxy {
         {
             return came;
         }
-        self.answer_by_lookup(exchange, asked, body).await
+        self.answer_by_lookup(exchange, asked, sought).await
     }
 
     // Alone: a fetch under way may have begun before the change that the caller knows of. Once the
@@ -364,7 +370,7 @@ impl Proxy {
         ask::write_key(&mut key, &routed);
         let page = CacheRequest { routed, key: &key, wants: own.wants, slice: None };
         // Boxed: a page's own errors have no pages, but the compiler does not know that.
-        let mut response = Box::pin(self.answer_by_lookup(&own, &page, Body::Empty))
+        let mut response = Box::pin(self.answer_by_lookup(&own, &page, Sought::default()))
             .await
             .ok()
             .filter(|response| response.status == 200)?;
@@ -377,10 +383,10 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        body: Body,
+        sought: Sought,
     ) -> Result<ViewerResponse, Failure> {
         let now = exchange.request.arrived_at;
-        let found = self.find(asked).await;
+        let found = self.find(asked, sought.found).await;
         match lookup(asked, &found, &self.edge.invalidations, now) {
             Lookup::Fresh(stored) => {
                 match self.open(asked, stored, verdict(Outcome::Hit, Reason::Fresh), now) {
@@ -418,7 +424,7 @@ impl Proxy {
             Lookup::Miss(why) => {
                 self.fetch(exchange, asked, FetchKind::Fill, Reason::Miss(why), &found).await
             }
-            Lookup::Pass(why) => self.pass(exchange, asked, why, body).await,
+            Lookup::Pass(why) => self.pass(exchange, asked, why, sought.body).await,
             Lookup::Unavailable => Err(Failure::new(
                 FailureKind::NotStored,
                 "only-if-cached, and nothing usable is stored",

@@ -162,7 +162,7 @@ impl Proxy {
         }
         let key = slice::key(asked.key, 0);
         let part = CacheRequest { key: &key, slice: Some(slice::span(0, size)), ..*asked };
-        let found = self.find(&part).await;
+        let found = self.find(&part, None).await;
         let Lookup::Fresh(first) = lookup(&part, &found, &self.edge.invalidations, now) else {
             return None;
         };
@@ -285,7 +285,7 @@ impl Proxy {
             if self.edge.collapses.is_marked(&unsliced(base.key), now) {
                 return Ok(SliceOutcome::Unsliced(Unsliced::NoPart));
             }
-            let found = self.find(&asked).await;
+            let found = self.find(&asked, None).await;
             let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
                 Lookup::Fresh(stored) => {
                     let told = verdict(Outcome::Hit, Reason::Fresh);

@@ -62,9 +62,10 @@ impl Drop for Load<'_> {
 }
 
 impl Proxy {
-    /// What is stored under a key, in memory or brought back into it.
-    pub(super) async fn find(&self, asked: &CacheRequest<'_>) -> Found {
-        let found = self.edge.store.find(asked.key);
+    /// What is stored under a key, in memory or brought back into it. `found` is what memory holds,
+    /// if that was looked for already.
+    pub(super) async fn find(&self, asked: &CacheRequest<'_>, found: Option<Found>) -> Found {
+        let found = found.unwrap_or_else(|| self.edge.store.find(asked.key));
         let Some(disk) = self.edge.disk() else { return found };
         let here =
             found.iter().filter(|stored| stored.live.on_disk.load(Ordering::Relaxed) != 0).count();

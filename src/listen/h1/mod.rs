@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use self::half::Half;
 use self::head::{After, Head, NoHead};
 use self::write::{SendEnd, Sent, To, Watched};
-use super::exchange_log::{ExchangeRecord, Told, record_hit, record_refused};
+use super::exchange_log::{ExchangeRecord, LoggedHead, record_hit, record_refused};
 use super::message;
 use super::places::Place;
 use super::{Gauges, Worker};
@@ -363,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     running.site.observes,
                 );
                 let interims = Interims::listen(&mut request, &mut self.waiting);
-                let told = Told::of(&head.request, self.worker);
+                let told = LoggedHead::of(&head.request, self.worker);
                 let begun = edge.begin(Arc::clone(&running), request, declined);
                 let expects = head.request.known.has(Known::Expect)
                     && head.request.version == Version::Http11;
@@ -623,7 +623,7 @@ enum Step {
 struct Full {
     begun: Begun,
     interims: Interims,
-    told: Told,
+    told: LoggedHead,
     /// It waits for `100 Continue` with its body.
     expects: bool,
 }

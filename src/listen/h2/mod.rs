@@ -30,7 +30,7 @@ use self::head::{NoHead, Parts};
 use self::hpack::decode::Decoder;
 use self::hpack::encode;
 use self::stream::{Phase, Ready, Sending, Shared, Stream, StreamBody, WASTE, WASTE_TIME};
-use super::exchange_log::{ExchangeRecord, Told, record_hit, record_refused};
+use super::exchange_log::{ExchangeRecord, LoggedHead, record_hit, record_refused};
 use super::h1::write::SendEnd;
 use super::places::Place;
 use super::{Buffers, Gauges, Worker};

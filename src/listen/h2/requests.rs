@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
         let is_head = request.method == http::Method::HEAD;
-        let told = Told::of(&head, self.worker);
+        let told = LoggedHead::of(&head, self.worker);
         let begun = edge.begin(Arc::clone(&running), request, declined);
         let finish = Box::new(ExchangeRecord::new(&begun, told, self.worker));
         let core = Arc::clone(&self.worker.core);
