@@ -120,7 +120,7 @@ impl Exchange {
         Some(Self { running, request, route, wants, content: None, from_edge: self.from_edge })
     }
 
-    /// Who answers it.
+    /// The distribution and the behavior that answer it.
     pub fn chosen(&self) -> (&Arc<Distribution>, &Behavior) {
         self.route.of(&self.running.site)
     }
