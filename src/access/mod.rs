@@ -97,8 +97,8 @@ impl Routed<'_> {
         }
     }
 
-    /// Whether any peer's is: then another request for the same may have sent what this one could
-    /// not.
+    /// Whether what any peer says in the name of a proxy is believed: then another request for the
+    /// same may have sent what this one could not.
     pub fn any_forwarder(&self) -> Forwarder {
         let is_nobody =
             self.site.listen.forwarded_for_from.is_empty() && self.site.trusted_edges.is_empty();
