@@ -1,5 +1,5 @@
-//! Behaviors of an imported distribution: paths, methods, who is let in; and the pages in the place
-//! of errors.
+//! Behaviors of an imported distribution: paths, methods, which viewers may ask; and the pages in
+//! the place of errors.
 
 use std::fmt::Write;
 
