@@ -1,5 +1,5 @@
-//! The log that a whole fleet follows: its records, and the rules of who gives numbers and who may
-//! answer from what it has stored. Nothing here does I/O or reads a clock.
+//! The log that a whole fleet follows: its records, and the rules of which node gives numbers and
+//! which members may answer from what they have stored. Nothing here does I/O or reads a clock.
 
 pub mod member;
 pub mod protocol;
