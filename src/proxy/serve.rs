@@ -165,8 +165,7 @@ impl Proxy {
         let (distribution, behavior) = exchange.chosen();
         let (site, request) = (&*exchange.running.site, &*exchange.request);
         response.behavior = Some(behavior.ordinal);
-        // A fill of its own was waited for; a refresh behind it, or another request's fill, was
-        // not.
+        // A fill of its own was waited for; a refresh behind it, or another's fill, was not.
         if response.verdict.reason.forward().is_some() && !response.verdict.collapsed {
             response.origin_millis = response.origin_millis.or_else(|| request.upstream.millis());
         }
