@@ -108,7 +108,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     {
         table.problem(
             &found.span,
-            "whoever reaches this address could invalidate everything",
+            "any client that reaches this address could invalidate everything",
             Some("listen on loopback to allow it".into()),
         );
     }

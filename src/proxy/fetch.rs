@@ -130,7 +130,7 @@ impl Proxy {
         };
         self.as_leader(asked, waiter, reason)
             .await
-            .unwrap_or_else(|| Err(Failure::internal("an answer nobody else waits for was lost")))
+            .unwrap_or_else(|| Err(Failure::internal("an answer without followers was lost")))
     }
 
     // The same, but seen through to its end even if the viewer leaves: it asked for more than an
