@@ -31,8 +31,8 @@ use crate::semantics::cache_control::CacheControl;
 use crate::semantics::time::Timestamp;
 
 /// What host and path chose, as indexes into the site that routed the request. It outlives the
-/// head: whoever sees to the request later goes by the same route, whatever has become of its URI
-/// (as CloudFront keeps the behavior that the viewer's path chose).
+/// head: every later step of the request goes by the same route, whatever has become of its URI (as
+/// CloudFront keeps the behavior that the viewer's path chose).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Index into `Site::distributions`.
@@ -44,7 +44,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Who answers.
+    /// The distribution and the behavior that answer.
     pub fn of(self, site: &Site) -> (&Arc<Distribution>, &Behavior) {
         let distribution = &site.distributions[self.distribution];
         (distribution, &distribution.behaviors[self.behavior])
@@ -73,7 +73,7 @@ pub struct Routed<'r> {
     pub site: &'r Site,
     pub distribution: &'r Arc<Distribution>,
     pub behavior: &'r Behavior,
-    /// The same, for whoever outlives the head.
+    /// The same, for a step that outlives the head.
     pub route: Route,
     /// The viewer's path, or the default root object in the place of `/`.
     pub path: &'r str,
@@ -97,8 +97,8 @@ impl Routed<'_> {
         }
     }
 
-    /// Whether anybody's is: then another request for the same may have sent what this one could
-    /// not.
+    /// Whether what any peer says in the name of a proxy is believed: then another request for the
+    /// same may have sent what this one could not.
     pub fn any_forwarder(&self) -> Forwarder {
         let is_nobody =
             self.site.listen.forwarded_for_from.is_empty() && self.site.trusted_edges.is_empty();
@@ -213,7 +213,7 @@ pub struct AdmitContext<'k> {
     pub node: &'k str,
     /// Signatures that were found good.
     pub signatures: &'k VerifiedSignatures,
-    /// Who asked how often of late.
+    /// How often each address asked of late.
     pub rates: &'k Buckets,
     pub now: Timestamp,
 }
@@ -260,7 +260,7 @@ pub fn admit(
         Asker::Viewer => admit_viewer(routed, around)?,
         Asker::Edge => {}
     }
-    // Whoever asks: a bucket gets no other order than was given.
+    // From viewers and edges alike: a bucket gets no other order than was given.
     if routed.behavior.derived.is_bucket { bucket::judge(routed, caching) } else { Ok(()) }
 }
 
@@ -308,7 +308,7 @@ pub fn check_signature(
 }
 
 /// Counts an admitted request against what its address may ask for: once, when it is sure to be
-/// answered here. Who may not ask at all takes no token.
+/// answered here. A viewer that may not ask at all takes no token.
 pub fn spend(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
     let (connection, behavior) = (routed.head.connection, routed.behavior);
     match behavior.rate_limit.filter(|_| connection.asker == Asker::Viewer) {

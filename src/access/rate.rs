@@ -35,7 +35,7 @@ pub struct Buckets {
     unused: u64,
 }
 
-// A network is one asker: whoever has one address of IPv6 has them all.
+// A network of IPv6 (/64) is one asker: a viewer that has one address of it has them all.
 fn asker(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
@@ -100,7 +100,8 @@ impl Buckets {
         let mut shard = self.shards[place.wrapping_mul(0x9e37_79b9) >> 8 & (SHARDS - 1)].lock();
         let (young, old) = &mut *shard;
         let room = limit.every.saturating_mul(limit.burst);
-        // A clock that was set back must not shut anybody out for longer than a full bucket takes.
+        // A clock that was set back must not shut an address out for longer than a full bucket
+        // takes.
         let full_at = young
             .get(&key)
             .or_else(|| old.get(&key))
@@ -110,10 +111,11 @@ impl Buckets {
         let after = full_at.saturating_add(limit.every);
         let over = after.saturating_sub(now.saturating_add(room));
         if young.len() >= EACH && !young.contains_key(&key) {
-            // Who did not ask for so long has a full bucket anyway.
+            // An address that did not ask for so long has a full bucket anyway.
             *old = std::mem::take(young);
         }
-        // Whoever is refused is remembered too: who keeps knocking is not to be forgotten for it.
+        // An address that is refused is remembered too: one that keeps asking is not to be
+        // forgotten for it.
         young.insert(key, if over > 0 { full_at } else { after });
         if over > 0 { Err(over.div_ceil(1_000_000).max(1)) } else { Ok(()) }
     }

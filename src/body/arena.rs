@@ -31,15 +31,15 @@ pub struct Arena {
     free: Mutex<Free>,
 }
 
-// SAFETY: `base` is only read, within extents that are written through the file before they are
-// shown to anybody.
+// SAFETY: `base` is only read, within extents that are written through the file before a reader
+// gets them.
 #[allow(unsafe_code)]
 unsafe impl Send for Arena {}
 // SAFETY: as above; the free list is behind a lock.
 #[allow(unsafe_code)]
 unsafe impl Sync for Arena {}
 
-/// Ranges nobody has, by place and by length.
+/// Ranges without a lease, by place and by length.
 #[derive(Default)]
 struct Free {
     by_start: BTreeMap<u64, u64>,
@@ -130,7 +130,7 @@ impl Arena {
         &self.file
     }
 
-    /// Octets that nobody has.
+    /// Octets without a lease.
     pub fn free(&self) -> u64 {
         self.free.lock().by_start.values().sum()
     }
@@ -144,7 +144,7 @@ impl Drop for Arena {
     }
 }
 
-/// A range that somebody holds; what was written of it is read through the mapping.
+/// A range that an extent or a content holds; what was written of it is read through the mapping.
 struct Lease {
     arena: Arc<Arena>,
     start: u64,
@@ -154,9 +154,9 @@ struct Lease {
 
 impl AsRef<[u8]> for Lease {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the range lies within the mapping, which lives as long as the arena; it is leased
-        // to nobody else; and its octets are shown only up to what was written before, which is
-        // never written again.
+        // SAFETY: the range lies within the mapping, which lives as long as the arena; it has this
+        // one lease; and its octets are shown only up to what was written before, which is never
+        // written again.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.arena.base.as_ptr().add(self.start as usize), self.len)
@@ -207,7 +207,7 @@ impl Extent {
     }
 }
 
-/// Where octets lie in the file. It holds nothing: whoever uses it holds the octets too.
+/// Where octets lie in the file. It holds no lease: its user holds the content, or its octets, too.
 #[derive(Clone)]
 pub struct ArenaSlot {
     pub arena: Arc<Arena>,

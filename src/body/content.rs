@@ -30,8 +30,8 @@ pub struct Content {
     growing: Mutex<Option<Box<Growing>>>,
 }
 
-/// Bodies up to here are kept as they are, without what it takes to share them: who reads one gets
-/// a copy.
+/// Bodies up to here are kept as they are, without what it takes to share them: each reader gets a
+/// copy.
 const SMALL: usize = 4096;
 
 /// Octets that are all there. There are as many of these as of stored responses, so it is kept
@@ -46,8 +46,8 @@ enum Whole {
     Filed(Arc<dyn InFile>),
 }
 
-/// A body that stays in a file while it is sent; its reads may wait for a disk, so somebody else
-/// does them.
+/// A body that stays in a file while it is sent; its reads may wait for a disk, so they are made
+/// outside the worker's thread.
 pub trait InFile: Send + Sync {
     fn length(&self) -> u64;
     /// Reads a part of it, which lies within its length.
@@ -147,8 +147,8 @@ impl Content {
         }
     }
 
-    /// Where the octets begin in a file, if the kernel may send this part from there. Whoever holds
-    /// the content holds the place.
+    /// Where the octets begin in a file, if the kernel may send this part from there. The range is
+    /// the content's for as long as the caller holds the content.
     pub fn sendfile_range(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
             Some(Ok(Whole::Mapped(sendfile_range))) => {

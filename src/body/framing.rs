@@ -2,7 +2,8 @@
 //! line (RFC 9112 §6, §7.1).
 //!
 //! Octets go in, octets of the body and "done" come out. Chunk extensions are bounded and stepped
-//! over; trailers are bounded and kept apart, for whoever asks for them. It knows neither requests nor responses.
+//! over; trailers are bounded and kept apart, for the caller to ask for. It knows neither requests
+//! nor responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 

@@ -1,7 +1,7 @@
 //! Bodies: what flows to a viewer, to an origin and into the store.
 //!
-//! One type, polled for pieces. It knows neither HTTP framing nor policy; whoever frames it asks
-//! for its exact length, and a body that ends early is an error, never an end.
+//! One type, polled for pieces. It knows neither HTTP framing nor policy; the writer that frames it
+//! asks for its exact length, and a body that ends early is an error, never an end.
 
 pub mod arena;
 pub mod collect;
@@ -33,7 +33,7 @@ pub enum BodyError {
     Overrun,
     /// Longer than a limit allows.
     TooLarge,
-    /// Whoever produced it stopped.
+    /// Its producer stopped.
     Abandoned,
     /// Reading from the disk failed.
     Unreadable,

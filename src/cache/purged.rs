@@ -7,8 +7,8 @@ use crate::message::forwarding;
 
 /// What a PURGE asks for.
 pub struct Purged<'r> {
-    /// Whose invalidation it is: of a continuous deployment the primary's, which takes in both
-    /// sides.
+    /// The distribution that is invalidated: of a continuous deployment the primary, which takes in
+    /// both sides.
     pub distribution: &'r Distribution,
     pub matcher: Matcher,
     pub severity: Severity,

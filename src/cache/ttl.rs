@@ -18,7 +18,7 @@ use crate::semantics::freshness::{self, Exchanged, Lifetime};
 pub struct RequestFacts {
     /// Authorization reached the origin and is not in the key (RFC 9111 §3.5).
     pub authorization: bool,
-    /// The origin could see who asks, outside the key.
+    /// The origin could see which viewer asks, outside the key.
     pub identity: bool,
     /// Cookies reach the origin and are not in the key, whether this request had any or not.
     pub cookies: bool,

@@ -306,8 +306,8 @@ impl<'d> Shelf<'d> {
         self.known.insert((kind, id), (body, source));
     }
 
-    /// Finds out whose the configurations without an id are: by their file's name, or because only
-    /// one is missing.
+    /// Finds out which ids the configurations without one have: by their file's name, or because
+    /// only one is missing.
     pub fn name_the_nameless(&mut self, asked: &BTreeSet<(Kind, &'d str)>, report: &mut Report) {
         for (kind, body) in std::mem::take(&mut self.nameless) {
             let missing = |(of, id): &&(Kind, &'d str)| {

@@ -252,7 +252,7 @@ impl<'d, 'w> Job<'d, 'w> {
             .unwrap_or_default();
         let _ = writeln!(
             self.out,
-            "# Imported from CloudFront{call}.\n# Loads as it is; what is marked below waits for somebody to look at it.\n"
+            "# Imported from CloudFront{call}.\n# Loads as it is; what is marked below waits for the operator to look at it.\n"
         );
         self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
     }

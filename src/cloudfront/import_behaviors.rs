@@ -1,5 +1,5 @@
-//! Behaviors of an imported distribution: paths, methods, who is let in; and the pages in the place
-//! of errors.
+//! Behaviors of an imported distribution: paths, methods, which viewers may ask; and the pages in
+//! the place of errors.
 
 use std::fmt::Write;
 
@@ -187,7 +187,7 @@ impl<'d> Job<'d, '_> {
         self.note(
             Rank::BeforeServing,
             format!(
-                "{pattern}: closed, nobody is let in until something else guards it: {}",
+                "{pattern}: closed, no viewer is let in until something else guards it: {}",
                 why.join("; ")
             ),
         );
@@ -206,7 +206,7 @@ impl<'d> Job<'d, '_> {
         let Some(group) = self.shelf.find(Kind::KeyGroup, id) else {
             self.note(
                 Rank::BeforeServing,
-                format!("{pattern}: key group {id} is not at hand: nobody is let in by it. Give the outputs of get-key-group and get-public-key too"),
+                format!("{pattern}: key group {id} is not at hand: no viewer is let in by it. Give the outputs of get-key-group and get-public-key too"),
             );
             self.made.insert(slot, format!("[key_group.{}]\nkeys = []\n\n", quoted(id)));
             return;
@@ -231,7 +231,7 @@ impl<'d> Job<'d, '_> {
         if let Err(why) = PublicKey::from_pem(key, pem.as_bytes()) {
             self.say(
                 Rank::BeforeServing,
-                format!("public key {key} of key group {group}: {why}; nobody is let in by it"),
+                format!("public key {key} of key group {group}: {why}; no viewer is let in by it"),
             );
             return false;
         }

@@ -1,5 +1,5 @@
-//! One `[[distribution]]`: its hosts, its side of a deployment, who may see it; origins and
-//! behaviors are their own files'.
+//! One `[[distribution]]`: its hosts, its side of a deployment, which viewers may see it; origins
+//! and behaviors are their own files'.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Made {
     pub hosts: Vec<HostAt>,
     pub id_span: Range<usize>,
     pub source: usize,
-    /// It is tried out on another's viewers: whose, and on which.
+    /// It is tried out on another distribution's viewers: which distribution's, and which of them.
     pub staging: Option<StagingOf>,
 }
 

@@ -93,7 +93,7 @@ pub fn signers(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<TrustedKeys> 
     if listed.value.is_empty() {
         table.problem(
             &listed.span,
-            "no key group is named: nobody could ever sign",
+            "no key group is named, so no signature could ever be valid",
             Some("leave it out for open access".into()),
         );
     }

@@ -1,4 +1,4 @@
-//! Origins and their groups: where they are, how they are asked, who may speak for them.
+//! Origins and their groups: where they are, how they are asked, how they prove their name.
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
     all
 }
 
-/// `[listen]`: where viewers connect, and who speaks for them.
+/// `[listen]`: where viewers connect, and which networks are believed when they speak of viewers.
 pub fn listen(main: &mut Table<'_>) -> Listen {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let empty = Listen {
@@ -108,7 +108,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     {
         table.problem(
             &found.span,
-            "whoever reaches this address could invalidate everything",
+            "any client that reaches this address could invalidate everything",
             Some("listen on loopback to allow it".into()),
         );
     }

@@ -171,8 +171,8 @@ impl Control {
     ) -> Result<(InvalidationRecord, Option<u64>), Wrong> {
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
-            // Before it frees what is to be counted. Whoever invalidates does not wait for many to
-            // be looked through.
+            // Before it frees what is to be counted. The caller does not wait for more than
+            // `COUNTED_MAX` responses to be looked through.
             let is_few = this.edge.store.stats().objects <= COUNTED_MAX;
             let covered = is_few.then(|| this.covered(&record.distribution, &record.matchers, 0).0);
             let record = this.edge.invalidation.accept(record, Durability::Synced)?;

@@ -1,4 +1,4 @@
-//! The operator's door: the admin listener, invalidations, reload, status, metrics.
+//! The operator's side: the admin listener, invalidations, reload, status, metrics.
 //!
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 

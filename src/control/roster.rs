@@ -1,9 +1,9 @@
 //! Remembers which distributions left, so that what was stored of one is gone when it comes back.
 //!
-//! A purge of a distribution that is away cannot be taken: nobody would know what it is of. So
-//! nothing that was stored before it left may be served after it returned. The fact that has to
-//! outlive a restart is that it was away; that is a line in the data folder. The invalidation
-//! itself is a record of the log like any other, and goes to the parents too.
+//! A purge of a distribution that is away cannot be taken: the site in force does not say what it
+//! is of. So nothing that was stored before it left may be served after it returned. The fact that
+//! has to outlive a restart is that it was away; that is a line in the data folder. The
+//! invalidation itself is a record of the log like any other, and goes to the parents too.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -21,7 +21,8 @@ use crate::proxy::Edge;
 
 /// The file in the data folder.
 const FILE: &str = "distributions";
-/// More that are away are not told apart: then whoever is new may have been here before.
+/// More that are away are not told apart: then a distribution that is new may have been here
+/// before.
 const AWAY_MAX: usize = 10_000;
 
 /// Which distributions are in force, and which were.
@@ -56,7 +57,7 @@ impl Known {
         here.chain(away).chain(forgotten).collect()
     }
 
-    // A line that cannot be read may have named anybody.
+    // A line that cannot be read may have named any distribution.
     fn read(text: &str) -> Self {
         let mut known = Self::default();
         for line in text.lines() {
@@ -98,9 +99,9 @@ impl Roster {
         Ok(Self { path, known: Mutex::new(known) })
     }
 
-    /// Makes what was stored of those that come back with `site` old, remembers who leaves with it,
-    /// and only then lets `install` put it in force. Nothing is put in force if that cannot be
-    /// written down; the error says why.
+    /// Makes what was stored of those that come back with `site` old, remembers those that leave
+    /// with it, and only then lets `install` put it in force. Nothing is put in force if that
+    /// cannot be written down; the error says why.
     pub fn admit(&self, site: &Site, edge: &Edge, install: impl FnOnce()) -> Result<(), String> {
         // Held to the end: of two sites at once, the one that is put in force last is the one that
         // is remembered.
@@ -184,8 +185,8 @@ mod tests {
         );
     }
 
-    // Every order in which two distributions come and go, with a restart after each step: whoever
-    // returns is announced.
+    // Every order in which two distributions come and go, with a restart after each step: a
+    // distribution that returns is announced.
     #[test]
     fn small_worlds() {
         let sites = [set(""), set("A"), set("B"), set("A B")];

@@ -3,15 +3,15 @@
 
 use http::Method;
 
-/// Who may make a call.
+/// What a caller has to show to make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     Anybody,
-    /// Whoever bears the admin token.
+    /// The admin token.
     Token,
     /// An edge, with the token that this node trusts it by.
     Edge,
-    /// Whoever signs with an access key, as AWS's tools do.
+    /// A signature under an access key, as AWS's tools make it.
     Signature,
 }
 
@@ -172,7 +172,7 @@ pub fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
     other.map_or(Found::Nothing, Found::OtherMethod)
 }
 
-/// The calls in one line, for who asked for something else.
+/// The calls in one line, for a caller that asked for something else.
 pub fn known() -> String {
     let all: Vec<String> =
         ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();

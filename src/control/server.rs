@@ -67,7 +67,7 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             }
         };
         spare = spare.or_else(self::spare);
-        // Answers are small and somebody waits for each.
+        // Answers are small and a caller waits for each.
         let _ = tcp.set_nodelay(true);
         let control = Arc::clone(&control);
         tokio::spawn(async move {
@@ -114,7 +114,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     let found = routes::find(&parts.method, parts.uri.path());
     let right = match found {
         Found::Call(_, right, _) => right,
-        // Only who bears the token is told which calls there are.
+        // Only a caller with the token is told which calls there are.
         Found::OtherMethod(_) | Found::Nothing => Right::Token,
     };
     if right == Right::Token && !is_authorised(&parts.headers, &control.token) {
@@ -137,7 +137,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
     }
 }
 
-// Makes a call that may be made. Edges and signatures are judged by who answers them.
+// Makes a call that may be made. Edges and signatures are judged by the functions that answer them.
 async fn run(
     control: &Arc<Control>,
     call: Call,

@@ -1,7 +1,7 @@
 //! What S3 reads in a request beside the name of an object: its parameters and `x-amz-` fields, by
 //! what they do to an order.
 //!
-//! Names only. Who may give which order is `access::bucket`'s affair.
+//! Names only. `access::bucket` decides which viewer may give which order.
 
 use std::borrow::Cow;
 

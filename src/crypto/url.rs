@@ -32,7 +32,7 @@ pub struct TrustedKeys {
     pub keys: Vec<Arc<PublicKey>>,
 }
 
-/// Why a viewer who must show a signature is turned away.
+/// Why a viewer that must show a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsigned {
     /// There is no key id: nothing was signed.

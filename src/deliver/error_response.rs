@@ -14,7 +14,7 @@ use crate::message::verdict::{Outcome, Reason};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::websocket::HandshakeError;
 
-/// The answer to a viewer who may not.
+/// The answer to a viewer that may not have what it asks for.
 pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerResponse {
     let outcome = match refusal {
         Refusal::RedirectToHttps { .. } => Outcome::Redirect,
@@ -55,8 +55,8 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
     response
 }
 
-/// The answer when nobody could be asked with success. The reason goes into fields and log, as a
-/// word.
+/// The answer when no hop (parent, origin, directory) gave one. The reason goes into fields and
+/// log, as a word.
 pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
     let sentence = match status {

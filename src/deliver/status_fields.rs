@@ -52,7 +52,7 @@ impl StatusFields<'_> {
                 Handled::Hit { ttl: self.told.ttl }
             }
             None => Handled::Neither,
-            // Nobody was asked: that is what the viewer wanted.
+            // No upstream was asked: that is what the viewer wanted.
             _ if self.told.detail == Some(FailureKind::NotStored) => Handled::Neither,
             forward => Handled::Forwarded {
                 why: forward.unwrap_or(cache_status::Forward::Bypass),
@@ -73,7 +73,7 @@ impl WriteValue for CacheStatus<'_> {
     }
 }
 
-/// Writes X-Cache: what became of the request, and at whom.
+/// Writes X-Cache: what became of the request, and at which cache.
 #[inline]
 pub fn write_x_cache<S: FieldSink>(sink: &mut S, outcome: Outcome, name: &str) {
     sink.field("X-Cache", [outcome.word(), " from ", name]);

@@ -106,7 +106,8 @@ impl Location {
     }
 }
 
-/// Whose viewers may ask (CloudFront's geographic restriction). Where a viewer is unknown, it may.
+/// The countries whose viewers may ask (CloudFront's geographic restriction). Where a viewer is
+/// unknown, it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GeoRestriction {
     Only(Vec<String>),

@@ -96,7 +96,7 @@ pub struct HttpOrigin {
 
 impl HttpOrigin {
     /// Says whether a connection made for the one may carry requests for the other: both are
-    /// reached at one address, and prove who they are in the same way. What is sent over it may
+    /// reached at one address, and prove their name in the same way. What is sent over it may
     /// differ.
     pub fn connects_like(&self, other: &Self) -> bool {
         // Without `..`: a new field does not compile until its part in a connection is decided. The
@@ -121,7 +121,7 @@ pub enum HostRule {
     Fixed(String),
 }
 
-/// How an origin proves who it is. There is no setting that skips the proof.
+/// How an origin proves its name. There is no setting that skips the proof.
 #[derive(Clone, Debug)]
 pub struct OriginTls {
     pub roots: Roots,
@@ -149,7 +149,7 @@ impl OriginTls {
     }
 }
 
-/// Whose signature on the origin's certificate counts.
+/// The authorities whose signature on the origin's certificate counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
     System,

@@ -1,5 +1,5 @@
 //! Pure: one member of a fleet: what it may answer from its store at a moment of its own clock, how
-//! it follows the log, and when a caller may say that everybody has followed.
+//! it follows the log, and when a caller may say that every member has followed.
 
 use std::collections::VecDeque;
 
@@ -228,7 +228,7 @@ impl Member {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.check(record)?;
-        // Another life of the one who joins may hold a lease, and is not listed any more.
+        // An earlier life of the member that joins may hold a lease, and is not listed any more.
         if matches!(record.payload, super::protocol::Payload::Member { .. }) {
             self.unlisted_until = self.unlisted_until.max(now.plus(self.terms.fence));
         }

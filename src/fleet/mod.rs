@@ -1,5 +1,5 @@
-//! The log that a whole fleet follows: its records, and the rules of who gives numbers and who may
-//! answer from what it has stored.
+//! The log that a whole fleet follows: its records, and the rules of which node gives numbers and
+//! which members may answer from what they have stored.
 
 pub mod member;
 pub mod protocol;

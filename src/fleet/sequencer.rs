@@ -1,7 +1,8 @@
-//! Pure: who gives the numbers of a fleet's log. It reads no clock: all waiting is done by callers.
+//! Pure: the sequencer, which gives the numbers of a fleet's log. It reads no clock: all waiting is
+//! done by callers.
 //!
 //! A sequencer that did not end in order cannot know whether its disk is an older copy of itself:
-//! whoever opens it then takes a new epoch.
+//! the process that opens it then takes a new epoch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub struct Roster {
 pub enum Proposal {
     /// The log has it already.
     Known(Place),
-    /// To be written down and synced; then `commit`, and only then is anybody told.
+    /// To be written down and synced; then `commit`, and only then is a member or a caller told.
     New(Record),
 }
 
@@ -195,7 +196,7 @@ impl Sequencer {
     }
 
     /// Answers a renewal, and notes how far the member is. A place that is not in this log is not
-    /// noted: who lies makes work, for itself.
+    /// noted: a member that names a false place makes work for itself alone.
     pub fn renew(&mut self, renew: &Renew) -> Result<Renewal, Refusal> {
         let is_here = renew.epoch == self.epoch;
         let is_known = is_here && self.has(renew.applied);
@@ -251,8 +252,8 @@ impl Sequencer {
         self.floor
     }
 
-    /// Begins a new epoch in the place of one that is named, so that of two who see the same loss
-    /// one does it. Nobody's position is proven in it yet.
+    /// Begins a new epoch in the place of one that is named, so that of two members that see the
+    /// same loss one does it. No member's position is proven in it yet.
     pub fn fence(&mut self, old: Epoch, new: Epoch) -> Result<(), Refusal> {
         if old != self.epoch || old == new {
             return Err(Refusal::OtherEpoch);

@@ -43,7 +43,8 @@ pub struct InvalidationRecord {
     pub severity: Severity,
     /// Milliseconds since the epoch; for people, decides nothing.
     pub at: u64,
-    /// Whose it was, where an edge passed it on, and how far that edge's log is in effect with it.
+    /// The edge it came from, where an edge passed it on, and how far that edge's log is in effect
+    /// with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Passed>,
     /// How it was asked for through CloudFront's API, where it was.

@@ -91,8 +91,8 @@ impl Invalidator {
         let _ = self.messenger.set(messenger);
     }
 
-    /// Notes which distributions of a site are tried out on whose viewers, and lets `install` put
-    /// the site in force. No invalidation takes effect in between.
+    /// Notes which distributions of a site are tried out on which others' viewers, and lets
+    /// `install` put the site in force. No invalidation takes effect in between.
     pub fn follow(&self, site: &Site, install: impl FnOnce()) {
         let mut staging = self.staging.write();
         *staging = staging_of(site);

@@ -38,7 +38,7 @@ impl Bound {
     /// Binds an address for a number of workers.
     ///
     /// A second process could share the port silently through SO_REUSEPORT; so the address is first
-    /// bound without it, which fails if anybody listens there.
+    /// bound without it, which fails if another socket listens there.
     pub fn bind(address: SocketAddr, speaks: Speaks, workers: usize) -> io::Result<Self> {
         drop(socket(address, false)?);
         let first = socket(address, true)?;
@@ -217,7 +217,8 @@ impl Accepting {
     }
 }
 
-// Reads a ClientHello as LazyConfigAcceptor does, and keeps its octets to tell whose it is.
+// Reads a ClientHello as LazyConfigAcceptor does, and keeps its octets to take the client's
+// fingerprint from.
 async fn read_hello(
     mut tcp: TcpStream,
 ) -> io::Result<(StartHandshake<TcpStream>, Option<Box<Fingerprints>>)> {

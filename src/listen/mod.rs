@@ -127,7 +127,7 @@ impl Worker {
         self.spare.lock().pop().unwrap_or_default()
     }
 
-    /// Takes emptied buffers for whoever needs some next.
+    /// Takes emptied buffers for the next connection that needs some.
     pub fn give_back(&self, buffers: Buffers) {
         if buffers.out.capacity() <= SPARE_MAX {
             let mut spare = self.spare.lock();

@@ -1,4 +1,5 @@
-//! Room for viewers' connections: how many there may be, and who leaves when there is none left.
+//! Room for viewers' connections: how many there may be, and which of them is closed when no place
+//! is left.
 //!
 //! Each connection takes a descriptor, and so does all else that the edge does. The bound leaves
 //! some to the admin listener, to origins and to the disk; at the bound the connections that have
@@ -17,7 +18,7 @@ use super::Gauges;
 
 /// Connections that have been idle for less are left alone: their viewers may be about to ask.
 const LEAST_IDLE: Duration = Duration::from_millis(250);
-/// How often it is looked again for somebody who may leave.
+/// How often it is looked again for an idle connection that may be closed.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the same trouble is told.
 const TELL: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ pub fn bound(configured: usize, descriptors: Option<u64>, in_use: u64) -> usize 
 /// The connections of all cores.
 pub struct Places {
     permits: Arc<Semaphore>,
-    /// Who holds one.
+    /// The connections that hold one.
     held: Mutex<HashMap<u64, Held>>,
     next: AtomicU64,
     began: Instant,

@@ -14,8 +14,8 @@ const V1_MAX: usize = 107;
 /// TLVs included; longer ones are refused.
 const V2_MAX: usize = 4096;
 
-/// What a header says: who the viewer is and where it connected; `None` for health checks (LOCAL,
-/// UNKNOWN).
+/// What a header says: the viewer's address and the one it connected to; `None` for health checks
+/// (LOCAL, UNKNOWN).
 pub type Said = Option<(SocketAddr, SocketAddr)>;
 
 /// Reads a header off the front of a connection.

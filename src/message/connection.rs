@@ -51,8 +51,8 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Where the viewer is, where there is a database to ask.
     pub place: Option<Arc<Location>>,
-    /// Who is at the other end, as far as proven. Set by `proxy` for a request that carries an
-    /// edge's token.
+    /// What is at the other end (a viewer or an edge), as far as proven. Set by `proxy` for a
+    /// request that carries an edge's token.
     pub asker: Asker,
 }
 
@@ -74,7 +74,7 @@ impl Connection {
     }
 }
 
-/// Who asks.
+/// What kind of peer asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     Viewer,
@@ -82,7 +82,7 @@ pub enum Asker {
     Edge,
 }
 
-/// Whether whoever asks is believed when it speaks of another's viewer, in X-Forwarded-Host and
+/// Whether the peer is believed when it speaks of a viewer behind it, in X-Forwarded-Host and
 /// fields of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarder {
@@ -102,7 +102,7 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The session was taken up again.
     pub is_resumed: bool,
-    /// What the ClientHello looked like, where somebody wants to know.
+    /// What the ClientHello looked like, where a behavior uses a fingerprint.
     pub hello: Option<Box<Fingerprints>>,
 }
 

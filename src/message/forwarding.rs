@@ -192,8 +192,8 @@ pub fn is_condition(name: Name<'_>) -> bool {
     }
 }
 
-/// Says whether a field is one in which proxies speak of their viewers, from somebody who may not,
-/// and under policies that do not name it. A pattern names nothing.
+/// Says whether a field is one in which proxies speak of their viewers, from a peer that is not
+/// believed in it, and under policies that do not name it. A pattern names nothing.
 pub fn goes_no_further<'n>(
     behavior: &Behavior,
     forwarder: Forwarder,
@@ -206,7 +206,7 @@ pub fn goes_no_further<'n>(
         && !behavior.origin_request.headers.names(name)
 }
 
-/// Says whether the request lets the origin see who asks, outside the key: by a cookie,
+/// Says whether the request lets the origin see which viewer asks, outside the key: by a cookie,
 /// credentials, a field or a parameter that an origin request policy adds.
 ///
 /// Then CloudFront's "minimum TTL over private" would show one viewer another's content, and safety
@@ -220,7 +220,7 @@ pub fn shows_identity_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> bo
     let fields = match &more.headers {
         ForwardHeaders::None => false,
         // CloudFront's legacy settings come as such a list. A request that brings nothing of its
-        // own shows nobody.
+        // own shows no identity.
         ForwardHeaders::AllViewerExcept(_) => {
             head.fields.iter().any(|(name, _)| tells_who(behavior, name))
         }
@@ -243,8 +243,9 @@ fn comes_with_writes(behavior: &Behavior, head: &RequestHead<'_>, name: &HeaderN
         && head.fields.get_all(name.as_str()).next().is_some()
 }
 
-// Says whether a field that this viewer sent reaches the origin, is in no key, and may say who
-// asks. Those that are not counted say how a page came to ask, or are written anew on the way.
+// Says whether a field that this viewer sent reaches the origin, is in no key, and may say which
+// viewer asks. Those that are not counted say how a page came to ask, or are written anew on the
+// way.
 fn tells_who(behavior: &Behavior, name: &str) -> bool {
     const HARMLESS: [&str; 16] = [
         "accept",
@@ -282,7 +283,7 @@ pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> boo
 }
 
 /// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says
-/// under these names is nobody's word; what an edge says of its viewer is taken.
+/// under these names is not believed; what an edge says of its viewer is taken.
 pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
     let connection = head.connection;
     if connection.asker == Asker::Edge {

@@ -16,7 +16,8 @@ pub const VIA: &str = "1.1 foreshore";
 /// The name of [`EDGE`] as text, for parsers that compare octets.
 pub const EDGE_NAME: &str = "foreshore-edge";
 
-/// The edge that asks, and whose log it goes by: `edge-id/node-id/incarnation`.
+/// The edge that asks, with the node and the incarnation whose log it goes by:
+/// `edge-id/node-id/incarnation`.
 pub const EDGE: HeaderName = HeaderName::from_static(EDGE_NAME);
 
 /// The secret that goes with it.

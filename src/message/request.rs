@@ -236,8 +236,8 @@ pub struct RequestHead<'r> {
     pub spelled: &'r str,
     pub query: Option<&'r str>,
     pub fields: Fields<'r>,
-    /// The names of its fields as they came, where `fields` has lost their order and somebody wants
-    /// it.
+    /// The names of its fields as they came, where `fields` has lost their order and a behavior
+    /// uses it.
     pub order: Option<&'r str>,
     pub known: KnownFields<'r>,
     pub connection: &'r Connection,
@@ -263,7 +263,7 @@ pub struct ViewerRequest {
     /// The path as it came, where the target has another spelling of it.
     pub spelled: Option<String>,
     pub fields: FieldSection,
-    /// The names of its fields as they came, where somebody wants their order.
+    /// The names of its fields as they came, where a behavior uses their order.
     pub order: Option<Box<str>>,
     pub connection: Arc<Connection>,
     pub arrived_at: Timestamp,
@@ -274,19 +274,19 @@ pub struct ViewerRequest {
     pub upstream: UpstreamTime,
 }
 
-/// How long whoever was asked on behalf of a request took until a head came. It is for its record;
-/// no decision reads it.
+/// How long the parent or origin that was asked for a request took until its head came. It is for
+/// the request's record; no decision reads it.
 #[derive(Debug, Default)]
 pub struct UpstreamTime(AtomicU64);
 
 impl UpstreamTime {
     /// Notes an answer after so many milliseconds; the last one counts.
     pub fn note(&self, millis: u64) {
-        // Zero is for nobody.
+        // Zero says that no upstream was asked.
         self.0.store(millis.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Milliseconds, if anybody was asked.
+    /// Milliseconds, if an upstream answered with a head.
     pub fn millis(&self) -> Option<u64> {
         self.0.load(Ordering::Relaxed).checked_sub(1)
     }

@@ -15,7 +15,7 @@ pub struct Reply {
     pub body: Body,
     pub asked_at: Timestamp,
     pub arrived_at: Timestamp,
-    /// Who answered, for log and metrics.
+    /// What answered, for log and metrics.
     pub from: ReplyFrom,
 }
 

@@ -1,8 +1,8 @@
 //! What a tier says of an answer from its store to the tier that asked: stale or not, and for how
 //! long it may still be served.
 //!
-//! A parent says it to an edge in one field, and nobody else sees that field; a shared store will
-//! say the same. Durations and not moments, because two machines need not agree on the time.
+//! A parent says it to an edge in one field, which neither viewer nor origin sees; a shared store
+//! will say the same. Durations and not moments, because two machines need not agree on the time.
 
 use crate::semantics::fields::FieldSection;
 
@@ -19,7 +19,8 @@ pub enum Standing {
     Fresh,
     /// Past its lifetime, with leave to be served while a refresh runs (RFC 5861 §3).
     Refreshing,
-    /// The tier could not reach the origin (RFC 5861 §4). Whoever can is to ask the origin itself.
+    /// The tier could not reach the origin (RFC 5861 §4). A tier in front that can is to ask the
+    /// origin itself.
     Stale,
 }
 
@@ -27,8 +28,8 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TierFacts {
     pub standing: Standing,
-    /// Every octet of the body lies in that tier's store: what comes slowly is the fault of nobody
-    /// behind it.
+    /// Every octet of the body lies in that tier's store: if it comes slowly, that tier is at
+    /// fault, and no hop behind it.
     pub is_whole: bool,
     /// What is left of the lifetime.
     pub fresh: u64,

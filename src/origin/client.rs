@@ -129,9 +129,9 @@ impl Client {
             Some(known) => Arc::clone(&known.pool),
             None => Arc::new(self.new_pool(origin, http)?),
         };
-        // Origins that no configuration has any more are held by nobody else. They go where their
-        // pool has found its next origin, or has no connections left to give to one: those of an
-        // origin that left are closed like any that lie idle for too long.
+        // An origin that no configuration has any more is held by this table alone. They go where
+        // their pool has found its next origin, or has no connections left to give to one: those of
+        // an origin that left are closed like any that lie idle for too long.
         pools.retain(|_, known| {
             let is_left = Arc::strong_count(&known.origin) == 1;
             !(is_left && (Arc::ptr_eq(&known.pool, &pool) || known.pool.is_empty()))

@@ -62,7 +62,7 @@ impl Wire {
         self.idle_for
     }
 
-    /// False if the other side closed it, or said something nobody asked for.
+    /// False if the other side closed it, or sent octets without a request.
     pub fn is_quiet(&mut self) -> bool {
         let mut octet = [0; 1];
         let mut cx = Context::from_waker(Waker::noop());

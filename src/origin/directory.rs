@@ -1,7 +1,7 @@
 //! A directory served as an origin would serve it: types, validators, ranges, and no way out.
 //!
 //! Names are opened with `openat2(RESOLVE_BENEATH)`, so neither `..` nor an encoding nor a symbolic
-//! link leads outside, not even while somebody changes the tree.
+//! link leads outside, not even while the operator changes the tree.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -11,7 +11,7 @@ pub const NAMES_MAX: usize = 64;
 
 /// Idle things by name. Few names, looked through from the one used last.
 pub struct ByName<T> {
-    /// Whoever was used last is last; no list is empty.
+    /// The name used last is last; no list is empty.
     names: Vec<(Arc<str>, Vec<T>)>,
     count: usize,
     most: usize,

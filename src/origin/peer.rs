@@ -16,11 +16,11 @@ use crate::distribution::origin::{HostRule, HttpOrigin};
 use crate::semantics::fields::FieldSection;
 
 /// The name that a request's connection is for: lower case, without port, brackets or a dot at its
-/// end. Empty without TLS, where a connection is to an address and nobody's in particular.
+/// end. Empty without TLS, where a connection is to an address and serves every name there.
 ///
 /// A Host that no certificate can be for (an empty one, `1.2.3`) leaves the origin's own, and so
-/// does one that a policy passes on to an origin whose `url` is an address: nothing says that
-/// whoever is there has a site of that name.
+/// does one that a policy passes on to an origin whose `url` is an address: nothing says that the
+/// server there has a site of that name.
 pub fn name<'r>(http: &'r HttpOrigin, fields: &'r FieldSection) -> Cow<'r, str> {
     let Some(tls) = &http.tls else { return Cow::Borrowed("") };
     if let Some(fixed) = &tls.server_name {

@@ -52,7 +52,7 @@ pub struct Pool {
     patience: Duration,
     pub place: Endpoint,
     pub gate: Arc<Semaphore>,
-    /// Whether somebody looks after the idle ones already.
+    /// Whether a task closes the idle ones in time already.
     is_swept: AtomicBool,
     idle: Mutex<ByName<Idle>>,
     /// The name that was asked for last: most often it is the next one, too.
@@ -167,8 +167,8 @@ mod tests {
             Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)),
             "another core, or the next configuration"
         );
-        // A reload makes it smaller, and another takes that back: who still holds the first one is
-        // counted with the others.
+        // A reload makes it smaller, and another takes that back: a connection that still holds the
+        // first one is counted with the others.
         let smaller = gates.gate("o.test:80", 1);
         assert!(!Arc::ptr_eq(&first, &smaller) && smaller.available_permits() == 1);
         drop(smaller);

@@ -389,9 +389,9 @@ impl<V: WriteValue> WriteValue for Joined<'_, V> {
     }
 }
 
-/// Says whether an answer is a 206 or a 304 that nobody asked for. To whom it is given it would be
-/// a part that looks whole to many a client, or nothing at all. A part that is exactly what the
-/// viewer wants will do, though the whole was asked for.
+/// Says whether an answer is a 206 or a 304 to a request that had no such range or condition. A
+/// viewer that is given it would have a part that looks whole to many a client, or nothing at all.
+/// A part that is exactly what the viewer wants will do, though the whole was asked for.
 pub fn is_unasked(
     asked: &CacheRequest<'_>,
     asking: &FetchKind,

@@ -181,8 +181,8 @@ fn promises_a_body_in_vain(status: u16, length: Option<u64>, coding: Coding) -> 
         || (status == 204 && (coding == Coding::Chunked || length.is_some_and(|len| len > 0)))
 }
 
-// The shortest that is said; RFC 9112 §9.3 leaves the field to whoever knows it, and those who send
-// it mean seconds.
+// The shortest that is said; RFC 9112 §9.3 leaves the field to implementations that know it, and
+// the servers that send it mean seconds.
 fn idle_for(fields: &FieldSection) -> Option<Duration> {
     let parameters = fields.get_all("keep-alive").flat_map(|line| members(line.as_bytes()));
     let seconds = parameters.filter_map(|parameter| {

@@ -23,7 +23,7 @@ const HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// Signs a request. A body that is here already is covered; one that is still to come is not.
 pub fn sign(request: &mut OriginRequest, access: &AccessControl, now: Timestamp) {
     let (path, query) = split_target(&request.target);
-    // Whoever asks with a presigned URL has signed already, and two signatures are one too many.
+    // A viewer with a presigned URL has signed already, and two signatures are one too many.
     let is_presigned = query.is_some_and(s3::is_presigned);
     let keeps_own =
         access.signing == Signing::NoOverride && request.fields.contains(&AUTHORIZATION);

@@ -106,7 +106,7 @@ impl Source for WireBody {
             let Some(leased) = &mut self.leased else { return Poll::Ready(None) };
             match self.decoder.decode(&mut leased.wire.buffer) {
                 Decoded::Data(data) => {
-                    // Whoever knows the length does not ask for the end.
+                    // A reader that knows the length does not ask for the end.
                     if self.decoder.is_done() {
                         self.end();
                     }

@@ -25,7 +25,7 @@ use crate::semantics::time::Timestamp;
 
 const SHARDS: usize = 32;
 
-/// How a fill ended, as everybody who waits sees it.
+/// How a fill ended, as its leader and every follower see it.
 #[derive(Clone)]
 pub enum FillEnd {
     /// Kept; its body may still be growing.
@@ -39,7 +39,7 @@ pub enum FillEnd {
     Failed(Failure),
 }
 
-/// Where a fill's end comes to all who wait for it: one piece of memory for a fetch.
+/// Where a fill's end comes to its leader and its followers: one piece of memory for a fetch.
 #[derive(Default)]
 struct Landing {
     has_landed: Notify,
@@ -55,7 +55,7 @@ struct Landed {
     reply: Option<Reply>,
     aside: FieldSection,
     leader_left: bool,
-    /// A reader at the front of a content that still grows: it goes with the last one who waits, so
+    /// A reader at the front of a content that still grows: it is dropped with the last waiter, so
     /// that none of them comes too late.
     hold: Option<Reader>,
 }
@@ -182,7 +182,7 @@ impl FillGuard {
         (Self { landing: Arc::clone(&landing), place }, Waiter { landing, is_leader: true })
     }
 
-    /// A guard nobody else can wait on.
+    /// A guard outside the table: no follower can wait on it.
     pub fn alone() -> (Self, Waiter) {
         Self::new(None)
     }
@@ -199,12 +199,13 @@ impl FillGuard {
         }
     }
 
-    /// Tells everybody.
+    /// Tells the leader and every follower.
     pub fn complete(self, end: FillEnd) {
         self.complete_holding(end, None);
     }
 
-    /// The same, with a reader that holds the front of the content for those who wait.
+    /// The same, with a reader that holds the front of the content until the waiters have readers
+    /// of their own.
     pub fn complete_holding(mut self, end: FillEnd, hold: Option<Reader>) {
         self.leave();
         let mut state = self.landing.state.lock();
@@ -231,7 +232,7 @@ impl FillGuard {
         })
     }
 
-    // Out of the table first: whoever comes now looks into the store again.
+    // Out of the table first: a request that comes now looks into the store again.
     fn leave(&mut self) {
         if let Some((edge, key, id)) = self.place.take() {
             edge.collapses.complete(key.as_bytes(), id);
@@ -308,7 +309,8 @@ impl Drop for Waiter {
 }
 
 /// A fill that its leader's viewer drives. One that is not at its end when the viewer needs it no
-/// more, or is gone, goes on as a task of its own: a viewer who leaves takes nobody's answer along.
+/// more, or is gone, goes on as a task of its own: a leader's viewer that leaves takes no
+/// follower's answer along.
 pub struct Driven(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Driven {

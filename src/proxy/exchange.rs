@@ -128,7 +128,7 @@ impl Exchange {
         Some(Self { running, request, route, wants, content, from_edge, found })
     }
 
-    /// Who answers it.
+    /// The distribution and the behavior that answer it.
     pub fn chosen(&self) -> (&Arc<Distribution>, &Behavior) {
         self.route.of(&self.running.site)
     }

@@ -1,4 +1,4 @@
-//! Getting a response by asking for it: once for everybody where that is allowed.
+//! Getting a response by asking for it: once for all requests that wait, where that is allowed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -130,7 +130,7 @@ impl Proxy {
         };
         self.as_leader(asked, waiter, reason)
             .await
-            .unwrap_or_else(|| Err(Failure::internal("an answer nobody else waits for was lost")))
+            .unwrap_or_else(|| Err(Failure::internal("an answer without followers was lost")))
     }
 
     // The same, but seen through to its end even if the viewer leaves: it asked for more than an
@@ -190,7 +190,7 @@ impl Proxy {
                     FillEnd::Failed(failure) => return Some(Err(failure)),
                     FillEnd::Uncacheable(_) => return None,
                 };
-                // A fill that outgrew the store may have let go of its start already, if nobody
+                // A fill that outgrew the store may have let go of its start already, if no reader
                 // held it.
                 let now = self.edge.clock.now();
                 let mut response = self.open(asked, &stored, verdict, now).ok()?;
@@ -209,7 +209,7 @@ impl Proxy {
     ) -> Option<Result<ViewerResponse, Failure>> {
         let now = self.edge.clock.now();
         let (stored, outcome, reason) = match end {
-            // Nobody but the leader may have what is not fresh on arrival: it answered the leader's
+            // Only the leader may have what is not fresh on arrival: it answered the leader's
             // request.
             FillEnd::Kept(stored) | FillEnd::Freshened(stored) if usable(&stored, asked, now) => {
                 let outcome = if stored.status >= 400 { Outcome::Error } else { Outcome::Hit };
@@ -280,7 +280,7 @@ impl Proxy {
     }
 
     // What a fill needs of its own; `None` if there are too many already. Then the guard is
-    // dropped, which tells everybody to look after themselves.
+    // dropped, which tells each waiter to ask for itself.
     fn job(
         &self,
         exchange: &Exchange,
@@ -323,7 +323,7 @@ fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Spare {
     key
 }
 
-// What the leader's viewer gets of a reply that is for nobody else.
+// What the leader's viewer gets of a reply that no follower may have.
 fn passed(asked: &CacheRequest<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
     let verdict = Verdict { outcome, reason, collapsed: false, stored: false };
@@ -340,7 +340,8 @@ fn usable(
 }
 
 // What was not kept before is asked for with the viewer's own conditions and range, if it has any:
-// a whole would be fetched again for each part of it, and who resumes could not.
+// a whole would be fetched again for each part of it, and a viewer that resumes a download could
+// not.
 fn unkept(asked: &CacheRequest<'_>, asking: FetchKind) -> FetchKind {
     match asking {
         FetchKind::Fill

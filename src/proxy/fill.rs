@@ -155,7 +155,7 @@ impl Proxy {
                 guard.complete(FillEnd::StaleOnError(stored));
             }
             FetchOutcome::Failed(failure) => guard.complete(FillEnd::Failed(failure)),
-            // Whoever waits here looks again, and finds the newer fetch.
+            // Each waiter looks again, and finds the newer fetch.
             FetchOutcome::Superseded => drop(guard),
         }
     }
@@ -271,7 +271,7 @@ impl Proxy {
         let mut fields = reply.fields.clone();
         guard.set_aside(withhold(&mut fields));
         strip_for_storage(marks.asked, &mut fields);
-        // RFC 9110 §6.6.1: who keeps a response without a Date notes when it came.
+        // RFC 9110 §6.6.1: a cache that keeps a response without a Date notes when it came.
         if !fields.contains(&http::header::DATE) {
             fields.insert(&http::header::DATE, format_http_date(reply.arrived_at));
         }
@@ -328,7 +328,7 @@ impl Proxy {
             return;
         }
         stored.live.accounted.store(weight, Ordering::Relaxed);
-        // Its front is held until all who wait have begun to read, or have left.
+        // Its front is held until every waiter has begun to read, or has left.
         let hold = writer.is_some().then(|| stored.content.read(None)).flatten();
         let is_newest = self.edge.store.insert(&stored);
         if let Some(old) = old {
@@ -340,8 +340,8 @@ impl Proxy {
             }
         }
         if reply.is_stale() {
-            // A parent's last word while the origin fails. It serves those who wait as a stored one
-            // of our own would.
+            // A parent's last word while the origin fails. It serves the waiters as a stored one of
+            // our own would.
             self.let_stand_in(marks.asked, &stored);
             guard.complete_holding(FillEnd::StaleOnError(Arc::clone(&stored)), hold);
         } else {
@@ -382,8 +382,8 @@ impl Proxy {
             .unwrap_or_else(|| Err(Failure::internal("an answer to a write was lost")))
     }
 
-    // Streams a body into the store; one that outgrows it goes on as a window for those who read
-    // already.
+    // Streams a body into the store; one that outgrows it goes on as a window for the readers that
+    // have begun.
     async fn pump(
         &self,
         marks: &PassMarks<'_>,
@@ -537,7 +537,7 @@ fn assemble(
     }
 }
 
-// False if nobody reads any more.
+// False if the content has no reader any more.
 async fn wait_for_room(writer: &mut Writer, stall: std::time::Duration) -> bool {
     loop {
         match tokio::time::timeout(stall, std::future::poll_fn(|cx| writer.poll_room(cx))).await {

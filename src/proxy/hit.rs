@@ -141,7 +141,7 @@ fn from_store<'s>(
         ResponseForm::Whole => Some(Span { start: 0, end: len }),
         ResponseForm::Part(span) => Some(*span),
     };
-    // Whoever has asked too often is told so by serving.
+    // A viewer whose rate is spent is refused by serving, not here.
     access::spend(&routed, edge.around(running, now)).ok()?;
     stored.live.used();
     Some(Hit {

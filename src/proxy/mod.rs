@@ -54,7 +54,7 @@ pub struct Running {
     /// Signatures that were found good, whatever site was in force; the key is a part of what is
     /// remembered.
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
-    /// Who asked how often of late.
+    /// How often each address asked of late.
     pub rates: access::rate::Buckets,
 }
 
@@ -80,7 +80,7 @@ pub struct Edge {
     turns: tiers::Turns,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
-    /// Where our own parents stand, and to whom.
+    /// How far our log is in effect at each of our own parents.
     pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,

@@ -2,7 +2,7 @@
 //! the break.
 //!
 //! A strong validator and a known length say that the rest is of the same octets (RFC 9110 §13.1.5,
-//! §14.2). Without them a body may only begin anew, while nobody has an octet of it.
+//! §14.2). Without them a body may only begin anew, before the viewer has been sent an octet of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// What a reply brings, if it can be had from somebody else too: of known extent, under a
+    /// What a reply brings, if another hop can send the rest of it too: of known extent, under a
     /// strong tag.
     pub fn of(reply: &Reply) -> Option<Self> {
         let tag = reply.fields.get(&ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;

@@ -50,8 +50,8 @@ use crate::store::memory::Found;
 const NOT_ALLOWED: &str =
     "199 Cache-control headers were ignored because the caller was unauthorized.";
 
-/// An edge whose answer takes longer than this is told that somebody is here: a stopped node looks
-/// else like a slow origin.
+/// An edge whose answer takes longer than this is sent a sign that this node runs: a stopped node
+/// looks else like a slow origin.
 const SIGN_AFTER: Duration = Duration::from_millis(25);
 
 /// So long an answer that replaces what is stored waits for the parents to hear of it.
@@ -173,7 +173,7 @@ impl Proxy {
         let (distribution, behavior) = exchange.chosen();
         let (site, request) = (&*exchange.running.site, &*exchange.request);
         response.behavior = Some(behavior.ordinal);
-        // A fill of its own was waited for; a refresh behind it, or somebody else's fill, was not.
+        // A fill of its own was waited for; a refresh behind it, or another's fill, was not.
         if response.verdict.reason.forward().is_some() && !response.verdict.collapsed {
             response.origin_millis = response.origin_millis.or_else(|| request.upstream.millis());
         }

@@ -4,7 +4,7 @@
 //! A range costs the origin only the slices it touches. All slices of one answer must carry the
 //! same validator and the same total length; one that does not ends the answer, and both leave the
 //! store. Whatever comes instead of exactly the slice that was asked for, or may not be kept, is
-//! shown to nobody: the object is marked, and asked for plainly.
+//! sent to no viewer: the object is marked, and asked for plainly.
 
 use std::ops::Deref;
 use std::pin::Pin;
@@ -269,7 +269,7 @@ impl Proxy {
         if first.asked_now(now) || (is_usable && is_valid) { reason } else { Reason::StaleIfError }
     }
 
-    // One slice: from the store, or fetched once for everybody.
+    // One slice: from the store, or fetched once for all requests that wait for it.
     async fn slice(
         self: &Arc<Self>,
         exchange: &Exchange,

@@ -11,7 +11,7 @@ pub(super) enum Stop {
     Refused(Refusal),
     /// There is an answer, which goes out as it is.
     Answered(Box<ViewerResponse>),
-    /// Nobody could be asked with success.
+    /// No hop (parent, origin, directory) gave an answer that can be sent.
     Failed(Failure),
 }
 

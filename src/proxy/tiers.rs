@@ -1,4 +1,4 @@
-//! From the disk back into memory: once for everybody who asks, and never longer than a viewer
+//! From the disk back into memory: once for all requests of a key, and never longer than a viewer
 //! should wait.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ const READS: usize = 32;
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// Whose turn it is to read what lies under a key.
+/// Which request's turn it is to read from the disk what lies under a key.
 pub struct Turns {
     of: Mutex<HashMap<Box<[u8]>, Turn>>,
     reads: Arc<Semaphore>,
@@ -37,7 +37,7 @@ impl Default for Turns {
     }
 }
 
-/// A place in the wait for a key; the last one out takes it along, however he leaves.
+/// A place in the wait for a key; dropping the last one takes the key out of the table.
 struct Load<'t> {
     turns: &'t Turns,
     key: &'t [u8],
@@ -89,7 +89,7 @@ impl Edge {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        // Somebody may have brought it meanwhile.
+        // Another request may have brought it into memory meanwhile.
         let found = self.store.find(asked.key);
         if choose(asked.head().fields, &found).is_some() {
             return found;

@@ -28,7 +28,7 @@ impl Unanswered {
         Self { invalidation: Arc::clone(invalidation), distribution, matchers }
     }
 
-    /// It came to an end, good or bad: what follows from that is somebody else's matter.
+    /// It came to an end, good or bad: what that makes old is decided by its caller.
     pub fn ended(mut self) {
         self.matchers.clear();
     }
@@ -39,7 +39,7 @@ impl Drop for Unanswered {
         if self.matchers.is_empty() {
             return;
         }
-        // Nobody waits here any more, so a task of its own does.
+        // The viewer's task is gone, so a task of its own waits for the invalidation.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (invalidation, distribution) =
                 (Arc::clone(&self.invalidation), std::mem::take(&mut self.distribution));

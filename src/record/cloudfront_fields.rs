@@ -15,7 +15,7 @@ use crate::message::verdict::{Outcome, Reason};
 
 /// CloudFront tells this much of a viewer's fields.
 const TOLD: usize = 800;
-/// Fields whose values open doors.
+/// Fields whose values are credentials.
 const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "x-amz-security-token"];
 /// Fields in which an edge proves itself to a parent.
 const EDGES: &[u8] = EDGE_NAME.as_bytes();
@@ -47,7 +47,7 @@ pub struct Viewer {
     pub count: u64,
 }
 
-/// Where a request was answered, and whose names that place goes by.
+/// Where a request was answered, and whether that place goes by our names or CloudFront's.
 #[derive(Clone, Copy)]
 pub struct Pop<'s> {
     pub pop: &'s str,

@@ -5,11 +5,10 @@
 //! There are two ways to be confirmed:
 //!
 //! - **to succeed**: the edge's last process ended in order and told *every* parent its last record
-//!   and that it gives no other (a
-//!   seal); each parent still has that seal. Taking it uses it up, so it opens the door once;
+//!   and that it gives no other (a seal); each parent still has that seal. Taking it uses it up, so
+//!   it confirms one process;
 //! - **to begin**: the parent invalidates everything it holds of the edge's distributions. Whatever
-//!   the edge once accepted and
-//!   nobody has any more is then in effect there too.
+//!   the edge once accepted, and no log has any more, is then in effect there too.
 //!
 //! Nothing less would do: a log that ends where the parent stands may have lost records that no
 //! parent ever heard of.
@@ -179,7 +178,7 @@ impl Lives {
         }
     }
 
-    /// Notes that somebody spoke. To be called with each step, before the answer is made.
+    /// Notes that an incarnation spoke. To be called with each step, before the answer is made.
     pub fn heard(&mut self, log: &str, incarnation: Incarnation, step: Step, now: Timestamp) {
         self.turn += 1;
         let turn = self.turn;
@@ -188,7 +187,8 @@ impl Lives {
         if let Some(life) = lives.iter_mut().find(|life| life.incarnation == incarnation) {
             (life.heard, life.heard_at) = (turn, now);
         }
-        // Whoever goes on has read the answer to its beginning, and what that said of the others.
+        // An incarnation that continues has read the answer to its beginning, and what that said of
+        // the others.
         if newest == Some(incarnation) && step == Step::Continue {
             lives.retain(|life| life.incarnation == incarnation || !is_quiet(life, now));
         }
@@ -323,7 +323,7 @@ mod tests {
         All,
         /// An unknown log begins without invalidating anything.
         BeginsSoftly,
-        /// One parent's seal opens that parent's door.
+        /// One parent's seal is enough for that parent to be believed.
         EachSealAlone,
     }
 
@@ -742,7 +742,7 @@ mod tests {
         );
     }
 
-    // Both are told while both are alive, and believe nobody; alone again, one is as before.
+    // Both are told while both are alive, and believe no parent; alone again, one is as before.
     #[test]
     fn two_holders_of_one_folder_are_told_and_forgotten() {
         use Op::{Kill, Tend, Twin};

@@ -82,7 +82,7 @@ pub struct ForwardedRecord {
     pub severity: Severity,
 }
 
-/// The edge whose log is forwarded.
+/// The edge that forwards its log.
 pub struct ForwardContext {
     /// This node's id.
     pub node: String,
@@ -109,7 +109,7 @@ pub struct Forwarder {
 
 struct Receiver {
     name: String,
-    /// Somebody should tell it something.
+    /// There is something to tell it.
     kick: tokio::sync::Notify,
     /// One exchange at a time, over one connection that is kept.
     line: tokio::sync::Mutex<Option<Line>>,
@@ -172,7 +172,7 @@ impl Forwarder {
     ///
     /// `heir_of` is the incarnation that ended in order on this data folder. Every parent must have
     /// heard that it did, or none is believed for it: one that has not may know of records that
-    /// nobody else has any more.
+    /// neither the edge nor another parent has any more.
     pub async fn introduce(self: &Arc<Self>, heir_of: Option<Incarnation>) {
         let receivers = self.receivers();
         let tail = self.context.log.tail();
@@ -339,7 +339,7 @@ impl Forwarder {
     }
 
     // Distributions that came with a reload begin at the parent too: what was once accepted for
-    // them may be known to nobody.
+    // them may be in no log any more.
     async fn name_new(&self, receiver: &Receiver, mark: Mark) -> Result<(), String> {
         let fresh: Vec<String> = {
             let named = receiver.named.lock();
@@ -398,7 +398,7 @@ impl Forwarder {
 
     // A parent has records of our log that we do not have: the disk went back to an older state, or
     // another edge runs on a copy of it. What they said is unknown, so everything is declared old,
-    // once, under numbers nobody has seen.
+    // once, under numbers that no node has seen.
     async fn atone(&self, parent: &str, lost: Vec<Mark>) {
         {
             let mut atoned = self.atoned.lock();
@@ -467,7 +467,8 @@ impl Forwarder {
         let admin =
             configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
         let mut line = receiver.line.lock().await;
-        // Taken out: whoever gives up in the middle leaves no connection with half an answer.
+        // Taken out: an exchange that is dropped in the middle leaves no connection with half an
+        // answer.
         let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());
         let asked = async {
             if let Some(mut kept) = kept
@@ -512,7 +513,7 @@ impl Forwarder {
     }
 }
 
-// One parent's own task, so that one that does not answer holds nobody up.
+// One parent's own task, so that one that does not answer delays no other.
 async fn tend(forwarder: Arc<Forwarder>, receiver: Arc<Receiver>) {
     while forwarder.is_mine(&receiver) {
         receiver.kick.notified().await;

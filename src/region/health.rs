@@ -14,8 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A probe has ended after this; one that has not is taken for lost.
 pub const PROBE_LASTS: Duration = Duration::from_secs(5);
-/// Nobody is given up for silence before this, however quick it was so far: any machine hangs for a
-/// moment.
+/// No upstream is given up for silence before this, however quick it was so far: any machine hangs
+/// for a moment.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A first sign after this is slow, unless its sender was never much quicker: then it is far away.
@@ -27,7 +27,7 @@ const TIMES_BEST: u64 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
-/// What to do with somebody whose turn it is.
+/// What to do with an upstream whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Ask,
@@ -50,8 +50,8 @@ struct State {
     broke_after: u64,
     /// How long it takes to the first sign of an answer, in milliseconds, smoothed.
     latency: Option<u64>,
-    /// The quickest of late, in milliseconds; it gives way slowly, because somebody may have moved
-    /// away.
+    /// The quickest of late, in milliseconds; it gives way slowly, because the upstream may have
+    /// moved further away.
     best: u64,
 }
 
@@ -118,15 +118,15 @@ impl Health {
         self.0.lock().turn(now)
     }
 
-    /// How long to wait for the first sign of an answer before somebody else is asked, where all
-    /// together may take `budget`: by what it took before, and never more than half of the budget,
-    /// so that the next one has its time too.
+    /// How long to wait for the first sign of an answer before the next upstream is asked, where
+    /// all together may take `budget`: by what it took before, and never more than half of the
+    /// budget, so that the next one has its time too.
     pub fn patience(&self, budget: Duration) -> Duration {
         self.0.lock().patience(budget)
     }
 
-    /// The first sign of an answer came after so long. Whoever has become slow is stepped over like
-    /// one who fails.
+    /// The first sign of an answer came after so long. An upstream that has become slow is stepped
+    /// over like one that fails.
     pub fn showed_itself(&self, now: Timestamp, after: Duration) {
         let mut state = self.0.lock();
         state.took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));

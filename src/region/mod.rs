@@ -1,4 +1,4 @@
-//! The regional tier: who is asked before an origin.
+//! The regional tier: what is asked before an origin.
 //!
 //! Today: parents, which are other Foreshores. Redis and memcached will be further kinds behind the
 //! same question (`Region::ask`) and the same right to be stepped over.
@@ -196,7 +196,7 @@ fn is_worth_asking(
     confirm::is_worth_asking(standings.of(parent), standings.is_contested(), is_covered_after)
 }
 
-// An answer that does not say how far our log was in effect comes from somebody who does not know
+// An answer that does not say how far our log was in effect comes from a parent that does not know
 // us: it proves nothing. One that does is good for this key if nothing after that covers it.
 fn is_new_enough(
     around: &AskContext<'_>,
@@ -265,8 +265,7 @@ fn as_origin(
 
 /// Names this node in an answer to an edge. Both tiers would say the same of themselves otherwise,
 /// and a member of these fields is to identify a cache or proxy (RFC 9211 §2, RFC 9209 §2, RFC 9110
-/// §7.6.3). A node without a parent or an edge has nobody to be told from, and keeps the plain
-/// name.
+/// §7.6.3). A node without a parent or an edge is the only tier, and keeps the plain name.
 pub fn name_node(node: &str, fields: &mut FieldSection) {
     for name in [CACHE_STATUS, PROXY_STATUS] {
         rename_last(fields, &name, |line| {

@@ -36,8 +36,8 @@ impl Passages {
         }
     }
 
-    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if
-    /// nobody can say.
+    /// How far a log is in effect here, `claim` being `edge-id/node-id/incarnation`. `None` if this
+    /// node cannot say.
     pub fn of(&self, claim: &str, now: Timestamp) -> Option<Mark> {
         let (log, incarnation) = claim.rsplit_once('/')?;
         self.lives.read().applied(log, Incarnation::parse(incarnation)?, now)

@@ -1,8 +1,8 @@
 //! Watches the body of a parent's answer: one that breaks off, stalls or trickles counts against
 //! that parent.
 //!
-//! What breaks here is to be gone on with elsewhere: the error of the body says so to whoever reads
-//! it, and [`can_go_on`] says whether that is possible at all.
+//! What breaks here is to be gone on with elsewhere: the error of the body says so to its reader,
+//! and [`can_go_on`] says whether that is possible at all.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,15 +23,15 @@ pub const LEAST_RATE: u64 = 256 << 10;
 /// So long a body may take to get going.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Says whether the rest of a body can be had from somebody else if it breaks: of known length,
-/// under a strong tag.
+/// Says whether the rest of a body can be had from another hop if it breaks: of known length, under
+/// a strong tag.
 pub fn can_go_on(reply: &Reply) -> bool {
     let is_strong = reply.fields.get(&ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
     matches!(reply.status, 200 | 206) && is_strong && reply.body.length().is_some()
 }
 
-/// How a body comes: what came, and how long we waited for it. Time in which nobody asked for more
-/// does not count.
+/// How a body comes: what came, and how long we waited for it. Time in which the reader asked for
+/// no more does not count.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     octets: u64,
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// Whose fault it is if a body comes slowly.
+/// Which hop is at fault if a body comes slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slowness {
     /// The parent's: it has every octet, or it is slow to answer at all.
@@ -139,7 +139,7 @@ impl Watched {
         match piece {
             Some(Ok(octets)) => {
                 self.pace.octets += octets.len() as u64;
-                // Whoever knows the length does not ask for the end.
+                // A reader that knows the length does not ask for the end.
                 if self.length == Some(self.pace.octets) {
                     self.ended();
                 }
@@ -151,7 +151,7 @@ impl Watched {
         }
     }
 
-    // One that nobody could go on with was not left; it came too slowly all the same.
+    // A body that no other hop could go on with was not left; it came too slowly all the same.
     fn ended(&mut self) {
         let octets = self.pace.octets;
         let is_blamed = self.pace.is_too_slow() && self.slowness == Slowness::Counts;
@@ -198,7 +198,7 @@ impl Source for Watched {
             Poll::Pending => self.poll_patience(cx).map(|()| {
                 let counts = self.slowness == Slowness::Counts;
                 self.tell(News::Broke { after: self.pace.octets, why: BodyError::Stalled, counts });
-                // The connection is closed here: nobody reads the rest from it.
+                // The connection is closed here: the rest is not read from it.
                 self.body = Body::Empty;
                 Some(Err(BodyError::Stalled))
             }),
@@ -297,7 +297,7 @@ mod tests {
         }
     }
 
-    // What a reader who rests so long before each piece gets, and what is told.
+    // What a reader that rests so long before each piece gets, and what is told.
     async fn read(
         source: Pieces,
         length: u64,
@@ -354,10 +354,10 @@ mod tests {
         assert_eq!((broke, got), (Some(BodyError::Stalled), 2 * (16 << 10)));
         assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
         assert_eq!(told, [News::Broke { after: got, why: BodyError::Stalled, counts: false }]);
-        // Elsewhere nobody could go on: slow is better than broken.
+        // No other hop could go on: slow is better than broken.
         let all = 25 * (16 << 10);
         assert_eq!(read(trickle(), all, false, 0).await, (all, None, vec![News::Whole(all)]));
-        // Whoever has every octet is blamed for it.
+        // A parent that has every octet is blamed for it.
         let blamed = read_from(Slowness::Counts, trickle(), all, false, 0).await;
         assert_eq!(
             blamed,

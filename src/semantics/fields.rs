@@ -678,7 +678,7 @@ pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
     }
     let start = out.len();
     out.extend_from_slice(name);
-    // Whoever writes capitals means them.
+    // A name that begins with a capital goes out as it was written.
     if name.first().is_some_and(u8::is_ascii_uppercase) {
         return;
     }

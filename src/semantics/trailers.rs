@@ -1,7 +1,8 @@
 //! Pure: which fields a trailer section may carry past us (RFC 9110 §6.5.1).
 //!
-//! What frames a message, routes it, changes the request, proves who asks, or says how the content
-//! is to be read came too late: whoever acts on it after the content has already acted without it.
+//! What frames a message, routes it, changes the request, proves which viewer asks, or says how the
+//! content is to be read came too late: a recipient that acts on it after the content has already
+//! acted without it.
 
 use super::fields::{FieldSection, Name};
 use super::hop_by_hop::is_hop_by_hop;

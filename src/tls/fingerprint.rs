@@ -69,7 +69,7 @@ impl<'o> Octets<'o> {
     }
 }
 
-// Values that clients make up so that nobody relies on their absence (RFC 8701).
+// Values that clients make up so that no server relies on their absence (RFC 8701).
 const fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }

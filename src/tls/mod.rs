@@ -1,5 +1,5 @@
 //! TLS, as both sides of it and the configuration need it: certificates and their keys, which of
-//! them a viewer is shown, tickets, fingerprints, and who an origin has to prove to be.
+//! them a viewer is shown, tickets, fingerprints, and the name that an origin has to prove.
 
 pub mod certified;
 pub mod client;

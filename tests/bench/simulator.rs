@@ -1,5 +1,5 @@
-//! Eviction policies over made-up traces: who keeps what is asked for again. Pure; from fixed
-//! seeds.
+//! Eviction policies over made-up traces: which of them keeps what is asked for again. Pure; from
+//! fixed seeds.
 //!
 //! Ours is the very code the store runs. The others are written as their papers have them, weighed
 //! by octets where the paper counts objects.
@@ -310,7 +310,7 @@ pub fn zipf(objects: u64, alpha: f64, requests: usize, seed: u64) -> Vec<Asked> 
         .collect()
 }
 
-/// The same, with somebody reading everything once in between: a crawler, a backup.
+/// The same, with one viewer that reads everything once in between: a crawler, a backup.
 pub fn scanned(objects: u64, alpha: f64, requests: usize, seed: u64) -> Vec<Asked> {
     let mut scan = 1 << 40;
     let mut all = Vec::with_capacity(requests * 3 / 2);
@@ -329,7 +329,7 @@ pub fn looped(objects: u64, requests: usize) -> Vec<Asked> {
     (0..requests as u64).map(|at| (at % objects, size(at % objects))).collect()
 }
 
-/// Half of all requests are for something that nobody asks for again.
+/// Half of all requests are for something that is not asked for again.
 pub fn once(objects: u64, alpha: f64, requests: usize, seed: u64) -> Vec<Asked> {
     let mut dice = Dice::new(seed ^ 5);
     let mut fresh = 1 << 41;

@@ -48,7 +48,7 @@ pub enum Compared {
     Equal,
 }
 
-/// One message as somebody read it.
+/// One message as one of the two readers read it.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     line: Vec<String>,
@@ -386,7 +386,7 @@ pub fn aws(data: &[u8]) {
         assert!(!is_plain || policy::covers(&resource, &resource), "{resource:?}");
     }
     let _ = policy::covers(&text, "https://h.test/a/b?c=d");
-    // Nobody has signed any of these.
+    // No key has signed any of these.
     let mut request = ViewerRequest::get("https://h.test/");
     request.target = (&*text).into();
     let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET0+O6qYLQjU0Vxdw89tUPCRECbjH\n\

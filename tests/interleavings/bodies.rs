@@ -30,7 +30,7 @@ fn read(mut reader: Reader, most: usize) -> (Vec<u8>, Option<Result<(), BodyErro
 }
 
 /// One writes, and finishes or breaks off; one reads from the start, one comes later, one leaves
-/// early. Whoever read to the end has every octet; whoever did not is told.
+/// early. A reader that came to the end has every octet; one that did not is told.
 pub fn readers_follow_a_writer() {
     let is_known = thread_rng().gen_bool(0.5);
     let (content, mut writer) = Content::grow(is_known.then_some(LEN as u64), None);
@@ -77,8 +77,8 @@ pub fn readers_follow_a_writer() {
 }
 
 /// A content that is not kept: its writer waits for the slowest, and goes on when that one leaves
-/// or is given up. Nobody gets other octets than were written, and the writer is never left waiting
-/// for nobody.
+/// or is given up. No reader gets other octets than were written, and the writer never waits
+/// without a reader.
 pub fn readers_of_a_window() {
     let (content, mut writer) = Content::grow(None, None);
     let readers: Vec<_> = [usize::MAX, 20, usize::MAX]
@@ -119,7 +119,7 @@ pub fn readers_of_a_window() {
             None => {}
         }
     }
-    // Whoever comes now comes too late, or finds everything.
+    // A reader that comes now comes too late, or finds everything.
     let late = future::block_on(poll_fn(|_| Poll::Ready(content.read(None))));
     assert!(late.is_none_or(|reader| read(reader, usize::MAX).0.len() <= LEN));
 }

@@ -71,7 +71,8 @@ pub fn the_account_is_true() {
     assert!(bytes <= LIMIT);
 }
 
-/// Who took something out never finds it again, nor anything older than what was put in last.
+/// A thread that took something out never finds it again, nor anything older than what was put in
+/// last.
 pub fn what_was_taken_out_is_gone() {
     let store = Arc::new(Memory::new(1 << 20, 4));
     let shared = put(&store, "a", 5, 10).unwrap();

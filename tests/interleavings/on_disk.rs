@@ -269,9 +269,9 @@ fn the_index_adds_up(disk: &Disk) {
     assert!(found.is_empty(), "entries without a segment: {found:?}");
 }
 
-/// Two threads say different things of the same keys, with hardly any room: nobody knows whose word
-/// is the last, but what is found in the end is found after another start too, nothing that was
-/// forgotten last is found by either, and the accounts are true.
+/// Two threads say different things of the same keys, with hardly any room: which thread says the
+/// last word is open, but what is found in the end is found after another start too, nothing that
+/// was forgotten last is found by either, and the accounts are true.
 pub fn whatever_was_said_last_stays() {
     let folder = Folder::default();
     let size = if thread_rng().gen_bool(0.5) { 400_000 } else { 4 << 20 };

@@ -36,8 +36,8 @@ impl<T> RwLock<T> {
     }
 }
 
-/// Nobody waits by it here: the writer's thread is played by a thread of its own that looks again
-/// and again.
+/// No thread sleeps on it here: the writer's thread is played by a thread of its own that looks
+/// again and again.
 #[derive(Default)]
 pub struct Condvar;
 
@@ -53,7 +53,7 @@ impl Condvar {
     pub fn wait_for<T>(&self, _guard: &mut theirs::MutexGuard<'_, T>, _most: Duration) {}
 }
 
-/// Set once; who looks may be overtaken.
+/// Set once; a thread that looks may be overtaken.
 pub struct OnceLock<T>(std::sync::OnceLock<T>);
 
 impl<T> Default for OnceLock<T> {

@@ -1,5 +1,6 @@
-//! Who may know whom: every `use` in `src` is held against the floors that `src/ARCHITECTURE.md`
-//! draws, and nothing goes up. Inside a room no files know each other in a circle.
+//! Which room may know which: every `use` in `src` is held against the floors that
+//! `src/ARCHITECTURE.md` draws, and nothing goes up. Inside a room no files know each other in a
+//! circle.
 //!
 //! Code behind the first `#[cfg(test)] mod tests` of a file is not held to it: tests may reach for
 //! anything.

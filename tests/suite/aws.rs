@@ -241,7 +241,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
     }
 }
 
-// What AWS's own signers make opens the door.
+// What AWS's own signers make is let in.
 #[test]
 fn the_signers_are_believed() {
     if !tool::have(&[Tool::Package("@aws-sdk/cloudfront-signer")]) {

@@ -35,7 +35,7 @@ fn every_sample_loads() {
     }
 }
 
-// A key that the tour does not show, commented or not, is a key nobody will find.
+// A key that the tour does not show, commented or not, is a key that no operator will find.
 #[test]
 fn the_tour_shows_every_key() {
     let tour = root().join("config/tour.toml");
@@ -315,7 +315,7 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
         site.warnings
     );
     assert_eq!(said(&["\"stars\"", "utm_*", "Name each one"]), 1, "{:#?}", site.warnings);
-    // To whoever checks it they are said, and it loads.
+    // `check` says them, and the configuration loads.
     let (code, out, err) = command(folder.path(), &["check", "--config", path.to_str().unwrap()]);
     assert_eq!((code, out.matches("warning: ").count()), (0, 3), "{out}{err}");
 }

@@ -90,7 +90,7 @@ fn invalidations_are_counted_listed_and_refused_precisely() {
     assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 2);
 }
 
-// HOUSE §0.4: nothing asked for before it is served after it, not from a fill in flight either.
+// Nothing asked for before it is served after it, not from a fill in flight either.
 #[test]
 fn an_acknowledged_invalidation_beats_a_fill_in_flight() {
     let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -351,7 +351,7 @@ fn purge_as_a_method_needs_its_token() {
     // A hard one frees the memory.
     assert_eq!(purge("/*", &[token]).status, 200);
     eventually("a purge frees memory", || edge.metric("foreshore_store_objects") == 0.0);
-    // After a crash it holds still; and where no token is set nobody purges.
+    // After a crash it holds still; and where no token is set no viewer purges.
     let edge = Edge::start_in(edge.kill());
     assert_eq!(edge.metric("foreshore_invalidations_head") as u64, 4);
     let closed = Edge::before(origin.address, "");

@@ -281,7 +281,7 @@ const ROUNDS: u64 = 100;
 const PATHS: usize = 40;
 
 // Viewers read, an operator invalidates, the edge is killed in the middle of it; again and again on
-// one folder. Whoever reads gets whole bodies, and none older than the last acknowledged
+// one folder. Every viewer gets whole bodies, and none older than the last acknowledged
 // invalidation of its path.
 #[test]
 fn slow_kill_9_under_load_leaves_whole_bodies_and_no_old_ones() {

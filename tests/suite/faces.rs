@@ -370,7 +370,8 @@ fn realtime_lines(edge: &Edge) -> Vec<Vec<String>> {
 
 const SHORT: &str = "realtime = { file = \"rt.log\", fields = [\"time-to-first-byte\", \"sc-status\", \"sc-bytes\", \"cs-method\", \"cs-uri-stem\", \"x-host-header\", \"x-edge-result-type\", \"sc-content-len\", \"x-edge-detailed-result-type\"] }";
 
-// Who broke off, what was announced, when the first octet was there: told alike of hits and misses.
+// Which side broke off, what was announced, when the first octet was there: told alike of hits and
+// misses.
 #[test]
 fn each_end_of_an_answer_is_told_as_it_was() {
     let origin = Origin::start(|asked| match asked.target.as_str() {

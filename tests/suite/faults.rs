@@ -188,7 +188,7 @@ fn an_edge_starts_without_its_disk() {
     eventually("it is written to", || faulty.edge.metric("foreshore_disk_objects") >= 1.0);
 }
 
-// A folder that nobody could use is a mistake of the settings, and said so.
+// A folder that no process could use is a mistake of the settings, and said so.
 #[test]
 fn a_folder_that_cannot_be_one_is_refused() {
     let origin = origin();

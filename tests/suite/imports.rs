@@ -372,8 +372,8 @@ fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise(
             );
         }
     }
-    // Those who may sign are not let in past the function either; the line that lets them in is
-    // there to be taken.
+    // Viewers with a valid signature are not let in past the function either; the line that lets
+    // them in is there to be taken.
     let mut config = small();
     config["DefaultCacheBehavior"]["FunctionAssociations"] =
         json!({ "Items": [{ "FunctionARN": "f", "EventType": "viewer-request" }] });
@@ -386,7 +386,7 @@ fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise(
     );
 }
 
-// What origins are told may be a secret: it goes into the configuration, which nobody else may
+// What origins are told may be a secret: it goes into the configuration, which only its owner may
 // read, and into no message.
 #[test]
 fn values_of_origins_fields_are_in_no_message() {
@@ -526,7 +526,7 @@ fn what_lies_beside_a_distribution_is_found_in_every_shape() {
             "{told}"
         );
     }
-    // A key group is not guessed by elimination; a file's name may say whose it is.
+    // A key group is not guessed by elimination; a file's name may say which id it has.
     for (file, is_found) in [("group.json", false), ("group-77.json", true)] {
         let mut config = small();
         config["DefaultCacheBehavior"]["TrustedKeyGroups"] =

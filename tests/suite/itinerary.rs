@@ -1,4 +1,4 @@
-//! What `explain` says is asked of whom, held against whom a scripted upstream saw asked.
+//! Which upstreams `explain` says are asked, held against those that a scripted upstream saw asked.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -198,7 +198,7 @@ fn request(method: &str, url: &str, lines: &[&str], edge: &Edge) -> ViewerReques
         .with_arrival(edge.clock.now(), edge.invalidations.head())
 }
 
-// Whom a new edge asks, all of whose parents have applied its log.
+// The upstreams that a new edge asks whose parents have all applied its log.
 fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -63,7 +63,7 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
         "TLSv1.1 are not spoken",
         "Origin Shield",
         "the viewer-request function arn:aws:cloudfront::1:function/guard does not run here",
-        "key group group-unknown is not at hand: nobody is let in",
+        "key group group-unknown is not at hand: no viewer is let in",
         "cache policy nowhere is not at hand",
         "answers to OPTIONS are not cached",
         "realtime-log-config",
@@ -84,7 +84,7 @@ fn a_distribution_comes_in_whole_and_what_does_not_is_said() {
         );
         assert!(story.contains("refused: 403 Missing Key-Pair-Id"), "{story}");
     }
-    // What an import wrote may be written over, what somebody changed may not.
+    // What an import wrote may be written over, what the operator changed may not.
     assert_eq!(import(folder.path(), &ALL).0, 0);
     std::fs::write(folder.path().join("imported.toml"), toml.clone() + "# mine\n").unwrap();
     let (code, told) = import(folder.path(), &ALL);

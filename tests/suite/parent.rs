@@ -256,7 +256,7 @@ fn an_edge_that_lost_records_reads_nothing_old() {
             copy_data(older.path(), &data);
         }
         if matches!(loss, Loss::OlderFolderAndParentsAway) {
-            // Still under the address where nobody listens: the number is given again.
+            // Still under the address where no parent listens: the number is given again.
             let edge = Edge::start_in(Arc::clone(&own));
             assert_eq!(edge.purge(&["/y"])["status"], "InProgress");
             assert_eq!(
@@ -299,7 +299,7 @@ fn an_edge_that_ends_in_order_goes_on_where_it_was() {
     drop(edge);
     let edge = Edge::start_in(own);
     assert_eq!((edge.get("/a").text(), origin.count()), ("1".into(), 1), "{}", edge.log());
-    // After a kill nobody can know what else it had accepted.
+    // After a kill neither edge nor parent can know what else it had accepted.
     let edge = Edge::start_in(edge.kill());
     edge.get("/a");
     assert_eq!(origin.count(), 2);
@@ -451,7 +451,7 @@ fn strangers_are_not_edges() {
     ] {
         assert!(parent.get_with("/a", fields).field("foreshore-applied").is_none());
     }
-    // Who is trusted but unknown is told nothing of its log.
+    // An edge that is trusted but unknown is told nothing of its log.
     let (incarnation, id) =
         ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
     let fields =

@@ -147,7 +147,7 @@ fn who_is_where_decides_and_is_told_to_the_origin() {
         + "cache_policy = \"by_country\"\norigin_request_policy = \"city\"\n";
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     let edge = Edge::start_in(folder);
-    // What a viewer claims is nobody's word.
+    // What a viewer claims is not believed.
     let seen =
         edge.get_with("/a", &["CloudFront-Viewer-Country: FR", "CloudFront-Viewer-Postal-Code: 1"]);
     assert_eq!((seen.status, seen.cache()), (200, "Miss".into()));
@@ -168,7 +168,7 @@ fn who_is_where_decides_and_is_told_to_the_origin() {
         "Miss",
         "phones have a page of their own"
     );
-    // explain says the same, of addresses that nobody here has.
+    // explain says the same, of addresses that no viewer here has.
     let explain = |from: &str| {
         let (_, told, _) = super::support::edge::command(
             edge.path(),
@@ -178,7 +178,7 @@ fn who_is_where_decides_and_is_told_to_the_origin() {
     };
     assert!(explain("198.51.100.7").contains("refused: 403 This is not served in your country."));
     assert!(explain("203.0.113.1").contains("may ask"), "whoever is unknown is served");
-    // The database changes, and so does the country of whoever connects from then on.
+    // The database changes, and so does the country of each viewer that connects from then on.
     std::fs::write(&database, mmdb::example("SE")).unwrap();
     eventually("the new database is in force", || edge.get("/a").status == 403);
 }

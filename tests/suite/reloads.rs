@@ -225,7 +225,7 @@ fn a_reload_leaves_warm_connections_alone() {
     );
 }
 
-// A connection to whoever is no origin any more ends as one that lies idle for too long.
+// A connection to a server that is no origin any more ends as one that lies idle for too long.
 #[test]
 fn connections_to_an_origin_that_left_are_closed() {
     let (old, new) = (Origin::start(pass), Origin::start(pass));

@@ -168,7 +168,7 @@ fn what_was_signed_before_is_left_alone() {
     }
 }
 
-// An S3-like server that answers nobody without a signature it has checked; over TLS, where a
+// An S3-like server that answers no request without a signature it has checked; over TLS, where a
 // configuration is given.
 pub fn bucket(folder: &Path, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
     std::fs::create_dir(folder.join("private")).unwrap();
@@ -283,7 +283,7 @@ fn read_and_write(edge: &Edge, secret: &str) {
 fn a_private_bucket_is_read_and_written_through_the_edge() {
     let objects = tempfile::tempdir().unwrap();
     let address = bucket(objects.path(), None);
-    // Nobody is let in without.
+    // No request is answered without one.
     assert_eq!(Viewer::connect(address).get("/private/a.txt", &[]).status, 403);
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let edge = edge_before_bucket(
@@ -349,7 +349,7 @@ fn moto_agrees() {
         return;
     }
     let moto = Moto::start();
-    // It falls over a stranger, who gets nothing.
+    // It fails on a request without a signature, which gets nothing.
     assert!(Viewer::connect(moto.address).get("/private/a.txt", &[]).status >= 400);
     let url = format!("url = \"http://{}/private\"", moto.address);
     let wrong =

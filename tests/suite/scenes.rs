@@ -350,7 +350,7 @@ impl Question {
     }
 }
 
-// The same site with all else that is in force, but nobody has asked for anything yet as far as
+// The same site with all else that is in force, but no address has asked for anything yet as far as
 // rate limits know.
 fn with_full_buckets(running: &Running) -> Running {
     Running {
@@ -546,7 +546,7 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
 async fn origin(stage: &mut Stage, rest: &str) -> Result<(), String> {
     let parts: Vec<&str> = rest.split('|').map(str::trim).collect();
     if let Some(count) = parts[0].strip_prefix("saw ") {
-        // Fills that nobody waits for get their turn.
+        // Fills that no request waits for get their turn.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let seen = stage.script.seen.lock().unwrap();
         let (now, wanted) = (seen.len() - stage.counted, count.parse::<usize>().unwrap());
@@ -659,7 +659,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     // A scene has no log of invalidations.
     ("Purged", "purge_as_a_method_needs_its_token"),
     // Under a policy that keeps nothing a request passes before anything has come that could be
-    // judged; `cache::ttl` says it nevertheless to whoever asks.
+    // judged; `cache::ttl` says it nevertheless to a caller that asks.
     ("NotKept(CachingDisabled)", "cloudfront_ttl_table"),
     // It ends an attempt at slices, and the object is asked for otherwise.
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),

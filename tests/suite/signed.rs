@@ -491,7 +491,7 @@ fn a_private_file_has_no_open_spelling() {
     }
 }
 
-// A page for those who are refused is what the operator set, not CloudFront's words.
+// A page for viewers that are refused is what the operator set, not CloudFront's words.
 #[test]
 fn a_refusal_may_have_a_page_of_its_own() {
     let origin = Origin::start(|asked| {

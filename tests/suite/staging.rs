@@ -33,7 +33,7 @@ fn a_header_chooses_and_the_caches_are_apart() {
     assert_eq!(ask(&[]), ("old".into(), "Hit".into()));
     assert_eq!(ask(&["aws-cf-cd-try: 1"]), ("new".into(), "Hit".into()));
     assert_eq!(ask(&["aws-cf-cd-try: 2"]), ("old".into(), "Hit".into()));
-    // Promoted by one command: everybody sees it, over a restart too, until it is taken back.
+    // Promoted by one command: every viewer sees it, over a restart too, until it is taken back.
     let admin = format!("{}", edge.admin);
     let token = edge.path().join("data/admin-token");
     let promote = |edge: &Edge, admin: &str, more: &[&str]| {

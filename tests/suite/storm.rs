@@ -58,7 +58,7 @@ struct Stormy {
     clock: Clock,
     world: Arc<Mutex<World>>,
     dice: Mutex<Dice>,
-    /// It answers 503 at times. Such an answer is nobody else's, so those who waited for it ask for
+    /// It answers 503 at times. Such an answer is the leader's alone, so the followers ask for
     /// themselves, and the law of one fetch at a time is looked at in the other storms.
     is_troubled: bool,
 }
@@ -277,7 +277,7 @@ async fn publisher(core: Arc<Proxy>, world: Arc<Mutex<World>>, seed: u64) {
         };
         tokio::time::sleep(Duration::from_millis(dice.roll(50))).await;
         number += 1;
-        // No await between putting it into force and noting it: from here on nobody may see
+        // No await between putting it into force and noting it: from here on no viewer may see
         // anything older.
         core.edge.invalidations.apply(
             "E",

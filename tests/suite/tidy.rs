@@ -223,8 +223,8 @@ fn only_config_reads_toml() {
     }
 }
 
-/// Who names ring in Cargo.lock although nothing builds it: as an optional dependency with a weak
-/// feature, which the lock cannot tell from one that is used.
+/// The packages that name ring in Cargo.lock although nothing builds it: as an optional dependency
+/// with a weak feature, which the lock cannot tell from one that is used.
 const NAME_RING: [&str; 2] = ["hickory-proto", "rustls-webpki"];
 
 #[test]

@@ -1,5 +1,5 @@
-//! What tiers owe each other: who is asked, who is believed for how long, and what a parent costs
-//! that is slow, stopped, or breaks off.
+//! What tiers owe each other: which is asked, which is believed for how long, and what a parent
+//! costs that is slow, stopped, or breaks off.
 //!
 //! Most of these have a parent that says what a test wants; the last ones have real ones.
 
@@ -99,8 +99,8 @@ fn a_stale_answer_of_a_parent_is_the_last_word_and_not_the_first() {
     let seen = stage.edge.get("/b");
     assert_eq!((seen.status, seen.text(), seen.cache()), (200, "old".into(), "Hit".into()));
     assert!(!seen.head.to_lowercase().contains("foreshore-tier"), "{}", seen.head);
-    // It stands in, and is no fresh hit: asked for again it costs nobody a fetch, and says that it
-    // is stale.
+    // It stands in, and is no fresh hit: asked for again it costs neither parent nor origin a
+    // fetch, and says that it is stale.
     let asked = (stage.parent.count(), origin.count());
     let seen = stage.edge.get("/b");
     assert!(seen.text() == "old" && ttl(&seen) <= 0, "{}", seen.head);
@@ -153,7 +153,7 @@ fn a_body_that_breaks_counts_against_its_parent() {
         );
         vec![Say::Bytes(head.into_bytes()), Say::Bytes(vec![b'x'; 150_000]), Say::Reset]
     });
-    // Whoever was first may have seen it break: there is no validator to go on by.
+    // The first viewer may have seen it break: there is no validator to go on by.
     stage.edge.get("/first");
     eventually("the break is counted", || {
         stage.edge.metric("foreshore_parent_failed_total") >= 1.0
@@ -404,7 +404,7 @@ fn what_was_stored_of_a_distribution_that_left_is_gone_when_it_returns() {
     let edge = Edge::start_in(folder);
     eventually("the store is loaded", || edge.metric("foreshore_disk_loaded") == 1.0);
     assert_eq!(edge.get("/a").text(), "3");
-    // And a restart in which nobody left finds everything again.
+    // And a restart in which no distribution left finds everything again.
     eventually("it is on the disk", || {
         edge.metric("foreshore_disk_objects") >= 1.0
             && edge.metric("foreshore_disk_waiting_bytes") == 0.0

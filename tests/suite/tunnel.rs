@@ -1,6 +1,6 @@
-//! WebSockets through the edge (RFC 6455), with raw sockets on both sides: who agrees to what, that
-//! octets go both ways at the pace of whoever takes them, and that no octet of one exchange ever
-//! becomes part of another.
+//! WebSockets through the edge (RFC 6455), with raw sockets on both sides: which side agrees to
+//! what, that octets go both ways at the pace of the side that takes them, and that no octet of one
+//! exchange ever becomes part of another.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -114,7 +114,7 @@ fn octets_go_both_ways_once_both_sides_agreed() {
     assert_eq!(&got, b"earlyahead");
     assert_eq!(edge.metric("foreshore_tunnels"), 1.0);
 
-    // Much of it, at the pace of whoever takes it.
+    // Much of it, at the pace of the side that takes it.
     let sent: Vec<u8> = (0..4_000_000u32).map(|at| (at * 7 % 251) as u8).collect();
     let (mut half, expected) = (viewer.try_clone().unwrap(), sent.clone());
     let writer = std::thread::spawn(move || half.write_all(&sent).unwrap());

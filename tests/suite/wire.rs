@@ -511,7 +511,8 @@ fn a_trusted_proxy_speaks_of_its_viewers_and_nobody_else_does() {
     }
 }
 
-// What a stranger said went no further, so its answer is that of nobody having said it.
+// What an untrusted viewer said went no further, so its answer is the one to a request that did not
+// say it.
 #[test]
 fn an_answer_for_a_stranger_is_not_one_for_a_trusted_proxys_viewer() {
     let origin = Origin::start(|asked| {

@@ -145,7 +145,7 @@ async fn act(
     }
 }
 
-// Whoever has the admin token may; so may whoever signs under a key that allows it.
+// A caller with the admin token may; so may one that signs under a key that allows it.
 fn admit(
     control: &Control,
     site: &Site,
@@ -296,7 +296,7 @@ async fn create(
             }
         })?;
     drop(one);
-    // Parents that answer soon have applied it before anybody asks.
+    // Parents that answer soon have applied it before the caller asks for its status.
     control.forwarder.forward(record.number).await;
     Ok(record)
 }

@@ -45,7 +45,7 @@ pub struct Page<'p> {
 
 /// An Invalidation.
 pub fn invalidation(record: &InvalidationRecord, status: &str) -> String {
-    // What came by another door has no batch; it is shown as if it had.
+    // What did not come by CloudFront's API has no batch; it is shown as if it had.
     let (paths, reference) = match &record.batch {
         Some(batch) => (batch.paths.clone(), batch.reference.clone()),
         None => (record.matchers.iter().map(Matcher::to_string).collect(), record.id.clone()),

@@ -33,8 +33,8 @@ pub async fn send_head(tcp: &TcpStream, head: &[u8], stall: Duration) -> io::Res
     Ok(())
 }
 
-/// Sends a part of a stored body from where it lies, and counts what was taken in `total`. Whoever
-/// calls holds the body, so that the place stays its own.
+/// Sends a part of a stored body from where it lies, and counts what was taken in `total`. The
+/// caller holds the body, so the range of the file stays that body's until this returns.
 ///
 /// TCP_CORK and TCP_NOTSENT_LOWAT were measured and cost more than they save
 /// (tests/bench/README.md).

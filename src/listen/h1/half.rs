@@ -1,9 +1,9 @@
 //! An HTTP/1 connection that is read and written at once by one task, while it is looked at for a
 //! reset.
 //!
-//! Whoever reads and writes by turns has the socket to itself and waits for the word of the kernel
-//! (`write::reset`). Here the socket is behind a lock that nobody may hold while waiting, so it is
-//! looked at from time to time.
+//! A task that reads and writes by turns has the socket to itself and waits until the kernel tells
+//! of the reset (`write::reset`). Here the socket is behind a lock that neither half may hold while
+//! it waits, so it is looked at from time to time.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -75,8 +75,8 @@ impl<S> Watched for Half<'_, '_, S> {
 }
 
 /// Returns once the viewer has reset the connection: then, and only then, does a connected socket
-/// have no peer. Unlike the error that stands in a socket, that is still true after somebody has
-/// read it.
+/// have no peer. Unlike the error that stands in a socket, that is still true after a read or a
+/// write has taken the error.
 pub async fn reset<S: Watched>(io: &Mutex<&mut S>) {
     loop {
         tokio::time::sleep(LOOK).await;

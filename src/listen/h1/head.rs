@@ -48,7 +48,8 @@ pub enum NoHead {
 pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     // An empty line before a request is skipped (RFC 9112 §2.2); more than one is not a request.
     let skipped = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
-    // One pass: a CR or LF that is not half of a line's end, and a NUL, may reach nobody.
+    // One pass: a CR or LF that is not half of a line's end, and a NUL, may reach neither cache nor
+    // origin.
     let (mut line, mut end) = (skipped, None);
     for at in memchr::memchr3_iter(b'\r', b'\n', 0, &buffer[skipped..]).map(|at| skipped + at) {
         match buffer[at] {

@@ -1,7 +1,7 @@
 //! One HTTP/1 connection: head, hit step, or serving; then perhaps again.
 //!
-//! A connection is used again only if request and response were both whole, nobody asked to close,
-//! and the edge is not draining. That is decided in `Next::of` and nowhere else.
+//! A connection is used again only if request and response were both whole, neither side asked to
+//! close, and the edge is not draining. That is decided in `Next::of` and nowhere else.
 
 mod file;
 mod half;
@@ -544,9 +544,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 let response = if expects {
                     tokio::select! {
                         response = &mut serving => {
-                            // Nobody said "continue": the viewer may rightly skip the body, and
-                            // then what comes next is a request to it and a body to us. So nothing
-                            // comes next.
+                            // We sent no "100 Continue": the viewer may rightly skip the body, and
+                            // then what comes next is a request to it and a body to us. So the
+                            // connection closes.
                             to.after = After::Close;
                             Some(response)
                         }
@@ -578,7 +578,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 tokio::select! {
                     done = &mut respond => break done,
                     whole = &mut pump, if read.is_none() => read = Some(whole),
-                    // What is under way is dropped with this: nobody needs it.
+                    // The viewer is gone: serving, and the fetch it waits for, are dropped with
+                    // this.
                     () = &mut gone => break After::Close,
                 }
             };
@@ -663,7 +664,7 @@ fn answer_hit(
 /// Interim responses on their way to an HTTP/1.1 viewer.
 struct Interims(Option<Arc<Waiting>>);
 
-/// Those that came and were not sent yet, and who is to hear of more.
+/// Those that came and were not sent yet, and the waker of the task that sends them.
 #[derive(Default)]
 struct Waiting(parking_lot::Mutex<(VecDeque<Interim>, Option<Waker>)>);
 
@@ -735,7 +736,7 @@ impl Interims {
     }
 }
 
-/// A request body as whoever serves the request reads it.
+/// A request body as serving reads it.
 struct ViewerBody {
     pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
     wanted: Arc<Notify>,
@@ -790,8 +791,8 @@ async fn pump<R: AsyncRead + Unpin>(
                 if total > limits.request_body {
                     break BodyError::TooLarge;
                 }
-                // Nobody reads any more: what is left of the body is stepped over, within the
-                // caller's patience.
+                // An error says that serving dropped the body: the rest is read and thrown away,
+                // for as long as the caller waits.
                 let _ = tx.send(Ok(data)).await;
             }
             Decoded::More => {

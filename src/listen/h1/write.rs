@@ -151,8 +151,8 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(
                 if flush_out(io, out, to.stall).await.is_err() {
                     return;
                 }
-                // Nobody needs what nobody is there to take: the body, and with it a place at the
-                // origin, is let go of.
+                // A viewer that has reset takes no more octets: the body, and with it a place at
+                // the origin, is let go of.
                 tokio::select! {
                     biased;
                     piece = response.body.piece() => piece,
@@ -190,7 +190,7 @@ fn futures_poll(body: &mut crate::body::Body) -> Poll<Option<Result<Bytes, BodyE
     body.poll_piece(&mut cx)
 }
 
-/// Whom a response is written for.
+/// The viewer's side of a response: what its request said and what follows on the connection.
 #[derive(Clone, Copy)]
 pub struct To {
     pub version: Version,
@@ -264,7 +264,8 @@ async fn send_piece<W: AsyncWrite + Unpin>(
             }
             let tail: &[u8] = if matches!(delimited, Delimited::Chunked) { b"\r\n" } else { b"" };
             if out.len() + bytes.len() <= SMALL {
-                // One call for head and body; what is composed leaves before anybody waits.
+                // One call for head and body; what is composed is sent before we wait for the next
+                // piece.
                 out.extend_from_slice(&bytes);
                 out.extend_from_slice(tail);
                 *total += bytes.len() as u64;
@@ -305,7 +306,8 @@ pub async fn flush_out<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Counts what is taken of a piece, as it is taken: whoever waits may be dropped meanwhile.
+/// Counts what is taken of a piece, as it is taken: the task that writes may be dropped while it
+/// waits.
 pub struct Count<'t> {
     /// Octets before the piece.
     ahead: usize,

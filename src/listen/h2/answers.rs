@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     if trailers.is_empty() {
                         frame::write(&mut self.out, kind::DATA, flag::END_STREAM, id, &[]);
                     } else {
-                        // HTTP/2 needs nobody's leave for them (RFC 9113 §8.1).
+                        // HTTP/2 needs no `TE: trailers` for them (RFC 9113 §8.1).
                         let start = frame::begin_block(&mut self.out);
                         trailers.iter().for_each(|(name, value)| {
                             encode::field(&mut self.out, name.octets(), value.as_bytes());

@@ -147,7 +147,7 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
-    /// Follows a SETTINGS payload (§6.5.2). Frames larger than the least that everybody takes are
+    /// Follows a SETTINGS payload (§6.5.2). Frames larger than the least that every peer takes are
     /// never sent, and no table is kept, so those settings are only checked.
     pub fn apply(&mut self, payload: &[u8]) -> Result<(), Code> {
         if !payload.len().is_multiple_of(6) {

@@ -294,8 +294,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let given_back = if is_kept { payload.len() - data.len() } else { payload.len() };
         stream.owed += payload.len() - given_back;
         self.credit += given_back;
-        // What nobody reads is stepped over for a while, and then the viewer may wait for our
-        // answer.
+        // A body that serving has dropped is stepped over for `WASTE` octets; then the stream gets
+        // no more window, and the viewer may wait for our answer.
         if is_kept || stream.got <= WASTE {
             stream.credit += given_back;
         }

@@ -47,7 +47,8 @@ use crate::semantics::time::Timestamp;
 
 /// The table we allow viewers for their fields.
 const TABLE: usize = 4_096;
-/// What a viewer may send of a request body before somebody reads it: on a stream, on all of them.
+/// Octets that a viewer may send of a request body before serving reads it: on a stream, on all of
+/// them.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: i64 = 1024 * 1024;
 /// Frames composed beyond this are written before more are.

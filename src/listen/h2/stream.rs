@@ -1,5 +1,5 @@
 //! One HTTP/2 stream: what its connection holds of it, and the body of its request on the way to
-//! whoever reads it.
+//! serving.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Whom to wake when a stream has something to do.
+    /// Sets the waker of the connection's task, for when a stream has something to do.
     pub fn register(&self, waker: &Waker) {
         let mut slot = self.connection.lock();
         match &mut *slot {
@@ -47,7 +47,7 @@ impl Ready {
     }
 }
 
-/// What a stream shares with those who work for it.
+/// What a stream shares with the body that serving reads and with the sender of interim responses.
 pub struct Shared {
     id: u32,
     ready: Arc<Ready>,
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Adds a piece that the viewer sent; false if nobody will read it.
+    /// Adds a piece that the viewer sent; false if serving has dropped the body, or it has ended.
     pub fn push(&self, piece: &[u8]) -> bool {
         let mut incoming = self.incoming.lock();
         if incoming.is_dropped || incoming.end.is_some() {
@@ -178,7 +178,7 @@ impl Wake for Shared {
     }
 }
 
-/// The body of a stream's request, as whoever serves it reads it.
+/// The body of a stream's request, as serving reads it.
 pub struct StreamBody(pub Arc<Shared>);
 
 impl Source for StreamBody {
@@ -291,14 +291,14 @@ impl Stream {
     }
 }
 
-// However a stream ends, whoever reads its body must hear of it; the first end counts.
+// However a stream ends, the reader of its body is told; the first end counts.
 impl Drop for Stream {
     fn drop(&mut self) {
         self.shared.end(Err(BodyError::Truncated));
     }
 }
 
-/// Octets, and time, for which the rest of a body is read that nobody wants: common clients throw
-/// an answer away that is followed by a reset while they still send.
+/// Octets, and time, for which the rest of a body is read that serving does not want: common
+/// clients throw an answer away that is followed by a reset while they still send.
 pub const WASTE: u64 = 1 << 20;
 pub const WASTE_TIME: Duration = Duration::from_secs(2);

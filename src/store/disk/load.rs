@@ -1,5 +1,5 @@
-//! Finding again what lies in a folder: whose it is, how far the invalidation log was, and every
-//! segment's records.
+//! Finding again what lies in a folder: the store it belongs to, how far the invalidation log was,
+//! and every segment's records.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::{Disk, SINGLE, name_of};
 use crate::base::secret::Secret;
 use crate::message::key::InvalidationNumber;
 
-/// Says whose the folder is; without it nothing in there is believed.
+/// Names the store that the folder belongs to; without it nothing in there is believed.
 pub const ID: &str = "store.id";
 const HEAD: &str = "log-head";
 const MAGIC: &str = "foreshore store 1";

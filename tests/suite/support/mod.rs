@@ -20,8 +20,8 @@ use foreshore::message::stored::{Life, Stored};
 use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 
-/// A port that nobody listens on and that the system gives to nobody's outgoing connection: below
-/// its range for those.
+/// A port that no process listens on and that the system gives to no outgoing connection: below its
+/// range for those.
 pub fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     loop {

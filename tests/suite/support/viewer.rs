@@ -92,7 +92,7 @@ impl Viewer {
         })
     }
 
-    /// Leaves without a word: what the edge still sends finds nobody.
+    /// Resets the connection: what the edge still sends is not taken.
     pub fn reset(self) {
         socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();
     }
