@@ -61,6 +61,16 @@ impl ChainId {
     /// Of no history.
     pub const START: Self = Self(RecordId::NONE);
 
+    /// Reads what `record_id` gave.
+    pub const fn from_record_id(id: RecordId) -> Self {
+        Self(id)
+    }
+
+    /// As it is written down.
+    pub const fn record_id(self) -> RecordId {
+        self.0
+    }
+
     /// The history that goes on with one more record.
     pub fn after(self, id: RecordId) -> Self {
         Self(RecordId::of_octets(format!("{}{id}", self.0).as_bytes()))
@@ -148,6 +158,10 @@ pub enum Change {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Payload {
     Invalidation {
+        /// What its caller was told to ask for it by; empty for what follows from a viewer's
+        /// write.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
         distribution: String,
         matchers: Vec<Matcher>,
         severity: Severity,
