@@ -16,11 +16,12 @@ use arc_swap::ArcSwapOption;
 
 use super::access_log::write_json;
 use super::cloudfront_fields::{Answered, Asked, Pop};
+use super::stamp::Stamp;
 use super::standard_log::{self, Files, Shelf};
 use super::{Record, realtime_log};
 use crate::distribution::logs::{CloudFrontLogs, LogSettings};
 use crate::distribution::site::Site;
-use crate::semantics::time::format_rfc3339;
+use crate::semantics::time::Timestamp;
 
 /// Lines go to the thread in batches of about this size.
 const BATCH: usize = 128 * 1024;
@@ -393,7 +394,7 @@ impl Writer {
 pub struct LogBuffer {
     queue: Arc<LogQueue>,
     lines: Vec<u8>,
-    stamp: (u64, String),
+    stamp: Stamp,
     /// Lines of the standard log, by hour and distribution.
     shelves: Vec<(Shelf, Vec<u8>)>,
     /// Lines of the real-time log.
@@ -409,7 +410,7 @@ impl LogBuffer {
         Self {
             queue,
             lines,
-            stamp: (u64::MAX, String::new()),
+            stamp: Stamp::of(Timestamp(0)),
             shelves: Vec::new(),
             realtime: Vec::new(),
             under: None,
@@ -421,12 +422,8 @@ impl LogBuffer {
         if !self.queue.enabled.load(Ordering::Relaxed) {
             return;
         }
-        // The date is formatted once a second.
-        if self.stamp.0 != record.at.secs() {
-            let text = format_rfc3339(record.at);
-            self.stamp = (record.at.secs(), text[..20].to_string());
-        }
-        write_json(&mut self.lines, record, &self.stamp.1);
+        self.stamp.turn_to(record.at);
+        write_json(&mut self.lines, record, &self.stamp);
         if self.lines.len() >= BATCH {
             self.flush();
         }
@@ -459,23 +456,16 @@ impl LogBuffer {
         }
         let mut len = self.realtime.len();
         if let Some(log) = &wanted.standard {
-            let lines = self.shelf(standard_log::hour(record.at), distribution);
-            standard_log::write_line(lines, log.cookies, record, asked, answered, place);
+            self.stamp.turn_to(record.at);
+            let hour = standard_log::hour(record.at);
+            let lines = on_shelf(&mut self.shelves, hour, distribution);
+            let (cookies, stamp) = (log.cookies, &self.stamp);
+            standard_log::write_line(lines, cookies, stamp, record, asked, answered, place);
             len = len.max(lines.len());
         }
         if len >= BATCH {
             self.flush();
         }
-    }
-
-    fn shelf(&mut self, hour: u64, distribution: &str) -> &mut Vec<u8> {
-        let at =
-            self.shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
-        let at = at.unwrap_or_else(|| {
-            self.shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
-            self.shelves.len() - 1
-        });
-        &mut self.shelves[at].1
     }
 
     /// Hands what is here to the thread.
@@ -494,6 +484,20 @@ impl LogBuffer {
             });
         }
     }
+}
+
+// The lines of an hour and a distribution.
+fn on_shelf<'s>(
+    shelves: &'s mut Vec<(Shelf, Vec<u8>)>,
+    hour: u64,
+    distribution: &str,
+) -> &'s mut Vec<u8> {
+    let at = shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
+    let at = at.unwrap_or_else(|| {
+        shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
+        shelves.len() - 1
+    });
+    &mut shelves[at].1
 }
 
 #[cfg(test)]
