@@ -6,8 +6,8 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each of eight octets.
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Octets of UTF-8 that may begin something to be escaped. 0xC2 begins the C1 controls among others,
-/// 0xE2 the two that some readers take for the end of a line.
+/// Octets of UTF-8 that may begin something to be escaped. 0xC2 begins the C1 controls among
+/// others, 0xE2 the two that some readers take for the end of a line.
 static STOPS: [bool; 256] = stops();
 
 const fn stops() -> [bool; 256] {

@@ -1,4 +1,5 @@
-//! Lines as they were composed before: by `write!`, octet by octet, and with a search for each name.
+//! Lines as they were composed before: by `write!`, octet by octet, and with a search for each name
+//! of a signature.
 
 use std::borrow::Cow;
 use std::io::Write;
