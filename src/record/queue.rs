@@ -39,7 +39,10 @@ pub struct LogQueue {
     limit: usize,
     pub dropped: Arc<AtomicU64>,
     enabled: AtomicBool,
-    /// What is wanted beside the access log; `None` for nothing.
+    /// Whether anything is wanted beside the access log: asked for each request, so without a look
+    /// at what it is.
+    has_more: AtomicBool,
+    /// What is wanted beside it; `None` for nothing.
     more: ArcSwapOption<CloudFrontLogs>,
 }
 
@@ -66,14 +69,15 @@ impl LogQueue {
             .name("access-log".into())
             .spawn(move || writer.run(&receiver, &left))?;
         let sender = parking_lot::Mutex::new(sender);
-        let (enabled, more) = (AtomicBool::new(false), ArcSwapOption::empty());
+        let (enabled, has_more) = (AtomicBool::new(false), AtomicBool::new(false));
         let queue = Arc::new(Self {
             sender,
             waiting,
             limit: site.limits.log_queue,
             dropped,
             enabled,
-            more,
+            has_more,
+            more: ArcSwapOption::empty(),
         });
         queue.retarget(site);
         Ok(queue)
@@ -83,17 +87,22 @@ impl LogQueue {
     pub fn retarget(&self, site: &Site) {
         self.enabled.store(site.log != LogSettings::Off, Ordering::Relaxed);
         let more = &site.more_logs;
-        self.more.store((*more != CloudFrontLogs::default()).then(|| Arc::new(more.clone())));
+        let has_more = *more != CloudFrontLogs::default();
+        self.more.store(has_more.then(|| Arc::new(more.clone())));
+        self.has_more.store(has_more, Ordering::Relaxed);
         let _ = self.sender.lock().send(Message::Targets(site.log.clone(), more.clone()));
     }
 
     /// Says whether any log is written.
     pub fn is_logging(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed) || self.more.load().is_some()
+        self.enabled.load(Ordering::Relaxed) || self.has_more.load(Ordering::Relaxed)
     }
 
     /// What is wanted beside the access log.
     pub fn more(&self) -> Option<Arc<CloudFrontLogs>> {
+        if !self.has_more.load(Ordering::Relaxed) {
+            return None;
+        }
         self.more.load_full()
     }
 
