@@ -9,6 +9,7 @@ pub mod json_text;
 pub mod metrics;
 pub mod queue;
 pub mod realtime_log;
+pub mod spent;
 pub mod stamp;
 pub mod standard_log;
 

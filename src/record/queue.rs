@@ -16,6 +16,7 @@ use arc_swap::ArcSwapOption;
 
 use super::access_log::write_json;
 use super::cloudfront_fields::{Answered, Asked, Pop};
+use super::spent::Spent;
 use super::stamp::Stamp;
 use super::standard_log::{self, Files, Shelf};
 use super::{Record, realtime_log};
@@ -25,6 +26,8 @@ use crate::semantics::time::Timestamp;
 
 /// Lines go to the thread in batches of about this size.
 const BATCH: usize = 128 * 1024;
+/// A buffer has room for these and the line that makes them so many.
+const BUFFER: usize = BATCH + 4096;
 
 /// How often a thread that has nothing to write looks whether an hour is over.
 const LOOK: Duration = Duration::from_secs(20);
@@ -38,6 +41,8 @@ pub struct LogQueue {
     waiting: Arc<AtomicUsize>,
     limit: usize,
     pub dropped: Arc<AtomicU64>,
+    /// Buffers of the access log.
+    spent: Arc<Spent>,
     enabled: AtomicBool,
     /// Whether anything is wanted beside the access log: asked for each request, so without a look
     /// at what it is.
@@ -64,7 +69,8 @@ impl LogQueue {
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         let dropped = Arc::<AtomicU64>::default();
-        let writer = Writer::new(Arc::clone(&dropped));
+        let spent = Arc::new(Spent::new(BUFFER));
+        let writer = Writer::new(Arc::clone(&dropped), Arc::clone(&spent));
         std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&receiver, &left))?;
@@ -75,6 +81,7 @@ impl LogQueue {
             waiting,
             limit: site.limits.log_queue,
             dropped,
+            spent,
             enabled,
             has_more,
             more: ArcSwapOption::empty(),
@@ -287,10 +294,11 @@ struct Writer {
     changed: Instant,
     complained: bool,
     dropped: Arc<AtomicU64>,
+    spent: Arc<Spent>,
 }
 
 impl Writer {
-    fn new(dropped: Arc<AtomicU64>) -> Self {
+    fn new(dropped: Arc<AtomicU64>, spent: Arc<Spent>) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
         Self {
             access,
@@ -299,6 +307,7 @@ impl Writer {
             changed: Instant::now(),
             complained: false,
             dropped,
+            spent,
         }
     }
 
@@ -329,7 +338,10 @@ impl Writer {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Lines(lines) => self.access.add(&lines),
+            Message::Lines(lines) => {
+                self.access.add(&lines);
+                self.spent.give(lines);
+            }
             Message::Realtime(under, lines) => {
                 match self.realtime.iter_mut().find(|(known, _)| *known == under) {
                     Some((_, file)) => file.add(&lines),
@@ -415,7 +427,7 @@ pub struct LogBuffer {
 impl LogBuffer {
     /// An empty buffer in front of the queue.
     pub fn new(queue: Arc<LogQueue>) -> Self {
-        let lines = Vec::with_capacity(BATCH + 4096);
+        let lines = queue.spent.take();
         Self {
             queue,
             lines,
@@ -467,7 +479,7 @@ impl LogBuffer {
         if let Some(log) = &wanted.standard {
             self.stamp.turn_to(record.at);
             let hour = standard_log::hour(record.at);
-            let lines = on_shelf(&mut self.shelves, hour, distribution);
+            let lines = standard_log::on_shelf(&mut self.shelves, hour, distribution);
             let (cookies, stamp) = (log.cookies, &self.stamp);
             standard_log::write_line(lines, cookies, stamp, record, asked, answered, place);
             len = len.max(lines.len());
@@ -480,8 +492,8 @@ impl LogBuffer {
     /// Hands what is here to the thread.
     pub fn flush(&mut self) {
         if !self.lines.is_empty() {
-            let fresh = Vec::with_capacity(BATCH + 4096);
-            self.queue.push(std::mem::replace(&mut self.lines, fresh), Message::Lines);
+            let full = std::mem::replace(&mut self.lines, self.queue.spent.take());
+            self.queue.push(full, Message::Lines);
         }
         let Some(under) = &self.under else { return };
         for (shelf, lines) in self.shelves.drain(..) {
@@ -493,20 +505,6 @@ impl LogBuffer {
             });
         }
     }
-}
-
-// The lines of an hour and a distribution.
-fn on_shelf<'s>(
-    shelves: &'s mut Vec<(Shelf, Vec<u8>)>,
-    hour: u64,
-    distribution: &str,
-) -> &'s mut Vec<u8> {
-    let at = shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
-    let at = at.unwrap_or_else(|| {
-        shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
-        shelves.len() - 1
-    });
-    &mut shelves[at].1
 }
 
 #[cfg(test)]

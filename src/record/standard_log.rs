@@ -81,6 +81,20 @@ pub fn write_line(
 /// An hour and a distribution: what has a file of its own.
 pub type Shelf = (u64, String);
 
+/// The lines of an hour and a distribution that wait for the log thread.
+pub fn on_shelf<'s>(
+    shelves: &'s mut Vec<(Shelf, Vec<u8>)>,
+    hour: u64,
+    distribution: &str,
+) -> &'s mut Vec<u8> {
+    let at = shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
+    let at = at.unwrap_or_else(|| {
+        shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
+        shelves.len() - 1
+    });
+    &mut shelves[at].1
+}
+
 /// The files, on the log thread.
 pub struct Files {
     folder: PathBuf,
