@@ -52,7 +52,8 @@ mod tests {
                 stamp.turn_to(at);
                 let text = format_rfc3339(at);
                 prop_assert_eq!(&stamp.json[..], &text.as_bytes()[..20]);
-                prop_assert_eq!(&stamp.tabbed[..], format!("{}\t{}\t", &text[..10], &text[11..19]).as_bytes());
+                let tabbed = format!("{}\t{}\t", &text[..10], &text[11..19]);
+                prop_assert_eq!(&stamp.tabbed[..], tabbed.as_bytes());
             }
         }
     }
