@@ -21,6 +21,7 @@ mod http2;
 mod imports;
 mod itinerary;
 mod laws;
+mod log_lines;
 mod migrate;
 mod octets;
 mod origins;
