@@ -5,4 +5,5 @@ pub mod member;
 pub mod protocol;
 pub mod sequence;
 pub mod sequencer;
+pub mod status;
 pub mod wire;
