@@ -260,7 +260,7 @@ url = "https://app.test"
     assert_eq!(found.len(), 4, "{}", found.join("\n"));
 }
 
-// A parent for a fleet, and the tables that a configuration needs beside it.
+// What is said of a fleet, and the tables that every configuration needs beside it.
 fn in_a_fleet(fleet: &str) -> String {
     format!(
         "{fleet}\n[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
@@ -385,13 +385,13 @@ edge = "e"
         ],
     );
     assert_eq!(found.len(), 3, "{}", found.join("\n"));
-    let nobody = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"parent\"";
-    let found = expect(&in_a_fleet(nobody), &[("broken.toml:1:", "no parent is named")]);
+    let orphan = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"parent\"";
+    let found = expect(&in_a_fleet(orphan), &[("broken.toml:1:", "no parent is named")]);
     assert_eq!(found.len(), 1, "{}", found.join("\n"));
     // A region that is broken is told of once.
     let broken = format!(
         "{}\n[region]\nkind = \"parent\"\nedge_id = \"e\"",
-        nobody.replace("member = \"b\"\n", "")
+        orphan.replace("member = \"b\"\n", "")
     );
     let found = expect(&in_a_fleet(&broken), &[("broken.toml:", "region.token is missing")]);
     assert!(!found.iter().any(|said| said.contains("fleet")), "{}", found.join("\n"));
