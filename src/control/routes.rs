@@ -63,7 +63,7 @@ pub const ROUTES: [Route; 14] = [
         "/v1/invalidations",
         Right::Token,
         Call::Invalidate,
-        "invalidates: `{\"paths\": [\"/img/*\"], \"tags\": [\"product:42\"], \"soft\": false, \"dry_run\": false, \"distribution\": \"EDEMO\"}`",
+        "invalidates: `{\"paths\": [\"/img/*\"], \"tags\": [\"product:42\"], \"soft\": false, \"dry_run\": false, \"distribution\": \"EDEMO\", \"wait\": 15}`; `wait` is in seconds, for a fleet",
     ),
     route(
         "GET",

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::protocol::{
     Epoch, FleetNumber, MemberId, Moment, Payload, Place, Record, Refusal, Stamp, Terms,
 };
@@ -347,7 +349,8 @@ impl Member {
 }
 
 /// What a caller knows of one member in regard to its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     Applied,
     /// Its lease is over, and it validates what it stored.

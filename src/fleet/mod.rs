@@ -9,4 +9,5 @@ mod restore;
 pub mod sequence;
 pub mod sequencer;
 pub mod settle;
+pub mod status;
 pub mod wire;

@@ -14,6 +14,7 @@ mod disk;
 mod faces;
 mod faults;
 mod fleet_model;
+mod fleet_sample;
 mod fuzz;
 
 mod hit_cost;
