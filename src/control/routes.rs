@@ -27,6 +27,7 @@ pub enum Call {
     Invalidate,
     Invalidations,
     Invalidation,
+    Fleet,
     Store,
     StoreList,
     StoreVerify,
@@ -57,7 +58,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 15] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -73,6 +74,13 @@ pub const ROUTES: [Route; 14] = [
         "the last hundred, each `Completed` or `InProgress`",
     ),
     route("GET", "/v1/invalidations/ID", Right::Token, Call::Invalidation, "one of them"),
+    route(
+        "GET",
+        "/v1/fleet",
+        Right::Token,
+        Call::Fleet,
+        "the fleet as this member sees it: what `foreshore fleet` prints",
+    ),
     route(
         "GET",
         "/v1/status",

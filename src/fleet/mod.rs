@@ -5,7 +5,7 @@ mod follow;
 pub mod member;
 pub mod node;
 pub mod protocol;
-mod restore;
+pub mod restore;
 pub mod sequence;
 pub mod sequencer;
 pub mod settle;

@@ -105,6 +105,21 @@ pub struct Stamp {
     pub number: FleetNumber,
 }
 
+impl Stamp {
+    /// Reads what `Display` writes: `epoch/number`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, number) = text.split_once('/')?;
+        let number = crate::semantics::lists::parse_digits(number.as_bytes())?;
+        Some(Self { epoch: Epoch(RecordId::parse(epoch)?), number: FleetNumber(number) })
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.epoch.0, self.number.0)
+    }
+}
+
 /// The name of a fleet or of a member: 1 to 64 of `a-z`, `0-9`, `-`, `.` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
