@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         for (id, stream) in &self.streams {
             if older(stream.answered_at, WASTE_TIME) {
                 ended.push((*id, Code::NoError));
-            } else if older(stream.blocked_since, dead) {
+            } else if older(stream.blocked_since, dead) && !stream.is_open() {
                 Gauges::add(&self.worker.gauges.timeouts);
                 ended.push((*id, Code::Cancel));
             } else if !stream.viewer_done
