@@ -456,3 +456,74 @@ impl Drop for Stream {
 /// an answer away that is followed by a reset while they still send.
 pub const WASTE: u64 = 1 << 20;
 pub const WASTE_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> (Arc<Shared>, StreamIo) {
+        let shared = Shared::new(1, Arc::default());
+        (Arc::clone(&shared), StreamIo::new(StreamBody(shared)))
+    }
+
+    fn read(io: &mut StreamIo, len: usize) -> Poll<Option<Vec<u8>>> {
+        let (mut octets, mut cx) = (vec![0; len], Context::from_waker(Waker::noop()));
+        let mut room = ReadBuf::new(&mut octets);
+        let read = Pin::new(io).poll_read(&mut cx, &mut room);
+        read.map(|read| read.ok().map(|()| room.filled().to_vec()))
+    }
+
+    fn write(io: &mut StreamIo, len: usize) -> Poll<Option<usize>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(io).poll_write(&mut cx, &vec![7; len]).map(Result::ok)
+    }
+
+    #[test]
+    fn what_a_viewer_sends_is_its_window_again_once_it_is_read() {
+        let (shared, mut io) = stream();
+        assert!(shared.push(b"hello") && shared.push(&[9; SMALL]));
+        assert_eq!(shared.news().taken, 0);
+        assert_eq!(read(&mut io, 3), Poll::Ready(Some(b"hel".to_vec())));
+        assert_eq!(read(&mut io, 3), Poll::Ready(Some(b"lo".to_vec())));
+        assert_eq!(shared.news().taken, 5);
+        assert_eq!(read(&mut io, SMALL), Poll::Ready(Some(vec![9; SMALL])));
+        assert_eq!(read(&mut io, 3), Poll::Pending);
+        assert!(shared.waits_since().is_none(), "a tunnel may be silent for longer than a body");
+        shared.end(Ok(()));
+        assert_eq!(read(&mut io, 3), Poll::Ready(Some(vec![])));
+        shared.push(b"behind the end");
+        drop(io);
+        assert_eq!(shared.news().taken, SMALL);
+    }
+
+    #[test]
+    fn a_stream_that_is_reset_reads_as_one() {
+        let (shared, mut io) = stream();
+        shared.push(b"last");
+        shared.end(Err(BodyError::Truncated));
+        assert_eq!(read(&mut io, 9), Poll::Ready(Some(b"last".to_vec())));
+        assert_eq!(read(&mut io, 9), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_tunnel_that_found_no_room_is_worked_on_once_there_is_some() {
+        let (shared, mut io) = stream();
+        let mut body = TunnelBody(Arc::clone(&shared));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(body.poll_piece(&mut cx).is_pending());
+        assert_eq!(write(&mut io, 1), Poll::Ready(Some(1)));
+        assert_eq!(write(&mut io, 2 * OUTGOING), Poll::Ready(Some(OUTGOING)));
+        assert_eq!(write(&mut io, 1), Poll::Pending);
+        let mut piece = || match body.poll_piece(&mut cx) {
+            Poll::Ready(Some(Ok(piece))) => piece.len(),
+            _ => 0,
+        };
+        assert_eq!(piece(), 1);
+        assert_eq!(shared.ready.pop(), None, "it is still full");
+        assert_eq!(piece(), OUTGOING);
+        assert_eq!(shared.ready.pop(), Some(1));
+        shared.shut();
+        assert_eq!(write(&mut io, 1), Poll::Ready(None));
+        assert!(matches!(body.poll_piece(&mut cx), Poll::Ready(None)));
+    }
+}

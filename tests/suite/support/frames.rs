@@ -261,15 +261,13 @@ impl Frames {
             frame.stream == stream
                 && matches!(frame.kind, HEADERS | DATA | RST_STREAM | CONTINUATION)
         }) {
-            match frame.kind {
-                HEADERS => {
-                    let head = self.decode(frame);
-                    answer.heads.push(head);
-                }
+            let (kind, flags) = (frame.kind, frame.flags);
+            match kind {
+                HEADERS => answer.heads.push(self.decode(frame)),
                 DATA => answer.body.extend(frame.payload),
                 _ => return answer,
             }
-            if frame.flags & END_STREAM != 0 && frame.kind != CONTINUATION {
+            if flags & END_STREAM != 0 && kind != CONTINUATION {
                 answer.whole = true;
                 return answer;
             }
