@@ -477,6 +477,25 @@ fn a_tunnel_over_http2_is_paced_by_its_reader_and_holds_nothing_else_up() {
     eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
 }
 
+// Those of tunnels, not those of bodies.
+#[test]
+fn over_http2_tunnels_have_limits_of_their_own() {
+    let origin = agreeing("early", echo);
+    let limits = "[limits]\ntunnels = 1\ntunnel_idle = \"1s\"\nrequest_body = \"1KiB\"";
+    let (edge, ca) = secure(origin.address, limits);
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["200"]);
+    assert_eq!(open(&mut viewer, 3, "/", b"").statuses(), ["503"]);
+    assert_eq!(edge.metric("foreshore_tunnels_refused_total"), 1.0);
+    viewer.send(&frame(DATA, 0, 1, &[7; 4096]));
+    assert_eq!(viewer.data(1, 5 + 4096).len(), 5 + 4096);
+    // Idle for a second: an end, and no reset.
+    let end = viewer.find(|frame| frame.stream == 1).unwrap();
+    assert_eq!((end.kind, end.flags, end.payload.len()), (DATA, END_STREAM, 0));
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    assert_eq!(open(&mut viewer, 5, "/", b"").statuses(), ["200"]);
+}
+
 // The first frame of a text.
 const HELLO: &str = "\u{1}\u{3}hey";
 
