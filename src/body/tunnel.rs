@@ -76,7 +76,7 @@ pub struct Terms<L> {
 /// `ahead` are those that the near side has sent already.
 pub async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     near: &mut S,
-    ahead: &[u8],
+    ahead: Vec<u8>,
     tunnel: &mut Tunnel,
     terms: Terms<impl Future<Output = ()>>,
     carried: &mut Carried,
@@ -84,7 +84,8 @@ pub async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let Terms { idle, leaving, mask } = terms;
     let mut leaving = pin!(leaving);
     let mut timer = pin!(tokio::time::sleep(idle));
-    let mut ways = Ways { up: Way::new(ahead), down: Way::new(&tunnel.early), parting: None };
+    let early = std::mem::take(&mut tunnel.early).to_vec();
+    let mut ways = Ways { up: Way::new(ahead), down: Way::new(early), parting: None };
     let far = &mut tunnel.far;
     std::future::poll_fn(|cx| {
         if ways.parting.is_none() && leaving.as_mut().poll(cx).is_ready() {
@@ -246,11 +247,11 @@ struct Way {
 }
 
 impl Way {
-    fn new(ahead: &[u8]) -> Self {
+    fn new(ahead: Vec<u8>) -> Self {
         let mut frames = FrameTracker::default();
-        frames.follow(ahead);
+        frames.follow(&ahead);
         Self {
-            buffer: ahead.to_vec(),
+            buffer: ahead,
             at: 0,
             taken: 0,
             frames,
@@ -390,7 +391,8 @@ mod tests {
         mut tunnel: Tunnel,
     ) -> (TunnelEnd, Carried) {
         let mut carried = Carried::default();
-        let end = carry(near, b"ahead ", &mut tunnel, terms(pending()), &mut carried).await;
+        let end =
+            carry(near, b"ahead ".to_vec(), &mut tunnel, terms(pending()), &mut carried).await;
         (end, carried)
     }
 
@@ -460,7 +462,7 @@ mod tests {
         let (far, mut origin) = duplex(1 << 10);
         let running = tokio::spawn(async move {
             let (mut tunnel, mut carried) = (tunnel(far, b""), Carried::default());
-            carry(&mut near, b"", &mut tunnel, terms(leaving), &mut carried).await
+            carry(&mut near, Vec::new(), &mut tunnel, terms(leaving), &mut carried).await
         });
         viewer.write_all(sent).await.unwrap();
         origin.write_all(came).await.unwrap();

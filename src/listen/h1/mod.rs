@@ -507,11 +507,12 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return;
         }
-        let ahead = self.buffer.split();
+        let ahead = self.buffer.split().to_vec();
+        self.give_back_buffers();
         let terms = tunnels::terms(self.worker, self.limits.tunnel_idle);
         let mut carrying = Carrying { counted: tunnels::Counted::new(self.worker), finish };
         let carried = &mut carrying.counted.carried;
-        let end = carry(&mut self.io, &ahead, &mut tunnel, terms, carried).await;
+        let end = carry(&mut self.io, ahead, &mut tunnel, terms, carried).await;
         carrying.finish.sent.end = tunnels::sent(end);
         self.cut |= end == TunnelEnd::Far;
     }

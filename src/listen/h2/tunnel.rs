@@ -89,5 +89,7 @@ fn carrying(
 ) -> Pin<Box<dyn Future<Output = TunnelEnd> + Send>> {
     let terms = tunnels::terms(worker, limits.tunnel_idle);
     let mut counted = tunnels::Counted::new(worker);
-    Box::pin(async move { carry(&mut near, b"", &mut tunnel, terms, &mut counted.carried).await })
+    Box::pin(
+        async move { carry(&mut near, Vec::new(), &mut tunnel, terms, &mut counted.carried).await },
+    )
 }
