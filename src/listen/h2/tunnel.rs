@@ -63,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 
     // Nothing is carried any more. What the viewer is still to get follows.
     pub(super) fn tunnel_ended(&mut self, id: u32, end: TunnelEnd) {
+        self.look_soon();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.tunnel = Tunnelling::No;
         stream.blocked_since = None;
