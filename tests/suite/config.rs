@@ -464,6 +464,39 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
     assert_eq!((code, out.matches("warning: ").count()), (0, 3), "{out}{err}");
 }
 
+// They open here whatever is forwarded; a configuration that is to mean the same at CloudFront is
+// told, and no ordinary one is.
+#[test]
+fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{more}\n")
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[origin_request_policy.half]\nheaders = [\"Sec-WebSocket-Key\"]\n",
+        "[origin_request_policy.both]\nheaders = [\"Sec-WebSocket-*\"]\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n",
+        &behavior("/ws/*", ""),
+        &behavior("/socket.io/*", "origin_request_policy = \"AllViewer\""),
+        &behavior("/both/ws", "origin_request_policy = \"both\""),
+        &behavior("/half", "origin_request_policy = \"half\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("WebSockets open here")).collect();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    let both = "sec-websocket-key and sec-websocket-version";
+    assert!(said[0].contains("\"/ws/*\"") && said[0].contains(both), "{said:#?}");
+    assert!(said[1].contains("\"/half\"") && !said[1].contains("sec-websocket-key"), "{said:#?}");
+}
+
 #[test]
 fn certificates_that_cannot_be_used_are_named() {
     if !tool::have(&[tool::OPENSSL]) {

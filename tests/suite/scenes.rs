@@ -679,6 +679,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Refused(ManyFields)", REFUSED_HEADS),
     ("Refused(Version)", REFUSED_HEADS),
     ("Refused(Connect)", REFUSED_HEADS),
+    ("Refused(Protocol)", "what_is_no_websocket_over_http2_is_refused"),
     ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
     // A scene has one distribution.
     ("Misdirected(OtherSite)", "another_sites_certificate_is_no_leave_and_says_so"),
