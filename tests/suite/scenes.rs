@@ -525,6 +525,11 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
             tokio::time::sleep(duration(rest)).await;
             Ok(())
         }
+        "lease" => {
+            let now = stage.edge.clock.now();
+            stage.edge.invalidations.use_until(now.plus(duration(rest)));
+            Ok(())
+        }
         "purge" => {
             let (item, severity) = match rest.strip_suffix(" soft") {
                 Some(item) => (item, Severity::Soft),

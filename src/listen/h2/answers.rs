@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if let Tunnelling::Asked(near) = asked {
             match Agreed::of(response) {
                 Ok(agreed) => return self.open_tunnel(id, near, agreed),
-                Err(other) => response = other,
+                Err(other) => response = *other,
             }
         }
         let body = std::mem::take(&mut response.body);

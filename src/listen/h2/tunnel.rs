@@ -17,7 +17,7 @@ pub(super) struct Agreed {
 impl Agreed {
     /// Tells agreement from every other answer to the same request. What else says success would be
     /// taken for agreement by the viewer, and is made an error.
-    pub(super) fn of(mut response: ViewerResponse) -> Result<Self, ViewerResponse> {
+    pub(super) fn of(mut response: ViewerResponse) -> Result<Self, Box<ViewerResponse>> {
         match std::mem::take(&mut response.body) {
             Body::Tunnel(tunnel) => {
                 // RFC 8441 §5: success is 200, and nothing is upgraded by a key.
@@ -25,8 +25,8 @@ impl Agreed {
                 response.fields.remove("sec-websocket-accept");
                 Ok(Self { response, tunnel })
             }
-            _ if (200..300).contains(&response.status) => Err(not_agreed(response)),
-            body => Err(ViewerResponse { body, ..response }),
+            _ if (200..300).contains(&response.status) => Err(Box::new(not_agreed(response))),
+            body => Err(Box::new(ViewerResponse { body, ..response })),
         }
     }
 }
@@ -89,8 +89,10 @@ fn carrying(
     mut tunnel: Tunnel,
 ) -> Pin<Box<dyn Future<Output = TunnelEnd> + Send>> {
     let terms = tunnels::terms(worker, limits.tunnel_idle);
-    let mut counted = tunnels::Counted::new(worker);
-    Box::pin(
-        async move { carry(&mut near, Vec::new(), &mut tunnel, terms, &mut counted.carried).await },
-    )
+    let counted = tunnels::Counted::new(worker);
+    Box::pin(async move {
+        // The whole of it, or a copy of what it counts would be all that comes along.
+        let mut counted = counted;
+        carry(&mut near, Vec::new(), &mut tunnel, terms, &mut counted.carried).await
+    })
 }
