@@ -4,7 +4,7 @@
 //! A sequencer that did not end in order cannot know whether its disk is an older copy of itself:
 //! the process that opens it then takes a new epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,17 @@ pub struct Roster {
     pub members: BTreeMap<Name, Listed>,
 }
 
+/// What a log that has let go of its first records still knows of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    /// The place before the first record that is kept.
+    pub floor: Place,
+    /// The number of the last record by which a member joined.
+    pub last_join: FleetNumber,
+    pub members: BTreeMap<Name, Listed>,
+}
+
 /// What is to be done about an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proposal {
@@ -98,6 +109,33 @@ impl Sequencer {
         }
     }
 
+    /// The log that goes on from a past; the records that it kept are to be committed next. No
+    /// member's position is taken over: each tells it again.
+    pub fn resume(epoch: Epoch, past: Past) -> Self {
+        let mut resumed = Self::new(epoch);
+        resumed.floor = past.floor;
+        resumed.last_join = past.last_join;
+        resumed.roster = past.members;
+        resumed.unprove();
+        resumed
+    }
+
+    /// What the log knows beside the records that it keeps. To take those again on top of it changes
+    /// no more: the last record about a member says what it is.
+    pub fn past(&self) -> Past {
+        Past { floor: self.floor, last_join: self.last_join, members: self.roster.clone() }
+    }
+
+    /// The records that are kept, in order.
+    pub fn kept(&self) -> Vec<Arc<Record>> {
+        self.records.iter().cloned().collect()
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.records.len()
+    }
+
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -108,6 +146,12 @@ impl Sequencer {
 
     pub const fn roster(&self) -> &BTreeMap<Name, Listed> {
         &self.roster
+    }
+
+    /// Up to where every listed member has reported the log to be in effect; where none is listed,
+    /// that is nothing.
+    pub fn lowest(&self) -> FleetNumber {
+        self.roster.values().map(|listed| listed.applied).min().unwrap_or_default()
     }
 
     /// Who is a member, for a caller that waits for a record.
@@ -148,20 +192,47 @@ impl Sequencer {
         id: RecordId,
         payload: Payload,
     ) -> Result<Proposal, Refusal> {
+        self.propose_behind(&[], epoch, id, payload)
+    }
+
+    /// The same behind proposals that are to be written down together with it, in order. A record
+    /// that is one of them is known.
+    pub fn propose_behind(
+        &self,
+        ahead: &[Arc<Record>],
+        epoch: Epoch,
+        id: RecordId,
+        payload: Payload,
+    ) -> Result<Proposal, Refusal> {
         if epoch != self.epoch {
             return Err(Refusal::OtherEpoch);
         }
         if let Some(place) = self.number_of(id).and_then(|number| self.place_at(number)) {
             return Ok(Proposal::Known(place));
         }
-        let is_new_member = matches!(&payload, Payload::Member { change: Change::Join, member, .. }
-            if !self.roster.contains_key(&member.name));
-        let is_full = self.records.len() >= RECORDS_MAX
-            || (is_new_member && self.roster.len() >= MEMBERS_MAX);
-        if is_full {
+        if let Some(twin) = ahead.iter().find(|record| record.id == id) {
+            return Ok(Proposal::Known(twin.place()));
+        }
+        if self.records.len() + ahead.len() >= RECORDS_MAX || !self.has_room_for(ahead, &payload) {
             return Err(Refusal::Full);
         }
-        Ok(Proposal::New(Record { epoch, id, prev: self.head(), payload }))
+        let prev = ahead.last().map_or_else(|| self.head(), |record| record.place());
+        Ok(Proposal::New(Record { epoch, id, prev, payload }))
+    }
+
+    // A member that joins under a name that the roster does not have takes a place in it.
+    fn has_room_for(&self, ahead: &[Arc<Record>], payload: &Payload) -> bool {
+        let new_name = |payload: &Payload| match payload {
+            Payload::Member { change: Change::Join, member, .. } => {
+                Some(&member.name).filter(|name| !self.roster.contains_key(*name)).cloned()
+            }
+            _ => None,
+        };
+        let Some(name) = new_name(payload) else { return true };
+        let mut joining: BTreeSet<Name> =
+            ahead.iter().filter_map(|record| new_name(&record.payload)).collect();
+        joining.insert(name);
+        self.roster.len() + joining.len() <= MEMBERS_MAX
     }
 
     /// Takes a record that is written down, a proposal's or one of the log at the start.
@@ -242,7 +313,12 @@ impl Sequencer {
     /// Says the new floor; a member below it that was not listed finds out by reading.
     pub fn trim(&mut self, upto: FleetNumber) -> Place {
         let slowest = self.roster.values().map(|listed| listed.applied).min();
-        let upto = slowest.map_or(upto, |slowest| upto.min(slowest));
+        self.cut(slowest.map_or(upto, |slowest| upto.min(slowest)))
+    }
+
+    /// The same whoever has yet to apply them: a log that is read again lets go of what it had let
+    /// go of before.
+    pub fn cut(&mut self, upto: FleetNumber) -> Place {
         while self.floor.number < upto
             && let Some(record) = self.records.pop_front()
         {
@@ -259,7 +335,11 @@ impl Sequencer {
             return Err(Refusal::OtherEpoch);
         }
         self.epoch = new;
-        self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
+        self.unprove();
         Ok(())
+    }
+
+    fn unprove(&mut self) {
+        self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
     }
 }
