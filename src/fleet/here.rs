@@ -1,40 +1,26 @@
-//! The sequencer of this process: the rules of `sequencer` under one lock, their log in `journal`,
-//! and calls that are held until there is something to answer.
-//!
-//! What changes the log goes through one queue. A blocking thread empties it, takes what came
-//! meanwhile together, and syncs it once. Renewals and readings touch no file and wait for none.
+//! The sequencer of this process: what a member asks of it, and calls that are held until there is
+//! something to answer. Renewals and readings touch no file and wait for none; what changes the log
+//! goes to `writer`.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 
-use super::journal::{Entry, Journal, OCTETS_MAX};
-use super::protocol::{
-    Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
-};
+use super::journal::Journal;
+use super::protocol::{Epoch, FleetNumber, Name, Place, Record, Refusal};
 use super::sequence::{Answered, CallError, Sequence};
-use super::sequencer::{Listed, Proposal, Renew, Sequencer};
+use super::sequencer::Sequencer;
 use super::wire::{self, Call, Reply};
+use super::writer::{Seen, Told, Work, Writer};
 use crate::clock::Clock;
 use crate::invalidation::chain::RecordId;
-use crate::semantics::time::Timestamp;
 
 /// Calls that are held at once; more are answered at once.
 const HELD_MAX: usize = 4000;
-/// Changes of the log that wait to be written down; more are refused.
-const QUEUE_MAX: usize = 4096;
-/// Records that are written down together.
-const GROUP: usize = 512;
-/// A member that has not renewed for so long, in milliseconds, is written out.
-const ABSENT_AFTER: u64 = 60 * 60 * 1000;
-/// How often such members are looked for, in milliseconds.
-const LOOK_EVERY: u64 = 60 * 1000;
 
 /// What is counted of calls.
 #[derive(Default)]
@@ -59,69 +45,10 @@ impl Tally {
 
 /// The sequencer of this process.
 pub struct Here {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
     fleet: Name,
-    clock: Clock,
-    state: Mutex<State>,
-    /// Its lock is held for as long as something is written. Always taken before the state's.
-    journal: Mutex<Journal>,
-    /// Where the log ends.
-    head: watch::Sender<Seen>,
-    /// Up to where all members have applied it.
-    lowest: watch::Sender<Seen>,
+    writer: Arc<Writer>,
     held: Semaphore,
     tally: Tally,
-}
-
-/// What a held call waits to see rise.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    epoch: Epoch,
-    number: FleetNumber,
-    is_over: bool,
-}
-
-struct State {
-    sequencer: Sequencer,
-    queue: VecDeque<Job>,
-    /// A thread is at the queue and looks at it again before it ends.
-    is_writing: bool,
-    /// The process ends in order: nothing is answered any more.
-    is_over: bool,
-    /// When each member last renewed, or joined.
-    seen: BTreeMap<Name, Timestamp>,
-    /// When absent members were last looked for.
-    looked_at: Timestamp,
-}
-
-type Told = Result<Reply, CallError>;
-
-struct Job {
-    work: Work,
-    tell: oneshot::Sender<Told>,
-}
-
-enum Work {
-    Append { epoch: Epoch, id: RecordId, payload: Payload },
-    Trim { epoch: Epoch, upto: FleetNumber },
-    Fence { old: Epoch },
-    Close,
-}
-
-/// Records that are written down together, and who is told of which.
-#[derive(Default)]
-struct Group {
-    records: Vec<Arc<Record>>,
-    told: Vec<(oneshot::Sender<Told>, Place)>,
-}
-
-enum Next {
-    Group(Group),
-    /// Anything else goes alone.
-    Alone(Job),
 }
 
 impl Here {
@@ -133,50 +60,31 @@ impl Here {
 
     /// The same over an open log, with what it says.
     pub fn over(journal: Journal, sequencer: Sequencer, fleet: &Name, clock: Clock) -> Self {
-        let now = clock.now();
-        let seen = sequencer.roster().keys().map(|name| (name.clone(), now)).collect();
-        let epoch = sequencer.epoch();
-        let watched = |number| watch::Sender::new(Seen { epoch, number, is_over: false });
-        let (head, lowest) = (watched(sequencer.head().number), watched(sequencer.lowest()));
-        let state = State {
-            sequencer,
-            queue: VecDeque::new(),
-            is_writing: false,
-            is_over: false,
-            seen,
-            looked_at: now,
-        };
-        let inner = Inner {
+        Self {
             fleet: fleet.clone(),
-            clock,
-            state: Mutex::new(state),
-            journal: Mutex::new(journal),
-            head,
-            lowest,
+            writer: Writer::new(journal, sequencer, clock),
             held: Semaphore::new(HELD_MAX),
             tally: Tally::default(),
-        };
-        Self { inner: Arc::new(inner) }
+        }
     }
 
     /// Whose log it is.
-    pub fn fleet(&self) -> &Name {
-        &self.inner.fleet
+    pub const fn fleet(&self) -> &Name {
+        &self.fleet
     }
 
-    pub fn tally(&self) -> &Tally {
-        &self.inner.tally
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The epoch, and where the log ends.
     pub fn head(&self) -> (Epoch, Place) {
-        let state = self.inner.state.lock();
-        (state.sequencer.epoch(), state.sequencer.head())
+        self.writer.look(|sequencer| (sequencer.epoch(), sequencer.head()))
     }
 
     /// Calls that are held now.
     pub fn held(&self) -> usize {
-        HELD_MAX - self.inner.held.available_permits()
+        HELD_MAX - self.held.available_permits()
     }
 
     /// Ends in order: what came before is written down, and then that nothing follows. From now on
@@ -189,16 +97,17 @@ impl Here {
         if !wire::is_bounded(&call) {
             return Err(CallError::Refused(Refusal::TooLarge));
         }
-        self.write_out_the_absent();
+        self.writer.write_out_the_absent();
         match call {
-            // In the log it takes as much as in a message, and has to fit an answer.
-            Call::Append { payload, .. } if wire::octets(&payload) > wire::MESSAGE_MAX => {
-                Err(CallError::Refused(Refusal::TooLarge))
-            }
             Call::Append { epoch, id, payload } => {
-                self.queued(Work::Append { epoch, id, payload }).await
+                let octets = wire::octets(&payload);
+                // It has to fit a message as a part of an answer, too.
+                if octets > wire::MESSAGE_MAX {
+                    return Err(CallError::Refused(Refusal::TooLarge));
+                }
+                self.queued(Work::Append { epoch, id, payload, octets }).await
             }
-            Call::Renew(renew) => self.renew(&renew),
+            Call::Renew(renew) => self.writer.renew(&renew),
             Call::Read { from, most, wait } => self.read(from, most, wait).await,
             Call::Roster { id, wait } => self.roster(id, wait).await,
             Call::Trim { epoch, upto } => {
@@ -209,71 +118,33 @@ impl Here {
     }
 
     async fn queued(&self, work: Work) -> Told {
-        let heard = self.enqueue(work)?;
-        heard.await.unwrap_or_else(|_| Err(failed("the sequencer's writer ended")))
-    }
-
-    fn enqueue(&self, work: Work) -> Result<oneshot::Receiver<Told>, CallError> {
-        let mut state = self.inner.state.lock();
-        state.is_there()?;
-        if matches!(work, Work::Close) {
-            state.is_over = true;
-            self.inner.publish(&state);
-        } else if state.queue.len() >= QUEUE_MAX {
-            return Err(CallError::Refused(Refusal::Full));
-        }
-        let (tell, heard) = oneshot::channel();
-        state.queue.push_back(Job { work, tell });
-        if !std::mem::replace(&mut state.is_writing, true) {
-            let inner = Arc::clone(&self.inner);
-            tokio::task::spawn_blocking(move || inner.write_all());
-        }
-        Ok(heard)
-    }
-
-    fn renew(&self, renew: &Renew) -> Told {
-        let now = self.inner.clock.now();
-        let mut state = self.inner.state.lock();
-        state.is_there()?;
-        let renewal = state.sequencer.renew(renew).map_err(CallError::Refused)?;
-        if renewal.is_listed {
-            state.seen.insert(renew.member.name.clone(), now);
-        }
-        self.inner.publish(&state);
-        Ok(Reply::Renewed(renewal))
+        let heard: oneshot::Receiver<Told> = self.writer.enqueue(work)?;
+        let ended = |_| Err(CallError::Failed("the sequencer's writer ended".into()));
+        heard.await.unwrap_or_else(ended)
     }
 
     async fn read(&self, from: Place, most: usize, wait: u64) -> Told {
-        let mut head = self.inner.head.subscribe();
+        let mut head = self.writer.head.subscribe();
         let before = head.borrow_and_update().epoch;
-        let mut records = self.records_after(from, most)?;
+        let mut records = self.writer.answer(|sequencer| sequencer.read(from, most))?;
         if records.is_empty() {
             let is_news =
                 |now: &Seen| now.number > from.number || now.epoch != before || now.is_over;
             self.hold(wait, head.wait_for(is_news)).await;
-            records = self.records_after(from, most)?;
+            records = self.writer.answer(|sequencer| sequencer.read(from, most))?;
         }
         Ok(Reply::Records(cut(&records)))
     }
 
-    fn records_after(&self, from: Place, most: usize) -> Result<Vec<Arc<Record>>, CallError> {
-        let state = self.inner.state.lock();
-        state.is_there()?;
-        state.sequencer.read(from, most).map_err(CallError::Refused)
-    }
-
     async fn roster(&self, id: RecordId, wait: u64) -> Told {
-        let mut lowest = self.inner.lowest.subscribe();
+        let mut lowest = self.writer.lowest.subscribe();
         let before = lowest.borrow_and_update().epoch;
-        let number = self.inner.state.lock().sequencer.number_of(id);
         // Of a record that the log does not have there is nothing to wait for.
-        if let Some(number) = number {
+        if let Some(number) = self.writer.look(|sequencer| sequencer.number_of(id)) {
             let is_news = |now: &Seen| now.number >= number || now.epoch != before || now.is_over;
             self.hold(wait, lowest.wait_for(is_news)).await;
         }
-        let state = self.inner.state.lock();
-        state.is_there()?;
-        Ok(Reply::Roster(state.sequencer.roster_about(id)))
+        self.writer.answer(|sequencer| Ok(Reply::Roster(sequencer.roster_about(id))))
     }
 
     // Waits for that long, or until there is news; not at all where too many wait.
@@ -281,23 +152,11 @@ impl Here {
         if wait == 0 {
             return;
         }
-        let Ok(_place) = self.inner.held.try_acquire() else {
-            self.inner.tally.unheld.fetch_add(1, Ordering::Relaxed);
+        let Ok(_place) = self.held.try_acquire() else {
+            self.tally.unheld.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let _ = tokio::time::timeout(Duration::from_millis(wait), news).await;
-    }
-
-    // Looked at by whichever call comes: while none does, no roster is asked for either.
-    fn write_out_the_absent(&self) {
-        let (epoch, absent) = {
-            let mut state = self.inner.state.lock();
-            (state.sequencer.epoch(), state.absent(self.inner.clock.now()))
-        };
-        for payload in absent {
-            // One that cannot be queued is found again a minute later.
-            drop(self.enqueue(Work::Append { epoch, id: RecordId::random(), payload }));
-        }
     }
 }
 
@@ -305,10 +164,6 @@ impl Sequence for Here {
     fn call(&self, call: Call) -> Answered<'_> {
         Box::pin(self.answer(call))
     }
-}
-
-fn failed(why: impl std::fmt::Display) -> CallError {
-    CallError::Failed(why.to_string())
 }
 
 // As many records as fit one answer.
@@ -322,195 +177,6 @@ fn cut(records: &[Arc<Record>]) -> Vec<Record> {
     records.iter().take_while(fits).map(|record| Record::clone(record)).collect()
 }
 
-impl State {
-    fn is_there(&self) -> Result<(), CallError> {
-        if self.is_over { Err(failed("the sequencer is leaving")) } else { Ok(()) }
-    }
-
-    // The records by which members that were not seen for long leave.
-    fn absent(&mut self, now: Timestamp) -> Vec<Payload> {
-        if now.millis_since(self.looked_at) < LOOK_EVERY {
-            return Vec::new();
-        }
-        self.looked_at = now;
-        let is_absent = |name: &Name| {
-            self.seen.get(name).is_none_or(|seen| now.millis_since(*seen) >= ABSENT_AFTER)
-        };
-        let leaves = |(name, listed): (&Name, &Listed)| {
-            let member = MemberId { name: name.clone(), incarnation: listed.incarnation };
-            Payload::Member { change: Change::Leave, member, prefer: listed.prefer }
-        };
-        self.sequencer.roster().iter().filter(|(name, _)| is_absent(name)).map(leaves).collect()
-    }
-
-    fn commit(&mut self, record: Arc<Record>, now: Timestamp) {
-        let name = match &record.payload {
-            Payload::Member { member, .. } => Some(member.name.clone()),
-            _ => None,
-        };
-        if let Err(refusal) = self.sequencer.commit(record) {
-            tracing::error!(?refusal, "a record that was written down does not follow the log");
-        }
-        match name {
-            Some(name) if self.sequencer.roster().contains_key(&name) => {
-                self.seen.insert(name, now);
-            }
-            Some(name) => {
-                self.seen.remove(&name);
-            }
-            None => {}
-        }
-    }
-}
-
-impl Group {
-    fn take(&mut self, sequencer: &Sequencer, work: Proposed, tell: oneshot::Sender<Told>) {
-        let (epoch, id, payload, is_full) = work;
-        let told = match sequencer.propose_behind(&self.records, epoch, id, payload) {
-            Ok(Proposal::New(_)) if is_full => Err(CallError::Refused(Refusal::Full)),
-            Ok(Proposal::New(record)) => {
-                self.told.push((tell, record.place()));
-                self.records.push(Arc::new(record));
-                return;
-            }
-            // One of this group: it has no place before it is written down.
-            Ok(Proposal::Known(place)) if place.number > sequencer.head().number => {
-                self.told.push((tell, place));
-                return;
-            }
-            Ok(Proposal::Known(place)) => Ok(Reply::Appended(place)),
-            Err(refusal) => Err(CallError::Refused(refusal)),
-        };
-        // A caller that has left is told nothing.
-        let _ = tell.send(told);
-    }
-}
-
-/// An append, and whether the log is too long for one more.
-type Proposed = (Epoch, RecordId, Payload, bool);
-
-impl Inner {
-    // Tells held calls what has changed.
-    fn publish(&self, state: &State) {
-        let (epoch, is_over) = (state.sequencer.epoch(), state.is_over);
-        for (watched, number) in
-            [(&self.head, state.sequencer.head().number), (&self.lowest, state.sequencer.lowest())]
-        {
-            let now = Seen { epoch, number, is_over };
-            watched.send_if_modified(|seen| std::mem::replace(seen, now) != now);
-        }
-    }
-
-    // Empties the queue. Runs on a thread that may wait for the disk, once at a time.
-    fn write_all(&self) {
-        let mut journal = self.journal.lock();
-        while let Some(next) = self.next(journal.octets()) {
-            match next {
-                Next::Group(group) => self.write(&mut journal, group),
-                Next::Alone(Job { work, tell }) => {
-                    let _ = tell.send(self.work(&mut journal, work));
-                }
-            }
-        }
-    }
-
-    fn next(&self, octets: u64) -> Option<Next> {
-        let mut state = self.state.lock();
-        let mut group = Group::default();
-        while group.records.len() < GROUP {
-            match state.queue.pop_front() {
-                Some(Job { work: Work::Append { epoch, id, payload }, tell }) => {
-                    let work = (epoch, id, payload, octets >= OCTETS_MAX);
-                    group.take(&state.sequencer, work, tell);
-                }
-                Some(job) if group.records.is_empty() => return Some(Next::Alone(job)),
-                Some(job) => {
-                    state.queue.push_front(job);
-                    break;
-                }
-                None => break,
-            }
-        }
-        if group.records.is_empty() {
-            state.is_writing = false;
-            return None;
-        }
-        Some(Next::Group(group))
-    }
-
-    fn write(&self, journal: &mut Journal, group: Group) {
-        let entries = group.records.iter().map(|record| Entry::Record(&**record));
-        let written = journal.append(entries);
-        if let Err(error) = &written {
-            tracing::error!(%error, "the fleet's log could not be written");
-        } else {
-            let now = self.clock.now();
-            let mut state = self.state.lock();
-            group.records.into_iter().for_each(|record| state.commit(record, now));
-            self.publish(&state);
-        }
-        for (tell, place) in group.told {
-            let told = written.as_ref().map(|_| Reply::Appended(place)).map_err(failed);
-            let _ = tell.send(told);
-        }
-    }
-
-    fn work(&self, journal: &mut Journal, work: Work) -> Told {
-        match work {
-            Work::Trim { epoch, upto } => self.trim(journal, epoch, upto),
-            Work::Fence { old } => self.fence(journal, old),
-            Work::Close => {
-                journal.close().map_err(failed)?;
-                Ok(Reply::Fenced(self.state.lock().sequencer.epoch()))
-            }
-            Work::Append { .. } => Err(failed("an append goes with others")),
-        }
-    }
-
-    fn trim(&self, journal: &mut Journal, epoch: Epoch, upto: FleetNumber) -> Told {
-        let (before, floor) = {
-            let mut state = self.state.lock();
-            if state.sequencer.epoch() != epoch {
-                return Err(CallError::Refused(Refusal::OtherEpoch));
-            }
-            (state.sequencer.floor(), state.sequencer.trim(upto))
-        };
-        if floor != before {
-            // A log that does not know has the records again at the next start, which hurts no
-            // member.
-            let noted = journal.append([Entry::Trimmed(floor.number)]);
-            if let Err(error) = noted.and_then(|()| self.rewrite_if_trimmed(journal)) {
-                tracing::warn!(%error, "the fleet's log could not be shortened; it goes on as it is");
-            }
-        }
-        Ok(Reply::Trimmed(floor))
-    }
-
-    fn rewrite_if_trimmed(&self, journal: &mut Journal) -> io::Result<()> {
-        let (epoch, past, kept) = {
-            let state = self.state.lock();
-            if !journal.is_mostly_trimmed(state.sequencer.count()) {
-                return Ok(());
-            }
-            (state.sequencer.epoch(), state.sequencer.past(), state.sequencer.kept())
-        };
-        journal.rewrite(epoch, past, &kept)
-    }
-
-    fn fence(&self, journal: &mut Journal, old: Epoch) -> Told {
-        if self.state.lock().sequencer.epoch() != old {
-            return Err(CallError::Refused(Refusal::OtherEpoch));
-        }
-        let new = Epoch(RecordId::random());
-        journal.append([Entry::Epoch(new)]).map_err(failed)?;
-        let mut state = self.state.lock();
-        let fenced = state.sequencer.fence(old, new);
-        self.publish(&state);
-        tracing::warn!("a member saw that the fleet's log has lost records; a new epoch begins");
-        fenced.map(|()| Reply::Fenced(new)).map_err(CallError::Refused)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -518,11 +184,14 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
 
+    use super::super::protocol::{Change, MemberId, Payload};
+    use super::super::sequencer::Renew;
     use super::*;
     use crate::distribution::fleet::Prefer;
     use crate::invalidation::chain::Incarnation;
     use crate::invalidation::frames::LogFile;
     use crate::invalidation::frames::disk::Disk;
+    use crate::semantics::time::Timestamp;
 
     fn over(file: Box<dyn LogFile>) -> Arc<Here> {
         let fleet = Name::parse("own").unwrap();
@@ -558,7 +227,7 @@ mod tests {
     }
 
     fn members(here: &Here) -> usize {
-        here.inner.state.lock().sequencer.roster().len()
+        here.writer.look(|sequencer| sequencer.roster().len())
     }
 
     #[tokio::test(start_paused = true)]
@@ -615,8 +284,9 @@ mod tests {
         let (_, from) = here.head();
         let call = Call::Read { from, most: 1, wait: 30_000 };
         let held: Vec<_> = (0..HELD_MAX).map(|_| asked(&here, call.clone())).collect();
-        tokio::task::yield_now().await;
-        assert_eq!(here.held(), HELD_MAX);
+        while here.held() < HELD_MAX {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(here.call(call).await, Ok(Reply::Records(Vec::new())));
         assert_eq!(here.tally().unheld.load(Ordering::Relaxed), 1);
         here.call(ticket(&here)).await.unwrap();
@@ -639,8 +309,8 @@ mod tests {
         // Whatever is queued behind the record is written after it.
         here.call(ticket(&here)).await.unwrap();
         assert_eq!(members(&here), 1);
-        let unseen: Vec<Name> = here.inner.state.lock().seen.keys().cloned().collect();
-        assert_eq!(unseen, [a.name]);
+        let stays = here.writer.look(|sequencer| sequencer.roster().contains_key(&a.name));
+        assert!(stays);
     }
 
     #[tokio::test(start_paused = true)]
@@ -705,15 +375,14 @@ mod tests {
         let here = over(Box::new(Slow(disk.clone(), gate)));
         let before = disk.0.lock().syncs;
         let mut told = vec![asked(&here, ticket(&here))];
-        let is_at_the_disk = |state: &State| state.is_writing && state.queue.is_empty();
-        while !is_at_the_disk(&here.inner.state.lock()) {
+        while here.writer.waiting() != (0, true) {
             tokio::task::yield_now().await;
         }
         told.extend((1..500).map(|_| asked(&here, ticket(&here))));
         // Said twice in one group, it is one record.
         let twice = ticket(&here);
         told.extend([asked(&here, twice.clone()), asked(&here, twice)]);
-        while here.inner.state.lock().queue.len() < 501 {
+        while here.writer.waiting() != (501, true) {
             tokio::task::yield_now().await;
         }
         (0..2).for_each(|_| go.send(()).unwrap());

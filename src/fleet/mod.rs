@@ -8,3 +8,4 @@ pub mod protocol;
 pub mod sequence;
 pub mod sequencer;
 pub mod wire;
+pub mod writer;
