@@ -1,6 +1,7 @@
 //! The log that a whole fleet follows: its records, and the rules of which node gives numbers and
 //! which members may answer from what they have stored.
 
+pub mod calls;
 pub mod here;
 pub mod journal;
 pub mod member;
