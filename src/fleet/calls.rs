@@ -115,7 +115,7 @@ mod tests {
             }
             let head = here.head().1;
             let stage = Self { here, disk, member, epoch, head, append };
-            stage.say(stage.renewal(&stage.member, head)).await;
+            assert_eq!(stage.say(stage.renewal(&stage.member, head)).await.0, 200);
             assert_eq!(stage.say(Call::Trim { epoch, upto: 1 }).await.0, 200);
             stage
         }

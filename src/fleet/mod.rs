@@ -6,6 +6,7 @@ pub mod here;
 pub mod journal;
 pub mod member;
 pub mod protocol;
+pub mod remote;
 pub mod sequence;
 pub mod sequencer;
 pub mod wire;
