@@ -129,6 +129,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
         roster,
+        // TODO: the member's node puts its sequencer here, where `[fleet]` says that it is one.
+        sequencer: None,
         edge,
     });
     keep_messenger(&control, runtime.handle());

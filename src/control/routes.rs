@@ -31,6 +31,7 @@ pub enum Call {
     StoreList,
     StoreVerify,
     FromEdge,
+    Fleet,
     CloudFront,
 }
 
@@ -57,7 +58,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 15] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -118,6 +119,13 @@ pub const ROUTES: [Route; 14] = [
         Right::Edge,
         Call::FromEdge,
         "what an edge tells its parents",
+    ),
+    route(
+        "POST",
+        "/v1/fleet/call",
+        Right::Edge,
+        Call::Fleet,
+        "what a member asks of its fleet's sequencer, where this node is one",
     ),
     route(
         "ANY",
@@ -212,6 +220,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/", Found::Nothing),
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
+            (Method::POST, "/v1/fleet/call", Found::Call(Call::Fleet, Right::Edge, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

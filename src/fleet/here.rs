@@ -82,6 +82,16 @@ impl Here {
         self.writer.look(|sequencer| (sequencer.epoch(), sequencer.head()))
     }
 
+    /// How many members the roster has.
+    pub fn members(&self) -> usize {
+        self.writer.look(|sequencer| sequencer.roster().len())
+    }
+
+    /// Changes of the log that wait to be written down.
+    pub fn waiting(&self) -> usize {
+        self.writer.waiting().0
+    }
+
     /// Calls that are held now.
     pub fn held(&self) -> usize {
         HELD_MAX - self.held.available_permits()
@@ -226,10 +236,6 @@ mod tests {
         here.call(Call::Renew(Renew { member: member.clone(), epoch, applied })).await.unwrap();
     }
 
-    fn members(here: &Here) -> usize {
-        here.writer.look(|sequencer| sequencer.roster().len())
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_reading_is_held_until_there_is_a_record() {
         let here = over(Box::new(Disk::default()));
@@ -303,12 +309,12 @@ mod tests {
             tokio::time::advance(Duration::from_secs(minutes * 60)).await;
             renew(&here, &a).await;
         }
-        assert_eq!(members(&here), 2);
+        assert_eq!(here.members(), 2);
         tokio::time::advance(Duration::from_secs(120)).await;
         renew(&here, &a).await;
         // Whatever is queued behind the record is written after it.
         here.call(ticket(&here)).await.unwrap();
-        assert_eq!(members(&here), 1);
+        assert_eq!(here.members(), 1);
         let stays = here.writer.look(|sequencer| sequencer.roster().contains_key(&a.name));
         assert!(stays);
     }
