@@ -213,11 +213,19 @@ impl Sequencer {
         if let Some(twin) = ahead.iter().find(|record| record.id == id) {
             return Ok(Proposal::Known(twin.place()));
         }
-        if self.records.len() + ahead.len() >= RECORDS_MAX || !self.has_room_for(ahead, &payload) {
+        let is_full = self.records.len() + ahead.len() >= RECORDS_MAX && !self.frees(&payload);
+        if is_full || !self.has_room_for(ahead, &payload) {
             return Err(Refusal::Full);
         }
         let prev = ahead.last().map_or_else(|| self.head(), |record| record.place());
         Ok(Proposal::New(Record { epoch, id, prev, payload }))
+    }
+
+    /// Says whether a listed member leaves by this. It is taken where nothing else is: what a member
+    /// has yet to apply cannot be trimmed.
+    pub fn frees(&self, payload: &Payload) -> bool {
+        let Payload::Member { change: Change::Leave, member, .. } = payload else { return false };
+        self.roster.get(&member.name).is_some_and(|it| it.incarnation == member.incarnation)
     }
 
     // A member that joins under a name that the roster does not have takes a place in it.

@@ -157,7 +157,9 @@ impl Group {
     fn take(&mut self, sequencer: &Sequencer, work: Proposed, tell: oneshot::Sender<Told>) {
         let (epoch, id, payload, is_full) = work;
         let told = match sequencer.propose_behind(&self.records, epoch, id, payload) {
-            Ok(Proposal::New(_)) if is_full => Err(CallError::Refused(Refusal::Full)),
+            Ok(Proposal::New(record)) if is_full && !sequencer.frees(&record.payload) => {
+                Err(CallError::Refused(Refusal::Full))
+            }
             Ok(Proposal::New(record)) => {
                 self.told.push((tell, record.place()));
                 self.records.push(Arc::new(record));
