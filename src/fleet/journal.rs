@@ -435,6 +435,17 @@ mod tests {
         assert!(refused.to_string().contains("does not follow"), "{refused}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_files_never_panic(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let _ = read(&bytes, &fleet());
+            let ours = [MAGIC, &bytes[..]].concat();
+            let _ = read(&ours, &fleet());
+        }
+    }
+
     #[test]
     fn a_rewritten_log_says_the_same_in_less() {
         let folder = tempfile::tempdir().unwrap();

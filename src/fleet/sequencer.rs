@@ -351,3 +351,105 @@ impl Sequencer {
         self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(change: Change, name: &str, incarnation: Incarnation) -> Payload {
+        let member = MemberId { name: Name::parse(name).unwrap(), incarnation };
+        Payload::Member { change, member, prefer: Prefer::Freshness }
+    }
+
+    fn join(name: &str) -> Payload {
+        member(Change::Join, name, Incarnation::random())
+    }
+
+    fn ticket() -> Payload {
+        Payload::TicketKeys { wrapped: "k".into() }
+    }
+
+    fn propose(
+        log: &Sequencer,
+        ahead: &[Arc<Record>],
+        payload: Payload,
+    ) -> Result<Arc<Record>, Refusal> {
+        match log.propose_behind(ahead, log.epoch(), RecordId::random(), payload)? {
+            Proposal::New(record) => Ok(Arc::new(record)),
+            Proposal::Known(_) => panic!("it is new"),
+        }
+    }
+
+    fn append(log: &mut Sequencer, payload: Payload) {
+        let record = propose(log, &[], payload).unwrap();
+        log.commit(record).unwrap();
+    }
+
+    #[test]
+    fn proposals_of_a_group_follow_each_other() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        append(&mut log, ticket());
+        let mut group = Vec::new();
+        for _ in 0..3 {
+            group.push(propose(&log, &group, ticket()).unwrap());
+        }
+        let again = log.propose_behind(&group, log.epoch(), group[1].id, ticket());
+        assert_eq!(again, Ok(Proposal::Known(group[1].place())));
+        assert_eq!(log.head().number, FleetNumber(1), "nothing is there before it is committed");
+        for record in group {
+            log.commit(record).unwrap();
+        }
+        assert_eq!(log.head().number, FleetNumber(4));
+    }
+
+    #[test]
+    fn a_roster_is_full_with_those_who_join_together() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        for at in 2..MEMBERS_MAX {
+            append(&mut log, join(&format!("m{at}")));
+        }
+        let first = propose(&log, &[], join("a")).unwrap();
+        let group = [Arc::clone(&first), propose(&log, &[first], join("b")).unwrap()];
+        assert_eq!(propose(&log, &group, join("c")), Err(Refusal::Full));
+        for known in ["a", "m7"] {
+            assert!(propose(&log, &group, join(known)).is_ok(), "{known} has its place");
+        }
+        assert!(propose(&log, &group, ticket()).is_ok());
+    }
+
+    #[test]
+    fn a_member_leaves_whatever_room_there_is() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        let incarnation = Incarnation::random();
+        append(&mut log, member(Change::Join, "a", incarnation));
+        assert!(log.frees(&member(Change::Leave, "a", incarnation)));
+        assert!(!log.frees(&member(Change::Leave, "a", Incarnation::random())));
+        assert!(!log.frees(&member(Change::Leave, "b", incarnation)));
+        assert!(!log.frees(&member(Change::Join, "a", incarnation)));
+    }
+
+    #[test]
+    fn a_past_and_what_was_kept_make_the_same_log() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        let incarnation = Incarnation::random();
+        for payload in [
+            join("a"),
+            member(Change::Join, "b", incarnation),
+            ticket(),
+            join("a"),
+            member(Change::Leave, "b", incarnation),
+            member(Change::Leave, "a", incarnation),
+        ] {
+            append(&mut log, payload);
+        }
+        for floor in 0..=6 {
+            let mut trimmed = log.clone();
+            trimmed.cut(FleetNumber(floor));
+            let mut again = Sequencer::resume(trimmed.epoch(), trimmed.past());
+            for record in trimmed.kept() {
+                again.commit(record).unwrap();
+            }
+            assert_eq!(again, trimmed, "from {floor}");
+        }
+    }
+}

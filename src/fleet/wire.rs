@@ -261,6 +261,23 @@ mod tests {
         assert_eq!(decode_reply(&own, &long), Err(Refusal::TooLarge));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_octets_never_panic(
+            octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            at in 0usize..100,
+        ) {
+            let own = Name::parse("own").unwrap();
+            let _ = decode(&own, &octets);
+            let _ = decode_reply(&own, &octets);
+            let call = Call::Read { from: Place::START, most: READ_MAX, wait: 0 };
+            let mut shaken = encode(&own, &call).unwrap();
+            let at = at.min(shaken.len());
+            shaken.splice(at..at, octets);
+            let _ = decode(&own, &shaken);
+        }
+    }
+
     #[test]
     fn octets_are_counted_as_they_are_written() {
         let call = Call::Fence { old: Epoch::default() };
