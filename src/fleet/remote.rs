@@ -154,8 +154,106 @@ fn hear(fleet: &Name, call: &Call, answer: &Answer) -> Result<Reply, CallError> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::{Epoch, Place};
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1::Builder;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+
+    use super::super::calls;
+    use super::super::here::Here;
+    use super::super::journal::Journal;
+    use super::super::protocol::{Epoch, MemberId, Payload, Place};
+    use super::super::sequencer::Renew;
     use super::*;
+    use crate::base::secret::Secret;
+    use crate::clock::Clock;
+    use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+    use crate::distribution::region::AdminUrl;
+    use crate::invalidation::chain::{Incarnation, RecordId};
+    use crate::invalidation::frames::disk::Disk;
+    use crate::semantics::time::Timestamp;
+
+    async fn answer(here: Arc<Here>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        assert_eq!(request.uri().path(), "/v1/fleet/call");
+        assert_eq!(request.headers()["authorization"], "Bearer between-us");
+        assert_eq!(request.headers()["foreshore-edge"], "e1");
+        let said = request.into_body().collect().await.unwrap().to_bytes();
+        let (status, octets) = calls::take(&here, "e1", &said).await;
+        let mut response = Response::new(Full::new(Bytes::from(octets)));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    }
+
+    // A parent's admin listener, as far as a member sees it, and the member's side of it.
+    async fn pair() -> (Arc<Here>, Arc<Remote>) {
+        let fleet = Name::parse("own").unwrap();
+        let (journal, log) = Journal::over(Box::new(Disk::default()), &fleet).unwrap();
+        let clock = Clock::starting_at(Timestamp(0));
+        let here = Arc::new(Here::over(journal, log, &fleet, clock));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let parent = Arc::clone(&here);
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let parent = Arc::clone(&parent);
+                let service = service_fn(move |request| {
+                    let answered = answer(Arc::clone(&parent), request);
+                    async move { Ok::<_, Infallible>(answered.await) }
+                });
+                tokio::spawn(Builder::new().serve_connection(TokioIo::new(tcp), service));
+            }
+        });
+        let (roots, min) = (Roots::System, TlsVersion::V1_2);
+        let remote = Remote::new(
+            &fleet,
+            SequencerParent {
+                admin: AdminUrl { host: "127.0.0.1".into(), port, is_tls: false },
+                edge_id: "e1".into(),
+                token: Secret::new("between-us".into()),
+                tls: OriginTls { roots, server_name: None, identity: None, min },
+            },
+        );
+        (here, Arc::new(remote))
+    }
+
+    #[tokio::test]
+    async fn a_held_reading_keeps_no_other_call_waiting() {
+        let (here, remote) = pair().await;
+        let (epoch, from) = here.head();
+        let reader = Arc::clone(&remote);
+        let reading =
+            tokio::spawn(
+                async move { reader.call(Call::Read { from, most: 10, wait: 30_000 }).await },
+            );
+        while here.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let name = Name::parse("e1").unwrap();
+        let member = MemberId { name, incarnation: Incarnation::random() };
+        let renew = Call::Renew(Renew { member, epoch, applied: from });
+        for _ in 0..3 {
+            let renewed = remote.call(renew.clone()).await;
+            assert!(matches!(renewed, Ok(Reply::Renewed(r)) if !r.is_listed && r.head == from));
+        }
+        assert!(!reading.is_finished());
+        let (id, payload) = (RecordId::random(), Payload::TicketKeys { wrapped: "k".into() });
+        let append = Call::Append { epoch, id, payload };
+        for _ in 0..2 {
+            let told = remote.call(append.clone()).await;
+            assert_eq!(told, Ok(Reply::Appended(from.after(id))), "the same when said again");
+        }
+        let read = reading.await.unwrap();
+        assert!(matches!(read, Ok(Reply::Records(r)) if r.len() == 1 && r[0].id == id));
+        let fence = remote.call(Call::Fence { old: Epoch::default() }).await;
+        assert_eq!(fence, Err(CallError::Refused(Refusal::OtherEpoch)));
+        here.close().await.unwrap();
+        assert!(matches!(remote.call(renew).await, Err(CallError::Failed(_))));
+    }
 
     #[test]
     fn only_an_answer_to_the_call_is_heard() {
