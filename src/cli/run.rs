@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::disk_tier::DiskTier;
+use super::membership::Membership;
 use super::{Level, RunArgs, certs, fail};
 use crate::base::secret::Secret;
 use crate::clock::Clock;
@@ -106,6 +107,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     for passed in records.iter().filter_map(|record| record.from.as_ref()) {
         edge.applied.note(passed, clock.now());
     }
+    let membership = Membership::begin(&edge, &site, &log, &records)?;
     let (draining, drained) = watch::channel(false);
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();
@@ -129,12 +131,16 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
         roster,
+        sequencer: membership.sequencer.clone(),
         edge,
     });
     keep_messenger(&control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
     runtime.block_on(control.forwarder.introduce(heir_of));
+    if let Some(member) = membership.member.clone() {
+        runtime.spawn(member.run());
+    }
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -148,6 +154,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     control.access_log.flush();
+    runtime.block_on(membership.end());
     if site_has_parents(&control) {
         runtime.block_on(seal(&control));
     }

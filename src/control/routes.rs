@@ -32,6 +32,7 @@ pub enum Call {
     StoreList,
     StoreVerify,
     FromEdge,
+    FromMember,
     CloudFront,
 }
 
@@ -58,7 +59,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 15] = [
+pub const ROUTES: [Route; 16] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -126,6 +127,13 @@ pub const ROUTES: [Route; 15] = [
         Right::Edge,
         Call::FromEdge,
         "what an edge tells its parents",
+    ),
+    route(
+        "POST",
+        "/v1/fleet/call",
+        Right::Edge,
+        Call::FromMember,
+        "what a member asks of its fleet's sequencer, where this node is one",
     ),
     route(
         "ANY",
@@ -220,6 +228,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/", Found::Nothing),
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
+            (Method::POST, "/v1/fleet/call", Found::Call(Call::FromMember, Right::Edge, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::Control;
+use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::record::metrics::{family, single};
 use crate::semantics::time::format_rfc3339;
@@ -265,6 +266,9 @@ impl Control {
         if let Some(member) = self.edge.fleet.get() {
             fleet_metrics(member, &mut out);
         }
+        if let Some(sequencer) = &self.sequencer {
+            sequencer_metrics(sequencer, &mut out);
+        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -351,6 +355,46 @@ fn fleet_metrics(member: &Node, out: &mut String) {
         ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
+    }
+}
+
+fn sequencer_metrics(sequencer: &Here, out: &mut String) {
+    let (_, head) = sequencer.head();
+    for (name, help, value) in [
+        (
+            "foreshore_sequencer_head",
+            "The last number of the fleet's log in this epoch.",
+            head.number.0,
+        ),
+        ("foreshore_sequencer_members", "Members in the roster.", sequencer.members() as u64),
+        (
+            "foreshore_sequencer_queue",
+            "Changes of the fleet's log that wait to be written down.",
+            sequencer.waiting() as u64,
+        ),
+        (
+            "foreshore_sequencer_held",
+            "Calls that are held until there is something to answer.",
+            sequencer.held() as u64,
+        ),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    single(
+        out,
+        "foreshore_sequencer_unheld_total",
+        "counter",
+        "Calls that were answered at once, because too many were held.",
+        sequencer.tally().unheld.load(Ordering::Relaxed),
+    );
+    family(
+        out,
+        "foreshore_sequencer_refused_total",
+        "counter",
+        "Calls of edges that were refused, by the refusal's name.",
+    );
+    for (name, count) in sequencer.tally().refused() {
+        out.push_str(&format!("foreshore_sequencer_refused_total{{refusal=\"{name}\"}} {count}\n"));
     }
 }
 

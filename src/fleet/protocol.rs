@@ -247,6 +247,8 @@ pub enum Refusal {
     OlderVersion,
     NewerVersion,
     ForeignFleet,
+    /// An edge speaks as a member that is not itself.
+    ForeignMember,
     OtherEpoch,
     NotListed,
     Superseded,
@@ -257,4 +259,60 @@ pub enum Refusal {
     /// A place that is not in this log.
     UnknownPlace,
     Full,
+}
+
+impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Malformed,
+        Self::Unknown,
+        Self::TooLarge,
+        Self::OlderVersion,
+        Self::NewerVersion,
+        Self::ForeignFleet,
+        Self::ForeignMember,
+        Self::OtherEpoch,
+        Self::NotListed,
+        Self::Superseded,
+        Self::Replayed,
+        Self::OutOfOrder,
+        Self::Trimmed,
+        Self::UnknownPlace,
+        Self::Full,
+    ];
+
+    /// Its name, in messages and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::TooLarge => "too_large",
+            Self::OlderVersion => "older_version",
+            Self::NewerVersion => "newer_version",
+            Self::ForeignFleet => "foreign_fleet",
+            Self::ForeignMember => "foreign_member",
+            Self::OtherEpoch => "other_epoch",
+            Self::NotListed => "not_listed",
+            Self::Superseded => "superseded",
+            Self::Replayed => "replayed",
+            Self::OutOfOrder => "out_of_order",
+            Self::Trimmed => "trimmed",
+            Self::UnknownPlace => "unknown_place",
+            Self::Full => "full",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_named_as_they_are_written() {
+        for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, at);
+            let written = serde_json::to_string(&refusal).unwrap();
+            assert_eq!(written, format!("\"{}\"", refusal.name()));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a
 //! directory.
 
+pub mod admin_line;
 pub mod client;
 pub mod connect;
 pub mod connection;

@@ -160,8 +160,10 @@ const TASKS: Reasons = &[
     ("control/invalidation.rs", "file work on the blocking pool, awaited"),
     ("control/reload.rs", "file work on the blocking pool, awaited"),
     ("control/server.rs", "one task for each admin connection, limited in number"),
+    ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
     ("listen/accept.rs", "one task for each connection that has a place"),
     ("listen/h1/file.rs", "a read of a file on the blocking pool, awaited"),
+    ("origin/admin_line.rs", "one for each connection to another's admin listener, limited there"),
     ("origin/directory.rs", "a read of a file on the blocking pool, awaited"),
     ("origin/pool.rs", "one sweep of idle connections for each pool, until it is dropped"),
     (
