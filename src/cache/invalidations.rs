@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use crate::message::key::{CacheKey, InvalidationNumber, distribution_of, url_of};
 use crate::message::path;
 use crate::message::stored::Stored;
+use crate::semantics::time::Timestamp;
 
 /// What one invalidation names.
 #[derive(
@@ -279,12 +280,43 @@ pub struct Invalidations {
     head: AtomicU64,
     entries: RwLock<HashMap<Box<[u8]>, Entries>>,
     max: usize,
+    /// Milliseconds of the clock up to which what is stored may be used without a question: in a
+    /// fleet, while this process is known to have missed nothing. Later everything is validated.
+    usable_until: AtomicU64,
+    /// The same for a process that goes on using it, and says so.
+    proven_until: AtomicU64,
 }
 
 impl Invalidations {
     /// An empty table that folds at `max` entries per distribution.
     pub fn new(max: usize) -> Self {
-        Self { head: AtomicU64::new(0), entries: RwLock::default(), max }
+        Self {
+            head: AtomicU64::new(0),
+            entries: RwLock::default(),
+            max,
+            usable_until: AtomicU64::new(u64::MAX),
+            proven_until: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Whether anything stored may be used at a moment without asking whether it still holds.
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        now.0 < self.usable_until.load(Ordering::Acquire)
+    }
+
+    /// Whether this process is known to have missed no invalidation by a moment.
+    pub fn is_proven(&self, now: Timestamp) -> bool {
+        now.0 < self.proven_until.load(Ordering::Acquire)
+    }
+
+    /// From this moment on everything stored is to be validated.
+    pub fn use_until(&self, until: Timestamp) {
+        self.usable_until.store(until.0, Ordering::Release);
+    }
+
+    /// From this moment on invalidations may have been missed.
+    pub fn prove_until(&self, until: Timestamp) {
+        self.proven_until.store(until.0, Ordering::Release);
     }
 
     /// The highest number that takes effect now.

@@ -119,6 +119,10 @@ fn weigh<'s>(
         Validity::Soft => return Lookup::Revalidate(stored, RevalidateReason::Invalidated),
         Validity::Valid => {}
     }
+    // The fleet may have invalidated it without this process having heard.
+    if !invalidations.is_usable(now) {
+        return Lookup::Revalidate(stored, RevalidateReason::Unproven);
+    }
     worth(stored, now)
 }
 
@@ -173,6 +177,9 @@ fn is_in(stored: &Stored, language: &[u8]) -> bool {
 /// Says whether a stale response may stand in for a failing origin (RFC 5861 §4, RFC 9111 §4.2.4).
 pub fn may_stand_in(stored: &Stored, invalidations: &Invalidations, now: Timestamp) -> bool {
     let by_life = stored.age(now) < stored.life.fresh.saturating_add(stored.life.stale_if_error);
+    if !invalidations.is_usable(now) {
+        return false;
+    }
     let by_word = match invalidations.validity(stored) {
         Validity::Valid => true,
         // Stale by decree: then only with leave to be served stale.

@@ -5,6 +5,7 @@ mod certs;
 mod check;
 mod disk_tier;
 mod explain;
+mod fleet;
 mod import_export;
 mod promote;
 mod purge;
@@ -27,7 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     args_conflicts_with_subcommands = true
 )]
 #[command(
-    after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 invalidated here but not at every parent yet."
+    after_help = "Without a command, `run` is meant. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 invalidated here but not everywhere yet."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,10 +59,19 @@ enum Command {
     #[command(
         after_help = "Examples:\n  foreshore purge /index.html '/img/*'\n  foreshore purge --tag product:42 --soft\n  \
         foreshore purge '/*' --dry-run\n\nOnce this returns, nothing asked for before it is ever served as fresh again, \
-        not even by a fetch that is under way, and not after a crash. Exit code 3: that holds for this edge, but some parent has \
-        yet to apply it; with --wait, a minute was not enough."
+        not even by a fetch that is under way, and not after a crash. Exit code 3: that holds for this edge, but some parent or some \
+        edge of its fleet has yet to apply it, and the time to wait is over; it will, in order.\n\n\
+        In a fleet each edge is one of: applied; fenced, it validates what it has stored before it uses it; unproven, it may serve what it \
+        has stored and is configured so (prefer = \"availability\"); waiting."
     )]
     Purge(purge::PurgeArgs),
+    /// Show the fleet that a running edge is a member of: edges, how far each is, leases.
+    #[command(
+        after_help = "Examples:\n  foreshore fleet\n  foreshore fleet --admin 127.0.0.1:9080 --token-file admin-token --json\n\n\
+        An edge that is behind is catching up; one that is silent was not heard of for longer than a lease, and what it has stored counts for \
+        nothing until it is back, or is served unproven where it prefers availability."
+    )]
+    Fleet(fleet::FleetArgs),
     /// Let a staging distribution take the place of the one it is for, in a running edge.
     #[command(
         after_help = "Examples:\n  foreshore promote ESTAGING\n  foreshore promote ESTAGING --undo\n\nIt holds over restarts until it is taken back, \
@@ -143,6 +153,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Purge(args)) => purge::purge(&args),
+        Some(Command::Fleet(args)) => fleet::fleet(&args),
         Some(Command::Promote(args)) => promote::promote(&args),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),

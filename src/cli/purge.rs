@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::admin_client::{Door, DoorArgs, call, reach};
 use super::fail;
+use crate::control::invalidation::WAIT_MAX;
 
 #[derive(Args)]
 pub(super) struct PurgeArgs {
@@ -29,16 +30,23 @@ pub(super) struct PurgeArgs {
     /// Which distribution; may be left out if there is only one.
     #[arg(long, value_name = "ID")]
     distribution: Option<String>,
-    /// Wait until every parent has applied it too, for a minute at most.
-    #[arg(long)]
-    wait: bool,
+    /// Wait so long until every parent and every edge of the fleet has applied it or is fenced; a
+    /// minute if no number is given, not at all for 0. Without it the edge waits as it is
+    /// configured.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "60",
+        value_parser = clap::value_parser!(u64).range(0..=WAIT_MAX)
+    )]
+    wait: Option<u64>,
 }
 
-/// What was accepted is not in effect at every parent yet.
+/// What was accepted is not in effect everywhere yet.
 const IN_PROGRESS: u8 = 3;
-/// How often `--wait` looks, and how many times.
+/// How often `--wait` looks.
 const AGAIN: Duration = Duration::from_millis(500);
-const LOOKS: u32 = 120;
 
 pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
     if args.paths.is_empty() && args.tags.is_empty() {
@@ -51,33 +59,56 @@ pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return fail("no runtime");
     };
-    let body = json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
-    let (status, answer) =
-        match runtime.block_on(call(&door, "POST", "/v1/invalidations", body.to_string())) {
-            Ok(answered) => answered,
-            Err(why) => {
-                return fail(&format!(
-                    "{}: {why}; is the edge running, and is this its admin listener?",
-                    door.name
-                ));
+    match runtime.block_on(ask(&door, args)) {
+        Err(why) => fail(&why),
+        Ok(Reach::Here) => {
+            eprintln!(
+                "foreshore: in effect here, but some parents or edges have not applied it yet; they will, see /v1/status"
+            );
+            ExitCode::from(IN_PROGRESS)
+        }
+        Ok(Reach::Everywhere) => {
+            if args.wait.is_some() && !args.dry_run {
+                println!("in effect everywhere");
             }
-        };
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+enum Reach {
+    Here,
+    Everywhere,
+}
+
+// Asks, shows the answer, and waits for the rest of the time that may be waited.
+async fn ask(door: &Door, args: &PurgeArgs) -> Result<Reach, String> {
+    let wait = Duration::from_secs(args.wait.unwrap_or(0));
+    // It counts from before the edge is asked, which waits too.
+    let end = std::pin::pin!(tokio::time::sleep(wait));
+    let mut body = json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
+    // An edge of an earlier version knows no such field.
+    if let Some(seconds) = args.wait {
+        body["wait"] = seconds.into();
+    }
+    let (status, answer) =
+        call(door, "POST", "/v1/invalidations", body.to_string()).await.map_err(|why| {
+            format!("{}: {why}; is the edge running, and is this its admin listener?", door.name)
+        })?;
     if !(200..300).contains(&status) {
-        return fail(answer["error"].as_str().unwrap_or("the edge refused"));
+        return Err(answer["error"].as_str().unwrap_or("the edge refused").to_string());
     }
     show(&answer);
-    let is_everywhere = answer["status"] != "InProgress"
-        || (args.wait && runtime.block_on(wait_for_parents(&door, &answer)));
-    if !is_everywhere {
-        eprintln!(
-            "foreshore: in effect here, but some parents have not applied it yet; they will, see /v1/status"
-        );
-        return ExitCode::from(IN_PROGRESS);
+    if answer["status"] != "InProgress" {
+        return Ok(Reach::Everywhere);
     }
-    if args.wait {
-        println!("in effect everywhere");
+    if wait.is_zero() {
+        return Ok(Reach::Here);
     }
-    ExitCode::SUCCESS
+    tokio::select! {
+        () = until_completed(door, &answer) => Ok(Reach::Everywhere),
+        () = end => Ok(Reach::Here),
+    }
 }
 
 fn show(answer: &Value) {
@@ -101,17 +132,58 @@ fn show(answer: &Value) {
             parent["state"].as_str().unwrap_or("")
         );
     }
+    for member in answer["scope"]["members"].as_array().into_iter().flatten() {
+        println!("{}", line_of(member));
+    }
 }
 
-async fn wait_for_parents(door: &Door, answer: &Value) -> bool {
+// One edge of the fleet.
+fn line_of(member: &Value) -> String {
+    let state = member["state"].as_str().unwrap_or("");
+    let meaning = match state {
+        "fenced" => ": what it has stored it validates before use",
+        "unproven" => ": it prefers availability, and may serve what it has stored",
+        _ => "",
+    };
+    let lag = member["lag_ms"].as_u64().map_or_else(String::new, |ms| format!("  {ms} ms"));
+    format!("  edge {}  {state}{lag}{meaning}", member["member"].as_str().unwrap_or(""))
+}
+
+async fn until_completed(door: &Door, answer: &Value) {
     let path = format!("/v1/invalidations/{}", answer["id"].as_str().unwrap_or(""));
     let mut tick = tokio::time::interval(AGAIN);
-    for _ in 0..LOOKS {
+    loop {
         tick.tick().await;
-        let Ok((200, one)) = call(door, "GET", &path, String::new()).await else { continue };
-        if one["status"] == "Completed" {
-            return true;
+        if let Ok((200, one)) = call(door, "GET", &path, String::new()).await
+            && one["status"] == "Completed"
+        {
+            return;
         }
     }
-    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_edge_is_shown_with_what_its_state_means() {
+        for (member, line) in [
+            (
+                json!({"member": "edge-1", "state": "applied", "lag_ms": 12}),
+                "  edge edge-1  applied  12 ms",
+            ),
+            (
+                json!({"member": "edge-2", "state": "fenced", "lag_ms": 10_200}),
+                "  edge edge-2  fenced  10200 ms: what it has stored it validates before use",
+            ),
+            (
+                json!({"member": "edge-3", "state": "unproven", "lag_ms": 10_200}),
+                "  edge edge-3  unproven  10200 ms: it prefers availability, and may serve what it has stored",
+            ),
+            (json!({"member": "edge-4", "state": "waiting"}), "  edge edge-4  waiting"),
+        ] {
+            assert_eq!(line_of(&member), line);
+        }
+    }
 }

@@ -141,7 +141,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
-    runtime.block_on(leave(&control, site.limits.drain));
+    let patience = control.edge.running_cell().load().site.limits.drain;
+    runtime.block_on(leave(&control, patience));
     // What is still under way is dropped, and so written down.
     abandon.send_replace(true);
     let until = Instant::now() + LAST_WORDS;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::reader::{Collector, Found, Table};
 use super::scope::{Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_keys, compile_log, compile_policy,
-    compile_process, compile_region, compile_tls, warnings,
+    MissingCertificates, Text, compile_distribution, compile_fleet, compile_keys, compile_log,
+    compile_policy, compile_process, compile_region, compile_tls, warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -52,8 +52,11 @@ pub fn compile(
     let admin = compile_process::admin(main, &mut scope);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
+    let has_region = main.has("region");
     let region = compile_region::region(main, &mut scope);
     let trusted_edges = compile_region::trusted_edges(main, &mut scope);
+    let tier = compile_fleet::Tier::new(region.as_ref(), has_region);
+    let fleet = compile_fleet::fleet(main, tier, &trusted_edges, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
@@ -79,6 +82,9 @@ pub fn compile(
     scope
         .warnings
         .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
+    scope.remarks.extend(
+        distributions.iter().flat_map(|made| warnings::without_handshake(&made.distribution)),
+    );
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
     check_whole(&roots, &listen, &certificates, &distributions);
@@ -95,6 +101,7 @@ pub fn compile(
         tls_policy,
         region,
         trusted_edges,
+        fleet,
         limits,
         log,
         more_logs,

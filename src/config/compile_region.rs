@@ -74,7 +74,8 @@ fn parent_url(text: &str) -> Result<ParentUrl, String> {
     Ok(ParentUrl { host: authority.host.to_string(), port: authority.port.unwrap_or(443) })
 }
 
-fn admin_url(text: &str) -> Result<AdminUrl, String> {
+/// An admin listener: https, or http on loopback.
+pub fn admin_url(text: &str) -> Result<AdminUrl, String> {
     let (rest, is_tls) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
         (Some(rest), _) => (rest, true),
         (_, Some(rest)) => (rest, false),

@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::cache::invalidations::{Matcher, Severity, canonical};
+use crate::fleet::status::MemberProof;
 use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::invalidation::service::Durability;
 use crate::message::key::{distribution_of, readable, url_of};
@@ -25,6 +27,8 @@ pub const ITEMS_MAX: usize = 3000;
 /// While the memory holds no more responses than this, an invalidation says how many it covers: a
 /// millisecond's work.
 const COUNTED_MAX: u64 = 5000;
+/// The most seconds that a call may wait for a fleet.
+pub const WAIT_MAX: u64 = 60;
 /// Responses that a dry run lists.
 const LISTED_MAX: usize = 1000;
 
@@ -42,6 +46,9 @@ pub struct Asked {
     pub soft: bool,
     #[serde(default)]
     pub dry_run: bool,
+    /// Seconds that the answer waits for a fleet, at most `WAIT_MAX`; 0 answers at once, with
+    /// `InProgress`. Left out, it is as `[fleet]` says.
+    pub wait: Option<u64>,
 }
 
 /// What was done.
@@ -73,6 +80,9 @@ pub struct Scope {
     /// Each parent, and whether it has applied this invalidation already.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<ParentState>,
+    /// Each member of the fleet, and what is known of it in regard to this invalidation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberProof>,
 }
 
 /// Why a request cannot be taken.
@@ -127,7 +137,7 @@ impl Control {
                 tokio::task::spawn_blocking(move || this.covered(&about, &shown, LISTED_MAX));
             let (covered, responses) =
                 looking.await.map_err(|error| Wrong::NotWritten(error.to_string()))?;
-            let scope = Scope { node, parents: Vec::new() };
+            let scope = Scope { node, parents: Vec::new(), members: Vec::new() };
             let (covered, soft) = (Some(covered), asked.soft);
             return Ok(Done {
                 id: None,
@@ -149,18 +159,17 @@ impl Control {
             self.edge.clock.now().0,
         );
         let (record, covered) = self.accept(record).await?;
-        let status = self.forwarder.forward(record.number).await.as_str();
-        let parents = self.edge.standings.states(record.number);
+        let spread = self.spread(&record, asked.wait.map(Duration::from_secs)).await;
         Ok(Done {
             id: Some(record.id),
             number: Some(record.number),
-            status,
+            status: spread.status.as_str(),
             distribution,
             items,
             soft: asked.soft,
             covered,
             responses: Vec::new(),
-            scope: Scope { node, parents },
+            scope: Scope { node, parents: spread.parents, members: spread.members },
         })
     }
 
@@ -234,6 +243,11 @@ impl Control {
             return Err(Wrong::Bad(format!(
                 "at most {ITEMS_MAX} items at once, these are {}",
                 matchers.len()
+            )));
+        }
+        if let Some(seconds) = asked.wait.filter(|seconds| *seconds > WAIT_MAX) {
+            return Err(Wrong::Bad(format!(
+                "wait is at most {WAIT_MAX} seconds, this is {seconds}; ask later how far it has come, GET /v1/invalidations/ID"
             )));
         }
         Ok((distribution, matchers))

@@ -9,6 +9,7 @@ pub mod reload;
 pub mod roster;
 pub mod routes;
 pub mod server;
+mod spread;
 pub mod status;
 
 use std::path::PathBuf;

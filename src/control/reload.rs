@@ -143,6 +143,12 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
         _ => false,
     };
     differs(!is_same_disk, "store.disk");
+    let is_same_fleet = match (&old.fleet, &new.fleet) {
+        (Some(old), Some(new)) => old.is_like(new),
+        (None, None) => true,
+        _ => false,
+    };
+    differs(!is_same_fleet, "fleet");
     differs(old.data != new.data, "data");
     differs(old.limits.connections != new.limits.connections, "limits.connections");
     differs(old.limits.invalidations != new.limits.invalidations, "limits.invalidations");

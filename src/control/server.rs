@@ -168,19 +168,22 @@ async fn run(
         Call::Promote => promote(control, body, limit).await,
         Call::Invalidate => invalidate(control, body, limit).await,
         Call::Invalidations => {
-            let all: Vec<Listed> =
-                control.log.newest(100).into_iter().map(|record| listed(control, record)).collect();
+            let all = listed(control, control.log.newest(100)).await;
             ok(StatusCode::OK, &json!({ "invalidations": all }))
         }
+        Call::Fleet => match control.fleet_status().await {
+            Some(status) => ok(StatusCode::OK, &status),
+            None => error(StatusCode::NOT_FOUND, "this edge is a member of no fleet; see [fleet]"),
+        },
         Call::Invalidation => match control.log.find(id) {
-            Some(record) => ok(StatusCode::OK, &listed(control, record)),
+            Some(record) => ok(StatusCode::OK, &listed(control, vec![record]).await.pop()),
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
         Call::Store | Call::StoreList | Call::StoreVerify => {
             on_store(control, call, body, limit).await
         }
         Call::FromEdge => from_edge(control, parts, body, limit).await,
-        Call::Fleet => for_fleet(control, parts, body).await,
+        Call::Sequence => for_fleet(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -191,9 +194,9 @@ async fn run(
     }
 }
 
-fn listed(control: &Control, record: InvalidationRecord) -> Listed {
-    let status = control.edge.standings.status(record.number);
-    Listed::new(record, status)
+async fn listed(control: &Control, records: Vec<InvalidationRecord>) -> Vec<Listed> {
+    let statuses = control.statuses(&records).await;
+    records.into_iter().zip(statuses).map(|(record, status)| Listed::new(record, status)).collect()
 }
 
 async fn reload(control: &Arc<Control>) -> Answer {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Control;
 use crate::fleet::here::Here;
+use crate::fleet::node::Node;
 use crate::record::metrics::{family, single};
 use crate::semantics::time::format_rfc3339;
 use crate::store::Disk;
@@ -48,6 +49,11 @@ impl Control {
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
+            "fleet": self.edge.fleet.get().map(|member| {
+                let (lease_left_ms, outbox, applied) = member.gauges();
+                json!({ "lease_left_ms": lease_left_ms, "outbox": outbox, "applied": applied,
+                        "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
+            }),
             "region": self.edge.standings.states(self.log.tail().number),
             "log": {
                 "tail": self.log.tail().to_string(),
@@ -260,6 +266,9 @@ impl Control {
             "Invalidations held as separate entries.",
             self.edge.invalidations.len() as u64,
         );
+        if let Some(member) = self.edge.fleet.get() {
+            fleet_metrics(member, &mut out);
+        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -322,6 +331,70 @@ fn sequencer_metrics(sequencer: &Here, out: &mut String) {
     );
     for (name, count) in sequencer.tally().refused() {
         out.push_str(&format!("foreshore_sequencer_refused_total{{refusal=\"{name}\"}} {count}\n"));
+    }
+}
+
+fn fleet_metrics(member: &Node, out: &mut String) {
+    let (lease_left, outbox, applied) = member.gauges();
+    for (name, help, value) in [
+        (
+            "foreshore_fleet_lease_milliseconds",
+            "How long what is stored may still be used without another renewal.",
+            lease_left,
+        ),
+        (
+            "foreshore_fleet_outbox",
+            "Invalidations that have no number in the fleet's log yet.",
+            outbox as u64,
+        ),
+        (
+            "foreshore_fleet_applied",
+            "The last number of the fleet's log that is in effect here.",
+            applied,
+        ),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    let tally = &member.tally;
+    for (name, help, count) in [
+        ("foreshore_fleet_renewals_total", "Leases that were asked for.", &tally.renewals),
+        (
+            "foreshore_fleet_failures_total",
+            "Calls to the sequencer without an answer.",
+            &tally.failures,
+        ),
+        (
+            "foreshore_fleet_applied_total",
+            "Invalidations of other members that took effect here.",
+            &tally.applied,
+        ),
+        (
+            "foreshore_fleet_appended_total",
+            "Invalidations of this member that the fleet's log took.",
+            &tally.appended,
+        ),
+        (
+            "foreshore_fleet_forgotten_total",
+            "Times that everything was invalidated because the log could not be followed.",
+            &tally.forgotten,
+        ),
+        (
+            "foreshore_fleet_superseded_total",
+            "Times that another process took this member's name.",
+            &tally.superseded,
+        ),
+        (
+            "foreshore_fleet_outdated_total",
+            "Answers of parents or of a shared tier that prove nothing here.",
+            &tally.outdated,
+        ),
+        (
+            "foreshore_fleet_unproven_total",
+            "Answers from the store while invalidations may have been missed.",
+            &tally.unproven,
+        ),
+    ] {
+        single(out, name, "counter", help, count.load(Ordering::Relaxed));
     }
 }
 

@@ -24,6 +24,20 @@ pub struct Fleet {
     pub wait: Duration,
 }
 
+impl Fleet {
+    /// Says whether two of them come to the same membership.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let of =
+            |one: &Self| (one.name.clone(), one.member.clone(), one.prefer, one.lease, one.wait);
+        let is_same_sequencer = match (&self.sequencer, &other.sequencer) {
+            (SequencerAt::Here, SequencerAt::Here) => true,
+            (SequencerAt::Parent(own), SequencerAt::Parent(other)) => own.is_like(other),
+            _ => false,
+        };
+        of(self) == of(other) && is_same_sequencer
+    }
+}
+
 /// Who gives the numbers of the fleet's log.
 #[derive(Clone, Debug)]
 pub enum SequencerAt {
@@ -31,6 +45,16 @@ pub enum SequencerAt {
     Here,
     /// Another Foreshore, over its admin listener.
     Parent(SequencerParent),
+}
+
+impl std::fmt::Display for SequencerAt {
+    /// `here`, or the address of the parent's admin listener.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here => f.write_str("here"),
+            Self::Parent(parent) => write!(f, "{}", parent.admin),
+        }
+    }
 }
 
 /// The Foreshore that gives the numbers, and how this edge proves itself to it.
@@ -41,6 +65,15 @@ pub struct SequencerParent {
     pub edge_id: String,
     pub token: Secret<String>,
     pub tls: OriginTls,
+}
+
+impl SequencerParent {
+    fn is_like(&self, other: &Self) -> bool {
+        self.admin == other.admin
+            && self.edge_id == other.edge_id
+            && self.token.is_same(&other.token)
+            && self.tls.proves_like(&other.tls)
+    }
 }
 
 /// What a member does with its store once its lease is over.

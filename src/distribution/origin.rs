@@ -133,7 +133,8 @@ pub struct OriginTls {
 }
 
 impl OriginTls {
-    fn proves_like(&self, other: &Self) -> bool {
+    /// Says whether two of them come to the same proof.
+    pub fn proves_like(&self, other: &Self) -> bool {
         let Self { roots, server_name, identity, min } = self;
         let is_same_identity = match (identity, &other.identity) {
             (None, None) => true,

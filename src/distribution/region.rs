@@ -47,6 +47,13 @@ impl std::fmt::Display for ParentUrl {
     }
 }
 
+impl std::fmt::Display for AdminUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
 /// An edge that this node serves as a parent.
 #[derive(Clone, Debug)]
 pub struct TrustedEdge {

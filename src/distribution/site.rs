@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
+use super::fleet::Fleet;
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
@@ -29,6 +30,8 @@ pub struct Site {
     pub tls_policy: TlsPolicy,
     pub region: Option<Region>,
     pub trusted_edges: Vec<TrustedEdge>,
+    /// The fleet whose log of invalidations this edge follows.
+    pub fleet: Option<Fleet>,
     pub limits: Limits,
     pub log: LogSettings,
     pub more_logs: CloudFrontLogs,

@@ -3,7 +3,11 @@
 
 use std::collections::VecDeque;
 
-use super::protocol::{Epoch, FleetNumber, MemberId, Moment, Place, Record, Refusal, Stamp, Terms};
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{
+    Epoch, FleetNumber, MemberId, Moment, Payload, Place, Record, Refusal, Stamp, Terms,
+};
 use super::sequencer::{Listed, Renew, Renewal, Roster};
 use crate::distribution::fleet::Prefer;
 use crate::invalidation::chain::RecordId;
@@ -11,6 +15,9 @@ use crate::message::key::InvalidationNumber;
 
 /// Places that a member remembers.
 const REMEMBERED: usize = 10_000;
+/// Invalidations that may wait for a place in the log. With one more the oldest is let go, and
+/// everything is to be invalidated in its stead.
+pub const OUTBOX_MAX: usize = 10_000;
 
 /// What a member may do with what is stored, here or in a shared tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +40,7 @@ pub enum Step {
     Join,
     /// The log has lost records: ask for a new epoch in the place of this one.
     Fence(Epoch),
-    /// A new epoch: append again, with their ids, all records of its own log of the last day, its
-    /// own publications too; then read.
-    PutBack,
-    /// The same, and no place of the log is known here: everything of every distribution is
+    /// No place of the log is known here, or no longer: everything of every distribution is
     /// invalidated locally first, and `forgot` is told the number of that.
     Forget,
 }
@@ -49,6 +53,30 @@ struct Asked {
     until: Moment,
 }
 
+/// A place of the log that is in effect here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Applied {
+    pub place: Place,
+    /// The invalidation there; `None` for a record of another kind, and for what was before.
+    pub id: Option<RecordId>,
+    /// Up to this local number everything is of the log up to that place.
+    pub local: InvalidationNumber,
+    /// The local number of that invalidation.
+    pub own: InvalidationNumber,
+}
+
+/// What a member knows of an earlier life, from its own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    pub epoch: Epoch,
+    pub place: Place,
+    pub local: InvalidationNumber,
+    /// What it published since and found no place for, in order.
+    pub pending: Vec<(RecordId, InvalidationNumber)>,
+    /// The epoch was so new that its lost records could still be put back.
+    pub is_settling: bool,
+}
+
 /// The member's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -56,14 +84,18 @@ pub struct Member {
     terms: Terms,
     prefer: Prefer,
     epoch: Epoch,
-    /// The places that are in effect here, the last one last, and the local numbers they had.
-    history: VecDeque<(Place, InvalidationNumber)>,
+    /// The places that are in effect here, the last one last.
+    history: VecDeque<Applied>,
     /// Stamps below this number are of before the member lost the thread.
     since: FleetNumber,
-    /// What was published here and is in effect here, but has no place in the fleet's log yet: the
-    /// outbox, in order, with the local numbers.
+    /// What is in effect here but has no place in the fleet's log: published here and not appended
+    /// yet, or lost by the log. The outbox, in the order of the local numbers.
     pending: VecDeque<(RecordId, InvalidationNumber)>,
+    /// Something was let go that is in effect here alone.
+    owes_everything: bool,
     asked: Option<Asked>,
+    /// The log's end as it was told last; decides nothing.
+    head: FleetNumber,
     lease_until: Moment,
     /// No lease counts before this: a new epoch's lost records have so long to be put back.
     grace_until: Moment,
@@ -72,27 +104,36 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member that has applied nothing yet, `local` being the last number of its own log. To be
-    /// followed by an invalidation of whatever it stored before it was a member.
-    pub fn new(
-        (id, prefer): (MemberId, Prefer),
-        terms: Terms,
-        epoch: Epoch,
-        local: InvalidationNumber,
-        now: Moment,
-    ) -> Self {
+    /// A member that has applied nothing yet and knows no epoch: at its first renewal it forgets.
+    pub fn new((id, prefer): (MemberId, Prefer), terms: Terms, now: Moment) -> Self {
         Self {
             id,
             terms,
             prefer,
-            epoch,
-            history: VecDeque::from([(Place::START, local)]),
+            epoch: Epoch::default(),
+            history: VecDeque::new(),
             since: FleetNumber(0),
             pending: VecDeque::new(),
+            owes_everything: false,
             asked: None,
+            head: FleetNumber(0),
             lease_until: Moment(0),
             grace_until: now.plus(terms.lease),
             unlisted_until: now.plus(terms.fence),
+        }
+    }
+
+    /// A member that goes on where an earlier life of it left off.
+    pub fn restored(who: (MemberId, Prefer), terms: Terms, known: Restored, now: Moment) -> Self {
+        let (place, local) = (known.place, known.local);
+        let new = Self::new(who, terms, now);
+        Self {
+            epoch: known.epoch,
+            history: VecDeque::from([Applied { place, id: None, local, own: local }]),
+            since: place.number,
+            pending: known.pending.into(),
+            grace_until: if known.is_settling { new.grace_until } else { Moment(0) },
+            ..new
         }
     }
 
@@ -102,7 +143,12 @@ impl Member {
 
     /// The last place that is in effect here.
     pub fn applied(&self) -> Place {
-        self.history.back().map_or(Place::START, |(place, _)| *place)
+        self.history.back().map_or(Place::START, |applied| applied.place)
+    }
+
+    /// The log's end as it was told last.
+    pub const fn head(&self) -> FleetNumber {
+        self.head
     }
 
     /// What a request to the origin that begins now writes on its response.
@@ -122,35 +168,75 @@ impl Member {
     /// The local number under which a response of a shared tier is taken in; `None` is a miss. The
     /// table of invalidations then says whether anything later covers it.
     pub fn adopt(&self, stamp: Stamp) -> Option<InvalidationNumber> {
-        if stamp.epoch != self.epoch || stamp.number < self.since {
+        if stamp.epoch != self.epoch || stamp.number < self.since || self.owes_everything {
             return None;
         }
         let number = stamp.number.min(self.applied().number);
-        let at = self.history.binary_search_by_key(&number, |(place, _)| place.number).ok()?;
-        // Whoever wrote the response cannot have known what only this member has published.
+        let at = self.history.binary_search_by_key(&number, |known| known.place.number).ok()?;
+        // The writer of the response cannot have known what has no place in the log yet.
         let before_pending = self.pending.front().map_or(u64::MAX, |(_, local)| local.0 - 1);
-        Some(InvalidationNumber(self.history[at].1.0.min(before_pending)))
+        Some(InvalidationNumber(self.history[at].local.0.min(before_pending)))
     }
 
     /// Notes an invalidation that was published here, before it takes effect under its local
     /// number, which rises. It is to be appended to the fleet's log.
     pub fn publish(&mut self, id: RecordId, local: InvalidationNumber) {
         self.pending.push_back((id, local));
+        if self.pending.len() > OUTBOX_MAX {
+            self.pending.pop_front();
+            self.owes_everything = true;
+        }
     }
 
-    /// What is to be appended next, if anything.
-    pub fn unsent(&self) -> Option<(RecordId, InvalidationNumber)> {
-        self.pending.front().copied()
+    /// What is to be appended, in order.
+    pub fn outbox(&self) -> impl ExactSizeIterator<Item = (RecordId, InvalidationNumber)> + '_ {
+        self.pending.iter().copied()
     }
 
-    /// How much is to be appended.
-    pub fn outbox(&self) -> usize {
-        self.pending.len()
+    /// Whether a record of the fleet's log is in effect here already.
+    pub fn is_in_effect(&self, id: RecordId) -> bool {
+        self.pending.iter().any(|(known, _)| *known == id)
     }
 
-    /// Whether a record of the fleet's log was published here and is in effect here already.
-    pub fn is_own(&self, id: RecordId) -> bool {
-        self.pending.iter().any(|(own, _)| *own == id)
+    /// Takes something out of the outbox that has its place already, among those in effect here:
+    /// an earlier life found it.
+    pub fn was_placed(&mut self, id: RecordId, at: FleetNumber) {
+        if at <= self.applied().number {
+            self.pending.retain(|(known, _)| *known != id);
+        }
+    }
+
+    /// Takes something out of the outbox that cannot be appended any more.
+    pub fn give_up(&mut self, id: RecordId) {
+        self.pending.retain(|(known, _)| *known != id);
+        self.owes_everything = true;
+    }
+
+    /// Something is in effect here that the fleet will never hear of: everything is to be
+    /// invalidated everywhere. Says so once.
+    pub fn take_debt(&mut self) -> bool {
+        std::mem::take(&mut self.owes_everything)
+    }
+
+    /// Where an invalidation stands in the log, as far as it is remembered.
+    pub fn place_of(&self, id: RecordId) -> Option<FleetNumber> {
+        let known = self.history.iter().rev().find(|known| known.id == Some(id));
+        known.map(|known| known.place.number)
+    }
+
+    /// The first place that is remembered.
+    pub fn first(&self) -> Option<FleetNumber> {
+        self.history.front().map(|known| known.place.number)
+    }
+
+    /// Until when what is stored may be used without a question: zero while it may not.
+    pub fn usable_until(&self, now: Moment) -> Moment {
+        if now >= self.grace_until { self.lease_until } else { Moment(0) }
+    }
+
+    /// When the grace of a new epoch is over.
+    pub const fn grace_until(&self) -> Moment {
+        self.grace_until
     }
 
     /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises.
@@ -164,6 +250,7 @@ impl Member {
     pub fn renewed(&mut self, turn: u64, answer: &Renewal, now: Moment) -> Result<Step, Refusal> {
         let asked = self.asked.filter(|asked| asked.turn == turn).ok_or(Refusal::Replayed)?;
         self.asked = None;
+        self.head = answer.head.number;
         if answer.epoch != self.epoch {
             return Ok(self.enter(answer, now));
         }
@@ -175,7 +262,7 @@ impl Member {
             return Ok(Step::Read);
         }
         let is_no_shorter = answer.head.number >= asked.applied.number;
-        if is_no_shorter && self.history.iter().rev().any(|(place, _)| *place == answer.head) {
+        if is_no_shorter && self.history.iter().rev().any(|known| known.place == answer.head) {
             self.lease_until = self.lease_until.max(asked.until);
             return Ok(Step::Go);
         }
@@ -184,25 +271,28 @@ impl Member {
         Ok(Step::Fence(self.epoch))
     }
 
-    // What was in effect stays in effect, but from the last common place on it is read again.
+    // What was in effect stays in effect, but from the last common place on it has no place any
+    // more: it is appended again, and read again.
     fn enter(&mut self, answer: &Renewal, now: Moment) -> Step {
         self.epoch = answer.epoch;
         self.lease_until = Moment(0);
         self.grace_until = now.plus(self.terms.lease);
         self.unlisted_until = now.plus(self.terms.fence);
-        let knows = |place: &&Place| self.history.iter().any(|(known, _)| known == *place);
-        let Some(common) = answer.landmarks.iter().find(knows).copied() else {
-            self.history.clear();
-            return Step::Forget;
-        };
-        self.history.retain(|(place, _)| place.number <= common.number);
-        Step::PutBack
+        let knows = |place: &&Place| self.history.iter().any(|known| known.place == **place);
+        let common = answer.landmarks.iter().find(knows).copied();
+        let stays =
+            |known: &Applied| common.is_some_and(|common| known.place.number <= common.number);
+        let lost = self.history.iter().filter(|known| !stays(known));
+        self.pending.extend(lost.filter_map(|known| Some((known.id?, known.own))));
+        self.pending.make_contiguous().sort_unstable_by_key(|(_, local)| *local);
+        self.history.retain(stays);
+        if common.is_some() { Step::Read } else { Step::Forget }
     }
 
     /// The log has no place in common with this member, or no longer has what comes next. Once
     /// everything was invalidated locally, under `local`, it goes on from a place of the log.
     pub fn forgot(&mut self, from: Place, local: InvalidationNumber) {
-        self.history = VecDeque::from([(from, local)]);
+        self.history = VecDeque::from([Applied { place: from, id: None, local, own: local }]);
         self.since = from.number;
         self.lease_until = Moment(0);
         self.asked = None;
@@ -229,23 +319,28 @@ impl Member {
     ) -> Result<(), Refusal> {
         self.check(record)?;
         // An earlier life of the member that joins may hold a lease, and is not listed any more.
-        if matches!(record.payload, super::protocol::Payload::Member { .. }) {
+        if matches!(record.payload, Payload::Member { .. }) {
             self.unlisted_until = self.unlisted_until.max(now.plus(self.terms.fence));
         }
-        if let Some(at) = self.pending.iter().position(|(own, _)| *own == record.id) {
-            // A response stamped before this place may be of before it was published, however
-            // many numbers of others came in between here.
-            if let Some((_, own)) = self.pending.remove(at) {
-                let before = InvalidationNumber(own.0 - 1);
-                let later = self.history.iter_mut().rev().take_while(|(_, known)| *known > before);
-                later.for_each(|(_, known)| *known = before);
-            }
-        }
-        self.history.push_back((record.place(), local));
+        let own = self.placed(record.id).unwrap_or(local);
+        let is_invalidation = matches!(record.payload, Payload::Invalidation { .. });
+        let id = is_invalidation.then_some(record.id);
+        self.history.push_back(Applied { place: record.place(), id, local, own });
         if self.history.len() > REMEMBERED {
             self.history.pop_front();
         }
         Ok(())
+    }
+
+    // What was in effect before it had a place: a response stamped before that place may be of
+    // before it was in effect, however many numbers of others came in between here.
+    fn placed(&mut self, id: RecordId) -> Option<InvalidationNumber> {
+        let at = self.pending.iter().position(|(known, _)| *known == id)?;
+        let (_, own) = self.pending.remove(at)?;
+        let before = InvalidationNumber(own.0 - 1);
+        let later = self.history.iter_mut().rev().take_while(|known| known.local > before);
+        later.for_each(|known| known.local = before);
+        Some(own)
     }
 
     /// The same member with each moment told as what is left of it. Two that look alike so behave
@@ -263,7 +358,8 @@ impl Member {
 }
 
 /// What a caller knows of one member in regard to its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     Applied,
     /// Its lease is over, and it validates what it stored.

@@ -2,12 +2,17 @@
 //! which members may answer from what they have stored.
 
 pub mod calls;
+mod follow;
 pub mod here;
 pub mod journal;
 pub mod member;
+pub mod node;
 pub mod protocol;
 pub mod remote;
+pub mod restore;
 pub mod sequence;
 pub mod sequencer;
+pub mod settle;
+pub mod status;
 pub mod wire;
 pub mod writer;

@@ -61,6 +61,16 @@ impl ChainId {
     /// Of no history.
     pub const START: Self = Self(RecordId::NONE);
 
+    /// Reads what `record_id` gave.
+    pub const fn from_record_id(id: RecordId) -> Self {
+        Self(id)
+    }
+
+    /// As it is written down.
+    pub const fn record_id(self) -> RecordId {
+        self.0
+    }
+
     /// The history that goes on with one more record.
     pub fn after(self, id: RecordId) -> Self {
         Self(RecordId::of_octets(format!("{}{id}", self.0).as_bytes()))
@@ -93,6 +103,21 @@ impl Place {
 pub struct Stamp {
     pub epoch: Epoch,
     pub number: FleetNumber,
+}
+
+impl Stamp {
+    /// Reads what `Display` writes: `epoch/number`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, number) = text.split_once('/')?;
+        let number = crate::semantics::lists::parse_digits(number.as_bytes())?;
+        Some(Self { epoch: Epoch(RecordId::parse(epoch)?), number: FleetNumber(number) })
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.epoch.0, self.number.0)
+    }
 }
 
 /// The name of a fleet or of a member: 1 to 64 of `a-z`, `0-9`, `-`, `.` and `_`.
@@ -148,6 +173,10 @@ pub enum Change {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Payload {
     Invalidation {
+        /// What its caller was told to ask for it by; empty for what follows from a viewer's
+        /// write.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
         distribution: String,
         matchers: Vec<Matcher>,
         severity: Severity,

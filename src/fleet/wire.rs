@@ -204,13 +204,16 @@ pub fn is_bounded(call: &Call) -> bool {
 fn is_bounded_payload(payload: &Payload) -> bool {
     let fits = |text: &String| text.len() <= TEXT_MAX;
     match payload {
-        Payload::Invalidation { distribution, matchers, .. } => {
+        Payload::Invalidation { name, distribution, matchers, .. } => {
             let is_short = |matcher: &Matcher| match matcher {
                 // Escaped, a character takes three octets.
                 Matcher::Path(text) | Matcher::Prefix(text) => text.len() <= 12 * PATH_MAX,
                 Matcher::Tag(text) => text.len() <= 256,
             };
-            fits(distribution) && matchers.len() <= MATCHERS_MAX && matchers.iter().all(is_short)
+            fits(name)
+                && fits(distribution)
+                && matchers.len() <= MATCHERS_MAX
+                && matchers.iter().all(is_short)
         }
         Payload::Member { .. } => true,
         Payload::TicketKeys { wrapped } => fits(wrapped),

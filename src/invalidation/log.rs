@@ -57,6 +57,7 @@ pub struct InvalidationRecord {
 #[serde(untagged)]
 pub enum Passed {
     Marked(Passage),
+    Fleet(FleetPassage),
     /// As it was written before records had an identity: the edge's log and a number, which proves
     /// nothing.
     Numbered(String, u64),
@@ -73,6 +74,23 @@ pub struct Passage {
     /// The holder said that this is its last record and that it gives no other.
     #[serde(default, skip_serializing_if = "is_open")]
     pub is_sealed: bool,
+}
+
+/// Up to which place a fleet's log is in effect here with a record, and which record of that log it
+/// is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetPassage {
+    pub epoch: RecordId,
+    pub number: u64,
+    /// Of the whole history up to there.
+    pub chain: RecordId,
+    /// The record's id in the fleet's log; none if it only says how far that is in effect.
+    pub id: RecordId,
+    /// Of what was published here, everything up to this local number has its place in that log.
+    pub own: u64,
+    /// Lost records of the epoch may still be put back.
+    #[serde(default, skip_serializing_if = "is_open")]
+    pub is_settling: bool,
 }
 
 fn is_open(is_sealed: &bool) -> bool {
@@ -344,6 +362,7 @@ impl InvalidationLog {
         let mut inner = self.inner.lock();
         inner.last += 1;
         record.number = inner.last;
+        record.identity = RecordId::random();
         apply(&record);
         record
     }
@@ -532,7 +551,11 @@ fn with_passages(
     said: &mut HashSet<(String, Severity, Matcher)>,
 ) -> Vec<InvalidationRecord> {
     let mut passed: HashMap<String, Vec<Incarnation>> = HashMap::new();
+    let mut has_fleet = false;
     let mut is_last = |record: &InvalidationRecord| {
+        if matches!(record.from, Some(Passed::Fleet(_))) {
+            return !std::mem::replace(&mut has_fleet, true);
+        }
         let Some(Passed::Marked(passage)) = &record.from else { return false };
         let known = passed.entry(passage.log.clone()).or_default();
         let is_news = known.len() < INCARNATIONS && !known.contains(&passage.incarnation);

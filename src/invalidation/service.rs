@@ -55,7 +55,13 @@ pub struct Invalidator {
     /// Notified after each record: there is something for the parents.
     pub log_grew: Notify,
     messenger: OnceLock<Messenger>,
+    /// Told of each invalidation that was not passed on to this process, before it takes effect.
+    publisher: OnceLock<Publisher>,
 }
+
+/// Hears of what is invalidated here first, in the order of the numbers. Must not invalidate
+/// anything itself.
+pub type Publisher = Box<dyn Fn(&InvalidationRecord) + Send + Sync>;
 
 impl Invalidator {
     /// One without log and disk, which makes old by `table` what `memory` holds.
@@ -71,6 +77,7 @@ impl Invalidator {
             is_unwritten: AtomicBool::new(false),
             log_grew: Notify::new(),
             messenger: OnceLock::new(),
+            publisher: OnceLock::new(),
         })
     }
 
@@ -89,6 +96,11 @@ impl Invalidator {
     /// Gives a way to the parents, for what must know that they have heard.
     pub fn keep_messenger(&self, messenger: Messenger) {
         let _ = self.messenger.set(messenger);
+    }
+
+    /// Tells a publisher of each invalidation that comes here first, from now on.
+    pub fn keep_publisher(&self, publisher: Publisher) {
+        let _ = self.publisher.set(publisher);
     }
 
     /// Notes which distributions of a site are tried out on which others' viewers, and lets
@@ -199,6 +211,13 @@ impl Invalidator {
     // Makes a record that has its number take effect, in all tiers.
     fn put_in_force(&self, record: &InvalidationRecord) {
         let number = InvalidationNumber(record.number);
+        // A number that is in effect is one that the publisher knows.
+        if let Some(publish) = self.publisher.get()
+            && record.from.is_none()
+            && !record.matchers.is_empty()
+        {
+            publish(record);
+        }
         // Before it takes effect: a store that outlives the log must not be trusted.
         if let Some(disk) = self.disk() {
             disk.note_log(number);

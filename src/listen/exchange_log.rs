@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Worker;
 use super::h1::write::{SendEnd, Sent};
+use crate::base::digits::decimal;
 use crate::body::Body;
 use crate::deliver::no_cache;
 use crate::message::connection::{Connection, Version};
@@ -20,7 +21,7 @@ use crate::proxy::exchange::{Begun, request_of, running_of};
 use crate::proxy::hit::{self, Hit, lists_more};
 use crate::record::cloudfront_fields::{Answered, Asked};
 use crate::record::{Cut, GONE, Record, request_line};
-use crate::semantics::fields::{FieldSection, Value};
+use crate::semantics::fields::{By, FieldSection, Value};
 use crate::semantics::time::Timestamp;
 
 /// Writes a hit down that goes out with the next write; its time is that of the step itself, so
@@ -200,8 +201,14 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
             fields.append(&header::CONTENT_TYPE, content_type);
         }
         if let Some(span) = hit.span.filter(|_| hit.status() == 206) {
-            let value = format!("bytes {}-{}/*", span.start, span.end - 1);
-            fields.insert(&header::CONTENT_RANGE, value);
+            let value = |out: &mut Vec<u8>| {
+                out.extend_from_slice(b"bytes ");
+                decimal(out, span.start);
+                out.push(b'-');
+                decimal(out, span.end - 1);
+                out.extend_from_slice(b"/*");
+            };
+            fields.insert(&header::CONTENT_RANGE, By(value));
         }
     }
     ViewerResponse {

@@ -187,21 +187,20 @@ impl RequestId {
     pub fn write(self, out: &mut Vec<u8>) {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = [b'='; 56];
         let mut state = self.0;
-        let mut bits = 0;
-        for at in 0..54u32 {
-            if at % 10 == 0 {
-                // SplitMix64: every number leads to another sequence.
-                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                bits = state;
-                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                bits ^= bits >> 31;
+        for letters in text[..54].chunks_mut(10) {
+            // SplitMix64: every number leads to another sequence.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bits ^= bits >> 31;
+            for letter in letters {
+                *letter = LETTERS[(bits & 63) as usize];
+                bits >>= 6;
             }
-            out.push(LETTERS[(bits & 63) as usize]);
-            bits >>= 6;
         }
-        out.extend_from_slice(b"==");
+        out.extend_from_slice(&text);
     }
 
     /// A number below `most`, as good as by chance.

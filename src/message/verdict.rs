@@ -67,6 +67,8 @@ pub enum RevalidateReason {
     Always,
     /// A soft invalidation.
     Invalidated,
+    /// The fleet may have invalidated it: this edge's lease is over.
+    Unproven,
 }
 
 /// Why a response was not kept.
@@ -197,6 +199,7 @@ impl Reason {
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::StaleOnError => "stale-if-error-recent",
+            Self::Revalidated(RevalidateReason::Unproven) => "unproven",
             Self::Revalidated(_) => "revalidated",
             Self::Replaced(_) => "replaced",
             Self::Miss(MissReason::Absent) => "absent",

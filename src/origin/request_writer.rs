@@ -10,6 +10,7 @@ use http::Method;
 use tokio::io::AsyncWrite;
 
 use super::connect::Stream;
+use crate::base::digits::decimal;
 use crate::base::spare::Spare;
 use crate::body::{Body, BodyError};
 use crate::semantics::fields::FieldSection;
@@ -63,7 +64,7 @@ impl Sending {
             Some(0) if !matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {}
             Some(len) => {
                 out.extend_from_slice(b"Content-Length: ");
-                out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+                decimal(&mut out, len);
                 out.extend_from_slice(b"\r\n");
             }
             None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

@@ -22,8 +22,8 @@ mod tunnels;
 mod unanswered;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -33,6 +33,7 @@ use crate::body::Arena;
 use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::distribution::site::Site;
+use crate::fleet;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
@@ -84,6 +85,8 @@ pub struct Edge {
     pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,
+    /// This process as a member of a fleet, where it is one.
+    pub fleet: OnceLock<Arc<fleet::node::Node>>,
 }
 
 /// Events counted for all behaviors together.
@@ -136,6 +139,7 @@ impl Edge {
             applied: Passages::default(),
             standings,
             parent_counts: Arc::default(),
+            fleet: OnceLock::new(),
             running: ArcSwap::from_pointee(Running {
                 site,
                 counts,

@@ -265,7 +265,8 @@ impl Proxy {
     // stands in for the origin.
     fn standing(&self, first: &Arc<Stored>, reason: Reason, now: Timestamp) -> Reason {
         let is_usable = matches!(worth(first, now), Lookup::Fresh(_) | Lookup::Stale(_));
-        let is_valid = self.edge.invalidations.validity(first) == Validity::Valid;
+        let table = &self.edge.invalidations;
+        let is_valid = table.validity(first) == Validity::Valid && table.is_usable(now);
         if first.asked_now(now) || (is_usable && is_valid) { reason } else { Reason::StaleIfError }
     }
 

@@ -1,73 +1,103 @@
 //! Pure: the JSON access log, one line a request. A line cannot be forged: every byte that is not
 //! plain is escaped.
 
-use std::io::Write;
-
-use super::{Cut, Record, without_signatures};
-use crate::semantics::fields::WriteValue as _;
+use super::stamp::Stamp;
+use super::{Cut, Record, json_text, without_signatures};
+use crate::base::address;
+use crate::base::digits::{decimal, three};
 
 /// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is
 /// never cut.
 const FIELD_MAX: usize = 4096;
 
-/// Writes one line. `stamp` is the date and time as far as whole seconds go, with the point behind
-/// them.
-pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &str) {
-    let mut digits = itoa::Buffer::new();
+// Names are written together with the punctuation around them: a piece whose length is known
+// beforehand is a few moves, where any other is a call.
+
+/// Writes one line. `stamp` is of the second in which the record lies.
+pub fn write_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &Stamp) {
     out.extend_from_slice(b"{\"time\":\"");
-    out.extend_from_slice(stamp.as_bytes());
-    let millis = record.at.0 % 1000;
-    out.extend_from_slice(&[
-        b'0' + (millis / 100) as u8,
-        b'0' + (millis / 10 % 10) as u8,
-        b'0' + (millis % 10) as u8,
-    ]);
+    out.extend_from_slice(&stamp.json);
+    out.extend_from_slice(&three(record.at.0 % 1000));
     out.extend_from_slice(b"Z\",\"viewer\":\"");
-    record.peer.ip().to_canonical().write_value(out);
-    text(out, "method", record.method.as_bytes());
-    text(out, "scheme", record.scheme.as_str().as_bytes());
-    text(out, "protocol", record.version.number().as_bytes());
-    text(out, "host", record.host.as_bytes());
-    text(out, "path", record.path.as_bytes());
+    address::write(out, record.peer.ip().to_canonical());
+    request(out, record);
+    answer(out, record);
+    names(out, record);
+    end(out, record);
+}
+
+// What was asked for. Begins behind an open value, as what follows does, and leaves one open.
+fn request(out: &mut Vec<u8>, record: &Record<'_>) {
+    out.extend_from_slice(b"\",\"method\":\"");
+    json_text::write(out, record.method.as_bytes());
+    out.extend_from_slice(b"\",\"scheme\":\"");
+    out.extend_from_slice(record.scheme.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(record.version.number().as_bytes());
+    out.extend_from_slice(b"\",\"host\":\"");
+    json_text::write(out, record.host.as_bytes());
+    out.extend_from_slice(b"\",\"path\":\"");
+    json_text::write(out, record.path.as_bytes());
     if let Some(query) = record.query {
-        text(out, "query", &without_signatures(query.as_bytes()));
+        out.extend_from_slice(b"\",\"query\":\"");
+        json_text::write(out, &without_signatures(query.as_bytes()));
     }
     if let Some(line) = record.request_line {
-        text(out, "request_line", line);
+        out.extend_from_slice(b"\",\"request_line\":\"");
+        json_text::write(out, line);
     }
+}
+
+// What it was answered with, and why.
+fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
     out.extend_from_slice(b"\",\"status\":");
-    out.extend_from_slice(digits.format(record.status).as_bytes());
+    decimal(out, u64::from(record.status));
     out.extend_from_slice(b",\"bytes\":");
-    out.extend_from_slice(digits.format(record.bytes).as_bytes());
+    decimal(out, record.bytes);
     if record.received > 0 {
         out.extend_from_slice(b",\"received\":");
-        out.extend_from_slice(digits.format(record.received).as_bytes());
+        decimal(out, record.received);
     }
     out.extend_from_slice(b",\"us\":");
-    out.extend_from_slice(digits.format(record.micros).as_bytes());
+    decimal(out, record.micros);
     out.extend_from_slice(b",\"result\":\"");
     out.extend_from_slice(record.verdict.outcome.word().as_bytes());
-    text(out, "reason", record.verdict.reason.name().as_bytes());
+    out.extend_from_slice(b"\",\"reason\":\"");
+    out.extend_from_slice(record.verdict.reason.name().as_bytes());
+}
+
+// Whom it concerned, and what was said of it in words.
+fn names(out: &mut Vec<u8>, record: &Record<'_>) {
     if let Some(id) = record.distribution {
-        text(out, "distribution", id.as_bytes());
+        out.extend_from_slice(b"\",\"distribution\":\"");
+        json_text::write(out, id.as_bytes());
     }
     if let Some(pattern) = record.behavior {
-        text(out, "behavior", pattern.as_bytes());
+        out.extend_from_slice(b"\",\"behavior\":\"");
+        json_text::write(out, pattern.as_bytes());
     }
     if let Some(agent) = record.user_agent {
-        text(out, "user_agent", bounded(agent));
+        out.extend_from_slice(b"\",\"user_agent\":\"");
+        json_text::write(out, bounded(agent));
     }
     if let Some(referer) = record.referer {
-        text(out, "referer", &without_signatures(bounded(referer)));
+        out.extend_from_slice(b"\",\"referer\":\"");
+        json_text::write(out, &without_signatures(bounded(referer)));
     }
     if let Some(failure) = record.failure {
-        text(out, "error", failure.kind.token().as_bytes());
-        text(out, "detail", bounded(failure.detail.as_bytes()));
+        out.extend_from_slice(b"\",\"error\":\"");
+        out.extend_from_slice(failure.kind.token().as_bytes());
+        out.extend_from_slice(b"\",\"detail\":\"");
+        json_text::write(out, bounded(failure.detail.as_bytes()));
     }
+}
+
+// Closes the last value, adds what is rarely there, and closes the line.
+fn end(out: &mut Vec<u8>, record: &Record<'_>) {
     out.push(b'"');
     if let Some(millis) = record.origin_millis {
         out.extend_from_slice(b",\"origin_ms\":");
-        out.extend_from_slice(digits.format(millis).as_bytes());
+        decimal(out, millis);
     }
     if record.verdict.collapsed {
         out.extend_from_slice(b",\"collapsed\":true");
@@ -88,27 +118,6 @@ fn bounded(value: &[u8]) -> &[u8] {
     &value[..value.len().min(FIELD_MAX)]
 }
 
-// Closes the value before it, then `,"name":"value` with the value left open.
-fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(b"\",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
-    let plain = value.iter().all(|b| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\');
-    if plain {
-        return out.extend_from_slice(value);
-    }
-    for c in String::from_utf8_lossy(value).chars() {
-        match c {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
-            // C1 controls, too, and what some readers take for the end of a line.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
-                drop(write!(out, "\\u{:04x}", c as u32))
-            }
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +132,7 @@ mod tests {
                 at: Timestamp(1_700_000_000_123), path: &path, query: Some("a=\"b\""), user_agent: Some(&agent), ..record()
             };
             let mut line = Vec::new();
-            write_json(&mut line, &record, "2023-11-14T22:13:20.");
+            write_json(&mut line, &record, &Stamp::of(record.at));
             prop_assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
             let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(&read["time"], "2023-11-14T22:13:20.123Z");
@@ -138,7 +147,7 @@ mod tests {
             let said = String::from_utf8_lossy(&line).into_owned();
             let record = Record { request_line: Some(&line), user_agent: Some(agent.as_bytes()), ..record() };
             let mut written = Vec::new();
-            write_json(&mut written, &record, "2023-11-14T22:13:20.");
+            write_json(&mut written, &record, &Stamp::of(record.at));
             let text = String::from_utf8(written).unwrap();
             prop_assert!(text.ends_with('\n') && !text[..text.len() - 1].chars().any(char::is_control), "{text:?}");
             let read: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -152,7 +161,7 @@ mod tests {
         let long = vec![b'"'; 100_000];
         let record = Record { user_agent: Some(&long), referer: Some(&long), ..record() };
         let mut line = Vec::new();
-        write_json(&mut line, &record, "2023-11-14T22:13:20.");
+        write_json(&mut line, &record, &Stamp::of(record.at));
         let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
         for field in ["user_agent", "referer"] {
             assert_eq!(read[field].as_str().unwrap().len(), FIELD_MAX, "{field}");

@@ -2,9 +2,10 @@
 //! spelled.
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use super::{Cut, GONE, Record, without_signatures};
+use crate::base::address;
+use crate::base::digits::{decimal, three};
 use crate::distribution::logs::{CloudFrontLogs, Cookies};
 use crate::message::connection::Version;
 use crate::message::failure::FailureKind;
@@ -203,7 +204,11 @@ pub const fn protocol(version: Version) -> &'static str {
 /// The name that a distribution would have at CloudFront, or here.
 pub fn domain(out: &mut Vec<u8>, record: &Record<'_>, is_cloudfront: bool) {
     let domain = if is_cloudfront { "cloudfront.net" } else { "foreshore" };
-    let _ = write!(out, "{}.{domain}\t", record.distribution.unwrap_or("-").to_ascii_lowercase());
+    let start = out.len();
+    out.extend_from_slice(record.distribution.unwrap_or("-").as_bytes());
+    out[start..].make_ascii_lowercase();
+    out.push(b'.');
+    word(out, domain);
 }
 
 /// The status, and a tab; of a viewer that left before there was an answer, `000`.
@@ -216,15 +221,38 @@ pub fn status(out: &mut Vec<u8>, record: &Record<'_>) {
 
 /// Seconds with three decimals, and a tab.
 pub fn seconds(out: &mut Vec<u8>, micros: u64) {
-    let _ = write!(out, "{}.{:03}\t", micros / 1_000_000, micros / 1000 % 1000);
+    decimal(out, micros / 1_000_000);
+    let [a, b, c] = three(micros / 1000);
+    out.extend_from_slice(&[b'.', a, b, c, b'\t']);
 }
 
 /// A number, or a dash for none, and a tab.
 pub fn number(out: &mut Vec<u8>, number: Option<u64>) {
     match number {
-        Some(number) => drop(write!(out, "{number}\t")),
+        Some(number) => {
+            decimal(out, number);
+            out.push(b'\t');
+        }
         None => out.extend_from_slice(b"-\t"),
     }
+}
+
+/// The viewer's address, and a tab.
+pub fn viewer(out: &mut Vec<u8>, record: &Record<'_>) {
+    address::write(out, record.peer.ip().to_canonical());
+    out.push(b'\t');
+}
+
+/// The request's id, and a tab.
+pub fn id(out: &mut Vec<u8>, asked: &Asked<'_>) {
+    asked.id.write(out);
+    out.push(b'\t');
+}
+
+/// A word that has nothing to be escaped, and a tab.
+pub fn word(out: &mut Vec<u8>, word: &str) {
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'\t');
 }
 
 /// How a value came.
@@ -235,42 +263,58 @@ pub enum Spelled {
     AsText,
 }
 
-/// A value and its tab; whatever could be taken for another field or line is escaped (RFC 1738's
-/// unsafe characters).
+// Octets that are escaped in a value that came so.
+static IN_URL: [bool; 256] = escaped(Spelled::AsUrl);
+static IN_TEXT: [bool; 256] = escaped(Spelled::AsText);
+
+// What could be taken for another field or line, and RFC 1738's unsafe characters.
+const fn escaped(spelled: Spelled) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = match octet as u8 {
+            0..=0x20
+            | 0x7f..
+            | b'"'
+            | b'<'
+            | b'>'
+            | b'#'
+            | b'{'
+            | b'}'
+            | b'|'
+            | b'\\'
+            | b'^'
+            | b'~'
+            | b'['
+            | b']'
+            | b'`'
+            | b'\'' => true,
+            b'%' => matches!(spelled, Spelled::AsText),
+            _ => false,
+        };
+        octet += 1;
+    }
+    table
+}
+
+/// A value, by runs of what stands for itself, and its tab; whatever could be taken for another
+/// field or line is escaped.
 pub fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    match value {
-        None | Some(b"") => out.push(b'-'),
-        Some(value) => {
-            for octet in value {
-                let is_unsafe = match octet {
-                    0..=0x20
-                    | 0x7f..
-                    | b'"'
-                    | b'<'
-                    | b'>'
-                    | b'#'
-                    | b'{'
-                    | b'}'
-                    | b'|'
-                    | b'\\'
-                    | b'^'
-                    | b'~'
-                    | b'['
-                    | b']'
-                    | b'`'
-                    | b'\'' => true,
-                    b'%' => spelled == Spelled::AsText,
-                    _ => false,
-                };
-                if is_unsafe {
-                    out.extend([b'%', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]);
-                } else {
-                    out.push(*octet);
-                }
-            }
-        }
+    let Some(mut rest) = value.filter(|value| !value.is_empty()) else {
+        return out.extend_from_slice(b"-\t");
+    };
+    let is_escaped = match spelled {
+        Spelled::AsUrl => &IN_URL,
+        Spelled::AsText => &IN_TEXT,
+    };
+    while let Some(at) = rest.iter().position(|octet| is_escaped[usize::from(*octet)]) {
+        let octet = usize::from(rest[at]);
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(&[b'%', HEX[octet >> 4], HEX[octet & 15]]);
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'\t');
 }
 

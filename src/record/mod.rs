@@ -5,9 +5,12 @@
 
 pub mod access_log;
 pub mod cloudfront_fields;
+pub mod json_text;
 pub mod metrics;
 pub mod queue;
 pub mod realtime_log;
+pub mod spent;
+pub mod stamp;
 pub mod standard_log;
 
 use std::net::SocketAddr;
@@ -20,16 +23,11 @@ use crate::semantics::time::Timestamp;
 /// A query, a URL or a viewer's cookies as the log may have them: a reader of the log must not be
 /// able to ask again with its signatures.
 pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    // The second stands in presigned URLs of temporary credentials.
-    const NAMES: [&[u8]; 2] = [b"Signature=", b"X-Amz-Security-Token="];
-    let next = |text: &[u8]| {
-        NAMES.iter().filter_map(|name| Some(memchr::memmem::find(text, name)? + name.len())).min()
-    };
-    if next(text).is_none() {
+    if end_of_name(text).is_none() {
         return text.into();
     }
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some(at) = next(rest) {
+    while let Some(at) = end_of_name(rest) {
         out.extend_from_slice(&rest[..at]);
         out.push(b'-');
         rest = &rest[at..];
@@ -37,6 +35,22 @@ pub fn without_signatures(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     }
     out.extend_from_slice(rest);
     out.into()
+}
+
+// Where the value of the first signature begins. Both names have a capital S, and most text has
+// none, or few.
+fn end_of_name(text: &[u8]) -> Option<usize> {
+    const SIGNATURE: &[u8] = b"Signature=";
+    // In presigned URLs of temporary credentials: what stands before its S, and behind.
+    const TOKEN: (&[u8], &[u8]) = (b"X-Amz-", b"Security-Token=");
+    memchr::memchr_iter(b'S', text).find_map(|at| {
+        let (before, after) = text.split_at(at);
+        if after.starts_with(SIGNATURE) {
+            return Some(at + SIGNATURE.len());
+        }
+        let is_token = after.starts_with(TOKEN.1) && before.ends_with(TOKEN.0);
+        is_token.then_some(at + TOKEN.1.len())
+    })
 }
 
 /// Octets of a refused head's first line that are written down.

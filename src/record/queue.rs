@@ -16,14 +16,18 @@ use arc_swap::ArcSwapOption;
 
 use super::access_log::write_json;
 use super::cloudfront_fields::{Answered, Asked, Pop};
+use super::spent::Spent;
+use super::stamp::Stamp;
 use super::standard_log::{self, Files, Shelf};
 use super::{Record, realtime_log};
 use crate::distribution::logs::{CloudFrontLogs, LogSettings};
 use crate::distribution::site::Site;
-use crate::semantics::time::format_rfc3339;
+use crate::semantics::time::Timestamp;
 
 /// Lines go to the thread in batches of about this size.
 const BATCH: usize = 128 * 1024;
+/// A buffer has room for these and the line that makes them so many.
+const BUFFER: usize = BATCH + 4096;
 
 /// How often a thread that has nothing to write looks whether an hour is over.
 const LOOK: Duration = Duration::from_secs(20);
@@ -37,8 +41,13 @@ pub struct LogQueue {
     waiting: Arc<AtomicUsize>,
     limit: usize,
     pub dropped: Arc<AtomicU64>,
+    /// Buffers of the access log.
+    spent: Arc<Spent>,
     enabled: AtomicBool,
-    /// What is wanted beside the access log; `None` for nothing.
+    /// Whether anything is wanted beside the access log: asked for each request, so without a look
+    /// at what it is.
+    has_more: AtomicBool,
+    /// What is wanted beside it; `None` for nothing.
     more: ArcSwapOption<CloudFrontLogs>,
 }
 
@@ -60,19 +69,22 @@ impl LogQueue {
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         let dropped = Arc::<AtomicU64>::default();
-        let writer = Writer::new(Arc::clone(&dropped));
+        let spent = Arc::new(Spent::new(BUFFER));
+        let writer = Writer::new(Arc::clone(&dropped), Arc::clone(&spent));
         std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&receiver, &left))?;
         let sender = parking_lot::Mutex::new(sender);
-        let (enabled, more) = (AtomicBool::new(false), ArcSwapOption::empty());
+        let (enabled, has_more) = (AtomicBool::new(false), AtomicBool::new(false));
         let queue = Arc::new(Self {
             sender,
             waiting,
             limit: site.limits.log_queue,
             dropped,
+            spent,
             enabled,
-            more,
+            has_more,
+            more: ArcSwapOption::empty(),
         });
         queue.retarget(site);
         Ok(queue)
@@ -82,17 +94,22 @@ impl LogQueue {
     pub fn retarget(&self, site: &Site) {
         self.enabled.store(site.log != LogSettings::Off, Ordering::Relaxed);
         let more = &site.more_logs;
-        self.more.store((*more != CloudFrontLogs::default()).then(|| Arc::new(more.clone())));
+        let has_more = *more != CloudFrontLogs::default();
+        self.more.store(has_more.then(|| Arc::new(more.clone())));
+        self.has_more.store(has_more, Ordering::Relaxed);
         let _ = self.sender.lock().send(Message::Targets(site.log.clone(), more.clone()));
     }
 
     /// Says whether any log is written.
     pub fn is_logging(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed) || self.more.load().is_some()
+        self.enabled.load(Ordering::Relaxed) || self.has_more.load(Ordering::Relaxed)
     }
 
     /// What is wanted beside the access log.
     pub fn more(&self) -> Option<Arc<CloudFrontLogs>> {
+        if !self.has_more.load(Ordering::Relaxed) {
+            return None;
+        }
         self.more.load_full()
     }
 
@@ -277,10 +294,11 @@ struct Writer {
     changed: Instant,
     complained: bool,
     dropped: Arc<AtomicU64>,
+    spent: Arc<Spent>,
 }
 
 impl Writer {
-    fn new(dropped: Arc<AtomicU64>) -> Self {
+    fn new(dropped: Arc<AtomicU64>, spent: Arc<Spent>) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
         Self {
             access,
@@ -289,6 +307,7 @@ impl Writer {
             changed: Instant::now(),
             complained: false,
             dropped,
+            spent,
         }
     }
 
@@ -319,7 +338,10 @@ impl Writer {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Lines(lines) => self.access.add(&lines),
+            Message::Lines(lines) => {
+                self.access.add(&lines);
+                self.spent.give(lines);
+            }
             Message::Realtime(under, lines) => {
                 match self.realtime.iter_mut().find(|(known, _)| *known == under) {
                     Some((_, file)) => file.add(&lines),
@@ -393,7 +415,7 @@ impl Writer {
 pub struct LogBuffer {
     queue: Arc<LogQueue>,
     lines: Vec<u8>,
-    stamp: (u64, String),
+    stamp: Stamp,
     /// Lines of the standard log, by hour and distribution.
     shelves: Vec<(Shelf, Vec<u8>)>,
     /// Lines of the real-time log.
@@ -405,11 +427,11 @@ pub struct LogBuffer {
 impl LogBuffer {
     /// An empty buffer in front of the queue.
     pub fn new(queue: Arc<LogQueue>) -> Self {
-        let lines = Vec::with_capacity(BATCH + 4096);
+        let lines = queue.spent.take();
         Self {
             queue,
             lines,
-            stamp: (u64::MAX, String::new()),
+            stamp: Stamp::of(Timestamp(0)),
             shelves: Vec::new(),
             realtime: Vec::new(),
             under: None,
@@ -421,12 +443,8 @@ impl LogBuffer {
         if !self.queue.enabled.load(Ordering::Relaxed) {
             return;
         }
-        // The date is formatted once a second.
-        if self.stamp.0 != record.at.secs() {
-            let text = format_rfc3339(record.at);
-            self.stamp = (record.at.secs(), text[..20].to_string());
-        }
-        write_json(&mut self.lines, record, &self.stamp.1);
+        self.stamp.turn_to(record.at);
+        write_json(&mut self.lines, record, &self.stamp);
         if self.lines.len() >= BATCH {
             self.flush();
         }
@@ -459,8 +477,11 @@ impl LogBuffer {
         }
         let mut len = self.realtime.len();
         if let Some(log) = &wanted.standard {
-            let lines = self.shelf(standard_log::hour(record.at), distribution);
-            standard_log::write_line(lines, log.cookies, record, asked, answered, place);
+            self.stamp.turn_to(record.at);
+            let hour = standard_log::hour(record.at);
+            let lines = standard_log::on_shelf(&mut self.shelves, hour, distribution);
+            let (cookies, stamp) = (log.cookies, &self.stamp);
+            standard_log::write_line(lines, cookies, stamp, record, asked, answered, place);
             len = len.max(lines.len());
         }
         if len >= BATCH {
@@ -468,21 +489,11 @@ impl LogBuffer {
         }
     }
 
-    fn shelf(&mut self, hour: u64, distribution: &str) -> &mut Vec<u8> {
-        let at =
-            self.shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
-        let at = at.unwrap_or_else(|| {
-            self.shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
-            self.shelves.len() - 1
-        });
-        &mut self.shelves[at].1
-    }
-
     /// Hands what is here to the thread.
     pub fn flush(&mut self) {
         if !self.lines.is_empty() {
-            let fresh = Vec::with_capacity(BATCH + 4096);
-            self.queue.push(std::mem::replace(&mut self.lines, fresh), Message::Lines);
+            let full = std::mem::replace(&mut self.lines, self.queue.spent.take());
+            self.queue.push(full, Message::Lines);
         }
         let Some(under) = &self.under else { return };
         for (shelf, lines) in self.shelves.drain(..) {

@@ -1,9 +1,7 @@
 //! Pure: CloudFront's real-time log, the fields that were chosen, in CloudFront's order, tabs
 //! between them, no head.
 
-use std::io::Write;
-
-use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds};
+use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds, word};
 use super::{Record, without_signatures};
 use crate::distribution::logs::RealtimeField;
 
@@ -38,16 +36,15 @@ fn write_field(
     use RealtimeField as F;
     let Some(viewer) = &asked.viewer else { return };
     let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
-    let ip = record.peer.ip().to_canonical();
     match one {
         // When the answer was finished.
         F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
-        F::ClientIp => drop(write!(out, "{ip}\t")),
+        F::ClientIp => cloudfront_fields::viewer(out, record),
         F::TimeToFirstByte => seconds(out, record.head_micros),
         F::Status => cloudfront_fields::status(out, record),
         F::BytesSent => number(out, Some(record.bytes + answered.octets)),
         F::Method => text(Some(record.method.as_bytes())),
-        F::Protocol => text(Some(record.scheme.as_str().as_bytes())),
+        F::Protocol => word(out, record.scheme.as_str()),
         F::Host => cloudfront_fields::domain(out, record, place.is_cloudfront),
         // Unlike the standard log's, with the query.
         F::UriStem => {
@@ -60,14 +57,14 @@ fn write_field(
         }
         F::BytesReceived => number(out, Some(asked.octets + record.received)),
         F::EdgeLocation => text(Some(place.pop.as_bytes())),
-        F::RequestId => {
-            asked.id.write(out);
-            out.push(b'\t');
-        }
+        F::RequestId => cloudfront_fields::id(out, asked),
         F::HostHeader => text(Some(record.host.as_bytes())),
         F::TimeTaken => seconds(out, record.micros),
-        F::ProtocolVersion => text(Some(cloudfront_fields::protocol(record.version).as_bytes())),
-        F::IpVersion => text(Some(if ip.is_ipv4() { b"IPv4" } else { b"IPv6" })),
+        F::ProtocolVersion => word(out, cloudfront_fields::protocol(record.version)),
+        F::IpVersion => {
+            let is_v4 = record.peer.ip().to_canonical().is_ipv4();
+            word(out, if is_v4 { "IPv4" } else { "IPv6" });
+        }
         F::UserAgent => text(record.user_agent),
         F::Referer => field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl),
         F::Cookie => text(asked.cookie.as_deref().map(without_signatures).as_deref()),
@@ -76,9 +73,7 @@ fn write_field(
             record.query.map(|query| without_signatures(query.as_bytes())).as_deref(),
             Spelled::AsUrl,
         ),
-        F::ResponseResultType | F::ResultType => {
-            text(Some(cloudfront_fields::result(record).as_bytes()))
-        }
+        F::ResponseResultType | F::ResultType => word(out, cloudfront_fields::result(record)),
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
         F::SslCipher => text(asked.tls.map(|(_, cipher)| cipher.as_bytes())),
@@ -89,7 +84,7 @@ fn write_field(
         F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
         F::RangeEnd => number(out, answered.range.map(|(_, last)| last)),
         F::ClientPort => number(out, Some(u64::from(record.peer.port()))),
-        F::DetailedResultType => text(Some(cloudfront_fields::detailed(record).as_bytes())),
+        F::DetailedResultType => word(out, cloudfront_fields::detailed(record)),
         F::Country => text(viewer.country.as_deref().map(str::as_bytes)),
         F::AcceptEncoding => text(viewer.accept_encoding.as_deref()),
         F::Accept => text(viewer.accept.as_deref()),

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds};
+use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds, word};
+use super::stamp::Stamp;
 use super::{Record, without_signatures};
 use crate::distribution::logs::Cookies;
 use crate::semantics::time::civil;
@@ -24,34 +25,22 @@ pub const HEAD: &str = "#Version: 1.0\n#Fields: date time x-edge-location sc-byt
     x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version fle-status fle-encrypted-fields c-port \
     time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end\n";
 
-/// Writes one line. `pop` is this place's name.
+/// Writes one line. `stamp` is of the second in which the record lies.
 pub fn write_line(
     out: &mut Vec<u8>,
     cookies: Cookies,
+    stamp: &Stamp,
     record: &Record<'_>,
     asked: &Asked<'_>,
     answered: &Answered<'_>,
     place: Pop<'_>,
 ) {
-    let Pop { pop, is_cloudfront } = place;
-    let days = record.at.secs() / 86_400;
-    let (year, month, day) = civil(days);
-    let rest = record.at.secs() % 86_400;
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}\t{:02}:{:02}:{:02}\t{pop}\t",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    );
-    let _ = write!(
-        out,
-        "{}\t{}\t{}\t",
-        record.bytes + answered.octets,
-        record.peer.ip().to_canonical(),
-        record.method
-    );
-    cloudfront_fields::domain(out, record, is_cloudfront);
+    out.extend_from_slice(&stamp.tabbed);
+    word(out, place.pop);
+    number(out, Some(record.bytes + answered.octets));
+    cloudfront_fields::viewer(out, record);
+    word(out, record.method);
+    cloudfront_fields::domain(out, record, place.is_cloudfront);
     field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
     cloudfront_fields::status(out, record);
     field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
@@ -64,19 +53,22 @@ pub fn write_line(
     let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
     field(out, cookie.map(without_signatures).as_deref(), Spelled::AsText);
     let result = cloudfront_fields::result(record);
-    let _ = write!(out, "{result}\t");
-    asked.id.write(out);
-    out.push(b'\t');
+    word(out, result);
+    cloudfront_fields::id(out, asked);
     field(out, Some(record.host.as_bytes()), Spelled::AsText);
-    let _ = write!(out, "{}\t{}\t", record.scheme.as_str(), asked.octets + record.received);
+    word(out, record.scheme.as_str());
+    number(out, Some(asked.octets + record.received));
     seconds(out, record.micros);
     field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
     let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
-    let protocol = cloudfront_fields::protocol(record.version);
-    let _ =
-        write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{}\t", record.peer.port());
+    word(out, version);
+    word(out, cipher);
+    word(out, result);
+    word(out, cloudfront_fields::protocol(record.version));
+    out.extend_from_slice(b"-\t-\t");
+    number(out, Some(u64::from(record.peer.port())));
     seconds(out, record.head_micros);
-    let _ = write!(out, "{}\t", cloudfront_fields::detailed(record));
+    word(out, cloudfront_fields::detailed(record));
     field(out, answered.content_type, Spelled::AsText);
     number(out, answered.content_len);
     number(out, answered.range.map(|(first, _)| first));
@@ -88,6 +80,20 @@ pub fn write_line(
 
 /// An hour and a distribution: what has a file of its own.
 pub type Shelf = (u64, String);
+
+/// The lines of an hour and a distribution that wait for the log thread.
+pub fn on_shelf<'s>(
+    shelves: &'s mut Vec<(Shelf, Vec<u8>)>,
+    hour: u64,
+    distribution: &str,
+) -> &'s mut Vec<u8> {
+    let at = shelves.iter().position(|((known, id), _)| *known == hour && id == distribution);
+    let at = at.unwrap_or_else(|| {
+        shelves.push(((hour, distribution.to_string()), Vec::with_capacity(4096)));
+        shelves.len() - 1
+    });
+    &mut shelves[at].1
+}
 
 /// The files, on the log thread.
 pub struct Files {
@@ -205,6 +211,7 @@ mod tests {
         write_line(
             &mut out,
             Cookies::Included,
+            &Stamp::of(record.at),
             &record,
             &asked,
             &answered,

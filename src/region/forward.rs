@@ -137,8 +137,9 @@ impl Forwarder {
     fn receivers(&self) -> Vec<Arc<Receiver>> {
         let site = (self.context.site)();
         let urls = match &site.region {
-            Some(Configured::Parents(configured)) => &configured.urls[..],
-            None => &[],
+            // A fleet's members follow one log, and need not be told of each other's.
+            Some(Configured::Parents(configured)) if site.fleet.is_none() => &configured.urls[..],
+            _ => &[],
         };
         let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
         let mut known = self.parents.lock();

@@ -1,5 +1,7 @@
 //! The Cache-Status field (RFC 9211), written from what happened.
 
+use crate::base::digits::decimal;
+
 /// How this cache handled a request, in the words of RFC 9211 §2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handled {
@@ -61,7 +63,7 @@ pub fn write(out: &mut Vec<u8>, handled: Handled, detail: Option<&str>) {
             out.extend_from_slice(why.token().as_bytes());
             if let Some(status) = status {
                 out.extend_from_slice(b"; fwd-status=");
-                out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+                decimal(out, u64::from(status));
             }
             if stored {
                 out.extend_from_slice(b"; stored");

@@ -11,6 +11,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::base::{address, digits};
+
 /// Memory for so many sections is kept by each thread.
 const SPARE: usize = 256;
 /// Larger pieces are given back to the allocator.
@@ -253,27 +255,13 @@ impl WriteValue for Value<'_> {
 
 impl WriteValue for u64 {
     fn write_value(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
+        digits::decimal(out, *self);
     }
 }
 
 impl WriteValue for std::net::IpAddr {
     fn write_value(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::V4(address) => {
-                for (at, part) in address.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        out.push(b'.');
-                    }
-                    out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
-                }
-            }
-            Self::V6(address) => {
-                use std::io::Write as _;
-                // Writing into a vector does not fail.
-                let _ = write!(out, "{address}");
-            }
-        }
+        address::write(out, *self);
     }
 }
 

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use foreshore::config::{self, MissingCertificates};
+use foreshore::distribution::fleet::{Prefer, SequencerAt};
+use foreshore::distribution::site::Site;
 use foreshore::semantics::time::Timestamp;
 
 use super::support::edge::command;
@@ -17,8 +20,9 @@ fn root() -> PathBuf {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::fs::read_dir(root().join("config"))
-        .unwrap()
+    let mut all: Vec<PathBuf> = ["config", "config/fleet"]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap())
         .map(|e| e.unwrap().path())
         .filter(|p| p.extension().is_some_and(|e| e == "toml"))
         .collect();
@@ -256,6 +260,146 @@ url = "https://app.test"
     assert_eq!(found.len(), 4, "{}", found.join("\n"));
 }
 
+// What is said of a fleet, and the tables that every configuration needs beside it.
+fn in_a_fleet(fleet: &str) -> String {
+    format!(
+        "{fleet}\n[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
+         [[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n"
+    )
+}
+
+fn loaded(folder: &Path, text: &str) -> std::sync::Arc<Site> {
+    std::fs::write(folder.join("token"), "let-me").unwrap();
+    let path = folder.join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site
+}
+
+const OWN_PARENT: &str = "[fleet.parent]\nadmin = \"https://p.test\"\nedge_id = \"e\"\ntoken = { file = \"token\" }\nserver_name = \"q.test\"";
+const REGION: &str = "[region]\nkind = \"parent\"\nedge_id = \"edge-7\"\ntoken = { file = \"token\" }\n\
+    [[region.parent]]\nurl = \"https://a.test\"\nadmin = \"https://a.test:9080\"\n\
+    [[region.parent]]\nurl = \"https://b.test\"\nadmin = \"https://b.test:9080\"";
+const TRUSTED: &str = "[[trusted_edge]]\nid = \"edge-7\"\ntoken = { file = \"token\" }";
+
+#[test]
+fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = |text: &str| {
+        let site = loaded(folder.path(), &in_a_fleet(text));
+        (site.fleet.clone().expect("there is a [fleet]"), site.warnings.clone())
+    };
+    assert!(loaded(folder.path(), &in_a_fleet("")).fleet.is_none());
+    // Nothing but what must be said, under the first parent of the region.
+    let short = format!("[fleet]\nname = \"shop\"\nsequencer = \"parent\"\n{REGION}");
+    let (under, warnings) = fleet(&short);
+    assert_eq!((under.name.as_str(), under.member.as_str()), ("shop", "edge-7"));
+    assert_eq!((under.prefer, under.lease), (Prefer::Freshness, Duration::from_secs(10)));
+    assert_eq!(under.wait, Duration::from_millis(13_200));
+    assert_eq!(under.sequencer.to_string(), "https://a.test:9080");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // All of it, and a parent of its own, which is asked for nothing else.
+    let long = "[fleet]\nname = \"shop\"\nmember = \"m\"\nsequencer = \"parent\"\nprefer = \"availability\"\nlease = \"2s\"\nwait = \"0s\"";
+    let (apart, warnings) = fleet(&format!("{long}\n{OWN_PARENT}\n{REGION}"));
+    let SequencerAt::Parent(parent) = &apart.sequencer else { panic!("it asks a parent") };
+    assert_eq!(
+        (parent.admin.to_string().as_str(), parent.edge_id.as_str()),
+        ("https://p.test:9080", "e")
+    );
+    assert_eq!(parent.tls.server_name.as_deref(), Some("q.test"));
+    assert_eq!((apart.member.as_str(), apart.prefer), ("m", Prefer::Availability));
+    assert_eq!((apart.lease, apart.wait), (Duration::from_secs(2), Duration::ZERO));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // The parent itself, which may have parents of its own.
+    let here = "[fleet]\nname = \"shop\"\nmember = \"p\"\nsequencer = \"here\"\nlease = \"5m\"";
+    let (alone, warnings) = fleet(here);
+    assert_eq!(
+        (alone.sequencer.to_string().as_str(), alone.wait),
+        ("here", Duration::from_secs(60))
+    );
+    let said = |words: &str| warnings.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(
+        (said("no other edge can join"), said("is answered with InProgress"), warnings.len()),
+        (1, 1, 2),
+        "{warnings:?}"
+    );
+    let (_, warnings) =
+        fleet(&format!("[fleet]\nname = \"shop\"\nsequencer = \"here\"\n{TRUSTED}\n{REGION}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // What a reload cannot change is told from what it does not change.
+    assert!(under.is_like(&fleet(&short).0));
+    let others = [
+        short.replace("shop", "shops"),
+        short.replace("edge-7", "edge-8"),
+        short.replace("a.test:9080", "a.test:9081"),
+        short.replace("sequencer = \"parent\"", "sequencer = \"here\""),
+        short.replace("[region]\n", "lease = \"9s\"\n[region]\n"),
+        short.replace("[region]\n", "prefer = \"availability\"\n[region]\n"),
+    ];
+    for other in others {
+        assert!(!under.is_like(&fleet(&other).0), "{other}");
+    }
+}
+
+#[test]
+fn mistakes_of_a_fleet_are_named() {
+    let text = in_a_fleet(
+        r#"
+[fleet]
+name = "The Shop"
+member = ""
+sequencer = "tier"
+prefer = "freshnes"
+lease = "500ms"
+wait = "2m"
+leases = "1s"
+[fleet.parent]
+admin = "http://p.test"
+edge = "e"
+"#,
+    );
+    let found = expect(
+        &text,
+        &[
+            ("broken.toml:3:", "fleet.name = \"The Shop\": a name has 1 to 64 of a-z"),
+            ("broken.toml:4:", "fleet.member = \"\": a name has"),
+            ("broken.toml:5:", "not built yet"),
+            ("broken.toml:6:", "is not known (one of \"freshness\", \"availability\")"),
+            ("broken.toml:7:", "fleet.lease lies outside 1s to 300s"),
+            ("broken.toml:8:", "fleet.wait lies outside 0s to 60s"),
+            ("broken.toml:9:", "did you mean \"lease\"?"),
+            ("broken.toml:10:", "fleet.parent.edge_id is missing"),
+            ("broken.toml:10:", "fleet.parent.token is missing"),
+            ("broken.toml:11:", "in clear text; use https"),
+            ("broken.toml:12:", "fleet.parent.edge is not a known key"),
+        ],
+    );
+    assert_eq!(found.len(), 11, "{}", found.join("\n"));
+    let found = expect(
+        &in_a_fleet("[fleet]"),
+        &[
+            ("broken.toml:1:", "fleet.name is missing"),
+            ("broken.toml:1:", "fleet.member is missing"),
+            ("broken.toml:1:", "fleet.sequencer is missing"),
+        ],
+    );
+    assert_eq!(found.len(), 3, "{}", found.join("\n"));
+    let orphan = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"parent\"";
+    let found = expect(&in_a_fleet(orphan), &[("broken.toml:1:", "no parent is named")]);
+    assert_eq!(found.len(), 1, "{}", found.join("\n"));
+    // A region that is broken is told of once.
+    let broken = format!(
+        "{}\n[region]\nkind = \"parent\"\nedge_id = \"e\"",
+        orphan.replace("member = \"b\"\n", "")
+    );
+    let found = expect(&in_a_fleet(&broken), &[("broken.toml:", "region.token is missing")]);
+    assert!(!found.iter().any(|said| said.contains("fleet")), "{}", found.join("\n"));
+    let both = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"here\"\n[fleet.parent]\nadmin = \"https://p.test\"";
+    let found = expect(&in_a_fleet(both), &[("broken.toml:5:", "asks no parent")]);
+    assert_eq!(found.len(), 1, "{}", found.join("\n"));
+}
+
 // One line for each behavior that keeps what its origin may have made of more than its key; none
 // for others.
 #[test]
@@ -318,6 +462,39 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
     // `check` says them, and the configuration loads.
     let (code, out, err) = command(folder.path(), &["check", "--config", path.to_str().unwrap()]);
     assert_eq!((code, out.matches("warning: ").count()), (0, 3), "{out}{err}");
+}
+
+// They open here whatever is forwarded; a configuration that is to mean the same at CloudFront is
+// told, and no ordinary one is.
+#[test]
+fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{more}\n")
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[origin_request_policy.half]\nheaders = [\"Sec-WebSocket-Key\"]\n",
+        "[origin_request_policy.both]\nheaders = [\"Sec-WebSocket-*\"]\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n",
+        &behavior("/ws/*", ""),
+        &behavior("/socket.io/*", "origin_request_policy = \"AllViewer\""),
+        &behavior("/both/ws", "origin_request_policy = \"both\""),
+        &behavior("/half", "origin_request_policy = \"half\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("WebSockets open here")).collect();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    let both = "sec-websocket-key and sec-websocket-version";
+    assert!(said[0].contains("\"/ws/*\"") && said[0].contains(both), "{said:#?}");
+    assert!(said[1].contains("\"/half\"") && !said[1].contains("sec-websocket-key"), "{said:#?}");
 }
 
 #[test]
@@ -460,6 +637,7 @@ fn check_and_explain_as_commands() {
         &["check", "--help"],
         &["explain", "--help"],
         &["purge", "--help"],
+        &["fleet", "--help"],
         &["certs", "dev", "--help"],
         &["--version"],
     ] {

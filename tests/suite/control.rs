@@ -231,6 +231,20 @@ fn purge_as_a_command() {
     let (code, _, err) = purge(&["a"]);
     assert!(code == 1 && err.contains("must begin with"), "{err}");
     assert_eq!(purge(&[]).0, 1);
+    // Outside a fleet there is nothing to wait for, however long one would.
+    for wait in [&["--wait"][..], &["--wait", "0"], &["--wait", "60"]] {
+        let (code, out, err) = purge(&[&["/a"][..], wait].concat());
+        assert!(code == 0 && out.contains("in effect everywhere"), "{wait:?} {out}{err}");
+    }
+    assert_eq!(purge(&["/a", "--wait", "61"]).0, 2);
+    let (status, said) =
+        edge.admin("POST", "/v1/invalidations", r#"{"paths": ["/a"], "wait": 61}"#);
+    assert!(status == 400 && said.contains("wait is at most 60 seconds"), "{status} {said}");
+    let (code, out, err) = command(
+        edge.path(),
+        &["fleet", "--admin", &admin, "--token-file", token.to_str().unwrap()],
+    );
+    assert!(code == 1 && out.is_empty() && !err.is_empty(), "{code} {out}{err}");
     let (code, _, err) = command(
         edge.path(),
         &["purge", "/a", "--admin", "127.0.0.1:1", "--token-file", token.to_str().unwrap()],

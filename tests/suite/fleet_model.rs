@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::distribution::fleet::Prefer;
-use foreshore::fleet::member::{Leave, Member, Proof, Publication, Step};
+use foreshore::fleet::member::{Leave, Member, Proof, Publication, Restored, Step};
 use foreshore::fleet::protocol::{
-    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Stamp, Terms,
+    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Place, Stamp, Terms,
 };
 use foreshore::fleet::sequencer::{Proposal, Renew, Renewal, Sequencer};
 use foreshore::invalidation::chain::{Incarnation, RecordId};
@@ -78,7 +78,12 @@ fn append(log: &mut Sequencer, of: RecordId, payload: Payload) -> FleetNumber {
 
 fn invalidation() -> Payload {
     let matchers = vec![Matcher::Prefix("/".into())];
-    Payload::Invalidation { distribution: "d".into(), matchers, severity: Severity::Hard }
+    Payload::Invalidation {
+        name: String::new(),
+        distribution: "d".into(),
+        matchers,
+        severity: Severity::Hard,
+    }
 }
 
 fn start(terms: Terms) -> World {
@@ -95,7 +100,9 @@ fn start(terms: Terms) -> World {
     let records = log.read(log.floor(), 10).unwrap();
     let edges = ids.map(|of| {
         let local = InvalidationNumber(0);
-        let mut member = Member::new((of, Prefer::Freshness), terms, epoch, local, NOW);
+        let known =
+            Restored { epoch, place: Place::START, local, pending: Vec::new(), is_settling: false };
+        let mut member = Member::restored((of, Prefer::Freshness), terms, known, NOW);
         for record in &records {
             member.note(record, local, NOW).unwrap();
         }

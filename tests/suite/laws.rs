@@ -178,7 +178,10 @@ fn rank(lookup: &Lookup<'_>) -> u32 {
         Lookup::Stale(_) => 1,
         Lookup::Revalidate(
             _,
-            RevalidateReason::Always | RevalidateReason::Expired | RevalidateReason::Invalidated,
+            RevalidateReason::Always
+            | RevalidateReason::Expired
+            | RevalidateReason::Invalidated
+            | RevalidateReason::Unproven,
         ) => 2,
         Lookup::Miss(_) | Lookup::Pass(_) | Lookup::Unavailable => 3,
     }

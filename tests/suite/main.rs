@@ -14,6 +14,7 @@ mod disk;
 mod faces;
 mod faults;
 mod fleet_model;
+mod fleet_sample;
 mod fuzz;
 
 mod hit_cost;
@@ -21,6 +22,7 @@ mod http2;
 mod imports;
 mod itinerary;
 mod laws;
+mod log_lines;
 mod migrate;
 mod octets;
 mod origins;

@@ -123,6 +123,7 @@ const CLOCKS: Reasons = &[
     ("cli/sign.rs", "the same"),
     ("cli/store.rs", "the same"),
     ("cli/run.rs", "makes the edge's clock; a deadline for draining"),
+    ("fleet/settle.rs", "how long a caller waits"),
     ("invalidation/sweep.rs", "rests in proportion to how long the work took"),
     ("listen/exchange_log.rs", "how long an answer took"),
     ("listen/mod.rs", "a deadline for lingering"),

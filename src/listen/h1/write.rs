@@ -11,6 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use super::head::After;
+use crate::base::digits::decimal;
 use crate::body::BodyError;
 use crate::deliver::sink::Http1Lines;
 use crate::listen::message;
@@ -61,7 +62,7 @@ impl SendEnd {
 /// Status line: the reason phrase is for people only.
 pub fn write_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    decimal(out, u64::from(status));
     out.push(b' ');
     let reason = http::StatusCode::from_u16(status)
         .ok()
@@ -214,7 +215,7 @@ fn write_head(out: &mut Vec<u8>, to: To, response: &ViewerResponse) -> Delimited
         _ if bodiless => Delimited::NoBody,
         Some(len) => {
             out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+            decimal(out, len);
             out.extend_from_slice(b"\r\n");
             Delimited::Length(len)
         }

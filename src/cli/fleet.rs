@@ -1,0 +1,170 @@
+//! `foreshore fleet`: how the fleet stands, as a running edge sees it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::admin_client::{DoorArgs, call, reach};
+use super::fail;
+use crate::distribution::fleet::Prefer;
+use crate::fleet::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus};
+
+#[derive(Args)]
+pub(super) struct FleetArgs {
+    #[command(flatten)]
+    door: DoorArgs,
+    /// Print the edge's answer as it is, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn fleet(args: &FleetArgs) -> ExitCode {
+    let door = match reach(&args.door) {
+        Ok(found) => found,
+        Err(why) => return fail(&why),
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return fail("no runtime");
+    };
+    match runtime.block_on(call(&door, "GET", "/v1/fleet", String::new())) {
+        Ok((200, answer)) if args.json => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Ok((200, answer)) => match serde_json::from_value::<FleetStatus>(answer) {
+            Ok(status) => {
+                print!("{}", shown(&status));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&format!("the answer is not as expected: {error}")),
+        },
+        Ok((_, answer)) => fail(answer["error"].as_str().unwrap_or("the edge refused")),
+        Err(why) => fail(&format!(
+            "{}: {why}; is the edge running, and is this its admin listener?",
+            door.name
+        )),
+    }
+}
+
+// All of it as lines of text.
+fn shown(status: &FleetStatus) -> String {
+    let FleetStatus { fleet, member, epoch, head, applied, lag, outbox, .. } = status;
+    let mut out = format!("fleet      {}, epoch {}, head {}\n", fleet.as_str(), epoch.0, head.0);
+    out += &format!("here       {}, applied {} ({lag} behind)\n", member.as_str(), applied.0);
+    out += &format!("lease      {}\n", lease(status));
+    out += &format!("outbox     {outbox}\n");
+    out += &format!("sequencer  {}\n\n", sequencer(&status.sequencer));
+    out + &table(&status.members)
+}
+
+fn lease(status: &FleetStatus) -> String {
+    if status.lease_left_ms > 0 {
+        let (left, whole) = (time(status.lease_left_ms), time(status.lease_ms));
+        return format!("{left} left of {whole}, prefers {}", preference(status.prefer));
+    }
+    let so = match status.prefer {
+        Prefer::Freshness => "everything stored is validated before use",
+        Prefer::Availability => "what is stored is served, unproven",
+    };
+    format!("over: {so} (prefers {})", preference(status.prefer))
+}
+
+// What it says of a failure may have come from the network.
+fn sequencer(of: &SequencerStatus) -> String {
+    let ago = of.answered_ms_ago.map_or_else(
+        || "it has not answered yet".to_string(),
+        |ago| format!("it answered {} ago", time(ago)),
+    );
+    let at = of.at.escape_debug();
+    match &of.failure {
+        None => format!("{at}, {ago}"),
+        Some(why) => format!("{at}, cannot be reached: {}; {ago}", why.escape_debug()),
+    }
+}
+
+fn table(members: &[MemberStatus]) -> String {
+    let head = ["member", "applied", "behind", "heard of", "state", "prefers"];
+    let mut rows = vec![head.map(String::from)];
+    rows.extend(members.iter().map(row));
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn row(member: &MemberStatus) -> [String; 6] {
+    let state = match member.state {
+        MemberState::Applied => "applied",
+        MemberState::Behind => "behind",
+        MemberState::Silent => "silent",
+    };
+    [
+        member.name.as_str().to_string(),
+        member.applied.0.to_string(),
+        member.lag.to_string(),
+        member.seen_ms_ago.map_or_else(|| "-".to_string(), |ago| format!("{} ago", time(ago))),
+        state.to_string(),
+        preference(member.prefer).to_string(),
+    ]
+}
+
+fn time(millis: u64) -> String {
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        1000..120_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => format!("{} min", millis / 60_000),
+    }
+}
+
+const fn preference(prefer: Prefer) -> &'static str {
+    match prefer {
+        Prefer::Freshness => "freshness",
+        Prefer::Availability => "availability",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_known_is_shown() {
+        let status: FleetStatus = serde_json::from_str(
+            r#"{"fleet": "shop", "member": "edge-1", "epoch": "000000000000000000000000000000ab",
+                "head": 42, "applied": 40, "lag": 2, "lease_left_ms": 8250, "lease_ms": 10000,
+                "prefer": "freshness", "outbox": 3,
+                "sequencer": {"at": "https://parent.test:9080", "answered_ms_ago": 90, "failure": "no\u001bway"},
+                "members": [
+                  {"name": "edge-1", "applied": 40, "lag": 2, "seen_ms_ago": 90, "state": "behind", "prefer": "freshness"},
+                  {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability"},
+                  {"name": "p", "applied": 42, "lag": 0, "state": "applied", "prefer": "freshness"}]}"#,
+        )
+        .unwrap();
+        let text = "fleet      shop, epoch 000000000000000000000000000000ab, head 42\n\
+                    here       edge-1, applied 40 (2 behind)\n\
+                    lease      8.2 s left of 10.0 s, prefers freshness\n\
+                    outbox     3\n\
+                    sequencer  https://parent.test:9080, cannot be reached: no\\u{1b}way; it answered 90 ms ago\n\
+                    \n\
+                    member   applied  behind  heard of   state    prefers\n\
+                    edge-1   40       2       90 ms ago  behind   freshness\n\
+                    edge-22  7        35      3 min ago  silent   availability\n\
+                    p        42       0       -          applied  freshness\n";
+        assert_eq!(shown(&status), text);
+        let over = FleetStatus { lease_left_ms: 0, prefer: Prefer::Availability, ..status };
+        assert!(
+            shown(&over).contains("over: what is stored is served, unproven"),
+            "{}",
+            shown(&over)
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! What a member does all day: it keeps its lease, reads the fleet's log, and appends what was
+//! published here. Three loops, none of which waits for another.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::member::Step;
+use super::node::Node;
+use super::protocol::{Change, Epoch, Payload, Place, Refusal};
+use super::restore::{fleet_id, payload};
+use super::sequence::CallError;
+use super::sequencer::Renewal;
+use super::wire::{Call, READ_MAX, Reply};
+use crate::invalidation::chain::RecordId;
+use crate::message::key::InvalidationNumber;
+
+/// A reading is held for so long while there is nothing new.
+const HELD: Duration = Duration::from_secs(20);
+/// Without an answer the next attempt comes after so long, twice as long each time, up to a bound.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A lease is asked for so many times in its length.
+const RENEWALS: u32 = 5;
+/// The outbox is looked through so often, whether or not it is said to have grown.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Records of one look through the outbox.
+const BATCH: usize = 500;
+
+impl Node {
+    /// Follows the fleet's log for as long as the process lives.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.keep_lease(), self.read(), self.send());
+    }
+
+    async fn keep_lease(&self) {
+        let interval = Duration::from_millis(self.terms.lease) / RENEWALS;
+        let mut pause = Pause::default();
+        loop {
+            let again = match self.renew().await {
+                Ok(Next::Rest) => {
+                    pause = Pause::default();
+                    interval
+                }
+                Ok(Next::AtOnce) => Duration::ZERO,
+                Err(why) => {
+                    self.failed(&why);
+                    pause.next().min(interval)
+                }
+            };
+            let again = again.min(self.grace_left());
+            let _ = timeout(again, self.report.notified()).await;
+        }
+    }
+
+    // When a grace ends, what is stored becomes usable: that is to be said then.
+    fn grace_left(&self) -> Duration {
+        let member = self.member.lock();
+        self.say_usable(&member);
+        let left = member.grace_until().seen_from(self.now()).0;
+        if left == 0 { Duration::MAX } else { Duration::from_millis(left) }
+    }
+
+    // One renewal, and what follows from its answer.
+    async fn renew(&self) -> Result<Next, CallError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let asked = self.member.lock().renew(turn, self.now());
+        let (epoch, call) = (asked.epoch, Call::Renew(asked));
+        let answer = match self.call(call).await {
+            Ok(Reply::Renewed(answer)) => answer,
+            Ok(_) => return Err(CallError::Failed("an answer to another question".into())),
+            Err(CallError::Refused(Refusal::Superseded)) => {
+                self.superseded();
+                self.join(epoch).await?;
+                return Ok(Next::AtOnce);
+            }
+            Err(error) => return Err(error),
+        };
+        self.tally.renewals.fetch_add(1, Ordering::Relaxed);
+        let step = {
+            let mut member = self.member.lock();
+            let step = member.renewed(turn, &answer, self.now());
+            self.say_usable(&member);
+            step
+        };
+        match step {
+            Ok(step) => self.take_step(step, &answer, epoch).await,
+            Err(refusal) => Err(CallError::Failed(format!("{refusal:?}"))),
+        }
+    }
+
+    async fn take_step(
+        &self,
+        step: Step,
+        answer: &Renewal,
+        before: Epoch,
+    ) -> Result<Next, CallError> {
+        if answer.epoch != before {
+            tracing::warn!(fleet = self.context.fleet.as_str(), "the fleet's log has a new epoch");
+            self.sent.lock().clear();
+            self.position.send_modify(|count| *count += 1);
+            self.outbox.notify_one();
+        }
+        match step {
+            Step::Go => Ok(Next::Rest),
+            // The reading that is under way brings it.
+            Step::Read if answer.epoch == before => Ok(Next::Rest),
+            Step::Read => Ok(Next::AtOnce),
+            Step::Join => {
+                self.join(answer.epoch).await?;
+                Ok(Next::AtOnce)
+            }
+            Step::Fence(old) => {
+                tracing::error!("the fleet's log has lost records; it begins a new epoch");
+                self.call(Call::Fence { old }).await?;
+                Ok(Next::AtOnce)
+            }
+            Step::Forget => {
+                self.begin_at(answer.head).await?;
+                Ok(Next::AtOnce)
+            }
+        }
+    }
+
+    async fn begin_at(&self, head: Place) -> Result<(), CallError> {
+        tracing::warn!(
+            number = head.number.0,
+            "the fleet's log is followed from here on; everything stored before is invalidated"
+        );
+        self.forget(head).await.map_err(|error| CallError::Failed(error.to_string()))
+    }
+
+    async fn join(&self, epoch: Epoch) -> Result<(), CallError> {
+        let (member, prefer) = (self.context.id.clone(), self.context.prefer);
+        let payload = Payload::Member { change: Change::Join, member, prefer };
+        self.call(Call::Append { epoch, id: RecordId::random(), payload }).await.map(drop)
+    }
+
+    fn superseded(&self) {
+        if self.tally.superseded.fetch_add(1, Ordering::Relaxed) > 0 {
+            tracing::error!(
+                member = self.context.id.name.as_str(),
+                "another process is a member by this name; give each edge its own [fleet] member"
+            );
+        }
+    }
+
+    async fn read(&self) {
+        let mut pause = Pause::default();
+        let mut moved = self.position.subscribe();
+        loop {
+            moved.mark_unchanged();
+            let (from, epoch) = {
+                let member = self.member.lock();
+                (member.applied(), member.epoch())
+            };
+            if epoch == Epoch::default() {
+                let _ = moved.changed().await;
+                continue;
+            }
+            let wait = u64::try_from(HELD.as_millis()).unwrap_or(0);
+            let call = self.call(Call::Read { from, most: READ_MAX, wait });
+            let answer = tokio::select! {
+                answer = call => answer,
+                _ = moved.changed() => continue,
+            };
+            match self.take_records(answer).await {
+                Ok(()) => pause = Pause::default(),
+                Err(why) => {
+                    self.failed(&why);
+                    sleep(pause.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn take_records(&self, answer: Result<Reply, CallError>) -> Result<(), CallError> {
+        match answer {
+            Ok(Reply::Records(records)) => {
+                for record in &records {
+                    self.apply(record)
+                        .await
+                        .map_err(|error| CallError::Failed(error.to_string()))?;
+                }
+                if !records.is_empty() {
+                    self.report.notify_one();
+                }
+                Ok(())
+            }
+            Ok(_) => Err(CallError::Failed("an answer to another question".into())),
+            // It no longer has what comes next, or never had what came before.
+            Err(CallError::Refused(Refusal::Trimmed | Refusal::UnknownPlace)) => {
+                self.lost_thread().await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    // The same epoch, and no way on from where this member stands.
+    async fn lost_thread(&self) -> Result<(), CallError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let asked = self.member.lock().renew(turn, self.now());
+        let epoch = asked.epoch;
+        match self.call(Call::Renew(asked)).await? {
+            Reply::Renewed(answer) if answer.epoch == epoch => {
+                self.begin_at(answer.head).await?;
+                self.report.notify_one();
+                Ok(())
+            }
+            // Another epoch: the next renewal sees to it.
+            _ => {
+                self.report.notify_one();
+                Ok(())
+            }
+        }
+    }
+
+    async fn send(&self) {
+        let mut pause = Pause::default();
+        loop {
+            let _ = timeout(SWEEP, self.outbox.notified()).await;
+            match self.send_all().await {
+                Ok(()) => pause = Pause::default(),
+                Err(why) => {
+                    self.failed(&why);
+                    sleep(pause.next()).await;
+                    self.outbox.notify_one();
+                }
+            }
+        }
+    }
+
+    // Appends what has no place yet, in order.
+    async fn send_all(&self) -> Result<(), CallError> {
+        let has_debt = self.member.lock().take_debt();
+        if has_debt {
+            tracing::error!("more was invalidated than the fleet could be told of; everything is");
+            self.pay_debt().await.map_err(|error| CallError::Failed(error.to_string()))?;
+        }
+        loop {
+            let (epoch, due) = self.due();
+            if due.is_empty() || epoch == Epoch::default() {
+                return Ok(());
+            }
+            for (id, local) in due {
+                self.send_one(epoch, id, local).await?;
+            }
+        }
+    }
+
+    fn due(&self) -> (Epoch, Vec<(RecordId, InvalidationNumber)>) {
+        let member = self.member.lock();
+        let sent = self.sent.lock();
+        let due = member.outbox().filter(|(id, _)| !sent.contains(id)).take(BATCH);
+        (member.epoch(), due.collect())
+    }
+
+    async fn send_one(
+        &self,
+        epoch: Epoch,
+        id: RecordId,
+        local: InvalidationNumber,
+    ) -> Result<(), CallError> {
+        let Some(record) = self.record_at(local).filter(|record| fleet_id(record) == id) else {
+            self.member.lock().give_up(id);
+            return Ok(());
+        };
+        match self.call(Call::Append { epoch, id, payload: payload(&record) }).await {
+            Ok(Reply::Appended(place)) => {
+                self.sent.lock().insert(id);
+                self.member.lock().was_placed(id, place.number);
+                self.tally.appended.fetch_add(1, Ordering::Relaxed);
+                self.confirm(id, epoch, place.number);
+                Ok(())
+            }
+            Ok(_) => Err(CallError::Failed("an answer to another question".into())),
+            Err(CallError::Refused(Refusal::OtherEpoch)) => {
+                self.report.notify_one();
+                Err(CallError::Refused(Refusal::OtherEpoch))
+            }
+            // It will never be taken.
+            Err(CallError::Refused(Refusal::TooLarge | Refusal::Malformed)) => {
+                self.member.lock().give_up(id);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    // A call, with what its outcome says of the sequencer.
+    pub(super) async fn call(&self, call: Call) -> Result<Reply, CallError> {
+        let answer = self.context.sequence.call(call).await;
+        if !matches!(answer, Err(CallError::Failed(_))) {
+            let mut reach = self.reach.lock();
+            reach.heard_at = Some(self.context.clock.now());
+            reach.failure = None;
+            drop(reach);
+            if self.is_failing.swap(false, Ordering::Relaxed) {
+                tracing::info!("the fleet's sequencer answers again");
+            }
+        }
+        answer
+    }
+
+    fn failed(&self, why: &CallError) {
+        self.tally.failures.fetch_add(1, Ordering::Relaxed);
+        let why = match why {
+            CallError::Failed(why) => why.clone(),
+            CallError::Refused(refusal) => format!("refused: {refusal:?}"),
+        };
+        self.reach.lock().failure = Some(why.clone());
+        // Once, until it is over.
+        if !self.is_failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "the fleet's sequencer is not followed at the moment");
+        }
+    }
+}
+
+/// Whether a renewal is followed by another at once.
+enum Next {
+    Rest,
+    AtOnce,
+}
+
+/// Longer and longer pauses, none of which two members make in step.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(LONGEST_PAUSE);
+        let mut octet = [0u8; 1];
+        let _ = aws_lc_rs::rand::fill(&mut octet);
+        // Between half of it and all of it.
+        now / 2 + now * u32::from(octet[0]) / 512
+    }
+}

@@ -1,0 +1,402 @@
+//! This process as a member of a fleet: its state, what it says of it to the store, and how a
+//! record of the fleet's log takes effect here. What it does all day is in `follow`.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::member::Member;
+use super::protocol::{
+    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Place, Record, Stamp, Terms,
+};
+use super::restore::{is_published_here, passage_of};
+use super::sequence::Sequence;
+use super::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus, lag};
+use super::wire::{Call, Reply};
+use crate::cache::invalidations::{Invalidations, Matcher, Severity};
+use crate::clock::Clock;
+use crate::distribution::fleet::Prefer;
+use crate::invalidation::chain::RecordId;
+use crate::invalidation::log::{FleetPassage, InvalidationLog, InvalidationRecord, Passed};
+use crate::invalidation::service::{Durability, Invalidator};
+use crate::message::key::InvalidationNumber;
+use crate::semantics::time::Timestamp;
+
+/// Appended records whose confirmation is remembered for callers that wait.
+const CONFIRMED: usize = 10_000;
+
+/// What a member is made of.
+pub struct NodeContext {
+    pub fleet: Name,
+    pub id: MemberId,
+    pub prefer: Prefer,
+    pub lease: Duration,
+    pub sequence: Arc<dyn Sequence>,
+    pub table: Arc<Invalidations>,
+    pub invalidation: Arc<Invalidator>,
+    pub log: Arc<InvalidationLog>,
+    pub clock: Clock,
+    /// Gives the ids of the distributions of the site in force.
+    pub ids: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+/// A record that has a place in the fleet's log, and when this process heard so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed {
+    pub id: RecordId,
+    pub epoch: Epoch,
+    pub number: FleetNumber,
+    pub at: Moment,
+}
+
+/// How the sequencer is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// When it last answered.
+    pub heard_at: Option<Timestamp>,
+    /// Why it did not, since then.
+    pub failure: Option<String>,
+}
+
+/// What is counted.
+#[derive(Default)]
+pub struct Tally {
+    pub renewals: AtomicU64,
+    pub failures: AtomicU64,
+    /// Records of other members that took effect here.
+    pub applied: AtomicU64,
+    /// Records of this member that the log took.
+    pub appended: AtomicU64,
+    /// Times that everything was invalidated because the thread was lost.
+    pub forgotten: AtomicU64,
+    /// Times that another process took this member's name.
+    pub superseded: AtomicU64,
+    /// Answers of a shared tier that were older than what this member knows.
+    pub outdated: AtomicU64,
+    /// Answers from the store while nothing was proven.
+    pub unproven: AtomicU64,
+}
+
+/// A member of a fleet.
+pub struct Node {
+    pub(super) context: NodeContext,
+    pub(super) terms: Terms,
+    pub(super) member: Mutex<Member>,
+    /// Of what was published here, everything up to this local number has its place.
+    own: AtomicU64,
+    confirmed: Mutex<VecDeque<Confirmed>>,
+    /// What was appended in this epoch and not read back yet.
+    pub(super) sent: Mutex<HashSet<RecordId>>,
+    /// Woken when there is something to append.
+    pub(super) outbox: Notify,
+    /// Woken when the place is to be reported, or a lease to be asked for.
+    pub(super) report: Notify,
+    /// Changes when the place to read from has.
+    pub(super) position: watch::Sender<u64>,
+    /// Changes when a record was confirmed, or the member's place has moved.
+    pub(super) moved: watch::Sender<u64>,
+    pub(super) turn: AtomicU64,
+    pub(super) reach: Mutex<Reach>,
+    pub(super) is_failing: AtomicBool,
+    pub(super) started: Moment,
+    pub tally: Tally,
+}
+
+impl Node {
+    /// A member that goes on where `records`, its own log, left off. From here on nothing stored
+    /// is used without a lease.
+    pub fn new(context: NodeContext, records: &[InvalidationRecord]) -> Arc<Self> {
+        let known = super::restore::restored(records);
+        let now = moment(context.clock.now());
+        let terms = Terms::of_lease(millis(context.lease));
+        let who = (context.id.clone(), context.prefer);
+        let own = records.iter().filter_map(passage_of).map(|passage| passage.own).max();
+        let member = match known {
+            Some(known) => Member::restored(who, terms, known, now),
+            None => Member::new(who, terms, now),
+        };
+        let node = Arc::new(Self {
+            terms,
+            member: Mutex::new(member),
+            own: AtomicU64::new(own.unwrap_or(0)),
+            confirmed: Mutex::default(),
+            sent: Mutex::default(),
+            outbox: Notify::new(),
+            report: Notify::new(),
+            position: watch::Sender::new(0),
+            moved: watch::Sender::new(0),
+            turn: AtomicU64::new(0),
+            reach: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+            started: now,
+            tally: Tally::default(),
+            context,
+        });
+        node.say_usable(&node.member.lock());
+        let publisher = Arc::downgrade(&node);
+        node.context.invalidation.keep_publisher(Box::new(move |record| {
+            if let Some(node) = publisher.upgrade() {
+                node.publish(record);
+            }
+        }));
+        node
+    }
+
+    // An invalidation is about to take effect here, and has no place in the fleet's log.
+    fn publish(&self, record: &InvalidationRecord) {
+        if is_published_here(record) {
+            let local = InvalidationNumber(record.number);
+            self.member.lock().publish(record.identity, local);
+            self.outbox.notify_one();
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        moment(self.context.clock.now())
+    }
+
+    /// What a request that begins now writes on its response.
+    pub fn stamp(&self) -> Stamp {
+        self.member.lock().stamp()
+    }
+
+    /// The local number under which a response of a shared tier or of a parent may be taken in;
+    /// `None` if it proves nothing here.
+    pub fn adopt(&self, stamp: Stamp) -> Option<InvalidationNumber> {
+        let number = self.member.lock().adopt(stamp);
+        if number.is_none() {
+            self.tally.outdated.fetch_add(1, Ordering::Relaxed);
+        }
+        number
+    }
+
+    // Tells every lookup until when what is stored may be used.
+    pub(super) fn say_usable(&self, member: &Member) {
+        let until = Timestamp(member.usable_until(self.now()).0);
+        match self.context.prefer {
+            Prefer::Freshness => self.context.table.use_until(until),
+            Prefer::Availability => self.context.table.prove_until(until),
+        }
+    }
+
+    pub(super) fn confirm(&self, id: RecordId, epoch: Epoch, number: FleetNumber) {
+        let mut confirmed = self.confirmed.lock();
+        confirmed.push_back(Confirmed { id, epoch, number, at: self.now() });
+        if confirmed.len() > CONFIRMED {
+            confirmed.pop_front();
+        }
+        drop(confirmed);
+        self.moved.send_modify(|count| *count += 1);
+    }
+
+    // Where a record stands in the log of this epoch, if it does.
+    pub(super) fn confirmed(&self, id: RecordId) -> Option<Confirmed> {
+        let (epoch, place) = {
+            let member = self.member.lock();
+            (member.epoch(), member.place_of(id))
+        };
+        let is_it = |known: &&Confirmed| known.id == id && known.epoch == epoch;
+        let known = self.confirmed.lock().iter().rev().find(is_it).copied();
+        // Appended in an earlier life: the time since this one began is what is known of it.
+        known.or_else(|| place.map(|number| Confirmed { id, epoch, number, at: self.started }))
+    }
+
+    // Has a record of the fleet's log take effect here, synced, and notes its place.
+    pub(super) async fn apply(&self, record: &Record) -> io::Result<()> {
+        let is_in_effect = {
+            let member = self.member.lock();
+            if let Err(refusal) = member.check(record) {
+                return Err(io::Error::other(format!("it does not follow: {refusal:?}")));
+            }
+            member.is_in_effect(record.id)
+        };
+        let own = is_in_effect.then(|| self.own_number(record.id)).flatten();
+        let local = match &record.payload {
+            Payload::Invalidation { name, distribution, matchers, severity } if !is_in_effect => {
+                let at = self.context.clock.now().0;
+                let (name, distribution) = (name.clone(), distribution.clone());
+                let taken =
+                    InvalidationRecord::new(name, distribution, matchers.clone(), *severity, at);
+                let from = Some(Passed::Fleet(self.passage(record.place(), record.id)));
+                let taken = InvalidationRecord { from, ..taken };
+                let taken = self.context.invalidation.submit(taken, Durability::Synced).await?;
+                self.tally.applied.fetch_add(1, Ordering::Relaxed);
+                InvalidationNumber(taken.number)
+            }
+            _ => self.context.table.head(),
+        };
+        let mut member = self.member.lock();
+        let now = self.now();
+        member
+            .note(record, local, now)
+            .map_err(|refusal| io::Error::other(format!("it does not follow: {refusal:?}")))?;
+        self.say_usable(&member);
+        drop(member);
+        if let Some(own) = own {
+            self.own.fetch_max(own.0, Ordering::Relaxed);
+        }
+        self.sent.lock().remove(&record.id);
+        self.moved.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    // The local number of something in the outbox, if everything before it has its place.
+    fn own_number(&self, id: RecordId) -> Option<InvalidationNumber> {
+        let member = self.member.lock();
+        let first = member.outbox().next();
+        first.filter(|(first, _)| *first == id).map(|(_, local)| local)
+    }
+
+    fn passage(&self, place: Place, id: RecordId) -> FleetPassage {
+        let member = self.member.lock();
+        FleetPassage {
+            epoch: member.epoch().0,
+            number: place.number.0,
+            chain: place.chain.record_id(),
+            id,
+            own: self.own.load(Ordering::Relaxed),
+            is_settling: self.now() < member.grace_until(),
+        }
+    }
+
+    // The log has no place in common with what is known here, or no longer has what comes next:
+    // everything stored may be old. Goes on from `head`.
+    pub(super) async fn forget(&self, head: Place) -> io::Result<()> {
+        self.tally.forgotten.fetch_add(1, Ordering::Relaxed);
+        let passage = || Some(Passed::Fleet(self.passage(head, RecordId::NONE)));
+        for record in self.everything() {
+            let record = InvalidationRecord { from: passage(), ..record };
+            self.context.invalidation.submit(record, Durability::Synced).await?;
+        }
+        let mark = self.context.table.head();
+        // Says how far the fleet's log is in effect here, where there is nothing to invalidate.
+        let last = InvalidationRecord {
+            from: passage(),
+            ..InvalidationRecord::new(
+                String::new(),
+                String::new(),
+                Vec::new(),
+                Severity::Hard,
+                self.context.clock.now().0,
+            )
+        };
+        self.context.invalidation.submit(last, Durability::Synced).await?;
+        let mut member = self.member.lock();
+        member.forgot(head, mark);
+        self.say_usable(&member);
+        drop(member);
+        self.position.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    // Something is in effect here that the fleet will never hear of: everything is invalidated in
+    // its stead, here and everywhere.
+    pub(super) async fn pay_debt(&self) -> io::Result<()> {
+        for record in self.everything() {
+            self.context.invalidation.submit(record, Durability::Synced).await?;
+        }
+        Ok(())
+    }
+
+    // A record for each distribution, by which all of it is gone.
+    fn everything(&self) -> Vec<InvalidationRecord> {
+        let at = self.context.clock.now().0;
+        let all = |distribution| {
+            let everything = vec![Matcher::Prefix("/".into())];
+            InvalidationRecord::new(String::new(), distribution, everything, Severity::Hard, at)
+        };
+        (self.context.ids)().into_iter().map(all).collect()
+    }
+
+    /// Whether a record is in effect here and has no place in the fleet's log yet.
+    pub fn is_unplaced(&self, id: RecordId) -> bool {
+        self.member.lock().is_in_effect(id)
+    }
+
+    /// How the fleet stands, as this member sees it.
+    pub async fn status(&self, sequencer: String) -> FleetStatus {
+        let call = Call::Roster { id: RecordId::NONE, wait: 0 };
+        let asked = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;
+        let roster = match asked {
+            Ok(Ok(Reply::Roster(roster))) => Some(roster),
+            _ => None,
+        };
+        let reach = self.reach.lock().clone();
+        let now = self.context.clock.now();
+        let member = self.member.lock();
+        let applied = member.applied().number;
+        let heads = roster.iter().flat_map(|roster| roster.members.values());
+        let head = heads.map(|listed| listed.applied).chain([applied, member.head()]).max();
+        let head = head.unwrap_or_default();
+        let lease_left_ms = member.usable_until(moment(now)).seen_from(moment(now)).0;
+        let lease_ms = self.terms.lease;
+        let members = roster.into_iter().flat_map(|roster| roster.members).map(|(name, listed)| {
+            let behind = lag(listed.applied, head);
+            MemberStatus {
+                name,
+                applied: listed.applied,
+                lag: behind,
+                seen_ms_ago: None,
+                state: MemberState::new(behind, None, lease_ms),
+                prefer: listed.prefer,
+            }
+        });
+        FleetStatus {
+            fleet: self.context.fleet.clone(),
+            member: self.context.id.name.clone(),
+            epoch: member.epoch(),
+            head,
+            applied,
+            lag: lag(applied, head),
+            lease_left_ms,
+            lease_ms,
+            prefer: self.context.prefer,
+            outbox: member.outbox().len(),
+            sequencer: SequencerStatus {
+                at: sequencer,
+                answered_ms_ago: reach.heard_at.map(|at| now.millis_since(at)),
+                failure: reach.failure,
+            },
+            members: members.collect(),
+        }
+    }
+
+    /// Up to which moment what is stored may be used, the outbox and the last applied number, for
+    /// metrics.
+    pub fn gauges(&self) -> (u64, usize, u64) {
+        let member = self.member.lock();
+        let left = member.usable_until(self.now()).seen_from(self.now()).0;
+        (left, member.outbox().len(), member.applied().number.0)
+    }
+
+    /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be
+    /// used afterwards.
+    pub async fn leave(&self) {
+        self.context.table.use_until(Timestamp(0));
+        let (member, prefer) = (self.context.id.clone(), self.context.prefer);
+        let epoch = self.member.lock().epoch();
+        let payload = Payload::Member { change: Change::Leave, member, prefer };
+        let call = Call::Append { epoch, id: RecordId::random(), payload };
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;
+    }
+
+    /// The record at a local number, if the log still shows it.
+    pub(super) fn record_at(&self, local: InvalidationNumber) -> Option<InvalidationRecord> {
+        let before = InvalidationNumber(local.0.checked_sub(1)?);
+        let found = self.context.log.after(before, 1)?.into_iter().next();
+        found.filter(|record| record.number == local.0)
+    }
+}
+
+pub(super) const fn moment(at: Timestamp) -> Moment {
+    Moment(at.0)
+}
+
+pub(super) fn millis(of: Duration) -> u64 {
+    u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
+}
