@@ -32,7 +32,7 @@ pub enum Call {
     StoreList,
     StoreVerify,
     FromEdge,
-    FromMember,
+    Sequence,
     CloudFront,
 }
 
@@ -132,7 +132,7 @@ pub const ROUTES: [Route; 16] = [
         "POST",
         "/v1/fleet/call",
         Right::Edge,
-        Call::FromMember,
+        Call::Sequence,
         "what a member asks of its fleet's sequencer, where this node is one",
     ),
     route(
@@ -228,7 +228,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/", Found::Nothing),
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
-            (Method::POST, "/v1/fleet/call", Found::Call(Call::FromMember, Right::Edge, "")),
+            (Method::POST, "/v1/fleet/call", Found::Call(Call::Sequence, Right::Edge, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

@@ -183,7 +183,7 @@ async fn run(
             on_store(control, call, body, limit).await
         }
         Call::FromEdge => from_edge(control, parts, body, limit).await,
-        Call::FromMember => for_fleet(control, parts, body).await,
+        Call::Sequence => for_fleet(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {

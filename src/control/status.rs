@@ -122,6 +122,9 @@ impl Control {
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
         }
+        if let Some(sequencer) = &self.sequencer {
+            sequencer_metrics(sequencer, &mut out);
+        }
         let tally = &self.edge.tally;
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
@@ -266,9 +269,6 @@ impl Control {
         if let Some(member) = self.edge.fleet.get() {
             fleet_metrics(member, &mut out);
         }
-        if let Some(sequencer) = &self.sequencer {
-            sequencer_metrics(sequencer, &mut out);
-        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -291,6 +291,46 @@ impl Control {
             ));
         }
         out
+    }
+}
+
+fn sequencer_metrics(sequencer: &Here, out: &mut String) {
+    let (_, head) = sequencer.head();
+    for (name, help, value) in [
+        (
+            "foreshore_sequencer_head",
+            "The last number of the fleet's log in this epoch.",
+            head.number.0,
+        ),
+        ("foreshore_sequencer_members", "Members in the roster.", sequencer.members() as u64),
+        (
+            "foreshore_sequencer_queue",
+            "Changes of the fleet's log that wait to be written down.",
+            sequencer.waiting() as u64,
+        ),
+        (
+            "foreshore_sequencer_held",
+            "Calls that are held until there is something to answer.",
+            sequencer.held() as u64,
+        ),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    single(
+        out,
+        "foreshore_sequencer_unheld_total",
+        "counter",
+        "Calls that were answered at once, because too many were held.",
+        sequencer.tally().unheld.load(Ordering::Relaxed),
+    );
+    family(
+        out,
+        "foreshore_sequencer_refused_total",
+        "counter",
+        "Calls of edges that were refused, by the refusal's name.",
+    );
+    for (name, count) in sequencer.tally().refused() {
+        out.push_str(&format!("foreshore_sequencer_refused_total{{refusal=\"{name}\"}} {count}\n"));
     }
 }
 
@@ -355,46 +395,6 @@ fn fleet_metrics(member: &Node, out: &mut String) {
         ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
-    }
-}
-
-fn sequencer_metrics(sequencer: &Here, out: &mut String) {
-    let (_, head) = sequencer.head();
-    for (name, help, value) in [
-        (
-            "foreshore_sequencer_head",
-            "The last number of the fleet's log in this epoch.",
-            head.number.0,
-        ),
-        ("foreshore_sequencer_members", "Members in the roster.", sequencer.members() as u64),
-        (
-            "foreshore_sequencer_queue",
-            "Changes of the fleet's log that wait to be written down.",
-            sequencer.waiting() as u64,
-        ),
-        (
-            "foreshore_sequencer_held",
-            "Calls that are held until there is something to answer.",
-            sequencer.held() as u64,
-        ),
-    ] {
-        single(out, name, "gauge", help, value);
-    }
-    single(
-        out,
-        "foreshore_sequencer_unheld_total",
-        "counter",
-        "Calls that were answered at once, because too many were held.",
-        sequencer.tally().unheld.load(Ordering::Relaxed),
-    );
-    family(
-        out,
-        "foreshore_sequencer_refused_total",
-        "counter",
-        "Calls of edges that were refused, by the refusal's name.",
-    );
-    for (name, count) in sequencer.tally().refused() {
-        out.push_str(&format!("foreshore_sequencer_refused_total{{refusal=\"{name}\"}} {count}\n"));
     }
 }
 

@@ -63,17 +63,25 @@ impl Remote {
     }
 
     async fn ask(&self, call: Call) -> Result<Reply, CallError> {
+        let call = self.within_reach(call);
         let (lines, wait) = match &call {
             Call::Read { wait, .. } => (&self.readings, *wait),
-            Call::Roster { wait, .. } => (&self.rosters, *wait),
-            Call::Append { .. } | Call::Renew(_) | Call::Trim { .. } | Call::Fence { .. } => {
-                (&self.quick, 0)
-            }
+            Call::Roster { wait, .. } if *wait > 0 => (&self.rosters, *wait),
+            _ => (&self.quick, 0),
         };
         let wait = Duration::from_millis(wait);
         match tokio::time::timeout(wait + PATIENCE, self.ask_over(lines, call, wait)).await {
             Ok(told) => told,
             Err(_) => Err(failed("it did not answer in time")),
+        }
+    }
+
+    // While as many callers have the parent hold a roster as may, others are told how things stand,
+    // and ask again.
+    fn within_reach(&self, call: Call) -> Call {
+        match call {
+            Call::Roster { .. } if self.rosters.places.available_permits() == 0 => at_once(call),
+            _ => call,
         }
     }
 

@@ -120,8 +120,8 @@ impl Sequencer {
         resumed
     }
 
-    /// What the log knows beside the records that it keeps. To take those again on top of it changes
-    /// no more: the last record about a member says what it is.
+    /// What the log knows beside the records that it keeps. To take those again on top of it
+    /// changes nothing more: the last record about a member says what it is.
     pub fn past(&self) -> Past {
         Past { floor: self.floor, last_join: self.last_join, members: self.roster.clone() }
     }

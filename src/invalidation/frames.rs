@@ -1,5 +1,5 @@
-//! The form of a log's file: after a magic line, records of `length crc32 json`. The file is reached
-//! through a small seam, so that tests can lose what was not synced.
+//! The form of a log's file: after a magic line, records of `length crc32 json`. The file is
+//! reached through a small seam, so that tests can lose what was not synced.
 //!
 //! A torn tail (a crash in mid-write) is cut off at the next start: it was never acknowledged.
 

@@ -300,7 +300,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
     assert_eq!(under.sequencer.to_string(), "https://a.test:9080");
     assert!(warnings.is_empty(), "{warnings:?}");
     // All of it, and a parent of its own, which is asked for nothing else.
-    let long = "[fleet]\nname = \"shop\"\nmember = \"m\"\nsequencer = \"parent\"\nprefer = \"availability\"\nlease = \"2s\"\nwait = \"0s\"";
+    let long = "[fleet]\nname = \"shop\"\nmember = \"e\"\nsequencer = \"parent\"\nprefer = \"availability\"\nlease = \"2s\"\nwait = \"0s\"";
     let (apart, warnings) = fleet(&format!("{long}\n{OWN_PARENT}\n{REGION}"));
     let SequencerAt::Parent(parent) = &apart.sequencer else { panic!("it asks a parent") };
     assert_eq!(
@@ -308,7 +308,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
         ("https://p.test:9080", "e")
     );
     assert_eq!(parent.tls.server_name.as_deref(), Some("q.test"));
-    assert_eq!((apart.member.as_str(), apart.prefer), ("m", Prefer::Availability));
+    assert_eq!((apart.member.as_str(), apart.prefer), ("e", Prefer::Availability));
     assert_eq!((apart.lease, apart.wait), (Duration::from_secs(2), Duration::ZERO));
     assert!(warnings.is_empty(), "{warnings:?}");
     // The parent itself, which may have parents of its own.
@@ -395,6 +395,16 @@ edge = "e"
     );
     let found = expect(&in_a_fleet(&broken), &[("broken.toml:", "region.token is missing")]);
     assert!(!found.iter().any(|said| said.contains("fleet")), "{}", found.join("\n"));
+    // A member is to its sequencer what its edge is.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "let-me").unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, in_a_fleet(&format!("{orphan}\n{REGION}"))).unwrap();
+    let Err(report) = config::load(&path, NOW, MissingCertificates::Done) else {
+        panic!("it has two names")
+    };
+    let said = report.render(false);
+    assert!(said.contains("they have to be the same"), "{said}");
     let both = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"here\"\n[fleet.parent]\nadmin = \"https://p.test\"";
     let found = expect(&in_a_fleet(both), &[("broken.toml:5:", "asks no parent")]);
     assert_eq!(found.len(), 1, "{}", found.join("\n"));
