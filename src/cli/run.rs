@@ -138,6 +138,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
     runtime.block_on(control.forwarder.introduce(heir_of));
+    if let Some(sequencer) = membership.sequencer.clone() {
+        runtime.spawn(sequencer.keep_short());
+    }
     if let Some(member) = membership.member.clone() {
         runtime.spawn(member.run());
     }

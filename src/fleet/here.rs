@@ -22,6 +22,10 @@ use crate::invalidation::chain::RecordId;
 /// Calls that are held at once; more are answered at once.
 const HELD_MAX: usize = 4000;
 
+/// Records that are kept for members that were away, and how often older ones are let go.
+const KEPT: u64 = 100_000;
+const TRIMMED: Duration = Duration::from_secs(60);
+
 /// What is counted of calls.
 #[derive(Default)]
 pub struct Tally {
@@ -101,6 +105,22 @@ impl Here {
     /// every call fails, and held ones end.
     pub async fn close(&self) -> Result<(), CallError> {
         self.queued(Work::Close).await.map(drop)
+    }
+
+    /// Lets go of what no member has to read any more, again and again, for as long as the process
+    /// lives.
+    pub async fn keep_short(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(TRIMMED);
+        loop {
+            tick.tick().await;
+            let (epoch, head) = self.head();
+            let upto = head.number.0.saturating_sub(KEPT);
+            if upto > 0
+                && let Err(error) = self.call(Call::Trim { epoch, upto }).await
+            {
+                tracing::debug!(?error, "the fleet's log was not trimmed");
+            }
+        }
     }
 
     async fn answer(&self, call: Call) -> Told {
