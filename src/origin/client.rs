@@ -18,7 +18,7 @@ use super::connect::{Endpoint, Resolver};
 use super::connection::{Deadlines, ExchangeError, Wire};
 use super::peer;
 use super::pool::{ConnectionLimits, Pool};
-use super::request::{OriginRequest, receive};
+use super::request::{OriginRequest, receive, spelled};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::wire_body::{Leased, WireBody};
@@ -220,17 +220,4 @@ fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (FieldSe
         }
     };
     (head.fields, head.status, body)
-}
-
-// A few visible characters that viewers do send are none of a URI's, and some origins refuse them;
-// they go escaped.
-fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
-    if target
-        .bytes()
-        .all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`'))
-    {
-        target.into()
-    } else {
-        crate::cache::invalidations::canonical(target.as_bytes())
-    }
 }

@@ -33,6 +33,22 @@ pub struct Endpoint {
     pub tls: Option<(Arc<ClientConfig>, String)>,
 }
 
+impl Endpoint {
+    /// The place, asked for under a name: SNI and certificate are about that one.
+    pub fn named(&self, name: &str) -> Self {
+        let tls = self.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
+        Self { host: self.host.clone(), port: self.port, tls }
+    }
+}
+
+/// How hard it is tried to connect.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub attempts: u32,
+    /// For each of them: name, TCP and TLS.
+    pub patience: Duration,
+}
+
 /// Names to addresses, honouring TTLs; one per core.
 #[derive(Default)]
 pub struct Resolver {
@@ -66,6 +82,30 @@ impl Resolver {
                 .collect(),
         };
         if found.is_empty() { Err(failed("no address".into())) } else { Ok(found) }
+    }
+
+    /// Connects, if need be in several attempts.
+    pub async fn reach(&self, place: &Endpoint, effort: Effort) -> Result<Stream, Failure> {
+        let mut tried = 1;
+        loop {
+            match self.connect(place, effort.patience).await {
+                Ok(stream) => return Ok(stream),
+                // A certificate does not get better by asking again.
+                Err(failure)
+                    if tried >= effort.attempts
+                        || failure.kind == FailureKind::CertificateError =>
+                {
+                    return Err(failure);
+                }
+                Err(failure) => tracing::debug!(
+                    host = place.host,
+                    port = place.port,
+                    detail = failure.detail,
+                    "connecting failed, trying again"
+                ),
+            }
+            tried += 1;
+        }
     }
 
     /// Connects within `patience`, trying each address in turn.
@@ -112,6 +152,16 @@ async fn encrypt(tcp: TcpStream, place: &Endpoint) -> Result<Stream, Failure> {
         .await
         .map_err(|error| tls::failure(&error))?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Stream {
+    /// Says whether the other side has chosen HTTP/2 in the handshake.
+    pub fn has_chosen_h2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {
