@@ -12,9 +12,11 @@ use hickory_resolver::TokioResolver;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::distribution::origin::Origin;
 use crate::message::failure::{Failure, FailureKind};
 use crate::tls::client as tls;
 
@@ -39,6 +41,25 @@ impl Endpoint {
         let tls = self.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
         Self { host: self.host.clone(), port: self.port, tls }
     }
+}
+
+/// A place among the connections in use. The timer is made only when there is something to wait for.
+pub async fn permit(
+    gate: &Arc<Semaphore>,
+    origin: &Origin,
+) -> Result<OwnedSemaphorePermit, Failure> {
+    if let Ok(permit) = Arc::clone(gate).try_acquire_owned() {
+        return Ok(permit);
+    }
+    let waited =
+        tokio::time::timeout(origin.timeouts.connect, Arc::clone(gate).acquire_owned()).await;
+    waited.ok().and_then(Result::ok).ok_or_else(|| {
+        let most = origin.connections;
+        Failure::new(
+            FailureKind::ConnectionLimit,
+            format!("all {most} connections to origin {:?} are busy", origin.id),
+        )
+    })
 }
 
 /// How hard it is tried to connect.

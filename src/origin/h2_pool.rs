@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::h2::SendStream;
@@ -23,14 +22,11 @@ use tokio::time::Instant;
 use super::connect::{Effort, Endpoint, Resolver, Stream, permit};
 use super::counts::{OriginCounts, Present};
 use super::h2_driver::{Driven, Keeper, drive};
+use super::h2_link::Link;
 use super::h2_wire::{Heard, STREAMS_MAX, Watched, builder};
 use super::idle::NAMES_MAX;
 use crate::distribution::origin::Origin;
 use crate::message::failure::{Failure, FailureKind};
-
-/// After so many requests that were given up half-way a connection takes no more: an origin may
-/// take them for an attack (CVE-2023-44487) and end it for all.
-const CUT_MAX: u32 = 100;
 
 /// Requests that may wait under one name.
 const WAITING_MAX: usize = 4096;
@@ -53,48 +49,6 @@ struct Waiter {
     number: u64,
     origin: Arc<Origin>,
     tell: oneshot::Sender<Told>,
-}
-
-/// An open connection.
-struct Link {
-    id: u64,
-    send: SendRequest<Bytes>,
-    /// Requests that it carries.
-    open: usize,
-    /// Its place among the connections in use. One at rest has none: a quiet core must not keep the
-    /// others from connecting.
-    place: Option<OwnedSemaphorePermit>,
-    is_used: bool,
-    /// Requests that were given up half-way.
-    cut: u32,
-    idle_since: Instant,
-}
-
-impl Link {
-    // False once it takes no more requests: it ended, or either side said that it will.
-    fn is_good(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.cut < CUT_MAX && matches!(self.send.poll_ready(&mut cx), Poll::Ready(Ok(())))
-    }
-
-    fn has_room(&mut self) -> bool {
-        self.open < STREAMS_MAX.min(self.send.current_max_send_streams()) && self.is_good()
-    }
-
-    fn take_place(&mut self, gate: &Arc<Semaphore>) -> bool {
-        if self.place.is_none() {
-            self.place = Arc::clone(gate).try_acquire_owned().ok();
-        }
-        self.place.is_some()
-    }
-
-    fn rests(&mut self) -> bool {
-        self.open == 0 && self.has_room()
-    }
-
-    fn stays(&mut self, patience: Duration) -> bool {
-        self.open > 0 || (self.idle_since.elapsed() < patience && self.is_good())
-    }
 }
 
 /// What there is under one name.
@@ -400,15 +354,7 @@ impl H2Pool {
         names.make_room(self.connections);
         let id = names.next_link;
         names.next_link += 1;
-        names.entry(name).links.push(Link {
-            id,
-            send,
-            open: 0,
-            place: Some(place),
-            is_used: false,
-            cut: 0,
-            idle_since: Instant::now(),
-        });
+        names.entry(name).links.push(Link::new(id, send, place));
         id
     }
 
@@ -471,9 +417,9 @@ impl Dial {
             Err(failure) => dialing.end(|named, before| named.refuse(before, &failure)),
             Ok(Made::Link(id, driven)) => {
                 let name = Arc::clone(&dialing.name);
+                let dialing = Some(dialing);
                 let mut kept =
-                    Kept { pool: Arc::clone(&pool), name: Arc::clone(&name), id, dialing: None };
-                kept.dialing = Some(dialing);
+                    Kept { pool: Arc::clone(&pool), name: Arc::clone(&name), id, dialing };
                 pool.change(&name, |_| {});
                 let why = drive(driven, &mut kept, patience).await;
                 pool.change(&name, |named| named.links.retain(|link| link.id != id));
