@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use ::h2::client::ResponseFuture;
 use ::h2::{Reason, RecvStream};
-use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Method, Request, Response};
 use tokio::time::{Instant, Sleep};
@@ -150,19 +149,21 @@ async fn exchange(
     let (response, stream) = opened.map_err(|error| Lost::unsent(&error))?;
     let mut upload = Upload::new(stream, ends);
     let patience = origin.timeouts.response;
-    let mut waiting = Waiting {
-        response,
-        upload: &mut upload,
-        body: &mut request.body,
-        interim: request.interim.as_ref(),
-        interims: 0,
-        takes: true,
-        patience,
-        head_bytes,
+    let (came, is_silent) = {
+        let mut waiting = Waiting {
+            response,
+            upload: &mut upload,
+            body: &mut request.body,
+            interim: request.interim.as_ref(),
+            interims: 0,
+            takes: true,
+            patience,
+            head_bytes,
+        };
+        let mut timer = pin!(tokio::time::sleep(patience));
+        let came = std::future::poll_fn(|cx| waiting.poll(timer.as_mut(), cx)).await;
+        (came, waiting.interims == 0)
     };
-    let mut timer = pin!(tokio::time::sleep(patience));
-    let came = std::future::poll_fn(|cx| waiting.poll(timer.as_mut(), cx)).await;
-    let is_silent = waiting.interims == 0;
     let response = match came {
         Ok(response) => response,
         Err(woke) => return Err(woke.lost(is_silent, upload.has_taken(), patience)),
@@ -294,14 +295,16 @@ impl Lost {
 }
 
 fn loss(error: &::h2::Error) -> Loss {
-    let reason = error.reason();
-    // A stream hears of a GOAWAY only if that says that it was not looked at.
-    let is_unread = error.is_go_away() || reason == Some(Reason::REFUSED_STREAM);
-    match (error.is_remote(), reason) {
-        (true, Some(Reason::HTTP_1_1_REQUIRED)) => Loss::WantsHttp1,
-        (true, _) if is_unread => Loss::Unread,
-        (false, _) if error.is_io() || error.is_go_away() => Loss::Connection,
-        _ => Loss::Final,
+    let says = |reason| error.is_remote() && error.reason() == Some(reason);
+    if says(Reason::HTTP_1_1_REQUIRED) {
+        Loss::WantsHttp1
+    } else if says(Reason::REFUSED_STREAM) || error.is_remote() && error.is_go_away() {
+        // A stream hears of a GOAWAY only if that says that it was not looked at.
+        Loss::Unread
+    } else if error.is_io() || error.is_go_away() {
+        Loss::Connection
+    } else {
+        Loss::Final
     }
 }
 

@@ -36,6 +36,7 @@ use crate::distribution::site::Site;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
+use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
@@ -80,6 +81,8 @@ pub struct Edge {
     turns: tiers::Turns,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
+    /// How many connections there are to each origin, over all cores, and what is counted of them.
+    pub origins: Arc<ConnectionLimits>,
     /// Where our own parents stand, and to whom.
     pub standings: Arc<Standings>,
     /// What is counted of them.
@@ -134,6 +137,7 @@ impl Edge {
             tally: Tally::default(),
             turns: tiers::Turns::default(),
             applied: Passages::default(),
+            origins: Arc::default(),
             standings,
             parent_counts: Arc::default(),
             running: ArcSwap::from_pointee(Running {
