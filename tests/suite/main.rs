@@ -23,6 +23,7 @@ mod itinerary;
 mod laws;
 mod migrate;
 mod octets;
+mod origin_h2;
 mod origins;
 mod parent;
 mod parts;
