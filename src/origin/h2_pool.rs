@@ -333,13 +333,15 @@ impl H2Pool {
         }
     }
 
-    // A place for a connection that lacked it, and nothing else; it comes back if there is none.
+    // A place for a connection that lacked it, and nothing else. It comes back if there is none
+    // such, and is not needed where nobody waits any more.
     fn revive(&self, name: &Arc<str>, place: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
         let mut names = self.names.lock();
-        let link = names
-            .find(name)
-            .and_then(|named| named.links.iter_mut().find_map(|link| link.rests().then_some(link)));
-        match link {
+        let named = names.find(name)?;
+        if named.waiting.iter().all(|waiter| waiter.tell.is_closed()) {
+            return None;
+        }
+        match named.links.iter_mut().find_map(|link| link.rests().then_some(link)) {
             Some(link) => {
                 link.place = Some(place);
                 None
