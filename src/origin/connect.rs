@@ -43,7 +43,8 @@ impl Endpoint {
     }
 }
 
-/// A place among the connections in use. The timer is made only when there is something to wait for.
+/// A place among the connections in use. The timer is made only when there is something to wait
+/// for.
 pub async fn permit(
     gate: &Arc<Semaphore>,
     origin: &Origin,

@@ -49,8 +49,8 @@ impl Upload {
     }
 
     /// Whether anything left since this was last asked.
-    pub const fn take_moved(&mut self) -> bool {
-        std::mem::replace(&mut self.moved, false)
+    pub fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     /// Sends as much as goes.

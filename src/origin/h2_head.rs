@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn a_request_says_what_http_1_says_but_for_its_connection() {
         let sent = fields(
-            b"Host: www.test:8443\r\nAccept: */*\r\nConnection: close\r\nUpgrade: h2c\r\nTE: gzip\r\nX-A: 1\r\nX-A: 2\r\nCookie: a=b\r\n",
+            b"Host: www.test:8443\r\nAccept: */*\r\nConnection: close\r\nUpgrade: h2c\r\n\
+              TE: gzip\r\nX-A: 1\r\nX-A: 2\r\nCookie: a=b\r\n",
         );
         let made = request(&Method::POST, "/a?b=c", &sent, Some(7), Scheme::HTTPS).unwrap();
         assert_eq!(made.uri(), "https://www.test:8443/a?b=c");
