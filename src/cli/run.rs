@@ -31,7 +31,6 @@ use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
-use crate::origin::pool::ConnectionLimits;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::forward::{ForwardContext, Forwarder};
@@ -336,14 +335,14 @@ fn start_workers(
     bound: &mut [Bound],
     (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-    let gates = Arc::new(ConnectionLimits::default());
     let mut threads = Vec::new();
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound
             .iter_mut()
             .filter_map(|one| one.take().map(|socket| (socket, one.speaks)))
             .collect();
-        let (control, gates, drained) = (Arc::clone(control), Arc::clone(&gates), drained.clone());
+        let (control, drained) = (Arc::clone(control), drained.clone());
+        let gates = Arc::clone(&control.edge.origins);
         let mut abandoned = abandoned.clone();
         let head_bytes = site.limits.origin_head_bytes;
         let body = move || {

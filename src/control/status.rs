@@ -125,7 +125,7 @@ impl Control {
         if let Some(sequencer) = &self.sequencer {
             sequencer_metrics(sequencer, &mut out);
         }
-        let tally = &self.edge.tally;
+        let (tally, origins) = (&self.edge.tally, &self.edge.origins.counts);
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
             ("foreshore_tunnels_total", "WebSocket connections that were opened.", &tally.tunnels),
@@ -138,6 +138,21 @@ impl Control {
                 "foreshore_tunnel_octets_total",
                 "Octets that WebSocket connections have carried, both ways.",
                 &tally.tunnel_octets,
+            ),
+            (
+                "foreshore_origin_connections_total",
+                "Connections made to origins.",
+                &origins.connections,
+            ),
+            (
+                "foreshore_origin_http2_connections_total",
+                "Those of them over which HTTP/2 is spoken.",
+                &origins.http2,
+            ),
+            (
+                "foreshore_origin_asked_again_total",
+                "Requests over HTTP/2 that an origin left unread, or that their connection lost.",
+                &origins.again,
             ),
             (
                 "foreshore_fills_refused_total",
@@ -237,6 +252,20 @@ impl Control {
             "gauge",
             "Open WebSocket connections.",
             self.edge.tunnels_now() as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_origin_streams",
+            "gauge",
+            "Requests to origins over HTTP/2 under way.",
+            origins.streams.load(Ordering::Relaxed) as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_origin_streams_waiting",
+            "gauge",
+            "Requests that wait for room on such a connection.",
+            origins.waiting.load(Ordering::Relaxed) as u64,
         );
         single(
             &mut out,

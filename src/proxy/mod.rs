@@ -37,6 +37,7 @@ use crate::fleet;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
+use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
@@ -81,6 +82,8 @@ pub struct Edge {
     turns: tiers::Turns,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
+    /// How many connections there are to each origin, over all cores, and what is counted of them.
+    pub origins: Arc<ConnectionLimits>,
     /// How far our log is in effect at each of our own parents.
     pub standings: Arc<Standings>,
     /// What is counted of them.
@@ -137,6 +140,7 @@ impl Edge {
             tally: Tally::default(),
             turns: tiers::Turns::default(),
             applied: Passages::default(),
+            origins: Arc::default(),
             standings,
             parent_counts: Arc::default(),
             fleet: OnceLock::new(),

@@ -23,7 +23,9 @@ use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::{Invalidations, tag_hashes};
 use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
-use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
+use crate::distribution::origin::{
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Timeouts,
+};
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::site::Site;
 use crate::fleet::node::Node as Member;
@@ -255,6 +257,7 @@ fn as_origin(
         port: url.port,
         tls: Some(tls),
         host_rule: HostRule::Viewer,
+        version: HttpVersion::Http1,
     };
     Origin {
         id: url.to_string(),

@@ -96,6 +96,39 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn http_version_is_one_of_two_and_not_for_folders() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+http_version = "http3"
+
+[[distribution.origin]]
+id = "files"
+url = "file:."
+http_version = "http2"
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:12:", "http_version = \"http3\" is not known"),
+            ("broken.toml:17:", "http_version is of no meaning for a folder"),
+        ],
+    );
+}
+
+#[test]
 fn all_mistakes_at_once_each_with_line_and_remedy() {
     let text = r#"
 [lisen]
