@@ -17,7 +17,11 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
     request.spell_plainly();
     // A field that dies here must not be in the key either: it would choose an answer it had no
     // part in.
+    let lines = request.fields.len();
     hop_by_hop::strip_listed(&mut request.fields);
+    if request.fields.len() != lines {
+        request.fields_changed();
+    }
     if !request.fields.contains(&EDGE) {
         return None;
     }

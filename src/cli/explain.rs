@@ -157,6 +157,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
+        known: Default::default(),
     };
     prepare(&mut request, site);
     Ok(request)
