@@ -101,7 +101,6 @@ pub struct Node {
     pub(super) turn: AtomicU64,
     pub(super) reach: Mutex<Reach>,
     pub(super) is_failing: AtomicBool,
-    pub(super) started: Moment,
     pub tally: Tally,
 }
 
@@ -131,7 +130,6 @@ impl Node {
             turn: AtomicU64::new(0),
             reach: Mutex::default(),
             is_failing: AtomicBool::new(false),
-            started: now,
             tally: Tally::default(),
             context,
         });
@@ -182,14 +180,17 @@ impl Node {
         }
     }
 
-    pub(super) fn confirm(&self, id: RecordId, epoch: Epoch, number: FleetNumber) {
+    // Notes that a record has its place, as of now.
+    pub(super) fn confirm(&self, id: RecordId, epoch: Epoch, number: FleetNumber) -> Confirmed {
+        let new = Confirmed { id, epoch, number, at: self.now() };
         let mut confirmed = self.confirmed.lock();
-        confirmed.push_back(Confirmed { id, epoch, number, at: self.now() });
+        confirmed.push_back(new);
         if confirmed.len() > CONFIRMED {
             confirmed.pop_front();
         }
         drop(confirmed);
         self.moved.send_modify(|count| *count += 1);
+        new
     }
 
     // Where a record stands in the log of this epoch, if it does.
@@ -200,8 +201,9 @@ impl Node {
         };
         let is_it = |known: &&Confirmed| known.id == id && known.epoch == epoch;
         let known = self.confirmed.lock().iter().rev().find(is_it).copied();
-        // Appended in an earlier life: the time since this one began is what is known of it.
-        known.or_else(|| place.map(|number| Confirmed { id, epoch, number, at: self.started }))
+        // Of one whose confirmation was lost, or is of an earlier life or epoch, it is not known
+        // when it was appended: a member that has not heard of it may have a lease from just before.
+        known.or_else(|| place.map(|number| self.confirm(id, epoch, number)))
     }
 
     // Has a record of the fleet's log take effect here, synced, and notes its place.
@@ -288,17 +290,25 @@ impl Node {
         member.forgot(head, mark);
         self.say_usable(&member);
         drop(member);
+        // What was sent and lies before that place is not read back: to be asked for again.
+        self.sent.lock().clear();
+        self.outbox.notify_one();
         self.position.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    // Something is in effect here that the fleet will never hear of: everything is invalidated in
-    // its stead, here and everywhere.
-    pub(super) async fn pay_debt(&self) -> io::Result<()> {
+    // If something is in effect here that the fleet will never hear of, everything is invalidated
+    // in its stead, here and everywhere. Says whether it was.
+    pub(super) async fn pay_debt(&self) -> io::Result<bool> {
+        if !self.member.lock().owes_everything() {
+            return Ok(false);
+        }
+        tracing::error!("more was invalidated than the fleet could be told of; everything is");
         for record in self.everything() {
             self.context.invalidation.submit(record, Durability::Synced).await?;
         }
-        Ok(())
+        self.member.lock().has_paid();
+        Ok(true)
     }
 
     // A record for each distribution, by which all of it is gone.

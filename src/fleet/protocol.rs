@@ -216,9 +216,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Clocks may be one in a hundred fast or slow each, so a caller waits a fiftieth longer.
+    /// Clocks may be one in a hundred fast or slow each: a fast caller waits 101/99 of a slow
+    /// member's lease, which is a 49th longer, and the millisecond by which moments are cut off.
     pub const fn of_lease(lease: u64) -> Self {
-        Self { lease, fence: lease.saturating_add(lease.div_ceil(50)) }
+        Self { lease, fence: lease.saturating_add(lease.div_ceil(49) + 1) }
     }
 }
 
