@@ -257,7 +257,7 @@ impl Line {
             Weather::Still => return (Duration::ZERO, Duration::ZERO, Fate::Arrives),
             Weather::Calm => 20,
             Weather::Rough => 300,
-            Weather::Storm => 4000,
+            Weather::Storm => 1000,
         };
         let mut dice = self.dice.lock();
         let mut time = || Duration::from_millis(dice.roll(slowest));
