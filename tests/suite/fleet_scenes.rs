@@ -22,8 +22,6 @@ const LEASE: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(1);
 /// Longer than anything takes that is to happen at all.
 const LONG: Duration = Duration::from_secs(60);
-/// Of before everything.
-const FIRST: InvalidationNumber = InvalidationNumber(0);
 
 /// A station with its own line and disk.
 struct Place {
@@ -42,7 +40,7 @@ impl Place {
     }
 
     /// Waits until it has a lease.
-    async fn is_ready(&self) {
+    async fn ready(&self) {
         until("a lease", || self.station.is_usable()).await;
     }
 
@@ -51,6 +49,11 @@ impl Place {
         self.station.kill();
         self.platter = self.platter.after_crash();
         self.station = Station::start(self.name, LEASE, &self.platter, &self.line);
+    }
+
+    /// What a request that begins now is stored under.
+    fn head(&self) -> InvalidationNumber {
+        self.station.table.head()
     }
 
     async fn invalidate(&self, path: u64) -> RecordId {
@@ -74,8 +77,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn two() -> (Arc<Desk>, Place, Place) {
     let desk = Desk::new();
     let (a, b) = (Place::new("a", &desk), Place::new("b", &desk));
-    a.is_ready().await;
-    b.is_ready().await;
+    a.ready().await;
+    b.ready().await;
     // The roster proves nothing for a while after one joined.
     sleep(LONG).await;
     (desk, a, b)
@@ -86,7 +89,7 @@ async fn a_lease_ends_when_it_is_over() {
     let desk = Desk::new();
     let a = Place::new("a", &desk);
     assert!(!a.station.is_usable(), "nothing is used before there is a lease");
-    a.is_ready().await;
+    a.ready().await;
     sleep(LONG).await;
     assert!(a.station.is_usable(), "a lease is renewed");
     a.line.cut(LONG);
@@ -96,19 +99,20 @@ async fn a_lease_ends_when_it_is_over() {
     sleep_until(asked_at + LEASE).await;
     assert!(!a.station.is_usable());
     a.line.mend();
-    a.is_ready().await;
+    a.ready().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_the_sequencer_it_holds_here_and_comes_everywhere_later_in_order() {
     let (desk, a, b) = two().await;
+    let (at_a, at_b) = (a.head(), b.head());
     a.line.cut(LONG);
     let ids = [a.invalidate(1).await, a.invalidate(2).await, a.invalidate(3).await];
     let early = a.settle(ids[0], Duration::from_secs(30)).await;
     assert_eq!((early.progress, early.members.len()), (Progress::InProgress, 0));
     for path in 1..=3 {
-        assert!(!a.station.is_valid(path, FIRST), "{path} is in force here");
-        assert!(b.station.is_valid(path, b.station.table.head()));
+        assert!(!a.station.is_valid(path, at_a), "{path} is in force here");
+        assert!(b.station.is_valid(path, at_b), "and not there");
     }
     let head = desk.head();
     a.line.mend();
@@ -117,7 +121,7 @@ async fn without_the_sequencer_it_holds_here_and_comes_everywhere_later_in_order
         assert_eq!(late.progress, Progress::Completed, "{late:?}");
     }
     assert_eq!(ids.map(|id| desk.number_of(id)), [1, 2, 3].map(|after| Some(head + after)));
-    assert!((1..=3).all(|path| !b.station.is_valid(path, FIRST)));
+    assert!((1..=3).all(|path| !b.station.is_valid(path, at_b)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +138,7 @@ async fn a_member_that_was_away_catches_up_before_it_uses_anything() {
     assert_eq!(proofs, [Proof::Applied, Proof::Fenced]);
     assert_eq!(b.station.answer(1, &tier), None, "it is fenced, as was said");
     b.line.mend();
-    b.is_ready().await;
+    b.ready().await;
     assert_eq!(
         b.station.answer(1, &tier),
         None,
@@ -180,6 +184,7 @@ async fn a_new_epoch_makes_no_record_older() {
 #[tokio::test(start_paused = true)]
 async fn of_two_with_one_name_each_sees_the_other() {
     let (desk, a, b) = two().await;
+    let at_b = b.head();
     let twin = Place::new("a", &desk);
     let superseded =
         |place: &Place| place.station.node.tally.superseded.load(Ordering::Relaxed) > 0;
@@ -191,17 +196,17 @@ async fn of_two_with_one_name_each_sees_the_other() {
         desk.members().iter().any(|(_, life)| *life == twin.station.id.incarnation)
     })
     .await;
-    twin.is_ready().await;
+    twin.ready().await;
     let id = twin.invalidate(1).await;
     assert_eq!(twin.settle(id, LONG).await.progress, Progress::Completed);
-    assert!(!b.station.is_valid(1, FIRST));
+    assert!(!b.station.is_valid(1, at_b));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_trimmed_meanwhile_makes_everything_old() {
     let (desk, a, b) = two().await;
     b.line.cut(3 * LONG);
-    let begun = b.station.table.head();
+    let begun = b.head();
     let forgotten = || b.station.node.tally.forgotten.load(Ordering::Relaxed);
     let before = forgotten();
     for path in 1..=3 {
@@ -219,24 +224,25 @@ async fn what_was_trimmed_meanwhile_makes_everything_old() {
     desk.answer(Call::Trim { epoch, upto: desk.head() }).await.unwrap();
     assert_eq!(desk.members().len(), 1);
     b.line.mend();
-    b.is_ready().await;
+    b.ready().await;
     assert_eq!(forgotten(), before + 1);
     assert!(!b.station.is_valid(99, begun), "what it missed may have been about anything");
-    assert!(b.station.is_valid(99, b.station.table.head()));
+    assert!(b.station.is_valid(99, b.head()));
     assert_eq!(desk.members().len(), 2, "it has joined anew");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_its_place_outlives_the_process() {
     let (desk, mut a, b) = two().await;
+    let (at_a, at_b) = (a.head(), b.head());
     a.line.cut(LONG);
     let id = a.invalidate(1).await;
     a.restart();
-    assert!(!a.station.is_valid(1, FIRST), "it is in force from the beginning");
+    assert!(!a.station.is_valid(1, at_a), "it is in force from the beginning");
     assert_eq!(desk.number_of(id), None);
     a.line.mend();
     assert_eq!(a.settle(id, LONG).await.progress, Progress::Completed);
-    assert!(desk.number_of(id).is_some() && !b.station.is_valid(1, FIRST));
+    assert!(desk.number_of(id).is_some() && !b.station.is_valid(1, at_b));
 }
 
 // A new life of a member that is listed is told that it is superseded before it is told anything
@@ -247,14 +253,14 @@ async fn a_new_life_joins_in_an_epoch_that_it_has_not_seen() {
     a.station.kill();
     desk.begin_again(desk.head());
     b.restart();
-    b.is_ready().await;
+    b.ready().await;
     a.restart();
-    a.is_ready().await;
+    a.ready().await;
     // And so does one that lost its disk.
     a.platter = Platter::default();
     a.station.kill();
     a.station = Station::start(a.name, LEASE, &a.platter, &a.line);
-    a.is_ready().await;
+    a.ready().await;
     assert_eq!(desk.members().len(), 2);
     let id = a.invalidate(1).await;
     assert_eq!(a.settle(id, LONG).await.progress, Progress::Completed);
@@ -268,8 +274,10 @@ async fn a_lost_record_is_put_back_by_those_that_have_it() {
     desk.begin_again(desk.head() - 1);
     assert_eq!(desk.number_of(id), None);
     until("the record", || desk.number_of(id).is_some()).await;
+    let has_entered = |place: &Place| place.station.node.stamp().epoch == desk.epoch();
+    until("the new epoch", || has_entered(&a) && has_entered(&b)).await;
     assert!(!a.station.is_usable() && !b.station.is_usable(), "within the grace");
-    a.is_ready().await;
-    b.is_ready().await;
+    a.ready().await;
+    b.ready().await;
     assert_eq!(a.settle(id, LONG).await.progress, Progress::Completed);
 }
