@@ -113,6 +113,9 @@ impl Node {
         let terms = Terms::of_lease(millis(context.lease));
         let who = (context.id.clone(), context.prefer);
         let own = records.iter().filter_map(passage_of).map(|passage| passage.own).max();
+        // What was published here before there was a fleet is not for it.
+        let own = own.or_else(|| records.last().map(|record| record.number)).unwrap_or(0);
+        let is_new = known.is_none();
         let member = match known {
             Some(known) => Member::restored(who, terms, known, now),
             None => Member::new(who, terms, now),
@@ -120,7 +123,7 @@ impl Node {
         let node = Arc::new(Self {
             terms,
             member: Mutex::new(member),
-            own: AtomicU64::new(own.unwrap_or(0)),
+            own: AtomicU64::new(own),
             confirmed: Mutex::default(),
             sent: Mutex::default(),
             outbox: Notify::new(),
@@ -134,6 +137,9 @@ impl Node {
             context,
         });
         node.say_usable(&node.member.lock());
+        if is_new {
+            node.note_beginning(own);
+        }
         let publisher = Arc::downgrade(&node);
         node.context.invalidation.keep_publisher(Box::new(move |record| {
             if let Some(node) = publisher.upgrade() {
@@ -141,6 +147,31 @@ impl Node {
             }
         }));
         node
+    }
+
+    // Writes down that the fleet is followed from here on: what is published before it is first
+    // reached goes out even if the process ends before that.
+    fn note_beginning(&self, own: u64) {
+        let nothing = RecordId::NONE;
+        let passage = FleetPassage {
+            epoch: nothing,
+            number: 0,
+            chain: nothing,
+            id: nothing,
+            own,
+            is_settling: true,
+        };
+        let record = InvalidationRecord { from: Some(Passed::Fleet(passage)), ..self.blank() };
+        if let Err(error) = self.context.invalidation.accept(record, Durability::Synced) {
+            tracing::warn!(%error, "that the fleet is followed from here on could not be written down");
+        }
+    }
+
+    // A record that invalidates nothing.
+    fn blank(&self) -> InvalidationRecord {
+        let (name, distribution) = (String::new(), String::new());
+        let at = self.context.clock.now().0;
+        InvalidationRecord::new(name, distribution, Vec::new(), Severity::Hard, at)
     }
 
     // An invalidation is about to take effect here, and has no place in the fleet's log.
@@ -275,16 +306,7 @@ impl Node {
         }
         let mark = self.context.table.head();
         // Says how far the fleet's log is in effect here, where there is nothing to invalidate.
-        let last = InvalidationRecord {
-            from: passage(),
-            ..InvalidationRecord::new(
-                String::new(),
-                String::new(),
-                Vec::new(),
-                Severity::Hard,
-                self.context.clock.now().0,
-            )
-        };
+        let last = InvalidationRecord { from: passage(), ..self.blank() };
         self.context.invalidation.submit(last, Durability::Synced).await?;
         let mut member = self.member.lock();
         member.forgot(head, mark);

@@ -244,3 +244,17 @@ pub enum Refusal {
     UnknownPlace,
     Full,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fastest_caller_waits_for_the_slowest_member() {
+        for lease in [1, 49, 1000, 3333, 10_000, 60_000] {
+            let fence = Terms::of_lease(lease).fence;
+            // A moment that is cut off may be a millisecond early.
+            assert!((fence - 1) * 99 >= lease * 101, "{lease}: {fence}");
+        }
+    }
+}

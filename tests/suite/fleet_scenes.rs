@@ -245,6 +245,23 @@ async fn what_waits_for_its_place_outlives_the_process() {
     assert!(desk.number_of(id).is_some() && !b.station.is_valid(1, at_b));
 }
 
+// Even before the sequencer was reached for the first time.
+#[tokio::test(start_paused = true)]
+async fn what_is_published_first_of_all_outlives_the_process() {
+    let desk = Desk::new();
+    let (mut a, b) = (Place::new("a", &desk), Place::new("b", &desk));
+    a.line.cut(LONG);
+    let id = a.invalidate(1).await;
+    a.restart();
+    sleep(LEASE).await;
+    assert_eq!(desk.number_of(id), None);
+    a.line.mend();
+    a.ready().await;
+    b.ready().await;
+    assert_eq!(a.settle(id, LONG).await.progress, Progress::Completed);
+    assert!(desk.number_of(id).is_some());
+}
+
 // A new life of a member that is listed is told that it is superseded before it is told anything
 // else, in whatever epoch.
 #[tokio::test(start_paused = true)]
