@@ -248,7 +248,7 @@ impl Storm {
 
     /// The storm is over: soon each station uses its store again, and an invalidation of each comes
     /// everywhere.
-    async fn is_mended(self: &Arc<Self>) -> Result<(), String> {
+    async fn mends(self: &Arc<Self>) -> Result<(), String> {
         self.calm();
         (0..STATIONS).filter(|e| self.station(*e).is_none()).for_each(|e| self.start(e));
         sleep(Duration::from_millis(6 * LEASE)).await;
@@ -276,7 +276,7 @@ async fn storm(seed: u64) -> Result<(u64, u64), String> {
         sleep(Duration::from_millis(dice.roll(LEASE))).await;
         storm.accident(&mut dice).await;
     }
-    let mended = storm.is_mended().await;
+    let mended = storm.mends().await;
     let truth = storm.truth.lock();
     truth.wrong.clone().map_or(Ok(()), Err).and(mended)?;
     Ok((truth.answers, truth.completed))
