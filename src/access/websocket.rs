@@ -8,12 +8,14 @@ use crate::message::request::{Known, RequestHead};
 use crate::semantics::lists::members;
 use crate::semantics::websocket;
 
-/// Says whether a request asks for a WebSocket over HTTP/1.1.
+/// Says whether a request asks for a WebSocket. Over HTTP/2 it does so by an extended CONNECT
+/// (RFC 8441), which has been given the words of HTTP/1.1; it has no others.
 ///
 /// Other offers may be ignored, and in HTTP/1.0 must be (RFC 9110 §7.8): the request means the same
 /// without them. An answer to this one that ignored it would be taken for a broken handshake.
 pub fn is_asked(head: &RequestHead<'_>) -> bool {
-    if !head.known.has(Known::Upgrade) || head.version != Version::Http11 {
+    let is_able = matches!(head.version, Version::Http11 | Version::Http2);
+    if !head.known.has(Known::Upgrade) || !is_able {
         return false;
     }
     let members = |name| head.fields.get_all(name).flat_map(members);

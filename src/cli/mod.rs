@@ -7,6 +7,7 @@ mod disk_tier;
 mod explain;
 mod fleet;
 mod import_export;
+mod membership;
 mod promote;
 mod purge;
 mod run;

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::disk_tier::DiskTier;
+use super::membership::Membership;
 use super::{Level, RunArgs, certs, fail};
 use crate::base::secret::Secret;
 use crate::clock::Clock;
@@ -30,7 +31,6 @@ use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
-use crate::origin::pool::ConnectionLimits;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::forward::{ForwardContext, Forwarder};
@@ -106,6 +106,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     for passed in records.iter().filter_map(|record| record.from.as_ref()) {
         edge.applied.note(passed, clock.now());
     }
+    let membership = Membership::begin(&edge, &site, &log, &records)?;
     let (draining, drained) = watch::channel(false);
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();
@@ -129,17 +130,25 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
         roster,
+        sequencer: membership.sequencer.clone(),
         edge,
     });
     keep_messenger(&control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
     runtime.block_on(control.forwarder.introduce(heir_of));
+    if let Some(sequencer) = membership.sequencer.clone() {
+        runtime.spawn(sequencer.keep_short());
+    }
+    if let Some(member) = membership.member.clone() {
+        runtime.spawn(member.run());
+    }
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
-    runtime.block_on(leave(&control, site.limits.drain));
+    let patience = control.edge.running_cell().load().site.limits.drain;
+    runtime.block_on(leave(&control, patience));
     // What is still under way is dropped, and so written down.
     abandon.send_replace(true);
     let until = Instant::now() + LAST_WORDS;
@@ -147,6 +156,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     control.access_log.flush();
+    runtime.block_on(membership.end());
     if site_has_parents(&control) {
         runtime.block_on(seal(&control));
     }
@@ -325,14 +335,14 @@ fn start_workers(
     bound: &mut [Bound],
     (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-    let gates = Arc::new(ConnectionLimits::default());
     let mut threads = Vec::new();
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound
             .iter_mut()
             .filter_map(|one| one.take().map(|socket| (socket, one.speaks)))
             .collect();
-        let (control, gates, drained) = (Arc::clone(control), Arc::clone(&gates), drained.clone());
+        let (control, drained) = (Arc::clone(control), drained.clone());
+        let gates = Arc::clone(&control.edge.origins);
         let mut abandoned = abandoned.clone();
         let head_bytes = site.limits.origin_head_bytes;
         let body = move || {

@@ -10,7 +10,7 @@ use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, Vi
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::logs::Cookies;
-use crate::distribution::origin::{HostRule, Origin, OriginKind, Roots};
+use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, Site, TlsPolicy};
 
@@ -104,7 +104,11 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
             origin.id
         ));
     }
-    Some(json!({
+    let is_h2 = http.version == HttpVersion::Http2;
+    if is_h2 && !is_tls {
+        left.push(format!("origin {}: http_version = \"http2\" in clear text", origin.id));
+    }
+    let mut told = json!({
         "Id": origin.id,
         "DomainName": http.host,
         "OriginPath": origin.path,
@@ -119,7 +123,11 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
         },
         "ConnectionAttempts": origin.attempts,
         "ConnectionTimeout": origin.timeouts.connect.as_secs().max(1),
-    }))
+    });
+    if is_h2 && is_tls {
+        told["CustomOriginConfig"]["OriginHttpVersion"] = "http2".into();
+    }
+    Some(told)
 }
 
 fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<String>) -> Value {

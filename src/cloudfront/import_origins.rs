@@ -274,6 +274,7 @@ impl<'d> Job<'d, '_> {
         is_https: bool,
     ) {
         if let Some(custom) = custom {
+            self.version(custom, id, is_https);
             let old: Vec<&str> = custom
                 .texts("OriginSslProtocols")
                 .into_iter()
@@ -321,6 +322,18 @@ impl<'d> Job<'d, '_> {
                 Rank::ToKnow,
                 format!("origin {id}: Origin Shield{region} is a regional tier here; see [region]"),
             );
+        }
+    }
+
+    // CloudFront speaks HTTP/2 to origins over TLS only.
+    fn version(&mut self, custom: &Node<'d>, id: &str, is_https: bool) {
+        match custom.text("OriginHttpVersion") {
+            None | Some("http1.1") => {}
+            Some("http2") if is_https => drop(writeln!(self.out, "http_version = \"http2\"")),
+            Some(version) => self.note(
+                Rank::ToKnow,
+                format!("origin {id}: OriginHttpVersion = {version}: HTTP/1.1 is spoken to it"),
+            ),
         }
     }
 

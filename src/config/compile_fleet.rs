@@ -62,6 +62,9 @@ pub fn fleet(
     let preferences = [("freshness", Prefer::Freshness), ("availability", Prefer::Availability)];
     let prefer = table.word("prefer", &preferences).map_or(Prefer::Freshness, |found| found.value);
     let (lease, wait) = times(&mut table, scope);
+    if let (Some(member), Some(SequencerAt::Parent(parent))) = (&member, &sequencer) {
+        check_name(&table, member, &parent.edge_id);
+    }
     table.finish();
     Some(Fleet { name: name?.value, member: member?, sequencer: sequencer?, prefer, lease, wait })
 }
@@ -96,6 +99,19 @@ fn member(table: &mut Table<'_>, tier: Tier<'_>) -> Option<String> {
             };
             own.map_err(problem).ok()
         }
+    }
+}
+
+// A sequencer takes a member for the edge whose token it shows (`fleet::calls`).
+fn check_name(table: &Table<'_>, member: &str, edge_id: &str) {
+    if member != edge_id {
+        table.problem(
+            &table.span(),
+            format!(
+                "fleet.member = {member:?}, and to the parent that gives the numbers this edge is {edge_id:?}; they have to be the same"
+            ),
+            Some(format!("set member = {edge_id:?}, or another edge_id")),
+        );
     }
 }
 

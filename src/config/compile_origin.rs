@@ -15,8 +15,8 @@ use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing, Timeouts,
-    TlsVersion, is_reserved,
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing,
+    Timeouts, TlsVersion, is_reserved,
 };
 use crate::distribution::site::ORIGINS_MAX;
 
@@ -71,6 +71,8 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
             .map(|_| HostRule::Fixed(name.to_string()))
             .ok_or_else(|| "\"origin\", \"viewer\", or a host name".into()),
     });
+    let version = table
+        .word("http_version", &[("http1.1", HttpVersion::Http1), ("http2", HttpVersion::Http2)]);
     let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
     let access = table
         .table("access_control")
@@ -85,12 +87,12 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         );
         return None;
     };
-    let (kind, path) = match origin_url(
-        &url.value,
-        &folder,
-        host_rule.map_or(HostRule::Origin, |found| found.value),
+    let asked = How {
+        host_rule: host_rule.map_or(HostRule::Origin, |found| found.value),
+        version: version.as_ref().map_or(HttpVersion::Http1, |found| found.value),
         tls,
-    ) {
+    };
+    let (kind, path) = match origin_url(&url.value, &folder, asked) {
         Ok(made) => made,
         Err(why) => {
             table.problem(
@@ -101,6 +103,13 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
             return None;
         }
     };
+    if let (Some(version), OriginKind::Directory(_)) = (&version, &kind) {
+        table.problem(
+            &version.span,
+            "http_version is of no meaning for a folder",
+            Some("leave it out".into()),
+        );
+    }
     if let (Some(access), OriginKind::Http(http)) = (&access, &kind)
         && access.signing != Signing::Never
         && http.host_rule != HostRule::Origin
@@ -114,12 +123,14 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections, access })
 }
 
-fn origin_url(
-    url: &str,
-    folder: &Path,
+/// How an origin is asked, wherever it is.
+struct How {
     host_rule: HostRule,
+    version: HttpVersion,
     tls: Option<OriginTls>,
-) -> Result<(OriginKind, String), String> {
+}
+
+fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String), String> {
     if let Some(path) = url.strip_prefix("file:") {
         let root = super::at(folder, path.trim_start_matches("//"));
         if !root.is_dir() {
@@ -138,6 +149,7 @@ fn origin_url(
     if path.contains(['?', '#', ' ']) || !crate::message::path::is_safe_path(path) {
         return Err("an origin path is plain: no query, no dot segments".into());
     }
+    let How { host_rule, version, tls } = how;
     let tls = match (is_https, tls) {
         (true, tls) => Some(tls.unwrap_or(OriginTls {
             roots: Roots::System,
@@ -149,7 +161,7 @@ fn origin_url(
         (false, Some(_)) => return Err("tls settings on an http origin".into()),
     };
     let port = authority.port.unwrap_or(if is_https { 443 } else { 80 });
-    let http = HttpOrigin { host: authority.host.to_string(), port, tls, host_rule };
+    let http = HttpOrigin { host: authority.host.to_string(), port, tls, host_rule, version };
     Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
 }
 

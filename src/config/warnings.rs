@@ -32,6 +32,57 @@ pub fn unkeyed(distribution: &Distribution) -> Vec<String> {
     distribution.behaviors.iter().filter_map(line).collect()
 }
 
+/// A line for each behavior that is meant for WebSockets, by its policies or its path, and whose
+/// policies keep the handshake back. They open here all the same (`origin/request.rs`); at
+/// CloudFront they would not (AWS, "Use WebSockets with CloudFront distributions"). Of any other
+/// behavior nothing is said: most are for pages, and their policies are right.
+pub fn without_handshake(distribution: &Distribution) -> Vec<String> {
+    let line = |behavior: &Behavior| {
+        let missing = handshake_kept_back(behavior);
+        let is_meant = names_handshake(behavior) || is_socket_path(behavior.pattern.as_str());
+        (is_meant && !missing.is_empty()).then(|| {
+            format!(
+                "distribution {:?}, behavior {:?}: WebSockets open here, and CloudFront would open none: no policy forwards {} (origin_request_policy {:?}, \
+                 cache_policy {:?}). For the same behavior there, forward them, as AllViewer does",
+                distribution.id,
+                behavior.pattern.as_str(),
+                missing.join(" and "),
+                behavior.origin_request.name,
+                behavior.cache.name
+            )
+        })
+    };
+    distribution.behaviors.iter().filter_map(line).collect()
+}
+
+// What an origin needs of a handshake and does not get by any policy.
+fn handshake_kept_back(behavior: &Behavior) -> Vec<&'static str> {
+    if behavior.semantics() == Semantics::Rfc9111 {
+        return Vec::new();
+    }
+    let (key, more) = (&behavior.cache.key.headers, &behavior.origin_request.headers);
+    let mut names = vec!["sec-websocket-key", "sec-websocket-version"];
+    names.retain(|name| !key.contains(*name) && !more.includes(*name));
+    names
+}
+
+fn names_handshake(behavior: &Behavior) -> bool {
+    let listed = match &behavior.origin_request.headers {
+        ForwardHeaders::Only(names) => names.texts(),
+        _ => Vec::new(),
+    };
+    let keyed = behavior.cache.key.headers.texts();
+    listed.iter().chain(&keyed).any(|name| name.to_ascii_lowercase().starts_with("sec-websocket-"))
+}
+
+// Says whether a word of a path pattern speaks of sockets: `/ws/*`, `/socket.io/*`.
+fn is_socket_path(pattern: &str) -> bool {
+    const WORDS: [&str; 6] = ["ws", "wss", "websocket", "websockets", "socket", "sockets"];
+    pattern
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
 fn seen_beside_the_key(behavior: &Behavior) -> Vec<String> {
     let (key, more) = (&behavior.cache.key, &behavior.origin_request);
     let fields = fields_beside_the_key(behavior);
@@ -80,6 +131,21 @@ fn beyond(more: &Listed, key: &Listed) -> Option<String> {
             let left: Vec<&str> =
                 names.texts().into_iter().filter(|name| !key.includes(name)).collect();
             (!left.is_empty()).then(|| left.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_speak_of_sockets() {
+        for path in ["ws", "/ws/*", "/api/WS", "/socket.io/*", "*/websocket", "/chat-ws?*"] {
+            assert!(is_socket_path(path), "{path}");
+        }
+        for path in ["*", "/news/*", "/aws/*", "/rockets/*", "/wsdl", "/*.wsx"] {
+            assert!(!is_socket_path(path), "{path}");
         }
     }
 }

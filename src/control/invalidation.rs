@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -158,18 +159,17 @@ impl Control {
             self.edge.clock.now().0,
         );
         let (record, covered) = self.accept(record).await?;
-        let status = self.forwarder.forward(record.number).await.as_str();
-        let parents = self.edge.standings.states(record.number);
+        let spread = self.spread(&record, asked.wait.map(Duration::from_secs)).await;
         Ok(Done {
             id: Some(record.id),
             number: Some(record.number),
-            status,
+            status: spread.status.as_str(),
             distribution,
             items,
             soft: asked.soft,
             covered,
             responses: Vec::new(),
-            scope: Scope { node, parents, members: Vec::new() },
+            scope: Scope { node, parents: spread.parents, members: spread.members },
         })
     }
 

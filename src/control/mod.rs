@@ -9,6 +9,7 @@ pub mod reload;
 pub mod roster;
 pub mod routes;
 pub mod server;
+mod spread;
 pub mod status;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::base::secret::Secret;
 use crate::distribution::site::Site;
+use crate::fleet::here::Here;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::Gauges;
 use crate::listen::places::Places;
@@ -50,6 +52,8 @@ pub struct Control {
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
     pub roster: roster::Roster,
+    /// Gives the numbers of a fleet's log, where this node does.
+    pub sequencer: Option<Arc<Here>>,
 }
 
 /// How the last reload went.

@@ -27,10 +27,12 @@ pub enum Call {
     Invalidate,
     Invalidations,
     Invalidation,
+    Fleet,
     Store,
     StoreList,
     StoreVerify,
     FromEdge,
+    Sequence,
     CloudFront,
 }
 
@@ -57,7 +59,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 16] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -73,6 +75,13 @@ pub const ROUTES: [Route; 14] = [
         "the last hundred, each `Completed` or `InProgress`",
     ),
     route("GET", "/v1/invalidations/ID", Right::Token, Call::Invalidation, "one of them"),
+    route(
+        "GET",
+        "/v1/fleet",
+        Right::Token,
+        Call::Fleet,
+        "the fleet as this member sees it: what `foreshore fleet` prints",
+    ),
     route(
         "GET",
         "/v1/status",
@@ -118,6 +127,13 @@ pub const ROUTES: [Route; 14] = [
         Right::Edge,
         Call::FromEdge,
         "what an edge tells its parents",
+    ),
+    route(
+        "POST",
+        "/v1/fleet/call",
+        Right::Edge,
+        Call::Sequence,
+        "what a member asks of its fleet's sequencer, where this node is one",
     ),
     route(
         "ANY",
@@ -212,6 +228,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/", Found::Nothing),
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
+            (Method::POST, "/v1/fleet/call", Found::Call(Call::Sequence, Right::Edge, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

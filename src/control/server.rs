@@ -26,6 +26,9 @@ use super::routes::{self, Call, Found, Right};
 use super::{Control, cloudfront};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
+use crate::fleet::calls;
+use crate::fleet::protocol::Refusal;
+use crate::fleet::wire;
 use crate::invalidation::log::InvalidationRecord;
 use crate::listen::places::is_out_of_descriptors;
 use crate::message::own_fields::EDGE;
@@ -33,8 +36,9 @@ use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
 use crate::tls::server::ServerTls;
 
-/// Admin connections at a time: each edge below a parent keeps one.
-const CONNECTIONS: usize = 1024;
+/// Admin connections at a time: each edge below a parent keeps one, and each member of a fleet a few
+/// to its sequencer.
+const CONNECTIONS: usize = 4096;
 
 /// Binds the admin address.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -164,18 +168,22 @@ async fn run(
         Call::Promote => promote(control, body, limit).await,
         Call::Invalidate => invalidate(control, body, limit).await,
         Call::Invalidations => {
-            let all: Vec<Listed> =
-                control.log.newest(100).into_iter().map(|record| listed(control, record)).collect();
+            let all = listed(control, control.log.newest(100)).await;
             ok(StatusCode::OK, &json!({ "invalidations": all }))
         }
+        Call::Fleet => match control.fleet_status().await {
+            Some(status) => ok(StatusCode::OK, &status),
+            None => error(StatusCode::NOT_FOUND, "this edge is a member of no fleet; see [fleet]"),
+        },
         Call::Invalidation => match control.log.find(id) {
-            Some(record) => ok(StatusCode::OK, &listed(control, record)),
+            Some(record) => ok(StatusCode::OK, &listed(control, vec![record]).await.pop()),
             None => error(StatusCode::NOT_FOUND, "there is no invalidation with this id"),
         },
         Call::Store | Call::StoreList | Call::StoreVerify => {
             on_store(control, call, body, limit).await
         }
         Call::FromEdge => from_edge(control, parts, body, limit).await,
+        Call::Sequence => for_fleet(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -186,9 +194,9 @@ async fn run(
     }
 }
 
-fn listed(control: &Control, record: InvalidationRecord) -> Listed {
-    let status = control.edge.standings.status(record.number);
-    Listed::new(record, status)
+async fn listed(control: &Control, records: Vec<InvalidationRecord>) -> Vec<Listed> {
+    let statuses = control.statuses(&records).await;
+    records.into_iter().zip(statuses).map(|(record, status)| Listed::new(record, status)).collect()
 }
 
 async fn reload(control: &Arc<Control>) -> Answer {
@@ -279,28 +287,55 @@ fn refuse(wrong: Wrong) -> Answer {
     }
 }
 
-// An edge hands on what it accepted; it proves itself with the token that this node's configuration
-// has for it.
+// An edge hands on what it accepted.
 async fn from_edge(
     control: &Arc<Control>,
     parts: &http::request::Parts,
     body: Incoming,
     limit: usize,
 ) -> Answer {
-    let running = control.edge.running();
-    let claimed = parts.headers.get(EDGE).and_then(|id| id.to_str().ok()).unwrap_or("");
-    let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
-    let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, &edge.token)) else {
-        return error(StatusCode::UNAUTHORIZED, "this edge is not trusted here");
-    };
+    let Some(edge) = trusted_edge(control, parts) else { return untrusted() };
     let batch: Forwarded = match read_json(body, limit).await {
         Ok(batch) => batch,
         Err(refused) => return refused,
     };
-    match control.take_from_edge(&edge.id, batch).await {
+    match control.take_from_edge(&edge, batch).await {
         Ok(answer) => ok(StatusCode::OK, &answer),
         Err(wrong) => refuse(wrong),
     }
+}
+
+// A member of a fleet asks its sequencer, which may take a while to have an answer.
+async fn for_fleet(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming) -> Answer {
+    let Some(edge) = trusted_edge(control, parts) else { return untrusted() };
+    let Some(sequencer) = &control.sequencer else {
+        return error(
+            StatusCode::NOT_FOUND,
+            "this node is not the sequencer of a fleet; see [fleet] in the configuration",
+        );
+    };
+    let (status, octets) = match read_body(body, wire::MESSAGE_MAX).await {
+        Ok(said) => calls::take(sequencer, &edge, &said).await,
+        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            calls::refuse(sequencer, Refusal::TooLarge)
+        }
+        Err(refused) => return refused,
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json_text(status, String::from_utf8(octets).unwrap_or_default())
+}
+
+// The name of the edge that asks. It proves itself with the token that this node's configuration
+// has for it.
+fn trusted_edge(control: &Control, parts: &http::request::Parts) -> Option<String> {
+    let running = control.edge.running();
+    let claimed = parts.headers.get(EDGE)?.to_str().ok()?;
+    let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed)?;
+    is_authorised(&parts.headers, &edge.token).then(|| edge.id.clone())
+}
+
+fn untrusted() -> Answer {
+    error(StatusCode::UNAUTHORIZED, "this edge is not trusted here")
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Answer> {
@@ -342,7 +377,12 @@ fn text(status: StatusCode, words: &str) -> Answer {
 fn ok(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut words = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".into());
     words.push('\n');
-    let mut response = text(status, &words);
+    json_text(status, words)
+}
+
+fn json_text(status: StatusCode, words: String) -> Answer {
+    let mut response = Response::new(whole(words));
+    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

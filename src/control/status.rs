@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::Control;
+use crate::fleet::here::Here;
+use crate::fleet::node::Node;
 use crate::record::metrics::{family, single};
 use crate::semantics::time::format_rfc3339;
 use crate::store::Disk;
@@ -47,6 +49,11 @@ impl Control {
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
+            "fleet": self.edge.fleet.get().map(|member| {
+                let (lease_left_ms, outbox, applied) = member.gauges();
+                json!({ "lease_left_ms": lease_left_ms, "outbox": outbox, "applied": applied,
+                        "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
+            }),
             "region": self.edge.standings.states(self.log.tail().number),
             "log": {
                 "tail": self.log.tail().to_string(),
@@ -115,7 +122,10 @@ impl Control {
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
         }
-        let tally = &self.edge.tally;
+        if let Some(sequencer) = &self.sequencer {
+            sequencer_metrics(sequencer, &mut out);
+        }
+        let (tally, origins) = (&self.edge.tally, &self.edge.origins.counts);
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
             ("foreshore_tunnels_total", "WebSocket connections that were opened.", &tally.tunnels),
@@ -128,6 +138,21 @@ impl Control {
                 "foreshore_tunnel_octets_total",
                 "Octets that WebSocket connections have carried, both ways.",
                 &tally.tunnel_octets,
+            ),
+            (
+                "foreshore_origin_connections_total",
+                "Connections made to origins.",
+                &origins.connections,
+            ),
+            (
+                "foreshore_origin_http2_connections_total",
+                "Those of them over which HTTP/2 is spoken.",
+                &origins.http2,
+            ),
+            (
+                "foreshore_origin_asked_again_total",
+                "Requests over HTTP/2 that an origin left unread, or that their connection lost.",
+                &origins.again,
             ),
             (
                 "foreshore_fills_refused_total",
@@ -230,6 +255,20 @@ impl Control {
         );
         single(
             &mut out,
+            "foreshore_origin_streams",
+            "gauge",
+            "Requests to origins over HTTP/2 under way.",
+            origins.streams.load(Ordering::Relaxed) as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_origin_streams_waiting",
+            "gauge",
+            "Requests that wait for room on such a connection.",
+            origins.waiting.load(Ordering::Relaxed) as u64,
+        );
+        single(
+            &mut out,
             "foreshore_fills",
             "gauge",
             "Fetches under way.",
@@ -256,6 +295,9 @@ impl Control {
             "Invalidations held as separate entries.",
             self.edge.invalidations.len() as u64,
         );
+        if let Some(member) = self.edge.fleet.get() {
+            fleet_metrics(member, &mut out);
+        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -278,6 +320,110 @@ impl Control {
             ));
         }
         out
+    }
+}
+
+fn sequencer_metrics(sequencer: &Here, out: &mut String) {
+    let (_, head) = sequencer.head();
+    for (name, help, value) in [
+        (
+            "foreshore_sequencer_head",
+            "The last number of the fleet's log in this epoch.",
+            head.number.0,
+        ),
+        ("foreshore_sequencer_members", "Members in the roster.", sequencer.members() as u64),
+        (
+            "foreshore_sequencer_queue",
+            "Changes of the fleet's log that wait to be written down.",
+            sequencer.waiting() as u64,
+        ),
+        (
+            "foreshore_sequencer_held",
+            "Calls that are held until there is something to answer.",
+            sequencer.held() as u64,
+        ),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    single(
+        out,
+        "foreshore_sequencer_unheld_total",
+        "counter",
+        "Calls that were answered at once, because too many were held.",
+        sequencer.tally().unheld.load(Ordering::Relaxed),
+    );
+    family(
+        out,
+        "foreshore_sequencer_refused_total",
+        "counter",
+        "Calls of edges that were refused, by the refusal's name.",
+    );
+    for (name, count) in sequencer.tally().refused() {
+        out.push_str(&format!("foreshore_sequencer_refused_total{{refusal=\"{name}\"}} {count}\n"));
+    }
+}
+
+fn fleet_metrics(member: &Node, out: &mut String) {
+    let (lease_left, outbox, applied) = member.gauges();
+    for (name, help, value) in [
+        (
+            "foreshore_fleet_lease_milliseconds",
+            "How long what is stored may still be used without another renewal.",
+            lease_left,
+        ),
+        (
+            "foreshore_fleet_outbox",
+            "Invalidations that have no number in the fleet's log yet.",
+            outbox as u64,
+        ),
+        (
+            "foreshore_fleet_applied",
+            "The last number of the fleet's log that is in effect here.",
+            applied,
+        ),
+    ] {
+        single(out, name, "gauge", help, value);
+    }
+    let tally = &member.tally;
+    for (name, help, count) in [
+        ("foreshore_fleet_renewals_total", "Leases that were asked for.", &tally.renewals),
+        (
+            "foreshore_fleet_failures_total",
+            "Calls to the sequencer without an answer.",
+            &tally.failures,
+        ),
+        (
+            "foreshore_fleet_applied_total",
+            "Invalidations of other members that took effect here.",
+            &tally.applied,
+        ),
+        (
+            "foreshore_fleet_appended_total",
+            "Invalidations of this member that the fleet's log took.",
+            &tally.appended,
+        ),
+        (
+            "foreshore_fleet_forgotten_total",
+            "Times that everything was invalidated because the log could not be followed.",
+            &tally.forgotten,
+        ),
+        (
+            "foreshore_fleet_superseded_total",
+            "Times that another process took this member's name.",
+            &tally.superseded,
+        ),
+        (
+            "foreshore_fleet_outdated_total",
+            "Answers of parents or of a shared tier that prove nothing here.",
+            &tally.outdated,
+        ),
+        (
+            "foreshore_fleet_unproven_total",
+            "Answers from the store while invalidations may have been missed.",
+            &tally.unproven,
+        ),
+    ] {
+        single(out, name, "counter", help, count.load(Ordering::Relaxed));
     }
 }
 

@@ -85,13 +85,24 @@ pub enum OriginKind {
     Directory(PathBuf),
 }
 
-/// An origin asked over HTTP/1.1, with or without TLS.
+/// An origin asked over HTTP, with or without TLS.
 #[derive(Clone, Debug)]
 pub struct HttpOrigin {
     pub host: String,
     pub port: u16,
     pub tls: Option<OriginTls>,
     pub host_rule: HostRule,
+    pub version: HttpVersion,
+}
+
+/// What is spoken to an origin (CloudFront's OriginHttpVersion).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    #[default]
+    Http1,
+    /// HTTP/2 where a TLS origin chooses it, HTTP/1.1 where it does not; in clear text HTTP/2 from
+    /// the first octet (RFC 9113 §3.3).
+    Http2,
 }
 
 impl HttpOrigin {
@@ -101,13 +112,13 @@ impl HttpOrigin {
     pub fn connects_like(&self, other: &Self) -> bool {
         // Without `..`: a new field does not compile until its part in a connection is decided. The
         // Host that is sent chooses among the connections of one pool.
-        let Self { host, port, tls, host_rule: _ } = self;
+        let Self { host, port, tls, host_rule: _, version } = self;
         let is_same_tls = match (tls, &other.tls) {
             (None, None) => true,
             (Some(one), Some(two)) => one.proves_like(two),
             _ => false,
         };
-        *host == other.host && *port == other.port && is_same_tls
+        *host == other.host && *port == other.port && *version == other.version && is_same_tls
     }
 }
 
@@ -254,7 +265,13 @@ mod tests {
             identity: Some(identity),
             min: TlsVersion::V1_2,
         };
-        HttpOrigin { host: "o.test".into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
+        HttpOrigin {
+            host: "o.test".into(),
+            port: 443,
+            tls: Some(tls),
+            host_rule: HostRule::Origin,
+            version: HttpVersion::Http1,
+        }
     }
 
     // A connection over which an origin proved itself in one way is no proof in another.
@@ -274,6 +291,7 @@ mod tests {
         );
         assert!(!with(&|other| other.host = "p.test".into()));
         assert!(!with(&|other| other.port = 444));
+        assert!(!with(&|other| other.version = HttpVersion::Http2));
         assert!(!with(&|other| other.tls = None));
         assert!(!tls(&|tls| tls.roots = Roots::System));
         assert!(!tls(&|tls| tls.roots = Roots::Given(vec![vec![4]])));

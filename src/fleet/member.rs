@@ -95,6 +95,8 @@ pub struct Member {
     /// Something was let go that is in effect here alone.
     owes_everything: bool,
     asked: Option<Asked>,
+    /// The log's end as it was told last; decides nothing.
+    head: FleetNumber,
     lease_until: Moment,
     /// No lease counts that was asked for before this: a new epoch's lost records have so long to
     /// be put back.
@@ -116,6 +118,7 @@ impl Member {
             pending: VecDeque::new(),
             owes_everything: false,
             asked: None,
+            head: FleetNumber(0),
             lease_until: Moment(0),
             grace_until: now.plus(terms.lease),
             unlisted_until: now.plus(terms.fence),
@@ -143,6 +146,11 @@ impl Member {
     /// The last place that is in effect here.
     pub fn applied(&self) -> Place {
         self.history.back().map_or(Place::START, |applied| applied.place)
+    }
+
+    /// The log's end as it was told last.
+    pub const fn head(&self) -> FleetNumber {
+        self.head
     }
 
     /// What a request to the origin that begins now writes on its response.
@@ -252,6 +260,7 @@ impl Member {
     pub fn renewed(&mut self, turn: u64, answer: &Renewal, now: Moment) -> Result<Step, Refusal> {
         let asked = self.asked.filter(|asked| asked.turn == turn).ok_or(Refusal::Replayed)?;
         self.asked = None;
+        self.head = answer.head.number;
         if answer.epoch != self.epoch {
             return Ok(self.enter(answer, now));
         }

@@ -1,13 +1,18 @@
 //! The log that a whole fleet follows: its records, and the rules of which node gives numbers and
 //! which members may answer from what they have stored.
 
+pub mod calls;
 mod follow;
+pub mod here;
+pub mod journal;
 pub mod member;
 pub mod node;
 pub mod protocol;
-mod restore;
+pub mod remote;
+pub mod restore;
 pub mod sequence;
 pub mod sequencer;
 pub mod settle;
 pub mod status;
 pub mod wire;
+pub mod writer;

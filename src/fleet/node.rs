@@ -12,10 +12,12 @@ use tokio::sync::{Notify, watch};
 
 use super::member::Member;
 use super::protocol::{
-    Epoch, FleetNumber, MemberId, Moment, Name, Payload, Place, Record, Stamp, Terms,
+    Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Place, Record, Stamp, Terms,
 };
 use super::restore::{is_published_here, passage_of};
 use super::sequence::Sequence;
+use super::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus, lag};
+use super::wire::{Call, Reply};
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::fleet::Prefer;
@@ -341,6 +343,78 @@ impl Node {
             InvalidationRecord::new(String::new(), distribution, everything, Severity::Hard, at)
         };
         (self.context.ids)().into_iter().map(all).collect()
+    }
+
+    /// Whether a record is in effect here and has no place in the fleet's log yet.
+    pub fn is_unplaced(&self, id: RecordId) -> bool {
+        self.member.lock().is_in_effect(id)
+    }
+
+    /// How the fleet stands, as this member sees it.
+    pub async fn status(&self, sequencer: String) -> FleetStatus {
+        let call = Call::Roster { id: RecordId::NONE, wait: 0 };
+        let asked = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;
+        let roster = match asked {
+            Ok(Ok(Reply::Roster(roster))) => Some(roster),
+            _ => None,
+        };
+        let reach = self.reach.lock().clone();
+        let now = self.context.clock.now();
+        let member = self.member.lock();
+        let applied = member.applied().number;
+        let heads = roster.iter().flat_map(|roster| roster.members.values());
+        let head = heads.map(|listed| listed.applied).chain([applied, member.head()]).max();
+        let head = head.unwrap_or_default();
+        let lease_left_ms = member.usable_until(moment(now)).seen_from(moment(now)).0;
+        let lease_ms = self.terms.lease;
+        let members = roster.into_iter().flat_map(|roster| roster.members).map(|(name, listed)| {
+            let behind = lag(listed.applied, head);
+            MemberStatus {
+                name,
+                applied: listed.applied,
+                lag: behind,
+                seen_ms_ago: None,
+                state: MemberState::new(behind, None, lease_ms),
+                prefer: listed.prefer,
+            }
+        });
+        FleetStatus {
+            fleet: self.context.fleet.clone(),
+            member: self.context.id.name.clone(),
+            epoch: member.epoch(),
+            head,
+            applied,
+            lag: lag(applied, head),
+            lease_left_ms,
+            lease_ms,
+            prefer: self.context.prefer,
+            outbox: member.outbox().len(),
+            sequencer: SequencerStatus {
+                at: sequencer,
+                answered_ms_ago: reach.heard_at.map(|at| now.millis_since(at)),
+                failure: reach.failure,
+            },
+            members: members.collect(),
+        }
+    }
+
+    /// Up to which moment what is stored may be used, the outbox and the last applied number, for
+    /// metrics.
+    pub fn gauges(&self) -> (u64, usize, u64) {
+        let member = self.member.lock();
+        let left = member.usable_until(self.now()).seen_from(self.now()).0;
+        (left, member.outbox().len(), member.applied().number.0)
+    }
+
+    /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be
+    /// used afterwards.
+    pub async fn leave(&self) {
+        self.context.table.use_until(Timestamp(0));
+        let (member, prefer) = (self.context.id.clone(), self.context.prefer);
+        let epoch = self.member.lock().epoch();
+        let payload = Payload::Member { change: Change::Leave, member, prefer };
+        let call = Call::Append { epoch, id: RecordId::random(), payload };
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;
     }
 
     /// The record at a local number, if the log still shows it.

@@ -105,6 +105,21 @@ pub struct Stamp {
     pub number: FleetNumber,
 }
 
+impl Stamp {
+    /// Reads what `Display` writes: `epoch/number`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, number) = text.split_once('/')?;
+        let number = crate::semantics::lists::parse_digits(number.as_bytes())?;
+        Some(Self { epoch: Epoch(RecordId::parse(epoch)?), number: FleetNumber(number) })
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.epoch.0, self.number.0)
+    }
+}
+
 /// The name of a fleet or of a member: 1 to 64 of `a-z`, `0-9`, `-`, `.` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -233,6 +248,8 @@ pub enum Refusal {
     OlderVersion,
     NewerVersion,
     ForeignFleet,
+    /// An edge speaks as a member that is not itself.
+    ForeignMember,
     OtherEpoch,
     NotListed,
     Superseded,
@@ -245,16 +262,69 @@ pub enum Refusal {
     Full,
 }
 
+<<<<<<< HEAD
+=======
+impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Malformed,
+        Self::Unknown,
+        Self::TooLarge,
+        Self::OlderVersion,
+        Self::NewerVersion,
+        Self::ForeignFleet,
+        Self::ForeignMember,
+        Self::OtherEpoch,
+        Self::NotListed,
+        Self::Superseded,
+        Self::Replayed,
+        Self::OutOfOrder,
+        Self::Trimmed,
+        Self::UnknownPlace,
+        Self::Full,
+    ];
+
+    /// Its name, in messages and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::TooLarge => "too_large",
+            Self::OlderVersion => "older_version",
+            Self::NewerVersion => "newer_version",
+            Self::ForeignFleet => "foreign_fleet",
+            Self::ForeignMember => "foreign_member",
+            Self::OtherEpoch => "other_epoch",
+            Self::NotListed => "not_listed",
+            Self::Superseded => "superseded",
+            Self::Replayed => "replayed",
+            Self::OutOfOrder => "out_of_order",
+            Self::Trimmed => "trimmed",
+            Self::UnknownPlace => "unknown_place",
+            Self::Full => "full",
+        }
+    }
+}
+
+>>>>>>> origin/main
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+<<<<<<< HEAD
     fn the_fastest_caller_waits_for_the_slowest_member() {
         for lease in [1, 49, 1000, 3333, 10_000, 60_000] {
             let fence = Terms::of_lease(lease).fence;
             // A moment that is cut off may be a millisecond early.
             assert!((fence - 1) * 99 >= lease * 101, "{lease}: {fence}");
+=======
+    fn refusals_are_named_as_they_are_written() {
+        for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, at);
+            let written = serde_json::to_string(&refusal).unwrap();
+            assert_eq!(written, format!("\"{}\"", refusal.name()));
+>>>>>>> origin/main
         }
     }
 }

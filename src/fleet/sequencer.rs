@@ -4,7 +4,7 @@
 //! A sequencer that did not end in order cannot know whether its disk is an older copy of itself:
 //! the process that opens it then takes a new epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,17 @@ pub struct Roster {
     pub members: BTreeMap<Name, Listed>,
 }
 
+/// What a log that has let go of its first records still knows of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    /// The place before the first record that is kept.
+    pub floor: Place,
+    /// The number of the last record by which a member joined.
+    pub last_join: FleetNumber,
+    pub members: BTreeMap<Name, Listed>,
+}
+
 /// What is to be done about an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proposal {
@@ -98,6 +109,33 @@ impl Sequencer {
         }
     }
 
+    /// The log that goes on from a past; the records that it kept are to be committed next. No
+    /// member's position is taken over: each tells it again.
+    pub fn resume(epoch: Epoch, past: Past) -> Self {
+        let mut resumed = Self::new(epoch);
+        resumed.floor = past.floor;
+        resumed.last_join = past.last_join;
+        resumed.roster = past.members;
+        resumed.unprove();
+        resumed
+    }
+
+    /// What the log knows beside the records that it keeps. To take those again on top of it
+    /// changes nothing more: the last record about a member says what it is.
+    pub fn past(&self) -> Past {
+        Past { floor: self.floor, last_join: self.last_join, members: self.roster.clone() }
+    }
+
+    /// The records that are kept, in order.
+    pub fn kept(&self) -> Vec<Arc<Record>> {
+        self.records.iter().cloned().collect()
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.records.len()
+    }
+
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -108,6 +146,12 @@ impl Sequencer {
 
     pub const fn roster(&self) -> &BTreeMap<Name, Listed> {
         &self.roster
+    }
+
+    /// Up to where every listed member has reported the log to be in effect; where none is listed,
+    /// that is nothing.
+    pub fn lowest(&self) -> FleetNumber {
+        self.roster.values().map(|listed| listed.applied).min().unwrap_or_default()
     }
 
     /// Who is a member, for a caller that waits for a record.
@@ -148,20 +192,55 @@ impl Sequencer {
         id: RecordId,
         payload: Payload,
     ) -> Result<Proposal, Refusal> {
+        self.propose_behind(&[], epoch, id, payload)
+    }
+
+    /// The same behind proposals that are to be written down together with it, in order. A record
+    /// that is one of them is known.
+    pub fn propose_behind(
+        &self,
+        ahead: &[Arc<Record>],
+        epoch: Epoch,
+        id: RecordId,
+        payload: Payload,
+    ) -> Result<Proposal, Refusal> {
         if epoch != self.epoch {
             return Err(Refusal::OtherEpoch);
         }
         if let Some(place) = self.number_of(id).and_then(|number| self.place_at(number)) {
             return Ok(Proposal::Known(place));
         }
-        let is_new_member = matches!(&payload, Payload::Member { change: Change::Join, member, .. }
-            if !self.roster.contains_key(&member.name));
-        let is_full = self.records.len() >= RECORDS_MAX
-            || (is_new_member && self.roster.len() >= MEMBERS_MAX);
-        if is_full {
+        if let Some(twin) = ahead.iter().find(|record| record.id == id) {
+            return Ok(Proposal::Known(twin.place()));
+        }
+        let is_full = self.records.len() + ahead.len() >= RECORDS_MAX && !self.frees(&payload);
+        if is_full || !self.has_room_for(ahead, &payload) {
             return Err(Refusal::Full);
         }
-        Ok(Proposal::New(Record { epoch, id, prev: self.head(), payload }))
+        let prev = ahead.last().map_or_else(|| self.head(), |record| record.place());
+        Ok(Proposal::New(Record { epoch, id, prev, payload }))
+    }
+
+    /// Says whether a listed member leaves by this. It is taken where nothing else is: what a member
+    /// has yet to apply cannot be trimmed.
+    pub fn frees(&self, payload: &Payload) -> bool {
+        let Payload::Member { change: Change::Leave, member, .. } = payload else { return false };
+        self.roster.get(&member.name).is_some_and(|it| it.incarnation == member.incarnation)
+    }
+
+    // A member that joins under a name that the roster does not have takes a place in it.
+    fn has_room_for(&self, ahead: &[Arc<Record>], payload: &Payload) -> bool {
+        let new_name = |payload: &Payload| match payload {
+            Payload::Member { change: Change::Join, member, .. } => {
+                Some(&member.name).filter(|name| !self.roster.contains_key(*name)).cloned()
+            }
+            _ => None,
+        };
+        let Some(name) = new_name(payload) else { return true };
+        let mut joining: BTreeSet<Name> =
+            ahead.iter().filter_map(|record| new_name(&record.payload)).collect();
+        joining.insert(name);
+        self.roster.len() + joining.len() <= MEMBERS_MAX
     }
 
     /// Takes a record that is written down, a proposal's or one of the log at the start.
@@ -242,7 +321,12 @@ impl Sequencer {
     /// Says the new floor; a member below it that was not listed finds out by reading.
     pub fn trim(&mut self, upto: FleetNumber) -> Place {
         let slowest = self.roster.values().map(|listed| listed.applied).min();
-        let upto = slowest.map_or(upto, |slowest| upto.min(slowest));
+        self.cut(slowest.map_or(upto, |slowest| upto.min(slowest)))
+    }
+
+    /// The same whoever has yet to apply them: a log that is read again lets go of what it had let
+    /// go of before.
+    pub fn cut(&mut self, upto: FleetNumber) -> Place {
         while self.floor.number < upto
             && let Some(record) = self.records.pop_front()
         {
@@ -259,7 +343,113 @@ impl Sequencer {
             return Err(Refusal::OtherEpoch);
         }
         self.epoch = new;
-        self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
+        self.unprove();
         Ok(())
+    }
+
+    fn unprove(&mut self) {
+        self.roster.values_mut().for_each(|listed| listed.applied = FleetNumber(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(change: Change, name: &str, incarnation: Incarnation) -> Payload {
+        let member = MemberId { name: Name::parse(name).unwrap(), incarnation };
+        Payload::Member { change, member, prefer: Prefer::Freshness }
+    }
+
+    fn join(name: &str) -> Payload {
+        member(Change::Join, name, Incarnation::random())
+    }
+
+    fn ticket() -> Payload {
+        Payload::TicketKeys { wrapped: "k".into() }
+    }
+
+    fn propose(
+        log: &Sequencer,
+        ahead: &[Arc<Record>],
+        payload: Payload,
+    ) -> Result<Arc<Record>, Refusal> {
+        match log.propose_behind(ahead, log.epoch(), RecordId::random(), payload)? {
+            Proposal::New(record) => Ok(Arc::new(record)),
+            Proposal::Known(_) => panic!("it is new"),
+        }
+    }
+
+    fn append(log: &mut Sequencer, payload: Payload) {
+        let record = propose(log, &[], payload).unwrap();
+        log.commit(record).unwrap();
+    }
+
+    #[test]
+    fn proposals_of_a_group_follow_each_other() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        append(&mut log, ticket());
+        let mut group = Vec::new();
+        for _ in 0..3 {
+            group.push(propose(&log, &group, ticket()).unwrap());
+        }
+        let again = log.propose_behind(&group, log.epoch(), group[1].id, ticket());
+        assert_eq!(again, Ok(Proposal::Known(group[1].place())));
+        assert_eq!(log.head().number, FleetNumber(1), "nothing is there before it is committed");
+        for record in group {
+            log.commit(record).unwrap();
+        }
+        assert_eq!(log.head().number, FleetNumber(4));
+    }
+
+    #[test]
+    fn a_roster_is_full_with_those_who_join_together() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        for at in 2..MEMBERS_MAX {
+            append(&mut log, join(&format!("m{at}")));
+        }
+        let first = propose(&log, &[], join("a")).unwrap();
+        let group = [Arc::clone(&first), propose(&log, &[first], join("b")).unwrap()];
+        assert_eq!(propose(&log, &group, join("c")), Err(Refusal::Full));
+        for known in ["a", "m7"] {
+            assert!(propose(&log, &group, join(known)).is_ok(), "{known} has its place");
+        }
+        assert!(propose(&log, &group, ticket()).is_ok());
+    }
+
+    #[test]
+    fn a_member_leaves_whatever_room_there_is() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        let incarnation = Incarnation::random();
+        append(&mut log, member(Change::Join, "a", incarnation));
+        assert!(log.frees(&member(Change::Leave, "a", incarnation)));
+        assert!(!log.frees(&member(Change::Leave, "a", Incarnation::random())));
+        assert!(!log.frees(&member(Change::Leave, "b", incarnation)));
+        assert!(!log.frees(&member(Change::Join, "a", incarnation)));
+    }
+
+    #[test]
+    fn a_past_and_what_was_kept_make_the_same_log() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        let incarnation = Incarnation::random();
+        for payload in [
+            join("a"),
+            member(Change::Join, "b", incarnation),
+            ticket(),
+            join("a"),
+            member(Change::Leave, "b", incarnation),
+            member(Change::Leave, "a", incarnation),
+        ] {
+            append(&mut log, payload);
+        }
+        for floor in 0..=6 {
+            let mut trimmed = log.clone();
+            trimmed.cut(FleetNumber(floor));
+            let mut again = Sequencer::resume(trimmed.epoch(), trimmed.past());
+            for record in trimmed.kept() {
+                again.commit(record).unwrap();
+            }
+            assert_eq!(again, trimmed, "from {floor}");
+        }
     }
 }

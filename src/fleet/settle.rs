@@ -1,19 +1,24 @@
 //! How far an invalidation has come in the fleet, for a caller that waits: Completed when every
 //! member has applied it, or is fenced so that it cannot serve what it missed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::member::{Proof, Publication};
 use super::node::{Confirmed, Node, millis};
-use super::protocol::{FleetNumber, Name};
+use super::protocol::Name;
 use super::sequencer::Roster;
+use super::status::MemberProof;
 use super::wire::{Call, Reply, WAIT_MAX};
 use crate::invalidation::chain::RecordId;
 
 /// After a failure the sequencer is asked again so much later.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// A caller that does not wait is answered within this.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How far an invalidation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,21 +29,12 @@ pub enum Progress {
     InProgress,
 }
 
-/// How far it has come at one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberProgress {
-    pub member: Name,
-    pub proof: Proof,
-    /// Records by which the member is behind it.
-    pub behind: u64,
-}
-
 /// What a caller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     pub progress: Progress,
     /// Empty while the record has no place in the fleet's log.
-    pub members: Vec<MemberProgress>,
+    pub members: Vec<MemberProof>,
 }
 
 impl Settled {
@@ -47,10 +43,15 @@ impl Settled {
     }
 }
 
+// When each member was first known to be done, in milliseconds of a caller's wait.
+#[derive(Default)]
+struct Lags(BTreeMap<Name, u64>);
+
 impl Node {
     /// Waits until a record that was published here has come everywhere, at most so long.
     pub async fn settle(&self, id: RecordId, wait: Duration) -> Settled {
-        let until = Instant::now() + wait;
+        let (begun, mut lags) = (Instant::now(), Lags::default());
+        let until = begun + wait;
         let mut last = Settled::unplaced();
         loop {
             let Some(confirmed) = self.wait_for_place(id, until).await else { return last };
@@ -59,7 +60,8 @@ impl Node {
             let held = left.min(over).min(Duration::from_millis(WAIT_MAX));
             let held = millis(held);
             if let Ok(Reply::Roster(roster)) = self.call(Call::Roster { id, wait: held }).await {
-                match self.judge(&confirmed, &roster) {
+                let judged = self.judge(&confirmed, &roster);
+                match judged.map(|proofs| Settled::of(&proofs, &roster, begun, &mut lags)) {
                     Some(settled) if settled.progress == Progress::Completed => return settled,
                     Some(settled) => last = settled,
                     // The log has lost it; the outbox has it again.
@@ -95,27 +97,58 @@ impl Node {
         }
     }
 
-    fn judge(&self, confirmed: &Confirmed, roster: &Roster) -> Option<Settled> {
+    fn judge(&self, confirmed: &Confirmed, roster: &Roster) -> Option<Vec<Proof>> {
         let publication = Publication {
             epoch: confirmed.epoch,
             id: confirmed.id,
             number: confirmed.number,
             fenced_at: confirmed.at.plus(self.terms.fence),
         };
-        let proofs = publication.judge(roster, &self.member.lock(), self.now())?;
-        Some(Settled::of(confirmed.number, &proofs, roster))
+        publication.judge(roster, &self.member.lock(), self.now())
+    }
+
+    /// How far each of these records has come by now; one question to the sequencer for all.
+    pub async fn progress(&self, ids: &[RecordId]) -> Vec<Progress> {
+        let none = || vec![Progress::InProgress; ids.len()];
+        let Some(first) = ids.first() else { return Vec::new() };
+        let call = Call::Roster { id: *first, wait: 0 };
+        let Ok(Ok(Reply::Roster(roster))) = timeout(AT_ONCE, self.call(call)).await else {
+            return none();
+        };
+        ids.iter().map(|id| self.progress_of(*id, &roster)).collect()
+    }
+
+    fn progress_of(&self, id: RecordId, roster: &Roster) -> Progress {
+        // Behind the first place that is remembered: older than any that is waited for.
+        let is_pending = self.member.lock().is_in_effect(id);
+        let Some(confirmed) = self.confirmed(id) else {
+            return if is_pending { Progress::InProgress } else { Progress::Completed };
+        };
+        // The roster is of a question about another record; what it says of members holds.
+        let roster = Roster { number: Some(confirmed.number), ..roster.clone() };
+        match self.judge(&confirmed, &roster) {
+            Some(proofs) => of_all(&proofs),
+            None => Progress::InProgress,
+        }
     }
 }
 
+fn of_all(proofs: &[Proof]) -> Progress {
+    let is_done = |proof: &Proof| matches!(proof, Proof::Applied | Proof::Fenced);
+    if proofs.iter().all(is_done) { Progress::Completed } else { Progress::InProgress }
+}
+
 impl Settled {
-    fn of(number: FleetNumber, proofs: &[Proof], roster: &Roster) -> Self {
-        let is_done = |proof: &Proof| matches!(proof, Proof::Applied | Proof::Fenced);
-        let progress =
-            if proofs.iter().all(is_done) { Progress::Completed } else { Progress::InProgress };
-        let members = roster.members.iter().zip(proofs).map(|((name, listed), proof)| {
-            let behind = number.0.saturating_sub(listed.applied.0);
-            MemberProgress { member: name.clone(), proof: *proof, behind }
+    fn of(proofs: &[Proof], roster: &Roster, begun: Instant, lags: &mut Lags) -> Self {
+        let now = millis(begun.elapsed());
+        let members = roster.members.keys().zip(proofs).map(|(name, proof)| {
+            let lag_ms = match proof {
+                Proof::Waiting => now,
+                _ => *lags.0.entry(name.clone()).or_insert(now),
+            };
+            MemberProof { member: name.clone(), state: *proof, lag_ms }
         });
-        Self { progress, members: members.collect() }
+        let members = members.collect();
+        Self { progress: of_all(proofs), members }
     }
 }

@@ -2,10 +2,12 @@
 //! person can read it, and a record a message is no matter of speed. Every message names its
 //! version and its fleet, and every field has a bound. What is refused has changed nothing.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{Epoch, Name, Payload, Place, Record, Refusal};
-use super::sequencer::{Renew, Renewal, Roster};
+use super::sequencer::{MEMBERS_MAX, Renew, Renewal, Roster};
 use crate::cache::invalidations::{Matcher, PATH_MAX};
 use crate::invalidation::chain::RecordId;
 
@@ -19,6 +21,12 @@ pub const MATCHERS_MAX: usize = 3000;
 pub const TEXT_MAX: usize = 4096;
 /// Records that one reading may ask for.
 pub const READ_MAX: usize = 500;
+/// Octets of records after which a reading ends; the first is told whatever its length.
+pub const READ_OCTETS: usize = 4 << 20;
+/// Octets of one answer: a reading with one more record, and some room.
+pub const REPLY_MAX: usize = READ_OCTETS + 2 * MESSAGE_MAX;
+/// Landmarks of one renewal: one for each power of two, the last place and the first.
+const LANDMARKS_MAX: usize = 66;
 
 /// The longest that a call may be held until there is something to answer, in milliseconds.
 pub const WAIT_MAX: u64 = 30_000;
@@ -81,6 +89,14 @@ struct Envelope<C> {
     call: C,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplyEnvelope<R> {
+    version: u64,
+    fleet: Name,
+    reply: R,
+}
+
 /// Writes a call of a fleet.
 pub fn encode(fleet: &Name, call: &Call) -> Result<Vec<u8>, Refusal> {
     let envelope = Envelope { version: VERSION, fleet: fleet.clone(), call };
@@ -94,15 +110,7 @@ pub fn decode(fleet: &Name, octets: &[u8]) -> Result<Call, Refusal> {
     }
     let envelope: Envelope<serde_json::Value> =
         serde_json::from_slice(octets).map_err(|_| Refusal::Malformed)?;
-    if envelope.version < VERSION {
-        return Err(Refusal::OlderVersion);
-    }
-    if envelope.version > VERSION {
-        return Err(Refusal::NewerVersion);
-    }
-    if envelope.fleet != *fleet {
-        return Err(Refusal::ForeignFleet);
-    }
+    check(fleet, envelope.version, &envelope.fleet)?;
     let named = envelope.call.as_object().and_then(|call| call.keys().next());
     if !named.is_some_and(|name| CALLS.contains(&name.as_str())) {
         return Err(Refusal::Unknown);
@@ -111,7 +119,80 @@ pub fn decode(fleet: &Name, octets: &[u8]) -> Result<Call, Refusal> {
     if is_bounded(&call) { Ok(call) } else { Err(Refusal::TooLarge) }
 }
 
-fn is_bounded(call: &Call) -> bool {
+fn check(own: &Name, version: u64, fleet: &Name) -> Result<(), Refusal> {
+    match version {
+        ..VERSION => Err(Refusal::OlderVersion),
+        VERSION if fleet == own => Ok(()),
+        VERSION => Err(Refusal::ForeignFleet),
+        _ => Err(Refusal::NewerVersion),
+    }
+}
+
+/// Writes an answer.
+pub fn encode_reply(fleet: &Name, reply: &Reply) -> Result<Vec<u8>, Refusal> {
+    let envelope = ReplyEnvelope { version: VERSION, fleet: fleet.clone(), reply };
+    serde_json::to_vec(&envelope).map_err(|_| Refusal::Malformed)
+}
+
+/// Reads an answer, and refuses by name what is none of this fleet and version, or exceeds a bound.
+pub fn decode_reply(fleet: &Name, octets: &[u8]) -> Result<Reply, Refusal> {
+    if octets.len() > REPLY_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    let envelope: ReplyEnvelope<serde_json::Value> =
+        serde_json::from_slice(octets).map_err(|_| Refusal::Malformed)?;
+    check(fleet, envelope.version, &envelope.fleet)?;
+    let reply: Reply = serde_json::from_value(envelope.reply).map_err(|_| Refusal::Malformed)?;
+    if is_bounded_reply(&reply) { Ok(reply) } else { Err(Refusal::TooLarge) }
+}
+
+/// Says whether an answer is of a call's kind.
+pub const fn answers(call: &Call, reply: &Reply) -> bool {
+    matches!(
+        (call, reply),
+        (Call::Append { .. }, Reply::Appended(_))
+            | (Call::Renew(_), Reply::Renewed(_))
+            | (Call::Read { .. }, Reply::Records(_))
+            | (Call::Roster { .. }, Reply::Roster(_))
+            | (Call::Trim { .. }, Reply::Trimmed(_))
+            | (Call::Fence { .. }, Reply::Fenced(_))
+    )
+}
+
+/// How many octets something takes in a message.
+pub fn octets(what: &impl Serialize) -> usize {
+    let mut count = Count(0);
+    // What cannot be written is too long for everything.
+    serde_json::to_writer(&mut count, what).map_or(usize::MAX, |()| count.0)
+}
+
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0 += octets.len();
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_bounded_reply(reply: &Reply) -> bool {
+    match reply {
+        Reply::Records(records) => {
+            records.len() <= READ_MAX
+                && records.iter().all(|record| is_bounded_payload(&record.payload))
+        }
+        Reply::Renewed(renewal) => renewal.landmarks.len() <= LANDMARKS_MAX,
+        Reply::Roster(roster) => roster.members.len() <= MEMBERS_MAX,
+        Reply::Appended(_) | Reply::Trimmed(_) | Reply::Fenced(_) | Reply::Refused(_) => true,
+    }
+}
+
+/// Says whether every field of a call is within its bound.
+pub fn is_bounded(call: &Call) -> bool {
     match call {
         Call::Append { payload, .. } => is_bounded_payload(payload),
         Call::Read { most, wait, .. } => *most <= READ_MAX && *wait <= WAIT_MAX,
@@ -162,5 +243,47 @@ mod tests {
         assert_eq!(with("\"most\":500", "\"most\":-1"), Err(Refusal::Malformed));
         assert_eq!(with("\"most\"", "\"more\""), Err(Refusal::Malformed));
         assert_eq!(decode(&own, &vec![b' '; MESSAGE_MAX + 1]), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn an_answer_is_read_as_strictly_as_a_call() {
+        let (own, other) = (Name::parse("own").unwrap(), Name::parse("other").unwrap());
+        let reply = Reply::Refused(Refusal::Superseded);
+        let good = String::from_utf8(encode_reply(&own, &reply).unwrap()).unwrap();
+        assert_eq!(decode_reply(&own, good.as_bytes()), Ok(reply));
+        let with = |from: &str, to: &str| decode_reply(&own, good.replace(from, to).as_bytes());
+        assert_eq!(decode_reply(&other, good.as_bytes()), Err(Refusal::ForeignFleet));
+        assert_eq!(with("\"version\":1", "\"version\":0"), Err(Refusal::OlderVersion));
+        assert_eq!(with("\"version\":1", "\"version\":2"), Err(Refusal::NewerVersion));
+        assert_eq!(with("superseded", "super"), Err(Refusal::Malformed));
+        assert_eq!(decode_reply(&own, &vec![b' '; REPLY_MAX + 1]), Err(Refusal::TooLarge));
+        let landmarks = vec![Place::START; LANDMARKS_MAX + 1];
+        let (epoch, head, is_listed) = (Epoch::default(), Place::START, false);
+        let long = Reply::Renewed(Renewal { epoch, head, is_listed, landmarks });
+        let long = encode_reply(&own, &long).unwrap();
+        assert_eq!(decode_reply(&own, &long), Err(Refusal::TooLarge));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_octets_never_panic(
+            octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            at in 0usize..100,
+        ) {
+            let own = Name::parse("own").unwrap();
+            let _ = decode(&own, &octets);
+            let _ = decode_reply(&own, &octets);
+            let call = Call::Read { from: Place::START, most: READ_MAX, wait: 0 };
+            let mut shaken = encode(&own, &call).unwrap();
+            let at = at.min(shaken.len());
+            drop(shaken.splice(at..at, octets));
+            let _ = decode(&own, &shaken);
+        }
+    }
+
+    #[test]
+    fn octets_are_counted_as_they_are_written() {
+        let call = Call::Fence { old: Epoch::default() };
+        assert_eq!(octets(&call), serde_json::to_vec(&call).unwrap().len());
     }
 }

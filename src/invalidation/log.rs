@@ -1,22 +1,19 @@
 //! The durable log of invalidations: each gets the next number, and is on disk before it is
 //! acknowledged.
 //!
-//! A file of records, `length crc32 json`, after a magic line. A torn tail (a crash in mid-write)
-//! is cut off at the next start: it was never acknowledged. The file is reached through a small
-//! seam, so that tests can lose what was not synced.
+//! A file of the form that `frames` has.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crc32fast::hash as crc32;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Incarnation, Mark, RecordId};
+use super::frames::{self, LogFile, encode};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::message::key::InvalidationNumber;
 
@@ -136,34 +133,6 @@ impl InvalidationRecord {
     }
 }
 
-/// What the log needs of a file.
-pub trait LogFile: Send {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    fn sync(&mut self) -> io::Result<()>;
-    /// Cuts the file to a length.
-    fn truncate(&mut self, len: u64) -> io::Result<()>;
-    fn read_all(&mut self) -> io::Result<Vec<u8>>;
-}
-
-impl LogFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)?;
-        self.seek(SeekFrom::Start(len)).map(drop)
-    }
-    fn read_all(&mut self) -> io::Result<Vec<u8>> {
-        let mut all = Vec::new();
-        self.seek(SeekFrom::Start(0))?;
-        self.read_to_end(&mut all)?;
-        Ok(all)
-    }
-}
-
 /// The log of invalidations, open for appending.
 pub struct InvalidationLog {
     inner: Arc<Mutex<Inner>>,
@@ -225,15 +194,8 @@ impl InvalidationLog {
     /// Opens or creates the log in `folder`, and gives back every record in order.
     pub fn open(folder: &Path) -> io::Result<(Self, Vec<InvalidationRecord>)> {
         let path = folder.join("invalidations.log");
-        keep_damaged(&path)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)?;
-        let (log, records) = Self::over(Box::new(file))?;
+        frames::keep_damaged(&path, MAGIC.len(), |bytes| Ok(read_records(bytes)?.1))?;
+        let (log, records) = Self::over(Box::new(frames::open(&path)?))?;
         // The name itself must survive a crash too.
         File::open(folder)?.sync_all()?;
         Ok((Self { path: Some(path), ..log }, records))
@@ -243,7 +205,7 @@ impl InvalidationLog {
     pub fn over(mut file: Box<dyn LogFile>) -> io::Result<(Self, Vec<InvalidationRecord>)> {
         let bytes = file.read_all()?;
         let (records, good) = read_records(&bytes)?;
-        if is_damaged(&bytes, good) {
+        if frames::is_damaged(&bytes, good, MAGIC.len()) {
             tracing::error!(
                 kept = records.len(),
                 octet = good,
@@ -294,13 +256,7 @@ impl InvalidationLog {
             .iter()
             .try_for_each(|record| encode(record, &mut out))?;
         let fresh = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
+        let mut file = frames::create(&fresh)?;
         file.write_all(&out)?;
         file.sync_data()?;
         let mut inner = inner.lock();
@@ -314,8 +270,7 @@ impl InvalidationLog {
         // From here on the old file has no name: whatever is written must go to the new one.
         inner.len = (out.len() + rest.len()) as u64;
         inner.file = Box::new(file);
-        let named = File::open(path.parent().unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all());
+        let named = frames::sync_folder_of(path);
         inner.broken |= named.is_err();
         named
     }
@@ -532,15 +487,6 @@ pub fn new_id() -> String {
         .collect()
 }
 
-fn encode(record: &InvalidationRecord, out: &mut Vec<u8>) -> io::Result<()> {
-    let json = serde_json::to_vec(record)?;
-    let len = u32::try_from(json.len()).map_err(io::Error::other)?;
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&crc32(&json).to_le_bytes());
-    out.extend_from_slice(&json);
-    Ok(())
-}
-
 // All whole records, and how far they reach.
 fn read_records(bytes: &[u8]) -> io::Result<(Vec<InvalidationRecord>, usize)> {
     if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
@@ -551,7 +497,7 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<InvalidationRecord>, usize)> {
     }
     let mut records: Vec<InvalidationRecord> = Vec::new();
     let mut at = MAGIC.len();
-    while let Some((mut record, next)) = read_record(bytes, at) {
+    while let Some((mut record, next)) = frames::decode::<InvalidationRecord>(bytes, at) {
         if record.identity.is_none() {
             record.identity = RecordId::of_octets(&bytes[at..next]);
         }
@@ -565,37 +511,6 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<InvalidationRecord>, usize)> {
         at = next;
     }
     Ok((records, at))
-}
-
-// More than the torn end of a write that was never acknowledged: a whole record that does not hold.
-fn is_damaged(bytes: &[u8], good: usize) -> bool {
-    let Some(head) = bytes.get(good..good + 4) else { return false };
-    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    good >= MAGIC.len() && bytes.len() - good >= len.saturating_add(8)
-}
-
-// A damaged log is put aside before its end is cut off: it may be all that tells what happened.
-fn keep_damaged(path: &Path) -> io::Result<()> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let (_, good) = read_records(&bytes)?;
-    if is_damaged(&bytes, good) {
-        std::fs::copy(path, path.with_extension("damaged"))?;
-    }
-    Ok(())
-}
-
-fn read_record(bytes: &[u8], at: usize) -> Option<(InvalidationRecord, usize)> {
-    let head = bytes.get(at..at + 8)?;
-    let len = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
-    let json = bytes.get(at + 8..at.checked_add(8)?.checked_add(len)?)?;
-    if crc32(json) != u32::from_le_bytes(head[4..].try_into().ok()?) {
-        return None;
-    }
-    Some((serde_json::from_slice(json).ok()?, at + 8 + len))
 }
 
 /// What of these records still matters: of each matcher the latest of its severity, and nothing
@@ -688,55 +603,14 @@ fn news(
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::disk::Disk;
     use super::*;
+    use crc32fast::hash as crc32;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     fn record(path: &str) -> InvalidationRecord {
         let matchers = vec![Matcher::Path(path.into())];
         InvalidationRecord::new(path.into(), "E".into(), matchers, Severity::Hard, 0)
-    }
-
-    /// A disk that keeps only what was synced when the power goes, and tears what was not.
-    #[derive(Clone, Default)]
-    struct Disk(Arc<Mutex<Platter>>);
-
-    #[derive(Default)]
-    struct Platter {
-        synced: Vec<u8>,
-        cached: Vec<u8>,
-        fail: bool,
-    }
-
-    impl LogFile for Disk {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-            let mut platter = self.0.lock();
-            let half = if platter.fail { bytes.len() / 2 } else { bytes.len() };
-            platter.cached.extend_from_slice(&bytes[..half]);
-            if platter.fail { Err(io::Error::other("disk full")) } else { Ok(()) }
-        }
-        fn sync(&mut self) -> io::Result<()> {
-            let mut platter = self.0.lock();
-            platter.synced = platter.cached.clone();
-            Ok(())
-        }
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.0.lock().cached.truncate(len as usize);
-            Ok(())
-        }
-        fn read_all(&mut self) -> io::Result<Vec<u8>> {
-            Ok(self.0.lock().cached.clone())
-        }
-    }
-
-    impl Disk {
-        fn power_off(&self, torn: usize) {
-            let mut platter = self.0.lock();
-            let keep = (platter.synced.len() + torn)
-                .min(platter.cached.len())
-                .max(platter.synced.len().min(platter.cached.len()));
-            platter.cached.truncate(keep);
-        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! that log.
 
 pub mod chain;
+pub mod frames;
 pub mod log;
 pub mod service;
 pub mod sweep;

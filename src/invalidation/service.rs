@@ -258,7 +258,7 @@ fn staging_of(site: &Site) -> HashMap<String, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::log::LogFile;
+    use super::super::frames::LogFile;
     use super::*;
     use crate::distribution::site::DiskSettings;
     use crate::message::stored::Stored;

@@ -11,6 +11,7 @@ pub mod h2;
 pub mod message;
 pub mod places;
 pub mod proxy_protocol;
+mod tunnels;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -37,7 +37,7 @@ pub enum Refusal {
     BodyOnGet,
     /// The request has been through this node before (RFC 8586).
     Loop,
-    /// A WebSocket handshake: not spoken.
+    /// A WebSocket handshake that no server could accept.
     Upgrade(HandshakeError),
     /// Trailing dots, empty segments that climb: a path that cannot be served safely.
     BadPath,
@@ -254,6 +254,8 @@ pub enum Rule {
     Version,
     /// CONNECT: nothing is a proxy here.
     Connect,
+    /// Another protocol than WebSocket on a stream of HTTP/2 (RFC 8441 §4).
+    Protocol,
     /// A head that took longer than `limits.head_time`.
     SlowHead,
     // The refusals of the same names.
@@ -278,7 +280,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Malformed,
         Self::LineEnd,
         Self::NoHost,
@@ -293,6 +295,7 @@ impl Rule {
         Self::ManyFields,
         Self::Version,
         Self::Connect,
+        Self::Protocol,
         Self::SlowHead,
         Self::UnknownHost,
         Self::Misdirected,
@@ -330,6 +333,7 @@ impl Rule {
             Self::ManyFields => "many-fields",
             Self::Version => "version",
             Self::Connect => "connect",
+            Self::Protocol => "protocol",
             Self::SlowHead => "slow-head",
             Self::UnknownHost => "unknown-host",
             Self::Misdirected => "misdirected",
@@ -354,7 +358,7 @@ impl Rule {
     /// The status of a head that has broken it; 400 for whatever is no matter of heads.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Coding => 501,
+            Self::Coding | Self::Protocol => 501,
             Self::LongUrl => 414,
             Self::LongHead | Self::ManyFields => 431,
             Self::Version => 505,

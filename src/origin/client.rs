@@ -1,5 +1,5 @@
-//! HTTP/1.1 to origins: a pool per core and origin, in it connections by name, limits over all
-//! cores, deadlines on everything.
+//! Requests to origins: a pool per core and origin, in it connections by name, limits over all
+//! cores, deadlines on everything. HTTP/1.1 is spoken here; where an origin wants HTTP/2, `h2` does.
 //!
 //! A pool belongs to the origin's value, not to the configuration it stands in: a reload that
 //! leaves alone how an origin is reached leaves its connections alone.
@@ -11,21 +11,24 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::Method;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::connect::{Endpoint, Resolver};
+use super::connect::{Effort, Endpoint, Resolver, permit};
 use super::connection::{Deadlines, ExchangeError, Wire};
+use super::counts::OriginCounts;
+use super::h2::{self, Asked};
+use super::h2_pool::{H2Pool, Reached};
 use super::peer;
 use super::pool::{ConnectionLimits, Pool};
-use super::request::{OriginRequest, receive};
+use super::request::{OriginRequest, receive, spelled};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::wire_body::{Leased, WireBody};
 use crate::body::framing::Framing;
 use crate::body::{Body, Tunnel};
 use crate::clock::Clock;
-use crate::distribution::origin::{HttpOrigin, Origin};
+use crate::distribution::origin::{HttpOrigin, HttpVersion, Origin};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::semantics::fields::FieldSection;
@@ -40,7 +43,7 @@ struct Known {
 
 /// The client of one core.
 pub struct Client {
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     /// By the origin's address.
     pools: Mutex<HashMap<usize, Known>>,
     gates: Arc<ConnectionLimits>,
@@ -51,7 +54,7 @@ pub struct Client {
 impl Client {
     /// A client without connections.
     pub fn new(gates: Arc<ConnectionLimits>, clock: Clock, head_bytes: usize) -> Self {
-        Self { resolver: Resolver::default(), pools: Mutex::default(), gates, clock, head_bytes }
+        Self { resolver: Arc::default(), pools: Mutex::default(), gates, clock, head_bytes }
     }
 
     /// The clock it stamps replies with.
@@ -64,13 +67,28 @@ impl Client {
         &self,
         origin: &Arc<Origin>,
         http: &HttpOrigin,
-        request: OriginRequest,
+        mut request: OriginRequest,
     ) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
         let name = pool.name(&peer::name(http, &request.fields));
+        if let Some(h2) = &pool.h2
+            && request.upgrade.is_none()
+            && request.method != Method::CONNECT
+        {
+            // Boxed: seldom needed, and large.
+            match Box::pin(h2::ask(h2, &name, origin, request, &self.clock)).await? {
+                Asked::Answer(reply) => return Ok(reply),
+                Asked::Http1(back, made) => {
+                    request = back;
+                    if let Some(stream) = made {
+                        pool.give_back(&name, Wire::new(stream));
+                    }
+                }
+            }
+        }
         let asked_at = self.clock.now();
-        let permit = permit(&pool, origin).await?;
-        let to_head = request.method == http::Method::HEAD;
+        let permit = permit(&pool.gate, origin).await?;
+        let to_head = request.method == Method::HEAD;
         // A request without a body and without consequences may be asked again if its connection
         // died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
@@ -152,47 +170,24 @@ impl Client {
         };
         let place = Endpoint { host: http.host.clone(), port: http.port, tls };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
-        Ok(Pool::new(origin, http.clone(), place, gate))
+        let h2 = (http.version == HttpVersion::Http2).then(|| {
+            let mut place = place.clone();
+            if let Some((config, _)) = &mut place.tls {
+                *config = tls::offering_h2(config);
+            }
+            let (gate, resolver) = (Arc::clone(&gate), Arc::clone(&self.resolver));
+            let (counts, head_bytes) = (Arc::clone(&self.gates.counts), self.head_bytes);
+            H2Pool::new(origin, Reached { place, gate, resolver, counts, head_bytes })
+        });
+        Ok(Pool::new(origin, http.clone(), place, gate, h2))
     }
 
     async fn connect(&self, pool: &Pool, origin: &Origin, name: &str) -> Result<Wire, Failure> {
-        let place = pool.place_for(name);
-        let mut tried = 1;
-        loop {
-            match self.resolver.connect(&place, origin.timeouts.connect).await {
-                Ok(stream) => return Ok(Wire::new(stream)),
-                // A certificate does not get better by asking again.
-                Err(failure)
-                    if tried >= origin.attempts
-                        || failure.kind == FailureKind::CertificateError =>
-                {
-                    return Err(failure);
-                }
-                Err(failure) => tracing::debug!(
-                    origin = origin.id,
-                    detail = failure.detail,
-                    "connecting failed, trying again"
-                ),
-            }
-            tried += 1;
-        }
+        let effort = Effort { attempts: origin.attempts, patience: origin.timeouts.connect };
+        let stream = self.resolver.reach(&pool.place_for(name), effort).await?;
+        OriginCounts::add(&self.gates.counts.connections);
+        Ok(Wire::new(stream))
     }
-}
-
-// A place among the connections in use; the timer is made only when there is something to wait for.
-async fn permit(pool: &Pool, origin: &Origin) -> Result<OwnedSemaphorePermit, Failure> {
-    if let Ok(permit) = Arc::clone(&pool.gate).try_acquire_owned() {
-        return Ok(permit);
-    }
-    let waited =
-        tokio::time::timeout(origin.timeouts.connect, Arc::clone(&pool.gate).acquire_owned()).await;
-    waited.ok().and_then(Result::ok).ok_or_else(|| {
-        let most = origin.connections;
-        Failure::new(
-            FailureKind::ConnectionLimit,
-            format!("all {most} connections to origin {:?} are busy", origin.id),
-        )
-    })
 }
 
 // Most answers are short and came with their head; then the connection is free again at once.
@@ -220,17 +215,4 @@ fn take_body(mut leased: Leased, head: AnswerHead, sending: Sending) -> (FieldSe
         }
     };
     (head.fields, head.status, body)
-}
-
-// A few visible characters that viewers do send are none of a URI's, and some origins refuse them;
-// they go escaped.
-fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
-    if target
-        .bytes()
-        .all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`'))
-    {
-        target.into()
-    } else {
-        crate::cache::invalidations::canonical(target.as_bytes())
-    }
 }

@@ -12,9 +12,11 @@ use hickory_resolver::TokioResolver;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::distribution::origin::Origin;
 use crate::message::failure::{Failure, FailureKind};
 use crate::tls::client as tls;
 
@@ -31,6 +33,42 @@ pub struct Endpoint {
     pub port: u16,
     /// TLS settings and the name to check, if it is to be TLS.
     pub tls: Option<(Arc<ClientConfig>, String)>,
+}
+
+impl Endpoint {
+    /// The place, asked for under a name: SNI and certificate are about that one.
+    pub fn named(&self, name: &str) -> Self {
+        let tls = self.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
+        Self { host: self.host.clone(), port: self.port, tls }
+    }
+}
+
+/// A place among the connections in use. The timer is made only when there is something to wait
+/// for.
+pub async fn permit(
+    gate: &Arc<Semaphore>,
+    origin: &Origin,
+) -> Result<OwnedSemaphorePermit, Failure> {
+    if let Ok(permit) = Arc::clone(gate).try_acquire_owned() {
+        return Ok(permit);
+    }
+    let waited =
+        tokio::time::timeout(origin.timeouts.connect, Arc::clone(gate).acquire_owned()).await;
+    waited.ok().and_then(Result::ok).ok_or_else(|| {
+        let most = origin.connections;
+        Failure::new(
+            FailureKind::ConnectionLimit,
+            format!("all {most} connections to origin {:?} are busy", origin.id),
+        )
+    })
+}
+
+/// How hard it is tried to connect.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub attempts: u32,
+    /// For each of them: name, TCP and TLS.
+    pub patience: Duration,
 }
 
 /// Names to addresses, honouring TTLs; one per core.
@@ -66,6 +104,30 @@ impl Resolver {
                 .collect(),
         };
         if found.is_empty() { Err(failed("no address".into())) } else { Ok(found) }
+    }
+
+    /// Connects, if need be in several attempts.
+    pub async fn reach(&self, place: &Endpoint, effort: Effort) -> Result<Stream, Failure> {
+        let mut tried = 1;
+        loop {
+            match self.connect(place, effort.patience).await {
+                Ok(stream) => return Ok(stream),
+                // A certificate does not get better by asking again.
+                Err(failure)
+                    if tried >= effort.attempts
+                        || failure.kind == FailureKind::CertificateError =>
+                {
+                    return Err(failure);
+                }
+                Err(failure) => tracing::debug!(
+                    host = place.host,
+                    port = place.port,
+                    detail = failure.detail,
+                    "connecting failed, trying again"
+                ),
+            }
+            tried += 1;
+        }
     }
 
     /// Connects within `patience`, trying each address in turn.
@@ -112,6 +174,16 @@ async fn encrypt(tcp: TcpStream, place: &Endpoint) -> Result<Stream, Failure> {
         .await
         .map_err(|error| tls::failure(&error))?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Stream {
+    /// Says whether the other side has chosen HTTP/2 in the handshake.
+    pub fn has_chosen_h2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

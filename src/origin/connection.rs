@@ -16,7 +16,7 @@ use super::response_head::{self, AnswerHead};
 use crate::body::BodyError;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::interim::InterimSink;
-use crate::semantics::fields::Value;
+use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::lists::members;
 use crate::semantics::websocket;
 
@@ -24,7 +24,7 @@ use crate::semantics::websocket;
 const READ: usize = 8 << 10;
 
 /// Interim responses to one request; more break the exchange off.
-const INTERIMS_MAX: usize = 32;
+pub(super) const INTERIMS_MAX: usize = 32;
 
 const TOO_LONG: &str = "a head longer than limits.origin_head_bytes";
 
@@ -114,7 +114,9 @@ impl Wire {
                             is_silent,
                         ));
                     }
-                    102..200 => interim.into_iter().for_each(|sink| pass_on(sink, &head)),
+                    102..200 => interim.into_iter().for_each(|sink| {
+                        pass_on(sink, head.status, head.fields.clone());
+                    }),
                     _ => {
                         self.idle_for = head.idle_for;
                         return Ok(head);
@@ -225,8 +227,8 @@ fn agrees(key: &[u8], head: &AnswerHead) -> bool {
         && websocket::accepted(key, lines("sec-websocket-accept"))
 }
 
-fn pass_on(sink: &InterimSink, head: &AnswerHead) {
-    let mut fields = head.fields.clone();
+/// Passes an interim response on, without what it says of the connection it came by.
+pub(super) fn pass_on(sink: &InterimSink, status: u16, mut fields: FieldSection) {
     super::request::strip_connection(&mut fields);
-    sink.take((head.status, fields));
+    sink.take((status, fields));
 }

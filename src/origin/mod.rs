@@ -1,10 +1,20 @@
 //! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a
 //! directory.
 
+pub mod admin_line;
 pub mod client;
 pub mod connect;
 pub mod connection;
+pub mod counts;
 pub mod directory;
+pub mod h2;
+pub mod h2_body;
+pub mod h2_driver;
+pub mod h2_head;
+pub mod h2_link;
+pub mod h2_pool;
+pub mod h2_pulse;
+pub mod h2_wire;
 pub mod idle;
 pub mod itinerary;
 pub mod peer;

@@ -57,13 +57,19 @@ pub fn plain(host: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+    use crate::distribution::origin::{HttpVersion, OriginTls, Roots, TlsVersion};
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
         let tls =
             OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
-        HttpOrigin { host: host.into(), port: 443, tls: Some(tls), host_rule: HostRule::Origin }
+        HttpOrigin {
+            host: host.into(),
+            port: 443,
+            tls: Some(tls),
+            host_rule: HostRule::Origin,
+            version: HttpVersion::Http1,
+        }
     }
 
     fn sent(host: &'static str) -> FieldSection {

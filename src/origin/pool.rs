@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use super::connect::Endpoint;
 use super::connection::Wire;
+use super::counts::OriginCounts;
+use super::h2_pool::H2Pool;
 use super::idle::ByName;
 use crate::distribution::origin::{HttpOrigin, Origin};
 
@@ -24,6 +26,8 @@ pub struct ConnectionLimits {
     /// By place (`host:port`) and size, so that all cores count with one gate, whichever
     /// configuration made their pools.
     gates: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
+    /// What is counted of all of them.
+    pub counts: Arc<OriginCounts>,
 }
 
 impl ConnectionLimits {
@@ -52,6 +56,8 @@ pub struct Pool {
     patience: Duration,
     pub place: Endpoint,
     pub gate: Arc<Semaphore>,
+    /// Its connections over HTTP/2, where that is spoken to it.
+    pub h2: Option<Arc<H2Pool>>,
     /// Whether a task closes the idle ones in time already.
     is_swept: AtomicBool,
     idle: Mutex<ByName<Idle>>,
@@ -80,11 +86,12 @@ impl Pool {
         reached: HttpOrigin,
         place: Endpoint,
         gate: Arc<Semaphore>,
+        h2: Option<Arc<H2Pool>>,
     ) -> Self {
         let idle = Mutex::new(ByName::new(origin.connections));
         let (connections, patience) = (origin.connections, origin.timeouts.idle);
         let (is_swept, last) = (AtomicBool::new(false), Mutex::new(Arc::from("")));
-        Self { reached, connections, patience, place, gate, is_swept, idle, last }
+        Self { reached, connections, patience, place, gate, h2, is_swept, idle, last }
     }
 
     /// A name that connections are made for, to be held on to.
@@ -106,13 +113,12 @@ impl Pool {
 
     /// True if no connection lies here.
     pub fn is_empty(&self) -> bool {
-        self.idle.lock().is_empty()
+        self.idle.lock().is_empty() && self.h2.as_ref().is_none_or(|h2| h2.is_empty())
     }
 
     /// The place, asked for under a name: SNI and certificate are about that one.
     pub fn place_for(&self, name: &str) -> Endpoint {
-        let tls = self.place.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
-        Endpoint { host: self.place.host.clone(), port: self.place.port, tls }
+        self.place.named(name)
     }
 
     /// The connection used last for this name: it is the likeliest to be alive.

@@ -421,6 +421,19 @@ fn is_part(range: &[u8], fields: &FieldSection) -> bool {
     }
 }
 
+/// A target as it is sent. A few visible characters that viewers do send are none of a URI's, and
+/// some origins refuse them; they go escaped.
+pub fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
+    if target
+        .bytes()
+        .all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'<' | b'>' | b'\\' | b'^' | b'`'))
+    {
+        target.into()
+    } else {
+        crate::cache::invalidations::canonical(target.as_bytes())
+    }
+}
+
 /// Makes an origin's head ours: what was about its connection goes, Via says where it has been.
 pub fn receive(fields: &mut FieldSection) {
     strip_connection(fields);

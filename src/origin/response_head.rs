@@ -116,9 +116,10 @@ fn transfer_coding(fields: &FieldSection) -> Coding {
     }
 }
 
-// The one length that a head announces. Said several times, in lines or in a list, it counts where
-// it is the same number each time, and the head says it once from then on (RFC 9110 §8.6).
-fn one_length(fields: &mut FieldSection) -> Result<Option<u64>, &'static str> {
+/// The one length that a head announces, in whichever version. Said several times, in lines or in a
+/// list, it counts where it is the same number each time, and the head says it once from then on
+/// (RFC 9110 §8.6).
+pub(super) fn one_length(fields: &mut FieldSection) -> Result<Option<u64>, &'static str> {
     let (mut length, mut times) = (None, 0);
     for digits in fields
         .get_all(&header::CONTENT_LENGTH)

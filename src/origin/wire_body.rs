@@ -20,7 +20,7 @@ use crate::semantics::fields::FieldSection;
 use crate::semantics::trailers;
 
 /// Octets of trailers that go on; a longer section is dropped.
-const TRAILERS_MAX: usize = 8 << 10;
+pub(super) const TRAILERS_MAX: usize = 8 << 10;
 /// Room for one read of a body.
 const READ: usize = 64 << 10;
 

@@ -18,6 +18,7 @@ use crate::deliver::status_fields::tell;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::compat::Compat;
 use crate::distribution::site::Distribution;
+use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
@@ -44,9 +45,28 @@ pub struct Exchange {
     pub(super) found: Option<Found>,
 }
 
-/// Whether a trusted edge asks, and what it is told of its own log: how far that was in effect here
-/// before an answer was looked for. `None` inside: nothing, because its log is not known here.
-pub(super) type FromEdge = Option<Option<Mark>>;
+/// Whether a trusted edge asks, and what it is told of the log that it follows: how far that was in
+/// effect here before an answer was looked for. `None` inside: nothing, because its log is not
+/// known here.
+pub(super) type FromEdge = Option<Option<InEffect>>;
+
+/// How far a log was in effect.
+#[derive(Clone, Copy)]
+pub(super) enum InEffect {
+    /// The edge's own.
+    OfEdge(Mark),
+    /// That of the fleet which both are members of.
+    OfFleet(Stamp),
+}
+
+impl std::fmt::Display for InEffect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OfEdge(mark) => mark.fmt(f),
+            Self::OfFleet(stamp) => stamp.fmt(f),
+        }
+    }
+}
 
 /// An exchange, or a request that has no route.
 pub type Begun = Result<Exchange, Box<Unrouted>>;
@@ -106,8 +126,11 @@ impl Edge {
     // An edge that proves itself is told how far its log was in effect when it asked, never how far
     // it is when the answer leaves: a response found in between could be older. One whose log is
     // not known here is told nothing.
-    fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<Mark> {
-        let applied = self.applied.of(claim, request.arrived_at);
+    fn applied_of(&self, claim: &str, request: &mut ViewerRequest) -> Option<InEffect> {
+        let applied = match self.fleet.get() {
+            Some(member) => Some(InEffect::OfFleet(member.stamp())),
+            None => self.applied.of(claim, request.arrived_at).map(InEffect::OfEdge),
+        };
         // After `applied`: it must not join a fetch older than what we claim.
         request.arrived_number = self.invalidations.head();
         applied

@@ -126,6 +126,7 @@ impl Proxy {
             standings: &edge.standings,
             log: edge.invalidation.log(),
             counts: &edge.parent_counts,
+            fleet: edge.fleet.get().map(|member| &**member),
             node: self.node(exchange),
         };
         region.ask(&around, asked, asking, order).await

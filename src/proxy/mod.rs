@@ -22,8 +22,8 @@ mod tunnels;
 mod unanswered;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -33,9 +33,11 @@ use crate::body::Arena;
 use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::distribution::site::Site;
+use crate::fleet;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
+use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
@@ -80,10 +82,14 @@ pub struct Edge {
     turns: tiers::Turns,
     /// How far the logs of trusted edges are in effect here.
     pub applied: Passages,
+    /// How many connections there are to each origin, over all cores, and what is counted of them.
+    pub origins: Arc<ConnectionLimits>,
     /// How far our log is in effect at each of our own parents.
     pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,
+    /// This process as a member of a fleet, where it is one.
+    pub fleet: OnceLock<Arc<fleet::node::Node>>,
 }
 
 /// Events counted for all behaviors together.
@@ -134,8 +140,10 @@ impl Edge {
             tally: Tally::default(),
             turns: tiers::Turns::default(),
             applied: Passages::default(),
+            origins: Arc::default(),
             standings,
             parent_counts: Arc::default(),
+            fleet: OnceLock::new(),
             running: ArcSwap::from_pointee(Running {
                 site,
                 counts,

@@ -7,11 +7,13 @@ use crate::access::Routed;
 use crate::cache::purged::{Purged, purged};
 use crate::deliver::error_response;
 use crate::distribution::site::Site;
+use crate::fleet::settle::Progress;
 use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::invalidation::service::Durability;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::ViewerResponse;
 use crate::region::forward::PATIENCE;
+use crate::region::standings::Status;
 
 impl Proxy {
     /// Purges what a request names. In effect here, and on the disk, when this returns; the answer
@@ -31,7 +33,7 @@ impl Proxy {
         );
         match self.edge.invalidation.submit(record, Durability::Synced).await {
             Ok(record) => {
-                let status = self.edge.standings.settle(record.number, PATIENCE).await;
+                let status = self.come_everywhere(site, &record).await;
                 error_response::purged(&record.id, record.number, status.as_str())
             }
             Err(error) => {
@@ -40,6 +42,16 @@ impl Proxy {
                     Failure::new(FailureKind::Storage, "the invalidation log could not be written");
                 error_response::failure(failure, &routed.distribution.compat, routed.head.id)
             }
+        }
+    }
+    // Waits, not for long, until parents or the fleet have it too.
+    async fn come_everywhere(&self, site: &Site, record: &InvalidationRecord) -> Status {
+        let (Some(member), Some(fleet)) = (self.edge.fleet.get(), &site.fleet) else {
+            return self.edge.standings.settle(record.number, PATIENCE).await;
+        };
+        match member.settle(record.identity, fleet.wait).await.progress {
+            Progress::Completed => Status::Completed,
+            Progress::InProgress => Status::InProgress,
         }
     }
 }

@@ -10,10 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -22,15 +18,14 @@ use super::confirm::{Answer, Heard, Standing, Step, hear};
 use super::standings::{Standings, Status};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::clock::Clock;
-use crate::distribution::region::{AdminUrl, Parents, Region as Configured};
+use crate::distribution::region::Region as Configured;
 use crate::distribution::site::Site;
 use crate::invalidation::chain::{Incarnation, Mark};
 use crate::invalidation::log::{InvalidationLog, InvalidationRecord, new_id};
 use crate::invalidation::service::{Durability, Invalidator};
 use crate::message::key::InvalidationNumber;
-use crate::message::own_fields::EDGE;
-use crate::origin::connect::{Endpoint, Resolver};
-use crate::tls::client as tls;
+use crate::origin::admin_line::{Callee, Line, Post, post};
+use crate::origin::connect::Resolver;
 
 /// Records of one batch, and about how many octets.
 pub(super) const BATCH: usize = 500;
@@ -39,6 +34,8 @@ const BATCH_OCTETS: usize = 256 << 10;
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the edge waits for its parents before it serves, and again when it leaves.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
+/// Octets of a parent's answer.
+const ANSWER_MAX: usize = 1 << 20;
 /// A parent is told for so long at a time; what is left waits for the next turn.
 const TURN: Duration = Duration::from_secs(30);
 /// Distributions that one edge may name at once, and octets of a name.
@@ -118,11 +115,6 @@ struct Receiver {
     is_failing: AtomicBool,
 }
 
-struct Line {
-    admin: AdminUrl,
-    sender: SendRequest<Full<Bytes>>,
-}
-
 struct Batch {
     records: Vec<ForwardedRecord>,
     upto: Option<Mark>,
@@ -145,8 +137,9 @@ impl Forwarder {
     fn receivers(&self) -> Vec<Arc<Receiver>> {
         let site = (self.context.site)();
         let urls = match &site.region {
-            Some(Configured::Parents(configured)) => &configured.urls[..],
-            None => &[],
+            // A fleet's members follow one log, and need not be told of each other's.
+            Some(Configured::Parents(configured)) if site.fleet.is_none() => &configured.urls[..],
+            _ => &[],
         };
         let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
         let mut known = self.parents.lock();
@@ -466,50 +459,25 @@ impl Forwarder {
             .ok_or("no longer configured")?;
         let admin =
             configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
+        let callee = Callee {
+            admin,
+            edge_id: &configured.edge_id,
+            token: &configured.token,
+            tls: &configured.tls,
+        };
+        let call = Post { path: "/v1/edge/invalidations", body, limit: ANSWER_MAX };
         let mut line = receiver.line.lock().await;
         // Taken out: an exchange that is dropped in the middle leaves no connection with half an
         // answer.
-        let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());
-        let asked = async {
-            if let Some(mut kept) = kept
-                && let Ok(answer) = post(&mut kept.sender, configured, admin, body.clone()).await
-            {
-                return Ok((kept, answer));
-            }
-            let mut fresh =
-                Line { admin: admin.clone(), sender: self.connect(configured, admin).await? };
-            let answer = post(&mut fresh.sender, configured, admin, body).await?;
-            Ok::<_, String>((fresh, answer))
-        };
-        let (used, (status, bytes)) = tokio::time::timeout(PATIENCE, asked)
+        let asked = post(line.take(), callee, &self.resolver, PATIENCE, call);
+        let (used, answer) = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| "the parent did not answer in time".to_string())??;
         *line = Some(used);
-        if !status.is_success() {
-            return Err(format!("the parent answered {status}"));
+        if !answer.status.is_success() {
+            return Err(format!("the parent answered {}", answer.status));
         }
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
-    }
-
-    async fn connect(
-        &self,
-        configured: &Parents,
-        admin: &AdminUrl,
-    ) -> Result<SendRequest<Full<Bytes>>, String> {
-        let tls = if admin.is_tls {
-            let name = configured.tls.server_name.clone().unwrap_or_else(|| admin.host.clone());
-            Some((tls::client_config(&configured.tls)?, name))
-        } else {
-            None
-        };
-        let place = Endpoint { host: admin.host.clone(), port: admin.port, tls };
-        let stream =
-            self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        Ok(sender)
+        serde_json::from_slice(&answer.body).map_err(|error| error.to_string())
     }
 }
 
@@ -519,31 +487,6 @@ async fn tend(forwarder: Arc<Forwarder>, receiver: Arc<Receiver>) {
         receiver.kick.notified().await;
         let _ = tokio::time::timeout(TURN, forwarder.bring_up(&receiver)).await;
     }
-}
-
-async fn post(
-    sender: &mut SendRequest<Full<Bytes>>,
-    configured: &Parents,
-    admin: &AdminUrl,
-    body: Bytes,
-) -> Result<(http::StatusCode, Bytes), String> {
-    sender.ready().await.map_err(|error| error.to_string())?;
-    let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose()))
-        .map_err(|error| error.to_string())?;
-    let request = Request::post("/v1/edge/invalidations")
-        .header(http::header::HOST, format!("{}:{}", admin.host, admin.port))
-        .header(http::header::AUTHORIZATION, authorization)
-        .header(EDGE, configured.edge_id.as_str())
-        .body(Full::new(body))
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), 1 << 20)
-        .collect()
-        .await
-        .map_err(|error| error.to_string())?
-        .to_bytes();
-    Ok((status, bytes))
 }
 
 impl Receiver {

@@ -23,9 +23,13 @@ use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::{Invalidations, tag_hashes};
 use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
-use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
+use crate::distribution::origin::{
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Timeouts,
+};
 use crate::distribution::region::{Parents, Region as Configured};
 use crate::distribution::site::Site;
+use crate::fleet::node::Node as Member;
+use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
 use crate::invalidation::log::InvalidationLog;
 use crate::message::failure::FailureKind;
@@ -66,6 +70,8 @@ pub struct AskContext<'e> {
     /// Without a log no parent's word about it can be checked.
     pub log: Option<&'e Arc<InvalidationLog>>,
     pub counts: &'e Arc<Counts>,
+    /// In a fleet, parents and edges follow one log, and its places are what is compared.
+    pub fleet: Option<&'e Member>,
     pub node: Node<'e>,
 }
 
@@ -190,6 +196,9 @@ fn is_worth_asking(
     asked: &CacheRequest<'_>,
     asking: &FetchKind,
 ) -> bool {
+    if around.fleet.is_some() {
+        return true;
+    }
     let standings = around.standings;
     let is_covered_after =
         |since| around.invalidations.is_covered_after(asked.key, tags_of(asking), since);
@@ -205,7 +214,7 @@ fn is_new_enough(
     reply: &mut Reply,
 ) -> bool {
     let applied = reply.fields.take(&APPLIED);
-    let applied = applied.get(&APPLIED).and_then(|value| Mark::parse(value.to_str().ok()?));
+    let applied = applied.get(&APPLIED).and_then(|value| value.to_str().ok());
     let lines = reply.fields.get_all(&asked.routed.distribution.tag_header);
     let tags = tag_hashes(lines.map(Value::as_bytes));
     let covers =
@@ -213,6 +222,11 @@ fn is_new_enough(
     // A 304 need not say what tags the stored response has.
     let is_covered_after =
         |since: InvalidationNumber| covers(&tags, since) || covers(tags_of(asking), since);
+    if let Some(fleet) = around.fleet {
+        let since = applied.and_then(Stamp::parse).and_then(|stamp| fleet.adopt(stamp));
+        return since.is_some_and(|since| !is_covered_after(since));
+    }
+    let applied = applied.and_then(Mark::parse);
     // Where a parent far behind stands may be a record that is no longer remembered, but it was
     // known when the parent came there.
     let is_in_log = |mark| around.log.is_some_and(|log| log.has(mark));
@@ -243,6 +257,7 @@ fn as_origin(
         port: url.port,
         tls: Some(tls),
         host_rule: HostRule::Viewer,
+        version: HttpVersion::Http1,
     };
     Origin {
         id: url.to_string(),

@@ -68,6 +68,13 @@ pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig
     Ok(Arc::new(config))
 }
 
+/// The same settings for a connection that speaks HTTP/2 if the other side chooses it (RFC 7301).
+pub fn offering_h2(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 fn either_name(
     roots: RootCertStore,
     provider: Arc<CryptoProvider>,

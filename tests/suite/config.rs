@@ -96,6 +96,39 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn http_version_is_one_of_two_and_not_for_folders() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+http_version = "http3"
+
+[[distribution.origin]]
+id = "files"
+url = "file:."
+http_version = "http2"
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:12:", "http_version = \"http3\" is not known"),
+            ("broken.toml:17:", "http_version is of no meaning for a folder"),
+        ],
+    );
+}
+
+#[test]
 fn all_mistakes_at_once_each_with_line_and_remedy() {
     let text = r#"
 [lisen]
@@ -300,7 +333,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
     assert_eq!(under.sequencer.to_string(), "https://a.test:9080");
     assert!(warnings.is_empty(), "{warnings:?}");
     // All of it, and a parent of its own, which is asked for nothing else.
-    let long = "[fleet]\nname = \"shop\"\nmember = \"m\"\nsequencer = \"parent\"\nprefer = \"availability\"\nlease = \"2s\"\nwait = \"0s\"";
+    let long = "[fleet]\nname = \"shop\"\nmember = \"e\"\nsequencer = \"parent\"\nprefer = \"availability\"\nlease = \"2s\"\nwait = \"0s\"";
     let (apart, warnings) = fleet(&format!("{long}\n{OWN_PARENT}\n{REGION}"));
     let SequencerAt::Parent(parent) = &apart.sequencer else { panic!("it asks a parent") };
     assert_eq!(
@@ -308,7 +341,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
         ("https://p.test:9080", "e")
     );
     assert_eq!(parent.tls.server_name.as_deref(), Some("q.test"));
-    assert_eq!((apart.member.as_str(), apart.prefer), ("m", Prefer::Availability));
+    assert_eq!((apart.member.as_str(), apart.prefer), ("e", Prefer::Availability));
     assert_eq!((apart.lease, apart.wait), (Duration::from_secs(2), Duration::ZERO));
     assert!(warnings.is_empty(), "{warnings:?}");
     // The parent itself, which may have parents of its own.
@@ -395,6 +428,16 @@ edge = "e"
     );
     let found = expect(&in_a_fleet(&broken), &[("broken.toml:", "region.token is missing")]);
     assert!(!found.iter().any(|said| said.contains("fleet")), "{}", found.join("\n"));
+    // A member is to its sequencer what its edge is.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "let-me").unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, in_a_fleet(&format!("{orphan}\n{REGION}"))).unwrap();
+    let Err(report) = config::load(&path, NOW, MissingCertificates::Done) else {
+        panic!("it has two names")
+    };
+    let said = report.render(false);
+    assert!(said.contains("they have to be the same"), "{said}");
     let both = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"here\"\n[fleet.parent]\nadmin = \"https://p.test\"";
     let found = expect(&in_a_fleet(both), &[("broken.toml:5:", "asks no parent")]);
     assert_eq!(found.len(), 1, "{}", found.join("\n"));
@@ -462,6 +505,39 @@ fn behaviors_that_keep_what_is_not_in_their_key_are_warned_of_once() {
     // `check` says them, and the configuration loads.
     let (code, out, err) = command(folder.path(), &["check", "--config", path.to_str().unwrap()]);
     assert_eq!((code, out.matches("warning: ").count()), (0, 3), "{out}{err}");
+}
+
+// They open here whatever is forwarded; a configuration that is to mean the same at CloudFront is
+// told, and no ordinary one is.
+#[test]
+fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!("[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\n{more}\n")
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[origin_request_policy.half]\nheaders = [\"Sec-WebSocket-Key\"]\n",
+        "[origin_request_policy.both]\nheaders = [\"Sec-WebSocket-*\"]\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n",
+        &behavior("/ws/*", ""),
+        &behavior("/socket.io/*", "origin_request_policy = \"AllViewer\""),
+        &behavior("/both/ws", "origin_request_policy = \"both\""),
+        &behavior("/half", "origin_request_policy = \"half\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("WebSockets open here")).collect();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    let both = "sec-websocket-key and sec-websocket-version";
+    assert!(said[0].contains("\"/ws/*\"") && said[0].contains(both), "{said:#?}");
+    assert!(said[1].contains("\"/half\"") && !said[1].contains("sec-websocket-key"), "{said:#?}");
 }
 
 #[test]

@@ -120,7 +120,6 @@ fn one_command_starts_it_and_ends_it() {
 }
 
 #[test]
-#[ignore = "until the admin listener answers GET /v1/fleet"]
 fn every_member_is_shown_and_answers_for_a_purge() {
     if !tool::have(&[tool::CURL]) {
         return;

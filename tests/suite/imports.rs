@@ -95,6 +95,7 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
         (_, "PriceClass", Some("PriceClass_All")) => "",
         (_, "SSLSupportMethod", Some("sni-only")) => "",
         (_, "HttpVersion", Some("http2")) => "",
+        (_, "OriginHttpVersion", Some("http1.1")) => "",
         (_, "ConnectionMode", Some("direct")) => "",
         (_, "RestrictionType", Some("none")) => "",
         (_, "RestrictionType", Some("blacklist")) => "geo_restriction = { except =",

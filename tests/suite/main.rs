@@ -28,6 +28,7 @@ mod laws;
 mod log_lines;
 mod migrate;
 mod octets;
+mod origin_h2;
 mod origins;
 mod parent;
 mod parts;

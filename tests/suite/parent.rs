@@ -502,3 +502,17 @@ fn strangers_are_not_edges() {
         assert!(status == 400 && said.contains(word), "{status} {said}");
     }
 }
+
+#[test]
+fn a_parent_that_is_no_sequencer_says_so() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let parent = parent_in(&folder, origin.address, (free_port(), free_port()));
+    let ask = |token: &str| {
+        let fields = format!("Foreshore-Edge: e1\r\nAuthorization: Bearer {token}\r\n");
+        parent.admin_with("POST", "/v1/fleet/call", "{}", &fields)
+    };
+    assert_eq!(ask("wrong").0, 401);
+    let (status, said) = ask("between-us");
+    assert!(status == 404 && said.contains("not the sequencer of a fleet"), "{status} {said}");
+}

@@ -525,6 +525,11 @@ async fn step(stage: &mut Stage, line: &str) -> Result<(), String> {
             tokio::time::sleep(duration(rest)).await;
             Ok(())
         }
+        "lease" => {
+            let now = stage.edge.clock.now();
+            stage.edge.invalidations.use_until(now.plus(duration(rest)));
+            Ok(())
+        }
         "purge" => {
             let (item, severity) = match rest.strip_suffix(" soft") {
                 Some(item) => (item, Severity::Soft),
@@ -679,6 +684,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Refused(ManyFields)", REFUSED_HEADS),
     ("Refused(Version)", REFUSED_HEADS),
     ("Refused(Connect)", REFUSED_HEADS),
+    ("Refused(Protocol)", "what_is_no_websocket_over_http2_is_refused"),
     ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
     // A scene has one distribution.
     ("Misdirected(OtherSite)", "another_sites_certificate_is_no_leave_and_says_so"),

@@ -1,14 +1,20 @@
 //! WebSockets through the edge (RFC 6455), with raw sockets on both sides: which side agrees to
 //! what, that octets go both ways at the pace of the side that takes them, and that no octet of one
-//! exchange ever becomes part of another.
+//! exchange ever becomes part of another. Over HTTP/2 they come as RFC 8441 has it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::support::edge::Edge;
+use foreshore::semantics::websocket::accept_of;
+
+use super::support::edge::{Edge, certificates, plain};
 use super::support::eventually;
+use super::support::frames::{
+    Answer, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, fields, frame,
+};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -247,22 +253,283 @@ fn tunnels_have_a_limit_and_end_when_nothing_is_said() {
     assert!(head(&mut third).unwrap().contains(" 101 "));
 }
 
-#[test]
-fn an_origin_that_is_gone_breaks_the_viewer_off() {
-    let origin = Far::start(|_, mut tcp| {
-        tcp.write_all(agreed(ACCEPT).as_bytes()).unwrap();
+// An origin that agrees, sends what it is told, and resets once it has heard a word.
+fn leaving(sends: &'static [u8]) -> Far {
+    Far::start(move |head, mut tcp| {
+        let agreed = agreed(&accept_of(key_of(head).as_bytes()));
+        tcp.write_all(&[agreed.as_bytes(), sends].concat()).unwrap();
         let mut word = [0; 4];
         tcp.read_exact(&mut word).unwrap();
         socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
-    });
-    let edge = Edge::before(origin.address, "");
-    let mut viewer = connect(&edge);
-    viewer.write_all(handshake("/").as_bytes()).unwrap();
-    assert!(head(&mut viewer).unwrap().contains(" 101 "));
-    viewer.write_all(b"word").unwrap();
-    let mut rest = Vec::new();
-    assert!(viewer.read_to_end(&mut rest).is_err(), "a reset, not an end: {rest:?}");
+    })
+}
+
+#[test]
+fn a_viewer_is_told_of_an_origin_that_is_gone() {
+    for (sends, wanted) in [(&b""[..], &b"\x88\x02\x03\xf3"[..]), (&b"\x81\x05he"[..], &b""[..])] {
+        let origin = leaving(sends);
+        let (edge, ca) = secure(origin.address, "");
+        let mut viewer = connect(&edge);
+        viewer.write_all(handshake("/").as_bytes()).unwrap();
+        assert!(head(&mut viewer).unwrap().contains(" 101 "));
+        let mut got = vec![0; sends.len()];
+        viewer.read_exact(&mut got).unwrap();
+        viewer.write_all(b"word").unwrap();
+        let mut rest = Vec::new();
+        let end = viewer.read_to_end(&mut rest);
+        assert_eq!(rest, wanted);
+        // In the midst of a frame nothing can be said: a reset, not an end.
+        assert_eq!(end.is_err(), wanted.is_empty());
+
+        let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+        assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["200"]);
+        assert_eq!(viewer.data(1, sends.len()), sends);
+        viewer.send(&frame(DATA, 0, 1, b"word"));
+        if wanted.is_empty() {
+            assert_eq!(viewer.reset(1), 8, "CANCEL, as RFC 8441 §5 has it");
+        } else {
+            assert_eq!(viewer.data(1, usize::MAX), wanted);
+        }
+        eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    }
+}
+
+// The key of a handshake that an origin got.
+fn key_of(head: &str) -> &str {
+    let is_key = |line: &&str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
+    head.lines().find(is_key).and_then(|line| line.split_once(": ")).unwrap().1
+}
+
+// An edge in front of an origin that speaks TLS too, and whom to trust for that.
+fn secure(origin: SocketAddr, more: &str) -> (Edge, std::path::PathBuf) {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (ca, cert, key) = certificates(folder.path(), &["h.test"]);
+    let more = format!("{more}\n[[certificate]]\nchain = {cert:?}\nkey = {key:?}\n");
+    let text =
+        plain(origin, &more).replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2");
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    (Edge::start_in(folder), ca)
+}
+
+const WEBSOCKET: [(&str, &str); 3] = [
+    (":protocol", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-protocol", "chat"),
+];
+
+// An extended CONNECT with octets right behind it, and the head of its answer.
+fn open(viewer: &mut Frames, stream: u32, path: &str, ahead: &[u8]) -> Answer {
+    let head = block(&fields("CONNECT", path, &WEBSOCKET));
+    viewer.send(&frame(HEADERS, END_HEADERS, stream, &head));
+    if !ahead.is_empty() {
+        viewer.send(&frame(DATA, 0, stream, ahead));
+    }
+    viewer.head(stream)
+}
+
+// An origin that agrees to whatever key it gets, sends this at once, and then does that.
+fn agreeing(early: &'static str, then: impl Fn(TcpStream) + Send + Sync + 'static) -> Far {
+    Far::start(move |head, mut tcp| {
+        let agreed = agreed(&accept_of(key_of(head).as_bytes()));
+        tcp.write_all(format!("{agreed}{early}").as_bytes()).unwrap();
+        then(tcp);
+    })
+}
+
+#[test]
+fn over_http2_octets_go_both_ways_too() {
+    let origin = agreeing("early", echo);
+    let (edge, ca) = secure(origin.address, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 1 << 24)]);
+    viewer.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 24).to_be_bytes()));
+    let settings = viewer.find(|frame| frame.kind == SETTINGS && frame.flags == 0).unwrap();
+    assert!(settings.payload.chunks(6).any(|setting| setting == [0, 8, 0, 0, 0, 1]));
+
+    let answer = open(&mut viewer, 1, "/chat?room=1", b"ahead");
+    assert_eq!(answer.statuses(), ["200"]);
+    assert_eq!(answer.field("sec-websocket-protocol").as_deref(), Some("chat"));
+    for gone in ["sec-websocket-accept", "connection", "upgrade", "content-length"] {
+        assert_eq!(answer.field(gone), None, "{gone}: {answer:?}");
+    }
+    assert_eq!(viewer.data(1, 10), b"earlyahead");
+    assert_eq!(edge.metric("foreshore_tunnels"), 1.0);
+    // More than the windows, so that they have to be opened again.
+    for round in 0..40u32 {
+        let sent: Vec<u8> = (0..16_384u32).map(|at| (at * 7 + round) as u8).collect();
+        viewer.send(&frame(DATA, 0, 1, &sent));
+        assert!(viewer.data(1, sent.len()) == sent, "round {round}");
+    }
+    // The viewer ends; the origin's end comes back.
+    viewer.send(&frame(DATA, END_STREAM, 1, b""));
+    let end = viewer.find(|frame| frame.kind == DATA && frame.stream == 1).unwrap();
+    assert_eq!((end.flags, end.payload.len()), (END_STREAM, 0));
+
+    let head = origin.heads().remove(0);
+    for line in ["GET /chat?room=1 HTTP/1.1", "Upgrade: websocket", "Connection: Upgrade"] {
+        assert!(head.contains(&format!("{line}\r\n")), "{line}: {head}");
+    }
+    let lower = head.to_ascii_lowercase();
+    assert!(lower.contains("sec-websocket-protocol: chat\r\n") && !lower.contains("protocol: w"));
     eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    let octets = 2.0 * 40.0 * 16_384.0 + 15.0;
+    eventually("it is counted", || edge.metric("foreshore_tunnel_octets_total") == octets);
+    let log = || std::fs::read_to_string(edge.path().join("access.log")).unwrap();
+    eventually("it is in the log", || log().contains("\"upgrade\""));
+    let line: serde_json::Value = serde_json::from_str(log().lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (line["status"].as_u64(), line["bytes"].as_u64(), line["received"].as_u64()),
+        (Some(200), Some(655_370), Some(655_365))
+    );
+}
+
+#[test]
+fn what_is_no_websocket_over_http2_is_refused() {
+    let origin = agreeing("early", echo);
+    let (edge, ca) = secure(origin.address, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let [websocket, version, _] = WEBSOCKET;
+    let heads = [
+        ("501", fields("CONNECT", "/", &[(":protocol", "connect-udp"), version])),
+        ("426", fields("CONNECT", "/", &[websocket])),
+        ("426", fields("CONNECT", "/", &[websocket, ("sec-websocket-version", "8")])),
+        ("405", vec![(":method", "CONNECT"), (":authority", "h.test:443")]),
+        ("", fields("GET", "/", &[websocket, version])),
+        ("", fields("CONNECT", "/", &[websocket, version, ("upgrade", "websocket")])),
+        ("", fields("CONNECT", "/", &[websocket, version, ("content-length", "0")])),
+    ];
+    for (at, (status, head)) in heads.into_iter().enumerate() {
+        let stream = 1 + 2 * at as u32;
+        viewer.send(&frame(HEADERS, END_HEADERS, stream, &block(&head)));
+        if status.is_empty() {
+            assert_eq!(viewer.reset(stream), 1, "{head:?}");
+        } else {
+            assert_eq!(viewer.answer(stream).statuses(), [status], "{head:?}");
+        }
+    }
+    assert!(origin.heads().is_empty(), "{:?}", origin.heads());
+    // None can be served, and so none is offered.
+    let (edge, ca) = secure(origin.address, "[limits]\ntunnels = 0");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let settings = viewer.find(|frame| frame.kind == SETTINGS && frame.flags == 0).unwrap();
+    assert!(!settings.payload.chunks(6).any(|setting| setting == [0, 8, 0, 0, 0, 1]));
+    assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["405"]);
+}
+
+// Any success would be taken for agreement, and what follows for frames.
+#[test]
+fn over_http2_only_agreement_is_success() {
+    let origin = Far::start(|head, mut tcp| {
+        let accept = accept_of(key_of(head).as_bytes());
+        let answer = match head.split(' ').nth(1).unwrap() {
+            "/wrong" => agreed("AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            "/theirs" => agreed(ACCEPT),
+            "/plain" => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_string(),
+            "/fine" => "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n".to_string(),
+            "/empty" => "HTTP/1.1 204 No Content\r\n\r\n".to_string(),
+            _ => agreed(&accept),
+        };
+        let _ = tcp.write_all(format!("{answer}octets of the origin").as_bytes());
+        echo(tcp);
+    });
+    let (edge, ca) = secure(origin.address, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let paths = ["/wrong", "/theirs", "/plain", "/fine", "/empty"];
+    for (at, path) in paths.into_iter().enumerate() {
+        let stream = 1 + 2 * at as u32;
+        let more = [&WEBSOCKET[..], &[("sec-websocket-key", KEY)]].concat();
+        let head = block(&fields("CONNECT", path, &more));
+        viewer.send(&frame(HEADERS, END_HEADERS, stream, &head));
+        viewer.send(&frame(DATA, 0, stream, b"GET /smuggled HTTP/1.1\r\nHost: h.test\r\n\r\n"));
+        let answer = viewer.answer(stream);
+        let wanted = if path == "/plain" { "403" } else { "502" };
+        assert_eq!(answer.statuses(), [wanted], "{path}");
+        let body = String::from_utf8(answer.body).unwrap();
+        assert!(answer.whole && !body.contains("octets of the origin"), "{path}: {body}");
+    }
+    assert!(origin.heads().iter().all(|head| !head.contains("smuggled")));
+    eventually("no place is kept", || edge.metric("foreshore_tunnels") == 0.0);
+}
+
+#[test]
+fn a_tunnel_over_http2_is_paced_by_its_reader_and_holds_nothing_else_up() {
+    const ALL: usize = 10_000_000;
+    let flood = vec![7u8; ALL];
+    let origin = Far::start(move |head, mut tcp| {
+        if head.contains(" / ") {
+            let agreed = agreed(&accept_of(key_of(head).as_bytes()));
+            let _ = tcp.write_all(agreed.as_bytes()).and_then(|()| tcp.write_all(&flood));
+            to_the_end(&mut tcp);
+        } else {
+            let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        }
+    });
+    let (edge, ca) = secure(origin.address, "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[(4, 1_000)]);
+    assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["200"]);
+    assert_eq!(viewer.data(1, 1_000).len(), 1_000);
+    // The tunnel stands; the connection goes on, and so does what the viewer sends.
+    assert_eq!(viewer.get(3, "/page").body, b"hello");
+    viewer.send(&frame(DATA, 0, 1, b"a word"));
+    let more = (ALL as u32 - 1_000).to_be_bytes();
+    viewer.send(&[frame(WINDOW_UPDATE, 0, 0, &more), frame(WINDOW_UPDATE, 0, 1, &more)].concat());
+    assert_eq!(viewer.data(1, ALL - 1_000).len(), ALL - 1_000);
+    // The viewer takes it back: the origin hears of it.
+    viewer.send(&frame(RST_STREAM, 0, 1, &8u32.to_be_bytes()));
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+}
+
+// Those of tunnels, not those of bodies.
+#[test]
+fn over_http2_tunnels_have_limits_of_their_own() {
+    let origin = agreeing("early", echo);
+    let limits = "[limits]\ntunnels = 1\ntunnel_idle = \"1s\"\nrequest_body = \"1KiB\"";
+    let (edge, ca) = secure(origin.address, limits);
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["200"]);
+    assert_eq!(open(&mut viewer, 3, "/", b"").statuses(), ["503"]);
+    assert_eq!(edge.metric("foreshore_tunnels_refused_total"), 1.0);
+    viewer.send(&frame(DATA, 0, 1, &[7; 4096]));
+    assert_eq!(viewer.data(1, 5 + 4096).len(), 5 + 4096);
+    // Idle for a second: an end, and no reset.
+    let end = viewer.find(|frame| frame.stream == 1).unwrap();
+    assert_eq!((end.kind, end.flags, end.payload.len()), (DATA, END_STREAM, 0));
+    eventually("the place is given back", || edge.metric("foreshore_tunnels") == 0.0);
+    assert_eq!(open(&mut viewer, 5, "/", b"").statuses(), ["200"]);
+}
+
+// The first frame of a text.
+const HELLO: &str = "\u{1}\u{3}hey";
+
+#[test]
+fn a_drain_says_goodbye_to_both_sides() {
+    let heard = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let hears = Arc::clone(&heard);
+    let origin = agreeing(HELLO, move |mut tcp| {
+        let got = to_the_end(&mut tcp);
+        hears.lock().unwrap().push(got);
+    });
+    let (mut edge, ca) = secure(origin.address, "[limits]\ndrain = \"2s\"");
+    let mut plain = connect(&edge);
+    plain.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut plain).unwrap().contains(" 101 "));
+    let mut hello = [0; HELLO.len()];
+    plain.read_exact(&mut hello).unwrap();
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    assert_eq!(open(&mut viewer, 1, "/", b"").statuses(), ["200"]);
+    assert_eq!(viewer.data(1, HELLO.len()), HELLO.as_bytes());
+
+    edge.signal(rustix::process::Signal::TERM);
+    assert!(viewer.find(|frame| frame.kind == GOAWAY).is_some());
+    assert_eq!(to_the_end(&mut plain), b"\x88\x02\x03\xe9");
+    drop(plain);
+    assert_eq!(viewer.data(1, usize::MAX), b"\x88\x02\x03\xe9");
+    viewer.send(&frame(DATA, END_STREAM, 1, b""));
+    assert!(edge.wait());
+    eventually("both have heard it", || heard.lock().unwrap().len() == 2);
+    for octets in heard.lock().unwrap().iter() {
+        let [0x88, 0x82, a, b, _, _, high, low] = octets[..] else { panic!("{octets:?}") };
+        assert_eq!([high ^ a, low ^ b], 1001u16.to_be_bytes(), "masked, as a client's are");
+    }
 }
 
 #[test]
@@ -278,13 +545,7 @@ fn trailers_reach_viewers_that_take_them_and_are_not_stored() {
         );
         let _ = tcp.read(&mut [0; 1]);
     });
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let (ca, cert, key) = super::support::edge::certificates(folder.path(), &["h.test"]);
-    let more = format!("[[certificate]]\nchain = {cert:?}\nkey = {key:?}\n");
-    let text = super::support::edge::plain(origin.address, &more)
-        .replace("workers = 2", "https = [\"127.0.0.1:0\"]\nworkers = 2");
-    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
-    let edge = Edge::start_in(folder);
+    let (edge, ca) = secure(origin.address, "");
     let ask = |path: &str, fields: &str| {
         let mut viewer = connect(&edge);
         let request = format!("GET {path} HTTP/1.1\r\nHost: h.test\r\n{fields}\r\n");
@@ -308,7 +569,7 @@ fn trailers_reach_viewers_that_take_them_and_are_not_stored() {
     assert!(told.contains("X-Cache: Hit") && told.contains("Content-Length: 5"), "{told}");
     assert!(!told.contains("X-Sum"), "{told}");
 
-    let mut viewer = super::support::frames::Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
     let answer = viewer.get(1, "/a");
     assert!(answer.whole && answer.body == b"hello" && answer.heads.len() == 2, "{answer:?}");
     assert_eq!(answer.field("x-sum").as_deref(), Some("7"));

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod xml;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
@@ -20,6 +21,7 @@ use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::answer::{Answer, whole};
 use crate::crypto::sigv4::{self, Claim, SigV4Error};
 use crate::distribution::site::{Site, Transport, Unsigned};
+use crate::fleet::restore::fleet_id;
 use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
 use crate::region::standings::Status;
 
@@ -132,16 +134,18 @@ async fn act(
             let scheme =
                 if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
             let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
-            Ok((201, xml::invalidation(&record, status(control, &record)), Some(location)))
+            Ok((201, xml::invalidation(&record, status(control, &record).await), Some(location)))
         }
         Call::Get(_, id) => {
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
             })?;
-            Ok((200, xml::invalidation(&record, status(control, &record)), None))
+            Ok((200, xml::invalidation(&record, status(control, &record).await), None))
         }
-        Call::List(_) => list(control, distribution, parts.uri.query()).map(|xml| (200, xml, None)),
+        Call::List(_) => {
+            list(control, distribution, parts.uri.query()).await.map(|xml| (200, xml, None))
+        }
     }
 }
 
@@ -297,12 +301,20 @@ async fn create(
         })?;
     drop(one);
     // Parents that answer soon have applied it before the caller asks for its status.
-    control.forwarder.forward(record.number).await;
+    // A fleet answers at once, and tells later, as CloudFront does.
+    control.spread(&record, Some(Duration::ZERO)).await;
     Ok(record)
 }
 
 // Paths of invalidations that some parent has yet to apply.
 fn in_progress(control: &Control, distribution: &str) -> usize {
+    if let Some(member) = control.edge.fleet.get() {
+        let newest = control.log.newest(ITEMS_MAX);
+        let waiting = newest.iter().filter(|record| {
+            record.distribution == distribution && member.is_unplaced(fleet_id(record))
+        });
+        return waiting.map(|record| record.matchers.len()).sum();
+    }
     let standings = &control.edge.standings;
     if standings.status(control.log.tail().number) == Status::Completed {
         return 0;
@@ -316,11 +328,12 @@ fn in_progress(control: &Control, distribution: &str) -> usize {
         .sum()
 }
 
-fn status(control: &Control, record: &InvalidationRecord) -> &'static str {
-    control.edge.standings.status(record.number).as_str()
+async fn status(control: &Control, record: &InvalidationRecord) -> &'static str {
+    let statuses = control.statuses(std::slice::from_ref(record)).await;
+    statuses.first().map_or("InProgress", |status| status.as_str())
 }
 
-fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
+async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
     let mut marker = String::new();
     let mut most = PAGE;
     for (name, said) in query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('=')) {
@@ -352,8 +365,10 @@ fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<St
         }
     };
     let most = most.min(PAGE);
+    let shown = &all[from..all.len().min(from.saturating_add(most))];
+    let statuses = control.statuses(shown).await;
     let page: Vec<(&InvalidationRecord, &str)> =
-        all[from..].iter().take(most).map(|record| (record, status(control, record))).collect();
+        shown.iter().zip(&statuses).map(|(record, status)| (record, status.as_str())).collect();
     let is_truncated = all.len() > from + page.len();
     Ok(xml::list(&Page { marker: &marker, most, is_truncated, items: &page }))
 }

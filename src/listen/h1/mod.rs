@@ -28,10 +28,10 @@ use self::write::{SendEnd, Sent, To, Watched};
 use super::exchange_log::{ExchangeRecord, LoggedHead, record_hit, record_refused};
 use super::message;
 use super::places::Place;
-use super::{Gauges, Worker};
+use super::{Gauges, Worker, tunnels};
 use crate::body::arena::LARGE;
 use crate::body::framing::{Decoded, Decoder, Framing};
-use crate::body::tunnel::{Carried, TunnelEnd, carry};
+use crate::body::tunnel::{TunnelEnd, carry};
 use crate::body::{Body, BodyError, Source};
 use crate::deliver::sink::Http1Lines;
 use crate::distribution::limits::FIELDS_MAX;
@@ -110,6 +110,19 @@ impl Waits {
             self.sleep.as_mut().reset(until);
         }
         Poll::Pending
+    }
+}
+
+/// A tunnel's octets, on their way into its record, however it ends.
+struct Carrying<'f> {
+    counted: tunnels::Counted,
+    finish: &'f mut ExchangeRecord,
+}
+
+impl Drop for Carrying<'_> {
+    fn drop(&mut self) {
+        let carried = self.counted.carried;
+        (self.finish.sent.bytes, self.finish.received) = (carried.to_near, carried.to_far);
     }
 }
 
@@ -494,17 +507,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
             return;
         }
-        let (ahead, idle) = (self.buffer.split(), self.limits.tunnel_idle);
-        let mut carried = Carried::default();
-        let end = carry(&mut self.io, &ahead, &mut tunnel, idle, &mut carried).await;
-        let octets = &self.worker.core.edge.tally.tunnel_octets;
-        octets.fetch_add(carried.to_far + carried.to_near, Ordering::Relaxed);
-        (finish.sent.bytes, finish.received) = (carried.to_near, carried.to_far);
-        finish.sent.end = match end {
-            TunnelEnd::Whole | TunnelEnd::Idle => SendEnd::WholeByClose,
-            TunnelEnd::Near => SendEnd::Broken,
-            TunnelEnd::Far => SendEnd::Failed,
-        };
+        let ahead = self.buffer.split().to_vec();
+        self.give_back_buffers();
+        let terms = tunnels::terms(self.worker, self.limits.tunnel_idle);
+        let mut carrying = Carrying { counted: tunnels::Counted::new(self.worker), finish };
+        let carried = &mut carrying.counted.carried;
+        let end = carry(&mut self.io, ahead, &mut tunnel, terms, carried).await;
+        carrying.finish.sent.end = tunnels::sent(end);
         self.cut |= end == TunnelEnd::Far;
     }
 

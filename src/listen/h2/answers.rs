@@ -1,6 +1,8 @@
 //! Answers become frames: a hit at once, others in turns.
 
 use super::hpack::block::HpackBlock;
+use super::stream::Tunnelling;
+use super::tunnel::Agreed;
 use super::*;
 use crate::listen::message;
 
@@ -64,7 +66,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn work_on(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let mut news = stream.shared.news();
-        let mut answer = None;
+        let (mut answer, mut tunnel_end) = (None, None);
+        if let Tunnelling::Open(tunnel) = &mut stream.tunnel {
+            let mut cx = Context::from_waker(&stream.waker);
+            if let Poll::Ready(end) = tunnel.as_mut().poll(&mut cx) {
+                tunnel_end = Some(end);
+            }
+            news.taken += stream.shared.news().taken;
+        }
         match &mut stream.phase {
             Phase::Serving(serving) => {
                 let mut cx = Context::from_waker(&stream.waker);
@@ -106,21 +115,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if let Some(response) = answer {
             self.answer(id, response);
         }
+        if let Some(end) = tunnel_end {
+            self.tunnel_ended(id, end);
+        }
         self.give_window(id);
+    }
+
+    // A block with all that an answer says of itself but its length.
+    pub(super) fn begin_head(&mut self, response: &ViewerResponse, is_head: bool) -> usize {
+        let now = self.worker.core.edge.clock.now();
+        let start = self.begin_block(response.status);
+        let mut sink = HpackBlock { out: &mut self.out, scratch: &mut self.scratch.lines };
+        message::write_fields(response, is_head, now, &mut sink);
+        start
     }
 
     // The head of an answer; its body follows in turns.
     pub(super) fn answer(&mut self, id: u32, mut response: ViewerResponse) {
-        let Some(is_head) = self.streams.get(&id).map(|stream| stream.is_head) else { return };
-        let now = self.worker.core.edge.clock.now();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let (is_head, asked) = (stream.is_head, std::mem::take(&mut stream.tunnel));
+        if let Tunnelling::Asked(near) = asked {
+            match Agreed::of(response) {
+                Ok(agreed) => return self.open_tunnel(id, near, agreed),
+                Err(other) => response = *other,
+            }
+        }
         let body = std::mem::take(&mut response.body);
-        let status = response.status;
-        let bodiless = message::is_bodiless(is_head, status);
+        let bodiless = message::is_bodiless(is_head, response.status);
         let length = if bodiless { Some(0) } else { body.length() };
-        let start = self.begin_block(status);
-        let scratch = &mut self.scratch.lines;
-        let mut sink = HpackBlock { out: &mut self.out, scratch };
-        message::write_fields(&response, is_head, now, &mut sink);
+        let start = self.begin_head(&response, is_head);
         if !bodiless && let Some(len) = length {
             encode::field(
                 &mut self.out,
@@ -155,11 +178,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if self.window <= 0 {
             self.end_the_empty();
         }
-        if self.window > 0 || self.sendable.is_empty() {
+        if self.window > 0 || !self.are_bodies_waiting() {
             self.blocked_since = None;
         } else if self.blocked_since.is_none() {
             self.blocked_since = Some(Instant::now());
         }
+    }
+
+    // A tunnel may wait for its reader for as long as it may be silent.
+    fn are_bodies_waiting(&self) -> bool {
+        self.sendable.iter().any(|id| self.streams.get(id).is_some_and(|stream| !stream.is_open()))
     }
 
     // An end needs no window.
@@ -269,7 +297,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         self.answered_whole();
         self.idle_since = Instant::now();
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if let Some(mut finish) = stream.finish.take() {
+        if stream.is_open() {
+            // A tunnel whose other way goes on.
+            stream.phase = Phase::Answered;
+            return;
+        }
+        if let Some(mut finish) = stream.finish.take()
+            && finish.sent.end != SendEnd::Failed
+        {
             finish.sent.end = SendEnd::Whole;
         }
         if stream.viewer_done {

@@ -287,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.credit += payload.len();
             return self.break_stream(head.stream, Code::Protocol);
         }
-        if stream.got > self.limits.request_body {
+        if stream.got > self.limits.request_body && !stream.is_tunnel() {
             stream.shared.end(Err(BodyError::TooLarge));
         }
         let is_kept = !data.is_empty() && stream.shared.push(data);
@@ -311,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.viewer_done = true;
         stream.shared.end(Ok(()));
-        if matches!(stream.phase, Phase::Answered) {
+        if matches!(stream.phase, Phase::Answered) && !stream.is_open() {
             self.remove(id);
         }
     }

@@ -1,5 +1,5 @@
-//! Pure: the strict check of an HTTP/2 request head (RFC 9113 §8), and the only reading of it there
-//! is.
+//! Pure: the strict check of an HTTP/2 request head (RFC 9113 §8, RFC 8441 §4), and the only reading
+//! of it there is.
 
 use http::Method;
 use smallvec::SmallVec;
@@ -25,10 +25,20 @@ pub enum NoHead {
     Refused(Rule),
 }
 
+/// What a stream is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A request and its answer.
+    Exchange,
+    /// A WebSocket (RFC 8441 §5).
+    WebSocket,
+}
+
 /// What a header block says, before it is a request.
 #[derive(Default)]
 pub struct Parts<'b> {
     method: Option<&'b str>,
+    protocol: Option<&'b str>,
     path: Option<&'b str>,
     authority: Option<&'b str>,
     has_scheme: bool,
@@ -79,6 +89,7 @@ impl<'b> Parts<'b> {
         let value = text(value)?;
         let slot = match name {
             b"method" => &mut self.method,
+            b"protocol" => &mut self.protocol,
             b"path" => &mut self.path,
             b"authority" => &mut self.authority,
             // How the viewer reached us is known better than it can say.
@@ -89,6 +100,31 @@ impl<'b> Parts<'b> {
             _ => return Err(NoHead::Malformed),
         };
         if slot.replace(value).is_some() { Err(NoHead::Malformed) } else { Ok(()) }
+    }
+
+    /// What the stream is for, where `tunnels` may be open at a time.
+    pub fn purpose(&self, tunnels: usize) -> Result<Purpose, NoHead> {
+        match self.protocol {
+            None => Ok(Purpose::Exchange),
+            // RFC 8441 §4: on no other method.
+            Some(_) if self.method != Some("CONNECT") => Err(NoHead::Malformed),
+            Some(_) if tunnels == 0 => Err(NoHead::Refused(Rule::Connect)),
+            Some(name) if name.eq_ignore_ascii_case("websocket") => Ok(Purpose::WebSocket),
+            Some(_) => Err(NoHead::Refused(Rule::Protocol)),
+        }
+    }
+
+    /// Says it as HTTP/1.1 would (RFC 8441 §5), so that everything behind this reads one kind of
+    /// handshake. HTTP/2 has no key; this one is ours, for an origin to answer.
+    pub fn into_upgrade(mut self, key: &'b str) -> Self {
+        self.method = Some("GET");
+        self.lines.retain(|line| line.name != "sec-websocket-key");
+        for (name, value) in
+            [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", key)]
+        {
+            self.lines.push(httparse::Header { name, value: value.as_bytes() });
+        }
+        self
     }
 
     /// The request's method, if it has one that can be named.
@@ -240,7 +276,10 @@ mod tests {
             asker: Asker::Viewer,
         };
         let (list, mut cookies) = (list(fields), Vec::new());
-        let parts = Parts::read(&list, &mut cookies)?;
+        let mut parts = Parts::read(&list, &mut cookies)?;
+        if parts.purpose(1)? == Purpose::WebSocket {
+            parts = parts.into_upgrade("ours");
+        }
         let method = parts.method()?;
         let head = parts.request(&method, &connection, &Limits::default())?;
         let length = content_length(&head)?;
@@ -352,5 +391,39 @@ mod tests {
         );
         let asterisk = read(&[(":method", "OPTIONS"), PLAIN[1], PLAIN[2], (":path", "*")]).unwrap();
         assert!(asterisk.starts_with("OPTIONS * None"), "{asterisk}");
+    }
+
+    const CONNECT: [(&str, &str); 5] =
+        [(":method", "CONNECT"), (":protocol", "websocket"), PLAIN[1], PLAIN[2], PLAIN[3]];
+
+    #[test]
+    fn rfc8441_5_a_websocket_is_the_handshake_of_http_1() {
+        let more = [("sec-websocket-version", "13"), ("sec-websocket-key", "theirs")];
+        assert_eq!(
+            read(&[&CONNECT[..], &more].concat()).unwrap(),
+            r#"GET /x Some("y") a.test None [sec-websocket-version=13,connection=Upgrade,upgrade=websocket,sec-websocket-key=ours]"#
+        );
+        let mut spelled = CONNECT;
+        spelled[1].1 = "WebSocket";
+        assert!(read(&spelled).is_ok());
+    }
+
+    #[test]
+    fn rfc8441_4_protocols() {
+        let mut other = CONNECT;
+        other[1].1 = "connect-udp";
+        assert_eq!(read(&other), Err(NoHead::Refused(Rule::Protocol)));
+        let mut get = CONNECT;
+        get[0].1 = "GET";
+        assert_eq!(read(&get), Err(NoHead::Malformed));
+        for missing in [2, 4] {
+            let mut fields = CONNECT.to_vec();
+            fields.remove(missing);
+            assert_eq!(read(&fields), Err(NoHead::Malformed), "without {}", CONNECT[missing].0);
+        }
+        assert_eq!(read(&[&CONNECT[..], &CONNECT[1..2]].concat()), Err(NoHead::Malformed));
+        let (list, mut cookies) = (list(&CONNECT), Vec::new());
+        let parts = Parts::read(&list, &mut cookies).unwrap();
+        assert_eq!(parts.purpose(0), Err(NoHead::Refused(Rule::Connect)), "not offered");
     }
 }

@@ -13,6 +13,7 @@ pub mod hpack;
 mod requests;
 mod stream;
 mod time;
+mod tunnel;
 
 use std::collections::VecDeque;
 use std::io;
@@ -182,6 +183,8 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'w, S> {
             (3, limits.streams),
             (4, STREAM_WINDOW),
             (6, u32::try_from(limits.head_bytes).unwrap_or(u32::MAX)),
+            // WebSockets come as extended CONNECT (RFC 8441 §3).
+            (8, u32::from(limits.tunnels > 0)),
             // No priorities of RFC 7540 (RFC 9218 §2.1).
             (9, 1),
         ];

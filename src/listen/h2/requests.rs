@@ -1,8 +1,10 @@
 //! Header blocks become hits or streams (RFC 9113 §8.1).
 
+use super::head::Purpose;
 use super::hpack::block::HpackBlock;
+use super::stream::{StreamIo, Tunnelling};
 use super::*;
-use crate::listen::message;
+use crate::listen::{message, tunnels};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn on_headers(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fatal> {
@@ -126,12 +128,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         }
         let Buffers { list, cookies, key, lines, .. } = scratch;
         let connection = Arc::clone(&self.connection);
-        let parts = Parts::read(list, cookies)?;
+        let our_key;
+        let mut parts = Parts::read(list, cookies)?;
+        let purpose = parts.purpose(self.limits.tunnels)?;
+        if purpose == Purpose::WebSocket {
+            our_key = tunnels::key();
+            parts = parts.into_upgrade(&our_key);
+        }
         let method = parts.method()?;
         let mut head = parts.request(&method, &connection, &self.limits)?;
         head.id = self.worker.next_id();
         let announced = head::content_length(&head)?;
-        if ends_stream && announced.is_some_and(|len| len > 0) {
+        // DATA of a tunnel is no content.
+        let is_wrong = match purpose {
+            Purpose::Exchange => ends_stream && announced.is_some_and(|len| len > 0),
+            Purpose::WebSocket => announced.is_some(),
+        };
+        if is_wrong {
             return Err(NoHead::Malformed);
         }
         let edge = &self.worker.core.edge;
@@ -169,10 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         );
         let shared = Shared::new(id, Arc::clone(&self.ready));
         request.interim = Some(Arc::<Shared>::clone(&shared));
-        let body = match ends_stream {
-            true => Body::Empty,
-            false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
-        };
+        let (body, tunnel) = octets_of(purpose, &shared, announced, ends_stream);
         let is_head = request.method == http::Method::HEAD;
         let told = LoggedHead::of(&head, self.worker);
         let begun = edge.begin(Arc::clone(&running), request, declined);
@@ -181,6 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let serving = Box::pin(async move { core.serve(begun, body).await });
         let mut stream = self.new_stream(shared, Phase::Serving(serving));
         stream.viewer_done = ends_stream;
+        stream.tunnel = tunnel;
         stream.announced = announced;
         stream.expects = expects && !ends_stream;
         stream.is_head = is_head;
@@ -233,5 +244,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let mut stream = self.new_stream(shared, Phase::Sending(sending));
         stream.viewer_done = ends_stream;
         self.add(id, stream);
+    }
+}
+
+// Who reads what the viewer sends on a stream.
+fn octets_of(
+    purpose: Purpose,
+    shared: &Arc<Shared>,
+    announced: Option<u64>,
+    ends_stream: bool,
+) -> (Body, Tunnelling) {
+    let body = || StreamBody(Arc::clone(shared));
+    match purpose {
+        Purpose::WebSocket => {
+            if ends_stream {
+                shared.end(Ok(()));
+            }
+            (Body::Empty, Tunnelling::Asked(StreamIo::new(body())))
+        }
+        Purpose::Exchange if ends_stream => (Body::Empty, Tunnelling::No),
+        Purpose::Exchange => (Body::Wire(Box::new(body()), announced), Tunnelling::No),
     }
 }

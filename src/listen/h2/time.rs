@@ -29,19 +29,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             self.end_stuck_streams(now);
             self.look_at_idleness(now);
-            let is_quiet = self.streams.is_empty()
-                && self.partial_since.is_none()
-                && self.block.is_none()
-                && self.out.is_empty();
-            let next = match self.leaving {
-                Leaving::No if is_quiet => {
-                    (self.idle_since + self.limits.idle).max(now + Duration::from_millis(10))
-                }
-                _ => now + self.pace(),
-            };
+            let next = self.next_look(now);
             self.sleep.as_mut().reset(next);
         }
         false
+    }
+
+    // When the clock is to be looked at next. Where nothing can be stuck, that is when the
+    // connection has been idle for too long; tunnels have clocks of their own.
+    fn next_look(&self, now: Instant) -> Instant {
+        let is_still = self.leaving == Leaving::No
+            && self.ping_at.is_none()
+            && self.partial_since.is_none()
+            && self.block.is_none()
+            && self.out.is_empty();
+        if !is_still || !self.streams.values().all(Stream::is_open) {
+            return now + self.pace();
+        }
+        let since = match self.streams.is_empty() {
+            true => self.idle_since,
+            false => self.read_at.max(self.wrote_at),
+        };
+        (since + self.limits.idle).max(now + Duration::from_millis(10))
     }
 
     // A viewer that takes nothing for this long is not coming back. Streams that wait for an origin
@@ -68,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         for (id, stream) in &self.streams {
             if older(stream.answered_at, WASTE_TIME) {
                 ended.push((*id, Code::NoError));
-            } else if older(stream.blocked_since, dead) {
+            } else if older(stream.blocked_since, dead) && !stream.is_open() {
                 Gauges::add(&self.worker.gauges.timeouts);
                 ended.push((*id, Code::Cancel));
             } else if !stream.viewer_done

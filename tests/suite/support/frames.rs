@@ -211,6 +211,49 @@ impl Frames {
         }
     }
 
+    // The fields of a head that begins with this frame.
+    fn decode(&mut self, frame: Frame) -> Vec<(String, String)> {
+        let Frame { stream, mut flags, payload: mut block, .. } = frame;
+        while flags & END_HEADERS == 0 {
+            let more =
+                self.find(|frame| frame.kind == CONTINUATION && frame.stream == stream).unwrap();
+            block.extend(more.payload);
+            flags = more.flags;
+        }
+        let mut list = FieldList::default();
+        list.clear(1 << 20);
+        self.decoder.decode(&block, &mut list).unwrap();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        list.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    /// The next head on a stream, and what is to follow unread.
+    pub fn head(&mut self, stream: u32) -> Answer {
+        let head = self.find(|frame| frame.kind == HEADERS && frame.stream == stream);
+        let heads = head.map(|head| self.decode(head)).into_iter().collect();
+        Answer { heads, ..Answer::default() }
+    }
+
+    /// So many octets of DATA on a stream, or fewer if it ends before.
+    pub fn data(&mut self, stream: u32, len: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < len {
+            let is_ours =
+                |frame: &Frame| frame.stream == stream && matches!(frame.kind, DATA | RST_STREAM);
+            let Some(frame) = self.find(is_ours) else { break };
+            if frame.kind == RST_STREAM {
+                self.kept.push(frame);
+                break;
+            }
+            let has_ended = frame.flags & END_STREAM != 0;
+            all.extend(frame.payload);
+            if has_ended {
+                break;
+            }
+        }
+        all
+    }
+
     /// Reads the answer on a stream to its end.
     pub fn answer(&mut self, stream: u32) -> Answer {
         let mut answer = Answer::default();
@@ -218,29 +261,13 @@ impl Frames {
             frame.stream == stream
                 && matches!(frame.kind, HEADERS | DATA | RST_STREAM | CONTINUATION)
         }) {
-            match frame.kind {
-                HEADERS => {
-                    let mut block = frame.payload;
-                    let mut flags = frame.flags;
-                    while flags & END_HEADERS == 0 {
-                        let more = self
-                            .find(|frame| frame.kind == CONTINUATION && frame.stream == stream)
-                            .unwrap();
-                        block.extend(more.payload);
-                        flags = more.flags;
-                    }
-                    let mut list = FieldList::default();
-                    list.clear(1 << 20);
-                    self.decoder.decode(&block, &mut list).unwrap();
-                    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-                    answer
-                        .heads
-                        .push(list.iter().map(|(name, value)| (text(name), text(value))).collect());
-                }
+            let (kind, flags) = (frame.kind, frame.flags);
+            match kind {
+                HEADERS => answer.heads.push(self.decode(frame)),
                 DATA => answer.body.extend(frame.payload),
                 _ => return answer,
             }
-            if frame.flags & END_STREAM != 0 && frame.kind != CONTINUATION {
+            if flags & END_STREAM != 0 && kind != CONTINUATION {
                 answer.whole = true;
                 return answer;
             }

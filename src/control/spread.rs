@@ -1,0 +1,61 @@
+//! How far an invalidation has come beyond this process: at parents that are told of it, or in the
+//! fleet whose log has it.
+
+use std::time::Duration;
+
+use super::Control;
+use crate::fleet::settle::Progress;
+use crate::fleet::status::{FleetStatus, MemberProof};
+use crate::invalidation::log::InvalidationRecord;
+use crate::region::standings::{ParentState, Status};
+
+/// What a caller is told of its invalidation.
+pub struct Spread {
+    pub status: Status,
+    pub parents: Vec<ParentState>,
+    pub members: Vec<MemberProof>,
+}
+
+impl Control {
+    /// Waits until an invalidation has come everywhere, at most for `wait`; without one, as long as
+    /// the configuration says.
+    pub async fn spread(&self, record: &InvalidationRecord, wait: Option<Duration>) -> Spread {
+        let Some(member) = self.edge.fleet.get() else {
+            let status = self.forwarder.forward(record.number).await;
+            let parents = self.edge.standings.states(record.number);
+            return Spread { status, parents, members: Vec::new() };
+        };
+        let configured = || self.started_with.fleet.as_ref().map(|fleet| fleet.wait);
+        let wait = wait.or_else(configured).unwrap_or(Duration::ZERO);
+        let settled = member.settle(record.identity, wait).await;
+        let (status, members) = (status_of(settled.progress), settled.members);
+        Spread { status, parents: Vec::new(), members }
+    }
+
+    /// How far each of these has come by now.
+    pub async fn statuses(&self, records: &[InvalidationRecord]) -> Vec<Status> {
+        match self.edge.fleet.get() {
+            Some(member) => {
+                let ids: Vec<_> = records.iter().map(crate::fleet::restore::fleet_id).collect();
+                member.progress(&ids).await.into_iter().map(status_of).collect()
+            }
+            None => {
+                let standings = &self.edge.standings;
+                records.iter().map(|record| standings.status(record.number)).collect()
+            }
+        }
+    }
+
+    /// How the fleet stands; `None` outside of one.
+    pub async fn fleet_status(&self) -> Option<FleetStatus> {
+        let (member, fleet) = (self.edge.fleet.get()?, self.started_with.fleet.as_ref()?);
+        Some(member.status(fleet.sequencer.to_string()).await)
+    }
+}
+
+const fn status_of(progress: Progress) -> Status {
+    match progress {
+        Progress::Completed => Status::Completed,
+        Progress::InProgress => Status::InProgress,
+    }
+}
