@@ -65,6 +65,9 @@ impl Node {
 
     // One renewal, and what follows from its answer.
     async fn renew(&self) -> Result<Next, CallError> {
+        if self.has_left.load(Ordering::Relaxed) {
+            return Ok(Next::Rest);
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let asked = self.member.lock().renew(turn, self.now());
         let (epoch, call) = (asked.epoch, Call::Renew(asked));

@@ -103,6 +103,9 @@ pub struct Node {
     pub(super) turn: AtomicU64,
     pub(super) reach: Mutex<Reach>,
     pub(super) is_failing: AtomicBool,
+    /// Nothing stored is used any more, and the roster is not joined again.
+    pub(super) has_left: AtomicBool,
+    pub(super) started: Moment,
     pub tally: Tally,
 }
 
@@ -135,6 +138,8 @@ impl Node {
             turn: AtomicU64::new(0),
             reach: Mutex::default(),
             is_failing: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
+            started: now,
             tally: Tally::default(),
             context,
         });
@@ -206,6 +211,9 @@ impl Node {
 
     // Tells every lookup until when what is stored may be used.
     pub(super) fn say_usable(&self, member: &Member) {
+        if self.has_left.load(Ordering::Relaxed) {
+            return self.context.table.use_until(Timestamp(0));
+        }
         let until = Timestamp(member.usable_until(self.now()).0);
         match self.context.prefer {
             Prefer::Freshness => self.context.table.use_until(until),
@@ -409,9 +417,13 @@ impl Node {
     /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be
     /// used afterwards.
     pub async fn leave(&self) {
-        self.context.table.use_until(Timestamp(0));
+        let epoch = {
+            let member = self.member.lock();
+            self.has_left.store(true, Ordering::Relaxed);
+            self.say_usable(&member);
+            member.epoch()
+        };
         let (member, prefer) = (self.context.id.clone(), self.context.prefer);
-        let epoch = self.member.lock().epoch();
         let payload = Payload::Member { change: Change::Leave, member, prefer };
         let call = Call::Append { epoch, id: RecordId::random(), payload };
         let _ = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;

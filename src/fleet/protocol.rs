@@ -262,8 +262,6 @@ pub enum Refusal {
     Full,
 }
 
-<<<<<<< HEAD
-=======
 impl Refusal {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 15] = [
@@ -306,25 +304,25 @@ impl Refusal {
     }
 }
 
->>>>>>> origin/main
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-<<<<<<< HEAD
     fn the_fastest_caller_waits_for_the_slowest_member() {
         for lease in [1, 49, 1000, 3333, 10_000, 60_000] {
             let fence = Terms::of_lease(lease).fence;
             // A moment that is cut off may be a millisecond early.
             assert!((fence - 1) * 99 >= lease * 101, "{lease}: {fence}");
-=======
+        }
+    }
+
+    #[test]
     fn refusals_are_named_as_they_are_written() {
         for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(refusal as usize, at);
             let written = serde_json::to_string(&refusal).unwrap();
             assert_eq!(written, format!("\"{}\"", refusal.name()));
->>>>>>> origin/main
         }
     }
 }

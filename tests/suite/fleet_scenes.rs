@@ -134,7 +134,7 @@ async fn a_member_that_was_away_catches_up_before_it_uses_anything() {
     let settled = a.invalidate(1).await;
     let settled = a.settle(settled, LONG).await;
     assert_eq!(settled.progress, Progress::Completed);
-    let proofs: Vec<Proof> = settled.members.iter().map(|member| member.proof).collect();
+    let proofs: Vec<Proof> = settled.members.iter().map(|member| member.state).collect();
     assert_eq!(proofs, [Proof::Applied, Proof::Fenced]);
     assert_eq!(b.station.answer(1, &tier), None, "it is fenced, as was said");
     b.line.mend();
@@ -243,6 +243,37 @@ async fn what_waits_for_its_place_outlives_the_process() {
     a.line.mend();
     assert_eq!(a.settle(id, LONG).await.progress, Progress::Completed);
     assert!(desk.number_of(id).is_some() && !b.station.is_valid(1, at_b));
+}
+
+// What was appended just before the process ended is not old because the next does not know when.
+#[tokio::test(start_paused = true)]
+async fn a_new_life_takes_nothing_for_completed_at_once() {
+    let (desk, mut a, b) = two().await;
+    b.line.cut(LONG);
+    let id = a.invalidate(1).await;
+    until("the record", || desk.number_of(id).is_some()).await;
+    sleep(10 * MOMENT).await;
+    a.restart();
+    for _ in 0..100 {
+        let progress = a.station.node.progress(&[id]).await;
+        assert!(progress == [Progress::InProgress] || !b.station.is_usable());
+        sleep(100 * MOMENT).await;
+    }
+    sleep(LONG).await;
+    assert_eq!(a.station.node.progress(&[id]).await, [Progress::Completed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_uses_nothing_and_is_waited_for_no_more() {
+    let (desk, a, b) = two().await;
+    b.station.node.leave().await;
+    sleep(LONG).await;
+    assert!(!b.station.is_usable());
+    assert_eq!(desk.members().len(), 1, "and it does not join again");
+    b.line.cut(LONG);
+    let id = a.invalidate(1).await;
+    let settled = a.settle(id, Duration::from_secs(1)).await;
+    assert_eq!((settled.progress, settled.members.len()), (Progress::Completed, 1));
 }
 
 // Even before the sequencer was reached for the first time.
