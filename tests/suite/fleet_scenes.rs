@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use foreshore::cache::invalidations::{Matcher, Severity};
 use foreshore::distribution::fleet::Prefer;
 use foreshore::fleet::member::Proof;
 use foreshore::fleet::protocol::{Change, Payload};
@@ -252,6 +253,15 @@ async fn a_new_life_takes_nothing_for_completed_at_once() {
     b.line.cut(LONG);
     let id = a.invalidate(1).await;
     until("the record", || desk.number_of(id).is_some()).await;
+    // With this its log says that what it published before has its place.
+    let payload = Payload::Invalidation {
+        name: String::new(),
+        distribution: "E".into(),
+        matchers: vec![Matcher::Path("/other".into())],
+        severity: Severity::Hard,
+    };
+    let (epoch, other) = (desk.epoch(), RecordId::random());
+    desk.answer(Call::Append { epoch, id: other, payload }).await.unwrap();
     sleep(10 * MOMENT).await;
     a.restart();
     for _ in 0..100 {
