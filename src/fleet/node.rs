@@ -282,6 +282,10 @@ impl Node {
             self.own.fetch_max(own.0, Ordering::Relaxed);
         }
         self.sent.lock().remove(&record.id);
+        // If its confirmation was lost, this is one.
+        if is_in_effect {
+            self.confirmed(record.id);
+        }
         self.moved.send_modify(|count| *count += 1);
         Ok(())
     }
