@@ -353,12 +353,13 @@ impl Member {
         Some(own)
     }
 
-    /// The same member with each moment told as what is left of it. Two that look alike so behave
-    /// alike from here on.
+    /// The same member with each moment told as what is left of it, and without what decides
+    /// nothing. Two that look alike so behave alike from here on.
     #[must_use]
     pub fn seen_from(self, now: Moment) -> Self {
         Self {
             asked: self.asked.map(|a| Asked { until: a.until.seen_from(now), ..a }),
+            head: FleetNumber(0),
             lease_until: self.lease_until.seen_from(now),
             grace_until: self.grace_until.seen_from(now),
             unlisted_until: self.unlisted_until.seen_from(now),

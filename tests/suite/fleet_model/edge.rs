@@ -201,6 +201,8 @@ impl Edge {
         if self.member.epoch() != epoch {
             self.graceless.until = 0;
         }
+        // So that members that behave alike are equal.
+        self.member = self.member.clone().seen_from(NOW);
     }
 
     /// Applies the next record of the log.
