@@ -26,7 +26,7 @@ const LEASE: u64 = 10_000;
 const LENGTH: Duration = Duration::from_secs(240);
 /// By so many in a hundred each station's clock is fast.
 const FAST: [i64; STATIONS] = [-1, 0, 1];
-/// Of each station's kind of task a number, for its dice.
+/// Who throws the dice of accidents.
 const CHAOS: u64 = 0;
 
 type Versions = [u64; PATHS as usize];
