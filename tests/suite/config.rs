@@ -329,7 +329,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
     let (under, warnings) = fleet(&short);
     assert_eq!((under.name.as_str(), under.member.as_str()), ("shop", "edge-7"));
     assert_eq!((under.prefer, under.lease), (Prefer::Freshness, Duration::from_secs(10)));
-    assert_eq!(under.wait, Duration::from_millis(13_200));
+    assert_eq!(under.wait, Duration::from_millis(13_206));
     assert_eq!(under.sequencer.to_string(), "https://a.test:9080");
     assert!(warnings.is_empty(), "{warnings:?}");
     // All of it, and a parent of its own, which is asked for nothing else.

@@ -15,6 +15,9 @@ mod faces;
 mod faults;
 mod fleet_model;
 mod fleet_sample;
+mod fleet_scenes;
+mod fleet_sim;
+mod fleet_stage;
 mod fuzz;
 
 mod hit_cost;
