@@ -5,7 +5,9 @@ use super::scope::Scope;
 use super::{compile_origin, credentials};
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
-use crate::distribution::region::{AdminUrl, ParentUrl, Parents, Region, TrustedEdge};
+use crate::distribution::region::{
+    AdminUrl, ParentAt, ParentUrl, Parents, Region, TrustedEdge, Weight,
+};
 
 /// `[region]`: the regional tier that is asked before origins.
 pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
@@ -18,23 +20,8 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         }
         _ => Err("known: \"parent\"".into()),
     });
-    let (mut urls, mut admins) = (Vec::new(), Vec::new());
-    for mut parent in table.tables("parent") {
-        let url = parent.parsed("url", parent_url);
-        let admin = parent.parsed("admin", admin_url);
-        if url.is_none() && !parent.has("url") {
-            parent.missing("url", "url = \"https://parent-1.internal:8443\"");
-        }
-        if admin.is_none() && !parent.has("admin") {
-            parent.missing("admin", "admin = \"https://parent-1.internal:9080\"");
-        }
-        if let (Some(url), Some(admin)) = (url, admin) {
-            urls.push(url.value);
-            admins.push(admin.value);
-        }
-        parent.finish();
-    }
-    if urls.is_empty() {
+    let all = parents(&mut table);
+    if all.is_empty() {
         table.problem(
             &table.span(),
             "region.kind = \"parent\" without a usable [[region.parent]]",
@@ -57,14 +44,43 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     }
     table.finish();
     let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
-    Some(Region::Parents(Parents {
-        urls,
-        admins,
-        edge_id: edge_id?.value,
-        token: token?,
-        tls,
-        timeout,
-    }))
+    Some(Region::Parents(Parents { all, edge_id: edge_id?.value, token: token?, tls, timeout }))
+}
+
+// Every `[[region.parent]]` that can be used.
+fn parents(table: &mut Table<'_>) -> Vec<ParentAt> {
+    let mut all: Vec<ParentAt> = Vec::new();
+    let mut last = None;
+    for mut parent in table.tables("parent") {
+        let url = parent.parsed("url", parent_url);
+        let admin = parent.parsed("admin", admin_url);
+        let weight = parent
+            .number("weight", 0, Weight::MOST.into())
+            .map_or_else(Weight::default, |found| Weight(found.value as u16));
+        if url.is_none() && !parent.has("url") {
+            parent.missing("url", "url = \"https://parent-1.internal:8443\"");
+        }
+        if admin.is_none() && !parent.has("admin") {
+            parent.missing("admin", "admin = \"https://parent-1.internal:9080\"");
+        }
+        if let (Some(url), Some(admin)) = (url, admin) {
+            if all.iter().any(|known| known.url == url.value) {
+                let help = "give it more weight, or strike one of the two";
+                parent.problem(&url.span, "this parent is listed twice", Some(help.into()));
+            }
+            all.push(ParentAt { url: url.value, admin: admin.value, weight });
+        }
+        last = Some(parent.span());
+        parent.finish();
+    }
+    if let Some(last) = last
+        && !all.is_empty()
+        && all.iter().all(|one| one.weight == Weight(0))
+    {
+        let help = "leave weight out where each is to take its share";
+        table.problem(&last, "every parent has the weight 0, and is a spare", Some(help.into()));
+    }
+    all
 }
 
 fn parent_url(text: &str) -> Result<ParentUrl, String> {

@@ -14,9 +14,7 @@ pub enum Region {
 /// Other Foreshores, asked before an origin, each responsible for its share of the keys.
 #[derive(Clone, Debug)]
 pub struct Parents {
-    pub urls: Vec<ParentUrl>,
-    /// The admin listener of each, in the same order, for invalidations.
-    pub admins: Vec<AdminUrl>,
+    pub all: Vec<ParentAt>,
     /// The name that this edge gives itself; a parent knows its edges by it.
     pub edge_id: String,
     pub token: Secret<String>,
@@ -26,7 +24,32 @@ pub struct Parents {
     pub timeout: Duration,
 }
 
-/// Where a parent listens: for requests, and for invalidations on its admin listener.
+/// One parent: where it is, and for which share of the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentAt {
+    pub url: ParentUrl,
+    /// Its admin listener, for invalidations.
+    pub admin: AdminUrl,
+    pub weight: Weight,
+}
+
+/// A parent's share of the keys, in proportion to the weights of the others. One of weight 0 is a
+/// spare: it takes keys only where every other one is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(pub u16);
+
+impl Weight {
+    /// The most that one parent may weigh.
+    pub const MOST: u16 = 1000;
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// Where a parent listens for requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentUrl {
     pub host: String,

@@ -7,6 +7,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
+use super::rank::{Candidate, Takes, ranked};
 use super::request::FetchKind;
 use crate::cache::ask::{Answer, CacheRequest, MethodIntent};
 use crate::message::connection::Asker;
@@ -73,11 +74,17 @@ impl Failover<'_> {
     }
 }
 
+/// Places among the configured parents.
+pub type Places = SmallVec<[usize; PARENTS_MAX]>;
+
 /// The hops of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Itinerary<'r> {
-    /// Places among the configured parents, in the order in which they are asked.
-    pub parents: Result<SmallVec<[usize; PARENTS_MAX]>, NoParent>,
+    /// The parents that are asked, in their order.
+    pub parents: Result<Places, NoParent>,
+    /// Parents with a better right to the key that take nothing at the moment. Behind this request
+    /// it may be found out whether they can be asked again.
+    pub passed_over: Places,
     /// Places among the distribution's origins: all members of the target.
     pub members: &'r [usize],
     pub failover: Failover<'r>,
@@ -95,8 +102,8 @@ impl<'r> Itinerary<'r> {
     }
 }
 
-/// Plans the hops of a request that is asked for a reason; `parents` are the names of the
-/// configured ones, in their order.
+/// Plans the hops of a request that is asked for a reason; `parents` are the configured ones, in
+/// their order.
 ///
 /// ```
 /// # use std as rust;
@@ -130,7 +137,7 @@ impl<'r> Itinerary<'r> {
 pub fn itinerary<'r, 'n>(
     asked: &CacheRequest<'r>,
     asking: &FetchKind,
-    parents: impl Iterator<Item = &'n str>,
+    parents: impl Iterator<Item = Candidate<'n>>,
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
     let (members, statuses) = distribution.members(asked.routed.behavior.target);
@@ -139,13 +146,28 @@ pub fn itinerary<'r, 'n>(
         Method::GET | Method::HEAD | Method::OPTIONS => Failover::On(statuses),
         _ => Failover::NotRepeatable,
     };
-    let mut parents = parents.peekable();
+    let candidates: SmallVec<[Candidate<'n>; 8]> = parents.collect();
+    let mut passed_over = Places::new();
     let parents = match no_parent(asked, asking) {
-        _ if parents.peek().is_none() => Err(NoParent::NoneConfigured),
+        _ if candidates.is_empty() => Err(NoParent::NoneConfigured),
         Some(why) => Err(why),
-        None => Ok(ranked(asked.key, parents).into_iter().take(PARENTS_MAX).collect()),
+        None => Ok(by_rank(asked.key, &candidates, &mut passed_over)),
     };
-    Itinerary { parents, members, failover }
+    Itinerary { parents, passed_over, members, failover }
+}
+
+// The first that take keys, and in front of them those that would be asked if they did.
+fn by_rank(key: &[u8], candidates: &[Candidate<'_>], passed_over: &mut Places) -> Places {
+    let mut chosen = Places::new();
+    for at in ranked(key, candidates.iter().copied()) {
+        match candidates[at].takes {
+            _ if chosen.len() == PARENTS_MAX => break,
+            Takes::Keys => chosen.push(at),
+            Takes::Nothing if passed_over.len() < PARENTS_MAX => passed_over.push(at),
+            Takes::Nothing => {}
+        }
+    }
+    chosen
 }
 
 // What keeps a request from parents, wherever they are. Requests that cannot be answered from a
@@ -162,26 +184,10 @@ fn no_parent(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoParent> {
     reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
 
-/// Parents in the order of their right to a key: highest random weight first. Taking one away moves
-/// only the keys it had.
-pub fn ranked<'n>(key: &[u8], names: impl Iterator<Item = &'n str>) -> Vec<usize> {
-    use std::hash::{BuildHasher, Hasher};
-    let weigh = |name: &str| {
-        // Fixed seed: every edge must come to the same order.
-        let mut hasher = foldhash::quality::FixedState::with_seed(0x464f_5245).build_hasher();
-        hasher.write(name.as_bytes());
-        hasher.write(key);
-        hasher.finish()
-    };
-    let mut order: Vec<(u64, usize)> =
-        names.enumerate().map(|(at, name)| (weigh(name), at)).collect();
-    order.sort_unstable_by(|a, b| b.cmp(a));
-    order.into_iter().map(|(_, at)| at).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distribution::region::Weight;
 
     #[test]
     fn only_a_group_moves_on_and_only_on_what_it_names() {
@@ -199,17 +205,49 @@ mod tests {
     }
 
     #[test]
-    fn keys_spread_over_parents_and_stay_when_one_goes() {
-        let names = ["https://a:1", "https://b:1", "https://c:1"];
-        let mut counts = [0; 3];
-        for key in 0..3000u32 {
-            let order = ranked(&key.to_le_bytes(), names.iter().copied());
-            counts[order[0]] += 1;
-            if order[0] != 2 {
-                let without: Vec<usize> = ranked(&key.to_le_bytes(), names[..2].iter().copied());
-                assert_eq!(without[0], order[0], "a key moved though its parent stayed");
-            }
+    fn who_takes_nothing_is_passed_over_and_its_keys_go_to_the_next() {
+        let names = ["https://a:1", "https://b:1", "https://c:1", "https://d:1"];
+        for (out, key) in (0..16u32).flat_map(|out| (0..200u32).map(move |key| (out, key))) {
+            let takes = |at: usize| match (out >> at) & 1 {
+                0 => Takes::Keys,
+                _ => Takes::Nothing,
+            };
+            let all: Vec<Candidate<'_>> = names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| Candidate { name, weight: Weight(1), takes: takes(at) })
+                .collect();
+            let order = ranked(&key.to_le_bytes(), all.iter().copied());
+            let mut passed_over = Places::new();
+            let chosen = by_rank(&key.to_le_bytes(), &all, &mut passed_over);
+            let of = |want: Takes| order.iter().copied().filter(move |at| takes(*at) == want);
+            assert_eq!(chosen.to_vec(), of(Takes::Keys).take(PARENTS_MAX).collect::<Vec<_>>());
+            let last = chosen.last().filter(|_| chosen.len() == PARENTS_MAX);
+            let better = |at: &usize| {
+                last.is_none_or(|last| {
+                    order.iter().position(|one| one == at)
+                        < order.iter().position(|one| one == last)
+                })
+            };
+            let want: Vec<usize> = of(Takes::Nothing).filter(better).take(PARENTS_MAX).collect();
+            assert_eq!(passed_over.to_vec(), want, "{out:04b} {key}");
         }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_spare_is_asked_where_every_other_one_is_out() {
+        let all = |out: bool| {
+            [("https://a:1", 3), ("https://b:1", 1), ("https://spare:1", 0)].map(
+                |(name, weight)| {
+                    let takes = if out && weight > 0 { Takes::Nothing } else { Takes::Keys };
+                    Candidate { name, weight: Weight(weight), takes }
+                },
+            )
+        };
+        for key in 0..500u32 {
+            let plan = |out| by_rank(&key.to_le_bytes(), &all(out), &mut Places::new());
+            assert!(!plan(false).contains(&2));
+            assert_eq!(plan(true).to_vec(), [2]);
+        }
     }
 }

@@ -144,11 +144,11 @@ impl Forwarder {
     // one that stays is kept.
     fn receivers(&self) -> Vec<Arc<Receiver>> {
         let site = (self.context.site)();
-        let urls = match &site.region {
-            Some(Configured::Parents(configured)) => &configured.urls[..],
+        let parents = match &site.region {
+            Some(Configured::Parents(configured)) => &configured.all[..],
             None => &[],
         };
-        let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = parents.iter().map(|parent| parent.url.to_string()).collect();
         let mut known = self.parents.lock();
         if !known.iter().map(|receiver| &receiver.name).eq(&names) {
             let of = |name: String| {
@@ -459,13 +459,12 @@ impl Forwarder {
         let Some(Configured::Parents(configured)) = &site.region else {
             return Err("no longer configured".into());
         };
-        let at = configured
-            .urls
+        let admin = configured
+            .all
             .iter()
-            .position(|url| url.to_string() == receiver.name)
+            .find(|parent| parent.url.to_string() == receiver.name)
+            .map(|parent| &parent.admin)
             .ok_or("no longer configured")?;
-        let admin =
-            configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
         let mut line = receiver.line.lock().await;
         // Taken out: whoever gives up in the middle leaves no connection with half an answer.
         let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());

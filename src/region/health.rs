@@ -118,6 +118,11 @@ impl Health {
         self.0.lock().turn(now)
     }
 
+    /// Says whether it is stepped over until a probe has found it well.
+    pub fn is_paused(&self) -> bool {
+        self.0.lock().paused_until != 0
+    }
+
     /// How long to wait for the first sign of an answer before somebody else is asked, where all
     /// together may take `budget`: by what it took before, and never more than half of the budget,
     /// so that the next one has its time too.

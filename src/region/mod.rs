@@ -24,7 +24,7 @@ use crate::cache::invalidations::{Invalidations, tag_hashes};
 use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
 use crate::distribution::origin::{HostRule, HttpOrigin, Origin, OriginKind, Timeouts};
-use crate::distribution::region::{Parents, Region as Configured};
+use crate::distribution::region::{Parents, Region as Configured, Weight};
 use crate::distribution::site::Site;
 use crate::invalidation::chain::Mark;
 use crate::invalidation::log::InvalidationLog;
@@ -34,6 +34,8 @@ use crate::message::own_fields::{APPLIED, EDGE, EDGE_TOKEN, VIA};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
+use crate::origin::itinerary::Itinerary;
+use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
 use crate::semantics::fields::{FieldSection, Value};
 use ask::Missed;
@@ -79,6 +81,7 @@ pub struct Region {
 #[derive(Clone)]
 struct Parent {
     name: String,
+    weight: Weight,
     origin: Arc<Origin>,
     health: Health,
 }
@@ -89,14 +92,15 @@ impl Region {
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
         let parents = configured
-            .urls
+            .all
             .iter()
-            .map(|url| {
-                let name = url.to_string();
+            .map(|at| {
+                let name = at.url.to_string();
                 let known = before
                     .and_then(|region| region.parents.iter().find(|parent| parent.name == name));
                 Parent {
-                    origin: Arc::new(as_origin(configured, url, node)),
+                    origin: Arc::new(as_origin(configured, &at.url, node)),
+                    weight: at.weight,
                     health: known.map(|p| p.health.clone()).unwrap_or_default(),
                     name,
                 }
@@ -105,36 +109,46 @@ impl Region {
         Some(Arc::new(Self { parents, budget: configured.timeout }))
     }
 
-    /// The names of the parents, in the order in which they are configured.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parents.iter().map(|parent| parent.name.as_str())
+    /// The parents, in the order in which they are configured, each with its right to keys.
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.parents.iter().map(|parent| Candidate {
+            name: &parent.name,
+            weight: parent.weight,
+            takes: if parent.health.is_paused() { Takes::Nothing } else { Takes::Keys },
+        })
     }
 
-    /// Asks the parents at the places in `order`, one after the other; `None` means that the origin
-    /// is to be asked. So does an answer that is stale: it is for when the origin fails.
+    /// Asks the parents of a plan, one after the other; `None` means that the origin is to be
+    /// asked. So does an answer that is stale: it is for when the origin fails.
     pub async fn ask(
         &self,
         around: &AskContext<'_>,
         asked: &CacheRequest<'_>,
         asking: &FetchKind,
-        order: &[usize],
+        plan: &Itinerary<'_>,
     ) -> Option<Reply> {
         let until = Instant::now() + self.budget;
-        for at in order {
-            let Some(parent) = self.parents.get(*at) else { continue };
-            if !is_worth_asking(around, &parent.name, asked, asking) {
-                continue;
+        let worth_asking = |at: &usize| {
+            let parent = self.parents.get(*at)?;
+            is_worth_asking(around, &parent.name, asked, asking).then_some(parent)
+        };
+        let request = |parent: &Parent| build(asked, asking, &parent.origin, around.node);
+        let now = around.clock.now();
+        for parent in plan.passed_over.iter().filter_map(worth_asking) {
+            if parent.health.turn(now) == Turn::Probe {
+                parent.probe(around, request(parent));
             }
-            let request = || build(asked, asking, &parent.origin, around.node);
+        }
+        for parent in plan.parents.iter().flatten().filter_map(worth_asking) {
             match parent.health.turn(around.clock.now()) {
                 Turn::Ask => {}
                 Turn::Pause => continue,
                 Turn::Probe => {
-                    parent.probe(around, request());
+                    parent.probe(around, request(parent));
                     continue;
                 }
             }
-            match parent.ask(around, request(), self.budget, until).await {
+            match parent.ask(around, request(parent), self.budget, until).await {
                 Ok((mut reply, shown)) => {
                     if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
                         Counts::add(&around.counts.refused);
@@ -316,8 +330,7 @@ mod tests {
                 min: TlsVersion::V1_2,
             };
             let parents = Parents {
-                urls: Vec::new(),
-                admins: Vec::new(),
+                all: Vec::new(),
                 edge_id: "e1".into(),
                 token: Secret::new("between-us".to_string()),
                 tls,

@@ -193,6 +193,42 @@ cache_policy = "p"
 }
 
 #[test]
+fn parents_that_make_no_sense_are_named() {
+    let text = r#"
+[region]
+kind = "parent"
+edge_id = "e1"
+token = { file = "none" }
+[[region.parent]]
+url = "https://one.test"
+admin = "https://one.test"
+weight = 1001
+[[region.parent]]
+url = "https://two.test"
+admin = "https://two.test"
+weight = 0
+[[region.parent]]
+url = "https://two.test:443"
+admin = "https://two.test:9081"
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:9:", "region.parent.weight lies outside 0 to 1000"),
+            ("broken.toml:15:", "this parent is listed twice"),
+        ],
+    );
+    let spares = text.replace("1001", "0").replace("two.test:443\"", "three.test\"\nweight = 0");
+    expect(&spares, &[("broken.toml:", "every parent has the weight 0")]);
+}
+
+#[test]
 fn orders_that_a_bucket_does_not_know_are_named() {
     let text = r#"
 [listen]
