@@ -1,12 +1,14 @@
 //! The regional tier: the parents that an edge asks, and the edges that a parent trusts.
 
+use std::time::Duration;
+
 use super::reader::Table;
 use super::scope::Scope;
 use super::{compile_origin, credentials};
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{
-    AdminUrl, ParentAt, ParentUrl, Parents, Region, TrustedEdge, Weight,
+    AdminUrl, Checks, Ejection, ParentAt, ParentUrl, Parents, Region, TrustedEdge, Weight,
 };
 
 /// `[region]`: the regional tier that is asked before origins.
@@ -34,8 +36,9 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
     let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
     let server_name = compile_origin::server_name(&mut table);
-    let timeout =
-        table.duration("timeout").map_or(std::time::Duration::from_secs(2), |found| found.value);
+    let timeout = table.duration("timeout").map_or(Duration::from_secs(2), |found| found.value);
+    let checks = table.table("health").map_or(Checks::DEFAULT, checks);
+    let ejection = table.table("ejection").map_or(Ejection::DEFAULT, ejection);
     if edge_id.is_none() {
         table.missing("edge_id", "edge_id = \"edge-1\"");
     }
@@ -44,7 +47,15 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     }
     table.finish();
     let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
-    Some(Region::Parents(Parents { all, edge_id: edge_id?.value, token: token?, tls, timeout }))
+    Some(Region::Parents(Parents {
+        all,
+        edge_id: edge_id?.value,
+        token: token?,
+        tls,
+        timeout,
+        checks,
+        ejection,
+    }))
 }
 
 // Every `[[region.parent]]` that can be used.
@@ -81,6 +92,59 @@ fn parents(table: &mut Table<'_>) -> Vec<ParentAt> {
         table.problem(&last, "every parent has the weight 0, and is a spare", Some(help.into()));
     }
     all
+}
+
+/// The most checks in a row, and the most requests of a window, that one may wait for.
+const ROW: u64 = 1_000;
+const REQUESTS: u64 = 1_000_000;
+
+// `[region.health]`: how parents are checked.
+fn checks(mut table: Table<'_>) -> Checks {
+    let default = Checks::DEFAULT;
+    let interval = table.duration("interval").map_or(default.interval, |found| found.value);
+    let timeout = above_zero(&mut table, "timeout", default.timeout);
+    let unhealthy_after = count(&mut table, "unhealthy_after", ROW, default.unhealthy_after);
+    let healthy_after = count(&mut table, "healthy_after", ROW, default.healthy_after);
+    let jitter = percent(&mut table, "jitter", default.jitter);
+    table.finish();
+    Checks { interval, timeout, unhealthy_after, healthy_after, jitter }
+}
+
+// `[region.ejection]`: when a parent is an outlier.
+fn ejection(mut table: Table<'_>) -> Ejection {
+    let default = Ejection::DEFAULT;
+    let window = above_zero(&mut table, "window", default.window);
+    let requests = count(&mut table, "requests", REQUESTS, default.requests);
+    let failures = percent(&mut table, "failures", default.failures);
+    let in_a_row = count(&mut table, "in_a_row", REQUESTS, default.in_a_row);
+    let first = above_zero(&mut table, "first", default.first);
+    let longest = table.duration("longest");
+    if let Some(found) = &longest
+        && found.value < first
+    {
+        let help = format!("the first ejection lasts {} s", first.as_secs());
+        table.problem(&found.span, "region.ejection.longest is shorter than first", Some(help));
+    }
+    let longest = longest.map_or(default.longest.max(first), |found| found.value);
+    let most = percent(&mut table, "most", default.most);
+    table.finish();
+    Ejection { window, requests, failures, in_a_row, first, longest, most }
+}
+
+fn above_zero(table: &mut Table<'_>, key: &'static str, default: Duration) -> Duration {
+    let Some(found) = table.duration(key) else { return default };
+    if found.value.is_zero() {
+        table.problem(&found.span, format!("{key} is zero"), None);
+    }
+    found.value
+}
+
+fn count(table: &mut Table<'_>, key: &'static str, most: u64, default: u32) -> u32 {
+    table.number(key, 1, most).map_or(default, |found| found.value as u32)
+}
+
+fn percent(table: &mut Table<'_>, key: &'static str, default: u8) -> u8 {
+    table.number(key, 0, 100).map_or(default, |found| found.value as u8)
 }
 
 fn parent_url(text: &str) -> Result<ParentUrl, String> {

@@ -1,12 +1,17 @@
 //! What the edge says of itself: `/v1/status` for people, `/metrics` for Prometheus.
 
-use std::sync::atomic::Ordering;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::record::metrics::{family, single};
-use crate::semantics::time::format_rfc3339;
+use crate::region::Region;
+use crate::region::condition::Condition;
+use crate::region::parents::{ParentCounts, View};
+use crate::region::standings::ParentState;
+use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::Disk;
 
 impl Control {
@@ -47,7 +52,7 @@ impl Control {
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
-            "region": self.edge.standings.states(self.log.tail().number),
+            "region": self.region_status(running.region.as_deref()),
             "log": {
                 "tail": self.log.tail().to_string(),
                 "incarnation": self.edge.incarnation().to_string(),
@@ -55,6 +60,23 @@ impl Control {
                 "contested": self.edge.standings.is_contested(),
             },
         })
+    }
+
+    // Each parent: how far it has applied our log, and what is thought of it. A parent that came
+    // with a reload a moment ago may be known by one of the two alone.
+    fn region_status(&self, region: Option<&Region>) -> Vec<Value> {
+        let now = self.edge.clock.now();
+        let states = self.edge.standings.states(self.log.tail().number);
+        let whole = |state: ParentState| {
+            let mut value = serde_json::to_value(&state).unwrap_or_default();
+            let view =
+                region.and_then(|region| region.views().find(|view| view.name == state.parent));
+            if let (Some(view), Some(fields)) = (view, value.as_object_mut()) {
+                fields.extend(view_status(&view, now));
+            }
+            value
+        };
+        states.into_iter().map(whole).collect()
     }
 
     /// All metrics as Prometheus text.
@@ -256,6 +278,9 @@ impl Control {
             "Invalidations held as separate entries.",
             self.edge.invalidations.len() as u64,
         );
+        if let Some(region) = &running.region {
+            parent_metrics(region, &mut out);
+        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -278,6 +303,72 @@ impl Control {
             ));
         }
         out
+    }
+}
+
+// What is thought of a parent. `until` is a moment that may be over: then a request that would go
+// to the parent tries it out.
+fn view_status(view: &View<'_>, now: Timestamp) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("weight".into(), view.weight.0.into());
+    fields.insert("condition".into(), view.condition.word().into());
+    if let Some(why) = view.condition.why() {
+        fields.insert("why".into(), why.into());
+    }
+    if let Some(until) = view.condition.until() {
+        fields.insert("until".into(), format_rfc3339(until).into());
+        fields.insert("is_tried".into(), (until <= now).into());
+    }
+    fields
+}
+
+fn parent_metrics(region: &Region, out: &mut String) {
+    family(
+        out,
+        "foreshore_parent_condition",
+        "gauge",
+        "1 for the condition that a parent is in: it is asked while it is healthy.",
+    );
+    for view in region.views() {
+        for word in Condition::WORDS {
+            let is = u8::from(view.condition.word() == word);
+            let _ = writeln!(
+                out,
+                "foreshore_parent_condition{{parent=\"{}\",condition=\"{word}\"}} {is}",
+                view.name
+            );
+        }
+    }
+    family(out, "foreshore_parent_weight", "gauge", "The weight of each parent.");
+    for view in region.views() {
+        let _ =
+            writeln!(out, "foreshore_parent_weight{{parent=\"{}\"}} {}", view.name, view.weight.0);
+    }
+    type Pick = fn(&ParentCounts) -> &AtomicU64;
+    let counters: [(&str, &str, Pick); 4] = [
+        ("foreshore_parent_asked_total", "Requests that a parent was asked.", |c| &c.asked),
+        (
+            "foreshore_parent_bad_total",
+            "Of these, those that failed, came late, or could not be answered for want of the origin.",
+            |c| &c.bad,
+        ),
+        (
+            "foreshore_parent_checks_failed_total",
+            "Checks of a parent's admin listener that failed.",
+            |c| &c.checks_failed,
+        ),
+        (
+            "foreshore_parent_ejections_total",
+            "Times that a parent was ejected because its answers were worse than the others'.",
+            |c| &c.ejections,
+        ),
+    ];
+    for (name, help, pick) in counters {
+        family(out, name, "counter", help);
+        for view in region.views() {
+            let count = pick(view.counts).load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}{{parent=\"{}\"}} {count}", view.name);
+        }
     }
 }
 

@@ -22,6 +22,65 @@ pub struct Parents {
     /// How long all parents that one request asks may take together to send a head; then the origin
     /// is asked.
     pub timeout: Duration,
+    pub checks: Checks,
+    pub ejection: Ejection,
+}
+
+/// `[region.health]`: how each parent is asked, on its admin listener, whether it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// From the end of one to the next; zero: there are none.
+    pub interval: Duration,
+    /// How long an answer may take, connecting included.
+    pub timeout: Duration,
+    /// Failures in a row after which a parent is out.
+    pub unhealthy_after: u32,
+    /// Answers in a row after which it is back.
+    pub healthy_after: u32,
+    /// By how many percent an interval may be shorter, so that edges do not ask in step.
+    pub jitter: u8,
+}
+
+impl Checks {
+    pub const DEFAULT: Self = Self {
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        unhealthy_after: 3,
+        healthy_after: 2,
+        jitter: 20,
+    };
+}
+
+/// `[region.ejection]`: when a parent that answers worse than the others is left alone, and for how
+/// long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Over how long answers are looked at.
+    pub window: Duration,
+    /// Fewer answers in a window say nothing by their share.
+    pub requests: u32,
+    /// Percent of them that may be failures or late.
+    pub failures: u8,
+    /// Failures in a row that are enough by themselves.
+    pub in_a_row: u32,
+    /// How long the first ejection lasts; each further one twice as long.
+    pub first: Duration,
+    /// The most that one may last.
+    pub longest: Duration,
+    /// Percent of the parents that may be out together; zero: none is ejected.
+    pub most: u8,
+}
+
+impl Ejection {
+    pub const DEFAULT: Self = Self {
+        window: Duration::from_secs(10),
+        requests: 20,
+        failures: 50,
+        in_a_row: 10,
+        first: Duration::from_secs(30),
+        longest: Duration::from_secs(300),
+        most: 50,
+    };
 }
 
 /// One parent: where it is, and for which share of the keys.

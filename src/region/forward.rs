@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::confirm::{Answer, Heard, Standing, Step, hear};
+use super::line::{self, Line, Reach};
 use super::standings::{Standings, Status};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::clock::Clock;
@@ -29,8 +28,7 @@ use crate::invalidation::log::{InvalidationLog, InvalidationRecord, new_id};
 use crate::invalidation::service::{Durability, Invalidator};
 use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::EDGE;
-use crate::origin::connect::{Endpoint, Resolver};
-use crate::tls::client as tls;
+use crate::origin::connect::Resolver;
 
 /// Records of one batch, and about how many octets.
 pub(super) const BATCH: usize = 500;
@@ -116,11 +114,6 @@ struct Receiver {
     /// The distributions that it was told of as ours when our log began there, or since.
     named: Mutex<HashSet<String>>,
     is_failing: AtomicBool,
-}
-
-struct Line {
-    admin: AdminUrl,
-    sender: SendRequest<Full<Bytes>>,
 }
 
 struct Batch {
@@ -465,49 +458,17 @@ impl Forwarder {
             .find(|parent| parent.url.to_string() == receiver.name)
             .map(|parent| &parent.admin)
             .ok_or("no longer configured")?;
-        let mut line = receiver.line.lock().await;
-        // Taken out: whoever gives up in the middle leaves no connection with half an answer.
-        let kept = line.take().filter(|kept| kept.admin == *admin && !kept.sender.is_closed());
-        let asked = async {
-            if let Some(mut kept) = kept
-                && let Ok(answer) = post(&mut kept.sender, configured, admin, body.clone()).await
-            {
-                return Ok((kept, answer));
-            }
-            let mut fresh =
-                Line { admin: admin.clone(), sender: self.connect(configured, admin).await? };
-            let answer = post(&mut fresh.sender, configured, admin, body).await?;
-            Ok::<_, String>((fresh, answer))
-        };
-        let (used, (status, bytes)) = tokio::time::timeout(PATIENCE, asked)
+        let reach = Reach { resolver: &self.resolver, configured, admin, patience: PATIENCE };
+        let request = order(configured, admin, body)?;
+        let mut kept = receiver.line.lock().await;
+        let asked = line::ask(&mut kept, reach, request);
+        let (status, bytes) = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| "the parent did not answer in time".to_string())??;
-        *line = Some(used);
         if !status.is_success() {
             return Err(format!("the parent answered {status}"));
         }
         serde_json::from_slice(&bytes).map_err(|error| error.to_string())
-    }
-
-    async fn connect(
-        &self,
-        configured: &Parents,
-        admin: &AdminUrl,
-    ) -> Result<SendRequest<Full<Bytes>>, String> {
-        let tls = if admin.is_tls {
-            let name = configured.tls.server_name.clone().unwrap_or_else(|| admin.host.clone());
-            Some((tls::client_config(&configured.tls)?, name))
-        } else {
-            None
-        };
-        let place = Endpoint { host: admin.host.clone(), port: admin.port, tls };
-        let stream =
-            self.resolver.connect(&place, PATIENCE).await.map_err(|failure| failure.detail)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        Ok(sender)
     }
 }
 
@@ -519,29 +480,19 @@ async fn tend(forwarder: Arc<Forwarder>, receiver: Arc<Receiver>) {
     }
 }
 
-async fn post(
-    sender: &mut SendRequest<Full<Bytes>>,
+fn order(
     configured: &Parents,
     admin: &AdminUrl,
     body: Bytes,
-) -> Result<(http::StatusCode, Bytes), String> {
-    sender.ready().await.map_err(|error| error.to_string())?;
+) -> Result<Request<Full<Bytes>>, String> {
     let authorization = HeaderValue::from_str(&format!("Bearer {}", configured.token.expose()))
         .map_err(|error| error.to_string())?;
-    let request = Request::post("/v1/edge/invalidations")
+    Request::post("/v1/edge/invalidations")
         .header(http::header::HOST, format!("{}:{}", admin.host, admin.port))
         .header(http::header::AUTHORIZATION, authorization)
         .header(EDGE, configured.edge_id.as_str())
         .body(Full::new(body))
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), 1 << 20)
-        .collect()
-        .await
-        .map_err(|error| error.to_string())?
-        .to_bytes();
-    Ok((status, bytes))
+        .map_err(|error| error.to_string())
 }
 
 impl Receiver {

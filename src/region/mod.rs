@@ -4,10 +4,17 @@
 //! same question (`Region::ask`) and the same right to be stepped over.
 
 mod ask;
+pub mod checked;
+pub mod checks;
+pub mod condition;
 pub mod confirm;
 pub mod forward;
 pub mod health;
+mod line;
+pub mod outliers;
+pub mod parents;
 pub mod receive;
+pub mod spread;
 pub mod standings;
 pub mod watch;
 
@@ -28,19 +35,22 @@ use crate::distribution::region::{Parents, Region as Configured, Weight};
 use crate::distribution::site::Site;
 use crate::invalidation::chain::Mark;
 use crate::invalidation::log::InvalidationLog;
-use crate::message::failure::FailureKind;
+use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::{APPLIED, EDGE, EDGE_TOKEN, VIA};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
 use crate::origin::itinerary::Itinerary;
-use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
 use crate::semantics::fields::{FieldSection, Value};
 use ask::Missed;
+use checked::{CheckRecord, Checked};
 use confirm::Standing;
 use health::{Health, Turn};
+use outliers::{Outcome, Record};
+use parents::ParentCounts;
+use spread::Spread;
 use standings::Standings;
 
 /// What is counted of parents, whatever site is in force.
@@ -73,17 +83,22 @@ pub struct AskContext<'e> {
 
 /// The tier of one running site.
 pub struct Region {
+    /// As many as are configured, in their order.
     parents: Vec<Parent>,
-    /// How long all parents together may take to give one request a head.
-    budget: Duration,
+    configured: Parents,
 }
 
+/// A parent, and what is known of it whatever site is in force.
 #[derive(Clone)]
 struct Parent {
     name: String,
     weight: Weight,
     origin: Arc<Origin>,
+    spread: Spread,
     health: Health,
+    checks: CheckRecord,
+    record: Record,
+    counts: Arc<ParentCounts>,
 }
 
 impl Region {
@@ -91,31 +106,19 @@ impl Region {
     /// of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
-        let parents = configured
-            .all
-            .iter()
-            .map(|at| {
-                let name = at.url.to_string();
-                let known = before
-                    .and_then(|region| region.parents.iter().find(|parent| parent.name == name));
-                Parent {
-                    origin: Arc::new(as_origin(configured, &at.url, node)),
-                    weight: at.weight,
-                    health: known.map(|p| p.health.clone()).unwrap_or_default(),
-                    name,
+        let parents = configured.all.iter().map(|at| {
+            let name = at.url.to_string();
+            let origin = Arc::new(as_origin(configured, &at.url, node));
+            let (weight, spread) = (at.weight, Spread::of(node, &name));
+            match before.and_then(|region| region.parent(&name)) {
+                Some(known) => Parent { name, weight, origin, spread, ..known.clone() },
+                None => {
+                    let (health, checks, record, counts) = Default::default();
+                    Parent { name, weight, origin, spread, health, checks, record, counts }
                 }
-            })
-            .collect();
-        Some(Arc::new(Self { parents, budget: configured.timeout }))
-    }
-
-    /// The parents, in the order in which they are configured, each with its right to keys.
-    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
-        self.parents.iter().map(|parent| Candidate {
-            name: &parent.name,
-            weight: parent.weight,
-            takes: if parent.health.is_paused() { Takes::Nothing } else { Takes::Keys },
-        })
+            }
+        });
+        Some(Arc::new(Self { parents: parents.collect(), configured: configured.clone() }))
     }
 
     /// Asks the parents of a plan, one after the other; `None` means that the origin is to be
@@ -127,7 +130,8 @@ impl Region {
         asking: &FetchKind,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
-        let until = Instant::now() + self.budget;
+        let budget = self.configured.timeout;
+        let until = Instant::now() + budget;
         let worth_asking = |at: &usize| {
             let parent = self.parents.get(*at)?;
             is_worth_asking(around, &parent.name, asked, asking).then_some(parent)
@@ -148,39 +152,11 @@ impl Region {
                     continue;
                 }
             }
-            match parent.ask(around, request(parent), self.budget, until).await {
-                Ok((mut reply, shown)) => {
-                    if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
-                        Counts::add(&around.counts.refused);
-                        tracing::info!(
-                            parent = parent.name,
-                            head = around.invalidations.head().0,
-                            "a parent has not applied our invalidations yet; the origin is asked"
-                        );
-                        return None;
-                    }
-                    // Its own failure to reach the origin is no answer.
-                    if reply.status >= 500 && reply.fields.contains(&PROXY_STATUS) {
-                        return None;
-                    }
-                    reply.from =
-                        ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
-                    watch::watch(&mut reply, &parent.name, &parent.health, around, shown);
-                    return Some(reply);
+            match parent.ask(around, request(parent), budget, until).await {
+                Ok((reply, shown)) => {
+                    return self.take(parent, around, (asked, asking), reply, shown);
                 }
-                Err(Missed::Failed(failure)) => {
-                    Counts::add(&around.counts.failed);
-                    // Our own limit says nothing of it.
-                    if failure.kind != FailureKind::ConnectionLimit {
-                        parent.health.failed(around.clock.now());
-                    }
-                    tracing::warn!(
-                        parent = parent.name,
-                        kind = failure.kind.token(),
-                        detail = failure.detail,
-                        "a parent was stepped over"
-                    );
-                }
+                Err(Missed::Failed(failure)) => self.step_over(parent, around, &failure),
                 Err(Missed::Waiting) => {
                     Counts::add(&around.counts.failed);
                     tracing::info!(
@@ -194,6 +170,57 @@ impl Region {
         }
         None
     }
+
+    // What is made of an answer; `None` if the origin is to be asked for another.
+    fn take(
+        &self,
+        parent: &Parent,
+        around: &AskContext<'_>,
+        (asked, asking): (&CacheRequest<'_>, &FetchKind),
+        mut reply: Reply,
+        shown: Duration,
+    ) -> Option<Reply> {
+        if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
+            Counts::add(&around.counts.refused);
+            tracing::info!(
+                parent = parent.name,
+                head = around.invalidations.head().0,
+                "a parent has not applied our invalidations yet; the origin is asked"
+            );
+            return None;
+        }
+        let now = around.clock.now();
+        if is_gateway_error(&reply) {
+            self.note(parent, now, Outcome::Gateway);
+            return None;
+        }
+        let is_late = parent.health.is_late(shown);
+        self.note(parent, now, if is_late { Outcome::Late } else { Outcome::Good });
+        reply.from = ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
+        watch::watch(&mut reply, parent, around, shown, self.configured.ejection.window);
+        Some(reply)
+    }
+
+    fn step_over(&self, parent: &Parent, around: &AskContext<'_>, failure: &Failure) {
+        Counts::add(&around.counts.failed);
+        let now = around.clock.now();
+        // Our own limit says nothing of it, and one that drains has said what to expect.
+        if failure.kind != FailureKind::ConnectionLimit && parent.checks.is() != Checked::Draining {
+            parent.health.failed(now);
+            self.note(parent, now, Outcome::Failed);
+        }
+        tracing::warn!(
+            parent = parent.name,
+            kind = failure.kind.token(),
+            detail = failure.detail,
+            "a parent was stepped over"
+        );
+    }
+}
+
+// Its own failure to reach the origin is no answer.
+fn is_gateway_error(reply: &Reply) -> bool {
+    reply.status >= 500 && reply.fields.contains(&PROXY_STATUS)
 }
 
 // A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in
@@ -315,7 +342,7 @@ fn rename_last(
 mod tests {
     use super::*;
     use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
-    use crate::distribution::region::ParentUrl;
+    use crate::distribution::region::{Checks, Ejection, ParentUrl};
     use crate::origin::peer;
 
     #[test]
@@ -335,6 +362,8 @@ mod tests {
                 token: Secret::new("between-us".to_string()),
                 tls,
                 timeout: Duration::from_secs(1),
+                checks: Checks::DEFAULT,
+                ejection: Ejection::DEFAULT,
             };
             let origin =
                 as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");

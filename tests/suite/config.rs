@@ -210,6 +210,14 @@ weight = 0
 [[region.parent]]
 url = "https://two.test:443"
 admin = "https://two.test:9081"
+[region.health]
+timeout = "0s"
+healthy_after = 0
+[region.ejection]
+first = "1m"
+longest = "30s"
+most = 101
+failure = 1
 [[distribution]]
 id = "E1"
 hosts = ["*"]
@@ -222,6 +230,11 @@ url = "https://app.test"
         &[
             ("broken.toml:9:", "region.parent.weight lies outside 0 to 1000"),
             ("broken.toml:15:", "this parent is listed twice"),
+            ("broken.toml:18:", "timeout is zero"),
+            ("broken.toml:19:", "region.health.healthy_after lies outside 1 to 1000"),
+            ("broken.toml:22:", "region.ejection.longest is shorter than first"),
+            ("broken.toml:23:", "region.ejection.most lies outside 0 to 100"),
+            ("broken.toml:24:", "did you mean \"failures\"?"),
         ],
     );
     let spares = text.replace("1001", "0").replace("two.test:443\"", "three.test\"\nweight = 0");

@@ -40,10 +40,27 @@ fn edge_text(
 }
 
 fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> Edge {
+    start(&edge_text(parent_folder, origin, parents))
+}
+
+// One that does not check whether the admin listeners of its parents are there.
+fn edge_without_checks(
+    parent_folder: &std::path::Path,
+    origin: SocketAddr,
+    parents: &[(u16, u16)],
+) -> Edge {
+    let text = edge_text(parent_folder, origin, parents);
+    start(&text.replacen(
+        "[[region.parent]]",
+        "health = { interval = \"0s\" }\n[[region.parent]]",
+        1,
+    ))
+}
+
+fn start(text: &str) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
-    std::fs::write(folder.path().join("edge.toml"), edge_text(parent_folder, origin, parents))
-        .unwrap();
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
 }
 
@@ -176,7 +193,7 @@ fn a_parent_that_has_not_heard_is_not_believed() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let ports = (free_port(), free_port());
     let parent = parent_in(&folder, origin.address, ports);
-    let edge = edge_under(folder.path(), origin.address, &[ports]);
+    let edge = edge_without_checks(folder.path(), origin.address, &[ports]);
     let folder = parent.kill();
     // Back under another admin address: it knows the edge's log still, but hears nothing.
     let parent = parent_in(&folder, origin.address, (ports.0, free_port()));
@@ -383,7 +400,7 @@ fn one_connection_per_parent_is_kept() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     certificates(folder.path(), &["localhost"]);
     let (admin, made) = agreeing_parent();
-    let edge = edge_under(folder.path(), origin.address, &[(free_port(), admin)]);
+    let edge = edge_without_checks(folder.path(), origin.address, &[(free_port(), admin)]);
     for at in 0..5 {
         assert_eq!(edge.purge(&[&format!("/{at}")])["status"], "Completed");
     }
