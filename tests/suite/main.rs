@@ -25,6 +25,7 @@ mod migrate;
 mod octets;
 mod origins;
 mod parent;
+mod parents;
 mod parts;
 mod pass_cost;
 mod policies;
