@@ -37,6 +37,7 @@ pub fn compile(
         policies: Policies::default(),
         keys: Keys::default(),
         pop: "LOC1-C1".into(),
+        shields: None,
     };
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
@@ -53,6 +54,7 @@ pub fn compile(
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
     let region = compile_region::region(main, &mut scope);
+    scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);

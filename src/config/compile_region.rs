@@ -23,6 +23,7 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         _ => Err("known: \"parent\"".into()),
     });
     let all = parents(&mut table);
+    let own = own_url(&mut table, &all);
     if all.is_empty() {
         table.problem(
             &table.span(),
@@ -49,6 +50,7 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
     Some(Region::Parents(Parents {
         all,
+        own,
         edge_id: edge_id?.value,
         token: token?,
         tls,
@@ -63,7 +65,7 @@ fn parents(table: &mut Table<'_>) -> Vec<ParentAt> {
     let mut all: Vec<ParentAt> = Vec::new();
     let mut last = None;
     for mut parent in table.tables("parent") {
-        let url = parent.parsed("url", parent_url);
+        let url = parent.parsed("url", ParentUrl::parse);
         let admin = parent.parsed("admin", admin_url);
         let weight = parent
             .number("weight", 0, Weight::MOST.into())
@@ -92,6 +94,22 @@ fn parents(table: &mut Table<'_>) -> Vec<ParentAt> {
         table.problem(&last, "every parent has the weight 0, and is a spare", Some(help.into()));
     }
     all
+}
+
+fn own_url(table: &mut Table<'_>, all: &[ParentAt]) -> Option<ParentUrl> {
+    let own = table.parsed("own_url", ParentUrl::parse)?;
+    if all.iter().any(|parent| parent.url == own.value) {
+        let help = "strike its [[region.parent]], or own_url if it is another node";
+        table.problem(&own.span, "a node is no parent of its own", Some(help.into()));
+    }
+    Some(own.value)
+}
+
+/// The parents that origins may have as their shield here: those that are asked, and this node
+/// itself. `None` where no parent is asked: then whoever is a shield needs not be known.
+pub fn shields(region: Option<&Region>) -> Option<Vec<ParentUrl>> {
+    let Region::Parents(parents) = region?;
+    Some(parents.all.iter().map(|parent| &parent.url).chain(&parents.own).cloned().collect())
 }
 
 /// The most checks in a row, and the most requests of a window, that one may wait for.
@@ -145,13 +163,6 @@ fn count(table: &mut Table<'_>, key: &'static str, most: u64, default: u32) -> u
 
 fn percent(table: &mut Table<'_>, key: &'static str, default: u8) -> u8 {
     table.number(key, 0, 100).map_or(default, |found| found.value as u8)
-}
-
-fn parent_url(text: &str) -> Result<ParentUrl, String> {
-    let rest = text.strip_prefix("https://").ok_or("a parent is asked over https only")?;
-    let authority =
-        parse_authority(rest.trim_end_matches('/')).ok_or("this is no host, or it has a path")?;
-    Ok(ParentUrl { host: authority.host.to_string(), port: authority.port.unwrap_or(443) })
 }
 
 fn admin_url(text: &str) -> Result<AdminUrl, String> {

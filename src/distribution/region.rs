@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::host::parse_authority;
 use super::origin::OriginTls;
 use crate::base::secret::Secret;
 
@@ -15,6 +16,8 @@ pub enum Region {
 #[derive(Clone, Debug)]
 pub struct Parents {
     pub all: Vec<ParentAt>,
+    /// This node, where it is a parent itself: the name by which origins have it as their shield.
+    pub own: Option<ParentUrl>,
     /// The name that this edge gives itself; a parent knows its edges by it.
     pub edge_id: String,
     pub token: Secret<String>,
@@ -121,6 +124,16 @@ pub struct AdminUrl {
     pub host: String,
     pub port: u16,
     pub is_tls: bool,
+}
+
+impl ParentUrl {
+    /// Reads `https://HOST[:PORT]`; the error says what it is not.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").ok_or("a parent is asked over https only")?;
+        let authority = parse_authority(rest.trim_end_matches('/'))
+            .ok_or("this is no host, or it has a path")?;
+        Ok(Self { host: authority.host.to_string(), port: authority.port.unwrap_or(443) })
+    }
 }
 
 impl std::fmt::Display for ParentUrl {

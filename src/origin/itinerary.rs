@@ -13,7 +13,7 @@ use crate::cache::ask::{Answer, CacheRequest, MethodIntent};
 use crate::message::connection::Asker;
 use crate::message::failure::FailureKind;
 
-/// The most parents that one request asks.
+/// The most parents that one request asks by rank; the origin's shield may follow.
 pub const PARENTS_MAX: usize = 2;
 
 /// Why no parent is asked.
@@ -32,6 +32,8 @@ pub enum NoParent {
     SchemeInKey,
     /// The request comes from an edge: this node is the parent.
     FromEdge,
+    /// This node is the last before the origin.
+    IsShield,
 }
 
 impl NoParent {
@@ -47,6 +49,7 @@ impl NoParent {
             Self::Anew => "the caller wants the origin's own word",
             Self::SchemeInKey => "the viewer's scheme is in the key",
             Self::FromEdge => "an edge asks, and this node is its parent",
+            Self::IsShield => "this node is the origin's shield",
         }
     }
 }
@@ -75,7 +78,7 @@ impl Failover<'_> {
 }
 
 /// Places among the configured parents.
-pub type Places = SmallVec<[usize; PARENTS_MAX]>;
+pub type Places = SmallVec<[usize; PARENTS_MAX + 1]>;
 
 /// The hops of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,9 +154,45 @@ pub fn itinerary<'r, 'n>(
     let parents = match no_parent(asked, asking) {
         _ if candidates.is_empty() => Err(NoParent::NoneConfigured),
         Some(why) => Err(why),
-        None => Ok(by_rank(asked.key, &candidates, &mut passed_over)),
+        None => {
+            let asker = asked.head().connection.asker;
+            // Of a group, the first member's counts.
+            let first = members.first().and_then(|at| distribution.origins.get(*at));
+            let shield = first.and_then(|origin| origin.shield.as_deref());
+            above(asker, asked.key, &candidates, shield, &mut passed_over)
+        }
     };
     Itinerary { parents, passed_over, members, failover }
+}
+
+// The parents between this node and the origin. Every path ends at the shield where there is one,
+// and none comes to a node twice: from an edge a request goes on to the shield alone, and from the
+// shield to the origin.
+fn above(
+    asker: Asker,
+    key: &[u8],
+    candidates: &[Candidate<'_>],
+    shield: Option<&str>,
+    passed_over: &mut Places,
+) -> Result<Places, NoParent> {
+    let shield = match shield {
+        None if asker == Asker::Edge => return Err(NoParent::FromEdge),
+        None => return Ok(by_rank(key, candidates, passed_over)),
+        // The configuration sees to it that one which is not among the parents is this node.
+        Some(name) => candidates.iter().position(|one| one.name == name),
+    };
+    let shield = shield.ok_or(NoParent::IsShield)?;
+    let mut chosen = match asker {
+        Asker::Viewer => by_rank(key, candidates, passed_over),
+        Asker::Edge => Places::new(),
+    };
+    if !chosen.contains(&shield) && !passed_over.contains(&shield) {
+        match candidates[shield].takes {
+            Takes::Keys => chosen.push(shield),
+            Takes::Nothing => passed_over.push(shield),
+        }
+    }
+    Ok(chosen)
 }
 
 // The first that take keys, and in front of them those that would be asked if they did.
@@ -179,7 +218,6 @@ fn no_parent(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoParent> {
         (asked.routed.distribution.is_deploying, NoParent::Deployment),
         (asked.wants.answer == Answer::Anew, NoParent::Anew),
         (asked.routed.behavior.derived.scheme_in_key, NoParent::SchemeInKey),
-        (asked.head().connection.asker == Asker::Edge, NoParent::FromEdge),
     ];
     reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
@@ -248,6 +286,94 @@ mod tests {
             let plan = |out| by_rank(&key.to_le_bytes(), &all(out), &mut Places::new());
             assert!(!plan(false).contains(&2));
             assert_eq!(plan(true).to_vec(), [2]);
+        }
+    }
+
+    /// Nodes that may all be asked by viewers, and may all be parents of each other.
+    const NODES: [&str; 4] = ["https://a:1", "https://b:1", "https://c:1", "https://d:1"];
+
+    /// Whose parents are which, as bits; who is the shield; who is out, as bits.
+    struct World {
+        parents: Vec<usize>,
+        shield: Option<usize>,
+        out: usize,
+        key: [u8; 1],
+    }
+
+    impl World {
+        // The nodes that one asks, in order, all of which may fail; `None`: the origin alone.
+        fn next(&self, node: usize, asker: Asker) -> Option<Vec<usize>> {
+            let mine: Vec<usize> =
+                (0..NODES.len()).filter(|other| (self.parents[node] >> other) & 1 == 1).collect();
+            let candidate = |at: &usize| Candidate {
+                name: NODES[*at],
+                weight: Weight(1),
+                takes: if (self.out >> at) & 1 == 1 { Takes::Nothing } else { Takes::Keys },
+            };
+            let candidates: Vec<Candidate<'_>> = mine.iter().map(candidate).collect();
+            let shield = self.shield.map(|at| NODES[at]);
+            let passed_over = &mut Places::new();
+            let places = above(asker, &self.key, &candidates, shield, passed_over).ok()?;
+            Some(places.into_iter().map(|at| mine[at]).collect())
+        }
+
+        // Follows every path from a node on; says how many there are.
+        fn walk(&self, path: &mut Vec<usize>) -> usize {
+            let node = path[path.len() - 1];
+            let asker = if path.len() == 1 { Asker::Viewer } else { Asker::Edge };
+            let mut paths = 1;
+            for next in self.next(node, asker).unwrap_or_default() {
+                assert!(!path.contains(&next), "{path:?} comes to {next} again");
+                path.push(next);
+                assert!(path.len() <= 3, "{path:?} is longer than an edge, a parent, the shield");
+                paths += self.walk(path);
+                path.pop();
+            }
+            paths
+        }
+
+        // Where the origin is asked if every hop answers.
+        fn last(&self, entry: usize) -> usize {
+            let (mut node, mut asker) = (entry, Asker::Viewer);
+            while let Some(next) = self.next(node, asker).and_then(|all| all.first().copied()) {
+                (node, asker) = (next, Asker::Edge);
+            }
+            node
+        }
+    }
+
+    #[test]
+    fn no_request_comes_to_a_node_twice_in_any_small_world() {
+        let mut paths = 0;
+        // Whatever each of three nodes has as parents, itself excepted.
+        for parents in 0..1usize << 9 {
+            let parents: Vec<usize> = (0..3).map(|node| (parents >> (3 * node)) & 7).collect();
+            if (0..3).any(|node| (parents[node] >> node) & 1 == 1) {
+                continue;
+            }
+            for shield in [None, Some(0), Some(1), Some(2)] {
+                for (out, key) in (0..8).flat_map(|out| (0..3).map(move |key| (out, [key]))) {
+                    let world = World { parents: parents.clone(), shield, out, key };
+                    paths += (0..3).map(|entry| world.walk(&mut vec![entry])).sum::<usize>();
+                }
+            }
+        }
+        assert!(paths > 10_000, "{paths}");
+    }
+
+    #[test]
+    fn the_shield_alone_asks_the_origin_where_every_node_knows_it() {
+        for shield in 0..4usize {
+            for more in (0..1usize << 12).step_by(7) {
+                let known = 1 << shield;
+                let of = |node: usize| (((more >> (3 * node)) & 7) | known) & !(1 << node);
+                let parents: Vec<usize> = (0..4).map(of).collect();
+                let key = [more as u8];
+                let world = World { parents, shield: Some(shield), out: 0, key };
+                for entry in 0..4 {
+                    assert_eq!(world.last(entry), shield, "{:?} from {entry}", world.parents);
+                }
+            }
         }
     }
 }

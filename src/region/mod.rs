@@ -301,6 +301,7 @@ fn as_origin(
         attempts: 1,
         connections: 512,
         access: None,
+        shield: None,
     }
 }
 
@@ -358,6 +359,7 @@ mod tests {
             };
             let parents = Parents {
                 all: Vec::new(),
+                own: None,
                 edge_id: "e1".into(),
                 token: Secret::new("between-us".to_string()),
                 tls,

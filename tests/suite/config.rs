@@ -198,7 +198,8 @@ fn parents_that_make_no_sense_are_named() {
 [region]
 kind = "parent"
 edge_id = "e1"
-token = { file = "none" }
+token = { env = "PATH" }
+own_url = "https://two.test"
 [[region.parent]]
 url = "https://one.test"
 admin = "https://one.test"
@@ -224,17 +225,20 @@ hosts = ["*"]
 [[distribution.origin]]
 id = "o"
 url = "https://app.test"
+shield = "https://three.test"
 "#;
     expect(
         text,
         &[
-            ("broken.toml:9:", "region.parent.weight lies outside 0 to 1000"),
-            ("broken.toml:15:", "this parent is listed twice"),
-            ("broken.toml:18:", "timeout is zero"),
-            ("broken.toml:19:", "region.health.healthy_after lies outside 1 to 1000"),
-            ("broken.toml:22:", "region.ejection.longest is shorter than first"),
-            ("broken.toml:23:", "region.ejection.most lies outside 0 to 100"),
-            ("broken.toml:24:", "did you mean \"failures\"?"),
+            ("broken.toml:6:", "a node is no parent of its own"),
+            ("broken.toml:32:", "the shield https://three.test:443 is no parent of this node"),
+            ("broken.toml:10:", "region.parent.weight lies outside 0 to 1000"),
+            ("broken.toml:16:", "this parent is listed twice"),
+            ("broken.toml:19:", "timeout is zero"),
+            ("broken.toml:20:", "region.health.healthy_after lies outside 1 to 1000"),
+            ("broken.toml:23:", "region.ejection.longest is shorter than first"),
+            ("broken.toml:24:", "region.ejection.most lies outside 0 to 100"),
+            ("broken.toml:25:", "did you mean \"failures\"?"),
         ],
     );
     let spares = text.replace("1001", "0").replace("two.test:443\"", "three.test\"\nweight = 0");

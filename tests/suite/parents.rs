@@ -90,18 +90,29 @@ struct Stage {
 }
 
 fn site(folder: &tempfile::TempDir, weights: [u16; 3]) -> Arc<Site> {
-    let parents: String = PARENTS
+    let parents: Vec<(&str, u16)> = PARENTS.into_iter().zip(weights).collect();
+    site_of(folder, &parents, "", "")
+}
+
+// With more lines in [region], and of the origin.
+fn site_of(
+    folder: &tempfile::TempDir,
+    parents: &[(&str, u16)],
+    region: &str,
+    origin: &str,
+) -> Arc<Site> {
+    let parents: String = parents
         .iter()
-        .zip(weights)
         .map(|(url, weight)| {
             format!("[[region.parent]]\nurl = \"{url}\"\nadmin = \"http://127.0.0.1:1\"\nweight = {weight}\n")
         })
         .collect();
     let text = format!(
         "[listen]\nhttp = [\"127.0.0.1:1\"]\n\
-         [region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\n{parents}\
+         [region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\n{region}{parents}\
+         [[trusted_edge]]\nid = \"e9\"\ntoken = {{ file = \"token\" }}\n\
          [[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
-         [[distribution.origin]]\nid = \"{ORIGIN}\"\nurl = \"http://o.test\"\n\
+         [[distribution.origin]]\nid = \"{ORIGIN}\"\nurl = \"http://o.test\"\n{origin}\
          [[distribution.behavior]]\npath = \"*\"\norigin = \"{ORIGIN}\"\nmethods = \"all\"\n"
     );
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
@@ -114,8 +125,13 @@ fn site(folder: &tempfile::TempDir, weights: [u16; 3]) -> Arc<Site> {
 impl Stage {
     fn new(weights: [u16; 3]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let site = site(&folder, weights);
+        Self::of(folder, site)
+    }
+
+    fn of(folder: tempfile::TempDir, site: Arc<Site>) -> Self {
         let clock = Clock::starting_at(START);
-        let edge = Edge::new(site(&folder, weights), "parents".into(), clock.clone());
+        let edge = Edge::new(site, "parents".into(), clock.clone());
         edge.standings.keep(&PARENTS.map(String::from));
         PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
         let hops = Arc::new(Hops { clock, says: Mutex::default(), asked: Mutex::default() });
@@ -131,6 +147,18 @@ impl Stage {
     // A request for what was never asked for: its status, and who was asked, in order. Probes may
     // be among them.
     async fn get(&self) -> (u16, Vec<String>) {
+        self.get_with(FieldSection::new()).await
+    }
+
+    // The same, asked by an edge that this node is a parent of.
+    async fn get_as_edge(&self) -> (u16, Vec<String>) {
+        let mut fields = FieldSection::new();
+        fields.append("foreshore-edge", "e9/n/1");
+        fields.append("foreshore-edge-token", "between-us");
+        self.get_with(fields).await
+    }
+
+    async fn get_with(&self, fields: FieldSection) -> (u16, Vec<String>) {
         let path = {
             let mut paths = self.paths.lock().unwrap();
             *paths += 1;
@@ -138,6 +166,7 @@ impl Stage {
         };
         self.hops.asked.lock().unwrap().clear();
         let request = ViewerRequest::get(&format!("http://h.test/{path}"))
+            .with_fields(fields)
             .with_arrival(self.edge.clock.now(), self.edge.invalidations.head());
         let begun = self.edge.begin(self.edge.running(), request, Declined::default());
         let status = self.core.serve(begun, Body::Empty).await.status;
@@ -313,6 +342,39 @@ fn one_that_answers_late_or_not_at_all_is_left_alone_and_tried() {
                 assert!(rounds < 200, "it never comes back");
             }
             assert!(stage.firsts(60).await.contains_key(PARENTS[0]));
+        }
+    });
+}
+
+#[test]
+fn a_shield_is_the_last_before_its_origin() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let all = PARENTS.map(|url| (url, 1));
+        let shield = format!("shield = \"{}\"\n", PARENTS[1]);
+        let site = site_of(&folder, &all, "", &shield);
+        let stage = Stage::of(folder, site);
+        // A viewer's request goes by rank, an edge's to the shield alone.
+        assert_eq!(stage.firsts(60).await.len(), 3);
+        for _ in 0..20 {
+            assert_eq!(stage.get_as_edge().await, (200, vec![PARENTS[1].to_string()]));
+        }
+        // By rank nobody is left, and the shield is asked all the same.
+        for parent in [PARENTS[0], PARENTS[2]] {
+            (0..3).for_each(|_| stage.checked(parent, Found::Failed));
+        }
+        assert_eq!(stage.firsts(20).await[PARENTS[1]], 20);
+        stage.checked(PARENTS[1], Found::Draining);
+        assert_eq!(stage.get_as_edge().await, (200, vec![ORIGIN.to_string()]));
+        // The shield itself asks the origin, whoever asks it.
+        let folder = tempfile::tempdir().unwrap();
+        let others = [(PARENTS[0], 1), (PARENTS[2], 1)];
+        let own = format!("own_url = \"{}\"\n", PARENTS[1]);
+        let site = site_of(&folder, &others, &own, &shield);
+        let stage = Stage::of(folder, site);
+        for _ in 0..20 {
+            assert_eq!(stage.get().await, (200, vec![ORIGIN.to_string()]));
+            assert_eq!(stage.get_as_edge().await, (200, vec![ORIGIN.to_string()]));
         }
     });
 }
