@@ -49,13 +49,13 @@ pub fn compile(
     if let Some(found) = main.parsed("pop", parse_pop) {
         scope.pop = found.value;
     }
-    let listen = compile_process::listen(main);
+    let listen = compile_process::listen(main, &mut scope);
     let admin = compile_process::admin(main, &mut scope);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
-    let trusted_edges = compile_region::trusted_edges(main, &mut scope);
+    let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);

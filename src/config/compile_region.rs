@@ -1,15 +1,18 @@
 //! The regional tier: the parents that an edge asks, and the edges that a parent trusts.
 
+use std::path::Path;
 use std::time::Duration;
 
+use super::compile_tls::read_identity;
 use super::reader::Table;
 use super::scope::Scope;
 use super::{compile_origin, credentials};
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+use crate::distribution::origin::{Identity, OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{
     AdminUrl, Checks, Ejection, ParentAt, ParentUrl, Parents, Region, TrustedEdge, Weight,
 };
+use crate::distribution::site::{Admin, Listen, Transport};
 
 /// `[region]`: the regional tier that is asked before origins.
 pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
@@ -38,6 +41,7 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     let ca = compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
     let server_name = compile_origin::server_name(&mut table);
     let timeout = table.duration("timeout").map_or(Duration::from_secs(2), |found| found.value);
+    let identity = table.table("identity").and_then(|table| identity(table, &folder, scope));
     let checks = table.table("health").map_or(Checks::DEFAULT, checks);
     let ejection = table.table("ejection").map_or(Ejection::DEFAULT, ejection);
     if edge_id.is_none() {
@@ -47,7 +51,7 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         table.missing("token", "token = { file = \"secrets/region\" }");
     }
     table.finish();
-    let tls = OriginTls { roots: ca, server_name, identity: None, min: TlsVersion::V1_2 };
+    let tls = OriginTls { roots: ca, server_name, identity, min: TlsVersion::V1_2 };
     Some(Region::Parents(Parents {
         all,
         own,
@@ -183,8 +187,48 @@ fn admin_url(text: &str) -> Result<AdminUrl, String> {
     Ok(AdminUrl { port: authority.port.unwrap_or(9080), host, is_tls })
 }
 
+// The certificate that this edge shows its parents.
+fn identity(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Identity> {
+    let (chain, key) = (table.string("chain"), table.string("key"));
+    let (Some(chain), Some(key)) = (chain, key) else {
+        table.problem(&table.span(), "a client certificate needs both chain and key", None);
+        table.finish();
+        return None;
+    };
+    let (chain_at, key_at) = (super::at(folder, &chain.value), super::at(folder, &key.value));
+    scope.files.extend([chain_at.clone(), key_at.clone()]);
+    let read = read_identity(&chain_at, &key_at).and_then(|identity| {
+        let (roots, server_name, min) = (Roots::Given(Vec::new()), None, TlsVersion::V1_2);
+        let tls = OriginTls { roots, server_name, identity: Some(identity.clone()), min };
+        crate::tls::client::client_config(&tls).map(|_| identity)
+    });
+    let read = read.map_err(|why| table.problem(&chain.span, why, None)).ok();
+    table.finish();
+    read
+}
+
+// The name that an edge's certificate has to have, and what it takes to see one.
+fn client_san(table: &mut Table<'_>, listen: &Listen, admin: &Admin) -> Option<String> {
+    let found = table.string("client_san")?;
+    if listen.client_roots.is_empty() {
+        let help = "set listen.client_ca to a file of the authorities that edges are known by";
+        table.problem(&found.span, "no certificate is asked for", Some(help.into()));
+    }
+    if admin.transport == Transport::Clear {
+        let help = "set admin.transport = \"tls\"";
+        let title = "edges speak to the admin listener too, where no certificate is seen";
+        table.problem(&found.span, title, Some(help.into()));
+    }
+    let is_uri = found.value.contains("://");
+    Some(if is_uri { found.value } else { found.value.to_ascii_lowercase() })
+}
+
 /// `[[trusted_edge]]`: the edges that this node is a parent of.
-pub fn trusted_edges(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<TrustedEdge> {
+pub fn trusted_edges(
+    main: &mut Table<'_>,
+    scope: &mut Scope<'_>,
+    (listen, admin): (&Listen, &Admin),
+) -> Vec<TrustedEdge> {
     let mut all = Vec::new();
     for mut table in main.tables("trusted_edge") {
         let folder = scope.folder(table.source());
@@ -192,8 +236,9 @@ pub fn trusted_edges(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Trusted
         let token = table
             .table("token")
             .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
+        let client_san = client_san(&mut table, listen, admin);
         match (id, token) {
-            (Some(id), Some(token)) => all.push(TrustedEdge { id: id.value, token }),
+            (Some(id), Some(token)) => all.push(TrustedEdge { id: id.value, token, client_san }),
             (None, _) => table.missing("id", "id = \"edge-1\""),
             (_, None) if !table.has("token") => {
                 table.missing("token", "token = { file = \"secrets/edge-1\" }")

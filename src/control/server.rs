@@ -31,10 +31,12 @@ use crate::listen::places::is_out_of_descriptors;
 use crate::message::own_fields::EDGE;
 use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
+use crate::tls::clients;
 use crate::tls::server::ServerTls;
 
-/// Admin connections at a time: each edge below a parent keeps one.
-const CONNECTIONS: usize = 1024;
+/// Admin connections at a time: each edge below a parent keeps two, one for what it says and one
+/// for its checks.
+const CONNECTIONS: usize = 2048;
 
 /// Binds the admin address.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -73,7 +75,7 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
         tokio::spawn(async move {
             let _place = place;
             let tls = match control.edge.running().site.admin.transport {
-                Transport::Clear => return serve_one(control, tcp).await,
+                Transport::Clear => return serve_one(control, tcp, None).await,
                 Transport::Tls => {
                     control.tls.load().as_ref().as_ref().and_then(ServerTls::default_config)
                 }
@@ -81,11 +83,16 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             let Some(config) = tls else { return };
             let handshake = TlsAcceptor::from(config).accept(tcp);
             if let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), handshake).await {
-                serve_one(control, stream).await;
+                let names = clients::names(stream.get_ref().1.peer_certificates());
+                serve_one(control, stream, names.map(ClientNames)).await;
             }
         });
     }
 }
+
+/// The names in the certificate that a caller has shown.
+#[derive(Clone)]
+struct ClientNames(Arc<[String]>);
 
 // A descriptor that is held for the time when there is no other.
 fn spare() -> Option<File> {
@@ -95,9 +102,13 @@ fn spare() -> Option<File> {
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     control: Arc<Control>,
     stream: S,
+    names: Option<ClientNames>,
 ) {
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let control = Arc::clone(&control);
+        if let Some(names) = &names {
+            request.extensions_mut().insert(names.clone());
+        }
         async move { Ok::<_, Infallible>(answer(&control, request).await) }
     });
     let _ = hyper::server::conn::http1::Builder::new()
@@ -280,7 +291,7 @@ fn refuse(wrong: Wrong) -> Answer {
 }
 
 // An edge hands on what it accepted; it proves itself with the token that this node's configuration
-// has for it.
+// has for it, and with a certificate where that is wanted.
 async fn from_edge(
     control: &Arc<Control>,
     parts: &http::request::Parts,
@@ -293,6 +304,9 @@ async fn from_edge(
     let Some(edge) = edge.filter(|edge| is_authorised(&parts.headers, &edge.token)) else {
         return error(StatusCode::UNAUTHORIZED, "this edge is not trusted here");
     };
+    if !edge.may_have(parts.extensions.get::<ClientNames>().map(|names| &*names.0)) {
+        return error(StatusCode::UNAUTHORIZED, "this edge's certificate is missing or another's");
+    }
     let batch: Forwarded = match read_json(body, limit).await {
         Ok(batch) => batch,
         Err(refused) => return refused,

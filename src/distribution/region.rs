@@ -147,4 +147,14 @@ impl std::fmt::Display for ParentUrl {
 pub struct TrustedEdge {
     pub id: String,
     pub token: Secret<String>,
+    /// A name that its certificate has to have besides: of a host, in lower case, or a URI.
+    pub client_san: Option<String>,
+}
+
+impl TrustedEdge {
+    /// Says whether whoever showed a certificate with these names may be this edge, where the token
+    /// is right.
+    pub fn may_have(&self, names: Option<&[String]>) -> bool {
+        self.client_san.as_ref().is_none_or(|san| names.is_some_and(|names| names.contains(san)))
+    }
 }

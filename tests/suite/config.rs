@@ -246,6 +246,42 @@ shield = "https://three.test"
 }
 
 #[test]
+fn certificates_of_edges_that_nobody_would_see_are_named() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:1"]
+client_ca = "none.pem"
+[[trusted_edge]]
+id = "e1"
+token = { env = "PATH" }
+client_san = "edge-1.internal"
+[region]
+kind = "parent"
+edge_id = "e1"
+token = { env = "PATH" }
+identity = { chain = "none.pem" }
+[[region.parent]]
+url = "https://one.test"
+admin = "https://one.test"
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:4:", "none.pem: "),
+            ("broken.toml:8:", "no certificate is asked for"),
+            ("broken.toml:8:", "where no certificate is seen"),
+            ("broken.toml:13:", "a client certificate needs both chain and key"),
+        ],
+    );
+}
+
+#[test]
 fn orders_that_a_bucket_does_not_know_are_named() {
     let text = r#"
 [listen]

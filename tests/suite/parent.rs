@@ -519,3 +519,55 @@ fn strangers_are_not_edges() {
         assert!(status == 400 && said.contains(word), "{status} {said}");
     }
 }
+
+// The token, and a certificate with the right name by the right authority: nothing less.
+#[test]
+fn a_token_is_not_enough_where_a_certificate_is_wanted() {
+    let (origin, _) = versions();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (https, admin) = (free_port(), free_port());
+    let (ca, chain, key) = certificates(folder.path(), &["localhost"]);
+    let trusted = format!(
+        "[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n[[trusted_edge]]\nid = \"e1\"\n\
+         token = {{ file = \"token\" }}\nclient_san = \"Edge-1.internal\""
+    );
+    let listen = format!("[listen]\nhttps = [\"127.0.0.1:{https}\"]\nclient_ca = {ca:?}");
+    let config = plain(origin.address, &trusted).replace("[listen]", &listen).replace(
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+        &format!("[admin]\nlisten = \"127.0.0.1:{admin}\"\ntransport = \"tls\""),
+    );
+    std::fs::write(folder.path().join("token"), "between-us").unwrap();
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let parent = Edge::start_in(Arc::clone(&folder));
+    let stranger = tempfile::tempdir().unwrap();
+    let edge = |shown: Option<(std::path::PathBuf, std::path::PathBuf)>| {
+        let identity = shown.map_or(String::new(), |(chain, key)| {
+            format!("identity = {{ chain = {chain:?}, key = {key:?} }}\n")
+        });
+        let text = edge_text(folder.path(), origin.address, &[(https, admin)])
+            .replace("admin = \"http://127.0.0.1:", "admin = \"https://localhost:")
+            .replacen("[[region.parent]]", &format!("{identity}[[region.parent]]"), 1);
+        start(&text)
+    };
+    let by = |folder: &std::path::Path, name: &str| {
+        let (_, chain, key) = certificates(folder, &[name]);
+        Some((chain, key))
+    };
+    let good = edge(by(folder.path(), "edge-1.internal"));
+    assert_eq!((good.get("/a").text(), origin.count()), ("1".into(), 1));
+    assert_eq!(good.purge(&["/x"])["status"], "Completed");
+    let other = edge(by(folder.path(), "edge-1.internal"));
+    assert_eq!((other.get("/a").text(), origin.count()), ("1".into(), 1), "the parent has it");
+    for shown in
+        [None, by(folder.path(), "edge-2.internal"), by(stranger.path(), "edge-1.internal")]
+    {
+        let (edge, before) = (edge(shown.clone()), origin.count());
+        assert_eq!(edge.get("/a").text(), "1");
+        assert_eq!(origin.count(), before + 1, "{shown:?} is believed nothing and asked nothing");
+        assert_eq!(edge.purge(&["/x"])["status"], "InProgress");
+    }
+    // Nor does the token help in clear text.
+    let fields = ["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: between-us"];
+    let seen = parent.get_with("/a", &fields);
+    assert!(seen.field("foreshore-tier").is_none() && seen.field("foreshore-applied").is_none());
+}
