@@ -132,18 +132,20 @@ impl Region {
     ) -> Option<Reply> {
         let budget = self.configured.timeout;
         let until = Instant::now() + budget;
-        let worth_asking = |at: &usize| {
-            let parent = self.parents.get(*at)?;
+        let worth_asking = |at: usize| {
+            let parent = self.parents.get(at)?;
             is_worth_asking(around, &parent.name, asked, asking).then_some(parent)
         };
         let request = |parent: &Parent| build(asked, asking, &parent.origin, around.node);
         let now = around.clock.now();
-        for parent in plan.passed_over.iter().filter_map(worth_asking) {
+        for at in &plan.passed_over {
+            let Some(parent) = worth_asking(*at) else { continue };
             if parent.health.turn(now) == Turn::Probe {
                 parent.probe(around, request(parent));
             }
         }
-        for parent in plan.parents.iter().flatten().filter_map(worth_asking) {
+        for at in plan.parents.iter().flatten() {
+            let Some(parent) = worth_asking(*at) else { continue };
             match parent.health.turn(around.clock.now()) {
                 Turn::Ask => {}
                 Turn::Pause => continue,

@@ -554,9 +554,9 @@ fn a_token_is_not_enough_where_a_certificate_is_wanted() {
         Some((chain, key))
     };
     let good = edge(by(folder.path(), "edge-1.internal"));
+    let other = edge(by(folder.path(), "edge-1.internal"));
     assert_eq!((good.get("/a").text(), origin.count()), ("1".into(), 1));
     assert_eq!(good.purge(&["/x"])["status"], "Completed");
-    let other = edge(by(folder.path(), "edge-1.internal"));
     assert_eq!((other.get("/a").text(), origin.count()), ("1".into(), 1), "the parent has it");
     for shown in
         [None, by(folder.path(), "edge-2.internal"), by(stranger.path(), "edge-1.internal")]
