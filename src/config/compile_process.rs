@@ -71,7 +71,7 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
     Listen { http, https, proxy_protocol_from, forwarded_for_from, workers, client_roots }
 }
 
-// `listen.client_ca`: the authorities whose certificates whoever connects may show.
+// `listen.client_ca`: the authorities whose certificates a client may show.
 fn client_roots(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Vec<u8>> {
     let Some(found) = table.string("client_ca") else { return Vec::new() };
     let path = super::at(&scope.folder(table.source()), &found.value);
@@ -85,7 +85,7 @@ fn client_roots(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Vec<u8>> {
         verifier(&roots, provider).map(|_| roots)
     });
     read.unwrap_or_else(|why| {
-        let help = "a file of PEM certificates, of authorities that name edges and nobody else";
+        let help = "a file of PEM certificates, of authorities that name edges and nothing else";
         table.problem(&found.span, format!("{}: {why}", path.display()), Some(help.into()));
         Vec::new()
     })

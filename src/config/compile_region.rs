@@ -110,7 +110,7 @@ fn own_url(table: &mut Table<'_>, all: &[ParentAt]) -> Option<ParentUrl> {
 }
 
 /// The parents that origins may have as their shield here: those that are asked, and this node
-/// itself. `None` where no parent is asked: then whoever is a shield needs not be known.
+/// itself. `None` where no parent is asked: then which node is a shield need not be known.
 pub fn shields(region: Option<&Region>) -> Option<Vec<ParentUrl>> {
     let Region::Parents(parents) = region?;
     Some(parents.all.iter().map(|parent| &parent.url).chain(&parents.own).cloned().collect())

@@ -159,8 +159,8 @@ pub struct TrustedEdge {
 }
 
 impl TrustedEdge {
-    /// Says whether whoever showed a certificate with these names may be this edge, where the token
-    /// is right.
+    /// Says whether a caller that showed a certificate with these names may be this edge, where the
+    /// token is right.
     pub fn may_have(&self, names: Option<&[String]>) -> bool {
         self.client_san.as_ref().is_none_or(|san| names.is_some_and(|names| names.contains(san)))
     }

@@ -292,7 +292,7 @@ mod tests {
     /// Nodes that may all be asked by viewers, and may all be parents of each other.
     const NODES: [&str; 4] = ["https://a:1", "https://b:1", "https://c:1", "https://d:1"];
 
-    /// Whose parents are which, as bits; who is the shield; who is out, as bits.
+    /// Each node's parents, as bits; which node is the shield; which are out, as bits.
     struct World {
         parents: Vec<usize>,
         shield: Option<usize>,

@@ -72,8 +72,8 @@ async fn check(
         return None;
     }
     let patience = terms.timeout;
-    let look = look(kept, callee, &context.resolver, patience);
-    let asked = tokio::time::timeout(patience, look).await;
+    let asked = look(kept, callee, &context.resolver, patience);
+    let asked = tokio::time::timeout(patience, asked).await;
     let found = match asked {
         Ok(Ok(found)) => found,
         Ok(Err(why)) => {

@@ -203,7 +203,7 @@ impl Health {
         Some(Timestamp(state.paused_until))
     }
 
-    /// Says whether a first sign after so long is late, for who it comes from.
+    /// Says whether a first sign after so long is late, by what the upstream took before.
     pub fn is_late(&self, after: Duration) -> bool {
         let best = self.0.lock().best;
         after.as_millis() > SLOW.as_millis().max(u128::from(best) * u128::from(TIMES_BEST))

@@ -1,4 +1,4 @@
-//! Pure: whose answers are markedly worse than those of the other parents.
+//! Pure: which parent's answers are markedly worse than those of the other parents.
 //!
 //! What ails all of them, an origin that is down above all, makes none of them an outlier.
 

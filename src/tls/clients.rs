@@ -1,7 +1,7 @@
-//! Who is at the other end of a connection that comes in, by a certificate of its own.
+//! Which names the other end of a connection that comes in has, by a certificate of its own.
 //!
-//! One is asked for and not insisted on: whoever has none is a viewer like any other. What the
-//! names in it are good for is decided elsewhere.
+//! One is asked for and not insisted on: a client that has none is a viewer like any other. What
+//! the names in it are good for is decided elsewhere.
 
 use std::sync::Arc;
 

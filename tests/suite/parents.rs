@@ -1,5 +1,5 @@
-//! Parents in numbers, on virtual time: who has which share of the keys, who is left alone, for how
-//! long, and how it comes back.
+//! Parents in numbers, on virtual time: which has which share of the keys, which is left alone, for
+//! how long, and how it comes back.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -144,8 +144,8 @@ impl Stage {
         self.hops.says.lock().unwrap().insert(hop.into(), says);
     }
 
-    // A request for what was never asked for: its status, and who was asked, in order. Probes may
-    // be among them.
+    // A request for what was never asked for: its status, and which hops were asked, in order. Probes
+    // may be among them.
     async fn get(&self) -> (u16, Vec<String>) {
         self.get_with(FieldSection::new()).await
     }
@@ -175,7 +175,7 @@ impl Stage {
         (status, self.hops.asked.lock().unwrap().clone())
     }
 
-    // Who was asked first, how often, over so many requests.
+    // Which hop was asked first, how often, over so many requests.
     async fn firsts(&self, requests: u32) -> HashMap<String, u32> {
         let mut all = HashMap::new();
         for _ in 0..requests {
@@ -278,7 +278,7 @@ fn one_that_is_worse_than_its_peers_is_ejected_and_comes_back() {
     });
 }
 
-// Asks until somebody is tried out behind a viewer's back, who is answered by another parent.
+// Asks until a parent is tried out behind the back of a viewer that another parent answers.
 async fn probe(stage: &Stage) {
     for _ in 0..40 {
         let (status, asked) = stage.get().await;
@@ -359,14 +359,14 @@ fn a_shield_is_the_last_before_its_origin() {
         for _ in 0..20 {
             assert_eq!(stage.get_as_edge().await, (200, vec![PARENTS[1].to_string()]));
         }
-        // By rank nobody is left, and the shield is asked all the same.
+        // By rank no parent is left, and the shield is asked all the same.
         for parent in [PARENTS[0], PARENTS[2]] {
             (0..3).for_each(|_| stage.checked(parent, Found::Failed));
         }
         assert_eq!(stage.firsts(20).await[PARENTS[1]], 20);
         stage.checked(PARENTS[1], Found::Draining);
         assert_eq!(stage.get_as_edge().await, (200, vec![ORIGIN.to_string()]));
-        // The shield itself asks the origin, whoever asks it.
+        // The shield itself asks the origin, whether an edge or a viewer asks it.
         let folder = tempfile::tempdir().unwrap();
         let others = [(PARENTS[0], 1), (PARENTS[2], 1)];
         let own = format!("own_url = \"{}\"\n", PARENTS[1]);
