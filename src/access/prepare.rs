@@ -39,5 +39,6 @@ fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
     let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
     aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes())
         .ok()?;
-    Some(claimed.to_string())
+    let names = head.connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
+    edge.may_have(names).then(|| claimed.to_string())
 }

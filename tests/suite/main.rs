@@ -31,6 +31,7 @@ mod octets;
 mod origin_h2;
 mod origins;
 mod parent;
+mod parents;
 mod parts;
 mod pass_cost;
 mod policies;
