@@ -74,7 +74,7 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
 // `listen.client_ca`: the authorities whose certificates a client may show.
 fn client_roots(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Vec<u8>> {
     let Some(found) = table.string("client_ca") else { return Vec::new() };
-    let path = super::at(&scope.folder(table.source()), &found.value);
+    let path = super::at(scope.folder(table.source()), &found.value);
     scope.files.push(path.clone());
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let read = decode::certificates(&path).and_then(|all| {

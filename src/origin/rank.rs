@@ -105,7 +105,7 @@ mod tests {
 
     fn candidates(weights: &[u16]) -> Vec<Candidate<'static>> {
         let one = |(name, weight): (&&'static str, &u16)| Candidate {
-            name: *name,
+            name,
             weight: Weight(*weight),
             takes: Takes::Keys,
         };

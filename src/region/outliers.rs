@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn only_what_is_recent_counts() {
         let (record, window) = (Record::default(), Duration::from_secs(10));
-        let at = |secs| Timestamp::from_secs(1_000 + secs);
+        let at = |secs: u64| Timestamp::from_secs(1_000 + secs);
         let note = |secs, outcome| record.note(at(secs), outcome, window);
         (0..10).for_each(|_| note(0, Outcome::Failed));
         (0..10).for_each(|_| note(4, Outcome::Gateway));
