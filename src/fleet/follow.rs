@@ -36,7 +36,7 @@ impl Node {
     }
 
     async fn keep_lease(&self) {
-        let interval = Duration::from_millis(self.terms.lease) / RENEWALS;
+        let interval = self.interval();
         let mut pause = Pause::default();
         loop {
             let again = match self.renew().await {
@@ -53,6 +53,10 @@ impl Node {
             let again = again.min(self.grace_left());
             let _ = timeout(again, self.report.notified()).await;
         }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.terms.lease) / RENEWALS
     }
 
     // When a grace ends, what is stored becomes usable: that is to be said then.
@@ -75,7 +79,10 @@ impl Node {
             Ok(Reply::Renewed(answer)) => answer,
             Ok(_) => return Err(CallError::Failed("an answer to another question".into())),
             Err(CallError::Refused(Refusal::Superseded)) => {
-                self.superseded();
+                if !self.superseded() {
+                    // Two that live would else do nothing but join, and fill the log with it.
+                    sleep(self.interval()).await;
+                }
                 self.join(self.epoch_there().await?).await?;
                 return Ok(Next::AtOnce);
             }
@@ -149,13 +156,16 @@ impl Node {
         self.call(Call::Append { epoch, id: RecordId::random(), payload }).await.map(drop)
     }
 
-    fn superseded(&self) {
-        if self.tally.superseded.fetch_add(1, Ordering::Relaxed) > 0 {
+    // True for the first time: an earlier life of this member is listed, and need not be alive.
+    fn superseded(&self) -> bool {
+        let is_first = self.tally.superseded.fetch_add(1, Ordering::Relaxed) == 0;
+        if !is_first {
             tracing::error!(
                 member = self.context.id.name.as_str(),
                 "another process is a member by this name; give each edge its own [fleet] member"
             );
         }
+        is_first
     }
 
     async fn read(&self) {
