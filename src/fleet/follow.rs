@@ -269,10 +269,16 @@ impl Node {
         };
         match self.call(Call::Append { epoch, id, payload: payload(&record) }).await {
             Ok(Reply::Appended(place)) => {
-                self.sent.lock().insert(id);
-                self.member.lock().was_placed(id, place.number);
-                self.tally.appended.fetch_add(1, Ordering::Relaxed);
                 self.confirm(id, epoch, place.number);
+                let mut member = self.member.lock();
+                member.was_placed(id, place.number);
+                // One that was read back meanwhile is out of the outbox, and nothing would take it
+                // out of here again.
+                if member.is_in_effect(id) {
+                    self.sent.lock().insert(id);
+                }
+                drop(member);
+                self.tally.appended.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Ok(_) => Err(CallError::Failed("an answer to another question".into())),

@@ -216,6 +216,11 @@ impl Node {
             member.is_in_effect(record.id)
         };
         let own = is_in_effect.then(|| self.own_number(record.id)).flatten();
+        // Read back before the answer to its append was heard: it has its place by now, at least.
+        // Without this, the time since this process began would count as waited for the others.
+        if is_in_effect && !self.sent.lock().contains(&record.id) {
+            self.confirm(record.id, record.epoch, record.place().number);
+        }
         let local = match &record.payload {
             Payload::Invalidation { name, distribution, matchers, severity } if !is_in_effect => {
                 let at = self.context.clock.now().0;
