@@ -123,8 +123,7 @@ impl Fleet {
 }
 
 fn config(origin: SocketAddr, (https, admin): (Option<u16>, u16), more: &str) -> String {
-    let https =
-        https.map_or_else(String::new, |port| format!("\nhttps = [\"127.0.0.1:{port}\"]"));
+    let https = https.map_or_else(String::new, |port| format!("\nhttps = [\"127.0.0.1:{port}\"]"));
     let all = "[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\n\
                [store]\nmemory = \"16MiB\"\nmax_object = \"1MiB\"\n[store.disk]\nsize = \"64MiB\"\n";
     let fleet = format!("lease = \"{}s\"\nwait = \"8s\"\n", LEASE.as_secs());
