@@ -73,6 +73,9 @@ impl Node {
             Ok(_) => return Err(CallError::Failed("an answer to another question".into())),
             Err(CallError::Refused(Refusal::Superseded)) => {
                 self.superseded();
+                // Not the epoch that this member knows: it may have ended while it was away, and
+                // a renewal that is refused does not tell of the next.
+                let epoch = self.epoch_of_log().await?;
                 self.join(epoch).await?;
                 return Ok(Next::AtOnce);
             }
@@ -130,6 +133,13 @@ impl Node {
             "the fleet's log is followed from here on; everything stored before is invalidated"
         );
         self.forget(head).await.map_err(|error| CallError::Failed(error.to_string()))
+    }
+
+    async fn epoch_of_log(&self) -> Result<Epoch, CallError> {
+        match self.call(Call::Roster { id: RecordId::NONE, wait: 0 }).await? {
+            Reply::Roster(roster) => Ok(roster.epoch),
+            _ => Err(CallError::Failed("an answer to another question".into())),
+        }
     }
 
     async fn join(&self, epoch: Epoch) -> Result<(), CallError> {
