@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod faces;
 mod faults;
+mod fleet;
 mod fleet_model;
 mod fleet_sample;
 mod fleet_scenes;

@@ -3,6 +3,7 @@
 
 pub mod code;
 pub mod edge;
+pub mod fleet;
 pub mod frames;
 pub mod mmdb;
 pub mod origin;

@@ -54,10 +54,15 @@ impl Seen {
 impl Viewer {
     /// Connects in clear text.
     pub fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).unwrap();
-        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        tcp.set_nodelay(true).unwrap();
-        Self { tcp: tcp.try_clone().unwrap(), io: Box::new(tcp), buffer: Vec::new() }
+        Self::try_connect(address).unwrap_or_else(|| panic!("nothing listens at {address}"))
+    }
+
+    /// The same, to what may be away.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let tcp = TcpStream::connect(address).ok()?;
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+        tcp.set_nodelay(true).ok()?;
+        Some(Self { tcp: tcp.try_clone().ok()?, io: Box::new(tcp), buffer: Vec::new() })
     }
 
     /// Connects over TLS and HTTP/1.1, trusting `ca`.
