@@ -94,6 +94,7 @@ impl Region {
     /// of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
+        let silence = silence(site, configured.timeout);
         let parents = configured
             .urls
             .iter()
@@ -102,7 +103,7 @@ impl Region {
                 let known = before
                     .and_then(|region| region.parents.iter().find(|parent| parent.name == name));
                 Parent {
-                    origin: Arc::new(as_origin(configured, url, node)),
+                    origin: Arc::new(as_origin(configured, url, node, silence)),
                     health: known.map(|p| p.health.clone()).unwrap_or_default(),
                     name,
                 }
@@ -241,10 +242,19 @@ fn tags_of(asking: &FetchKind) -> &[u64] {
     }
 }
 
+// How long a parent's body may be silent between two pieces. The budget is for heads alone; a parent
+// waits for the origin's next piece as long as we would, and is to be the first to give up, because
+// it knows which of the two is silent.
+fn silence(site: &Site, budget: Duration) -> Duration {
+    let origins = site.distributions.iter().flat_map(|distribution| &distribution.origins);
+    origins.map(|origin| origin.timeouts.response).max().unwrap_or_default() + budget
+}
+
 fn as_origin(
     configured: &Parents,
     url: &crate::distribution::region::ParentUrl,
     node: &str,
+    silence: Duration,
 ) -> Origin {
     let secret = |text: &str| {
         Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
@@ -269,7 +279,7 @@ fn as_origin(
         ],
         timeouts: Timeouts {
             connect: configured.timeout,
-            response: configured.timeout,
+            response: silence,
             idle: Duration::from_secs(30),
         },
         attempts: 1,
@@ -337,8 +347,8 @@ mod tests {
                 tls,
                 timeout: Duration::from_secs(1),
             };
-            let origin =
-                as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");
+            let url = ParentUrl { host: "parent.test".into(), port: 443 };
+            let origin = as_origin(&parents, &url, "node", Duration::from_secs(30));
             let OriginKind::Http(parent) = &origin.kind else {
                 panic!("a parent is asked over HTTP")
             };
