@@ -81,7 +81,7 @@ function serve() {
     }
   })
   server.asked = []
-  new WebSocketServer({ server, maxPayload: 0 }).on('connection', (socket) => {
+  new WebSocketServer({ server, maxPayload: 0, perMessageDeflate: true }).on('connection', (socket) => {
     socket.on('message', (data, isBinary) => {
       if (isBinary) return socket.send(data)
       const [, code, reason] = String(data).split(' ')
@@ -154,6 +154,7 @@ async function main() {
       console.log(`HTTP/${protocol}: fetched by ${saw.protocol}; WebSocket logged as ${line.method} ` +
         `${line.protocol} ${line.status}, ${line.received} octets in, ${line.bytes} out; agreed on ${saw.agreed[0]}, extensions: ${saw.agreed[1] || 'none'}`)
       assert.deepEqual([saw.protocol, line.status], [hop, status])
+      assert.match(saw.agreed[1], /permessage-deflate/)
       assert.deepEqual([saw.agreed[0], saw.echoed, saw.closed], ['chat', true, [4321, 'enough', true]])
       judge_events(saw.events)
       // The browser closed it, and the edge has noticed.

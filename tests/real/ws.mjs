@@ -121,11 +121,12 @@ async function main() {
     // A drain says goodbye to both sides.
     const last = await open(`ws://127.0.0.1:${edge.http}/`, {})
     const told = server.told.at(-1)
-    const stopping = edge.stop()
+    const [stopping, began] = [edge.stop(), performance.now()]
     assert.equal((await once(last, 'close'))[0], 1001)
     const status = await stopping
     const [code] = await told.closed
-    console.log(`drained, exit ${status}; close codes: 1001 at the viewer, ${code} at the origin`)
+    const took = ((performance.now() - began) / 1000).toFixed(1)
+    console.log(`drained in ${took} s, exit ${status}; close codes: 1001 at the viewer, ${code} at the origin`)
     assert.deepEqual([status, code], [0, 1001])
   } finally {
     await edge.remove()
