@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::support::edge::{Edge, certificates, plain};
 use super::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, fields, frame,
+    ACK, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, block, fields, frame,
 };
 use super::support::free_port;
 
@@ -229,10 +229,12 @@ fn start(folder: &Arc<tempfile::TempDir>, text: &str) -> Edge {
 }
 
 impl Way {
-    fn direct() -> Self {
+    // With more settings of the origin.
+    fn direct(more: &str) -> Self {
         let origin = Far::start();
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let config = text(folder.path(), "h.test", origin.address, "", (0, 0));
+        let config = text(folder.path(), "h.test", origin.address, "", (0, 0))
+            .replace("timeouts", &format!("{more}timeouts"));
         let edge = start(&folder, &config);
         let ca = folder.path().join("tls/ca.pem");
         Self { name: "direct", edge, ca, origin, _parent: None }
@@ -259,7 +261,7 @@ impl Way {
     }
 
     fn all() -> [Self; 2] {
-        [Self::direct(), Self::through_a_parent()]
+        [Self::direct(""), Self::through_a_parent()]
     }
 
     // Asks, and reads nothing yet.
@@ -343,6 +345,48 @@ fn each_event_is_at_the_viewer_before_the_next_is_sent() {
         }
         // No head is held for its first event, as those of other bodies are for half a second.
         assert!(fastest < Duration::from_millis(400), "{}: {fastest:?}", way.name);
+    }
+}
+
+// Reads on from where an HTTP/1.1 head would end, up to the head of a request over HTTP/2; the
+// stream that it came on.
+fn stream_asked(tcp: &mut TcpStream) -> u32 {
+    let mut preface = [0; 6];
+    tcp.read_exact(&mut preface).unwrap();
+    assert_eq!(&preface, b"SM\r\n\r\n");
+    tcp.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+    loop {
+        let mut head = [0; 9];
+        tcp.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        tcp.read_exact(&mut payload).unwrap();
+        match (head[3], head[4] & ACK) {
+            (SETTINGS, 0) => tcp.write_all(&frame(SETTINGS, ACK, 0, &[])).unwrap(),
+            (HEADERS, _) => return u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn events_of_an_origin_over_http2_come_as_they_are_sent() {
+    for speaks in VERSIONS {
+        let way = Way::direct("http_version = \"http2\"\n");
+        let mut viewer = way.ask(speaks, "/events", "gzip");
+        let mut origin = way.origin.asked();
+        let stream = stream_asked(&mut origin);
+        let fields = block(&[(":status", "200"), ("content-type", "text/event-stream")]);
+        origin.write_all(&frame(HEADERS, END_HEADERS, stream, &fields)).unwrap();
+        let (status, head) = viewer.head();
+        assert_eq!(status, "200", "{head}");
+        let (what, mut said) = (format!("{speaks:?}"), String::new());
+        for event in EVENTS {
+            said.push_str(event);
+            origin.write_all(&frame(DATA, 0, stream, event.as_bytes())).unwrap();
+            viewer.hears(&what, |body| body == said.as_bytes());
+        }
+        origin.write_all(&frame(DATA, END_STREAM, stream, b"")).unwrap();
+        assert!(viewer.ends(), "{what}: the end");
     }
 }
 
