@@ -76,7 +76,7 @@ impl Proxy {
         let plan = itinerary(
             asked,
             asking,
-            exchange.running.region.iter().flat_map(|region| region.names()),
+            exchange.running.region.iter().flat_map(|region| region.candidates()),
         );
         let from_tier = match exchange.running.region.is_some() {
             // Boxed: most edges have no parents, and would carry its size about.
@@ -115,7 +115,7 @@ impl Proxy {
         asking: &FetchKind,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
-        let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else {
+        let (Some(region), Ok(_)) = (&exchange.running.region, &plan.parents) else {
             return None;
         };
         let edge = &*self.edge;
@@ -129,7 +129,7 @@ impl Proxy {
             fleet: edge.fleet.get().map(|member| &**member),
             node: self.node(exchange),
         };
-        region.ask(&around, asked, asking, order).await
+        region.ask(&around, asked, asking, plan).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for
