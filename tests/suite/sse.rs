@@ -348,6 +348,27 @@ fn each_event_is_at_the_viewer_before_the_next_is_sent() {
     }
 }
 
+// Its two seconds are for a parent's head. What the origin may be silent for, three seconds here,
+// can only be seen to pass: the timer is of the process that is tested.
+#[test]
+fn an_event_may_come_after_more_than_the_budget_for_parents() {
+    let way = Way::through_a_parent();
+    let framed = Framed::Chunked;
+    let mut viewer = way.ask(Speaks::Http11, "/events", "gzip");
+    let mut origin = way.origin.asked();
+    origin.write_all(framed.head("").as_bytes()).unwrap();
+    assert_eq!(viewer.head().0, "200");
+    let mut said = String::new();
+    for event in &EVENTS[..2] {
+        said.push_str(event);
+        origin.write_all(framed.piece(event).as_bytes()).unwrap();
+        viewer.hears(way.name, |body| body == said.as_bytes());
+        std::thread::park_timeout(Duration::from_millis(2_300));
+    }
+    origin.write_all(framed.end().as_bytes()).unwrap();
+    assert!(viewer.ends());
+}
+
 // Reads on from where an HTTP/1.1 head would end, up to the head of a request over HTTP/2; the
 // stream that it came on.
 fn stream_asked(tcp: &mut TcpStream) -> u32 {
