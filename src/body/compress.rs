@@ -1,19 +1,37 @@
 //! A body encoded on its way into the store: once per coding in the key, never per viewer.
 //!
-//! The work is done on the blocking pool, a block at a time, so that it never holds up a core.
+//! The work is done on the blocking pool, a block at a time, so that it never holds up a core. Where
+//! the origin falls silent in mid-block, what has come so far goes on: its reader may be waiting for
+//! it.
 
 use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 use super::{Body, BodyError, Source};
 use crate::semantics::coding::Coding;
 
 /// Octets gathered before a trip to the blocking pool is worth it.
 const BLOCK: usize = 64 * 1024;
+/// How long the origin may be silent before what it has said so far goes on. Each time costs the
+/// encoded body a few octets.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// What an encoder does once it has been given the next octets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Holds back what it likes to, for the sake of size.
+    Hold,
+    /// Gives out all that it holds.
+    Flush,
+    /// The same, and ends the coding.
+    Finish,
+}
 
 enum Encoder {
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
@@ -49,6 +67,15 @@ impl Encoder {
         }
     }
 
+    // What was held back, so that it can be decoded as far as it goes.
+    fn flush(&mut self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Brotli(encoder) => encoder.flush().map(|()| std::mem::take(encoder.get_mut())),
+            Self::Gzip(encoder) => encoder.flush().map(|()| std::mem::take(encoder.get_mut())),
+            Self::Zstd(encoder) => encoder.flush().map(|()| std::mem::take(encoder.get_mut())),
+        }
+    }
+
     fn finish(self) -> std::io::Result<Vec<u8>> {
         match self {
             Self::Brotli(encoder) => Ok(encoder.into_inner()),
@@ -67,6 +94,10 @@ pub struct Compressed {
     encoder: Option<Encoder>,
     work: Option<JoinHandle<Worked>>,
     ended: bool,
+    /// Octets came that have not all gone out.
+    holds: bool,
+    /// When the silence has lasted long enough; only while there is one, and something is held.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl Compressed {
@@ -78,22 +109,51 @@ impl Compressed {
             encoder: Some(Encoder::new(coding)?),
             work: None,
             ended: false,
+            holds: false,
+            silence: None,
         })
     }
 
-    // Hands what was gathered, or the end, to the blocking pool.
-    fn send(&mut self) {
+    // Hands what was gathered to the blocking pool.
+    fn send(&mut self, then: Then) {
         let Some(mut encoder) = self.encoder.take() else { return };
         let octets = std::mem::replace(&mut self.waiting, Vec::with_capacity(BLOCK));
-        let is_last = self.ended;
+        self.holds = then == Then::Hold;
+        self.silence = None;
         self.work = Some(tokio::task::spawn_blocking(move || {
             let mut out = encoder.write(&octets)?;
-            if is_last {
-                out.extend(encoder.finish()?);
-                return Ok((None, out));
+            match then {
+                Then::Hold => {}
+                Then::Flush => out.extend(encoder.flush()?),
+                Then::Finish => {
+                    out.extend(encoder.finish()?);
+                    return Ok((None, out));
+                }
             }
             Ok((Some(encoder), out))
         }));
+    }
+
+    // Takes the next piece, or the end; ready without either once it is time to flush.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match self.inner.poll_piece(cx) {
+            Poll::Ready(Some(Ok(piece))) => {
+                self.waiting.extend_from_slice(&piece);
+                self.holds = true;
+                self.silence = None;
+            }
+            // A body that breaks off is not made to look whole by a proper end of its coding.
+            Poll::Ready(Some(Err(why))) => return Poll::Ready(Err(why)),
+            Poll::Ready(None) => self.ended = true,
+            Poll::Pending if self.holds => {
+                let silence =
+                    self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
+                ready!(silence.as_mut().poll(cx));
+                self.send(Then::Flush);
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -114,16 +174,12 @@ impl Source for Compressed {
                 }
             } else if self.encoder.is_none() {
                 return Poll::Ready(None);
-            } else if self.ended || self.waiting.len() >= BLOCK {
-                self.send();
-            } else {
-                match ready!(self.inner.poll_piece(cx)) {
-                    Some(Ok(piece)) => self.waiting.extend_from_slice(&piece),
-                    // A body that breaks off is not made to look whole by a proper end of its
-                    // coding.
-                    Some(Err(why)) => return Poll::Ready(Some(Err(why))),
-                    None => self.ended = true,
-                }
+            } else if self.ended {
+                self.send(Then::Finish);
+            } else if self.waiting.len() >= BLOCK {
+                self.send(Then::Hold);
+            } else if let Err(why) = ready!(self.poll_inner(cx)) {
+                return Poll::Ready(Some(Err(why)));
             }
         }
     }
@@ -166,6 +222,51 @@ mod tests {
                 zstd::stream::decode_all(&encode(&octets, Coding::Zstd)[..]).unwrap(),
                 octets
             );
+        }
+    }
+
+    struct Told(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
+
+    impl Source for Told {
+        fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+            self.0.poll_recv(cx).map(|piece| piece.map(Ok))
+        }
+    }
+
+    // What a reader can make of the front of an encoded body.
+    fn decode_front(octets: &[u8], coding: Coding) -> Vec<u8> {
+        let mut decoder: Box<dyn Read + '_> = match coding {
+            Coding::Brotli => Box::new(brotli::Decompressor::new(octets, 4096)),
+            Coding::Gzip => Box::new(flate2::read::GzDecoder::new(octets)),
+            Coding::Zstd => Box::new(zstd::stream::read::Decoder::new(octets).unwrap()),
+        };
+        let mut all = Vec::new();
+        // The error says that it is not whole.
+        let _ = decoder.read_to_end(&mut all);
+        all
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_does_not_wait_for_what_has_not_come() {
+        for coding in [Coding::Brotli, Coding::Gzip, Coding::Zstd] {
+            let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+            let inner = Body::Wire(Box::new(Told(told)), None);
+            let mut body = Body::Wire(Box::new(Compressed::new(inner, coding).unwrap()), None);
+            let (mut said, mut came) = (Vec::new(), Vec::new());
+            for size in [10, 5_000, 3 * BLOCK + 1, 1] {
+                let octets: Vec<u8> = (0..size).map(|at| (at * at % 253) as u8).collect();
+                said.extend_from_slice(&octets);
+                tell.send(octets.into()).unwrap();
+                while decode_front(&came, coding).len() < said.len() {
+                    came.extend_from_slice(&body.piece().await.unwrap().unwrap());
+                }
+                assert_eq!(decode_front(&came, coding), said, "{coding:?}");
+            }
+            drop(tell);
+            while let Some(piece) = body.piece().await {
+                came.extend_from_slice(&piece.unwrap());
+            }
+            assert_eq!(decode_front(&came, coding), said, "{coding:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
 
 use super::exchange::Exchange;
 use super::{Proxy, Tally};
@@ -20,6 +20,7 @@ use crate::cache::ask::CacheRequest;
 use crate::message::key::CacheKey;
 use crate::message::response::Reply;
 use crate::semantics::fields::FieldSection;
+use crate::semantics::lists::trim;
 use crate::semantics::ranges::{Span, parse_content_range};
 
 /// A body shows its first octet within this, or its head goes on without it.
@@ -194,6 +195,7 @@ impl Proxy {
                     length,
                 )
             }
+            None if is_event_stream(&reply.fields) => body,
             None => begun(body, length).await?,
         };
         Some(reply)
@@ -225,6 +227,13 @@ impl Proxy {
     }
 }
 
+// Such a stream may begin with silence, and its head alone tells the viewer that it is open.
+fn is_event_stream(fields: &FieldSection) -> bool {
+    let kind = fields.get(&CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let essence = kind.split(|b| *b == b';').next().unwrap_or_default();
+    trim(essence).eq_ignore_ascii_case(b"text/event-stream")
+}
+
 // Waits for the first piece of a body, but not for long: `None` if there is none where there should
 // be.
 async fn begun(mut body: Body, length: Option<u64>) -> Option<Body> {
@@ -248,6 +257,20 @@ mod tests {
         let at = Timestamp(0);
         let body = Body::Bytes(Bytes::from_static(body));
         Reply { status, fields, body, asked_at: at, arrived_at: at, from: ReplyFrom::Origin }
+    }
+
+    #[test]
+    fn a_head_is_not_held_for_an_event() {
+        for (kind, want) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream ; charset=utf-8", true),
+            ("text/event-streams", false),
+            ("text/html", false),
+        ] {
+            let fields = FieldSection::from_iter([("content-type", kind)]);
+            assert_eq!(is_event_stream(&fields), want, "{kind}");
+        }
+        assert!(!is_event_stream(&FieldSection::new()));
     }
 
     #[test]

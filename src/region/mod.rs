@@ -111,9 +111,10 @@ impl Region {
     /// of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
+        let silence = silence(site, configured.timeout);
         let parents = configured.all.iter().map(|at| {
             let name = at.url.to_string();
-            let origin = Arc::new(as_origin(configured, &at.url, node));
+            let origin = Arc::new(as_origin(configured, &at.url, node, silence));
             let (weight, spread) = (at.weight, Spread::of(node, &name));
             match before.and_then(|region| region.parent(&name)) {
                 Some(known) => Parent { name, weight, origin, spread, ..known.clone() },
@@ -283,10 +284,19 @@ fn tags_of(asking: &FetchKind) -> &[u64] {
     }
 }
 
+// How long a parent's body may be silent between two pieces. The budget is for heads alone; a parent
+// waits for the origin's next piece as long as we would, and is to be the first to give up, because
+// it knows which of the two is silent.
+fn silence(site: &Site, budget: Duration) -> Duration {
+    let origins = site.distributions.iter().flat_map(|distribution| &distribution.origins);
+    origins.map(|origin| origin.timeouts.response).max().unwrap_or_default() + budget
+}
+
 fn as_origin(
     configured: &Parents,
     url: &crate::distribution::region::ParentUrl,
     node: &str,
+    silence: Duration,
 ) -> Origin {
     let secret = |text: &str| {
         Secret::new(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
@@ -311,7 +321,7 @@ fn as_origin(
         ],
         timeouts: Timeouts {
             connect: configured.timeout,
-            response: configured.timeout,
+            response: silence,
             idle: Duration::from_secs(30),
         },
         attempts: 1,
@@ -382,8 +392,8 @@ mod tests {
                 checks: Checks::DEFAULT,
                 ejection: Ejection::DEFAULT,
             };
-            let origin =
-                as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");
+            let url = ParentUrl { host: "parent.test".into(), port: 443 };
+            let origin = as_origin(&parents, &url, "node", Duration::from_secs(30));
             let OriginKind::Http(parent) = &origin.kind else {
                 panic!("a parent is asked over HTTP")
             };

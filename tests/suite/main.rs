@@ -43,6 +43,7 @@ mod routes;
 mod s3;
 mod scenes;
 mod signed;
+mod sse;
 mod staging;
 mod storm;
 mod support;
