@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Control;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
+use crate::fleet::ticket_keys::SharedTickets;
 use crate::record::metrics::{family, single};
 use crate::semantics::time::format_rfc3339;
 use crate::store::Disk;
@@ -424,6 +425,37 @@ fn fleet_metrics(member: &Node, out: &mut String) {
         ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
+    }
+    if let Some(shared) = member.tickets() {
+        ticket_metrics(shared, out);
+    }
+}
+
+fn ticket_metrics(shared: &SharedTickets, out: &mut String) {
+    single(
+        out,
+        "foreshore_fleet_ticket_keys",
+        "gauge",
+        "Ticket keys of the fleet that are held.",
+        shared.held() as u64,
+    );
+    single(
+        out,
+        "foreshore_fleet_ticket_keys_taken_total",
+        "counter",
+        "Ticket keys that were taken from the fleet's log.",
+        shared.taken(),
+    );
+    family(
+        out,
+        "foreshore_fleet_ticket_keys_refused_total",
+        "counter",
+        "Ticket keys of the fleet's log that were refused, by the refusal's name.",
+    );
+    for (name, count) in shared.refusals() {
+        out.push_str(&format!(
+            "foreshore_fleet_ticket_keys_refused_total{{refusal=\"{name}\"}} {count}\n"
+        ));
     }
 }
 

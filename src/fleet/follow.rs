@@ -1,5 +1,5 @@
-//! What a member does all day: it keeps its lease, reads the fleet's log, and appends what was
-//! published here. Three loops, none of which waits for another.
+//! What a member does all day: it keeps its lease, reads the fleet's log, appends what was
+//! published here, and sees to the fleet's ticket keys. Four loops, none of which waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use super::protocol::{Change, Epoch, Payload, Place, Refusal};
 use super::restore::{fleet_id, payload};
 use super::sequence::CallError;
 use super::sequencer::Renewal;
+use super::ticket_keys::SharedTickets;
 use super::wire::{Call, READ_MAX, Reply};
 use crate::invalidation::chain::RecordId;
 use crate::message::key::InvalidationNumber;
@@ -28,11 +29,15 @@ const RENEWALS: u32 = 5;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Records of one look through the outbox.
 const BATCH: usize = 500;
+/// Whether it is time for another ticket key is looked at so often, which bounds how many keys one
+/// member makes whatever goes wrong; and before the log is followed, so often.
+const TICKETS: Duration = Duration::from_secs(60);
+const UNFOLLOWED: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Follows the fleet's log for as long as the process lives.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.keep_lease(), self.read(), self.send());
+        tokio::join!(self.keep_lease(), self.read(), self.send(), self.keep_ticket_keys());
     }
 
     async fn keep_lease(&self) {
@@ -286,6 +291,49 @@ impl Node {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    // Makes the fleet's next ticket key when no other member has. Ends at once where none are
+    // shared.
+    async fn keep_ticket_keys(&self) {
+        let Some(shared) = self.tickets() else { return };
+        loop {
+            if self.member.lock().epoch() == Epoch::default() {
+                sleep(UNFOLLOWED).await;
+                continue;
+            }
+            if shared.is_due() {
+                sleep(shared.wait()).await;
+                // Another member may have been quicker.
+                if shared.is_due()
+                    && let Err(why) = self.append_ticket_key(shared).await
+                {
+                    self.failed(&why);
+                }
+            }
+            sleep(TICKETS).await;
+        }
+    }
+
+    // It is in use once it is read back.
+    async fn append_ticket_key(&self, shared: &SharedTickets) -> Result<(), CallError> {
+        let wrapped =
+            shared.fresh().ok_or_else(|| CallError::Failed("there is no randomness".into()))?;
+        let epoch = self.member.lock().epoch();
+        let call = Call::Append {
+            epoch,
+            id: RecordId::random(),
+            payload: Payload::TicketKeys { wrapped },
+        };
+        match self.call(call).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error == CallError::Refused(Refusal::OtherEpoch) {
+                    self.report.notify_one();
+                }
+                Err(error)
+            }
         }
     }
 

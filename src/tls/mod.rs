@@ -6,4 +6,6 @@ pub mod client;
 pub mod fingerprint;
 pub mod server;
 pub mod sni;
+pub mod ticket_keys;
 pub mod tickets;
+pub mod wrapping;

@@ -9,7 +9,7 @@ use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certified::certified_key;
 use super::sni::ByName;
-use super::tickets::Tickets;
+use super::tickets::{ClientRule, Tickets};
 use crate::distribution::certificate::Certificate;
 use crate::distribution::site::{Site, TlsPolicy};
 
@@ -73,7 +73,7 @@ fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = Arc::clone(tickets) as Arc<dyn rustls::server::ProducesTickets>;
+    config.ticketer = tickets.under(ClientRule::NONE);
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }

@@ -22,13 +22,12 @@ const AHEAD: Duration = Duration::from_secs(3600);
 /// with an empty data folder does, so there are more than the time alone would make.
 const KEYS_MAX: usize = 256;
 
+/// Octets of a key's id.
+pub const ID_OCTETS: usize = 8;
+
 /// Names a key. Stands in clear in front of each ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyId(pub [u8; KeyId::OCTETS]);
-
-impl KeyId {
-    pub const OCTETS: usize = 8;
-}
+pub struct KeyId(pub [u8; ID_OCTETS]);
 
 /// A key. What seals a ticket is derived from its secret.
 pub struct TicketKey {
@@ -42,7 +41,7 @@ pub struct TicketKey {
 
 impl TicketKey {
     /// Octets of a key that is written down: id, moment, time, secret.
-    pub const OCTETS: usize = KeyId::OCTETS + 8 + 4 + 32;
+    pub const OCTETS: usize = ID_OCTETS + 8 + 4 + 32;
 
     /// Writes it down.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -55,7 +54,7 @@ impl TicketKey {
 
     /// Reads what `write` wrote, and nothing else.
     pub fn read(octets: &[u8]) -> Option<Self> {
-        let (id, rest) = octets.split_first_chunk::<{ KeyId::OCTETS }>()?;
+        let (id, rest) = octets.split_first_chunk::<ID_OCTETS>()?;
         let (made_at, rest) = rest.split_first_chunk::<8>()?;
         let (seals, rest) = rest.split_first_chunk::<4>()?;
         Some(Self {
@@ -212,7 +211,7 @@ impl KeyRing {
     /// of the fleet's first ones where there are too many.
     pub fn forget(&mut self, now: Timestamp) {
         self.held.retain(|held| held.key.check(now).is_ok());
-        let mut surplus = self.len(KnownTo::Fleet).saturating_sub(KEYS_MAX);
+        let mut surplus = self.count(KnownTo::Fleet).saturating_sub(KEYS_MAX);
         self.held.retain(|held| {
             let goes = surplus > 0 && held.known_to == KnownTo::Fleet;
             surplus -= usize::from(goes);
@@ -221,7 +220,7 @@ impl KeyRing {
     }
 
     /// How many there are.
-    pub fn len(&self, known_to: KnownTo) -> usize {
+    pub fn count(&self, known_to: KnownTo) -> usize {
         self.held.iter().filter(|held| held.known_to == known_to).count()
     }
 
@@ -326,7 +325,7 @@ mod tests {
             let other = TicketKey { seals, ..key(1, NOW) };
             assert_eq!(take(other, NOW), Err(KeyRefusal::Lifetime));
         }
-        assert_eq!(ring.len(KnownTo::Fleet), 0);
+        assert_eq!(ring.count(KnownTo::Fleet), 0);
         // From a little ahead it counts as made now.
         assert_eq!(ring.take(key(1, later(HOUR)), KnownTo::Fleet, NOW), Ok(Taken::New));
         assert!(ring.wants(KnownTo::Fleet, later(6 * HOUR)));
@@ -354,7 +353,7 @@ mod tests {
             let key = TicketKey { id, ..key(1, NOW) };
             ring.take(key, KnownTo::Fleet, NOW).unwrap();
         }
-        assert_eq!((ring.len(KnownTo::Fleet), ring.len(KnownTo::ThisEdge)), (KEYS_MAX, 1));
+        assert_eq!((ring.count(KnownTo::Fleet), ring.count(KnownTo::ThisEdge)), (KEYS_MAX, 1));
         assert!(ring.opening(KeyId(5u64.to_le_bytes()), NOW).is_none());
         assert!(ring.opening(KeyId(6u64.to_le_bytes()), NOW).is_some());
     }
@@ -380,7 +379,7 @@ mod tests {
         // After the clock was set back nothing is believed that lies ahead.
         let mut ahead = KeyRing::read(&written, shop);
         ahead.forget(Timestamp::from_secs(1000));
-        assert_eq!(ahead.len(KnownTo::Fleet) + ahead.len(KnownTo::ThisEdge), 0);
+        assert_eq!(ahead.count(KnownTo::Fleet) + ahead.count(KnownTo::ThisEdge), 0);
     }
 
     #[test]

@@ -150,7 +150,7 @@ mod tests {
             assert_eq!(open(&altered), Some(why), "{at}");
         }
         assert_eq!(open(&[&whole[..], &[0]].concat()), Some(KeyRefusal::Malformed));
-        for text in ["", "k", "=", "not base64", &"A".repeat(4096)] {
+        for text in ["", "k", "=", "not base64", &"A".repeat(4096)[..]] {
             assert!(shop.open(text).is_err(), "{text}");
         }
     }
@@ -170,7 +170,7 @@ mod tests {
             ("let me in", "neither"),
             (&digits[..63], "neither"),
         ] {
-            let said = read_key(bad).err().unwrap();
+            let said = read_key(bad).unwrap_err();
             assert!(said.contains(why) && !said.contains(bad), "{said}");
         }
     }
