@@ -53,6 +53,7 @@ impl Control {
             "fleet": self.edge.fleet.get().map(|member| {
                 let (lease_left_ms, outbox, applied) = member.gauges();
                 json!({ "lease_left_ms": lease_left_ms, "outbox": outbox, "applied": applied,
+                        "ticket_keys": member.tickets().map(SharedTickets::held),
                         "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
             }),
             "region": self.edge.standings.states(self.log.tail().number),
