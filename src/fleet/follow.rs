@@ -1,5 +1,6 @@
 //! What a member does all day: it keeps its lease, reads the fleet's log, appends what was
-//! published here, and sees to the fleet's ticket keys. Four loops, none of which waits for another.
+//! published here, and sees to the fleet's ticket keys. Four loops, none of which waits for
+//! another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

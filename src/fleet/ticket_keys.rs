@@ -1,5 +1,5 @@
-//! The ticket keys that a fleet shares, by which its viewers resume on any edge: what a key from the
-//! log comes to, who makes the next one, and what is counted. Appending it is done in `follow`.
+//! The ticket keys that a fleet shares, by which its viewers resume on any edge: what a key from
+//! the log comes to, who makes the next one, and what is counted. `follow` appends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,10 +1,10 @@
 //! TLS session tickets under keys that rotate and survive a restart.
 //!
 //! One set of keys for all certificates and cores; rustls itself refuses a ticket under another
-//! server name. A ticket is `key id, salt, nonce, AES-256-GCM(state)`. What seals it is derived from
-//! the key, the salt and the rule about viewers' certificates: under another rule it opens nothing,
-//! and each process has a salt of its own, so that edges with one key have no nonces in common to
-//! use twice. An edge makes itself a key every twelve hours; a fleet's come from its log.
+//! server name. A ticket is `key id, salt, nonce, AES-256-GCM(state)`. What seals it is derived
+//! from the key, the salt and the rule about viewers' certificates: under another rule it opens
+//! nothing, and each process has a salt of its own, so that edges that share a key do not use a
+//! nonce twice. An edge makes itself a key every twelve hours; a fleet's come from its log.
 
 use std::fs::OpenOptions;
 use std::io::Write;
