@@ -9,9 +9,12 @@ use crate::fleet::node::{Node, NodeContext};
 use crate::fleet::protocol::{MemberId, Name};
 use crate::fleet::remote::Remote;
 use crate::fleet::sequence::Sequence;
+use crate::fleet::ticket_keys::{SharedTickets, Turn};
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
 use crate::proxy::Edge;
+use crate::tls::tickets::Tickets;
+use crate::tls::wrapping::Wrapping;
 
 /// The sequencer, where this process is one; and the member, where it is one. From here on nothing
 /// stored is used without a lease.
@@ -28,6 +31,7 @@ impl Membership {
         site: &Site,
         log: &Arc<InvalidationLog>,
         records: &[InvalidationRecord],
+        tickets: &Arc<Tickets>,
     ) -> Result<Self, String> {
         let Some(fleet) = &site.fleet else { return Ok(Self::default()) };
         let (name, member) = (name(&fleet.name)?, name(&fleet.member)?);
@@ -44,6 +48,7 @@ impl Membership {
             log: Arc::clone(log),
             clock: edge.clock.clone(),
             ids: Box::new(move || ids.upgrade().map_or_else(Vec::new, |edge| ids_of(&edge))),
+            tickets: shared_tickets(fleet, tickets)?,
         };
         let member = Node::new(context, records);
         let _ = edge.fleet.set(Arc::clone(&member));
@@ -76,6 +81,17 @@ fn sequence(edge: &Edge, site: &Site, fleet: &Fleet, name: &Name) -> Result<Sequ
         }
         SequencerAt::Parent(parent) => (None, Arc::new(Remote::new(name, parent.clone()))),
     })
+}
+
+// What shares this edge's ticket keys with the fleet, where a key to wrap them under is configured.
+fn shared_tickets(fleet: &Fleet, tickets: &Arc<Tickets>) -> Result<Option<SharedTickets>, String> {
+    let Some(secrets) = &fleet.tickets else { return Ok(None) };
+    let turn = match &fleet.sequencer {
+        SequencerAt::Here => Turn::First,
+        SequencerAt::Parent(_) => Turn::Later,
+    };
+    let wrapping = Wrapping::new(&fleet.name, secrets).ok_or("fleet.ticket_key cannot be used")?;
+    Ok(Some(SharedTickets::new(Arc::clone(tickets), wrapping, turn)))
 }
 
 fn name(text: &str) -> Result<Name, String> {

@@ -96,7 +96,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let heir_of = take_seal(&site.data)?;
     let (log, records) = InvalidationLog::open(&site.data)
         .map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
-    let tickets = Tickets::open(&site.data, clock.clone());
+    let sharing = site.fleet.as_ref().filter(|fleet| fleet.tickets.is_some());
+    let sharing = sharing.map(|fleet| fleet.name.as_str());
+    let tickets = Tickets::open(&site.data, clock.clone(), sharing);
     let tls = ServerTls::new(&site, &tickets)?;
     let mut bound = bind_all(&site)?;
     let admin = server::bind(site.admin.listen)
@@ -108,7 +110,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     for passed in records.iter().filter_map(|record| record.from.as_ref()) {
         edge.applied.note(passed, clock.now());
     }
-    let membership = Membership::begin(&edge, &site, &log, &records)?;
+    let membership = Membership::begin(&edge, &site, &log, &records, &tickets)?;
     let (draining, drained) = watch::channel(false);
     let disk = DiskTier::start(&edge, &site, &log)?;
     let gauges = Arc::<Gauges>::default();

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::reader::Table;
 use super::scope::Scope;
 use super::{compile_origin, compile_region, credentials};
-use crate::distribution::fleet::{Fleet, Prefer, SequencerAt, SequencerParent};
+use crate::base::secret::Secret;
+use crate::distribution::fleet::{Fleet, Prefer, SequencerAt, SequencerParent, TicketSecrets};
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{Parents, Region, TrustedEdge};
 use crate::fleet::protocol::{Name, Terms};
+use crate::tls::wrapping;
 
 const LEASE: Duration = Duration::from_secs(10);
 /// Below that a renewal or two that are late end the lease; above it a dead member delays each
@@ -62,11 +64,43 @@ pub fn fleet(
     let preferences = [("freshness", Prefer::Freshness), ("availability", Prefer::Availability)];
     let prefer = table.word("prefer", &preferences).map_or(Prefer::Freshness, |found| found.value);
     let (lease, wait) = times(&mut table, scope);
+    let tickets = ticket_secrets(&mut table, scope);
     if let (Some(member), Some(SequencerAt::Parent(parent))) = (&member, &sequencer) {
         check_name(&table, member, &parent.edge_id);
     }
     table.finish();
-    Some(Fleet { name: name?.value, member: member?, sequencer: sequencer?, prefer, lease, wait })
+    let (name, member, sequencer) = (name?.value, member?, sequencer?);
+    Some(Fleet { name, member, sequencer, prefer, lease, wait, tickets })
+}
+
+// The keys under which the members share the keys of their viewers' TLS tickets.
+fn ticket_secrets(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<TicketSecrets> {
+    if table.has("ticket_key_before") && !table.has("ticket_key") {
+        table.missing("ticket_key", "ticket_key = { file = \"secrets/tickets\" }");
+    }
+    let wraps = ticket_secret(table, "ticket_key", scope);
+    let before = ticket_secret(table, "ticket_key_before", scope);
+    Some(TicketSecrets { wraps: wraps?, before })
+}
+
+fn ticket_secret(
+    table: &mut Table<'_>,
+    key: &'static str,
+    scope: &mut Scope<'_>,
+) -> Option<Secret<Vec<u8>>> {
+    let folder = scope.folder(table.source());
+    let secret = table.table(key)?;
+    let span = secret.span();
+    let text = credentials::secret(secret, &folder, &mut scope.files)?;
+    let read = wrapping::read_key(text.expose());
+    let problem = |why: String| {
+        table.problem(
+            &span,
+            format!("fleet.{key} cannot be used: {why}"),
+            Some("make one for all members: openssl rand -base64 48".into()),
+        );
+    };
+    read.map_err(problem).ok()
 }
 
 fn plain(text: &str) -> Result<String, String> {

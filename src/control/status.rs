@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Control;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
+use crate::fleet::ticket_keys::SharedTickets;
 use crate::record::metrics::{family, single};
 use crate::region::Region;
 use crate::region::condition::Condition;
@@ -57,6 +58,7 @@ impl Control {
             "fleet": self.edge.fleet.get().map(|member| {
                 let (lease_left_ms, outbox, applied) = member.gauges();
                 json!({ "lease_left_ms": lease_left_ms, "outbox": outbox, "applied": applied,
+                        "ticket_keys": member.tickets().map(SharedTickets::held),
                         "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
             }),
             "region": self.region_status(running.region.as_deref()),
@@ -457,6 +459,37 @@ fn fleet_metrics(member: &Node, out: &mut String) {
         ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
+    }
+    if let Some(shared) = member.tickets() {
+        ticket_metrics(shared, out);
+    }
+}
+
+fn ticket_metrics(shared: &SharedTickets, out: &mut String) {
+    single(
+        out,
+        "foreshore_fleet_ticket_keys",
+        "gauge",
+        "Ticket keys of the fleet that are held.",
+        shared.held() as u64,
+    );
+    single(
+        out,
+        "foreshore_fleet_ticket_keys_taken_total",
+        "counter",
+        "Ticket keys that were taken from the fleet's log.",
+        shared.taken(),
+    );
+    family(
+        out,
+        "foreshore_fleet_ticket_keys_refused_total",
+        "counter",
+        "Ticket keys of the fleet's log that were refused, by the refusal's name.",
+    );
+    for (name, count) in shared.refusals() {
+        out.push_str(&format!(
+            "foreshore_fleet_ticket_keys_refused_total{{refusal=\"{name}\"}} {count}\n"
+        ));
     }
 }
 

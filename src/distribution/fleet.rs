@@ -22,6 +22,8 @@ pub struct Fleet {
     pub lease: Duration,
     /// How long a call that invalidates waits for the fleet, unless it says otherwise.
     pub wait: Duration,
+    /// Under which the members share ticket keys; without it each edge has its own.
+    pub tickets: Option<TicketSecrets>,
 }
 
 impl Fleet {
@@ -34,7 +36,31 @@ impl Fleet {
             (SequencerAt::Parent(own), SequencerAt::Parent(other)) => own.is_like(other),
             _ => false,
         };
-        of(self) == of(other) && is_same_sequencer
+        let are_same_secrets = match (&self.tickets, &other.tickets) {
+            (Some(own), Some(other)) => own.is_like(other),
+            (None, None) => true,
+            _ => false,
+        };
+        of(self) == of(other) && is_same_sequencer && are_same_secrets
+    }
+}
+
+/// The keys under which a fleet's ticket keys travel, of 32 octets or more.
+#[derive(Clone, Debug)]
+pub struct TicketSecrets {
+    pub wraps: Secret<Vec<u8>>,
+    /// Opens what others wrap, while the members go from one to the other.
+    pub before: Option<Secret<Vec<u8>>>,
+}
+
+impl TicketSecrets {
+    fn is_like(&self, other: &Self) -> bool {
+        let is_same_before = match (&self.before, &other.before) {
+            (Some(own), Some(other)) => own.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        self.wraps.is_same(&other.wraps) && is_same_before
     }
 }
 

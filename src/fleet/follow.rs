@@ -1,5 +1,6 @@
-//! What a member does all day: it keeps its lease, reads the fleet's log, and appends what was
-//! published here. Three loops, none of which waits for another.
+//! What a member does all day: it keeps its lease, reads the fleet's log, appends what was
+//! published here, and sees to the fleet's ticket keys. Four loops, none of which waits for
+//! another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use super::protocol::{Change, Epoch, Payload, Place, Refusal};
 use super::restore::{fleet_id, payload};
 use super::sequence::CallError;
 use super::sequencer::Renewal;
+use super::ticket_keys::SharedTickets;
 use super::wire::{Call, READ_MAX, Reply};
 use crate::invalidation::chain::RecordId;
 use crate::message::key::InvalidationNumber;
@@ -28,11 +30,15 @@ const RENEWALS: u32 = 5;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Records of one look through the outbox.
 const BATCH: usize = 500;
+/// Whether it is time for another ticket key is looked at so often, which bounds how many keys one
+/// member makes whatever goes wrong; and before the log is followed, so often.
+const TICKETS: Duration = Duration::from_secs(60);
+const UNFOLLOWED: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Follows the fleet's log for as long as the process lives.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.keep_lease(), self.read(), self.send());
+        tokio::join!(self.keep_lease(), self.read(), self.send(), self.keep_ticket_keys());
     }
 
     async fn keep_lease(&self) {
@@ -326,6 +332,49 @@ impl Node {
         counts
     }
 
+    // Makes the fleet's next ticket key when no other member has. Ends at once where none are
+    // shared.
+    async fn keep_ticket_keys(&self) {
+        let Some(shared) = self.tickets() else { return };
+        loop {
+            if self.member.lock().epoch() == Epoch::default() {
+                sleep(UNFOLLOWED).await;
+                continue;
+            }
+            if shared.is_due() {
+                sleep(shared.wait()).await;
+                // Another member may have been quicker.
+                if shared.is_due()
+                    && let Err(why) = self.append_ticket_key(shared).await
+                {
+                    self.failed(&why);
+                }
+            }
+            sleep(TICKETS).await;
+        }
+    }
+
+    // It is in use once it is read back.
+    async fn append_ticket_key(&self, shared: &SharedTickets) -> Result<(), CallError> {
+        let wrapped =
+            shared.fresh().ok_or_else(|| CallError::Failed("there is no randomness".into()))?;
+        let epoch = self.member.lock().epoch();
+        let call = Call::Append {
+            epoch,
+            id: RecordId::random(),
+            payload: Payload::TicketKeys { wrapped },
+        };
+        match self.call(call).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error == CallError::Refused(Refusal::OtherEpoch) {
+                    self.report.notify_one();
+                }
+                Err(error)
+            }
+        }
+    }
+
     // A call, with what its outcome says of the sequencer.
     pub(super) async fn call(&self, call: Call) -> Result<Reply, CallError> {
         let answer = self.context.sequence.call(call).await;
@@ -378,5 +427,108 @@ impl Pause {
         let _ = aws_lc_rs::rand::fill(&mut octet);
         // Between half of it and all of it.
         now / 2 + now * u32::from(octet[0]) / 512
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::here::Here;
+    use super::super::journal::Journal;
+    use super::super::node::NodeContext;
+    use super::super::protocol::{MemberId, Name};
+    use super::super::sequence::Sequence;
+    use super::super::ticket_keys::Turn;
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::cache::invalidations::Invalidations;
+    use crate::clock::Clock;
+    use crate::distribution::fleet::{Prefer, TicketSecrets};
+    use crate::invalidation::chain::Incarnation;
+    use crate::invalidation::frames::disk::Disk;
+    use crate::invalidation::log::InvalidationLog;
+    use crate::invalidation::service::Invalidator;
+    use crate::semantics::time::Timestamp;
+    use crate::store::Memory;
+    use crate::tls::tickets::Tickets;
+    use crate::tls::wrapping::Wrapping;
+
+    const FLEET: &str = "own";
+
+    struct Joined {
+        node: Arc<Node>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Joined {
+        fn shared(&self) -> &SharedTickets {
+            self.node.tickets().unwrap()
+        }
+
+        fn refused(&self) -> u64 {
+            self.shared().refusals().map(|(_, count)| count).sum()
+        }
+    }
+
+    // A member with an empty data folder, that follows the log from now on.
+    fn join(here: &Arc<Here>, name: &str, clock: &Clock, turn: Turn) -> Joined {
+        let folder = tempfile::tempdir().unwrap();
+        let table = Arc::new(Invalidations::new(100));
+        let memory = Arc::new(Memory::new(1 << 20, 4));
+        let invalidation = Invalidator::new(Arc::clone(&table), memory, clock.clone());
+        let (log, records) = InvalidationLog::open(folder.path()).unwrap();
+        let log = Arc::new(log);
+        invalidation.keep_log(Arc::clone(&log), &records);
+        let secrets = TicketSecrets { wraps: Secret::new(vec![1; 32]), before: None };
+        let tickets = Tickets::open(folder.path(), clock.clone(), Some(FLEET));
+        let wrapping = Wrapping::new(FLEET, &secrets).unwrap();
+        let name = Name::parse(name).unwrap();
+        let context = NodeContext {
+            fleet: Name::parse(FLEET).unwrap(),
+            id: MemberId { name, incarnation: Incarnation::random() },
+            prefer: Prefer::Freshness,
+            lease: Duration::from_secs(10),
+            sequence: Arc::clone(here) as Arc<dyn Sequence>,
+            table,
+            invalidation,
+            log,
+            clock: clock.clone(),
+            ids: Box::new(Vec::new),
+            tickets: Some(SharedTickets::new(tickets, wrapping, turn)),
+        };
+        let node = Node::new(context, &records);
+        tokio::spawn(Arc::clone(&node).run());
+        Joined { node, _folder: folder }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_has_a_young_ticket_key_at_all_times() {
+        let clock = Clock::starting_at(Timestamp::from_secs(1_000_000_000));
+        let fleet = Name::parse(FLEET).unwrap();
+        let (journal, sequencer) = Journal::over(Box::new(Disk::default()), &fleet).unwrap();
+        let here = Arc::new(Here::over(journal, sequencer, &fleet, clock.clone()));
+        let members = [("a", Turn::First), ("b", Turn::Later)];
+        let members = members.map(|(name, turn)| join(&here, name, &clock, turn));
+        let held = || members.each_ref().map(|one| one.shared().held());
+        // One makes it, and the log brings it to both.
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(held(), [1, 1]);
+        sleep(Duration::from_secs(6 * 3600 - 30)).await;
+        assert_eq!(held(), [1, 1]);
+        sleep(Duration::from_secs(120)).await;
+        let [a, b] = held();
+        assert!(a == b && (2..=3).contains(&a), "{a} {b}");
+        // A new member knows none of them, and makes one that all take.
+        let late = join(&here, "c", &clock, Turn::Later);
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!((held(), late.shared().held()), ([a + 1, a + 1], 1));
+        // What is bad is refused by each, and none stops there.
+        let payload = Payload::TicketKeys { wrapped: "k".into() };
+        let bad = Call::Append { epoch: here.head().0, id: RecordId::random(), payload };
+        here.call(bad).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        for one in members.iter().chain([&late]) {
+            assert_eq!(one.refused(), 1);
+            assert_eq!(one.node.member.lock().applied(), here.head().1);
+        }
     }
 }

@@ -14,5 +14,6 @@ pub mod sequence;
 pub mod sequencer;
 pub mod settle;
 pub mod status;
+pub mod ticket_keys;
 pub mod wire;
 pub mod writer;

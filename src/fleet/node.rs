@@ -17,6 +17,7 @@ use super::protocol::{
 use super::restore::{is_published_here, passage_of};
 use super::sequence::Sequence;
 use super::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus, lag};
+use super::ticket_keys::SharedTickets;
 use super::wire::{Call, Reply};
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ pub struct NodeContext {
     pub clock: Clock,
     /// Gives the ids of the distributions of the site in force.
     pub ids: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The ticket keys that the fleet shares, where a key to wrap them under is configured.
+    pub tickets: Option<SharedTickets>,
 }
 
 /// A record that has a place in the fleet's log, and when this process heard so.
@@ -278,6 +281,9 @@ impl Node {
             .map_err(|refusal| io::Error::other(format!("it does not follow: {refusal:?}")))?;
         self.say_usable(&member);
         drop(member);
+        if let (Payload::TicketKeys { wrapped }, Some(shared)) = (&record.payload, self.tickets()) {
+            shared.take(wrapped);
+        }
         if let Some(own) = own {
             self.own.fetch_max(own.0, Ordering::Relaxed);
         }
@@ -416,6 +422,11 @@ impl Node {
         let member = self.member.lock();
         let left = member.usable_until(self.now()).seen_from(self.now()).0;
         (left, member.outbox().len(), member.applied().number.0)
+    }
+
+    /// The ticket keys that the fleet shares, where it does.
+    pub const fn tickets(&self) -> Option<&SharedTickets> {
+        self.context.tickets.as_ref()
     }
 
     /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be

@@ -8,4 +8,6 @@ pub mod clients;
 pub mod fingerprint;
 pub mod server;
 pub mod sni;
+pub mod ticket_keys;
 pub mod tickets;
+pub mod wrapping;

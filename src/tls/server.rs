@@ -10,7 +10,7 @@ use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 use super::certified::certified_key;
 use super::clients::{self, UnderRoots};
 use super::sni::ByName;
-use super::tickets::Tickets;
+use super::tickets::{ClientRule, Tickets};
 use crate::distribution::certificate::Certificate;
 use crate::distribution::site::{Site, TlsPolicy};
 
@@ -81,7 +81,7 @@ fn server_config(
     let mut config =
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let tickets = Arc::clone(tickets) as Arc<dyn rustls::server::ProducesTickets>;
+    let tickets = tickets.under(ClientRule::NONE);
     config.ticketer = if client_roots.is_empty() {
         tickets
     } else {

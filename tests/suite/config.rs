@@ -465,6 +465,43 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
 }
 
 #[test]
+fn members_share_ticket_keys_under_a_key_of_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("now", &"a1".repeat(32));
+    write("before", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+    write("short", "c2hvcnQ=");
+    let text = |lines: &str| {
+        let fleet = "[fleet]\nname = \"shop\"\nmember = \"p\"\nsequencer = \"here\"";
+        in_a_fleet(&format!("{fleet}\n{lines}\n{TRUSTED}"))
+    };
+    let fleet = |lines: &str| loaded(folder.path(), &text(lines)).fleet.clone().unwrap();
+    let (now, before) =
+        ("ticket_key = { file = \"now\" }", "ticket_key_before = { file = \"before\" }");
+    let (none, one, both) = (fleet(""), fleet(now), fleet(&format!("{now}\n{before}")));
+    assert!(none.tickets.is_none());
+    let secrets = one.tickets.as_ref().unwrap();
+    assert!(secrets.wraps.expose() == &[0xa1; 32] && secrets.before.is_none());
+    let older = both.tickets.as_ref().unwrap().before.as_ref().unwrap();
+    assert!(older.expose() == &[0; 32]);
+    assert!(one.is_like(&fleet(now)) && both.is_like(&fleet(&format!("{before}\n{now}"))));
+    assert!(!one.is_like(&none) && !one.is_like(&both) && !none.is_like(&one));
+    for (lines, why) in [
+        ("ticket_key = { file = \"short\" }", "fleet.ticket_key cannot be used: it has 5 octets"),
+        ("ticket_key = { file = \"token\" }", "fleet.ticket_key cannot be used: it is neither"),
+        (before, "fleet.ticket_key is missing"),
+    ] {
+        let path = folder.path().join("edge.toml");
+        std::fs::write(&path, text(lines)).unwrap();
+        let Err(report) = config::load(&path, NOW, MissingCertificates::Done) else {
+            panic!("{lines}")
+        };
+        let said = report.render(false);
+        assert!(said.contains(why) && !said.contains("c2hvcnQ"), "{said}");
+    }
+}
+
+#[test]
 fn mistakes_of_a_fleet_are_named() {
     let text = in_a_fleet(
         r#"

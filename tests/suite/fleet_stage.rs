@@ -374,6 +374,7 @@ impl Station {
             invalidation: Arc::clone(&invalidation),
             log,
             clock: clock.clone(),
+            tickets: None,
             ids: Box::new(|| vec![DISTRIBUTION.to_string()]),
         };
         let node = Node::new(context, &records);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::support::edge::{certificates, plain};
 use super::support::origin::fresh;
 use super::support::tool;
-use super::support::{Edge, Origin};
+use super::support::{Edge, Origin, eventually};
 
 fn s_client(edge: &Edge, args: &[&str]) -> String {
     let address = edge.https.unwrap().to_string();
@@ -137,4 +137,42 @@ fn sessions_resume_by_ticket_also_after_a_restart() {
         s_client(&edge, &["-tls1_3", "-servername", "other.test", "-sess_in", file])
             .contains("New, TLSv1.3")
     );
+}
+
+#[test]
+fn sessions_resume_on_another_edge_of_the_fleet() {
+    if !tool::have(&[tool::OPENSSL]) {
+        return;
+    }
+    let secrets = |folder: &std::path::Path| {
+        std::fs::write(folder.join("token"), "let-me").unwrap();
+        std::fs::write(folder.join("tickets"), "5a".repeat(32)).unwrap();
+    };
+    let fleet = |member: &str, more: &str| {
+        format!(
+            "{OWN}[fleet]\nname = \"shop\"\nmember = {member:?}\nticket_key = {{ file = \"tickets\" }}\n{more}"
+        )
+    };
+    let edge = "id = \"b\"\ntoken = { file = \"token\" }\n";
+    let here = fleet("a", &format!("sequencer = \"here\"\n[[trusted_edge]]\n{edge}"));
+    let (a, _origin) = edge_with(&here, secrets);
+    let parent = format!(
+        "sequencer = \"parent\"\n[fleet.parent]\nadmin = \"http://{}\"\nedge_{edge}",
+        a.admin
+    );
+    let (b, _other) = edge_with(&fleet("b", &parent), secrets);
+    let keys = |edge: &Edge| edge.metric("foreshore_fleet_ticket_keys");
+    eventually("the log has brought a key to both", || keys(&b) >= 1.0 && keys(&a) >= keys(&b));
+    // A key that is found on the disk has been with the others for long enough to seal.
+    let b = Edge::start_in(b.kill());
+    let session = b.path().join("session.pem");
+    let file = session.to_str().unwrap();
+    let first = s_client(&b, &["-tls1_3", "-servername", "h.test", "-sess_out", file]);
+    assert!(first.contains("New, TLSv1.3"), "{first}");
+    let again = s_client(&a, &["-tls1_3", "-servername", "h.test", "-sess_in", file]);
+    assert!(again.contains("Reused, TLSv1.3"), "{again}");
+    for edge in [&a, &b] {
+        let log = edge.log();
+        assert!(!log.contains("5a5a") && !log.contains("cannot be used here"), "{log}");
+    }
 }
