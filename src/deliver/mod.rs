@@ -69,7 +69,7 @@ pub fn from_stored(
         Reason::Revalidated(_) if verdict.outcome == Outcome::RefreshHit => Some(304),
         _ => Some(stored.status),
     };
-    let told = Told { ttl: remaining(stored, age), upstream, detail: None };
+    let told = Told { ttl: remaining(stored, age), upstream, ..Told::default() };
     Some(ViewerResponse {
         status: answer.status(stored.status),
         fields,

@@ -68,7 +68,8 @@ struct CacheStatus<'a>(&'a StatusFields<'a>);
 
 impl WriteValue for CacheStatus<'_> {
     fn write_value(&self, out: &mut Vec<u8>) {
-        let detail = self.0.told.detail.map(FailureKind::token);
+        let unproven = self.0.told.is_unproven.then_some("unproven");
+        let detail = self.0.told.detail.map(FailureKind::token).or(unproven);
         cache_status::write(out, self.0.handled(), detail);
     }
 }

@@ -52,6 +52,9 @@ pub struct Told {
     pub upstream: Option<u16>,
     /// What went wrong.
     pub detail: Option<FailureKind>,
+    /// It is from the store of a fleet's member that may have missed an invalidation, and whose
+    /// operator prefers that to a question.
+    pub is_unproven: bool,
 }
 
 /// What a viewer gets.

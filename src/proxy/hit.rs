@@ -43,6 +43,7 @@ pub struct Hit<'s> {
     pop: &'s str,
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
+    is_unproven: bool,
 }
 
 /// What the hit step has decided of a request that it leaves to serving; `None` if it has
@@ -155,6 +156,7 @@ fn from_store<'s>(
         pop: &running.site.pop,
         policy: routed.behavior.response.as_deref(),
         head,
+        is_unproven: edge.is_unproven(now),
     })
 }
 
@@ -207,7 +209,8 @@ impl Hit<'_> {
         }
         let age = self.stored.age(now) / 1000;
         sink.field("Age", age);
-        let told = Told { ttl: deliver::remaining(&self.stored, age), ..Told::default() };
+        let ttl = deliver::remaining(&self.stored, age);
+        let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status(), self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
         if let Some(policy) = self.policy

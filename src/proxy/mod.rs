@@ -155,6 +155,16 @@ impl Edge {
         })
     }
 
+    /// Whether an answer from the store at a moment is one of a member that may have missed an
+    /// invalidation. Such answers are counted.
+    fn is_unproven(&self, now: Timestamp) -> bool {
+        let is_proven = self.invalidations.is_proven(now);
+        if !is_proven && let Some(member) = self.fleet.get() {
+            Tally::add(&member.tally.unproven);
+        }
+        !is_proven
+    }
+
     /// Which life of the log's holder this is.
     pub fn incarnation(&self) -> Incarnation {
         self.standings.incarnation()

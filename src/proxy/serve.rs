@@ -449,6 +449,9 @@ impl Proxy {
                     "the stored response can no longer be read from its start",
                 )
             })?;
+        if verdict.outcome == Outcome::Hit {
+            response.told.is_unproven = self.edge.is_unproven(now);
+        }
         self.tell_edge(asked, stored, verdict.reason, &mut response.fields);
         Ok(response)
     }

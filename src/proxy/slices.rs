@@ -233,7 +233,8 @@ impl Proxy {
         let age = first.age(now) / 1000;
         fields.insert(&http::header::AGE, age);
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
-        let said = Told { ttl: deliver::remaining(first, age), upstream: Some(206), detail: None };
+        let said =
+            Told { ttl: deliver::remaining(first, age), upstream: Some(206), ..Told::default() };
         if *head.method == http::Method::HEAD {
             if let Some(span) = span {
                 fields.insert(&http::header::CONTENT_LENGTH, span.len());

@@ -339,6 +339,9 @@ fn slow_an_edge_that_prefers_availability_serves_and_is_said_to_be_unproven() {
     let new = versions.next();
     let seen = available.get(PATH).unwrap();
     assert_eq!((seen.text(), seen.cache()), (kept.to_string(), "Hit".into()), "{}", seen.head);
+    assert!(seen.head.contains("; detail=unproven"), "{}", seen.head);
+    let counted = fleet.edges[2].edge().metric("foreshore_fleet_unproven_total");
+    assert!(counted >= 1.0, "{counted}");
     assert_eq!(fresh.version(PATH), new, "what is stored is validated");
     // With the parent, and the edge stopped.
     fleet.parent.restart();
