@@ -35,7 +35,7 @@ use crate::origin::connect::Resolver;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::checks::{self, CheckContext};
-use crate::region::forward::{ForwardContext, Forwarder};
+use crate::region::forward::{ForwardContext, Forwarder, PATIENCE};
 use crate::tls::server::ServerTls;
 use crate::tls::tickets::Tickets;
 
@@ -186,11 +186,16 @@ fn forwarder(edge: &Arc<Edge>, log: &Arc<InvalidationLog>) -> Arc<Forwarder> {
 // The parents are told on the admin thread, whichever core asks for it.
 fn keep_messenger(control: &Arc<Control>, admin: &tokio::runtime::Handle) {
     let (of, admin) = (Arc::downgrade(&control.forwarder), admin.clone());
+    let member = control.edge.fleet.get().cloned();
     control.edge.invalidation.keep_messenger(Box::new(move |number| {
         let (done, heard) = oneshot::channel();
         if let Some(forwarder) = of.upgrade() {
+            let member = member.clone();
             admin.spawn(async move {
-                forwarder.forward(number.0).await;
+                match member {
+                    Some(member) => member.settle_outbox(PATIENCE).await,
+                    None => drop(forwarder.forward(number.0).await),
+                }
                 let _ = done.send(());
             });
         }

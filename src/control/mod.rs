@@ -5,6 +5,7 @@
 mod answer;
 pub mod cloudfront;
 pub mod invalidation;
+mod metrics;
 pub mod reload;
 pub mod roster;
 pub mod routes;

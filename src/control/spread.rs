@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::Control;
-use crate::fleet::settle::Progress;
 use crate::fleet::status::{FleetStatus, MemberProof};
 use crate::invalidation::log::InvalidationRecord;
 use crate::region::standings::{ParentState, Status};
@@ -28,7 +27,7 @@ impl Control {
         let configured = || self.started_with.fleet.as_ref().map(|fleet| fleet.wait);
         let wait = wait.or_else(configured).unwrap_or(Duration::ZERO);
         let settled = member.settle(record.identity, wait).await;
-        let (status, members) = (status_of(settled.progress), settled.members);
+        let (status, members) = (settled.progress.into(), settled.members);
         Spread { status, parents: Vec::new(), members }
     }
 
@@ -37,7 +36,7 @@ impl Control {
         match self.edge.fleet.get() {
             Some(member) => {
                 let ids: Vec<_> = records.iter().map(crate::fleet::restore::fleet_id).collect();
-                member.progress(&ids).await.into_iter().map(status_of).collect()
+                member.progress(&ids).await.into_iter().map(Status::from).collect()
             }
             None => {
                 let standings = &self.edge.standings;
@@ -50,12 +49,5 @@ impl Control {
     pub async fn fleet_status(&self) -> Option<FleetStatus> {
         let (member, fleet) = (self.edge.fleet.get()?, self.started_with.fleet.as_ref()?);
         Some(member.status(fleet.sequencer.to_string()).await)
-    }
-}
-
-const fn status_of(progress: Progress) -> Status {
-    match progress {
-        Progress::Completed => Status::Completed,
-        Progress::InProgress => Status::InProgress,
     }
 }

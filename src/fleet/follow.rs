@@ -211,7 +211,10 @@ impl Node {
                         .await
                         .map_err(|error| CallError::Failed(error.to_string()))?;
                 }
-                if !records.is_empty() {
+                if records.is_empty() {
+                    // A sequencer that holds too many calls answers at once.
+                    sleep(FIRST_PAUSE).await;
+                } else {
                     self.report.notify_one();
                 }
                 Ok(())

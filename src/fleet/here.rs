@@ -174,7 +174,7 @@ impl Here {
             let is_news = |now: &Seen| now.number >= number || now.epoch != before || now.is_over;
             self.hold(wait, lowest.wait_for(is_news)).await;
         }
-        self.writer.answer(|sequencer| Ok(Reply::Roster(sequencer.roster_about(id))))
+        self.writer.roster(id).map(Reply::Roster)
     }
 
     // Waits for that long, or until there is news; not at all where too many wait.
@@ -292,6 +292,7 @@ mod tests {
         let number = roster.number.unwrap();
         assert!(roster.members.len() == 2 && number == here.head().1.number);
         assert!(roster.members.values().all(|listed| listed.applied == number));
+        assert!(roster.silent_for.into_values().eq([1000, 0]), "one renewed a second ago");
         // Of an unknown record at once; and a new epoch ends a wait.
         let began = Instant::now();
         let unknown = Call::Roster { id: RecordId::random(), wait: 30_000 };

@@ -19,16 +19,6 @@ const REMEMBERED: usize = 10_000;
 /// everything is to be invalidated in its stead.
 pub const OUTBOX_MAX: usize = 10_000;
 
-/// What a member may do with what is stored, here or in a shared tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    Use,
-    /// The lease is over: to be validated before use.
-    Validate,
-    /// The lease is over and the operator prefers availability: used, marked and counted.
-    Unproven,
-}
-
 /// What a member does next after an answer to its renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -156,15 +146,6 @@ impl Member {
     /// What a request to the origin that begins now writes on its response.
     pub fn stamp(&self) -> Stamp {
         Stamp { epoch: self.epoch, number: self.applied().number }
-    }
-
-    /// Whether what is stored may be used. Asked at each lookup, never earlier.
-    pub fn leave(&self, now: Moment) -> Leave {
-        match self.prefer {
-            _ if now >= self.grace_until && now < self.lease_until => Leave::Use,
-            Prefer::Freshness => Leave::Validate,
-            Prefer::Availability => Leave::Unproven,
-        }
     }
 
     /// The local number under which a response of a shared tier is taken in; `None` is a miss. The

@@ -385,14 +385,17 @@ impl Node {
         let head = head.unwrap_or_default();
         let lease_left_ms = member.usable_until(moment(now)).seen_from(moment(now)).0;
         let lease_ms = self.terms.lease;
-        let members = roster.into_iter().flat_map(|roster| roster.members).map(|(name, listed)| {
+        let (listed, silent_for) =
+            roster.map(|roster| (roster.members, roster.silent_for)).unwrap_or_default();
+        let members = listed.into_iter().map(|(name, listed)| {
             let behind = lag(listed.applied, head);
+            let seen_ms_ago = silent_for.get(&name).copied();
             MemberStatus {
                 name,
                 applied: listed.applied,
                 lag: behind,
-                seen_ms_ago: None,
-                state: MemberState::new(behind, None, lease_ms),
+                seen_ms_ago,
+                state: MemberState::new(behind, seen_ms_ago, lease_ms),
                 prefer: listed.prefer,
             }
         });

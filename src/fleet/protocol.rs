@@ -11,8 +11,8 @@ use crate::invalidation::chain::{Incarnation, RecordId};
 /// Most characters of a fleet's or a member's name.
 pub const NAME_MAX: usize = 64;
 
-/// A moment of one process's own monotonic clock, in milliseconds. It has to be a clock that goes
-/// on while the machine sleeps, or a lease would outlive its time there. Never sent anywhere.
+/// A moment of one process's own monotonic clock, in milliseconds. A lease
+/// outlives its time on a machine that sleeps while that clock stands still. Never sent anywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 

@@ -62,6 +62,9 @@ pub struct Roster {
     /// The number of the last record by which a member joined.
     pub last_join: FleetNumber,
     pub members: BTreeMap<Name, Listed>,
+    /// Milliseconds since each was heard of; for people, decides nothing.
+    #[serde(default)]
+    pub silent_for: BTreeMap<Name, u64>,
 }
 
 /// What a log that has let go of its first records still knows of them.
@@ -161,6 +164,7 @@ impl Sequencer {
             number: self.number_of(id),
             last_join: self.last_join,
             members: self.roster.clone(),
+            silent_for: BTreeMap::new(),
         }
     }
 

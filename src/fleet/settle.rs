@@ -80,6 +80,14 @@ impl Node {
         }
     }
 
+    /// Waits until all that was published here by now has come everywhere, at most so long.
+    pub async fn settle_outbox(&self, wait: Duration) {
+        let last = self.member.lock().outbox().last();
+        if let Some((id, _)) = last {
+            self.settle(id, wait).await;
+        }
+    }
+
     // How long until every lease of before the record is over.
     fn fenced_in(&self, confirmed: &Confirmed) -> Duration {
         let fenced_at = confirmed.at.plus(self.terms.fence);

@@ -14,7 +14,7 @@ use super::protocol::{
     Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
 };
 use super::sequence::CallError;
-use super::sequencer::{Listed, Proposal, Renew, Sequencer};
+use super::sequencer::{Listed, Proposal, Renew, Roster, Sequencer};
 use super::wire::{self, Reply};
 use crate::clock::Clock;
 use crate::invalidation::chain::RecordId;
@@ -200,6 +200,15 @@ impl Writer {
         };
         let (state, journal) = (Mutex::new(state), Mutex::new(journal));
         Arc::new(Self { clock, state, journal, head, lowest })
+    }
+
+    /// The roster, with how long ago each member renewed.
+    pub fn roster(&self, id: RecordId) -> Result<Roster, CallError> {
+        let roster = self.answer(|sequencer| Ok(sequencer.roster_about(id)))?;
+        let now = self.clock.now();
+        let seen = self.state.lock().seen.clone();
+        let silent_for = seen.into_iter().map(|(name, at)| (name, now.millis_since(at))).collect();
+        Ok(Roster { silent_for, ..roster })
     }
 
     /// Looks at the log as it is now.

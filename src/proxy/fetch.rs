@@ -37,12 +37,6 @@ impl Proxy {
     ) -> Result<ViewerResponse, Failure> {
         let limits = &exchange.running.site.limits;
         let (mut asking, mut reason) = (asking, reason);
-        // A fetch that is under way may have begun before an invalidation that this edge has yet to
-        // hear of, and whose caller has been answered.
-        if !self.edge.invalidations.is_usable(self.edge.clock.now()) {
-            let key = self.collapse_key(asked);
-            return self.fetch_alone(exchange, asked, asking, reason, key).await;
-        }
         // Where a disk was waited for, more may have come into memory meanwhile.
         let mut collapse_key = if self.edge.disk().is_none() {
             key_of_variants(asked, found)
@@ -51,6 +45,11 @@ impl Proxy {
         };
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
+            // A fetch that is under way may have begun before an invalidation that this edge has
+            // yet to hear of, and whose caller has been answered.
+            if !self.edge.invalidations.is_usable(now) {
+                break;
+            }
             match CollapseTable::join(
                 &self.edge,
                 &collapse_key,

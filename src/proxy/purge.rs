@@ -7,7 +7,6 @@ use crate::access::Routed;
 use crate::cache::purged::{Purged, purged};
 use crate::deliver::error_response;
 use crate::distribution::site::Site;
-use crate::fleet::settle::Progress;
 use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::invalidation::service::Durability;
 use crate::message::failure::{Failure, FailureKind};
@@ -49,9 +48,6 @@ impl Proxy {
         let (Some(member), Some(fleet)) = (self.edge.fleet.get(), &site.fleet) else {
             return self.edge.standings.settle(record.number, PATIENCE).await;
         };
-        match member.settle(record.identity, fleet.wait).await.progress {
-            Progress::Completed => Status::Completed,
-            Progress::InProgress => Status::InProgress,
-        }
+        member.settle(record.identity, fleet.wait).await.progress.into()
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::confirm::Standing;
+use crate::fleet::settle::Progress;
 use crate::invalidation::chain::{Incarnation, Mark};
 
 /// How far an invalidation has come, in CloudFront's words.
@@ -25,6 +26,15 @@ impl Status {
         match self {
             Self::Completed => "Completed",
             Self::InProgress => "InProgress",
+        }
+    }
+}
+
+impl From<Progress> for Status {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Completed => Self::Completed,
+            Progress::InProgress => Self::InProgress,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One member of a fleet in a world of the model: its machine, the numbers that its log gives, and
 //! what it has stored of the one key there is.
 
-use foreshore::fleet::member::{Leave, Member, Step};
+use foreshore::fleet::member::{Member, Step};
 use foreshore::fleet::protocol::{FleetNumber, Moment, Payload, Record, Stamp, Terms};
 use foreshore::fleet::sequencer::{Renew, Renewal, Sequencer};
 use foreshore::invalidation::chain::RecordId;
@@ -99,7 +99,7 @@ impl Edge {
             Bend::ServesAfterTheLease => true,
             Bend::WithoutGrace => has_graceless,
             Bend::AskedWithinGrace => has_graceless && self.member.grace_until() == NOW,
-            _ => self.member.leave(NOW) == Leave::Use,
+            _ => self.member.usable_until(NOW) > NOW,
         }
     }
 
