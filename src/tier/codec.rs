@@ -136,6 +136,8 @@ pub enum Unfit {
     TooLong,
     /// Its length is not known, or it has more pieces than can be numbered.
     NoLength,
+    /// Its body is still on its way.
+    Unfinished,
     /// It could not be sealed.
     NotSealed,
 }
@@ -163,6 +165,9 @@ impl Outline {
     ) -> Result<Self, Unfit> {
         let age = stored.age(now);
         let ttl = ttl(&stored.life, age).ok_or(Unfit::Expired)?;
+        if !stored.content.is_complete() {
+            return Err(Unfit::Unfinished);
+        }
         let length = stored.content.length().ok_or(Unfit::NoLength)?;
         if length.div_ceil(PIECE as u64) >= u64::from(META) {
             return Err(Unfit::NoLength);
@@ -419,6 +424,14 @@ impl Meta {
         self.outline.length.saturating_sub(start).min(PIECE as u64) as usize
     }
 
+    /// The numbers of the pieces that a part of the body lies in.
+    pub fn pieces_of(&self, span: Span) -> std::ops::Range<u32> {
+        let piece = PIECE as u64;
+        let last = span.end.min(self.outline.length).div_ceil(piece);
+        let first = (span.start / piece).min(last);
+        if self.pieces() == 0 { 0..0 } else { first as u32..last as u32 }
+    }
+
     /// The age in milliseconds, from what the engine says is left of the lifetime.
     pub fn age(&self, left: Duration) -> Result<u64, Miss> {
         let ttl = u64::from(self.outline.ttl) * 1000;
@@ -621,6 +634,25 @@ mod tests {
             assert_eq!(read(GENERATION, 3, 1001), Err(Miss::Truncated));
             assert_eq!(read(GENERATION, 3, 999), Err(Miss::Oversized));
         }
+    }
+
+    #[test]
+    fn a_part_lies_in_the_pieces_it_touches() {
+        let stored = sample(b"E\0/a\0", &vec![7; 3 * PIECE + 1]);
+        let meta = decode_meta(&meta_of(&stored, None), &stored.key, None).unwrap();
+        let piece = PIECE as u64;
+        let table = [
+            (0, 1, 0..1),
+            (0, piece, 0..1),
+            (piece - 1, piece + 1, 0..2),
+            (3 * piece, 3 * piece + 1, 3..4),
+            (0, u64::MAX, 0..4),
+            (9 * piece, 10 * piece, 4..4),
+        ];
+        for (start, end, wanted) in table {
+            assert_eq!(meta.pieces_of(Span { start, end }), wanted, "{start} {end}");
+        }
+        assert_eq!([0, 2, 3, 4].map(|number| meta.piece_len(number)), [PIECE, PIECE, 1, 0]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl SlotMap {
         let mut words = line.split_ascii_whitespace();
         let (_id, place, flags) = (words.next()?, words.next()?, words.next()?);
         let mut flags = flags.split(',');
-        if flags.any(|flag| matches!(flag, "fail" | "noaddr" | "handshake" | "slave")) {
+        if flags.any(|flag| matches!(flag, "fail" | "noaddr" | "handshake" | "slave" | "replica")) {
             return None;
         }
         let (address, rest) = place.split_once('@').unwrap_or((place, ""));
@@ -121,13 +121,11 @@ impl SlotMap {
             self.nodes.push(to.clone());
             self.nodes.len() - 1
         });
-        let at = self.ranges.partition_point(|(first, ..)| *first <= slot);
         let mut parts = vec![(slot, slot, index)];
-        if let Some(before) = at.checked_sub(1)
-            && let (first, last, node) = self.ranges[before]
-            && slot <= last
-        {
-            self.ranges.remove(before);
+        let around =
+            self.ranges.iter().position(|(first, last, _)| (*first..=*last).contains(&slot));
+        if let Some(around) = around {
+            let (first, last, node) = self.ranges.remove(around);
             if first < slot {
                 parts.push((first, slot - 1, node));
             }
