@@ -13,6 +13,8 @@ pub mod store;
 
 pub mod region;
 
+pub mod tier;
+
 pub mod origin;
 
 pub mod deliver;

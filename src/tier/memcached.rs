@@ -379,7 +379,7 @@ async fn discover(
     members: Arc<ArcSwap<Members>>,
     connect: Arc<MemcachedConnect>,
 ) {
-    let mut version = None;
+    let mut version: Option<u64> = None;
     loop {
         for endpoint in &endpoints {
             match tokio::time::timeout(connect.patience(), discovered(endpoint, &connect)).await {

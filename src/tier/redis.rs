@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -184,7 +183,6 @@ struct Shared {
     /// How sentinels are connected to: they have no users of their own unless told to.
     sentinels: Arc<RedisConnect>,
     topology: RwLock<Topology>,
-    is_looking: AtomicBool,
     looked: Notify,
     wanted: Notify,
 }
@@ -201,13 +199,6 @@ impl Drop for Redis {
             task.abort();
         }
     }
-}
-
-/// How long a value is to be told to last still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lifetime {
-    Asked,
-    Known,
 }
 
 impl Redis {
@@ -231,7 +222,6 @@ impl Redis {
             connect,
             sentinels,
             topology: RwLock::new(topology),
-            is_looking: AtomicBool::new(false),
             looked: Notify::new(),
             wanted: Notify::new(),
         });
@@ -253,13 +243,10 @@ impl Redis {
         range.arg(key).arg(0).arg(VALUE_MAX);
         let mut left = redis::cmd("PTTL");
         left.arg(key);
-        let lifetime = if size == Size::Small { Lifetime::Asked } else { Lifetime::Known };
-        let (octets, left) = match lifetime {
-            Lifetime::Known => {
-                (self.shared.call::<Vec<u8>>(key, size, &range, deadline).await?, None)
-            }
+        let (octets, left) = match size {
+            Size::Large => (self.shared.call::<Vec<u8>>(key, size, &range, deadline).await?, None),
             // Both are on their way before the first is answered.
-            Lifetime::Asked => {
+            Size::Small => {
                 let (octets, left) = tokio::join!(
                     self.shared.call::<Vec<u8>>(key, size, &range, deadline),
                     self.shared.call::<i64>(key, size, &left, deadline),
@@ -340,11 +327,11 @@ impl Shared {
             let to = NodeAddress::parse(&place, &node.address)
                 .ok_or_else(|| Trouble::new(Miss::Refused, format!("sent to {place:?}")))?;
             is_asking = !moved;
+            node = self.known(to)?;
             if moved {
-                self.topology.write().slots.moved(slot, &to);
+                self.topology.write().slots.moved(slot, &node.address);
                 self.wanted.notify_one();
             }
-            node = self.known(to)?;
         }
         Err(Trouble::new(Miss::Refused, "sent from node to node"))
     }
@@ -396,14 +383,9 @@ impl Shared {
     // Looks at the topology, now and then and whenever somebody wants it.
     async fn watch(self: Arc<Self>) {
         loop {
-            self.is_looking.store(true, Ordering::Release);
-            match self.look().await {
-                Ok(()) => {}
-                Err(trouble) => {
-                    tracing::warn!(why = %trouble.why, "the tier's nodes are not known");
-                }
+            if let Err(trouble) = self.look().await {
+                tracing::warn!(why = %trouble.why, "the tier's nodes are not known");
             }
-            self.is_looking.store(false, Ordering::Release);
             self.looked.notify_waiters();
             tokio::time::sleep(TOPOLOGY_PAUSE).await;
             let _ = timeout(TOPOLOGY_EVERY, self.wanted.notified()).await;
