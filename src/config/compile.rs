@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::reader::{Collector, Found, Table};
 use super::{
     MissingCertificates, Text, compile_distribution, compile_keys, compile_log, compile_origin,
-    compile_policy, compile_tls, credentials, warnings,
+    compile_policy, compile_tier, compile_tls, credentials, warnings,
 };
 use crate::base::network::Network;
 use crate::crypto::sigv4::Credentials;
@@ -86,6 +86,7 @@ pub fn compile(
     let store = store(main, &data, &mut scope);
     let tls_policy = tls_policy(main);
     let region = region(main, &mut scope);
+    let tier = compile_tier::read(main, &mut scope);
     let trusted_edges = trusted_edges(main, &mut scope);
     let limits = limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
@@ -127,6 +128,7 @@ pub fn compile(
         certificates: certificates.into_iter().map(Arc::new).collect(),
         tls_policy,
         region,
+        tier,
         trusted_edges,
         limits,
         log,
@@ -489,7 +491,7 @@ fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
     table.parsed("kind", |kind| match kind {
         "parent" => Ok(()),
         "redis" | "memcached" => {
-            Err("this kind of regional tier is not built yet; known: \"parent\"".into())
+            Err("parents stand in [region]; Redis and memcached in [tier]".into())
         }
         _ => Err("known: \"parent\"".into()),
     });

@@ -10,6 +10,7 @@ mod compile_log;
 mod compile_origin;
 mod compile_policy;
 mod compile_response;
+mod compile_tier;
 mod compile_tls;
 mod credentials;
 pub mod decode;
