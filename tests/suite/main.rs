@@ -36,6 +36,7 @@ mod staging;
 mod storm;
 mod support;
 mod tidy;
+mod tier;
 mod tiers;
 mod tools;
 mod wire;
