@@ -10,7 +10,7 @@ use super::reader::{Found, Table};
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::tier::{
-    Engine, MemcachedMode, RedisMode, Tier, TierAuth, TierKey, TierNode, TierTimeouts,
+    AuthMethod, Engine, MemcachedMode, RedisMode, Tier, TierAuth, TierKey, TierNode, TierTimeouts,
 };
 
 /// Octets of bodies that may wait to be written, where nothing is said.
@@ -74,6 +74,11 @@ pub fn read(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Tier> {
     let is_tls = places.iter().any(|place| place.is_tls);
     let tls = tls(&mut table, &folder, scope, is_tls);
     let auth = auth(&mut table, &folder, scope, kind, &places);
+    let is_binary = matches!(&auth, Ok(Some(auth)) if auth.method == AuthMethod::Sasl);
+    if is_binary && engine == Some(Engine::Memcached(MemcachedMode::Discovery)) {
+        let title = "nodes are discovered in text, and SASL is spoken in the binary protocol alone";
+        table.problem(&table.span(), title, None);
+    }
     let timeouts = timeouts(&mut table);
     let key = key(&mut table, &folder, scope);
     let queue = table.size("queue").map_or(QUEUE, |found| found.value);
@@ -234,6 +239,10 @@ fn auth(
         return if is_there { Err(Unusable) } else { Ok(None) };
     };
     let user = inner.string("user");
+    let method = inner.word("method", &[("text", AuthMethod::Text), ("sasl", AuthMethod::Sasl)]);
+    if let (Some(found), Some(Kind::Redis)) = (&method, kind) {
+        inner.problem(&found.span, "tier.auth.method is for memcached: Redis has one way", None);
+    }
     let has_password = inner.has("password");
     let password = inner
         .table("password")
@@ -260,7 +269,8 @@ fn auth(
     }
     inner.finish();
     let user = user.map(|found| found.value);
-    password.map(|password| Some(TierAuth { user, password })).ok_or(Unusable)
+    let method = method.map_or(AuthMethod::Text, |found| found.value);
+    password.map(|password| Some(TierAuth { user, password, method })).ok_or(Unusable)
 }
 
 fn is_loopback(host: &str) -> bool {

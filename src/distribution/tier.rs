@@ -61,6 +61,17 @@ pub struct TierAuth {
     /// `None`: the engine's default user.
     pub user: Option<String>,
     pub password: Secret<String>,
+    /// For memcached alone; Redis has one way.
+    pub method: AuthMethod,
+}
+
+/// How an edge says to memcached who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// In the text protocol (`memcached -Y`).
+    Text,
+    /// SASL's PLAIN, in the binary protocol (`memcached -S`).
+    Sasl,
 }
 
 /// How patient the edge is with the tier.

@@ -3,8 +3,8 @@
 //! A response is one value that says everything about it, the *meta*, with a small body inside, and
 //! a value for each 64 KiB of a larger one. All their keys have one hash tag, so that they lie on
 //! one node. Each value stands for itself: a header, and either a seal or a checksum over all of
-//! it, bound to the response's generation and the number of the piece; so a range reads no more than
-//! the pieces it touches, and no value stands in for another.
+//! it, bound to the response's generation and the number of the piece; so a range reads no more
+//! than the pieces it touches, and no value stands in for another.
 //!
 //! No moment of anybody's clock is in it. The meta has the age at which it was written and the
 //! lifetime it was given in the engine; what is left of that lifetime tells the rest.

@@ -70,7 +70,7 @@ mod tests {
         let found: Vec<u8> = (0..10_000)
             .map(|at| ring.find(format!("k{at}").as_bytes(), |_| true).unwrap() as u8)
             .collect();
-        assert_eq!(found[..20], [2, 2, 4, 4, 3, 0, 3, 2, 2, 3, 2, 4, 0, 4, 0, 1, 4, 3, 1, 4]);
+        assert_eq!(found[..20], [2u8, 2, 4, 4, 3, 0, 3, 2, 2, 3, 2, 4, 0, 4, 0, 1, 4, 3, 1, 4]);
         let digest = digest::digest(&digest::SHA256, &found);
         let hex: String = digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
         assert_eq!(hex, "ae4ab79cd533d8d307693902e5bb346c9dabb41457905145a3989974ebc192ea");

@@ -1,4 +1,5 @@
-//! A connection to a node of a tier: its name resolved anew each time, TCP, and TLS where asked for.
+//! A connection to a node of a tier: its name resolved anew each time, TCP, and TLS where asked
+//! for.
 //!
 //! Names are not remembered: a failover changes what they point to. What is resolved and connected
 //! once lasts for hours.

@@ -1,5 +1,5 @@
 //! Memcached: our own client on the meta protocol, because none speaks it with rustls and
-//! authentication.
+//! authentication. Nodes that want SASL speak the binary protocol and nothing else; so do we then.
 //!
 //! Requests on a connection are sent without waiting for the answers before them. Nodes are found
 //! by ketama; one whose breaker is open is out of the ring until a probe brings it back. What lay
@@ -17,12 +17,13 @@ use tokio::time::Instant;
 
 use super::ketama::Ring;
 use super::link::{Connector, Stream, Trouble};
-use super::memcached_protocol::{self as protocol, Discovered, Reply, Request};
+use super::memcached_binary as binary;
+use super::memcached_protocol::{self as protocol, Discovered, NotSpoken, Reply, Request};
 use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
 use super::slots::NodeAddress;
 use super::{Taken, Value};
-use crate::distribution::tier::{MemcachedMode, TierAuth};
+use crate::distribution::tier::{AuthMethod, MemcachedMode, TierAuth};
 
 /// Requests of a connection that wait to be sent, and as many that wait for their answers.
 const WAITING_MAX: usize = 128;
@@ -33,6 +34,37 @@ const ITEM_MAX: u64 = (1 << 20) - 1024;
 /// What an item takes beside key and value, generously.
 const ITEM_OVERHEAD: u64 = 128;
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy)]
+enum Speech {
+    Text,
+    /// To a node that was so many seconds old at that moment, or a little older.
+    Binary {
+        uptime: u32,
+        at: Instant,
+    },
+}
+
+impl Speech {
+    fn now(uptime: u32, at: Instant) -> u32 {
+        uptime.saturating_add(u32::try_from(at.elapsed().as_secs()).unwrap_or(u32::MAX))
+    }
+
+    fn write(self, request: &Request<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Text => request.write(out),
+            Self::Binary { uptime, at } => binary::write(request, Self::now(uptime, at), out),
+        }
+    }
+
+    fn read(self, octets: &[u8]) -> Result<Option<(Reply, usize)>, NotSpoken> {
+        match self {
+            Self::Text => protocol::read(octets),
+            Self::Binary { uptime, at } => binary::read(octets, Self::now(uptime, at)),
+        }
+    }
+}
+
 /// A connection to a node.
 #[derive(Clone)]
 pub struct Conversation(Arc<Shared>);
@@ -40,6 +72,7 @@ pub struct Conversation(Arc<Shared>);
 struct Shared {
     jobs: mpsc::Sender<Job>,
     tasks: [AbortHandle; 2],
+    speech: Speech,
     /// The longest item the node takes, in octets.
     item_max: u64,
 }
@@ -69,7 +102,7 @@ impl Conversation {
 
     async fn request(&self, request: &Request<'_>) -> Result<Reply, Trouble> {
         let mut octets = Vec::new();
-        request.write(&mut octets);
+        self.0.speech.write(request, &mut octets);
         self.ask(octets).await
     }
 }
@@ -117,11 +150,12 @@ async fn send(
 async fn receive(
     mut stream: ReadHalf<Stream>,
     mut waiting: mpsc::Receiver<oneshot::Sender<Reply>>,
+    speech: Speech,
 ) {
     let mut read = Vec::with_capacity(16 << 10);
     loop {
         loop {
-            match protocol::read(&read) {
+            match speech.read(&read) {
                 Ok(Some((reply, taken))) => {
                     read.drain(..taken);
                     // An answer to a request that was never sent.
@@ -129,7 +163,7 @@ async fn receive(
                     let _ = answer.send(reply);
                 }
                 Ok(None) => break,
-                Err(protocol::NotSpoken) => return,
+                Err(NotSpoken) => return,
             }
         }
         match stream.read_buf(&mut read).await {
@@ -153,15 +187,18 @@ impl Connect for MemcachedConnect {
         if let Some(auth) = &self.auth {
             authenticate(&mut stream, auth).await?;
         }
-        let item_max = item_max(&mut stream).await?;
+        let (speech, item_max) = match self.auth.as_ref().map(|auth| auth.method) {
+            Some(AuthMethod::Sasl) => (greet(&mut stream).await?, ITEM_MAX),
+            Some(AuthMethod::Text) | None => (Speech::Text, item_max(&mut stream).await?),
+        };
         let (reading, writing) = tokio::io::split(stream);
         let (jobs, to_send) = mpsc::channel(WAITING_MAX);
         let (waiting, to_answer) = mpsc::channel(WAITING_MAX);
         let tasks = [
             tokio::spawn(send(writing, to_send, waiting)).abort_handle(),
-            tokio::spawn(receive(reading, to_answer)).abort_handle(),
+            tokio::spawn(receive(reading, to_answer, speech)).abort_handle(),
         ];
-        Ok(Conversation(Arc::new(Shared { jobs, tasks, item_max })))
+        Ok(Conversation(Arc::new(Shared { jobs, tasks, speech, item_max })))
     }
 
     fn patience(&self) -> Duration {
@@ -171,18 +208,35 @@ impl Connect for MemcachedConnect {
 
 async fn authenticate(stream: &mut Stream, auth: &TierAuth) -> Result<(), Trouble> {
     let mut octets = Vec::new();
-    let user = auth.user.as_deref().unwrap_or_default();
-    protocol::write_authentication(&mut octets, user, auth.password.expose());
-    match exchange(stream, &octets).await? {
+    let (user, password) = (auth.user.as_deref().unwrap_or_default(), auth.password.expose());
+    let reply = match auth.method {
+        AuthMethod::Text => {
+            protocol::write_authentication(&mut octets, user, password);
+            exchange(stream, &octets, whole(protocol::read)).await?
+        }
+        AuthMethod::Sasl => {
+            binary::write_authentication(&mut octets, user, password);
+            exchange(stream, &octets, whole(|read| binary::read(read, 0))).await?
+        }
+    };
+    match reply {
         Reply::Stored => Ok(()),
         _ => Err(Trouble::new(Miss::Denied, "the node refuses our name and password")),
     }
 }
 
+// How old the node is, by which items of its binary protocol end.
+async fn greet(stream: &mut Stream) -> Result<Speech, Trouble> {
+    let mut octets = Vec::new();
+    binary::write_statistics(&mut octets);
+    let uptime = exchange(stream, &octets, binary::read_uptime).await?;
+    Ok(Speech::Binary { uptime, at: Instant::now() })
+}
+
 async fn item_max(stream: &mut Stream) -> Result<u64, Trouble> {
     let mut octets = Vec::new();
     Request::Settings.write(&mut octets);
-    match exchange(stream, &octets).await? {
+    match exchange(stream, &octets, whole(protocol::read)).await? {
         Reply::Settings(settings) => Ok(settings.item_size_max.unwrap_or(ITEM_MAX)),
         Reply::Denied => Err(Trouble::new(Miss::Denied, "the node wants a name and a password")),
         // What is before some nodes does not know the question.
@@ -190,22 +244,33 @@ async fn item_max(stream: &mut Stream) -> Result<u64, Trouble> {
     }
 }
 
+// A reader of one reply that does not ask where it ends.
+fn whole(
+    read: impl Fn(&[u8]) -> Result<Option<(Reply, usize)>, NotSpoken>,
+) -> impl Fn(&[u8]) -> Result<Option<Reply>, NotSpoken> {
+    move |octets: &[u8]| read(octets).map(|found| found.map(|(reply, _)| reply))
+}
+
 // One request and its answer, on a connection that nobody else uses yet.
-async fn exchange(stream: &mut Stream, octets: &[u8]) -> Result<Reply, Trouble> {
+async fn exchange<T>(
+    stream: &mut Stream,
+    octets: &[u8],
+    answer: impl Fn(&[u8]) -> Result<Option<T>, NotSpoken>,
+) -> Result<T, Trouble> {
     let failed = |error: std::io::Error| Trouble::new(Miss::Unreachable, error.to_string());
     stream.write_all(octets).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
     let mut read = Vec::with_capacity(4 << 10);
     loop {
-        match protocol::read(&read) {
-            Ok(Some((reply, _))) => return Ok(reply),
-            Ok(None) => {}
-            Err(protocol::NotSpoken) => {
-                return Err(Trouble::new(Miss::Unreachable, "this is not memcached's protocol"));
-            }
-        }
         if stream.read_buf(&mut read).await.map_err(failed)? == 0 {
             return Err(broke());
+        }
+        match answer(&read) {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            Err(NotSpoken) => {
+                return Err(Trouble::new(Miss::Unreachable, "this is not memcached's protocol"));
+            }
         }
     }
 }
@@ -414,7 +479,7 @@ async fn discovered(
     }
     let mut octets = Vec::new();
     Request::Cluster.write(&mut octets);
-    match exchange(&mut stream, &octets).await? {
+    match exchange(&mut stream, &octets, whole(protocol::read)).await? {
         Reply::Cluster(found) if !found.nodes.is_empty() => Ok(found),
         Reply::Cluster(_) => Err(Trouble::new(Miss::Refused, "the endpoint names no node")),
         Reply::Refused(_) | Reply::Absent => {

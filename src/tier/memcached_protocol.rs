@@ -409,8 +409,11 @@ mod tests {
         }
 
         #[test]
-        fn any_value_comes_back(octets in proptest::collection::vec(any::<u8>(), 0..500), left in 0u32..99) {
-            let said = [format!("VA {} t{left}\r\n", octets.len()).as_bytes(), &octets, b"\r\n"].concat();
+        fn any_value_comes_back(
+            octets in proptest::collection::vec(any::<u8>(), 0..500), left in 0u32..99,
+        ) {
+            let head = format!("VA {} t{left}\r\n", octets.len());
+            let said = [head.as_bytes(), &octets, b"\r\n"].concat();
             prop_assert_eq!(read(&said), Ok(Some((value(&octets, Some(left)), said.len()))));
         }
     }

@@ -13,6 +13,7 @@ pub mod codec;
 pub mod ketama;
 pub mod link;
 pub mod memcached;
+pub mod memcached_binary;
 pub mod memcached_protocol;
 pub mod miss;
 pub mod node;

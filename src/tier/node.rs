@@ -185,7 +185,8 @@ impl<K: Connect> Node<K> {
             // Whatever waits on them waits for nobody.
             self.drop_line(Size::Small);
             self.drop_line(Size::Large);
-            tracing::warn!(node = %self.address, why = %trouble.why, "a tier's node is stepped over");
+            let (node, why) = (&self.address, &trouble.why);
+            tracing::warn!(%node, %why, "a tier's node is stepped over");
         }
     }
 

@@ -213,7 +213,9 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 127.0.0.1:30001@31001,hostname1 myself,
 
     proptest! {
         #[test]
-        fn a_redirection_changes_one_slot(moves in proptest::collection::vec((0..SLOTS, 0u16..4), 1..40)) {
+        fn a_redirection_changes_one_slot(
+            moves in proptest::collection::vec((0..SLOTS, 0u16..4), 1..40),
+        ) {
             let from = address("127.0.0.1:30001");
             let mut map = SlotMap::parse(ANSWER, &from, Naming::Address).unwrap();
             for (moved, to) in moves {

@@ -65,6 +65,7 @@ fn auth(user: &str, password: &str) -> configured::TierAuth {
     configured::TierAuth {
         user: Some(user.to_string()),
         password: Secret::new(password.to_string()),
+        method: configured::AuthMethod::Text,
     }
 }
 
@@ -575,6 +576,37 @@ fn memcached_over_tls_and_with_a_password() {
             let trouble = tier.status()[0].trouble.clone().unwrap();
             assert!(trouble.contains("name and"), "{trouble}");
         }
+    });
+}
+
+// Debian's memcached knows SASL; its passwords are cyrus-sasl's, in a file of their own.
+#[test]
+fn memcached_with_sasl_is_spoken_to_in_binary() {
+    if !tool::have(&[MEMCACHED]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let passwords = folder.path().join("passwords");
+    std::fs::write(&passwords, "edge:secret\n").unwrap();
+    std::fs::write(folder.path().join("memcached.conf"), "mech_list: plain\n").unwrap();
+    let port = free_port();
+    let mut command = Command::new("memcached");
+    command
+        .args(["-S", "-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &port.to_string()])
+        .env("MEMCACHED_SASL_PWDB", &passwords)
+        .env("SASL_CONF_PATH", folder.path());
+    let _server = Server::start(&mut command, port);
+    let with = |password: &str| configured::Tier {
+        auth: Some(configured::TierAuth {
+            method: configured::AuthMethod::Sasl,
+            ..auth("edge", password)
+        }),
+        ..settings(FIXED, port)
+    };
+    round_trip(&with("secret"));
+    on_a_core(async {
+        let tier = Tier::start(&with("wrong")).unwrap();
+        until_found(&tier, &response("/a", 1).key, is_kept_out).await;
     });
 }
 
