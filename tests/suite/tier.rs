@@ -33,6 +33,7 @@ use super::support::{eventually, free_port};
 
 const REDIS: Tool = Tool::Program("redis-server");
 const MEMCACHED: Tool = Tool::Program("memcached");
+const SASLPASSWD: Tool = Tool::Program("saslpasswd2");
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const STAMP: Stamp = Stamp { epoch: 1, number: 7 };
 /// What a call may take beyond its deadline on a machine that has much else to do.
@@ -579,27 +580,37 @@ fn memcached_over_tls_and_with_a_password() {
     });
 }
 
-// Debian's memcached knows SASL; its passwords are cyrus-sasl's, in a file of their own.
+// Its passwords are in cyrus-sasl's own database.
 #[test]
 fn memcached_with_sasl_is_spoken_to_in_binary() {
-    if !tool::have(&[MEMCACHED]) {
+    if !tool::have(&[MEMCACHED, SASLPASSWD]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let passwords = folder.path().join("passwords");
-    std::fs::write(&passwords, "edge:secret\n").unwrap();
-    std::fs::write(folder.path().join("memcached.conf"), "mech_list: plain\n").unwrap();
+    let database = folder.path().join("database");
+    let text = format!(
+        "mech_list: plain\npwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {}\n",
+        database.display()
+    );
+    std::fs::write(folder.path().join("memcached.conf"), text).unwrap();
+    let mut adding = Command::new("saslpasswd2")
+        .args(["-p", "-c", "-a", "memcached", "-u", "localhost", "-f"])
+        .args([database.as_os_str(), "edge".as_ref()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    adding.stdin.take().unwrap().write_all(b"secret").unwrap();
+    assert!(adding.wait().unwrap().success());
     let port = free_port();
     let mut command = Command::new("memcached");
     command
         .args(["-S", "-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &port.to_string()])
-        .env("MEMCACHED_SASL_PWDB", &passwords)
         .env("SASL_CONF_PATH", folder.path());
     let _server = Server::start(&mut command, port);
     let with = |password: &str| configured::Tier {
         auth: Some(configured::TierAuth {
             method: configured::AuthMethod::Sasl,
-            ..auth("edge", password)
+            ..auth("edge@localhost", password)
         }),
         ..settings(FIXED, port)
     };
