@@ -119,7 +119,8 @@ fn trouble(error: &RedisError) -> Trouble {
             _ => Miss::Refused,
         }
     };
-    Trouble::new(miss, error.to_string())
+    let code = error.code().map(|code| format!("{code}: ")).unwrap_or_default();
+    Trouble::new(miss, format!("{code}{error}"))
 }
 
 /// Connects to Redis nodes.
@@ -147,14 +148,16 @@ impl Connect for RedisConnect {
                 .map_err(|error| trouble(&error))?;
         connection.set_response_timeout(CRATE_PATIENCE);
         let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
-        let wire = Wire { connection, driver };
+        let mut wire = Wire { connection, driver };
         let mut name = redis::cmd("CLIENT");
         name.arg("SETNAME").arg(CLIENT_NAME);
-        // Some users may not say who they are, and are let in all the same.
-        match wire.clone().query::<redis::Value>(&name).await {
-            Err(trouble) if trouble.miss == Miss::Unreachable => Err(trouble),
-            Err(trouble) if trouble.why.contains("NOAUTH") => Err(trouble),
-            _ => Ok(wire),
+        let named: Result<redis::Value, RedisError> = name.query_async(&mut wire.connection).await;
+        match named {
+            Err(error) if error.is_io_error() || error.code() == Some("NOAUTH") => {
+                Err(trouble(&error))
+            }
+            // Some users may not say what they are called, and are let in all the same.
+            Ok(_) | Err(_) => Ok(wire),
         }
     }
 
