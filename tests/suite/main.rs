@@ -42,6 +42,7 @@ mod staging;
 mod storm;
 mod support;
 mod tidy;
+mod tier;
 mod tiers;
 mod tools;
 mod tunnel;
