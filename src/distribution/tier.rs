@@ -103,3 +103,51 @@ pub struct TierKey {
     /// Still opens what was sealed before the key was changed.
     pub previous: Option<Secret<String>>,
 }
+
+impl Tier {
+    /// Says whether another one leads to the same values in the same way.
+    pub fn is_same(&self, other: &Self) -> bool {
+        // Without `..`: a new field does not compile until its part in this is decided.
+        let Self { engine, nodes, tls, auth, timeouts, key, queue } = self;
+        let is_same_tls = match (tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.proves_like(two),
+            _ => false,
+        };
+        let is_same_auth = match (auth, &other.auth) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        };
+        let is_same_key = match (key, &other.key) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        };
+        *engine == other.engine
+            && *nodes == other.nodes
+            && *timeouts == other.timeouts
+            && *queue == other.queue
+            && is_same_tls
+            && is_same_auth
+            && is_same_key
+    }
+}
+
+impl TierAuth {
+    fn is_same(&self, other: &Self) -> bool {
+        let Self { user, password, method } = self;
+        *user == other.user && *method == other.method && password.is_same(&other.password)
+    }
+}
+
+impl TierKey {
+    fn is_same(&self, other: &Self) -> bool {
+        let is_same_previous = match (&self.previous, &other.previous) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        };
+        self.current.is_same(&other.current) && is_same_previous
+    }
+}

@@ -22,6 +22,8 @@ use http::HeaderName;
 use super::miss::Miss;
 use super::seal::{Seals, TAG};
 use crate::body::Content;
+use crate::fleet::protocol::{Epoch, FleetNumber, Stamp};
+use crate::invalidation::chain::RecordId;
 use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead};
 use crate::semantics::ranges::Span;
@@ -94,39 +96,6 @@ fn hex(octets: &[u8]) -> String {
     })
 }
 
-/// What a response was known to be valid against when it was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// Which log the number is of.
-    pub epoch: u64,
-    /// The highest number in force at the writer before its request began.
-    pub number: u64,
-}
-
-/// Where an edge stands in the fleet's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub epoch: u64,
-    /// The first number since which it has missed none.
-    pub since: u64,
-    /// The highest number in force here.
-    pub applied: u64,
-}
-
-impl Stamp {
-    /// The number that an entry is taken in with here. It is for whoever asks to look whether a
-    /// later record covers it.
-    pub fn taken_by(self, here: Position) -> Result<u64, Miss> {
-        if self.epoch != here.epoch {
-            return Err(Miss::OtherEpoch);
-        }
-        if self.number < here.since {
-            return Err(Miss::BeforeSince);
-        }
-        Ok(self.number.min(here.applied))
-    }
-}
-
 /// Why a response is not written to a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -184,6 +153,12 @@ impl Outline {
     pub const fn pieces(&self) -> u32 {
         pieces(self.length)
     }
+
+    /// Octets of a piece.
+    pub fn piece_len(&self, number: u32) -> usize {
+        let start = u64::from(number) * PIECE as u64;
+        self.length.saturating_sub(start).min(PIECE as u64) as usize
+    }
 }
 
 const fn pieces(length: u64) -> u32 {
@@ -193,7 +168,8 @@ const fn pieces(length: u64) -> u32 {
 /// The lifetime of a response of this age in the engine, in seconds: all that it may be served for,
 /// stale windows included.
 fn ttl(life: &Life, age: u64) -> Option<u32> {
-    if life.reuse == Reuse::Never {
+    // What is to be validated before each use would be read in vain.
+    if life.reuse == Reuse::AfterValidation {
         return None;
     }
     let window = life.stale_while_revalidate.max(life.stale_if_error);
@@ -210,8 +186,8 @@ pub fn encode_meta(
     seals: Option<&Seals>,
 ) -> Result<Vec<u8>, Unfit> {
     let mut said = Vec::with_capacity(256 + stored.head.lines().len() + body.len());
-    said.extend_from_slice(&outline.stamp.epoch.to_le_bytes());
-    said.extend_from_slice(&outline.stamp.number.to_le_bytes());
+    said.extend_from_slice(&outline.stamp.epoch.0.octets());
+    said.extend_from_slice(&outline.stamp.number.0.to_le_bytes());
     put_bytes(&mut said, stored.key.as_bytes());
     said.extend_from_slice(&(stored.selector.0.len() as u32).to_le_bytes());
     for (name, value) in &stored.selector.0 {
@@ -367,7 +343,8 @@ pub fn decode_meta(value: &[u8], key: &CacheKey, seals: Option<&Seals>) -> Resul
 }
 
 fn stamp(read: &mut Cursor<'_>) -> Option<Stamp> {
-    Some(Stamp { epoch: read.u64()?, number: read.u64()? })
+    let epoch = RecordId::from_octets(read.take(16)?.try_into().ok()?);
+    Some(Stamp { epoch: Epoch(epoch), number: FleetNumber(read.u64()?) })
 }
 
 fn rest_of_meta(mut read: Cursor<'_>, stamp: Stamp, generation: Generation) -> Option<Meta> {
@@ -416,12 +393,6 @@ impl Meta {
     /// How many values the body takes beside the meta.
     pub const fn pieces(&self) -> u32 {
         self.outline.pieces()
-    }
-
-    /// Octets of a piece.
-    pub fn piece_len(&self, number: u32) -> usize {
-        let start = u64::from(number) * PIECE as u64;
-        self.outline.length.saturating_sub(start).min(PIECE as u64) as usize
     }
 
     /// The numbers of the pieces that a part of the body lies in.
@@ -502,19 +473,21 @@ mod tests {
     use super::*;
     use crate::base::secret::Secret;
     use crate::message::stored::TtlRule;
+    use crate::semantics::fields::FieldSection;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
     const GENERATION: Generation = Generation([9; 16]);
-    const STAMP: Stamp = Stamp { epoch: 3, number: 40 };
+    const STAMP: Stamp =
+        Stamp { epoch: Epoch(RecordId::from_octets([3; 16])), number: FleetNumber(40) };
 
     fn seals(secret: &str) -> Seals {
         Seals::new(&Secret::new(secret.to_string()), None)
     }
 
     fn sample(key: &[u8], body: &[u8]) -> Stored {
-        let mut fields = http::HeaderMap::new();
-        fields.append("etag", "\"a\"".parse().unwrap());
-        fields.append("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        let mut fields = FieldSection::new();
+        fields.append("etag", "\"a\"");
+        fields.append("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let selecting =
             vec![(http::header::ACCEPT, Some(b"x".to_vec().into())), (http::header::COOKIE, None)];
         Stored {
@@ -652,7 +625,7 @@ mod tests {
         for (start, end, wanted) in table {
             assert_eq!(meta.pieces_of(Span { start, end }), wanted, "{start} {end}");
         }
-        assert_eq!([0, 2, 3, 4].map(|number| meta.piece_len(number)), [PIECE, PIECE, 1, 0]);
+        assert_eq!([0, 2, 3, 4].map(|number| meta.outline.piece_len(number)), [PIECE, PIECE, 1, 0]);
     }
 
     #[test]
@@ -670,8 +643,8 @@ mod tests {
             (life(60_000, 0, 0, Reuse::WhileFresh), 60_000, None),
             (life(60_000, 5000, 9000, Reuse::WhileFresh), 60_000, Some(9)),
             (life(u64::MAX, 1, 1, Reuse::WhileFresh), 0, Some(7 * 86_400)),
-            (life(0, 0, 0, Reuse::AfterValidation), 0, None),
-            (life(60_000, 0, 0, Reuse::Never), 0, None),
+            (life(0, 0, 0, Reuse::WhileFresh), 0, None),
+            (life(60_000, 0, 0, Reuse::AfterValidation), 0, None),
         ];
         for (life, age, wanted) in table {
             assert_eq!(ttl(&life, age), wanted, "{life:?} {age}");
@@ -685,17 +658,6 @@ mod tests {
         assert_eq!(meta.age(Duration::from_secs(65)), Ok(5000));
         assert_eq!(meta.age(Duration::ZERO), Ok(70_000));
         assert_eq!(meta.age(Duration::from_secs(66)), Err(Miss::Malformed));
-    }
-
-    #[test]
-    fn a_stamp_counts_in_its_epoch_from_a_known_place_on() {
-        let here = Position { epoch: 3, since: 30, applied: 50 };
-        let taken = |epoch, number| Stamp { epoch, number }.taken_by(here);
-        assert_eq!(taken(3, 40), Ok(40));
-        assert_eq!(taken(3, 60), Ok(50), "never with a number that is not in force here");
-        assert_eq!(taken(3, 29), Err(Miss::BeforeSince));
-        assert_eq!(taken(2, 40), Err(Miss::OtherEpoch));
-        assert_eq!(taken(4, 40), Err(Miss::OtherEpoch));
     }
 
     #[test]
@@ -751,7 +713,8 @@ mod tests {
                     encode_piece(octets, &stored.key, GENERATION, number, seals.as_ref()).unwrap();
                 prop_assert!(value.len() <= VALUE_MAX);
                 let piece = decode_piece(
-                    &value, &stored.key, GENERATION, number, meta.piece_len(number), seals.as_ref(),
+                    &value, &stored.key, GENERATION, number, meta.outline.piece_len(number),
+                    seals.as_ref(),
                 );
                 read.extend_from_slice(&piece.unwrap());
             }

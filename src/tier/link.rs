@@ -23,12 +23,20 @@ use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 pub struct Trouble {
     pub miss: Miss,
     pub why: String,
+    /// Which node, where one was asked.
+    pub node: Option<String>,
 }
 
 impl Trouble {
     /// A trouble in words.
     pub fn new(miss: Miss, why: impl Into<String>) -> Self {
-        Self { miss, why: why.into() }
+        Self { miss, why: why.into(), node: None }
+    }
+
+    /// The same, at a node.
+    #[must_use]
+    pub fn at(self, node: &NodeAddress) -> Self {
+        Self { node: Some(node.to_string()), ..self }
     }
 }
 

@@ -435,7 +435,7 @@ fn unexpected(reply: &Reply) -> Trouble {
         Reply::Refused(why) => (Miss::Refused, why.clone()),
         _ => (Miss::Refused, "an answer to another question".into()),
     };
-    Trouble { miss, why }
+    Trouble::new(miss, why)
 }
 
 // Asks the endpoints that are configured, one after the other, for as long as the tier is there.

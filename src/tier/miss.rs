@@ -32,10 +32,15 @@ pub enum Miss {
     OtherGeneration,
     /// The key has no lifetime in the engine: whoever wrote it, we did not.
     Unlimited,
-    /// The entry was written in another epoch of the fleet's log.
-    OtherEpoch,
-    /// The entry was written before this edge knew the fleet's log.
-    BeforeSince,
+    /// The entry was written in another epoch of the fleet's log, or before what this edge knows
+    /// of it: whether anything covers it is not known.
+    Outdated,
+    /// Something that is in effect here covers the entry.
+    Invalidated,
+    /// The entry may not be served any more, at its age.
+    Expired,
+    /// The body is long, and no strong tag says that another hop could go on with it.
+    NoWayOn,
     /// The node's breaker is open.
     Paused,
     /// The deadline came first.
@@ -54,7 +59,7 @@ pub enum Miss {
 
 impl Miss {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Absent,
         Self::Foreign,
         Self::OtherVariant,
@@ -68,8 +73,10 @@ impl Miss {
         Self::PieceMissing,
         Self::OtherGeneration,
         Self::Unlimited,
-        Self::OtherEpoch,
-        Self::BeforeSince,
+        Self::Outdated,
+        Self::Invalidated,
+        Self::Expired,
+        Self::NoWayOn,
         Self::Paused,
         Self::TimedOut,
         Self::Unreachable,
@@ -95,8 +102,10 @@ impl Miss {
             Self::PieceMissing => "piece-missing",
             Self::OtherGeneration => "other-generation",
             Self::Unlimited => "no-lifetime",
-            Self::OtherEpoch => "other-epoch",
-            Self::BeforeSince => "before-since",
+            Self::Outdated => "outdated",
+            Self::Invalidated => "invalidated",
+            Self::Expired => "expired",
+            Self::NoWayOn => "no-strong-tag",
             Self::Paused => "paused",
             Self::TimedOut => "timed-out",
             Self::Unreachable => "unreachable",

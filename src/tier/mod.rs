@@ -1,15 +1,17 @@
 //! The regional tier on an engine that its owner already runs: Redis, Valkey, memcached.
 //!
-//! A fleet of edges shares it: whoever fetches a response writes it there, and the others take it
-//! from there instead of the origin. It is a hop that may always be stepped over: every call has a
+//! A fleet of edges shares it: the edge that fetches a response writes it there, and the others take
+//! it from there instead of the origin. It is a hop that may always be stepped over: every call has a
 //! deadline, every node a breaker, and whatever is wrong with an answer is a [`Miss`] with a name,
 //! never an error for a viewer.
 //!
 //! Nothing is ever deleted there, and there is no index: a purged copy is made unusable by its
 //! stamp, and each key has a lifetime. So no command ever touches two keys of different slots.
 
+pub mod body;
 pub mod breaker;
 pub mod codec;
+pub mod judge;
 pub mod ketama;
 pub mod link;
 pub mod memcached;
@@ -20,6 +22,7 @@ pub mod node;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod seal;
+pub mod seat;
 pub mod slots;
 
 use std::future::poll_fn;
@@ -33,10 +36,11 @@ use tokio::time::Instant;
 
 use crate::body::{BodyError, Reader};
 use crate::distribution::tier as configured;
+use crate::fleet::protocol::Stamp;
 use crate::message::key::CacheKey;
 use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
-use codec::{Address, Generation, Meta, Outline, PIECE, Stamp, Unfit};
+use codec::{Address, Generation, Meta, Outline, PIECE, Unfit};
 use link::{Connector, Trouble};
 use miss::{Miss, Misses};
 use node::{NodeStatus, Size};
@@ -64,8 +68,8 @@ pub struct Taken<T> {
 #[derive(Debug)]
 pub enum Got {
     Found(Box<Found>),
-    /// Why not, and what is known beyond the reason's name.
-    Miss(Miss, String),
+    /// Why not, and at which node.
+    Miss(Trouble),
 }
 
 /// A response that a tier has. Its stamp is for whoever asked to judge.
@@ -86,10 +90,14 @@ pub enum NotQueued {
     Full,
 }
 
-/// How much was done, counted since the start.
+/// How much was done, counted since the start of the process.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// Entries that were read, whatever they were worth here.
     pub found: AtomicU64,
+    /// Those of them by which a request was answered.
+    pub used: AtomicU64,
+    /// What was asked in vain, by reason.
     pub misses: Misses,
     /// Responses written whole.
     pub written: AtomicU64,
@@ -105,7 +113,8 @@ enum Engine {
     Memcached(memcached::Memcached),
 }
 
-/// A tier in use. It belongs to the runtime on which it was started: one for each core.
+/// A tier in use. Its connections belong to the runtimes on which they were made, and serve all
+/// cores.
 pub struct Tier {
     engine: Engine,
     seals: Option<Seals>,
@@ -114,7 +123,7 @@ pub struct Tier {
     /// Octets of bodies that wait, and the most that may.
     queued: AtomicU64,
     queue_max: u64,
-    pub counts: Counts,
+    pub counts: Arc<Counts>,
 }
 
 struct Write {
@@ -125,7 +134,7 @@ struct Write {
 impl Tier {
     /// Begins to use a tier as configured, within a runtime. Nothing is connected yet, so it does
     /// not fail for want of one; the error says what is wrong with the certificates.
-    pub fn start(tier: &configured::Tier) -> Result<Arc<Self>, String> {
+    pub fn start(tier: &configured::Tier, counts: Arc<Counts>) -> Result<Arc<Self>, String> {
         let connector = || Connector::new(tier.tls.as_ref(), tier.timeouts.connect);
         let nodes: Vec<NodeAddress> = tier
             .nodes
@@ -159,7 +168,7 @@ impl Tier {
             queue,
             queued: AtomicU64::new(0),
             queue_max: tier.queue,
-            counts: Counts::default(),
+            counts,
         });
         tokio::spawn(write_all(Arc::downgrade(&this), writes));
         Ok(this)
@@ -183,9 +192,9 @@ impl Tier {
                 self.counts.found.fetch_add(1, Ordering::Relaxed);
                 Got::Found(Box::new(found))
             }
-            Err(Trouble { miss, why }) => {
-                self.counts.misses.count(miss);
-                Got::Miss(miss, why)
+            Err(trouble) => {
+                self.counts.misses.count(trouble.miss);
+                Got::Miss(trouble)
             }
         }
     }
@@ -199,7 +208,10 @@ impl Tier {
         let named = address.meta();
         let Taken { node, answer } =
             self.engine.get(address.tag(), &named, Size::Small, deadline).await?;
-        let is_wrong = |miss: Miss| Trouble::new(miss, format!("the entry on {node}"));
+        let is_wrong = |miss: Miss| Trouble {
+            node: Some(node.clone()),
+            ..Trouble::new(miss, "the entry is not what this edge would have written")
+        };
         let meta =
             codec::decode_meta(&answer.octets, key, self.seals.as_ref()).map_err(is_wrong)?;
         let left = answer.left.ok_or_else(|| is_wrong(Miss::Unlimited))?;
@@ -211,12 +223,12 @@ impl Tier {
     pub async fn piece(
         &self,
         key: &CacheKey,
-        meta: &Meta,
+        outline: &Outline,
         number: u32,
         deadline: Instant,
     ) -> Result<Bytes, Miss> {
         let address = Address::of(key);
-        let generation = meta.outline.generation;
+        let generation = outline.generation;
         let named = address.piece(generation, number);
         let taken = self.engine.get(address.tag(), &named, Size::Large, deadline).await;
         let read = match taken {
@@ -225,7 +237,7 @@ impl Tier {
                 key,
                 generation,
                 number,
-                meta.piece_len(number),
+                outline.piece_len(number),
                 self.seals.as_ref(),
             ),
             Err(Trouble { miss: Miss::Absent, .. }) => Err(Miss::PieceMissing),
@@ -234,15 +246,15 @@ impl Tier {
         read.inspect_err(|miss| self.counts.misses.count(*miss))
     }
 
-    /// Takes the lock of whoever fetches this key, for so many seconds. False if somebody else has
-    /// it. A tier that cannot be asked locks nobody out: its reason is for whoever asked to judge.
+    /// Takes the lock of the edge that fetches this key, for so many seconds. False if another edge
+    /// has it. A tier that cannot be asked keeps no edge out: its reason is for the caller to judge.
     pub async fn lock(&self, key: &CacheKey, ttl: u32, deadline: Instant) -> Result<bool, Miss> {
         let address = Address::of(key);
         let taken = self.engine.lock(address.tag(), &address.lock(), ttl, deadline).await;
         taken.map_err(|trouble| trouble.miss)
     }
 
-    /// Takes a response to be written behind whoever hands it in. It must be complete.
+    /// Takes a response to be written in the background. It must be complete.
     pub fn put(&self, stored: &Arc<Stored>, stamp: Stamp, now: Timestamp) -> Result<(), NotQueued> {
         let mut generation = [0; 16];
         aws_lc_rs::rand::fill(&mut generation).map_err(|_| NotQueued::Unfit(Unfit::NotSealed))?;

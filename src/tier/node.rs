@@ -134,7 +134,7 @@ impl<K: Connect> Node<K> {
         A: Future<Output = Result<T, Trouble>>,
     {
         if !self.may_be_asked() {
-            return Err(Trouble::new(Miss::Paused, "its breaker is open"));
+            return Err(Trouble::new(Miss::Paused, "its breaker is open").at(&self.address));
         }
         let mut is_first = true;
         loop {
@@ -152,13 +152,13 @@ impl<K: Connect> Node<K> {
                 Err(trouble) if trouble.miss == Miss::Unreachable && is_first => {
                     is_first = false;
                     if !self.has_line(size) {
-                        return Err(trouble);
+                        return Err(trouble.at(&self.address));
                     }
                     self.drop_line(size);
                 }
                 Err(trouble) => {
                     self.note(&trouble);
-                    return Err(trouble);
+                    return Err(trouble.at(&self.address));
                 }
             }
         }

@@ -17,10 +17,13 @@ use foreshore::body::Content;
 use foreshore::distribution::origin::{OriginTls, Roots, TlsVersion};
 use foreshore::distribution::tier as configured;
 use foreshore::distribution::tier::{Engine, MemcachedMode, RedisMode};
+use foreshore::fleet::protocol::{Epoch, FleetNumber, Stamp};
+use foreshore::invalidation::chain::RecordId;
 use foreshore::message::key::{CacheKey, InvalidationNumber};
 use foreshore::message::stored::{Life, Live, Reuse, Selector, Stored, StoredHead, TtlRule};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
-use foreshore::tier::codec::{Address, Stamp};
+use foreshore::tier::codec::Address;
 use foreshore::tier::miss::Miss;
 use foreshore::tier::{Found, Got, Tier};
 use rustls_pki_types::CertificateDer;
@@ -35,12 +38,16 @@ const REDIS: Tool = Tool::Program("redis-server");
 const MEMCACHED: Tool = Tool::Program("memcached");
 const SASLPASSWD: Tool = Tool::Program("saslpasswd2");
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-const STAMP: Stamp = Stamp { epoch: 1, number: 7 };
+const STAMP: Stamp = Stamp { epoch: Epoch(RecordId::from_octets([1; 16])), number: FleetNumber(7) };
 /// What a call may take beyond its deadline on a machine that has much else to do.
 const SLACK: Duration = Duration::from_millis(700);
 
 fn on_a_core<T>(does: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(does)
+}
+
+fn start(settings: &configured::Tier) -> Arc<Tier> {
+    Tier::start(settings, Arc::default()).unwrap()
 }
 
 fn settings(engine: Engine, port: u16) -> configured::Tier {
@@ -82,8 +89,8 @@ fn trusting(ca: &Path) -> OriginTls {
 
 fn response(path: &str, len: usize) -> Arc<Stored> {
     let body: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-    let mut fields = http::HeaderMap::new();
-    fields.append("etag", "\"a\"".parse().unwrap());
+    let mut fields = FieldSection::new();
+    fields.append("etag", "\"a\"");
     Arc::new(Stored {
         key: CacheKey::new(format!("E1\0{path}\0").as_bytes()),
         selector: Selector::default(),
@@ -133,7 +140,7 @@ async fn found(tier: &Arc<Tier>, key: &CacheKey) -> Result<Box<Found>, Miss> {
     assert!(began.elapsed() < deadline - began + SLACK, "{:?} {got:?}", began.elapsed());
     match got {
         Got::Found(found) => Ok(found),
-        Got::Miss(miss, _) => Err(miss),
+        Got::Miss(trouble) => Err(trouble.miss),
     }
 }
 
@@ -158,7 +165,8 @@ async fn body(tier: &Arc<Tier>, stored: &Stored) -> Vec<u8> {
     let found = found(tier, &stored.key).await.unwrap();
     let mut octets = found.meta.body.as_deref().unwrap_or_default().to_vec();
     for number in 0..found.meta.pieces() {
-        let piece = tier.piece(&stored.key, &found.meta, number, tier.total_deadline()).await;
+        let piece =
+            tier.piece(&stored.key, &found.meta.outline, number, tier.total_deadline()).await;
         octets.extend_from_slice(&piece.unwrap());
     }
     octets
@@ -172,7 +180,7 @@ fn is_kept_out(got: &Result<Box<Found>, Miss>) -> bool {
 // What every engine has to do.
 fn round_trip(settings: &configured::Tier) {
     on_a_core(async {
-        let tier = Tier::start(settings).unwrap();
+        let tier = start(settings);
         for (at, len) in [0, 10, 16 << 10, (16 << 10) + 1, 200_000].into_iter().enumerate() {
             let stored = response(&format!("/{at}"), len);
             put(&tier, &stored).await;
@@ -196,9 +204,9 @@ fn round_trip(settings: &configured::Tier) {
         // An edge with another key, and one without.
         let first = response("/0", 0);
         let other = configured::Tier { key: Some(key("other")), ..settings.clone() };
-        let other = Tier::start(&other).unwrap();
+        let other = start(&other);
         until_found(&other, &first.key, |got| matches!(got, Err(Miss::WrongSeal))).await;
-        let open = Tier::start(&configured::Tier { key: None, ..settings.clone() }).unwrap();
+        let open = start(&configured::Tier { key: None, ..settings.clone() });
         until_found(&open, &first.key, |got| matches!(got, Err(Miss::Sealed))).await;
         put(&open, &first).await;
         assert_eq!(found(&tier, &first.key).await.err(), Some(Miss::Unsealed));
@@ -209,7 +217,7 @@ fn round_trip(settings: &configured::Tier) {
 // again when it answers.
 fn comes_back(settings: &configured::Tier, stop: impl Fn(), go_on: impl Fn()) {
     on_a_core(async {
-        let tier = Tier::start(settings).unwrap();
+        let tier = start(settings);
         let stored = response("/a", 100);
         put(&tier, &stored).await;
         assert!(found(&tier, &stored.key).await.is_ok());
@@ -351,9 +359,9 @@ fn redis_over_tls_lets_in_who_has_the_password() {
     let untrusted = configured::Tier { tls: Some(trusting(&stranger)), ..right };
     on_a_core(async {
         let absent = response("/a", 1);
-        let tier = Tier::start(&wrong).unwrap();
+        let tier = start(&wrong);
         until_found(&tier, &absent.key, is_kept_out).await;
-        let tier = Tier::start(&untrusted).unwrap();
+        let tier = start(&untrusted);
         until_found(&tier, &absent.key, is_kept_out).await;
         assert!(tier.status()[0].trouble.as_ref().unwrap().contains("certificate"));
     });
@@ -385,7 +393,7 @@ fn what_others_write_into_redis_is_a_miss() {
     let folder = tempfile::tempdir().unwrap();
     let server = plain_redis(folder.path(), free_port());
     on_a_core(async {
-        let tier = Tier::start(&settings(SINGLE, server.port)).unwrap();
+        let tier = start(&settings(SINGLE, server.port));
         let stored = response("/a", 100_000);
         put(&tier, &stored).await;
         let meta = Address::of(&stored.key).meta();
@@ -406,7 +414,8 @@ fn what_others_write_into_redis_is_a_miss() {
         assert_eq!(found(&tier, &stored.key).await.err(), Some(Miss::Refused));
         let piece = Address::of(&stored.key).piece(whole.meta.outline.generation, 1);
         assert_eq!(server.says(&format!("DEL {piece}")), ":1");
-        let pieces = |number| tier.piece(&stored.key, &whole.meta, number, tier.total_deadline());
+        let pieces =
+            |number| tier.piece(&stored.key, &whole.meta.outline, number, tier.total_deadline());
         assert!(pieces(0).await.is_ok());
         assert_eq!(pieces(1).await, Err(Miss::PieceMissing));
     });
@@ -422,7 +431,7 @@ fn a_redis_without_room_refuses_and_hurts_nobody() {
     let more = format!("port {port}\nmaxmemory 4mb\nmaxmemory-policy noeviction");
     let _server = redis(folder.path(), port, &more);
     on_a_core(async {
-        let tier = Tier::start(&settings(SINGLE, port)).unwrap();
+        let tier = start(&settings(SINGLE, port));
         let small = response("/small", 10);
         put(&tier, &small).await;
         for at in 0..5 {
@@ -464,7 +473,7 @@ fn slow_a_cluster_is_asked_where_the_slot_is() {
     let settings = settings(Engine::Redis(RedisMode::Cluster), one.port);
     round_trip(&settings);
     on_a_core(async {
-        let tier = Tier::start(&settings).unwrap();
+        let tier = start(&settings);
         for at in 0..20 {
             let stored = response(&format!("/spread/{at}"), 70_000);
             put(&tier, &stored).await;
@@ -520,7 +529,7 @@ fn slow_the_primary_is_whom_the_sentinel_names() {
     let settings = settings(engine, sentinel.port);
     round_trip(&settings);
     on_a_core(async {
-        let tier = Tier::start(&settings).unwrap();
+        let tier = start(&settings);
         let stored = response("/a", 10);
         put(&tier, &stored).await;
         let names =
@@ -546,7 +555,7 @@ fn memcached_gives_back_what_it_was_given() {
     let meta = Address::of(&response("/1", 0).key).meta();
     assert_eq!(server.says(&format!("set {meta} 0 60 5\r\nshort")), "STORED");
     on_a_core(async {
-        let tier = Tier::start(&settings(FIXED, server.port)).unwrap();
+        let tier = start(&settings(FIXED, server.port));
         let key = response("/1", 0).key.clone();
         until_found(&tier, &key, |got| matches!(got, Err(Miss::Truncated))).await;
     });
@@ -572,7 +581,7 @@ fn memcached_over_tls_and_with_a_password() {
     on_a_core(async {
         let absent = response("/a", 1);
         for auth in [None, Some(auth("edge", "wrong"))] {
-            let tier = Tier::start(&configured::Tier { auth, ..right.clone() }).unwrap();
+            let tier = start(&configured::Tier { auth, ..right.clone() });
             until_found(&tier, &absent.key, is_kept_out).await;
             let trouble = tier.status()[0].trouble.clone().unwrap();
             assert!(trouble.contains("name and"), "{trouble}");
@@ -616,7 +625,7 @@ fn memcached_with_sasl_is_spoken_to_in_binary() {
     };
     round_trip(&with("secret"));
     on_a_core(async {
-        let tier = Tier::start(&with("wrong")).unwrap();
+        let tier = start(&with("wrong"));
         until_found(&tier, &response("/a", 1).key, is_kept_out).await;
     });
 }
@@ -752,7 +761,7 @@ fn a_node_that_does_not_answer_costs_nobody_more_than_a_deadline() {
 fn a_connection_that_was_cut_is_made_anew_for_whoever_asks() {
     let (node, port) = Scripted::start();
     on_a_core(async {
-        let tier = Tier::start(&settings(FIXED, port)).unwrap();
+        let tier = start(&settings(FIXED, port));
         let stored = response("/a", 100);
         put(&tier, &stored).await;
         for _ in 0..20 {
@@ -771,7 +780,7 @@ fn keys_of_a_node_that_is_away_lie_elsewhere() {
         .map(|(_, port)| configured::TierNode { host: "127.0.0.1".into(), port: *port })
         .collect();
     on_a_core(async {
-        let tier = Tier::start(&settings).unwrap();
+        let tier = start(&settings);
         let all: Vec<_> = (0..30).map(|at| response(&format!("/{at}"), 10)).collect();
         for stored in &all {
             put(&tier, stored).await;
@@ -807,7 +816,7 @@ fn nodes_are_discovered() {
         nodes.iter().map(|(_, port)| format!("127.0.0.1|127.0.0.1|{port}")).collect();
     let settings = settings(Engine::Memcached(MemcachedMode::Discovery), port);
     on_a_core(async {
-        let tier = Tier::start(&settings).unwrap();
+        let tier = start(&settings);
         let stored = response("/a", 10);
         assert_eq!(found(&tier, &stored.key).await.err(), Some(Miss::Paused), "no node is known");
         *endpoint.cluster.lock().unwrap() = Some(format!("1\n{}\n", named.join(" ")));
@@ -824,7 +833,7 @@ fn a_full_queue_takes_no_more() {
     node.is_silent.store(true, Ordering::Relaxed);
     let settings = configured::Tier { queue: 1000, ..settings(FIXED, port) };
     on_a_core(async {
-        let tier = Tier::start(&settings).unwrap();
+        let tier = start(&settings);
         // One that is longer than the queue goes in alone.
         assert_eq!(tier.put(&response("/a", 5000), STAMP, NOW), Ok(()));
         assert!(tier.put(&response("/b", 10), STAMP, NOW).is_err());
