@@ -55,7 +55,11 @@ struct Place {
 
 /// Reads `[tier]`; `None` without it, or where it cannot be used.
 pub fn read(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Tier> {
+    let has_fleet = main.has("fleet");
     let mut table = main.table("tier")?;
+    if !has_fleet {
+        needs_a_fleet(&table);
+    }
     let folder = scope.folder(table.source());
     let has_kind = table.has("kind");
     let kind = table.word("kind", &[("redis", Kind::Redis), ("memcached", Kind::Memcached)]);
@@ -85,6 +89,18 @@ pub fn read(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Tier> {
     let (engine, auth, key) = (engine?, auth.ok()?, key.ok()?);
     let nodes: Vec<TierNode> = places.into_iter().map(|place| place.node).collect();
     (!nodes.is_empty()).then_some(Tier { engine, nodes, tls, auth, timeouts, key, queue })
+}
+
+// What lies in a tier is believed by its place in the fleet's log.
+fn needs_a_fleet(table: &Table<'_>) {
+    table.problem(
+        &table.span(),
+        "[tier] without [fleet]: an edge could not tell whether an entry was purged",
+        Some(
+            "add [fleet] with name, member and sequencer, the same name for all edges that share the tier"
+                .into(),
+        ),
+    );
 }
 
 fn places(table: &mut Table<'_>, kind: Option<Kind>) -> Vec<Place> {
@@ -319,7 +335,7 @@ fn key(
         (Some(current), previous) => Ok(Some(TierKey { current, previous })),
         (None, None) => {
             scope.warnings.push(
-                "[tier] has no key: whoever can write to the engine can put answers there, and whoever can read it can read them; set tier.key"
+                "[tier] has no key: a program that can write to the engine can put answers there, and one that can read it can read them; set tier.key"
                     .into(),
             );
             Ok(None)

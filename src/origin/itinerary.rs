@@ -1,5 +1,5 @@
-//! Pure: the hops that are asked on behalf of a request, in order: parents, then the members of its
-//! target.
+//! Pure: the hops that are asked on behalf of a request, in order: the tier that the fleet shares,
+//! parents, then the members of the target.
 //!
 //! Serving walks what this says, and `explain` tells it. What a hop's health allows is decided on
 //! the way.
@@ -50,6 +50,40 @@ impl NoParent {
     }
 }
 
+/// Whether there is a tier that the fleet shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedTier {
+    Configured,
+    Absent,
+}
+
+/// Why the shared tier is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTier {
+    NoneConfigured,
+    /// The request is relayed for one viewer, or its answer is not to be kept.
+    Relayed,
+    /// A POST whose answer is kept.
+    Post,
+    /// Edges may be on different sides of it.
+    Deployment,
+    /// The caller replaces what is stored: no store may answer. What comes is written there.
+    Anew,
+}
+
+impl NoTier {
+    /// The reason in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoneConfigured => "none is configured",
+            Self::Relayed => "the request goes on for this viewer alone",
+            Self::Post => "a kept POST is asked of the origin",
+            Self::Deployment => "a continuous deployment is under way",
+            Self::Anew => "the caller wants the origin's own word",
+        }
+    }
+}
+
 /// When the next member of a target is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failover<'r> {
@@ -76,6 +110,8 @@ impl Failover<'_> {
 /// The hops of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Itinerary<'r> {
+    /// Whether the tier that the fleet shares is asked first.
+    pub tier: Result<(), NoTier>,
     /// Places among the configured parents, in the order in which they are asked.
     pub parents: Result<SmallVec<[usize; PARENTS_MAX]>, NoParent>,
     /// Places among the distribution's origins: all members of the target.
@@ -96,7 +132,7 @@ impl<'r> Itinerary<'r> {
 }
 
 /// Plans the hops of a request that is asked for a reason; `parents` are the names of the
-/// configured ones, in their order.
+/// configured ones, in their order, and `tier` says whether the fleet shares one.
 ///
 /// ```
 /// # use std as rust;
@@ -116,20 +152,22 @@ impl<'r> Itinerary<'r> {
 /// use foreshore::access;
 /// use foreshore::cache::ask::{CacheRequest, wants};
 /// use foreshore::message::request::ViewerRequest;
-/// use foreshore::origin::itinerary::{Failover, NoParent, itinerary};
+/// use foreshore::origin::itinerary::{Failover, NoParent, SharedTier, itinerary};
 /// use foreshore::origin::request::FetchKind;
 ///
 /// let request = ViewerRequest::get("http://h.test/a?x=1");
 /// let head = request.head();
 /// let routed = access::route(&site, &head, now).unwrap();
 /// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
-/// let hops = itinerary(&asked, &FetchKind::Fill, std::iter::empty());
+/// let hops = itinerary(&asked, &FetchKind::Fill, SharedTier::Configured, std::iter::empty());
+/// assert_eq!(hops.tier, Ok(()));
 /// assert_eq!(hops.parents, Err(NoParent::NoneConfigured));
 /// assert_eq!((hops.asked_members(), hops.failover), (&[0][..], Failover::OneMember));
 /// ```
 pub fn itinerary<'r, 'n>(
     asked: &CacheRequest<'r>,
     asking: &FetchKind,
+    tier: SharedTier,
     parents: impl Iterator<Item = &'n str>,
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
@@ -145,7 +183,26 @@ pub fn itinerary<'r, 'n>(
         Some(why) => Err(why),
         None => Ok(ranked(asked.key, parents).into_iter().take(PARENTS_MAX).collect()),
     };
-    Itinerary { parents, members, failover }
+    let tier = match (tier, no_tier(asked, asking)) {
+        (SharedTier::Absent, _) => Err(NoTier::NoneConfigured),
+        (SharedTier::Configured, Some(why)) => Err(why),
+        (SharedTier::Configured, None) => Ok(()),
+    };
+    Itinerary { tier, parents, members, failover }
+}
+
+/// What keeps a request from the tier that the fleet shares, wherever that is. A parent may ask it
+/// for its edges: the key says all that matters, the scheme included.
+pub fn no_tier(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoTier> {
+    let is_kept = matches!(asking, FetchKind::Fill | FetchKind::Revalidate(_));
+    let reasons = [
+        (!is_kept, NoTier::Relayed),
+        (asked.wants.method == MethodIntent::Post, NoTier::Post),
+        (asked.wants.method != MethodIntent::Get, NoTier::Relayed),
+        (asked.routed.distribution.is_deploying, NoTier::Deployment),
+        (asked.wants.answer == Answer::Anew, NoTier::Anew),
+    ];
+    reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
 
 // What keeps a request from parents, wherever they are. Requests that cannot be answered from a

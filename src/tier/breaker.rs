@@ -46,6 +46,17 @@ pub enum State {
     HalfOpen,
 }
 
+impl State {
+    /// Its name in status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// A node's breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Breaker {

@@ -107,6 +107,13 @@ pub struct Counts {
     pub failed_writes: Misses,
 }
 
+impl Counts {
+    /// Raises one of them.
+    pub fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 enum Engine {
     #[cfg(feature = "redis")]
     Redis(self::redis::Redis),
