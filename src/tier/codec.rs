@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use super::miss::Miss;
-use super::seal::{Seals, TAG};
+use super::seal::{Generation, Seals, TAG};
 use crate::body::Content;
 use crate::fleet::protocol::{Epoch, FleetNumber, Stamp};
 use crate::invalidation::chain::RecordId;
@@ -50,10 +50,6 @@ const SEALED: u8 = 1;
 
 /// The most octets of any value.
 pub const VALUE_MAX: usize = HEADER + PIECE + TAG;
-
-/// Tells one writing of a response from every other: 16 random octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Generation(pub [u8; 16]);
 
 /// Where a response lies in a tier.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,11 +40,11 @@ use crate::fleet::protocol::Stamp;
 use crate::message::key::CacheKey;
 use crate::message::stored::Stored;
 use crate::semantics::time::Timestamp;
-use codec::{Address, Generation, Meta, Outline, PIECE, Unfit};
+use codec::{Address, Meta, Outline, PIECE, Unfit};
 use link::{Connector, Trouble};
 use miss::{Miss, Misses};
 use node::{NodeStatus, Size};
-use seal::Seals;
+use seal::{Generation, Seals};
 use slots::NodeAddress;
 
 /// How many responses may wait to be written, whatever their length.

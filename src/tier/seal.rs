@@ -9,8 +9,11 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 
-use super::codec::Generation;
 use crate::base::secret::Secret;
+
+/// Tells one writing of a response from every other: 16 random octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(pub [u8; 16]);
 
 /// Octets that sealing adds.
 pub const TAG: usize = 16;

@@ -234,7 +234,8 @@ fn a_tier_that_makes_no_sense_is_named() {
     let whole = |tier: &str| {
         format!(
             "[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
-             [[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n[tier]\n{tier}\n"
+             [[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n\
+             [fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n[tier]\n{tier}\n"
         )
     };
     let table = [
@@ -281,6 +282,8 @@ fn a_tier_that_makes_no_sense_is_named() {
     }
     let good = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://[::1]:1\"]\nmode = \"cluster\"";
     assert_eq!(problems(&whole(good)), Vec::<String>::new());
+    let alone = whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
+    expect(&alone, &[("broken.toml:", "[tier] without [fleet]")]);
 }
 
 #[test]
