@@ -43,6 +43,7 @@ mod storm;
 mod support;
 mod tidy;
 mod tier;
+mod tier_fleet;
 mod tiers;
 mod tools;
 mod tunnel;

@@ -648,10 +648,10 @@ fn a_memcached_that_is_stopped_or_killed_costs_nobody_more_than_a_deadline() {
 
 /// A memcached of our own: the requests a tier makes, and what no real one does when told to.
 #[derive(Default)]
-struct Scripted {
-    items: Mutex<HashMap<String, (Vec<u8>, u64)>>,
+pub(super) struct Scripted {
+    pub(super) items: Mutex<HashMap<String, (Vec<u8>, u64)>>,
     /// It reads and does not answer.
-    is_silent: AtomicBool,
+    pub(super) is_silent: AtomicBool,
     /// It closes each connection that asks something.
     is_closing: AtomicBool,
     cluster: Mutex<Option<String>>,
@@ -659,7 +659,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn start() -> (Arc<Self>, u16) {
+    pub(super) fn start() -> (Arc<Self>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let this = Arc::new(Self::default());
