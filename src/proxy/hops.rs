@@ -93,19 +93,13 @@ impl Proxy {
             exchange.running.region.iter().flat_map(|region| region.names()),
         );
         // Boxed, as the parents are: most edges have neither, and would carry its size about.
-        let from_tier = match plan.tier.is_ok() {
-            true => Box::pin(self.ask_shared_tier(exchange, asked)).await,
-            false => None,
+        let (hop, said) = match plan.tier.is_ok() {
+            true => Box::pin(self.through_the_tier(exchange, asked)).await,
+            false => (Hop::Passed(None), None),
         };
-        let (reply, said) = match from_tier {
-            Some(TierAnswer { reply, said }) => (reply, Some(said)),
-            None => (None, None),
-        };
-        let mut came = match self.begun(exchange, asked, reply).await {
+        let mut came = match hop {
             Hop::Answered(reply) => Ok(reply),
-            Hop::Passed(stale) => {
-                Box::pin(self.walk_on(exchange, asked, asking, body, &plan, stale)).await
-            }
+            Hop::Passed(kept) => self.walk_on(exchange, asked, asking, body, &plan, kept).await,
         };
         if let (Ok(reply), Some(said)) = (&mut came, said) {
             reply.fields.append(&CACHE_STATUS, said);
@@ -113,21 +107,34 @@ impl Proxy {
         came
     }
 
+    // What came of the shared tier, and what Cache-Status is to say of it.
+    async fn through_the_tier(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+    ) -> (Hop, Option<String>) {
+        match self.ask_shared_tier(exchange, asked).await {
+            Some(TierAnswer { reply: Some(reply), said }) => {
+                (self.begun(exchange, asked, reply).await, Some(said))
+            }
+            Some(TierAnswer { reply: None, said }) => (Hop::Passed(None), Some(said)),
+            None => (Hop::Passed(None), None),
+        }
+    }
+
     // An answer counts once its body has begun; one for when the origin fails waits.
     async fn begun(
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        reply: Option<Reply>,
+        reply: Reply,
     ) -> Hop {
-        match reply {
-            Some(reply) if !reply.is_stale() => {
-                match Box::pin(self.resumed(exchange, asked, reply, 0)).await {
-                    Some(reply) => Hop::Answered(reply),
-                    None => Hop::Passed(None),
-                }
-            }
-            other => Hop::Passed(other),
+        if reply.is_stale() {
+            return Hop::Passed(Some(reply));
+        }
+        match self.resumed(exchange, asked, reply, 0).await {
+            Some(reply) => Hop::Answered(reply),
+            None => Hop::Passed(None),
         }
     }
 
@@ -145,9 +152,12 @@ impl Proxy {
             true => Box::pin(self.ask_the_parents(exchange, asked, asking, plan)).await,
             false => None,
         };
-        let stale = match self.begun(exchange, asked, from_parent).await {
-            Hop::Answered(reply) => return Ok(reply),
-            Hop::Passed(stale) => stale.or(kept),
+        let stale = match from_parent {
+            Some(reply) => match Box::pin(self.begun(exchange, asked, reply)).await {
+                Hop::Answered(reply) => return Ok(reply),
+                Hop::Passed(stale) => stale.or(kept),
+            },
+            None => kept,
         };
         let came = self.ask_the_origins(exchange, asked, asking, body, plan).await;
         let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
