@@ -6,7 +6,7 @@
 //! it, bound to the response's generation and the number of the piece; so a range reads no more
 //! than the pieces it touches, and no value stands in for another.
 //!
-//! No moment of anybody's clock is in it. The meta has the age at which it was written and the
+//! No moment of any clock is in it. The meta has the age at which it was written and the
 //! lifetime it was given in the engine; what is left of that lifetime tells the rest.
 //!
 //! A value that is not exactly what this version writes is a [`Miss`] with a name.
@@ -74,7 +74,7 @@ impl Address {
         format!("f1:{{{}}}:m", self.digest)
     }
 
-    /// The key of the lock of whoever fetches it.
+    /// The key of the lock of the edge that fetches it.
     pub fn lock(&self) -> String {
         format!("f1:{{{}}}:l", self.digest)
     }

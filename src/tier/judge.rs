@@ -9,7 +9,7 @@ use http::header::{AGE, CONTENT_RANGE};
 use super::Found;
 use super::miss::Miss;
 use crate::cache::ask::CacheRequest;
-use crate::cache::invalidations::{Invalidations, Validity};
+use crate::cache::invalidations::{Invalidations, Validity, tag_hashes};
 use crate::fleet::protocol::Stamp;
 use crate::message::key::InvalidationNumber;
 use crate::message::response::TakenFrom;
@@ -37,7 +37,8 @@ pub fn judge(
     if !invalidations.is_usable(now) {
         return Err(Miss::Outdated);
     }
-    if invalidations.validity_of(asked.key, &meta.tags, number) != Validity::Valid {
+    let tags = tags_of(found, asked);
+    if invalidations.validity_of(asked.key, &tags, number) != Validity::Valid {
         return Err(Miss::Invalidated);
     }
     let facts = TierFacts::in_shared_store(&meta.life, found.age);
@@ -47,7 +48,19 @@ pub fn judge(
     if meta.outline.length > HELD_MAX && !is_strong(meta.head.etag()) {
         return Err(Miss::NoWayOn);
     }
-    Ok(TakenFrom { node: found.node.clone(), facts, number, tags: meta.tags.clone() })
+    Ok(TakenFrom { node: found.node.clone(), facts, number, tags })
+}
+
+// The hashes as the writer made them, and as this version makes them of the same fields: two
+// versions need not hash alike, and a tag that is invalidated has to be found.
+fn tags_of(found: &Found, asked: &CacheRequest<'_>) -> Box<[u64]> {
+    let named = asked.routed.distribution.tag_header.as_str().as_bytes();
+    let lines = found.meta.head.iter().filter(|(name, _)| name.eq_ignore_ascii_case(named));
+    let mut tags = tag_hashes(lines.map(|(_, value)| value)).into_vec();
+    tags.extend_from_slice(&found.meta.tags);
+    tags.sort_unstable();
+    tags.dedup();
+    tags.into_boxed_slice()
 }
 
 // A part lies under a key of its own; edges whose parts have another length make the same keys.

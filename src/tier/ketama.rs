@@ -2,7 +2,7 @@
 //! points for each node, four of one digest. It is what libmemcached calls weighted ketama (with
 //! equal weights), and spymemcached its ketama locator in libmemcached's format.
 //!
-//! A node that is away gives each of its keys to the next point of another node, and nobody else's
+//! A node that is away gives each of its keys to the next point of another node, and no other
 //! key moves; when it is back it has its keys again.
 
 use md5::{Digest, Md5};

@@ -145,7 +145,7 @@ async fn send(
     }
 }
 
-// Reads answers and hands each to whoever is first in the line; one that nobody waits for any more
+// Reads answers and hands each to the first in the line; one that is not waited for any more
 // is dropped.
 async fn receive(
     mut stream: ReadHalf<Stream>,
@@ -251,7 +251,7 @@ fn whole(
     move |octets: &[u8]| read(octets).map(|found| found.map(|(reply, _)| reply))
 }
 
-// One request and its answer, on a connection that nobody else uses yet.
+// One request and its answer, on a connection that has no other user yet.
 async fn exchange<T>(
     stream: &mut Stream,
     octets: &[u8],
@@ -403,7 +403,7 @@ impl Memcached {
         if reply == Reply::Stored { Ok(()) } else { Err(unexpected(&reply)) }
     }
 
-    /// Takes a lock for so many seconds; false if somebody else has it.
+    /// Takes a lock for so many seconds; false if another edge has it.
     pub async fn lock(
         &self,
         tag: &str,

@@ -1,8 +1,8 @@
 //! Pure: memcached's binary protocol, for nodes that want SASL: they speak nothing else.
 //!
 //! It has no way to ask for the time that an item has left. The item's flags say the second of the
-//! node's own life at which it ends, and the node tells how old it is: its uptime, which nobody
-//! sets. Numbers are in network order.
+//! node's own life at which it ends, and the node tells how old it is: its uptime, which cannot be
+//! set. Numbers are in network order.
 
 use super::codec::VALUE_MAX;
 use super::memcached_protocol::{NotSpoken, Reply, Request};

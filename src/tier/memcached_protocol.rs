@@ -23,13 +23,13 @@ pub enum Request<'a> {
     /// Puts a value in the place of whatever is there, for so many seconds; at least one, because
     /// none means for ever.
     Set { key: &'a str, ttl: u32, value: &'a [u8] },
-    /// Takes a lock for so many seconds, unless somebody has it.
+    /// Takes a lock for so many seconds, unless it is taken.
     Lock { key: &'a str, ttl: u32 },
     /// The longest value that is taken, among much else.
     Settings,
     /// The nodes of the cluster, as ElastiCache's configuration endpoint tells them.
     Cluster,
-    /// Whether anybody is there.
+    /// Whether the node is there.
     Alive,
 }
 
@@ -83,7 +83,7 @@ pub enum Reply {
     NotStored,
     /// The lock is ours.
     Won,
-    /// Somebody else has the lock.
+    /// Another edge has the lock.
     Lost,
     Alive,
     Settings(Settings),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a tier gave no answer. None of them is an error for a viewer: whoever asked goes on to the
+/// Why a tier gave no answer. None of them is an error for a viewer: the request goes on to the
 /// next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Miss {
@@ -30,7 +30,7 @@ pub enum Miss {
     PieceMissing,
     /// The piece is of another response than the meta.
     OtherGeneration,
-    /// The key has no lifetime in the engine: whoever wrote it, we did not.
+    /// The key has no lifetime in the engine: it is not of our writing.
     Unlimited,
     /// The entry was written in another epoch of the fleet's log, or before what this edge knows
     /// of it: whether anything covers it is not known.

@@ -72,7 +72,7 @@ pub enum Got {
     Miss(Trouble),
 }
 
-/// A response that a tier has. Its stamp is for whoever asked to judge.
+/// A response that a tier has. Its stamp is for the caller to judge.
 #[derive(Debug)]
 pub struct Found {
     pub meta: Meta,
@@ -303,7 +303,7 @@ impl Tier {
         self.queued.fetch_sub(outline.length, Ordering::Relaxed);
     }
 
-    // The pieces, then the meta: whoever finds that finds those, unless the engine had no room.
+    // The pieces, then the meta: a reader that finds that finds those, unless the engine had no room.
     async fn write_values(&self, stored: &Stored, outline: &Outline) -> Result<(), Miss> {
         let address = Address::of(&stored.key);
         let reader = stored.content.read(None).ok_or(Miss::Malformed)?;

@@ -1,7 +1,7 @@
 //! A node of a tier: its breaker, and its two connections, one for small values and one for large,
 //! because answers come in order and a large one delays whatever is behind it.
 //!
-//! Connections are made behind whoever wants one: a caller waits for it up to its own deadline, and
+//! Connections are made in tasks of their own: a caller waits for it up to its own deadline, and
 //! the connection is there for the next. One that broke is made anew once for the caller that finds
 //! it out: engines and what is before them cut idle connections.
 
@@ -97,7 +97,7 @@ impl<L: Line> Place<L> {
 }
 
 impl<K: Connect> Node<K> {
-    /// A node that nobody has connected to yet.
+    /// A node without a connection yet.
     pub fn new(address: NodeAddress, connect: Arc<K>) -> Arc<Self> {
         Arc::new(Self {
             address,
@@ -182,7 +182,7 @@ impl<K: Connect> Node<K> {
         *self.trouble.lock() = Some(trouble.clone());
         let opens = self.breaker.lock().failed(self.since.elapsed(), failure, random());
         if opens {
-            // Whatever waits on them waits for nobody.
+            // What waits on them would wait in vain.
             self.drop_line(Size::Small);
             self.drop_line(Size::Large);
             let (node, why) = (&self.address, &trouble.why);

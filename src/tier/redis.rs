@@ -3,7 +3,7 @@
 //! The protocol is the `redis` crate's; connections, deadlines and topology are ours. So each node
 //! has its breaker and two connections in every mode, TLS is as everywhere else in this process,
 //! and no call lasts longer than its deadline, whatever the crate waits for. A value is read by
-//! range, so that nobody can make us read more than the longest of ours.
+//! range, so that no writer can make us read more than the longest of ours.
 //!
 //! Who is the primary and who has which slots is asked anew every 30 seconds, and whenever a node
 //! fails or sends us elsewhere.
@@ -56,7 +56,7 @@ impl Drop for Driver {
     }
 }
 
-/// What a node says to a command: an answer, or that somebody else has the slot.
+/// What a node says to a command: an answer, or that another node has the slot.
 enum Said<T> {
     Answer(T),
     Moved(String),
@@ -285,7 +285,7 @@ impl Redis {
         self.shared.call::<redis::Value>(key, size, &command, deadline).await.map(|_| ())
     }
 
-    /// Takes a lock for so many seconds; false if somebody else has it.
+    /// Takes a lock for so many seconds; false if another edge has it.
     pub async fn lock(&self, key: &str, ttl: u32, deadline: Instant) -> Result<bool, Trouble> {
         let mut command = redis::cmd("SET");
         command.arg(key).arg("1").arg("EX").arg(ttl.max(1)).arg("NX");
@@ -304,7 +304,7 @@ impl Redis {
 }
 
 impl Shared {
-    /// Sends a command to whoever has the key, and follows redirections.
+    /// Sends a command to the node that has the key, and follows redirections.
     async fn call<T: FromRedisValue>(
         &self,
         key: &str,
@@ -353,7 +353,7 @@ impl Shared {
         if let Some(address) = self.address(slot) {
             return self.known(address);
         }
-        // The first look is under way, or the last one found nobody.
+        // The first look is under way, or the last one found none.
         let looked = self.looked.notified();
         self.wanted.notify_one();
         let _ = timeout_at(deadline, looked).await;
@@ -383,7 +383,7 @@ impl Shared {
         Ok(Arc::clone(topology.nodes.entry(address.clone()).or_insert_with(made)))
     }
 
-    // Looks at the topology, now and then and whenever somebody wants it.
+    // Looks at the topology, now and then and whenever a caller wants it.
     async fn watch(self: Arc<Self>) {
         loop {
             if let Err(trouble) = self.look().await {

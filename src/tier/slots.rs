@@ -98,7 +98,7 @@ impl SlotMap {
         if let (Some(name), Naming::Name) = (name, naming) {
             node.host = name.to_string();
         }
-        // A slot that is on its way, `[77->-…]`, is answered for by whoever has it still.
+        // A slot that is on its way, `[77->-…]`, is answered for by the node that has it still.
         let slots: Vec<(u16, u16)> = words.skip(5).filter_map(range).collect();
         if !slots.is_empty() {
             let index = self.nodes.len();
