@@ -308,6 +308,13 @@ fn timeouts(table: &mut Table<'_>) -> TierTimeouts {
     timeouts.total = value(&total, timeouts.total);
     timeouts.first = value(&first, timeouts.first);
     timeouts.connect = value(&connect, timeouts.connect);
+    if let Some(found) = inner.duration("follow") {
+        if found.value > Duration::from_secs(60) {
+            let title = "tier.timeouts.follow is at most 60s; \"0s\" waits for no other edge";
+            inner.problem(&found.span, title, None);
+        }
+        timeouts.follow = found.value;
+    }
     if timeouts.first > timeouts.total {
         let span = first.or(total).map_or_else(|| inner.span(), |found| found.span);
         inner.problem(&span, "tier.timeouts.first is longer than tier.timeouts.total", None);

@@ -84,6 +84,8 @@ pub struct TierTimeouts {
     /// Name, TCP, TLS and authentication of one connection; no viewer waits for it longer than for
     /// `first`.
     pub connect: Duration,
+    /// How long a request waits for what another edge is fetching; zero: it does not.
+    pub follow: Duration,
 }
 
 impl Default for TierTimeouts {
@@ -92,6 +94,7 @@ impl Default for TierTimeouts {
             first: Duration::from_millis(50),
             total: Duration::from_secs(2),
             connect: Duration::from_secs(1),
+            follow: Duration::ZERO,
         }
     }
 }

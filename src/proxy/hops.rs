@@ -94,7 +94,7 @@ impl Proxy {
         );
         // Boxed, as the parents are: most edges have neither, and would carry its size about.
         let (hop, said) = match plan.tier.is_ok() {
-            true => Box::pin(self.through_the_tier(exchange, asked)).await,
+            true => Box::pin(self.through_the_tier(exchange, asked, asking)).await,
             false => (Hop::Passed(None), None),
         };
         let mut came = match hop {
@@ -112,12 +112,13 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
+        asking: &FetchKind,
     ) -> (Hop, Option<String>) {
-        match self.ask_shared_tier(exchange, asked).await {
-            Some(TierAnswer { reply: Some(reply), said }) => {
+        match self.ask_shared_tier(exchange, asked, asking).await {
+            Some(TierAnswer { reply: Some(reply), said, .. }) => {
                 (self.begun(exchange, asked, reply).await, Some(said))
             }
-            Some(TierAnswer { reply: None, said }) => (Hop::Passed(None), Some(said)),
+            Some(TierAnswer { reply: None, said, .. }) => (Hop::Passed(None), Some(said)),
             None => (Hop::Passed(None), None),
         }
     }

@@ -5,11 +5,13 @@
 //! request began.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Proxy;
 use super::exchange::Exchange;
 use crate::body::Body;
 use crate::cache::ask::CacheRequest;
+use crate::fleet::node::Node as Member;
 use crate::fleet::protocol::Stamp;
 use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::own_fields::SHARED_TIER;
@@ -21,7 +23,12 @@ use crate::tier::body::Pieces;
 use crate::tier::judge::{HELD_MAX, fields_of, is_strong, judge};
 use crate::tier::link::Trouble;
 use crate::tier::miss::Miss;
+use crate::tier::seat::Seat;
 use crate::tier::{Counts, Found, Got, Tier};
+
+/// The first pause of a request that waits for another edge's fetch, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What was known when a request upstream began.
 #[derive(Clone, Copy)]
@@ -49,6 +56,16 @@ pub(super) struct TierAnswer {
     pub reply: Option<Reply>,
     /// The member that it gets in Cache-Status (RFC 9211 §2).
     pub said: String,
+    /// The tier is well, and has nothing that may be used: what is fetched takes that place.
+    is_vacant: bool,
+}
+
+/// Where an entry is looked for.
+struct Place<'a> {
+    seat: &'a Seat,
+    member: &'a Member,
+    tier: &'a Arc<Tier>,
+    key: CacheKey,
 }
 
 impl Proxy {
@@ -66,11 +83,13 @@ impl Proxy {
         Began { number, stamp: member.map(|member| member.stamp()) }
     }
 
-    /// Asks the tier; `None` where none can be asked.
+    /// Asks the tier; `None` where none can be asked. Where another edge is fetching what is not
+    /// there, that is waited for, if the operator wants it.
     pub(super) async fn ask_shared_tier(
         &self,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
+        asking: &FetchKind,
     ) -> Option<TierAnswer> {
         let seat = exchange.running.tier.as_ref()?;
         let member = self.edge.fleet.get()?;
@@ -78,24 +97,53 @@ impl Proxy {
         if !self.edge.invalidations.is_usable(self.edge.clock.now()) {
             return None;
         }
-        let tier = seat.tier()?;
+        let place = Place { seat, member, tier: seat.tier()?, key: CacheKey::new(asked.key) };
+        let answer = self.look(&place, asked).await;
+        let is_led = matches!(asking, FetchKind::Fill) && answer.is_vacant;
+        if !is_led || place.tier.follow().is_zero() {
+            return Some(answer);
+        }
+        match place.tier.lock_fill(&place.key).await {
+            Ok(false) => Some(self.follow(&place, asked, answer).await),
+            Ok(true) | Err(_) => Some(answer),
+        }
+    }
+
+    // Looks again until the edge that has the lock has written what it fetches, or for long enough.
+    async fn follow(
+        &self,
+        place: &Place<'_>,
+        asked: &CacheRequest<'_>,
+        mut answer: TierAnswer,
+    ) -> TierAnswer {
+        let (mut left, mut pause) = (place.tier.follow(), FIRST_PAUSE);
+        while answer.is_vacant && !left.is_zero() {
+            let rest = pause.min(left);
+            tokio::time::sleep(rest).await;
+            left -= rest;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            answer = self.look(place, asked).await;
+        }
+        answer
+    }
+
+    async fn look(&self, place: &Place<'_>, asked: &CacheRequest<'_>) -> TierAnswer {
+        let Place { seat, member, tier, key } = place;
         let asked_at = self.edge.clock.now();
-        let key = CacheKey::new(asked.key);
-        let found = match tier.get(&key, tier.first_deadline()).await {
+        let found = match tier.get(key, tier.first_deadline()).await {
             Got::Found(found) => found,
-            Got::Miss(trouble) => return Some(stepped_over(&trouble)),
+            Got::Miss(trouble) => return stepped_over(&trouble),
         };
         let now = self.edge.clock.now();
         let adopt = |stamp| member.adopt(stamp);
         let taken = match judge(&found, asked, &self.edge.invalidations, adopt, now) {
             Ok(taken) => taken,
-            Err(miss) => return Some(in_vain(&seat.counts, miss, &found.node)),
+            Err(miss) => return in_vain(&seat.counts, miss, &found.node),
         };
         let said = format!("{SHARED_TIER}; hit; detail=\"{}\"", plain(&taken.node));
-        let Some(body) = body_of(tier, key, &found).await else {
+        let Some(body) = body_of(tier, key.clone(), &found).await else {
             // The reason was counted with the piece.
-            let said = passed(Miss::PieceMissing, &found.node);
-            return Some(TierAnswer { reply: None, said });
+            return passed(Miss::PieceMissing, &found.node);
         };
         Counts::add(&seat.counts.used);
         let reply = Reply {
@@ -106,7 +154,7 @@ impl Proxy {
             arrived_at: now,
             from: ReplyFrom::Shared(taken),
         };
-        Some(TierAnswer { reply: Some(reply), said })
+        TierAnswer { reply: Some(reply), said, is_vacant: false }
     }
 
     /// Offers a response that is complete and kept to the tier, under what was known when its
@@ -147,18 +195,20 @@ fn stepped_over(trouble: &Trouble) -> TierAnswer {
     let said = match (trouble.miss, &trouble.node) {
         (Miss::Absent, _) => format!("{SHARED_TIER}; fwd=uri-miss"),
         (miss, None) => format!("{SHARED_TIER}; fwd=miss; detail=\"{}\"", miss.name()),
-        (miss, Some(node)) => passed(miss, node),
+        (miss, Some(node)) => return passed(miss, node),
     };
-    TierAnswer { reply: None, said }
+    TierAnswer { reply: None, said, is_vacant: trouble.miss == Miss::Absent }
 }
 
 fn in_vain(counts: &Counts, miss: Miss, node: &str) -> TierAnswer {
     counts.misses.count(miss);
-    TierAnswer { reply: None, said: passed(miss, node) }
+    passed(miss, node)
 }
 
-fn passed(miss: Miss, node: &str) -> String {
-    format!("{SHARED_TIER}; fwd=miss; detail=\"{} at {}\"", miss.name(), plain(node))
+fn passed(miss: Miss, node: &str) -> TierAnswer {
+    let said = format!("{SHARED_TIER}; fwd=miss; detail=\"{} at {}\"", miss.name(), plain(node));
+    let is_vacant = matches!(miss, Miss::Outdated | Miss::Invalidated | Miss::Expired);
+    TierAnswer { reply: None, said, is_vacant }
 }
 
 // A node's name as it may stand in a field: an engine tells the names of others.
@@ -183,6 +233,9 @@ mod tests {
             "Foreshore-tier; fwd=miss; detail=\"timed-out at a:1\""
         );
         assert_eq!(said(Miss::Paused, None), "Foreshore-tier; fwd=miss; detail=\"paused\"");
+        let is_vacant = |miss| stepped_over(&Trouble::new(miss, "x")).is_vacant;
+        assert!(is_vacant(Miss::Absent) && !is_vacant(Miss::TimedOut) && !is_vacant(Miss::Paused));
+        assert!(passed(Miss::Invalidated, "a:1").is_vacant);
         assert_eq!(plain("a\"\r\n; b:1\\é"), "a;b:1");
     }
 }

@@ -49,6 +49,8 @@ use slots::NodeAddress;
 
 /// How many responses may wait to be written, whatever their length.
 const QUEUE_MAX: usize = 1024;
+/// The least seconds that a lock lasts.
+const LOCK_MIN: u32 = 5;
 
 /// A value of an engine, and the lifetime it has left where that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +253,17 @@ impl Tier {
             Err(trouble) => Err(trouble.miss),
         };
         read.inspect_err(|miss| self.counts.misses.count(*miss))
+    }
+
+    /// How long a request waits for what another edge is fetching.
+    pub const fn follow(&self) -> Duration {
+        self.timeouts.follow
+    }
+
+    /// Takes the lock of the edge that fetches a key, for as long as others may wait for it.
+    pub async fn lock_fill(&self, key: &CacheKey) -> Result<bool, Miss> {
+        let secs = u32::try_from(self.timeouts.follow.as_secs()).unwrap_or(u32::MAX);
+        self.lock(key, secs.saturating_add(1).max(LOCK_MIN), self.first_deadline()).await
     }
 
     /// Takes the lock of the edge that fetches this key, for so many seconds. False if another edge

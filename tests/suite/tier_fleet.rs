@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::support::edge::{Edge, plain};
 use super::support::eventually;
-use super::support::origin::{Asked, Origin, Say, answer};
+use super::support::origin::{Asked, Origin, Say, after, answer};
 use super::support::viewer::Seen;
 use super::tier::Scripted;
 
@@ -21,7 +21,7 @@ fn edge(origin: SocketAddr, tier: u16, fleet: &str) -> Edge {
     let more = format!(
         "[fleet]\nname = \"f\"\nlease = \"1s\"\n{fleet}\n[tier]\nkind = \"memcached\"\n\
          urls = [\"memcached://127.0.0.1:{tier}\"]\nkey = {{ file = \"token\" }}\n\
-         timeouts = {{ first = \"500ms\" }}\n"
+         timeouts = {{ first = \"500ms\", follow = \"3s\" }}\n"
     );
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
     std::fs::write(folder.path().join("edge.toml"), plain(origin, &more)).unwrap();
@@ -51,11 +51,12 @@ fn says(seen: &Seen, words: &str) -> bool {
     lines(seen, "cache-status").iter().any(|line| line.contains(words))
 }
 
-/// The path, and how many octets are wanted after it.
+/// Long where the path says so, and slow where it does.
 fn numbered(asked: &Asked) -> Vec<Say> {
     let len = if asked.target.starts_with("/large") { 300_000 } else { 10 };
+    let takes = if asked.target.starts_with("/slow") { 1000 } else { 0 };
     let body: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-    answer(200, "Cache-Control: max-age=600\nETag: \"a\"", &body)
+    after(takes, answer(200, "Cache-Control: max-age=600\nETag: \"a\"", &body))
 }
 
 fn asked_for(origin: &Origin, path: &str) -> usize {
@@ -97,6 +98,22 @@ fn what_one_edge_fetched_the_other_takes_from_the_tier() {
         assert_eq!(asked_for(&origin, &path), 1, "{path}");
     }
     assert!(two.metric("foreshore_tier_used_total") >= 2.0);
+}
+
+#[test]
+fn edges_that_want_the_same_ask_the_origin_once() {
+    let origin = Origin::start(numbered);
+    let (_node, port) = Scripted::start();
+    let (one, two) = two_edges(origin.address, port);
+    shared(&one, &two, "small");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| one.get("/slow/a"));
+        eventually("the origin is asked", || asked_for(&origin, "/slow/a") == 1);
+        let seen = two.get("/slow/a");
+        assert!(says(&seen, "Foreshore-tier; hit"), "{}", seen.head);
+        assert_eq!(seen.body, first.join().unwrap().body);
+    });
+    assert_eq!(asked_for(&origin, "/slow/a"), 1);
 }
 
 #[test]
