@@ -103,7 +103,7 @@ impl Proxy {
         if !is_led || place.tier.follow().is_zero() {
             return Some(answer);
         }
-        match place.tier.lock_fill(&place.key).await {
+        match place.tier.lock_fill(&place.key, member.stamp()).await {
             Ok(false) => Some(self.follow(&place, asked, answer).await),
             Ok(true) | Err(_) => Some(answer),
         }

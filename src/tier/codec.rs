@@ -79,6 +79,12 @@ impl Address {
         format!("f1:{{{}}}:l", self.digest)
     }
 
+    /// The key of the same lock for fetches that begin at a place of the fleet's log: one that began
+    /// before an invalidation holds up none that comes after it.
+    pub fn lock_at(&self, number: FleetNumber) -> String {
+        format!("f1:{{{}}}:l{}", self.digest, number.0)
+    }
+
     /// The key of a piece.
     pub fn piece(&self, generation: Generation, number: u32) -> String {
         format!("f1:{{{}}}:{}:{number}", self.digest, hex(&generation.0))
@@ -660,7 +666,13 @@ mod tests {
     fn everything_of_a_response_has_one_hash_tag_and_no_octet_that_a_protocol_would_mind() {
         let address = Address::of(&CacheKey::new(b"E\0/a\0"));
         assert_eq!(address.tag().len(), 32);
-        for key in [address.meta(), address.lock(), address.piece(GENERATION, u32::MAX - 1)] {
+        let keys = [
+            address.meta(),
+            address.lock(),
+            address.lock_at(FleetNumber(u64::MAX)),
+            address.piece(GENERATION, u32::MAX - 1),
+        ];
+        for key in keys {
             assert!(key.contains(&format!("{{{}}}", address.tag())) && key.len() <= 250, "{key}");
             assert!(key.bytes().all(|octet| octet.is_ascii_graphic()), "{key}");
         }

@@ -260,10 +260,15 @@ impl Tier {
         self.timeouts.follow
     }
 
-    /// Takes the lock of the edge that fetches a key, for as long as others may wait for it.
-    pub async fn lock_fill(&self, key: &CacheKey) -> Result<bool, Miss> {
+    /// Takes the lock of the edge that fetches a key from a place in the fleet's log on, for as long
+    /// as others may wait for it.
+    pub async fn lock_fill(&self, key: &CacheKey, from: Stamp) -> Result<bool, Miss> {
         let secs = u32::try_from(self.timeouts.follow.as_secs()).unwrap_or(u32::MAX);
-        self.lock(key, secs.saturating_add(1).max(LOCK_MIN), self.first_deadline()).await
+        let secs = secs.saturating_add(1).max(LOCK_MIN);
+        let address = Address::of(key);
+        let named = address.lock_at(from.number);
+        let taken = self.engine.lock(address.tag(), &named, secs, self.first_deadline()).await;
+        taken.map_err(|trouble| trouble.miss)
     }
 
     /// Takes the lock of the edge that fetches this key, for so many seconds. False if another edge
