@@ -19,7 +19,7 @@ const WRITTEN: &str = "foreshore_tier_written_total";
 fn edge(origin: SocketAddr, tier: u16, fleet: &str) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let more = format!(
-        "[fleet]\nname = \"f\"\nlease = \"1s\"\n{fleet}\n[tier]\nkind = \"memcached\"\n\
+        "[fleet]\nname = \"f\"\nlease = \"3s\"\n{fleet}\n[tier]\nkind = \"memcached\"\n\
          urls = [\"memcached://127.0.0.1:{tier}\"]\nkey = {{ file = \"token\" }}\n\
          timeouts = {{ first = \"500ms\", follow = \"3s\" }}\n"
     );
