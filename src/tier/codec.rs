@@ -79,8 +79,8 @@ impl Address {
         format!("f1:{{{}}}:l", self.digest)
     }
 
-    /// The key of the same lock for fetches that begin at a place of the fleet's log: one that began
-    /// before an invalidation holds up none that comes after it.
+    /// The key of the same lock for fetches that begin at a place of the fleet's log: one that
+    /// began before an invalidation holds up none that comes after it.
     pub fn lock_at(&self, number: FleetNumber) -> String {
         format!("f1:{{{}}}:l{}", self.digest, number.0)
     }

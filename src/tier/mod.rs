@@ -1,9 +1,9 @@
 //! The regional tier on an engine that its owner already runs: Redis, Valkey, memcached.
 //!
-//! A fleet of edges shares it: the edge that fetches a response writes it there, and the others take
-//! it from there instead of the origin. It is a hop that may always be stepped over: every call has a
-//! deadline, every node a breaker, and whatever is wrong with an answer is a [`Miss`] with a name,
-//! never an error for a viewer.
+//! A fleet of edges shares it: the edge that fetches a response writes it there, and the others
+//! take it from there instead of the origin. It is a hop that may always be stepped over: every
+//! call has a deadline, every node a breaker, and whatever is wrong with an answer is a [`Miss`]
+//! with a name, never an error for a viewer.
 //!
 //! Nothing is ever deleted there, and there is no index: a purged copy is made unusable by its
 //! stamp, and each key has a lifetime. So no command ever touches two keys of different slots.
@@ -260,8 +260,8 @@ impl Tier {
         self.timeouts.follow
     }
 
-    /// Takes the lock of the edge that fetches a key from a place in the fleet's log on, for as long
-    /// as others may wait for it.
+    /// Takes the lock of the edge that fetches a key from a place in the fleet's log on, for as
+    /// long as others may wait for it. False if another edge has it.
     pub async fn lock_fill(&self, key: &CacheKey, from: Stamp) -> Result<bool, Miss> {
         let secs = u32::try_from(self.timeouts.follow.as_secs()).unwrap_or(u32::MAX);
         let secs = secs.saturating_add(1).max(LOCK_MIN);
@@ -272,7 +272,7 @@ impl Tier {
     }
 
     /// Takes the lock of the edge that fetches this key, for so many seconds. False if another edge
-    /// has it. A tier that cannot be asked keeps no edge out: its reason is for the caller to judge.
+    /// has it. A tier that cannot be asked keeps no edge out: the caller judges its reason.
     pub async fn lock(&self, key: &CacheKey, ttl: u32, deadline: Instant) -> Result<bool, Miss> {
         let address = Address::of(key);
         let taken = self.engine.lock(address.tag(), &address.lock(), ttl, deadline).await;
@@ -321,7 +321,7 @@ impl Tier {
         self.queued.fetch_sub(outline.length, Ordering::Relaxed);
     }
 
-    // The pieces, then the meta: a reader that finds that finds those, unless the engine had no room.
+    // The pieces, then the meta: a reader of that finds those, unless the engine had no room.
     async fn write_values(&self, stored: &Stored, outline: &Outline) -> Result<(), Miss> {
         let address = Address::of(&stored.key);
         let reader = stored.content.read(None).ok_or(Miss::Malformed)?;

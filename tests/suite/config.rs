@@ -282,7 +282,8 @@ fn a_tier_that_makes_no_sense_is_named() {
     }
     let good = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://[::1]:1\"]\nmode = \"cluster\"";
     assert_eq!(problems(&whole(good)), Vec::<String>::new());
-    let alone = whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
+    let alone =
+        whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
     expect(&alone, &[("broken.toml:", "[tier] without [fleet]")]);
 }
 
