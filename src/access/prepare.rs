@@ -17,7 +17,11 @@ pub fn prepare(request: &mut ViewerRequest, site: &Site) -> Option<String> {
     request.spell_plainly();
     // A field that dies here must not be in the key either: it would choose an answer it had no
     // part in.
+    let lines = request.fields.len();
     hop_by_hop::strip_listed(&mut request.fields);
+    if request.fields.len() != lines {
+        request.fields_changed();
+    }
     if !request.fields.contains(&EDGE) {
         return None;
     }
@@ -35,5 +39,6 @@ fn trusted_edge(site: &Site, head: &RequestHead<'_>) -> Option<String> {
     let edge = site.trusted_edges.iter().find(|edge| edge.id == id)?;
     aws_lc_rs::constant_time::verify_slices_are_equal(token, edge.token.expose().as_bytes())
         .ok()?;
-    Some(claimed.to_string())
+    let names = head.connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
+    edge.may_have(names).then(|| claimed.to_string())
 }

@@ -34,6 +34,7 @@ use crate::message::stored::Reuse;
 use crate::message::verdict::PassReason;
 use crate::origin::itinerary::{Failover, NoParent, NoTier, SharedTier, itinerary};
 use crate::origin::peer;
+use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
 use crate::origin::signed;
 use crate::semantics::fields::FieldSection;
@@ -158,6 +159,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
+        known: Default::default(),
     };
     prepare(&mut request, site);
     Ok(request)
@@ -523,12 +525,18 @@ fn words_of_octets(octets: u64) -> String {
 
 // The hops in their order, by the function that serving goes by.
 fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
-    let names: Vec<String> = match &site.region {
-        Some(Region::Parents(parents)) => parents.urls.iter().map(ToString::to_string).collect(),
-        None => Vec::new(),
+    let all = match &site.region {
+        Some(Region::Parents(parents)) => &parents.all[..],
+        None => &[],
     };
     let shared = site.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured);
-    let plan = itinerary(asked, asking, shared, names.iter().map(String::as_str));
+    let names: Vec<String> = all.iter().map(|parent| parent.url.to_string()).collect();
+    let candidates = names.iter().zip(all).map(|(name, parent)| Candidate {
+        name,
+        weight: parent.weight,
+        takes: Takes::Keys,
+    });
+    let plan = itinerary(asked, asking, shared, candidates);
     let tier = plan.tier.is_ok().then(|| tier_words(site)).into_iter();
     let parents = plan.parents.iter().flatten().map(|at| format!("parent {:?}", names[*at]));
     let origins =

@@ -31,8 +31,10 @@ use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
+use crate::origin::connect::Resolver;
 use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
+use crate::region::checks::{self, CheckContext};
 use crate::region::forward::{ForwardContext, Forwarder};
 use crate::tls::server::ServerTls;
 use crate::tls::tickets::Tickets;
@@ -412,6 +414,11 @@ async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Resu
     tokio::spawn(server::serve(Arc::clone(&control), admin));
     tokio::spawn(Arc::clone(&control).watch_files());
     tokio::spawn(Arc::clone(&control.forwarder).keep_up());
+    let edge = Arc::clone(&control.edge);
+    tokio::spawn(checks::keep_checking(CheckContext {
+        region: Box::new(move || edge.running().region.clone()),
+        resolver: Resolver::default(),
+    }));
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         tokio::select! {

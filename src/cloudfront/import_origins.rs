@@ -320,7 +320,9 @@ impl<'d> Job<'d, '_> {
                 .unwrap_or_default();
             self.say(
                 Rank::ToKnow,
-                format!("origin {id}: Origin Shield{region} is a regional tier here; see [region]"),
+                format!(
+                    "origin {id}: Origin Shield{region} is a parent here, shield = \"https://…\" of the origin; see [region]"
+                ),
             );
         }
     }

@@ -37,6 +37,7 @@ pub fn compile(
         policies: Policies::default(),
         keys: Keys::default(),
         pop: "LOC1-C1".into(),
+        shields: None,
     };
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
@@ -48,13 +49,14 @@ pub fn compile(
     if let Some(found) = main.parsed("pop", parse_pop) {
         scope.pop = found.value;
     }
-    let listen = compile_process::listen(main);
+    let listen = compile_process::listen(main, &mut scope);
     let admin = compile_process::admin(main, &mut scope);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
     let has_region = main.has("region");
     let region = compile_region::region(main, &mut scope);
-    let trusted_edges = compile_region::trusted_edges(main, &mut scope);
+    scope.shields = compile_region::shields(region.as_ref());
+    let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
     let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
     let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
     let tier = compile_tier::read(main, &mut scope);

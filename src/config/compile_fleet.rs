@@ -193,7 +193,7 @@ fn parent(mut table: Table<'_>, scope: &mut Scope<'_>) -> Option<SequencerParent
 fn first_parent(table: &Table<'_>, tier: Tier<'_>) -> Option<SequencerParent> {
     match tier {
         Tier::Parents(parents) => Some(SequencerParent {
-            admin: parents.admins.first()?.clone(),
+            admin: parents.all.first()?.admin.clone(),
             edge_id: parents.edge_id.clone(),
             token: parents.token.clone(),
             tls: parents.tls.clone(),

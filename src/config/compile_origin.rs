@@ -18,6 +18,7 @@ use crate::distribution::origin::{
     HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing,
     Timeouts, TlsVersion, is_reserved,
 };
+use crate::distribution::region::ParentUrl;
 use crate::distribution::site::ORIGINS_MAX;
 
 /// Origins by their ids, in order.
@@ -77,6 +78,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let access = table
         .table("access_control")
         .and_then(|access| compile_keys::access_control(access, &folder, scope));
+    let shield = shield(table, scope);
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
@@ -120,7 +122,30 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
             Some("leave out host = …".into()),
         );
     }
-    Some(Origin { id: id?.value, kind, path, headers, timeouts, attempts, connections, access })
+    Some(Origin {
+        id: id?.value,
+        kind,
+        path,
+        headers,
+        timeouts,
+        attempts,
+        connections,
+        access,
+        shield,
+    })
+}
+
+// The parent that is asked last before an origin, by its URL.
+fn shield(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<String> {
+    let found = table.parsed("shield", ParentUrl::parse)?;
+    if scope.shields.as_ref().is_some_and(|known| !known.contains(&found.value)) {
+        table.problem(
+            &found.span,
+            format!("the shield {} is no parent of this node", found.value),
+            Some("add its [[region.parent]], or, if it is this node, set region.own_url".into()),
+        );
+    }
+    Some(found.value.to_string())
 }
 
 /// How an origin is asked, wherever it is.

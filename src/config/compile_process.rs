@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::credentials;
+use super::decode;
 use super::reader::Table;
 use super::scope::{Scope, networks};
 use crate::crypto::sigv4::Credentials;
@@ -13,6 +14,7 @@ use crate::distribution::limits::Limits;
 use crate::distribution::site::{
     AccessKey, Admin, DiskSettings, Listen, StoreSettings, TlsPolicy, Transport, Unsigned,
 };
+use crate::tls::clients::verifier;
 
 fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
     let Some(list) = table.strings(key) else { return Vec::new() };
@@ -31,7 +33,7 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
 }
 
 /// `[listen]`: where viewers connect, and which networks are believed when they speak of viewers.
-pub fn listen(main: &mut Table<'_>) -> Listen {
+pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let empty = Listen {
         http: vec![],
@@ -39,6 +41,7 @@ pub fn listen(main: &mut Table<'_>) -> Listen {
         proxy_protocol_from: vec![],
         forwarded_for_from: vec![],
         workers: cores,
+        client_roots: vec![],
     };
     let Some(mut table) = main.table("listen") else {
         main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
@@ -63,8 +66,29 @@ pub fn listen(main: &mut Table<'_>) -> Listen {
             Some("set listen.http, listen.https or both".into()),
         );
     }
+    let client_roots = client_roots(&mut table, scope);
     table.finish();
-    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers }
+    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers, client_roots }
+}
+
+// `listen.client_ca`: the authorities whose certificates a client may show.
+fn client_roots(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Vec<u8>> {
+    let Some(found) = table.string("client_ca") else { return Vec::new() };
+    let path = super::at(scope.folder(table.source()), &found.value);
+    scope.files.push(path.clone());
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let read = decode::certificates(&path).and_then(|all| {
+        let roots: Vec<Vec<u8>> = all.into_iter().map(|der| der.to_vec()).collect();
+        if roots.is_empty() {
+            return Err("holds no certificate".into());
+        }
+        verifier(&roots, provider).map(|_| roots)
+    });
+    read.unwrap_or_else(|why| {
+        let help = "a file of PEM certificates, of authorities that name edges and nothing else";
+        table.problem(&found.span, format!("{}: {why}", path.display()), Some(help.into()));
+        Vec::new()
+    })
 }
 
 /// `[admin]`: where operators connect, and what they show.

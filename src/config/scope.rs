@@ -11,6 +11,7 @@ use crate::base::network::Network;
 use crate::crypto::key::PublicKey;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
 use crate::distribution::host::HostPattern;
+use crate::distribution::region::ParentUrl;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::semantics::time::Timestamp;
 
@@ -25,6 +26,8 @@ pub struct Scope<'s> {
     pub policies: Policies,
     pub keys: Keys,
     pub pop: String,
+    /// The parents that an origin may have as its shield; `None`: any.
+    pub shields: Option<Vec<ParentUrl>>,
 }
 
 impl Scope<'_> {

@@ -34,10 +34,11 @@ use crate::listen::places::is_out_of_descriptors;
 use crate::message::own_fields::EDGE;
 use crate::region::forward::Forwarded;
 use crate::store::disk::listing::Which;
+use crate::tls::clients;
 use crate::tls::server::ServerTls;
 
-/// Admin connections at a time: each edge below a parent keeps one, and each member of a fleet a few
-/// to its sequencer.
+/// Admin connections at a time: each edge below a parent keeps two, one for what it says and one
+/// for its checks, and each member of a fleet a few to its sequencer.
 const CONNECTIONS: usize = 4096;
 
 /// Binds the admin address.
@@ -77,7 +78,7 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
         tokio::spawn(async move {
             let _place = place;
             let tls = match control.edge.running().site.admin.transport {
-                Transport::Clear => return serve_one(control, tcp).await,
+                Transport::Clear => return serve_one(control, tcp, None).await,
                 Transport::Tls => {
                     control.tls.load().as_ref().as_ref().and_then(ServerTls::default_config)
                 }
@@ -85,11 +86,16 @@ pub async fn serve(control: Arc<Control>, listener: std::net::TcpListener) -> io
             let Some(config) = tls else { return };
             let handshake = TlsAcceptor::from(config).accept(tcp);
             if let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), handshake).await {
-                serve_one(control, stream).await;
+                let names = clients::names(stream.get_ref().1.peer_certificates());
+                serve_one(control, stream, names.map(ClientNames)).await;
             }
         });
     }
 }
+
+/// The names in the certificate that a caller has shown.
+#[derive(Clone)]
+struct ClientNames(Arc<[String]>);
 
 // A descriptor that is held for the time when there is no other.
 fn spare() -> Option<File> {
@@ -99,9 +105,13 @@ fn spare() -> Option<File> {
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     control: Arc<Control>,
     stream: S,
+    names: Option<ClientNames>,
 ) {
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let control = Arc::clone(&control);
+        if let Some(names) = &names {
+            request.extensions_mut().insert(names.clone());
+        }
         async move { Ok::<_, Infallible>(answer(&control, request).await) }
     });
     let _ = hyper::server::conn::http1::Builder::new()
@@ -294,7 +304,10 @@ async fn from_edge(
     body: Incoming,
     limit: usize,
 ) -> Answer {
-    let Some(edge) = trusted_edge(control, parts) else { return untrusted() };
+    let edge = match trusted_edge(control, parts) {
+        Ok(edge) => edge,
+        Err(why) => return untrusted(why),
+    };
     let batch: Forwarded = match read_json(body, limit).await {
         Ok(batch) => batch,
         Err(refused) => return refused,
@@ -307,7 +320,10 @@ async fn from_edge(
 
 // A member of a fleet asks its sequencer, which may take a while to have an answer.
 async fn for_fleet(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming) -> Answer {
-    let Some(edge) = trusted_edge(control, parts) else { return untrusted() };
+    let edge = match trusted_edge(control, parts) {
+        Ok(edge) => edge,
+        Err(why) => return untrusted(why),
+    };
     let Some(sequencer) = &control.sequencer else {
         return error(
             StatusCode::NOT_FOUND,
@@ -325,17 +341,31 @@ async fn for_fleet(control: &Arc<Control>, parts: &http::request::Parts, body: I
     json_text(status, String::from_utf8(octets).unwrap_or_default())
 }
 
-// The name of the edge that asks. It proves itself with the token that this node's configuration
-// has for it.
-fn trusted_edge(control: &Control, parts: &http::request::Parts) -> Option<String> {
-    let running = control.edge.running();
-    let claimed = parts.headers.get(EDGE)?.to_str().ok()?;
-    let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed)?;
-    is_authorised(&parts.headers, &edge.token).then(|| edge.id.clone())
+/// What an edge has not shown.
+#[derive(Clone, Copy)]
+enum Lacks {
+    Token,
+    Certificate,
 }
 
-fn untrusted() -> Answer {
-    error(StatusCode::UNAUTHORIZED, "this edge is not trusted here")
+// The name of the edge that asks. It proves itself with the token that this node's configuration
+// has for it, and with a certificate where that is wanted.
+fn trusted_edge(control: &Control, parts: &http::request::Parts) -> Result<String, Lacks> {
+    let running = control.edge.running();
+    let claimed = parts.headers.get(EDGE).and_then(|id| id.to_str().ok()).ok_or(Lacks::Token)?;
+    let edge = running.site.trusted_edges.iter().find(|edge| edge.id == claimed);
+    let edge =
+        edge.filter(|edge| is_authorised(&parts.headers, &edge.token)).ok_or(Lacks::Token)?;
+    let names = parts.extensions.get::<ClientNames>().map(|names| &*names.0);
+    if edge.may_have(names) { Ok(edge.id.clone()) } else { Err(Lacks::Certificate) }
+}
+
+fn untrusted(lacks: Lacks) -> Answer {
+    let why = match lacks {
+        Lacks::Token => "this edge is not trusted here",
+        Lacks::Certificate => "this edge's certificate is missing or another's",
+    };
+    error(StatusCode::UNAUTHORIZED, why)
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Answer> {

@@ -1,14 +1,19 @@
 //! What the edge says of itself: `/v1/status` for people, `/metrics` for Prometheus.
 
-use std::sync::atomic::Ordering;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::record::metrics::{family, single};
-use crate::semantics::time::format_rfc3339;
+use crate::region::Region;
+use crate::region::condition::Condition;
+use crate::region::parents::{ParentCounts, View};
+use crate::region::standings::ParentState;
+use crate::semantics::time::{Timestamp, format_rfc3339};
 use crate::store::Disk;
 use crate::tier::breaker::State;
 use crate::tier::miss::Misses;
@@ -58,7 +63,7 @@ impl Control {
                         "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
             }),
             "tier": running.tier.as_deref().map(tier_status),
-            "region": self.edge.standings.states(self.log.tail().number),
+            "region": self.region_status(running.region.as_deref()),
             "log": {
                 "tail": self.log.tail().to_string(),
                 "incarnation": self.edge.incarnation().to_string(),
@@ -66,6 +71,31 @@ impl Control {
                 "contested": self.edge.standings.is_contested(),
             },
         })
+    }
+
+    // Each parent: how far it has applied our log, and what is thought of it. A parent that came
+    // with a reload a moment ago may be known by one of the two alone, and in a fleet no parent is
+    // told of our log.
+    fn region_status(&self, region: Option<&Region>) -> Vec<Value> {
+        let now = self.edge.clock.now();
+        let states = self.edge.standings.states(self.log.tail().number);
+        let views: Vec<View<'_>> = region.into_iter().flat_map(Region::views).collect();
+        let whole = |state: &ParentState| {
+            let mut value = serde_json::to_value(state).unwrap_or_default();
+            let view = views.iter().find(|view| view.name == state.parent);
+            if let (Some(view), Some(fields)) = (view, value.as_object_mut()) {
+                fields.extend(view_status(view, now));
+            }
+            value
+        };
+        let known = states.iter().map(whole);
+        let is_untold = |view: &&View<'_>| states.iter().all(|state| state.parent != view.name);
+        let untold = views.iter().filter(is_untold).map(|view| {
+            let mut fields = view_status(view, now);
+            fields.insert("parent".into(), view.name.into());
+            Value::Object(fields)
+        });
+        known.chain(untold).collect()
     }
 
     /// All metrics as Prometheus text.
@@ -305,6 +335,9 @@ impl Control {
         if let Some(member) = self.edge.fleet.get() {
             fleet_metrics(member, &mut out);
         }
+        if let Some(region) = &running.region {
+            parent_metrics(region, &mut out);
+        }
         let is_contested = u64::from(self.edge.standings.is_contested());
         single(
             &mut out,
@@ -516,6 +549,72 @@ fn fleet_metrics(member: &Node, out: &mut String) {
         ),
     ] {
         single(out, name, "counter", help, count.load(Ordering::Relaxed));
+    }
+}
+
+// What is thought of a parent. `until` is a moment that may be over: then a request that would go
+// to the parent tries it out.
+fn view_status(view: &View<'_>, now: Timestamp) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("weight".into(), view.weight.0.into());
+    fields.insert("condition".into(), view.condition.word().into());
+    if let Some(why) = view.condition.why() {
+        fields.insert("why".into(), why.into());
+    }
+    if let Some(until) = view.condition.until() {
+        fields.insert("until".into(), format_rfc3339(until).into());
+        fields.insert("is_tried".into(), (until <= now).into());
+    }
+    fields
+}
+
+fn parent_metrics(region: &Region, out: &mut String) {
+    family(
+        out,
+        "foreshore_parent_condition",
+        "gauge",
+        "1 for the condition that a parent is in: it is asked while it is healthy.",
+    );
+    for view in region.views() {
+        for word in Condition::WORDS {
+            let is = u8::from(view.condition.word() == word);
+            let _ = writeln!(
+                out,
+                "foreshore_parent_condition{{parent=\"{}\",condition=\"{word}\"}} {is}",
+                view.name
+            );
+        }
+    }
+    family(out, "foreshore_parent_weight", "gauge", "The weight of each parent.");
+    for view in region.views() {
+        let _ =
+            writeln!(out, "foreshore_parent_weight{{parent=\"{}\"}} {}", view.name, view.weight.0);
+    }
+    type Pick = fn(&ParentCounts) -> &AtomicU64;
+    let counters: [(&str, &str, Pick); 4] = [
+        ("foreshore_parent_asked_total", "Requests that a parent was asked.", |c| &c.asked),
+        (
+            "foreshore_parent_bad_total",
+            "Of these, those that failed, came late, or could not be answered for want of the origin.",
+            |c| &c.bad,
+        ),
+        (
+            "foreshore_parent_checks_failed_total",
+            "Checks of a parent's admin listener that failed.",
+            |c| &c.checks_failed,
+        ),
+        (
+            "foreshore_parent_ejections_total",
+            "Times that a parent was ejected because its answers were worse than the others'.",
+            |c| &c.ejections,
+        ),
+    ];
+    for (name, help, pick) in counters {
+        family(out, name, "counter", help);
+        for view in region.views() {
+            let count = pick(view.counts).load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}{{parent=\"{}\"}} {count}", view.name);
+        }
     }
 }
 

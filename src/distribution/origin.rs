@@ -24,6 +24,9 @@ pub struct Origin {
     pub connections: usize,
     /// Requests are signed for it (CloudFront's origin access control).
     pub access: Option<AccessControl>,
+    /// The parent, by its URL, that every other node asks last before this origin (CloudFront's
+    /// Origin Shield).
+    pub shield: Option<String>,
 }
 
 /// How requests to an S3-like origin are signed.

@@ -85,6 +85,9 @@ pub struct Listen {
     /// Networks whose X-Forwarded-For is kept and added to; from others it is replaced.
     pub forwarded_for_from: Vec<Network>,
     pub workers: usize,
+    /// The authorities (DER) whose certificates a client may show; empty: none is asked for. They
+    /// count for the admin listener, too.
+    pub client_roots: Vec<Vec<u8>>,
 }
 
 /// The admin listener: its address, and what it wants of a caller.

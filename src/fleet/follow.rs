@@ -65,6 +65,9 @@ impl Node {
 
     // One renewal, and what follows from its answer.
     async fn renew(&self) -> Result<Next, CallError> {
+        if self.has_left.load(Ordering::Relaxed) {
+            return Ok(Next::Rest);
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let asked = self.member.lock().renew(turn, self.now());
         let (epoch, call) = (asked.epoch, Call::Renew(asked));
@@ -73,7 +76,7 @@ impl Node {
             Ok(_) => return Err(CallError::Failed("an answer to another question".into())),
             Err(CallError::Refused(Refusal::Superseded)) => {
                 self.superseded();
-                self.join(epoch).await?;
+                self.join(self.epoch_there().await?).await?;
                 return Ok(Next::AtOnce);
             }
             Err(error) => return Err(error),
@@ -130,6 +133,14 @@ impl Node {
             "the fleet's log is followed from here on; everything stored before is invalidated"
         );
         self.forget(head).await.map_err(|error| CallError::Failed(error.to_string()))
+    }
+
+    // The epoch that counts, for a member that is told nothing else before it joins.
+    async fn epoch_there(&self) -> Result<Epoch, CallError> {
+        match self.call(Call::Roster { id: RecordId::NONE, wait: 0 }).await? {
+            Reply::Roster(roster) => Ok(roster.epoch),
+            _ => Err(CallError::Failed("an answer to another question".into())),
+        }
     }
 
     async fn join(&self, epoch: Epoch) -> Result<(), CallError> {
@@ -209,10 +220,10 @@ impl Node {
                 self.report.notify_one();
                 Ok(())
             }
-            // Another epoch: the next renewal sees to it.
+            // Another epoch: the next renewal sees to it, and reading rests until then.
             _ => {
                 self.report.notify_one();
-                Ok(())
+                Err(CallError::Refused(Refusal::OtherEpoch))
             }
         }
     }
@@ -234,15 +245,18 @@ impl Node {
 
     // Appends what has no place yet, in order.
     async fn send_all(&self) -> Result<(), CallError> {
-        let has_debt = self.member.lock().take_debt();
-        if has_debt {
-            tracing::error!("more was invalidated than the fleet could be told of; everything is");
-            self.pay_debt().await.map_err(|error| CallError::Failed(error.to_string()))?;
-        }
         loop {
             let (epoch, due) = self.due();
-            if due.is_empty() || epoch == Epoch::default() {
+            if epoch == Epoch::default() {
                 return Ok(());
+            }
+            // Only once the outbox is empty: what pays the debt goes there too, and must not push
+            // out more.
+            if due.is_empty() {
+                let paid = self.pay_debt().await;
+                if !paid.map_err(|error| CallError::Failed(error.to_string()))? {
+                    return Ok(());
+                }
             }
             for (id, local) in due {
                 self.send_one(epoch, id, local).await?;
@@ -269,8 +283,9 @@ impl Node {
         };
         match self.call(Call::Append { epoch, id, payload: payload(&record) }).await {
             Ok(Reply::Appended(place)) => {
-                self.sent.lock().insert(id);
-                self.member.lock().was_placed(id, place.number);
+                if !self.was_appended(epoch, id, place) {
+                    return Ok(());
+                }
                 self.tally.appended.fetch_add(1, Ordering::Relaxed);
                 self.confirm(id, epoch, place.number);
                 Ok(())
@@ -287,6 +302,18 @@ impl Node {
             }
             Err(error) => Err(error),
         }
+    }
+
+    // Notes that something of the outbox has its place, unless its epoch is over meanwhile: then it
+    // is due again.
+    fn was_appended(&self, epoch: Epoch, id: RecordId, place: Place) -> bool {
+        let mut member = self.member.lock();
+        let counts = member.epoch() == epoch;
+        if counts {
+            self.sent.lock().insert(id);
+            member.was_placed(id, place.number);
+        }
+        counts
     }
 
     // A call, with what its outcome says of the sequencer.

@@ -45,7 +45,8 @@ pub enum Step {
     Forget,
 }
 
-/// A renewal that is under way: its turn, and when the lease would end that it asks for.
+/// A renewal that is under way: its turn, and when the lease would end that it asks for; zero if it
+/// asks for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Asked {
     turn: u64,
@@ -97,7 +98,8 @@ pub struct Member {
     /// The log's end as it was told last; decides nothing.
     head: FleetNumber,
     lease_until: Moment,
-    /// No lease counts before this: a new epoch's lost records have so long to be put back.
+    /// No lease counts that was asked for before this: a new epoch's lost records have so long to
+    /// be put back.
     grace_until: Moment,
     /// The roster proves nothing before this: lives that it does not list may have leases.
     unlisted_until: Moment,
@@ -213,9 +215,14 @@ impl Member {
     }
 
     /// Something is in effect here that the fleet will never hear of: everything is to be
-    /// invalidated everywhere. Says so once.
-    pub fn take_debt(&mut self) -> bool {
-        std::mem::take(&mut self.owes_everything)
+    /// invalidated everywhere, and until then nothing of a shared tier is taken in.
+    pub const fn owes_everything(&self) -> bool {
+        self.owes_everything
+    }
+
+    /// Everything was invalidated, and is in the outbox.
+    pub const fn has_paid(&mut self) {
+        self.owes_everything = false;
     }
 
     /// Where an invalidation stands in the log, as far as it is remembered.
@@ -239,10 +246,13 @@ impl Member {
         self.grace_until
     }
 
-    /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises.
+    /// Begins a renewal. A lease counts from here, and not from its answer. `turn` rises. Within a
+    /// grace it gives none: the answer may be of before what the log had lost was put back.
     pub fn renew(&mut self, turn: u64, now: Moment) -> Renew {
         let applied = self.applied();
-        self.asked = Some(Asked { turn, applied, until: now.plus(self.terms.lease) });
+        let is_grace = now < self.grace_until;
+        let until = if is_grace { Moment(0) } else { now.plus(self.terms.lease) };
+        self.asked = Some(Asked { turn, applied, until });
         Renew { member: self.id.clone(), epoch: self.epoch, applied }
     }
 
@@ -343,12 +353,13 @@ impl Member {
         Some(own)
     }
 
-    /// The same member with each moment told as what is left of it. Two that look alike so behave
-    /// alike from here on.
+    /// The same member with each moment told as what is left of it, and without what decides
+    /// nothing. Two that look alike so behave alike from here on.
     #[must_use]
     pub fn seen_from(self, now: Moment) -> Self {
         Self {
             asked: self.asked.map(|a| Asked { until: a.until.seen_from(now), ..a }),
+            head: FleetNumber(0),
             lease_until: self.lease_until.seen_from(now),
             grace_until: self.grace_until.seen_from(now),
             unlisted_until: self.unlisted_until.seen_from(now),

@@ -103,6 +103,8 @@ pub struct Node {
     pub(super) turn: AtomicU64,
     pub(super) reach: Mutex<Reach>,
     pub(super) is_failing: AtomicBool,
+    /// Nothing stored is used any more, and the roster is not joined again.
+    pub(super) has_left: AtomicBool,
     pub(super) started: Moment,
     pub tally: Tally,
 }
@@ -116,6 +118,9 @@ impl Node {
         let terms = Terms::of_lease(millis(context.lease));
         let who = (context.id.clone(), context.prefer);
         let own = records.iter().filter_map(passage_of).map(|passage| passage.own).max();
+        // What was published here before there was a fleet is not for it.
+        let own = own.or_else(|| records.last().map(|record| record.number)).unwrap_or(0);
+        let is_new = known.is_none();
         let member = match known {
             Some(known) => Member::restored(who, terms, known, now),
             None => Member::new(who, terms, now),
@@ -123,7 +128,7 @@ impl Node {
         let node = Arc::new(Self {
             terms,
             member: Mutex::new(member),
-            own: AtomicU64::new(own.unwrap_or(0)),
+            own: AtomicU64::new(own),
             confirmed: Mutex::default(),
             sent: Mutex::default(),
             outbox: Notify::new(),
@@ -133,11 +138,15 @@ impl Node {
             turn: AtomicU64::new(0),
             reach: Mutex::default(),
             is_failing: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             started: now,
             tally: Tally::default(),
             context,
         });
         node.say_usable(&node.member.lock());
+        if is_new {
+            node.note_beginning(own);
+        }
         let publisher = Arc::downgrade(&node);
         node.context.invalidation.keep_publisher(Box::new(move |record| {
             if let Some(node) = publisher.upgrade() {
@@ -145,6 +154,31 @@ impl Node {
             }
         }));
         node
+    }
+
+    // Writes down that the fleet is followed from here on: what is published before it is first
+    // reached goes out even if the process ends before that.
+    fn note_beginning(&self, own: u64) {
+        let nothing = RecordId::NONE;
+        let passage = FleetPassage {
+            epoch: nothing,
+            number: 0,
+            chain: nothing,
+            id: nothing,
+            own,
+            is_settling: true,
+        };
+        let record = InvalidationRecord { from: Some(Passed::Fleet(passage)), ..self.blank() };
+        if let Err(error) = self.context.invalidation.accept(record, Durability::Synced) {
+            tracing::warn!(%error, "that the fleet is followed from here on could not be written down");
+        }
+    }
+
+    // A record that invalidates nothing.
+    fn blank(&self) -> InvalidationRecord {
+        let (name, distribution) = (String::new(), String::new());
+        let at = self.context.clock.now().0;
+        InvalidationRecord::new(name, distribution, Vec::new(), Severity::Hard, at)
     }
 
     // An invalidation is about to take effect here, and has no place in the fleet's log.
@@ -177,6 +211,9 @@ impl Node {
 
     // Tells every lookup until when what is stored may be used.
     pub(super) fn say_usable(&self, member: &Member) {
+        if self.has_left.load(Ordering::Relaxed) {
+            return self.context.table.use_until(Timestamp(0));
+        }
         let until = Timestamp(member.usable_until(self.now()).0);
         match self.context.prefer {
             Prefer::Freshness => self.context.table.use_until(until),
@@ -184,14 +221,17 @@ impl Node {
         }
     }
 
-    pub(super) fn confirm(&self, id: RecordId, epoch: Epoch, number: FleetNumber) {
+    // Notes that a record has its place, as of now.
+    pub(super) fn confirm(&self, id: RecordId, epoch: Epoch, number: FleetNumber) -> Confirmed {
+        let new = Confirmed { id, epoch, number, at: self.now() };
         let mut confirmed = self.confirmed.lock();
-        confirmed.push_back(Confirmed { id, epoch, number, at: self.now() });
+        confirmed.push_back(new);
         if confirmed.len() > CONFIRMED {
             confirmed.pop_front();
         }
         drop(confirmed);
         self.moved.send_modify(|count| *count += 1);
+        new
     }
 
     // Where a record stands in the log of this epoch, if it does.
@@ -202,8 +242,9 @@ impl Node {
         };
         let is_it = |known: &&Confirmed| known.id == id && known.epoch == epoch;
         let known = self.confirmed.lock().iter().rev().find(is_it).copied();
-        // Appended in an earlier life: the time since this one began is what is known of it.
-        known.or_else(|| place.map(|number| Confirmed { id, epoch, number, at: self.started }))
+        // Of one whose confirmation was lost, or is of an earlier life or epoch, it is not known
+        // when it was appended: a member that has not heard of it may have a lease from just before.
+        known.or_else(|| place.map(|number| self.confirm(id, epoch, number)))
     }
 
     // Has a record of the fleet's log take effect here, synced, and notes its place.
@@ -241,6 +282,10 @@ impl Node {
             self.own.fetch_max(own.0, Ordering::Relaxed);
         }
         self.sent.lock().remove(&record.id);
+        // If its confirmation was lost, this is one.
+        if is_in_effect {
+            self.confirmed(record.id);
+        }
         self.moved.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -275,32 +320,31 @@ impl Node {
         }
         let mark = self.context.table.head();
         // Says how far the fleet's log is in effect here, where there is nothing to invalidate.
-        let last = InvalidationRecord {
-            from: passage(),
-            ..InvalidationRecord::new(
-                String::new(),
-                String::new(),
-                Vec::new(),
-                Severity::Hard,
-                self.context.clock.now().0,
-            )
-        };
+        let last = InvalidationRecord { from: passage(), ..self.blank() };
         self.context.invalidation.submit(last, Durability::Synced).await?;
         let mut member = self.member.lock();
         member.forgot(head, mark);
         self.say_usable(&member);
         drop(member);
+        // What was sent and lies before that place is not read back: to be asked for again.
+        self.sent.lock().clear();
+        self.outbox.notify_one();
         self.position.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    // Something is in effect here that the fleet will never hear of: everything is invalidated in
-    // its stead, here and everywhere.
-    pub(super) async fn pay_debt(&self) -> io::Result<()> {
+    // If something is in effect here that the fleet will never hear of, everything is invalidated
+    // in its stead, here and everywhere. Says whether it was.
+    pub(super) async fn pay_debt(&self) -> io::Result<bool> {
+        if !self.member.lock().owes_everything() {
+            return Ok(false);
+        }
+        tracing::error!("more was invalidated than the fleet could be told of; everything is");
         for record in self.everything() {
             self.context.invalidation.submit(record, Durability::Synced).await?;
         }
-        Ok(())
+        self.member.lock().has_paid();
+        Ok(true)
     }
 
     // A record for each distribution, by which all of it is gone.
@@ -377,9 +421,13 @@ impl Node {
     /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be
     /// used afterwards.
     pub async fn leave(&self) {
-        self.context.table.use_until(Timestamp(0));
+        let epoch = {
+            let member = self.member.lock();
+            self.has_left.store(true, Ordering::Relaxed);
+            self.say_usable(&member);
+            member.epoch()
+        };
         let (member, prefer) = (self.context.id.clone(), self.context.prefer);
-        let epoch = self.member.lock().epoch();
         let payload = Payload::Member { change: Change::Leave, member, prefer };
         let call = Call::Append { epoch, id: RecordId::random(), payload };
         let _ = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;

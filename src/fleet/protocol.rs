@@ -231,9 +231,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Clocks may be one in a hundred fast or slow each, so a caller waits a fiftieth longer.
+    /// Clocks may be one in a hundred fast or slow each: a fast caller waits 101/99 of a slow
+    /// member's lease, which is a 49th longer, and the millisecond by which moments are cut off.
     pub const fn of_lease(lease: u64) -> Self {
-        Self { lease, fence: lease.saturating_add(lease.div_ceil(50)) }
+        Self { lease, fence: lease.saturating_add(lease.div_ceil(49) + 1) }
     }
 }
 
@@ -306,6 +307,15 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fastest_caller_waits_for_the_slowest_member() {
+        for lease in [1, 49, 1000, 3333, 10_000, 60_000] {
+            let fence = Terms::of_lease(lease).fence;
+            // A moment that is cut off may be a millisecond early.
+            assert!((fence - 1) * 99 >= lease * 101, "{lease}: {fence}");
+        }
+    }
 
     #[test]
     fn refusals_are_named_as_they_are_written() {

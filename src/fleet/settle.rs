@@ -119,10 +119,12 @@ impl Node {
     }
 
     fn progress_of(&self, id: RecordId, roster: &Roster) -> Progress {
-        // Behind the first place that is remembered: older than any that is waited for.
         let is_pending = self.member.lock().is_in_effect(id);
         let Some(confirmed) = self.confirmed(id) else {
-            return if is_pending { Progress::InProgress } else { Progress::Completed };
+            // Behind the first place that is remembered: older than any lease, unless it was
+            // appended just before this life began.
+            let is_old = self.now() >= self.started.plus(self.terms.fence);
+            return if is_old && !is_pending { Progress::Completed } else { Progress::InProgress };
         };
         // The roster is of a question about another record; what it says of members holds.
         let roster = Roster { number: Some(confirmed.number), ..roster.clone() };

@@ -17,6 +17,7 @@ use super::places::{Place, Places, is_out_of_descriptors};
 use super::{Gauges, Worker, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
+use crate::tls::clients;
 use crate::tls::fingerprint;
 use crate::tls::server::ServerTls;
 
@@ -212,6 +213,7 @@ impl Accepting {
             cipher,
             is_resumed,
             hello,
+            client: clients::names(session.peer_certificates()),
         };
         Some((stream, facts))
     }

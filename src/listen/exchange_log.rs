@@ -190,6 +190,7 @@ fn request_of_hit(
         arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
+        known: Default::default(),
     }
 }
 

@@ -104,6 +104,8 @@ pub struct TlsFacts {
     pub is_resumed: bool,
     /// What the ClientHello looked like, where a behavior uses a fingerprint.
     pub hello: Option<Box<Fingerprints>>,
+    /// The names in the client's certificate, where one was shown and is good.
+    pub client: Option<Arc<[String]>>,
 }
 
 /// Two names for a kind of TLS client.

@@ -4,8 +4,8 @@
 //! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
 //! the read buffer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::Method;
 
@@ -103,52 +103,80 @@ pub enum Known {
 
 const KNOWN: usize = Known::ForeshoreEdge as usize + 1;
 
-/// Where the known fields are; a repeated field counts as present and is marked.
+/// Where the known fields are, as numbers of lines; a repeated field is marked. Small, because each
+/// head that is read carries it along.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KnownFields<'r> {
-    first: [Option<&'r [u8]>; KNOWN],
+pub struct KnownLines {
+    /// One more than the line's number; zero for a field that is not there.
+    at: [u16; KNOWN],
     repeated: u32,
 }
 
-impl<'r> KnownFields<'r> {
-    /// Looks through all fields once.
-    pub fn find(fields: Fields<'r>) -> Self {
+impl KnownLines {
+    // Looks through all fields once.
+    fn find(fields: Fields<'_>) -> Self {
         let mut known = Self::default();
+        let names = |known: &mut Self, at: usize, name: &[u8]| {
+            if let Some(which) = classify(name) {
+                known.note(which, at);
+            }
+        };
         match fields {
             Fields::Lines(lines) => {
-                lines.iter().for_each(|line| known.note(line.name.as_bytes(), line.value))
+                for (at, line) in lines.iter().enumerate() {
+                    names(&mut known, at, line.name.as_bytes());
+                }
             }
             Fields::Section(section) => {
-                section.iter().for_each(|(name, value)| known.note(name.octets(), value.as_bytes()))
+                for (at, (name, _)) in section.iter().enumerate() {
+                    names(&mut known, at, name.octets());
+                }
             }
         }
         known
     }
 
-    fn note(&mut self, name: &[u8], value: &'r [u8]) {
-        if let Some(which) = classify(name) {
-            let slot = &mut self.first[which as usize];
-            if slot.is_some() {
-                self.repeated |= 1 << which as u32;
-            } else {
-                *slot = Some(value);
-            }
+    fn note(&mut self, which: Known, at: usize) {
+        let slot = &mut self.at[which as usize];
+        if *slot == 0 {
+            // More lines than that are refused long before.
+            *slot = u16::try_from(at + 1).unwrap_or(u16::MAX);
+        } else {
+            self.repeated |= 1 << which as u32;
         }
+    }
+}
+
+/// The known fields of a head.
+#[derive(Clone, Copy)]
+pub struct KnownFields<'r> {
+    fields: Fields<'r>,
+    lines: KnownLines,
+}
+
+impl<'r> KnownFields<'r> {
+    /// Looks through all fields once.
+    pub fn find(fields: Fields<'r>) -> Self {
+        Self { fields, lines: KnownLines::find(fields) }
     }
 
     /// The first line of a field.
-    pub const fn get(&self, which: Known) -> Option<&'r [u8]> {
-        self.first[which as usize]
+    pub fn get(&self, which: Known) -> Option<&'r [u8]> {
+        let at = usize::from(self.lines.at[which as usize].checked_sub(1)?);
+        match self.fields {
+            Fields::Lines(lines) => lines.get(at).map(|line| line.value),
+            Fields::Section(section) => section.nth(at).map(Value::as_bytes),
+        }
     }
 
     /// Says whether a field is there.
     pub const fn has(&self, which: Known) -> bool {
-        self.first[which as usize].is_some()
+        self.lines.at[which as usize] != 0
     }
 
     /// Says whether a field came on more than one line.
     pub const fn is_repeated(&self, which: Known) -> bool {
-        self.repeated & (1 << which as u32) != 0
+        self.lines.repeated & (1 << which as u32) != 0
     }
 }
 
@@ -271,6 +299,8 @@ pub struct ViewerRequest {
     /// Where interim responses go, if the viewer can take them.
     pub interim: Option<InterimSink>,
     pub upstream: UpstreamTime,
+    /// Where its known fields are, once a head was read of it.
+    pub known: OnceLock<KnownLines>,
 }
 
 /// How long the parent or origin that was asked for a request took until its head came. It is for
@@ -327,6 +357,7 @@ impl ViewerRequest {
             arrived_number: InvalidationNumber(0),
             interim: None,
             upstream: UpstreamTime::default(),
+            known: OnceLock::new(),
         }
     }
 
@@ -341,6 +372,7 @@ impl ViewerRequest {
     #[must_use]
     pub fn with_field(mut self, name: &str, value: &str) -> Self {
         self.fields.append(name, value);
+        self.fields_changed();
         self
     }
 
@@ -348,6 +380,7 @@ impl ViewerRequest {
     #[must_use]
     pub fn with_fields(mut self, fields: FieldSection) -> Self {
         self.fields = fields;
+        self.fields_changed();
         self
     }
 
@@ -385,9 +418,17 @@ impl ViewerRequest {
             query,
             fields,
             order: self.order.as_deref(),
-            known: KnownFields::find(fields),
+            known: KnownFields {
+                fields,
+                lines: *self.known.get_or_init(|| KnownLines::find(fields)),
+            },
             connection: &self.connection,
         }
+    }
+
+    /// To be called once fields were changed of which a head was read before.
+    pub fn fields_changed(&mut self) {
+        self.known = OnceLock::new();
     }
 
     /// The same request, as if it had arrived when the log stood at `number`: it follows no fetch
@@ -408,6 +449,7 @@ impl ViewerRequest {
             arrived_number: number,
             interim: self.interim.clone(),
             upstream: UpstreamTime::default(),
+            known: OnceLock::new(),
         }
     }
 
@@ -451,6 +493,8 @@ impl ViewerRequest {
             arrived_number: number,
             interim: None,
             upstream: UpstreamTime::default(),
+            // The same lines in the same order.
+            known: OnceLock::from(head.known.lines),
         }
     }
 }

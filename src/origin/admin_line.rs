@@ -1,5 +1,5 @@
 //! A kept connection to the admin listener of another Foreshore, and calls over it: what an edge
-//! forwards to its parents, and what a member asks of its fleet's sequencer.
+//! forwards to its parents, whether these are ready, and what a member asks of its fleet's sequencer.
 
 use std::time::Duration;
 
@@ -34,6 +34,21 @@ pub struct Post {
     pub body: Bytes,
     /// Octets of the answer's body.
     pub limit: usize,
+}
+
+/// What to read.
+#[derive(Clone, Copy)]
+pub struct Get {
+    pub path: &'static str,
+    /// Octets of the answer's body.
+    pub limit: usize,
+}
+
+// A request as it is sent, and how many octets its answer's body may have.
+#[derive(Clone)]
+struct Call {
+    request: Request<Full<Bytes>>,
+    limit: usize,
 }
 
 /// What was answered.
@@ -73,18 +88,11 @@ impl Line {
         Ok(Self { admin: admin.clone(), sender })
     }
 
-    async fn post(&mut self, callee: Callee<'_>, post: Post) -> Result<Answer, String> {
+    async fn send(&mut self, call: Call) -> Result<Answer, String> {
         self.sender.ready().await.map_err(told)?;
-        let bearer = format!("Bearer {}", callee.token.expose());
-        let request = Request::post(post.path)
-            .header(HOST, format!("{}:{}", self.admin.host, self.admin.port))
-            .header(AUTHORIZATION, HeaderValue::from_str(&bearer).map_err(told)?)
-            .header(EDGE, callee.edge_id)
-            .body(Full::new(post.body))
-            .map_err(told)?;
-        let answer = self.sender.send_request(request).await.map_err(told)?;
+        let answer = self.sender.send_request(call.request).await.map_err(told)?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), post.limit).collect().await.map_err(told)?;
+        let body = Limited::new(answer.into_body(), call.limit).collect().await.map_err(told)?;
         Ok(Answer { status, body: body.to_bytes() })
     }
 }
@@ -99,14 +107,50 @@ pub async fn post(
     patience: Duration,
     post: Post,
 ) -> Result<(Line, Answer), String> {
+    let bearer = format!("Bearer {}", callee.token.expose());
+    let request = Request::post(post.path)
+        .header(HOST, host_of(callee.admin))
+        .header(AUTHORIZATION, HeaderValue::from_str(&bearer).map_err(told)?)
+        .header(EDGE, callee.edge_id)
+        .body(Full::new(post.body))
+        .map_err(told)?;
+    ask(kept, callee, resolver, patience, Call { request, limit: post.limit }).await
+}
+
+/// Reads what is told to any caller, as [`post`] makes calls: neither edge nor token is named.
+pub async fn get(
+    kept: Option<Line>,
+    callee: Callee<'_>,
+    resolver: &Resolver,
+    patience: Duration,
+    get: Get,
+) -> Result<(Line, Answer), String> {
+    let request = Request::get(get.path)
+        .header(HOST, host_of(callee.admin))
+        .body(Full::default())
+        .map_err(told)?;
+    ask(kept, callee, resolver, patience, Call { request, limit: get.limit }).await
+}
+
+async fn ask(
+    kept: Option<Line>,
+    callee: Callee<'_>,
+    resolver: &Resolver,
+    patience: Duration,
+    call: Call,
+) -> Result<(Line, Answer), String> {
     if let Some(mut kept) = kept.filter(|kept| kept.leads_to(callee.admin))
-        && let Ok(answer) = kept.post(callee, post.clone()).await
+        && let Ok(answer) = kept.send(call.clone()).await
     {
         return Ok((kept, answer));
     }
     let mut fresh = Line::connect(callee, resolver, patience).await?;
-    let answer = fresh.post(callee, post).await?;
+    let answer = fresh.send(call).await?;
     Ok((fresh, answer))
+}
+
+fn host_of(admin: &AdminUrl) -> String {
+    format!("{}:{}", admin.host, admin.port)
 }
 
 fn told(error: impl std::fmt::Display) -> String {

@@ -19,6 +19,7 @@ pub mod idle;
 pub mod itinerary;
 pub mod peer;
 pub mod pool;
+pub mod rank;
 pub mod request;
 pub mod request_writer;
 pub mod response_head;

@@ -90,7 +90,7 @@ impl Proxy {
             asked,
             asking,
             exchange.running.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured),
-            exchange.running.region.iter().flat_map(|region| region.names()),
+            exchange.running.region.iter().flat_map(|region| region.candidates()),
         );
         // Boxed, as the parents are: most edges have neither, and would carry its size about.
         let (hop, said) = match plan.tier.is_ok() {
@@ -183,7 +183,7 @@ impl Proxy {
         asking: &FetchKind,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
-        let (Some(region), Ok(order)) = (&exchange.running.region, &plan.parents) else {
+        let (Some(region), Ok(_)) = (&exchange.running.region, &plan.parents) else {
             return None;
         };
         let edge = &*self.edge;
@@ -197,7 +197,7 @@ impl Proxy {
             fleet: edge.fleet.get().map(|member| &**member),
             node: self.node(exchange),
         };
-        region.ask(&around, asked, asking, order).await
+        region.ask(&around, asked, asking, plan).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for

@@ -362,6 +362,7 @@ impl Proxy {
             arrived_number: own.arrived_number,
             interim: None,
             upstream: Default::default(),
+            known: Default::default(),
         };
         let own = exchange.aside(request)?;
         let head = own.request.head();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::health::PROBE_LASTS;
+use super::health::{Cause, PROBE_LASTS, Pause};
 use super::watch::try_out;
-use super::{AskContext, Parent};
+use super::{AskContext, Parent, is_gateway_error};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::interim::{Interim, TakesInterims};
 use crate::message::response::Reply;
@@ -92,6 +92,10 @@ impl Parent {
         Ok((reply, shown))
     }
 
+    fn is_ejected(&self) -> bool {
+        matches!(self.health.pause(), Some(Pause { cause: Cause::Outlier(_), .. }))
+    }
+
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would
     /// have been asked of it.
     pub(super) fn probe(&self, around: &AskContext<'_>, mut request: OriginRequest) {
@@ -102,6 +106,10 @@ impl Parent {
                 let sign = Sign::of(&mut request);
                 let reply = upstream.ask(&parent.origin, request).await.ok()?;
                 let shown = sign.shown();
+                // What may have had it ejected is no excuse for it.
+                if parent.is_ejected() && is_gateway_error(&reply) {
+                    return None;
+                }
                 let octets = try_out(reply.body, PROBE_READS).await?;
                 Some((octets, shown))
             };

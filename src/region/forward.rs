@@ -136,12 +136,12 @@ impl Forwarder {
     // one that stays is kept.
     fn receivers(&self) -> Vec<Arc<Receiver>> {
         let site = (self.context.site)();
-        let urls = match &site.region {
+        let parents = match &site.region {
             // A fleet's members follow one log, and need not be told of each other's.
-            Some(Configured::Parents(configured)) if site.fleet.is_none() => &configured.urls[..],
+            Some(Configured::Parents(configured)) if site.fleet.is_none() => &configured.all[..],
             _ => &[],
         };
-        let names: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = parents.iter().map(|parent| parent.url.to_string()).collect();
         let mut known = self.parents.lock();
         if !known.iter().map(|receiver| &receiver.name).eq(&names) {
             let of = |name: String| {
@@ -452,13 +452,12 @@ impl Forwarder {
         let Some(Configured::Parents(configured)) = &site.region else {
             return Err("no longer configured".into());
         };
-        let at = configured
-            .urls
+        let admin = configured
+            .all
             .iter()
-            .position(|url| url.to_string() == receiver.name)
+            .find(|parent| parent.url.to_string() == receiver.name)
+            .map(|parent| &parent.admin)
             .ok_or("no longer configured")?;
-        let admin =
-            configured.admins.get(at).ok_or("no admin address is configured for this parent")?;
         let callee = Callee {
             admin,
             edge_id: &configured.edge_id,

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::outliers::Verdict;
+use super::spread::Spread;
+use crate::distribution::region::Ejection;
 use crate::semantics::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -38,12 +41,50 @@ pub enum Turn {
     Probe,
 }
 
+/// Why it is stepped over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// It gave no answer, or not all of it.
+    #[default]
+    Failing,
+    /// It has become slow.
+    Slow,
+    /// It answered worse than the others.
+    Outlier(Verdict),
+}
+
+/// That it is stepped over, until a probe finds it well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    pub cause: Cause,
+    /// From here on it may be probed.
+    pub until: Timestamp,
+}
+
+/// By how many percent an ejection may be shorter, so that edges do not come back in step.
+const EJECTION_JITTER: u8 = 20;
+
+/// By which terms one is ejected.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub ejection: Ejection,
+    pub spread: Spread,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     /// In a row. Bodies that broke count for as long as no longer one came whole.
     failures: u32,
     /// Milliseconds since the epoch; 0: it may be asked.
     paused_until: u64,
+    /// Why, while it is paused.
+    cause: Cause,
+    /// While it is ejected.
+    ejected_by: Option<Terms>,
+    /// Ejections of which each came soon after the one before.
+    ejections: u32,
+    /// When the last one ended, in milliseconds since the epoch.
+    returned_at: u64,
     /// Until when a probe is under way.
     probed_until: u64,
     /// After how many octets the last body broke.
@@ -68,14 +109,40 @@ impl State {
     }
 
     // What was under way when the pause began tells nothing new by failing too.
-    fn failed(&mut self, now: Timestamp) {
+    fn failed(&mut self, now: Timestamp, cause: Cause) {
         if now.0 < self.paused_until {
             return;
         }
-        let pause = (FIRST_PAUSE * (1 << self.failures.min(8))).min(LONGEST_PAUSE);
+        let pause = match self.ejected_by {
+            Some(terms) => self.next_ejection(terms),
+            None => {
+                self.cause = cause;
+                (FIRST_PAUSE * (1 << self.failures.min(8))).min(LONGEST_PAUSE)
+            }
+        };
         self.failures = self.failures.saturating_add(1);
         self.paused_until = now.plus(pause).0;
         self.probed_until = 0;
+    }
+
+    // How long it lasts: each twice as long as the one before, up to the longest.
+    fn next_ejection(&mut self, Terms { ejection, spread }: Terms) -> Duration {
+        let lasts = ejection.first.saturating_mul(1 << self.ejections.min(16));
+        self.ejections = self.ejections.saturating_add(1);
+        spread.shorten(lasts.min(ejection.longest), EJECTION_JITTER, self.ejections.into())
+    }
+
+    fn eject(&mut self, now: Timestamp, verdict: Verdict, terms: Terms) {
+        // One that kept well for as long as the longest ejection lasts begins anew.
+        let longest = terms.ejection.longest;
+        if now >= Timestamp(self.returned_at).plus(longest) {
+            self.ejections = 0;
+        }
+        let lasts = self.next_ejection(terms);
+        self.paused_until = now.plus(lasts).0;
+        self.probed_until = 0;
+        self.cause = Cause::Outlier(verdict);
+        self.ejected_by = Some(terms);
     }
 
     fn succeeded(&mut self, octets: u64) {
@@ -118,6 +185,30 @@ impl Health {
         self.0.lock().turn(now)
     }
 
+    /// Why it is stepped over, if it is.
+    pub fn pause(&self) -> Option<Pause> {
+        let state = self.0.lock();
+        let until = Timestamp(state.paused_until);
+        (state.paused_until != 0).then_some(Pause { cause: state.cause, until })
+    }
+
+    /// Ejects it: it is stepped over for longer than one that failed, and longer each time. Until
+    /// when; `None` if it is ejected already.
+    pub fn eject(&self, now: Timestamp, verdict: Verdict, terms: Terms) -> Option<Timestamp> {
+        let mut state = self.0.lock();
+        if state.ejected_by.is_some() {
+            return None;
+        }
+        state.eject(now, verdict, terms);
+        Some(Timestamp(state.paused_until))
+    }
+
+    /// Says whether a first sign after so long is late, by what the upstream took before.
+    pub fn is_late(&self, after: Duration) -> bool {
+        let best = self.0.lock().best;
+        after.as_millis() > SLOW.as_millis().max(u128::from(best) * u128::from(TIMES_BEST))
+    }
+
     /// How long to wait for the first sign of an answer before the next upstream is asked, where
     /// all together may take `budget`: by what it took before, and never more than half of the
     /// budget, so that the next one has its time too.
@@ -131,7 +222,7 @@ impl Health {
         let mut state = self.0.lock();
         state.took(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         if state.paused_until == 0 && state.is_slow() {
-            state.failed(now);
+            state.failed(now, Cause::Slow);
         }
     }
 
@@ -146,7 +237,7 @@ impl Health {
 
     /// No answer came.
     pub fn failed(&self, now: Timestamp) {
-        self.0.lock().failed(now);
+        self.0.lock().failed(now, Cause::Failing);
     }
 
     /// A body broke, stalled, or came too slowly, after so many octets.
@@ -154,20 +245,24 @@ impl Health {
         let mut state = self.0.lock();
         // Shorter ones prove nothing any more.
         state.broke_after = state.broke_after.max(octets.saturating_add(1));
-        state.failed(now);
+        state.failed(now, Cause::Failing);
     }
 
     /// A probe ended: with so many octets of a body, or with nothing that can be trusted. One that
     /// was slow to show itself changes nothing either.
     pub fn probed(&self, now: Timestamp, came: Option<u64>) {
         let mut state = self.0.lock();
-        match came.filter(|_| !state.is_slow()) {
+        match came {
+            Some(_) if state.is_slow() => state.failed(now, Cause::Slow),
+            None => state.failed(now, Cause::Failing),
             Some(octets) => {
+                if state.ejected_by.take().is_some() {
+                    state.returned_at = now.0;
+                }
                 state.paused_until = 0;
                 state.probed_until = 0;
                 state.succeeded(octets);
             }
-            None => state.failed(now),
         }
     }
 }
@@ -274,5 +369,49 @@ mod tests {
         (0..20).for_each(|_| shown(9000));
         assert_eq!(health.patience(budget), budget / 2);
         assert_eq!(health.patience(Duration::from_millis(200)), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn ejections_grow_up_to_a_bound_and_a_good_probe_ends_them() {
+        let (health, verdict) = (Health::default(), Verdict::default());
+        let terms = Terms { ejection: Ejection::DEFAULT, spread: Spread::of("n", "p") };
+        let start = 10_000_000;
+        // One that failed a moment ago is ejected all the same.
+        health.failed(Timestamp(start));
+        let until = health.eject(Timestamp(start), verdict, terms).unwrap();
+        assert_eq!(health.pause(), Some(Pause { cause: Cause::Outlier(verdict), until }));
+        assert_eq!(health.eject(Timestamp(start), verdict, terms), None, "once");
+        let (mut now, mut lasted) = (start, Vec::new());
+        for _ in 0..6 {
+            let next = (now / 100..)
+                .map(|at| at * 100)
+                .find(|at| *at > now && health.turn(Timestamp(*at)) == Turn::Probe);
+            let next = next.unwrap();
+            lasted.push(next - now);
+            health.probed(Timestamp(next), None);
+            now = next;
+        }
+        let bounds = [30, 60, 120, 240, 300, 300].map(|secs| secs * 1000);
+        for (lasted, most) in lasted.iter().zip(bounds) {
+            assert!((most * 8 / 10..=most + 100).contains(lasted), "{lasted} of {most}");
+        }
+        assert!(matches!(health.pause(), Some(Pause { cause: Cause::Outlier(_), .. })));
+        health.probed(Timestamp(now), Some(10));
+        assert_eq!((health.pause(), health.turn(Timestamp(now))), (None, Turn::Ask));
+        // Soon after its return the next one lasts as long as the last; much later it begins anew.
+        let lasts = |at: u64| health.eject(Timestamp(at), verdict, terms).unwrap().0 - at;
+        assert!(lasts(now + 1000) >= 240_000);
+        health.probed(Timestamp(now + 2000), Some(10));
+        assert!(lasts(now + 400_000) <= 30_000);
+    }
+
+    #[test]
+    fn a_sign_is_late_by_its_senders_own_measure() {
+        let (near, far) = (Health::default(), Health::default());
+        (0..5).for_each(|_| near.showed_itself(Timestamp(1), Duration::from_millis(5)));
+        (0..5).for_each(|_| far.showed_itself(Timestamp(1), Duration::from_millis(300)));
+        let late = |health: &Health, millis| health.is_late(Duration::from_millis(millis));
+        assert!(late(&near, 201) && !late(&near, 200));
+        assert!(!late(&far, 400) && late(&far, 3000));
     }
 }

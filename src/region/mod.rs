@@ -4,10 +4,16 @@
 //! same question (`Region::ask`) and the same right to be stepped over.
 
 mod ask;
+pub mod checked;
+pub mod checks;
+pub mod condition;
 pub mod confirm;
 pub mod forward;
 pub mod health;
+pub mod outliers;
+pub mod parents;
 pub mod receive;
+pub mod spread;
 pub mod standings;
 pub mod watch;
 
@@ -26,23 +32,28 @@ use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
 use crate::distribution::origin::{
     HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Timeouts,
 };
-use crate::distribution::region::{Parents, Region as Configured};
+use crate::distribution::region::{Parents, Region as Configured, Weight};
 use crate::distribution::site::Site;
 use crate::fleet::node::Node as Member;
 use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
 use crate::invalidation::log::InvalidationLog;
-use crate::message::failure::FailureKind;
+use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::InvalidationNumber;
 use crate::message::own_fields::{APPLIED, EDGE, EDGE_TOKEN, VIA};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::message::tier::TierFacts;
 use crate::origin::Upstream;
+use crate::origin::itinerary::Itinerary;
 use crate::origin::request::{FetchKind, Node, build};
 use crate::semantics::fields::{FieldSection, Value};
 use ask::Missed;
+use checked::{CheckRecord, Checked};
 use confirm::Standing;
 use health::{Health, Turn};
+use outliers::{Outcome, Record};
+use parents::ParentCounts;
+use spread::Spread;
 use standings::Standings;
 
 /// What is counted of parents, whatever site is in force.
@@ -77,16 +88,22 @@ pub struct AskContext<'e> {
 
 /// The tier of one running site.
 pub struct Region {
+    /// As many as are configured, in their order.
     parents: Vec<Parent>,
-    /// How long all parents together may take to give one request a head.
-    budget: Duration,
+    configured: Parents,
 }
 
+/// A parent, and what is known of it whatever site is in force.
 #[derive(Clone)]
 struct Parent {
     name: String,
+    weight: Weight,
     origin: Arc<Origin>,
+    spread: Spread,
     health: Health,
+    checks: CheckRecord,
+    record: Record,
+    counts: Arc<ParentCounts>,
 }
 
 impl Region {
@@ -94,85 +111,59 @@ impl Region {
     /// of parents that stay is kept.
     pub fn for_site(site: &Site, node: &str, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let Some(Configured::Parents(configured)) = &site.region else { return None };
-        let parents = configured
-            .urls
-            .iter()
-            .map(|url| {
-                let name = url.to_string();
-                let known = before
-                    .and_then(|region| region.parents.iter().find(|parent| parent.name == name));
-                Parent {
-                    origin: Arc::new(as_origin(configured, url, node)),
-                    health: known.map(|p| p.health.clone()).unwrap_or_default(),
-                    name,
+        let parents = configured.all.iter().map(|at| {
+            let name = at.url.to_string();
+            let origin = Arc::new(as_origin(configured, &at.url, node));
+            let (weight, spread) = (at.weight, Spread::of(node, &name));
+            match before.and_then(|region| region.parent(&name)) {
+                Some(known) => Parent { name, weight, origin, spread, ..known.clone() },
+                None => {
+                    let (health, checks, record, counts) = Default::default();
+                    Parent { name, weight, origin, spread, health, checks, record, counts }
                 }
-            })
-            .collect();
-        Some(Arc::new(Self { parents, budget: configured.timeout }))
+            }
+        });
+        Some(Arc::new(Self { parents: parents.collect(), configured: configured.clone() }))
     }
 
-    /// The names of the parents, in the order in which they are configured.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parents.iter().map(|parent| parent.name.as_str())
-    }
-
-    /// Asks the parents at the places in `order`, one after the other; `None` means that the origin
-    /// is to be asked. So does an answer that is stale: it is for when the origin fails.
+    /// Asks the parents of a plan, one after the other; `None` means that the origin is to be
+    /// asked. So does an answer that is stale: it is for when the origin fails.
     pub async fn ask(
         &self,
         around: &AskContext<'_>,
         asked: &CacheRequest<'_>,
         asking: &FetchKind,
-        order: &[usize],
+        plan: &Itinerary<'_>,
     ) -> Option<Reply> {
-        let until = Instant::now() + self.budget;
-        for at in order {
-            let Some(parent) = self.parents.get(*at) else { continue };
-            if !is_worth_asking(around, &parent.name, asked, asking) {
-                continue;
+        let budget = self.configured.timeout;
+        let until = Instant::now() + budget;
+        let worth_asking = |at: usize| {
+            let parent = self.parents.get(at)?;
+            is_worth_asking(around, &parent.name, asked, asking).then_some(parent)
+        };
+        let request = |parent: &Parent| build(asked, asking, &parent.origin, around.node);
+        let now = around.clock.now();
+        for at in &plan.passed_over {
+            let Some(parent) = worth_asking(*at) else { continue };
+            if parent.health.turn(now) == Turn::Probe {
+                parent.probe(around, request(parent));
             }
-            let request = || build(asked, asking, &parent.origin, around.node);
+        }
+        for at in plan.parents.iter().flatten() {
+            let Some(parent) = worth_asking(*at) else { continue };
             match parent.health.turn(around.clock.now()) {
                 Turn::Ask => {}
                 Turn::Pause => continue,
                 Turn::Probe => {
-                    parent.probe(around, request());
+                    parent.probe(around, request(parent));
                     continue;
                 }
             }
-            match parent.ask(around, request(), self.budget, until).await {
-                Ok((mut reply, shown)) => {
-                    if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
-                        Counts::add(&around.counts.refused);
-                        tracing::info!(
-                            parent = parent.name,
-                            head = around.invalidations.head().0,
-                            "a parent has not applied our invalidations yet; the origin is asked"
-                        );
-                        return None;
-                    }
-                    // Its own failure to reach the origin is no answer.
-                    if reply.status >= 500 && reply.fields.contains(&PROXY_STATUS) {
-                        return None;
-                    }
-                    reply.from =
-                        ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
-                    watch::watch(&mut reply, &parent.name, &parent.health, around, shown);
-                    return Some(reply);
+            match parent.ask(around, request(parent), budget, until).await {
+                Ok((reply, shown)) => {
+                    return self.take(parent, around, (asked, asking), reply, shown);
                 }
-                Err(Missed::Failed(failure)) => {
-                    Counts::add(&around.counts.failed);
-                    // Our own limit says nothing of it.
-                    if failure.kind != FailureKind::ConnectionLimit {
-                        parent.health.failed(around.clock.now());
-                    }
-                    tracing::warn!(
-                        parent = parent.name,
-                        kind = failure.kind.token(),
-                        detail = failure.detail,
-                        "a parent was stepped over"
-                    );
-                }
+                Err(Missed::Failed(failure)) => self.step_over(parent, around, &failure),
                 Err(Missed::Waiting) => {
                     Counts::add(&around.counts.failed);
                     tracing::info!(
@@ -186,6 +177,57 @@ impl Region {
         }
         None
     }
+
+    // What is made of an answer; `None` if the origin is to be asked for another.
+    fn take(
+        &self,
+        parent: &Parent,
+        around: &AskContext<'_>,
+        (asked, asking): (&CacheRequest<'_>, &FetchKind),
+        mut reply: Reply,
+        shown: Duration,
+    ) -> Option<Reply> {
+        if !is_new_enough(around, &parent.name, (asked, asking), &mut reply) {
+            Counts::add(&around.counts.refused);
+            tracing::info!(
+                parent = parent.name,
+                head = around.invalidations.head().0,
+                "a parent has not applied our invalidations yet; the origin is asked"
+            );
+            return None;
+        }
+        let now = around.clock.now();
+        if is_gateway_error(&reply) {
+            self.note(parent, now, Outcome::Gateway);
+            return None;
+        }
+        let is_late = parent.health.is_late(shown);
+        self.note(parent, now, if is_late { Outcome::Late } else { Outcome::Good });
+        reply.from = ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
+        watch::watch(&mut reply, parent, around, shown, self.configured.ejection.window);
+        Some(reply)
+    }
+
+    fn step_over(&self, parent: &Parent, around: &AskContext<'_>, failure: &Failure) {
+        Counts::add(&around.counts.failed);
+        let now = around.clock.now();
+        // Our own limit says nothing of it, and one that drains has said what to expect.
+        if failure.kind != FailureKind::ConnectionLimit && parent.checks.is() != Checked::Draining {
+            parent.health.failed(now);
+            self.note(parent, now, Outcome::Failed);
+        }
+        tracing::warn!(
+            parent = parent.name,
+            kind = failure.kind.token(),
+            detail = failure.detail,
+            "a parent was stepped over"
+        );
+    }
+}
+
+// Its own failure to reach the origin is no answer.
+fn is_gateway_error(reply: &Reply) -> bool {
+    reply.status >= 500 && reply.fields.contains(&PROXY_STATUS)
 }
 
 // A parent that has not confirmed our log, or has yet to hear what covers this, would be asked in
@@ -275,6 +317,7 @@ fn as_origin(
         attempts: 1,
         connections: 512,
         access: None,
+        shield: None,
     }
 }
 
@@ -315,7 +358,7 @@ fn rename_last(
 mod tests {
     use super::*;
     use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
-    use crate::distribution::region::ParentUrl;
+    use crate::distribution::region::{Checks, Ejection, ParentUrl};
     use crate::origin::peer;
 
     #[test]
@@ -330,12 +373,14 @@ mod tests {
                 min: TlsVersion::V1_2,
             };
             let parents = Parents {
-                urls: Vec::new(),
-                admins: Vec::new(),
+                all: Vec::new(),
+                own: None,
                 edge_id: "e1".into(),
                 token: Secret::new("between-us".to_string()),
                 tls,
                 timeout: Duration::from_secs(1),
+                checks: Checks::DEFAULT,
+                ejection: Ejection::DEFAULT,
             };
             let origin =
                 as_origin(&parents, &ParentUrl { host: "parent.test".into(), port: 443 }, "node");

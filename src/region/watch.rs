@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::header::ETAG;
 use tokio::time::{Instant, Sleep};
 
-use super::health::{Health, SLOW};
-use super::{AskContext, Counts};
+use super::health::SLOW;
+use super::{AskContext, Counts, Parent};
 use crate::body::{Body, BodyError, Source};
 use crate::message::response::Reply;
 
@@ -67,30 +67,33 @@ enum News {
     Broke { after: u64, why: BodyError, counts: bool },
 }
 
-/// Wraps a parent's body. `shown` is how long its first sign took.
+/// Wraps a parent's body. `shown` is how long its first sign took; `window` is how long what became
+/// of it counts beside other parents' answers.
 pub(super) fn watch(
     reply: &mut Reply,
-    parent: &str,
-    health: &Health,
+    parent: &Parent,
     around: &AskContext<'_>,
     shown: Duration,
+    window: Duration,
 ) {
     if !matches!(reply.body, Body::Wire(..)) {
-        return health.succeeded(reply.body.length().unwrap_or(0));
+        return parent.health.succeeded(reply.body.length().unwrap_or(0));
     }
     let is_whole = reply.tier().is_some_and(|facts| facts.is_whole);
     let slowness = if is_whole || shown >= SLOW { Slowness::Counts } else { Slowness::Excused };
     let may_leave = can_go_on(reply);
-    let (health, parent) = (health.clone(), parent.to_string());
+    let parent = parent.clone();
     let (clock, totals) = (around.clock.clone(), Arc::clone(around.counts));
     let tell = move |news| match news {
-        News::Whole(octets) => health.succeeded(octets),
+        News::Whole(octets) => parent.health.succeeded(octets),
         News::Broke { after, why, counts } => {
             Counts::add(&totals.failed);
             if counts {
-                health.broke(clock.now(), after);
+                let now = clock.now();
+                parent.health.broke(now, after);
+                parent.record.turned_bad(now, window);
             }
-            tracing::warn!(parent = parent.as_str(), octets = after, why = %why, "a parent's body broke off, or came too slowly");
+            tracing::warn!(parent = parent.name, octets = after, why = %why, "a parent's body broke off, or came too slowly");
         }
     };
     let body = std::mem::take(&mut reply.body);

@@ -461,6 +461,12 @@ impl FieldSection {
         self.get(name).is_some()
     }
 
+    /// The value of the line with this number, from zero.
+    pub fn nth(&self, at: usize) -> Option<Value<'_>> {
+        let inner = self.inner();
+        inner.lines.get(at).map(|line| line.value(&inner.octets))
+    }
+
     /// Each line, in order.
     pub fn iter(&self) -> Iter<'_> {
         let inner = self.inner();

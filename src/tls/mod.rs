@@ -1,8 +1,10 @@
 //! TLS, as both sides of it and the configuration need it: certificates and their keys, which of
-//! them a viewer is shown, tickets, fingerprints, and the name that an origin has to prove.
+//! them a viewer is shown, tickets, fingerprints, the name that an origin has to prove, and the one
+//! that an edge may have to.
 
 pub mod certified;
 pub mod client;
+pub mod clients;
 pub mod fingerprint;
 pub mod server;
 pub mod sni;

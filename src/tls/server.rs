@@ -8,6 +8,7 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certified::certified_key;
+use super::clients::{self, UnderRoots};
 use super::sni::ByName;
 use super::tickets::Tickets;
 use crate::distribution::certificate::Certificate;
@@ -28,7 +29,8 @@ impl ServerTls {
     /// Prepares every certificate of a site.
     pub fn new(site: &Site, tickets: &Arc<Tickets>) -> Result<Self, String> {
         let prepare = |certificate: &Arc<Certificate>| {
-            let config = server_config(certificate, site.tls_policy, tickets)?;
+            let roots = &site.listen.client_roots[..];
+            let config = server_config(certificate, site.tls_policy, (tickets, roots))?;
             let names = certificate.names.clone().into();
             Ok((Arc::clone(certificate), Chosen { config, names }))
         };
@@ -56,7 +58,7 @@ impl ServerTls {
 fn server_config(
     certificate: &Certificate,
     policy: TlsPolicy,
-    tickets: &Arc<Tickets>,
+    (tickets, client_roots): (&Arc<Tickets>, &[Vec<u8>]),
 ) -> Result<Arc<ServerConfig>, String> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| allows(policy, suite));
@@ -67,13 +69,24 @@ fn server_config(
             &[&rustls::version::TLS13, &rustls::version::TLS12]
         }
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let provider = Arc::new(provider);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+        .map_err(|error| error.to_string())?;
+    let builder = if client_roots.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        builder.with_client_cert_verifier(clients::verifier(client_roots, provider)?)
+    };
+    let mut config =
+        builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = Arc::clone(tickets) as Arc<dyn rustls::server::ProducesTickets>;
+    let tickets = Arc::clone(tickets) as Arc<dyn rustls::server::ProducesTickets>;
+    config.ticketer = if client_roots.is_empty() {
+        tickets
+    } else {
+        Arc::new(UnderRoots::new(tickets, client_roots))
+    };
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }

@@ -288,6 +288,95 @@ fn a_tier_that_makes_no_sense_is_named() {
 }
 
 #[test]
+fn parents_that_make_no_sense_are_named() {
+    let text = r#"
+[region]
+kind = "parent"
+edge_id = "e1"
+token = { env = "PATH" }
+own_url = "https://two.test"
+[[region.parent]]
+url = "https://one.test"
+admin = "https://one.test"
+weight = 1001
+[[region.parent]]
+url = "https://two.test"
+admin = "https://two.test"
+weight = 0
+[[region.parent]]
+url = "https://two.test:443"
+admin = "https://two.test:9081"
+[region.health]
+timeout = "0s"
+healthy_after = 0
+[region.ejection]
+first = "1m"
+longest = "30s"
+most = 101
+failure = 1
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+shield = "https://three.test"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:6:", "a node is no parent of its own"),
+            ("broken.toml:32:", "the shield https://three.test:443 is no parent of this node"),
+            ("broken.toml:10:", "region.parent.weight lies outside 0 to 1000"),
+            ("broken.toml:16:", "this parent is listed twice"),
+            ("broken.toml:19:", "timeout is zero"),
+            ("broken.toml:20:", "region.health.healthy_after lies outside 1 to 1000"),
+            ("broken.toml:23:", "region.ejection.longest is shorter than first"),
+            ("broken.toml:24:", "region.ejection.most lies outside 0 to 100"),
+            ("broken.toml:25:", "did you mean \"failures\"?"),
+        ],
+    );
+    let spares = text.replace("1001", "0").replace("two.test:443\"", "three.test\"\nweight = 0");
+    expect(&spares, &[("broken.toml:", "every parent has the weight 0")]);
+}
+
+#[test]
+fn certificates_of_edges_that_nobody_would_see_are_named() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:1"]
+client_ca = "none.pem"
+[[trusted_edge]]
+id = "e1"
+token = { env = "PATH" }
+client_san = "edge-1.internal"
+[region]
+kind = "parent"
+edge_id = "e1"
+token = { env = "PATH" }
+identity = { chain = "none.pem" }
+[[region.parent]]
+url = "https://one.test"
+admin = "https://one.test"
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:4:", "none.pem: "),
+            ("broken.toml:8:", "no certificate is asked for"),
+            ("broken.toml:8:", "where no certificate is seen"),
+            ("broken.toml:13:", "a client certificate needs both chain and key"),
+        ],
+    );
+}
+
+#[test]
 fn orders_that_a_bucket_does_not_know_are_named() {
     let text = r#"
 [listen]
@@ -387,7 +476,7 @@ fn a_fleet_is_what_it_says_or_what_stands_beside_it() {
     let (under, warnings) = fleet(&short);
     assert_eq!((under.name.as_str(), under.member.as_str()), ("shop", "edge-7"));
     assert_eq!((under.prefer, under.lease), (Prefer::Freshness, Duration::from_secs(10)));
-    assert_eq!(under.wait, Duration::from_millis(13_200));
+    assert_eq!(under.wait, Duration::from_millis(13_206));
     assert_eq!(under.sequencer.to_string(), "https://a.test:9080");
     assert!(warnings.is_empty(), "{warnings:?}");
     // All of it, and a parent of its own, which is asked for nothing else.

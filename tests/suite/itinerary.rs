@@ -129,7 +129,7 @@ origin = "new"
 /// A request, how many parents it asks, and which origins.
 type Case = (&'static str, &'static str, &'static [&'static str], usize, &'static [&'static str]);
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 27] = [
     ("GET", "http://h.test/a", &[], 2, &["a"]),
     ("GET", "http://h.test/a", &["X-Key: 1"], 2, &["a"]),
     ("GET", "http://h.test/b", &["X-Key: 2"], 2, &["a"]),
@@ -139,6 +139,9 @@ const CASES: [Case; 24] = [
     ("PUT", "http://h.test/a", &[], 0, &["a"]),
     ("POST", "http://h.test/a", &[], 0, &["a"]),
     ("OPTIONS", "http://h.test/a", &[], 0, &["a"]),
+    ("PATCH", "http://h.test/a", &[], 0, &["a"]),
+    ("DELETE", "http://h.test/a", &[], 0, &["a"]),
+    ("DELETE", "http://h.test/group/a", &[], 0, &["a"]),
     ("GET", "http://h.test/group/a", &[], 2, &["a", "b"]),
     ("HEAD", "http://h.test/group/a", &[], 0, &["a", "b"]),
     ("PUT", "http://h.test/group/a", &[], 0, &["a"]),

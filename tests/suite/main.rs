@@ -15,6 +15,9 @@ mod faces;
 mod faults;
 mod fleet_model;
 mod fleet_sample;
+mod fleet_scenes;
+mod fleet_sim;
+mod fleet_stage;
 mod fuzz;
 
 mod hit_cost;
@@ -28,6 +31,7 @@ mod octets;
 mod origin_h2;
 mod origins;
 mod parent;
+mod parents;
 mod parts;
 mod pass_cost;
 mod policies;

@@ -40,10 +40,27 @@ fn edge_text(
 }
 
 fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> Edge {
+    start(&edge_text(parent_folder, origin, parents))
+}
+
+// One that does not check whether the admin listeners of its parents are there.
+fn edge_without_checks(
+    parent_folder: &std::path::Path,
+    origin: SocketAddr,
+    parents: &[(u16, u16)],
+) -> Edge {
+    let text = edge_text(parent_folder, origin, parents);
+    start(&text.replacen(
+        "[[region.parent]]",
+        "health = { interval = \"0s\" }\n[[region.parent]]",
+        1,
+    ))
+}
+
+fn start(text: &str) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
-    std::fs::write(folder.path().join("edge.toml"), edge_text(parent_folder, origin, parents))
-        .unwrap();
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
 }
 
@@ -176,7 +193,7 @@ fn a_parent_that_has_not_heard_is_not_believed() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let ports = (free_port(), free_port());
     let parent = parent_in(&folder, origin.address, ports);
-    let edge = edge_under(folder.path(), origin.address, &[ports]);
+    let edge = edge_without_checks(folder.path(), origin.address, &[ports]);
     let folder = parent.kill();
     // Back under another admin address: it knows the edge's log still, but hears nothing.
     let parent = parent_in(&folder, origin.address, (ports.0, free_port()));
@@ -383,7 +400,7 @@ fn one_connection_per_parent_is_kept() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     certificates(folder.path(), &["localhost"]);
     let (admin, made) = agreeing_parent();
-    let edge = edge_under(folder.path(), origin.address, &[(free_port(), admin)]);
+    let edge = edge_without_checks(folder.path(), origin.address, &[(free_port(), admin)]);
     for at in 0..5 {
         assert_eq!(edge.purge(&[&format!("/{at}")])["status"], "Completed");
     }
@@ -515,4 +532,56 @@ fn a_parent_that_is_no_sequencer_says_so() {
     assert_eq!(ask("wrong").0, 401);
     let (status, said) = ask("between-us");
     assert!(status == 404 && said.contains("not the sequencer of a fleet"), "{status} {said}");
+}
+
+// The token, and a certificate with the right name by the right authority: nothing less.
+#[test]
+fn a_token_is_not_enough_where_a_certificate_is_wanted() {
+    let (origin, _) = versions();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (https, admin) = (free_port(), free_port());
+    let (ca, chain, key) = certificates(folder.path(), &["localhost"]);
+    let trusted = format!(
+        "[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n[[trusted_edge]]\nid = \"e1\"\n\
+         token = {{ file = \"token\" }}\nclient_san = \"Edge-1.internal\""
+    );
+    let listen = format!("[listen]\nhttps = [\"127.0.0.1:{https}\"]\nclient_ca = {ca:?}");
+    let config = plain(origin.address, &trusted).replace("[listen]", &listen).replace(
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+        &format!("[admin]\nlisten = \"127.0.0.1:{admin}\"\ntransport = \"tls\""),
+    );
+    std::fs::write(folder.path().join("token"), "between-us").unwrap();
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let parent = Edge::start_in(Arc::clone(&folder));
+    let stranger = tempfile::tempdir().unwrap();
+    let edge = |shown: Option<(std::path::PathBuf, std::path::PathBuf)>| {
+        let identity = shown.map_or(String::new(), |(chain, key)| {
+            format!("identity = {{ chain = {chain:?}, key = {key:?} }}\n")
+        });
+        let text = edge_text(folder.path(), origin.address, &[(https, admin)])
+            .replace("admin = \"http://127.0.0.1:", "admin = \"https://localhost:")
+            .replacen("[[region.parent]]", &format!("{identity}[[region.parent]]"), 1);
+        start(&text)
+    };
+    let by = |folder: &std::path::Path, name: &str| {
+        let (_, chain, key) = certificates(folder, &[name]);
+        Some((chain, key))
+    };
+    let good = edge(by(folder.path(), "edge-1.internal"));
+    let other = edge(by(folder.path(), "edge-1.internal"));
+    assert_eq!((good.get("/a").text(), origin.count()), ("1".into(), 1));
+    assert_eq!(good.purge(&["/x"])["status"], "Completed");
+    assert_eq!((other.get("/a").text(), origin.count()), ("1".into(), 1), "the parent has it");
+    for shown in
+        [None, by(folder.path(), "edge-2.internal"), by(stranger.path(), "edge-1.internal")]
+    {
+        let (edge, before) = (edge(shown.clone()), origin.count());
+        assert_eq!(edge.get("/a").text(), "1");
+        assert_eq!(origin.count(), before + 1, "{shown:?} is believed nothing and asked nothing");
+        assert_eq!(edge.purge(&["/x"])["status"], "InProgress");
+    }
+    // Nor does the token help in clear text.
+    let fields = ["Foreshore-Edge: e1/log", "Foreshore-Edge-Token: between-us"];
+    let seen = parent.get_with("/a", &fields);
+    assert!(seen.field("foreshore-tier").is_none() && seen.field("foreshore-applied").is_none());
 }

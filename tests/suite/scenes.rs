@@ -305,6 +305,7 @@ impl Question {
                     cipher: "TLS_AES_128_GCM_SHA256",
                     is_resumed: false,
                     hello: None,
+                    client: None,
                 });
             }
             _ => return Err(format!("what is {word:?}?")),

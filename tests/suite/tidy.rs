@@ -186,6 +186,7 @@ const TASKS: Reasons = &[
     ("proxy/unanswered.rs", "the invalidation of a write whose viewer left"),
     ("record/queue.rs", "one thread that writes all logs"),
     ("region/ask.rs", "one probe of a parent at a time"),
+    ("region/checks.rs", "one task for each parent that is checked"),
     ("region/forward.rs", "one forwarder for each parent"),
     ("invalidation/log.rs", "one thread that compacts the log, at most"),
     ("invalidation/service.rs", "the log's file work on the blocking pool, awaited"),

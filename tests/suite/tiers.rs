@@ -16,6 +16,17 @@ use super::wire::server_config;
 
 /// An edge under parents on these ports, each with its admin port.
 fn edge_under(certified: &Path, origin: &Origin, parents: &[(u16, u16)], behavior: &str) -> Edge {
+    edge_with(certified, origin, parents, "", behavior)
+}
+
+// The same, with more lines in [region].
+fn edge_with(
+    certified: &Path,
+    origin: &Origin,
+    parents: &[(u16, u16)],
+    more: &str,
+    behavior: &str,
+) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
     let ca = certified.join("tls/ca.pem");
@@ -24,7 +35,7 @@ fn edge_under(certified: &Path, origin: &Origin, parents: &[(u16, u16)], behavio
         .map(|(https, admin)| format!("[[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n"))
         .collect();
     let region = format!(
-        "[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{tables}"
+        "[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\ntimeout = \"2s\"\n{more}{tables}"
     );
     std::fs::write(folder.path().join("edge.toml"), plain(origin.address, &region) + behavior)
         .unwrap();
@@ -56,11 +67,12 @@ fn under_a_scripted_parent(
 /// How a parent says that it has heard all of an edge's log, which is empty here.
 const HAS_HEARD: &str = "Foreshore-Applied: 0:00000000000000000000000000000000";
 
-/// A parent's admin port that confirms an empty log, whatever it is told.
+/// What a parent's admin port says that confirms an empty log, whatever it is told.
+const CONFIRMS: &[u8] = br#"{"mark":{"number":0,"id":"00000000000000000000000000000000"}}"#;
+
+/// Such a port.
 fn confirming() -> Origin {
-    Origin::start(|_| {
-        answer(200, "", br#"{"mark":{"number":0,"id":"00000000000000000000000000000000"}}"#)
-    })
+    Origin::start(|_| answer(200, "", CONFIRMS))
 }
 
 fn from_its_store() -> String {
@@ -263,6 +275,47 @@ fn all_parents_of_a_request_share_one_budget() {
     assert_eq!(edge.get("/a").text(), "x");
     // Two seconds are for all of them, strangers as they are.
     assert!(began.elapsed() < Duration::from_millis(3000), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_parent_is_asked_while_its_admin_listener_says_that_it_is_ready() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["localhost"]);
+    let parent = Origin::start_tls(server_config(folder.path(), "localhost"), |_| {
+        answer(200, &from_its_store(), b"x")
+    });
+    let says = Arc::new(AtomicU64::new(200));
+    let told = Arc::clone(&says);
+    let admin = Origin::start(move |asked| match asked.target.as_str() {
+        "/readyz" => answer(told.load(Ordering::SeqCst) as u16, "", b"so it is"),
+        _ => answer(200, "", CONFIRMS),
+    });
+    let ports = [(parent.address.port(), admin.address.port())];
+    let checks = "health = { interval = \"50ms\", unhealthy_after = 3, healthy_after = 2 }\n";
+    let edge = edge_with(folder.path(), &origin, &ports, checks, "");
+    let is = |condition: &str| {
+        let wanted = format!("\"condition\": \"{condition}\"");
+        edge.admin("GET", "/v1/status", "").1.contains(&wanted)
+    };
+    let mut asked = 0;
+    for (status, condition, by_parent) in [
+        (200, "healthy", true),
+        (503, "draining", false),
+        (500, "unhealthy", false),
+        (200, "healthy", true),
+    ] {
+        says.store(status, Ordering::SeqCst);
+        eventually(condition, || is(condition));
+        let before = (parent.count(), origin.count());
+        asked += 1;
+        assert_eq!(edge.get(&format!("/{asked}")).text(), "x");
+        let came = (parent.count() - before.0, origin.count() - before.1);
+        assert_eq!(came, if by_parent { (1, 0) } else { (0, 1) }, "{condition}");
+    }
+    assert!(edge.metric("foreshore_parent_checks_failed_total") >= 3.0);
+    assert_eq!(edge.metric("foreshore_parent_asked_total"), 2.0);
+    assert_eq!(edge.metric("foreshore_parent_failed_total"), 0.0, "no viewer found it out");
 }
 
 #[test]
