@@ -9,7 +9,7 @@ use super::reader::{Collector, Found, Table};
 use super::scope::{Keys, Policies, Scope};
 use super::{
     MissingCertificates, Text, compile_distribution, compile_fleet, compile_keys, compile_log,
-    compile_policy, compile_process, compile_region, compile_tls, warnings,
+    compile_policy, compile_process, compile_region, compile_tier, compile_tls, warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -57,8 +57,9 @@ pub fn compile(
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
-    let tier = compile_fleet::Tier::new(region.as_ref(), has_region);
-    let fleet = compile_fleet::fleet(main, tier, &trusted_edges, &mut scope);
+    let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
+    let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
+    let tier = compile_tier::read(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
@@ -102,6 +103,7 @@ pub fn compile(
         certificates: certificates.into_iter().map(Arc::new).collect(),
         tls_policy,
         region,
+        tier,
         trusted_edges,
         fleet,
         limits,

@@ -12,6 +12,7 @@ pub mod routes;
 pub mod server;
 mod spread;
 pub mod status;
+mod tier_status;
 
 use std::path::PathBuf;
 use std::sync::Arc;
