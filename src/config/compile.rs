@@ -53,13 +53,13 @@ pub fn compile(
     let admin = compile_process::admin(main, &mut scope);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
-    let has_region = main.has("region");
+    let (has_region, has_fleet) = (main.has("region"), main.has("fleet"));
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
     let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
     let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
-    let tier = compile_tier::read(main, &mut scope);
+    let tier = compile_tier::read(main, has_fleet, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);

@@ -54,8 +54,7 @@ struct Place {
 }
 
 /// Reads `[tier]`; `None` without it, or where it cannot be used.
-pub fn read(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Tier> {
-    let has_fleet = main.has("fleet");
+pub fn read(main: &mut Table<'_>, has_fleet: bool, scope: &mut Scope<'_>) -> Option<Tier> {
     let mut table = main.table("tier")?;
     if !has_fleet {
         needs_a_fleet(&table);
