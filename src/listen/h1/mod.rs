@@ -93,12 +93,17 @@ impl Waits {
         if is_over || self.sleep.deadline() > until {
             return false;
         }
-        std::mem::replace(&mut self.is_armed, true)
+        self.is_armed
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant, is_idle: bool) -> Poll<Woke> {
-        if is_idle && self.drained.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Woke::Drained);
+        if is_idle {
+            if self.drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woke::Drained);
+            }
+            // Only now is each of them awake to our task: a wait whose octets were there already
+            // has asked neither.
+            self.is_armed = true;
         }
         if self.sleep.deadline() > until {
             self.sleep.as_mut().reset(until);
