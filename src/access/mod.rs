@@ -4,6 +4,7 @@
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
 pub mod bucket;
+pub mod grpc;
 pub mod prepare;
 pub mod rate;
 pub mod staging;
@@ -242,6 +243,7 @@ pub fn admit(
         return Err(Refusal::Method);
     }
     websocket::judge(head)?;
+    grpc::judge(routed)?;
     if has_body(head) && matches!(*head.method, Method::GET | Method::HEAD) {
         return Err(Refusal::BodyOnGet);
     }

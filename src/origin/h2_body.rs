@@ -12,10 +12,9 @@ use tokio::time::Sleep;
 use super::h2_head;
 use super::h2_pool::Lease;
 use super::request_writer::NotSent;
-use super::wire_body::TRAILERS_MAX;
 use crate::body::{Body, BodyError, Source};
 use crate::semantics::fields::FieldSection;
-use crate::semantics::trailers;
+use crate::semantics::trailers::{self, TRAILERS_MAX};
 
 /// Most octets of a request's body that room is asked for at a time.
 const RESERVE: usize = 64 << 10;
@@ -67,7 +66,7 @@ impl Upload {
                         return Poll::Ready(Err(NotSent::Body(why)));
                     }
                     None => {
-                        self.send(Bytes::new(), true)?;
+                        self.end(&body.take_trailers())?;
                         self.is_done = true;
                     }
                 }
@@ -83,6 +82,15 @@ impl Upload {
     fn send(&mut self, part: Bytes, ends: bool) -> Result<(), NotSent> {
         self.moved = true;
         self.stream.send_data(part, ends).map_err(|_| NotSent::Closed)
+    }
+
+    // The end, with the trailers that the viewer sent.
+    fn end(&mut self, trailers: &FieldSection) -> Result<(), NotSent> {
+        if trailers.is_empty() {
+            return self.send(Bytes::new(), true);
+        }
+        self.moved = true;
+        self.stream.send_trailers(h2_head::map(trailers)).map_err(|_| NotSent::Closed)
     }
 
     // Octets that may leave now, more than none.
@@ -176,10 +184,20 @@ impl Source for H2Body {
         fields
     }
 
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        if let Some(open) = &mut self.open {
+            open.poll_upload(cx);
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let Some(open) = &mut self.open else { return Poll::Ready(None) };
             open.poll_upload(cx);
+            // An origin is not silent that is still being told something.
+            if open.upload.take_moved() {
+                self.deadline = None;
+            }
             match open.recv.poll_data(cx) {
                 // An end that came in a frame of its own.
                 Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
@@ -195,7 +213,7 @@ impl Source for H2Body {
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
-                Poll::Ready(Some(Err(_))) => return self.break_off(BodyError::Truncated),
+                Poll::Ready(Some(Err(error))) => return self.break_off(why(&error)),
                 Poll::Ready(None) => match ready!(open.recv.poll_trailers(cx)) {
                     Ok(trailers) => {
                         self.trailers =
@@ -203,7 +221,7 @@ impl Source for H2Body {
                         self.end();
                         return Poll::Ready(None);
                     }
-                    Err(_) => return self.break_off(BodyError::Truncated),
+                    Err(error) => return self.break_off(why(&error)),
                 },
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
@@ -216,6 +234,15 @@ impl Source for H2Body {
             }
         }
     }
+}
+
+fn why(error: &::h2::Error) -> BodyError {
+    if is_called_off(error) { BodyError::Cancelled } else { BodyError::Truncated }
+}
+
+/// Says whether the origin has called off this one exchange.
+pub fn is_called_off(error: &::h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::CANCEL)
 }
 
 impl Drop for H2Body {
