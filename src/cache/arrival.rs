@@ -272,6 +272,7 @@ pub fn keeping_of_post(
         || status != 200
         || target != ours
         || asked.routed.behavior.cache.ttl.is_off()
+        || asked.wants.is_call()
     {
         return None;
     }

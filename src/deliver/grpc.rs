@@ -61,7 +61,7 @@ fn in_place_of(plain: ViewerResponse, status: Status, sentence: &str) -> ViewerR
     fields.append(&CONTENT_TYPE, "application/grpc");
     fields.extend(&told(status, sentence));
     // Retry-After in gRPC's own words.
-    let after = plain.fields.get(&RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let after: Option<u64> = plain.fields.get(&RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
     if let Some(seconds) = after {
         fields.append("grpc-retry-pushback-ms", u64::saturating_mul(seconds, 1000));
     }
