@@ -129,6 +129,71 @@ origin = "app"
 }
 
 #[test]
+fn calls_of_grpc_need_post_and_origins_over_http2() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "old"
+url = "https://old.test"
+
+[[distribution.origin]]
+id = "new"
+url = "https://new.test"
+http_version = "http2"
+
+[[distribution.origin]]
+id = "files"
+url = "file:."
+
+[[distribution.origin_group]]
+id = "both"
+members = ["new", "old"]
+
+[[distribution.behavior]]
+path = "/a.B/*"
+origin = "both"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/c.D/*"
+origin = "new"
+grpc = true
+
+[[distribution.behavior]]
+path = "/e.F/*"
+origin = "files"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/g.H/*"
+origin = "old"
+grpc = false
+
+[[distribution.behavior]]
+path = "*"
+origin = "new"
+grpc = "yes"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:30:", "origin \"old\" is asked over HTTP/1.1"),
+            ("broken.toml:35:", "does not allow POST"),
+            ("broken.toml:41:", "origin \"files\" is a folder"),
+            ("broken.toml:51:", "grpc is a string"),
+        ],
+    );
+}
+
+#[test]
 fn all_mistakes_at_once_each_with_line_and_remedy() {
     let text = r#"
 [lisen]
