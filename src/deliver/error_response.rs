@@ -59,8 +59,14 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
 /// log, as a word.
 pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
-    let mut response =
-        plain(status, sentence(status), Outcome::Error, Reason::Failed, (compat, id), Some(&failure));
+    let mut response = plain(
+        status,
+        sentence(status),
+        Outcome::Error,
+        Reason::Failed,
+        (compat, id),
+        Some(&failure),
+    );
     response.failure = Some(failure);
     response
 }

@@ -61,7 +61,8 @@ fn in_place_of(plain: ViewerResponse, status: Status, sentence: &str) -> ViewerR
     fields.append(&CONTENT_TYPE, "application/grpc");
     fields.extend(&told(status, sentence));
     // Retry-After in gRPC's own words.
-    let after: Option<u64> = plain.fields.get(&RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let after: Option<u64> =
+        plain.fields.get(&RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
     if let Some(seconds) = after {
         fields.append("grpc-retry-pushback-ms", u64::saturating_mul(seconds, 1000));
     }
@@ -103,8 +104,7 @@ mod tests {
             (FailureKind::RequestBroken, 13),
             (FailureKind::Internal, 13),
         ] {
-            let failed =
-                failure(Failure::new(kind, "x"), &Compat::default(), RequestId::default());
+            let failed = failure(Failure::new(kind, "x"), &Compat::default(), RequestId::default());
             let (_, lines) = said(&failed);
             assert!(lines.contains(&format!("grpc-status: {expected}\r\n")), "{kind:?} {lines}");
             assert!(failed.failure.is_some());

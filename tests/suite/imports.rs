@@ -703,7 +703,11 @@ fn calls_of_grpc_come_in_and_go_out() {
             "GrpcConfig": { "Enabled": true },
         })
     };
-    put_over(&mut config, "/CacheBehaviors", json!({ "Items": [behavior("o", "/a.B/*"), behavior("clear", "/c.D/*")] }));
+    put_over(
+        &mut config,
+        "/CacheBehaviors",
+        json!({ "Items": [behavior("o", "/a.B/*"), behavior("clear", "/c.D/*")] }),
+    );
     put_over(
         &mut config,
         "/Origins/Items/1",

@@ -265,7 +265,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                         finish.sent.end = SendEnd::Failed;
                     }
                     let is_called_off = matches!(came, Some(Err(BodyError::Cancelled)));
-                    self.reset_stream(id, if is_called_off { Code::Cancel } else { Code::Internal });
+                    self.reset_stream(
+                        id,
+                        if is_called_off { Code::Cancel } else { Code::Internal },
+                    );
                     return false;
                 }
             }
