@@ -11,7 +11,6 @@ use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
 use super::ttl::{self, RequestFacts};
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
-use crate::message::connection::Version;
 use crate::message::forwarding;
 use crate::message::request::Known;
 use crate::message::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
@@ -336,9 +335,8 @@ fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
         (Codings::ZSTD, Coding::Zstd),
         (Codings::GZIP, Coding::Gzip),
     ];
-    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings
-    // (CloudFront: "Serve compressed files").
-    let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
+    // With nothing kept the work would be for one viewer.
+    let worth_it = life.fresh > 0;
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
