@@ -732,6 +732,33 @@ fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
 }
 
 #[test]
+fn calls_of_grpc_without_their_metadata_are_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!(
+            "[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\nmethods = \"all\"\ngrpc = true\n{more}\n"
+        )
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[cache_policy.rfc]\nsemantics = \"rfc9111\"\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\nhttp_version = \"http2\"\n",
+        &behavior("/all/*", "origin_request_policy = \"AllViewerExceptHostHeader\""),
+        &behavior("/rfc/*", "cache_policy = \"rfc\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("without their metadata")).collect();
+    assert!(said.len() == 1 && said[0].contains("behavior \"*\""), "{said:#?}");
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_named() {
     if !tool::have(&[tool::OPENSSL]) {
         return;
