@@ -243,7 +243,6 @@ pub fn admit(
         return Err(Refusal::Method);
     }
     websocket::judge(head)?;
-    grpc::judge(routed)?;
     if has_body(head) && matches!(*head.method, Method::GET | Method::HEAD) {
         return Err(Refusal::BodyOnGet);
     }

@@ -3,8 +3,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
-use crate::access::{Caching, Replaces, Routed, replaces};
-use crate::access::{grpc, websocket};
+use crate::access::{Caching, Replaces, Routed, grpc, replaces, websocket};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;

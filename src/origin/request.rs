@@ -278,7 +278,7 @@ fn announce_trailers(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     if asked.head().known.has(Known::ContentLength) {
         return;
     }
-    let mut names = Vec::new();
+    let mut names: Vec<u8> = Vec::new();
     for name in asked.head().fields.get_all("trailer").flat_map(members) {
         if is_token(name) && trailers::may_trail(Name::of(name)) {
             names.extend_from_slice(if names.is_empty() { b"" } else { b", " });

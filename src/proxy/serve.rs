@@ -146,6 +146,7 @@ impl Proxy {
         }
         let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
         access::admit(&routed, exchange.wants.caching(), around)?;
+        access::grpc::judge(&routed)?;
         access::spend(&routed, around)?;
         let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }

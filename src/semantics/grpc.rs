@@ -56,8 +56,8 @@ pub fn timeout(value: &[u8]) -> Option<Duration> {
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let count = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    let limit = match unit {
+    let count = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let limit = match *unit {
         b'H' => Duration::from_secs(count * 3600),
         b'M' => Duration::from_secs(count * 60),
         b'S' => Duration::from_secs(count),
