@@ -176,12 +176,12 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         }
         "/t.T/Down" => {
             for number in 0..100 {
-                let _ = stream.send_data(message(format!("{number}").as_bytes()), false);
+                let _ = stream.send_data(message(number.to_string().as_bytes()), false);
             }
         }
         "/t.T/Both" => {
             while let Ok(Some(next)) = asked.next().await {
-                let _ = stream.send_data(message(&[b"re ", &next[..]].concat()), false);
+                let _ = stream.send_data(message(&[&b"re "[..], &next[..]].concat()), false);
             }
         }
         // More than any window, while it takes what it is told.
@@ -364,7 +364,7 @@ fn all_four_kinds_of_calls() {
         let mut both = Call::begin(&caller, "/t.T/Both", &[]).await;
         let (_, mut messages) = both.hear().await;
         for number in 0..100 {
-            both.say(format!("{number}").as_bytes());
+            both.say(number.to_string().as_bytes());
             assert_eq!(messages.text().await, format!("re {number}"));
         }
         both.end();
@@ -437,7 +437,7 @@ fn echo() -> SocketAddr {
                 "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                 all.len()
             );
-            let _ = tcp.write_all(&[head.as_bytes(), &all].concat());
+            let _ = tcp.write_all(&[head.as_bytes(), &all[..]].concat());
         }
     });
     address
