@@ -115,6 +115,7 @@ class Service(grpc.GenericRpcHandler):
             "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
             "Count": grpc.unary_stream_rpc_method_handler(self.count),
             "Chat": grpc.stream_stream_rpc_method_handler(self.chat),
+            "Flood": grpc.stream_stream_rpc_method_handler(self.flood),
             "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "Silent": grpc.unary_unary_rpc_method_handler(self.silent),
             "Endless": grpc.unary_stream_rpc_method_handler(self.endless),
@@ -140,6 +141,17 @@ class Service(grpc.GenericRpcHandler):
         await context.send_initial_metadata((("x-early", "yes"),))
         async for request in requests:
             yield b"re " + request
+
+    async def flood(self, requests, context):
+        """Sends more than any window has room for while it takes what it is told, and then says how much that was."""
+
+        async def drain():
+            return sum([len(request) async for request in requests])
+
+        draining = asyncio.create_task(drain())
+        for _ in range(64):
+            await context.write(bytes(1 << 16))
+        await context.write(str(await draining).encode())
 
     async def fail(self, request, context):
         await context.abort(grpc.StatusCode.NOT_FOUND, "nicht da: äöü 100%")
@@ -222,6 +234,16 @@ async def kinds(channel):
     await chat.done_writing()
     assert await chat.read() is grpc.aio.EOF and await chat.code() == grpc.StatusCode.OK
     timed("1000 messages, each waiting for the other's", began)
+
+    # All is said before anything of the answer is taken.
+    began = time.monotonic()
+    flood = channel.stream_stream(f"/{SERVICE}/Flood")()
+    for _ in range(256):
+        await asyncio.wait_for(flood.write(bytes(1 << 16)), 20)
+    await flood.done_writing()
+    told = [answer async for answer in flood]
+    assert (len(told), told[-1]) == (65, b"16777216"), (len(told), told[-1])
+    timed("16 MiB up before 4 MiB down are taken", began)
 
     for size in (1 << 20, 32 << 20):
         began = time.monotonic()
