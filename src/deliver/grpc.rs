@@ -35,12 +35,11 @@ pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerRespon
 
 /// The trailers of an answer whose origin broke it off.
 pub fn broken(why: BodyError) -> FieldSection {
-    let status = match why {
-        BodyError::TooLarge => Status::ResourceExhausted,
-        BodyError::Cancelled => Status::Cancelled,
-        _ => Status::Unavailable,
-    };
-    told(status, "The origin broke the call off.")
+    match why {
+        BodyError::TooLarge => told(Status::ResourceExhausted, error_response::sentence(413)),
+        BodyError::Cancelled => told(Status::Cancelled, "The origin called it off."),
+        _ => told(Status::Unavailable, "The call broke off."),
+    }
 }
 
 /// The trailers of an answer whose time is over.

@@ -124,6 +124,8 @@ struct Open {
     upload: Upload,
     /// The request's own body, where the origin began to answer before it had all of it.
     body: Body,
+    /// Why that broke off; then it is why the answer does.
+    broken: Option<BodyError>,
     lease: Lease,
 }
 
@@ -138,7 +140,7 @@ impl H2Body {
         length: Option<u64>,
         patience: Duration,
     ) -> Self {
-        let open = Some(Open { recv, upload, body, lease });
+        let open = Some(Open { recv, upload, body, broken: None, lease });
         Self { open, left: length, trailers: FieldSection::new(), deadline: None, patience }
     }
 
@@ -157,11 +159,20 @@ impl H2Body {
 impl Open {
     fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if !self.upload.is_done()
-            && let Poll::Ready(Err(_)) = self.upload.poll(&mut self.body, cx)
+            && let Poll::Ready(Err(stopped)) = self.upload.poll(&mut self.body, cx)
         {
             // The origin takes no more, or there is none. What it answers is read all the same.
             self.upload.is_done = true;
+            if let NotSent::Body(why) = stopped {
+                self.broken = Some(why);
+            }
         }
+    }
+
+    // Why an answer ends before its end.
+    fn why(&self, error: &::h2::Error) -> BodyError {
+        let theirs = if is_called_off(error) { BodyError::Cancelled } else { BodyError::Truncated };
+        self.broken.unwrap_or(theirs)
     }
 
     // The end of a stream may come behind its last octet, which is all that a reader waits for that
@@ -213,7 +224,10 @@ impl Source for H2Body {
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
-                Poll::Ready(Some(Err(error))) => return self.break_off(why(&error)),
+                Poll::Ready(Some(Err(error))) => {
+                    let why = open.why(&error);
+                    return self.break_off(why);
+                }
                 Poll::Ready(None) => match ready!(open.recv.poll_trailers(cx)) {
                     Ok(trailers) => {
                         self.trailers =
@@ -221,7 +235,10 @@ impl Source for H2Body {
                         self.end();
                         return Poll::Ready(None);
                     }
-                    Err(error) => return self.break_off(why(&error)),
+                    Err(error) => {
+                        let why = open.why(&error);
+                        return self.break_off(why);
+                    }
                 },
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
@@ -234,10 +251,6 @@ impl Source for H2Body {
             }
         }
     }
-}
-
-fn why(error: &::h2::Error) -> BodyError {
-    if is_called_off(error) { BodyError::Cancelled } else { BodyError::Truncated }
 }
 
 /// Says whether the origin has called off this one exchange.

@@ -502,6 +502,21 @@ fn what_the_edge_itself_says_is_a_status_of_grpc() {
 }
 
 #[test]
+fn a_request_beyond_the_limit_is_resource_exhausted() {
+    let stage = Stage::new("[limits]\nrequest_body = \"64KiB\"\n");
+    run(async {
+        let caller = stage.caller().await;
+        // Announced; and found out behind the head of the answer.
+        let mut said_so = Call::begin(&caller, "/t.T/Up", &[("content-length", "100000")]).await;
+        assert_eq!(said(&said_so.fails().await, "grpc-status"), "8");
+        let mut up = Call::begin(&caller, "/t.T/Up", &[]).await;
+        let (_, mut messages) = up.hear().await;
+        let _ = pour(&mut up.sending, message(&[7; 100_000])).await;
+        assert_eq!(said(&messages.end().await, "grpc-status"), "8");
+    });
+}
+
+#[test]
 fn an_origin_that_chooses_http1_gets_no_calls() {
     let folder = tempfile::tempdir().unwrap();
     let (ca, ..) = certificates(folder.path(), &["localhost"]);
