@@ -1,5 +1,6 @@
 //! Behaviors: the rules for the paths that a pattern matches, and the pages in the place of errors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -18,7 +19,9 @@ use crate::distribution::behavior::{
     Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
-use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
+use crate::distribution::origin::{
+    AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
+};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
@@ -53,6 +56,9 @@ pub fn behaviors(
             Some(found) => target(&one, found, origins, groups),
         };
         let rules = rules(&mut one, scope);
+        if let (Some(span), Some(target)) = (&rules.grpc, target) {
+            check_grpc(&one, span, rules.methods, &asked_of(target, origins, groups));
+        }
         if let Some(found) = &pattern {
             let is_any = found.value.as_str() == "*";
             if at + 1 == count && !is_any {
@@ -112,6 +118,8 @@ struct Rules {
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
+    /// Where it says that calls of gRPC pass.
+    grpc: Option<Range<usize>>,
     slice: Option<u64>,
     signers: Option<TrustedKeys>,
     allow_from: Vec<Network>,
@@ -130,6 +138,7 @@ impl Default for Rules {
             error_responses: Vec::new(),
             client_invalidation: None,
             cache_post: None,
+            grpc: None,
             slice: None,
             signers: None,
             allow_from: Vec::new(),
@@ -158,11 +167,42 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
         cache_post: cache_post(table, methods),
+        grpc: table.flag("grpc").filter(|found| found.value).map(|found| found.span),
         slice: slice(table),
         signers: compile_keys::signers(table, scope),
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+    }
+}
+
+// What a behavior has to have for calls of gRPC, at CloudFront too: POST, and origins over HTTP/2.
+fn check_grpc(table: &Table<'_>, span: &Range<usize>, methods: Methods, origins: &[&Origin]) {
+    if !methods.allows(&http::Method::POST) {
+        table.problem(
+            span,
+            "grpc = true, and this behavior does not allow POST",
+            Some("methods = \"all\"".to_string()),
+        );
+    }
+    for origin in origins {
+        let (why, help) = match &origin.kind {
+            OriginKind::Http(http) if http.version != HttpVersion::Http2 => (
+                "is asked over HTTP/1.1, which carries no gRPC",
+                Some("http_version = \"http2\" at that origin"),
+            ),
+            // A signature covers a body, which would have to be whole before any of it is sent.
+            OriginKind::Http(_) if origin.access.is_some() => {
+                ("has access_control, and a call cannot be signed", None)
+            }
+            OriginKind::Http(_) => continue,
+            OriginKind::Directory(..) => ("is a folder, which speaks no gRPC", None),
+        };
+        table.problem(
+            span,
+            format!("grpc = true, and origin {:?} {why}", origin.id),
+            help.map(str::to_string),
+        );
     }
 }
 
@@ -307,6 +347,14 @@ fn methods(table: &mut Table<'_>) -> Methods {
     })
 }
 
+// The origins that a target may ask.
+fn asked_of<'o>(target: Target, origins: &'o Origins, groups: &[OriginGroup]) -> Vec<&'o Origin> {
+    match target {
+        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
+        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
+    }
+}
+
 fn assemble(
     pattern: PathPattern,
     target: Target,
@@ -315,10 +363,7 @@ fn assemble(
     groups: &[OriginGroup],
     ordinal: &mut usize,
 ) -> Behavior {
-    let asked: Vec<&Origin> = match target {
-        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
-        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
-    };
+    let asked = asked_of(target, origins, groups);
     let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
     let host = http::header::HOST;
     let host_in_key = viewer_host
@@ -347,6 +392,7 @@ fn assemble(
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
+        grpc: rules.grpc.is_some(),
         slice: rules.slice,
         signers: rules.signers,
         allow_from: rules.allow_from,
@@ -385,6 +431,8 @@ fn may_hit(behavior: &Behavior) -> bool {
         client_invalidation: _,
         // A POST is never the hit step's.
         cache_post: _,
+        // A call of gRPC passes (`cache::ask`), and the hit step declines what passes.
+        grpc: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,
