@@ -2,7 +2,7 @@
 (function (global, native, shared, options) {
   "use strict";
   const { Bytes, octets, fill, define, isArray, wellFormed } = shared;
-  const View = DataView;
+  const View = shared.View;
   const setPrototype = Object.setPrototypeOf;
   const isView = ArrayBuffer.isView;
 
@@ -397,5 +397,5 @@
   }
   shared.Buffer = Buffer;
   shared.modules = Object.create(null);
-  shared.modules.buffer = { Buffer, default: Buffer };
+  shared.modules.buffer = { Buffer };
 });

@@ -71,7 +71,7 @@
   const byteText = (of) => head(2, of.length) + of;
   function float(value) {
     const eight = new shared.Bytes(8);
-    new DataView(eight.buffer).setFloat64(0, value);
+    new shared.View(eight.buffer).setFloat64(0, value);
     return shared.chars(0xfb) + octets(eight);
   }
   const whole = /^(0|-?[1-9]\d{0,14})$/;
@@ -134,7 +134,7 @@
         case 25: return half(number(2));
         case 26: case 27: {
           const size = low === 26 ? 4 : 8;
-          const view = new DataView(shared.fill(new shared.Bytes(size), take(size)).buffer);
+          const view = new shared.View(shared.fill(new shared.Bytes(size), take(size)).buffer);
           return size === 4 ? view.getFloat32(0) : view.getFloat64(0);
         }
       }

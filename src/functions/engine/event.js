@@ -388,10 +388,5 @@
         reject(error);
       }
     },
-    // Lets go of what belongs to the call.
-    end() {
-      event = request = requestHere = response = responseHere = given = outcome = undefined;
-      waiting = [];
-    },
   };
 });

@@ -61,6 +61,7 @@
     },
   }).guarded;
 
+  const spreadable = Symbol.isConcatSpreadable;
   const list = Array.prototype;
   const typed = parent(Uint8Array.prototype);
   each(list, "join reverse slice splice fill copyWithin shift unshift indexOf includes lastIndexOf " +
@@ -72,7 +73,7 @@
     for (let at = 0; at < others.length; at++) {
       const other = others[at];
       if (isArray(other)) length += lengthOf(other);
-      else if (other !== null && typeof other === "object" && other[Symbol.isConcatSpreadable]) {
+      else if (other !== null && typeof other === "object" && other[spreadable]) {
         throw new TypeError("only arrays can be spread");
       }
     }

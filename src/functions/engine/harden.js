@@ -53,7 +53,7 @@
   find(global);
   for (const one of shared.roots) find(one);
   for (const one of [function () {}, async function () {}, function* () {}, async function* () {},
-    [][Symbol.iterator](), ""[Symbol.iterator](), "".matchAll ? "".matchAll(/a/g) : null,
+    [][shared.iterator](), ""[shared.iterator](), "".matchAll ? "".matchAll(/a/g) : null,
     new shared.Bytes(0).values(), (function* () {})(), (async function* () {})()]) {
     if (one !== null) {
       find(parent(one));

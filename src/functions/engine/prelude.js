@@ -20,6 +20,8 @@
   shared.hasOwn = bindCall(Object.prototype.hasOwnProperty);
   shared.wellFormed = bindCall(String.prototype.toWellFormed);
   shared.Bytes = Uint8Array;
+  shared.View = DataView;
+  shared.iterator = Symbol.iterator;
   shared.parse = JSON.parse;
   shared.stringify = JSON.stringify;
   shared.split = bindCall(String.prototype.split);
