@@ -15,8 +15,6 @@ mod origin;
 mod realm;
 mod returned;
 mod source;
-#[cfg(test)]
-mod tests;
 mod told;
 mod watch;
 
@@ -175,3 +173,6 @@ fn spent(nanos: u64, limits: FunctionLimits) -> Spent {
     let percent = (u128::from(nanos) * 100 / budget).min(100);
     Spent { utilisation: u8::try_from(percent).unwrap_or(100), nanos }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
   shared.construct = Reflect.construct;
   shared.ownKeys = Reflect.ownKeys;
   shared.setOn = Reflect.set;
+  shared.remove = Reflect.deleteProperty;
   shared.Proxy = Proxy;
   shared.WeakMap = WeakMap;
   shared.WeakSet = WeakSet;
