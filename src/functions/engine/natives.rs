@@ -230,12 +230,12 @@ mod tests {
             ("md5", None, &b"abc"[..], "900150983cd24fb0d6963f7d28e17f72"),
             ("md5", jefe, what, "750c783e6ab0b503eaa86e310a5db738"),
             ("md5", Some(&long[..]), large, "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd"),
-            ("sha1", None, b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            ("sha1", None, &b"abc"[..], "a9993e364706816aba3e25717850c26c9cd0d89d"),
             ("sha1", jefe, what, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
             (
                 "sha256",
                 None,
-                b"abc",
+                &b"abc"[..],
                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             ),
             (
