@@ -124,6 +124,7 @@ const CLOCKS: Reasons = &[
     ("cli/store.rs", "the same"),
     ("cli/run.rs", "makes the edge's clock; a deadline for draining"),
     ("fleet/settle.rs", "how long a caller waits"),
+    ("functions/engine/watch.rs", "when a call of code has to be over, and how long it took"),
     ("invalidation/sweep.rs", "rests in proportion to how long the work took"),
     ("listen/exchange_log.rs", "how long an answer took"),
     ("listen/mod.rs", "a deadline for lingering"),

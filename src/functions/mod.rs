@@ -1,0 +1,6 @@
+//! CloudFront Functions: the engine that runs them, the check of their language level, what they are
+//! told and what they may change.
+
+#[cfg(feature = "functions")]
+pub mod engine;
+pub mod event;
