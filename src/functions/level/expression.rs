@@ -275,8 +275,8 @@ impl<'s> Parser<'s> {
                 }
                 logical = Some(operator);
             }
-            if operator == "**" && self.begins_with_sign(left.start) {
-                return problem(left.start, "a sign before `**` needs parentheses");
+            if operator == "**" && self.signed_at == left.start {
+                return problem(left.start, "an operator before `**` needs parentheses");
             }
             self.settle(&left)?;
             self.bump()?;
@@ -294,12 +294,6 @@ impl<'s> Parser<'s> {
             self.settle(&right)?;
             left = Expression { start: left.start, shape: Shape::Value };
         }
-    }
-
-    fn begins_with_sign(&self, at: usize) -> bool {
-        let rest = &self.source[at..];
-        let is_step = rest.starts_with("++") || rest.starts_with("--");
-        rest.starts_with(['-', '+', '!', '~']) && !is_step
     }
 
     fn operator(&self) -> &'static str {
@@ -337,6 +331,9 @@ impl<'s> Parser<'s> {
             }
             ("typeof", Shape::Name { start, .. }) => self.scopes.used(start, Use::Typeof),
             _ => {}
+        }
+        if !matches!(sign, "++" | "--") {
+            self.signed_at = start;
         }
         Ok(Expression { start, shape: Shape::Value })
     }

@@ -219,7 +219,7 @@ impl<'s> Report<'s> {
     }
 
     fn modules(&mut self, parser: &Parser<'s>) {
-        let imported = parser.imports.iter().map(|one| (one.module, one.at));
+        let imported = parser.imports.iter().map(|one| (one.module, one.span.start));
         let required = parser.requires.iter().copied().filter(|(_, at)| {
             // Not a function of the source's own.
             parser.scopes.free_at(*at).is_some()

@@ -104,7 +104,6 @@ pub(super) struct Member<'s> {
 pub(super) struct Imported<'s> {
     pub local: &'s str,
     pub module: &'s str,
-    pub at: usize,
     /// The whole statement, in octets.
     pub span: Range<usize>,
 }
@@ -120,6 +119,8 @@ pub(super) struct Parser<'s> {
     pub frame: Frame,
     /// Where an arrow function could begin.
     pub arrow_at: usize,
+    /// Where the operand with an operator before it begins that was read last.
+    pub signed_at: usize,
     pub labels: Vec<(&'s str, bool)>,
     pub seen: Vec<Seen>,
     pub scopes: Scopes<'s>,
@@ -144,6 +145,7 @@ impl<'s> Parser<'s> {
             depth: 0,
             frame: Frame::default(),
             arrow_at: usize::MAX,
+            signed_at: usize::MAX,
             labels: Vec::new(),
             seen: Vec::new(),
             scopes: Scopes::new(),
@@ -331,8 +333,7 @@ impl<'s> Parser<'s> {
         }
         let mut local = None;
         if self.token.kind == Kind::Name {
-            let at = self.token.start;
-            local = Some((self.declared_name(Declared::Lexical)?, at));
+            local = Some(self.declared_name(Declared::Lexical)?);
             if self.eat(",")? && !self.is("{") && !self.is("*") {
                 return self.unexpected("`{`");
             }
@@ -358,9 +359,9 @@ impl<'s> Parser<'s> {
         }
         let module = self.bump()?;
         self.semicolon()?;
-        if let Some((local, at)) = local {
-            let module = self.inner_text(module);
-            self.imports.push(Imported { local, module, at, span: start..self.previous_end });
+        if let Some(local) = local {
+            let (module, span) = (self.inner_text(module), start..self.previous_end);
+            self.imports.push(Imported { local, module, span });
         }
         Ok(())
     }

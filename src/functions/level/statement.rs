@@ -85,9 +85,9 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
-    // `var`, `let` or `const` and what they declare. In the head of a `for` constants may lack
-    // a value, which is looked at there.
-    fn declaration(&mut self, in_head: bool) -> Done {
+    // `var`, `let` or `const` and what they declare. True in the head of a `for` that goes through
+    // something, where no value stands.
+    fn declaration(&mut self, in_head: bool) -> Done<bool> {
         let token = self.bump()?;
         let word = self.text(token);
         let how = if word == "var" { Declared::Var } else { Declared::Lexical };
@@ -103,12 +103,12 @@ impl<'s> Parser<'s> {
             if self.eat("=")? {
                 self.assignment()?;
             } else if in_head && self.is_before_in_or_of() {
-                return Ok(());
+                return Ok(true);
             } else if word == "const" || is_pattern {
                 return problem(start, format!("`{word}` without a value"));
             }
             if !self.eat(",")? {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
@@ -163,24 +163,21 @@ impl<'s> Parser<'s> {
 
     fn for_loop(&mut self) -> Done {
         let start = self.bump()?.start;
-        if self.is_word("await") {
-            self.saw(Construct::ForAwait, start);
-            self.bump()?;
-        }
+        let construct =
+            if self.eat_word("await")? { Construct::ForAwait } else { Construct::ForOf };
         let around = self.scopes.enter(false);
-        let read = self.for_rest(start);
+        let read = self.for_rest(start, construct);
         self.scopes.leave(around);
         read
     }
 
-    fn for_rest(&mut self, start: usize) -> Done {
+    fn for_rest(&mut self, start: usize, of: Construct) -> Done {
         self.expect("(")?;
         let declares = ["var", "let", "const"].iter().any(|word| self.is_word(word));
         let enumerates = if self.is(";") {
             false
         } else if declares {
-            self.framed(|frame| frame.without_in = true, |parser| parser.declaration(true))?;
-            self.is_before_in_or_of()
+            self.framed(|frame| frame.without_in = true, |parser| parser.declaration(true))?
         } else {
             let target = self.framed(|frame| frame.without_in = true, Self::expression)?;
             let enumerates = self.is_before_in_or_of();
@@ -195,7 +192,7 @@ impl<'s> Parser<'s> {
         };
         if enumerates {
             if self.is_word("of") {
-                self.saw(Construct::ForOf, start);
+                self.saw(of, start);
                 self.bump()?;
                 self.assignment()?;
             } else {

@@ -172,6 +172,10 @@ impl<'s> Lexer<'s> {
 
     fn punctuator(&mut self, c: char) -> Result<Kind, Problem> {
         let rest = self.rest();
+        if rest.starts_with("<!--") {
+            // Some engines take it for a comment, others do not.
+            return problem(self.at, "`<!--`");
+        }
         let Some(found) = PUNCTUATORS.iter().find(|one| rest.starts_with(**one)) else {
             return problem(self.at, format!("unexpected character {c:?}"));
         };
