@@ -2,4 +2,6 @@
 //! told and what they may change.
 
 pub mod event;
+pub mod event_json;
 pub mod level;
+pub mod test_event;
