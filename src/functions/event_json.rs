@@ -200,17 +200,99 @@ fn cookies_out(cookies: &[CookieOut]) -> Value {
 fn objects(pairs: impl Iterator<Item = (String, Value)>) -> Value {
     let mut all: Map<String, Value> = Map::new();
     for (name, one) in pairs {
-        let Some(Value::Object(first)) = all.get_mut(&name) else {
-            all.insert(name, one);
-            continue;
-        };
-        match first.get_mut("multiValue") {
-            Some(Value::Array(more)) => more.push(one),
+        match all.get_mut(&name) {
+            Some(Value::Object(first)) => add(first, one),
             _ => {
-                let values = json!([Value::Object(first.clone()), one]);
-                first.insert("multiValue".into(), values);
+                all.insert(name, one);
             }
         }
     }
     Value::Object(all)
+}
+
+// One more of a name that is there.
+fn add(first: &mut Map<String, Value>, one: Value) {
+    match first.get_mut("multiValue") {
+        Some(Value::Array(more)) => more.push(one),
+        _ => {
+            let values = Value::Array(vec![Value::Object(first.clone()), one]);
+            first.insert("multiValue".into(), values);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::test_event::TestEvent;
+
+    fn told() -> Value {
+        json!({
+            "version": "1.0",
+            "context": {
+                "distributionDomainName": "d.cloudfront.net",
+                "distributionId": "E1",
+                "eventType": "viewer-response",
+                "requestId": "R1",
+            },
+            "viewer": { "ip": "192.0.2.7" },
+            "request": {
+                "method": "GET",
+                "uri": "/a",
+                "querystring": {
+                    "b": { "value": "1", "multiValue": [{ "value": "1" }, { "value": "%20" }] },
+                },
+                "headers": { "host": { "value": "www.example.com" } },
+                "cookies": { "id": { "value": "x" } },
+            },
+            "response": {
+                "statusCode": 200,
+                "headers": {
+                    "x-a": { "value": "1", "multiValue": [{ "value": "1" }, { "value": "2" }] },
+                },
+                "cookies": { "id": { "value": "y", "attributes": "Secure; Path=/" } },
+            },
+        })
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was_read() {
+        let read = TestEvent::read(told().to_string().as_bytes()).unwrap();
+        assert_eq!(event(&read.event()), told());
+        let unchanged = output(&read.event(), &Returned::Unchanged);
+        assert_eq!(unchanged, json!({ "response": told()["response"] }));
+    }
+
+    #[test]
+    fn what_was_touched_takes_the_place_of_what_was_told() {
+        let read = TestEvent::read(told().to_string().as_bytes()).unwrap();
+        let made = ResponseOut {
+            status: Some(302.0),
+            headers: Some(vec![FieldOut { name: "location".into(), values: vec!["/b".into()] }]),
+            body: Some(BodyOut::Text("moved".into())),
+            ..ResponseOut::default()
+        };
+        let mut wanted = json!({ "response": told()["response"] });
+        wanted["response"]["statusCode"] = 302.into();
+        wanted["response"]["headers"] = json!({ "location": { "value": "/b" } });
+        wanted["response"]["body"] = json!({ "encoding": "text", "data": "moved" });
+        assert_eq!(output(&read.event(), &Returned::Response(made)), wanted);
+
+        let mut asked = read;
+        asked.place = Place::ViewerRequest;
+        asked.response = None;
+        let changed = RequestOut {
+            uri: Some("/c".into()),
+            query: Some(QueryOut::Text("d=1".into())),
+            ..RequestOut::default()
+        };
+        let mut wanted = json!({ "request": told()["request"] });
+        wanted["request"]["uri"] = "/c".into();
+        wanted["request"]["querystring"] = "d=1".into();
+        assert_eq!(output(&asked.event(), &Returned::Request(changed)), wanted);
+        // An answer owes nothing to a response that is not there yet.
+        let answer = ResponseOut { status: Some(404.0), ..ResponseOut::default() };
+        let answered = output(&asked.event(), &Returned::Response(answer));
+        assert_eq!(answered, json!({ "response": { "statusCode": 404 } }));
+    }
 }

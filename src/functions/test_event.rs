@@ -31,7 +31,7 @@ impl fmt::Display for BadEvent {
 }
 
 /// An event that stands on its own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TestEvent {
     pub place: Place,
     pub domain_name: Option<String>,
@@ -287,5 +287,73 @@ fn response(told: &Node<'_>) -> Result<(u16, FieldSection), BadEvent> {
     match number.filter(|number| (100..=599).contains(number)) {
         Some(number) => Ok((number, fields(told, false)?)),
         None => status.wrong("a status from 100 to 599"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_needed() {
+        let json = br#"{"request": {"method": "GET", "uri": "/", "querystring": {}}}"#;
+        let read = TestEvent::read(json).unwrap();
+        assert_eq!(read.place, Place::ViewerRequest);
+        assert_eq!((read.query, read.domain_name), (None, None));
+        assert_eq!(read.distribution_id, DISTRIBUTION_ID);
+        let json = br#"{"request": {"method": "GET", "uri": "/", "querystring": "a=b"},
+            "response": {"statusCode": 404}}"#;
+        let read = TestEvent::read(json).unwrap();
+        assert_eq!(read.place, Place::ViewerResponse);
+        assert_eq!(read.query.as_deref(), Some("a=b"));
+        assert_eq!(read.response.map(|(status, _)| status), Some(404));
+    }
+
+    #[test]
+    fn mistakes_are_named_by_their_path() {
+        for (json, path, what) in [
+            ("[]", "", "an array is there, and an object is wanted"),
+            ("{}", "request", "it is missing"),
+            (
+                r#"{"context": {"eventType": "origin-request"}}"#,
+                "context.eventType",
+                "origin-request",
+            ),
+            (r#"{"request": {"method": 1}}"#, "request.method", "a number is there, and text"),
+            (r#"{"request": {"method": "GET", "uri": "a"}}"#, "request.uri", "begins with no"),
+            (
+                r#"{"context": {"eventType": "viewer-response"}, "request": {"method": "GET", "uri": "/"}}"#,
+                "response",
+                "it is missing",
+            ),
+            (
+                r#"{"request": {"method": "GET", "uri": "/", "headers": {"a": {"multiValue": [{"value": "b"}, {}]}}}}"#,
+                "request.headers.a.multiValue[1].value",
+                "it is missing",
+            ),
+            (
+                r#"{"request": {"method": "GET", "uri": "/", "headers": {"A": {"value": "b"}}}}"#,
+                "request.headers.A",
+                "lower case",
+            ),
+            (
+                r#"{"request": {"method": "GET", "uri": "/", "headers": {"a": {"value": "b\nc: d"}}}}"#,
+                "request.headers.a",
+                "no header field",
+            ),
+            (
+                r#"{"request": {"method": "GET", "uri": "/"}, "response": {"statusCode": "200"}}"#,
+                "response.statusCode",
+                "text is there, and a status",
+            ),
+            (r#"{"viewer": {"ip": "x"}, "request": {}}"#, "viewer.ip", "no address"),
+        ] {
+            let bad = TestEvent::read(json.as_bytes()).err().unwrap();
+            assert_eq!(bad.path, path, "{json}: {bad}");
+            assert!(bad.what.contains(what), "{json}: {bad}");
+        }
+        assert!(TestEvent::read(b"{").err().unwrap().to_string().contains("it is no JSON"));
+        let long = format!("{}{{}}", " ".repeat(MAX_EVENT));
+        assert!(TestEvent::read(long.as_bytes()).err().unwrap().what.contains("40962 octets"));
     }
 }
