@@ -14,6 +14,8 @@ pub mod store;
 
 pub mod fleet;
 
+pub mod functions;
+
 pub mod region;
 
 pub mod tier;

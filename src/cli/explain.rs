@@ -100,7 +100,8 @@ fn answer(args: &ExplainArgs, now: Timestamp) -> Result<Option<Answer>, String> 
     Ok(Some((args.status.unwrap_or(200), fields)))
 }
 
-fn fields(lines: &[String]) -> Result<FieldSection, String> {
+/// Fields from lines of `Name: value`.
+pub(super) fn fields(lines: &[String]) -> Result<FieldSection, String> {
     let mut fields = FieldSection::new();
     for line in lines {
         let (name, value) =

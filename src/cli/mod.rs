@@ -6,6 +6,9 @@ mod check;
 mod disk_tier;
 mod explain;
 mod fleet;
+mod function;
+#[cfg(feature = "functions")]
+mod function_test;
 mod import_export;
 mod membership;
 mod promote;
@@ -90,6 +93,15 @@ enum Command {
         Signatures are over SHA-256 (Hash-Algorithm=SHA256); those over SHA-1 of older signers are taken too."
     )]
     Sign(sign::SignCommand),
+    /// Check and try out CloudFront Functions, without an edge.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  foreshore function check functions/*.js\n  \
+        foreshore function event 'https://www.example.com/docs/?a=1' -H 'Accept-Language: de' > event.json\n  \
+        foreshore function test functions/index.js --event event.json\n\n\
+        Exit codes: 0 done, 1 something is wrong with the code, 2 something could not be read."
+    )]
+    Function(function::FunctionCommand),
     /// Write a configuration from another system's description.
     #[command(subcommand)]
     #[command(
@@ -158,6 +170,7 @@ pub fn main() -> ExitCode {
         Some(Command::Promote(args)) => promote::promote(&args),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
+        Some(Command::Function(command)) => function::function(&command),
         Some(Command::Import(command)) => import_export::run_import(&command),
         Some(Command::Export(command)) => import_export::run_export(&command),
         Some(Command::Certs(command)) => certs::certs(&command),

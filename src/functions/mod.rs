@@ -4,3 +4,6 @@
 #[cfg(feature = "functions")]
 pub mod engine;
 pub mod event;
+pub mod event_json;
+pub mod level;
+pub mod test_event;

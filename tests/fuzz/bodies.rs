@@ -19,8 +19,10 @@ use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
 use foreshore::crypto::sigv4::Claim;
 use foreshore::crypto::url::TrustedKeys;
+use foreshore::distribution::functions::{Level, Runtime};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
+use foreshore::functions::level;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
 use foreshore::message::connection::Connection;
@@ -439,5 +441,26 @@ pub fn records(data: &[u8]) {
             seen.ja3.len() == 32 && seen.ja4.len() == 36 && seen.ja4.starts_with('t'),
             "{seen:?}"
         );
+    }
+}
+
+/// Any text is read as a function's source, or refused at a place that it has; imports are where
+/// they are said to be.
+pub fn sources(octets: &[u8]) {
+    let source = String::from_utf8_lossy(octets);
+    let lines = source.split(['\n', '\r', '\u{2028}', '\u{2029}']).count();
+    for runtime in [Runtime::Js1, Runtime::Js2] {
+        let strict = level::check(&source, runtime, Level::CloudFront);
+        let lenient = level::check(&source, runtime, Level::Any);
+        for finding in strict.iter().chain(&lenient) {
+            assert!((1..=lines).contains(&finding.line) && finding.column > 0, "{finding}");
+        }
+        // Whatever our engine cannot run, CloudFront's cannot either.
+        assert!(lenient.iter().all(|finding| strict.contains(finding)));
+    }
+    for import in level::imports(&source).into_iter().flatten() {
+        let text = &source[import.span];
+        assert!(text.starts_with("import") && text.contains(&import.local), "{text}");
+        assert!(text.contains(&import.module), "{text}");
     }
 }

@@ -110,3 +110,8 @@ fn whatever_awss_tools_may_send_is_read_or_refused() {
 fn whatever_lies_on_the_disk_is_read_or_refused() {
     run("records", 20_000, bodies::records);
 }
+
+#[test]
+fn whatever_is_uploaded_as_code_is_read_or_refused() {
+    run("sources", 20_000, bodies::sources);
+}

@@ -26,6 +26,7 @@ mod http2;
 mod imports;
 mod itinerary;
 mod laws;
+mod level;
 mod log_lines;
 mod migrate;
 mod octets;
