@@ -8,6 +8,7 @@ pub mod cache_policy;
 pub mod certificate;
 pub mod compat;
 pub mod fleet;
+pub mod functions;
 pub mod geo;
 pub mod host;
 pub mod identity;
