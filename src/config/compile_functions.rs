@@ -183,9 +183,10 @@ fn store(table: &mut Table<'_>, runtime: Runtime, scope: &Scope<'_>) -> Option<u
         );
     }
     let named = by_arn(&found.value);
-    let at = scope.code.stores.iter().position(|store| store.name == named || store.id == named);
+    let at =
+        scope.code.stores.iter().position(|store| *store.name == *named || *store.id == *named);
     if at.is_none() {
-        let known = scope.code.stores.iter().map(|store| store.name.as_str());
+        let known = scope.code.stores.iter().map(|store| &*store.name);
         table.problem(
             &found.span,
             format!("there is no key value store {:?}", found.value),
@@ -203,8 +204,8 @@ fn replacements(table: &mut Table<'_>, scope: &Scope<'_>) -> Vec<(String, String
     for (name, value) in inner.rest() {
         match value {
             Ok(found) => {
-                let store = scope.code.stores.iter().find(|store| store.name == found.value);
-                all.push((name.value, store.map_or(found.value, |store| store.id.clone())));
+                let store = scope.code.stores.iter().find(|store| *store.name == *found.value);
+                all.push((name.value, store.map_or(found.value, |store| store.id.to_string())));
             }
             Err(_) => table.problem(
                 &name.span,

@@ -10,10 +10,11 @@ use super::{MissingCertificates, Text};
 use crate::base::network::Network;
 use crate::crypto::key::PublicKey;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
-use crate::distribution::functions::{Function, LambdaSpec, Level, StoreSpec};
+use crate::distribution::functions::{Function, LambdaSpec, Level};
 use crate::distribution::host::HostPattern;
 use crate::distribution::region::ParentUrl;
 use crate::distribution::response_policy::ResponsePolicy;
+use crate::distribution::stores::StoreSpec;
 use crate::semantics::time::Timestamp;
 
 /// What the steps share.
@@ -63,7 +64,7 @@ pub struct Keys {
 pub struct Code {
     /// What all functions are held to.
     pub level: Level,
-    pub stores: Vec<StoreSpec>,
+    pub stores: Vec<Arc<StoreSpec>>,
     pub functions: Vec<Arc<Function>>,
     pub lambdas: Vec<LambdaSpec>,
     /// The names of functions and lambdas, of those too that could not be read.

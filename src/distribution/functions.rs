@@ -140,16 +140,6 @@ impl Default for FunctionLimits {
     }
 }
 
-/// A key value store, by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSpec {
-    pub name: String,
-    /// A UUID, which code may name it by.
-    pub id: String,
-    /// What it is read from; `None` for one that the API fills, kept in the data folder.
-    pub file: Option<PathBuf>,
-}
-
 /// What runs the code of a lambda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LambdaRuntime {

@@ -23,3 +23,4 @@ pub mod region;
 pub mod response_policy;
 pub mod site;
 pub mod staging;
+pub mod stores;

@@ -8,7 +8,7 @@ use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
 use super::fleet::Fleet;
-use super::functions::{Function, FunctionSettings, LambdaSpec, StoreSpec};
+use super::functions::{Function, FunctionSettings, LambdaSpec};
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
@@ -17,6 +17,7 @@ use super::origin::{Origin, OriginGroup};
 use super::origin_names::OriginNames;
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
+use super::stores::StoreSpec;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -50,7 +51,7 @@ pub struct Site {
     /// their places here.
     pub functions: Vec<Arc<Function>>,
     pub lambdas: Vec<LambdaSpec>,
-    pub stores: Vec<StoreSpec>,
+    pub stores: Vec<Arc<StoreSpec>>,
     /// Where hosts are found that code or the API names.
     pub origin_names: OriginNames,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
