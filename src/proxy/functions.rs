@@ -53,7 +53,7 @@ struct State {
 impl States {
     /// Of a site that follows another, or of the first one.
     pub fn for_site(site: &Site, before: Option<&Self>) -> Self {
-        let known = before.map_or(&[][..], |before| &before.all);
+        let known = before.map_or(&[][..], |before| &before.all[..]);
         let of = |digest: [u8; 32]| match known.iter().find(|state| state.digest == digest) {
             Some(state) => Arc::clone(state),
             None => {
@@ -61,7 +61,7 @@ impl States {
             }
         };
         let all = site.functions.iter().map(|function| of(function.digest)).collect();
-        let known = before.map_or(&[][..], |before| &before.counts);
+        let known = before.map_or(&[][..], |before| &before.counts[..]);
         Self { all, counts: function_counts::for_site(site, site.listen.workers, known) }
     }
 
@@ -356,7 +356,7 @@ fn choose(
         target: behavior.target,
         names: &site.origin_names,
         choosable: site.function_settings.origins,
-        admin_port: site.admin.listen.port(),
+        admin: site.admin.listen,
     };
     let (members, failover) = origins::choose(choice, &around)?;
     Ok(Some(ChosenOrigins { members, failover }))

@@ -282,6 +282,14 @@ fn arena(store: u64) -> Option<Arc<Arena>> {
         .ok()
 }
 
+impl Proxy {
+    /// Makes this thread's engine ready for the functions of the site in force, so that no request
+    /// waits for that. To be called now and then: it costs little where nothing has changed.
+    pub fn prepare_functions(&self) {
+        engines::prepare(&self.edge.running_cell().load().site);
+    }
+}
+
 /// One core's view.
 pub struct Proxy {
     /// Which one; its counters have no other writer.
