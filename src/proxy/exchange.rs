@@ -13,6 +13,7 @@ use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::body::Body;
 use crate::cache::ask::{self, CacheIntent, CacheRequest};
+use crate::cache::invalidations;
 use crate::deliver::error_response;
 use crate::deliver::status_fields::tell;
 use crate::distribution::behavior::Behavior;
@@ -21,6 +22,7 @@ use crate::distribution::origin::Origin;
 use crate::distribution::site::Distribution;
 use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
+use crate::message::forwarding;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::{Ran, ViewerResponse};
@@ -209,6 +211,19 @@ impl Exchange {
             Some(chosen) => chosen.members.get(at),
             None => distribution.origins.get(*distribution.members(behavior.target).0.get(at)?),
         }
+    }
+
+    /// By what an invalidation of the viewer's URI finds the answer that code had kept under
+    /// another; empty where the two are the same.
+    pub(super) fn viewer_uri_hashes(&self) -> Vec<u64> {
+        let Some(shaped) = &self.shaped else { return Vec::new() };
+        if *shaped.viewer.target == *self.request.target {
+            return Vec::new();
+        }
+        let (behavior, head) = (self.chosen().1, shaped.viewer.head());
+        let mut url = Vec::new();
+        forwarding::write_keyed_url(&mut url, behavior, head.path, head.query);
+        invalidations::viewer_uri_hashes(&invalidations::canonical(&url)).collect()
     }
 
     /// How its distribution names itself.
