@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::compile_lambdas::{check_event, check_name};
 use super::decode;
 use super::reader::{Found, Table, suggest};
 use super::scope::Scope;
@@ -82,25 +83,6 @@ pub fn functions(root: &mut Table<'_>, scope: &mut Scope<'_>) {
         }
         table.finish();
         scope.code.functions.extend(made.map(Arc::new));
-    }
-}
-
-/// Says whether a name may be one of a function or a lambda, which share their names.
-pub fn check_name(table: &Table<'_>, name: &Found<String>, scope: &Scope<'_>) {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if name.value.is_empty() || name.value.len() > 64 || !name.value.bytes().all(is_plain) {
-        table.problem(
-            &name.span,
-            format!("{:?} is no name of a function", name.value),
-            Some("1 to 64 letters, digits, - or _, as at CloudFront".into()),
-        );
-    }
-    if scope.code.named.contains(&name.value) {
-        table.problem(
-            &name.span,
-            format!("there are two functions or lambdas with the name {:?}", name.value),
-            None,
-        );
     }
 }
 
@@ -314,7 +296,7 @@ fn check_place(
         ),
         Some(Attached::Lambda { at, .. }) => {
             if let Some(lambda) = scope.code.lambdas.get(at) {
-                super::compile_lambdas::check_event(table, key, found, lambda);
+                check_event(table, key, found, lambda);
             }
         }
         Some(Attached::Function(_)) | None => {}

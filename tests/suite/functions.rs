@@ -182,7 +182,7 @@ fn cookies_and_fields_choose_what_is_asked_for() {
         delete request.querystring.utm;
         return request;
     }";
-    let policy = "[cache_policy.grouped]\nheaders = [\"X-Group\"]\nquery = \"all\"\n";
+    let policy = "[cache_policy.grouped]\nkey = { query = \"all\", headers = [\"X-Group\"] }\n";
     let files = [("code", code)];
     let config = plain(origin.address, &format!("{policy}{}", named(&files)));
     let edge = start(&format!("{config}cache_policy = \"grouped\"\n{REQUEST}"), &files);
