@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Proxy;
 use super::exchange::{ChosenOrigins, Exchange, Shaped};
 use super::speak::{Failed, run, tell};
 use super::stop::Stop;
+use super::{Edge, Proxy};
 use crate::access::{self, Routed};
 use crate::base::spare::Spare;
 use crate::body::Body;
@@ -22,6 +22,15 @@ use crate::message::verdict::{FunctionEnd, Outcome, Reason};
 
 /// Runs viewer-request code: the exchange has the request that it left, or stops with its answer.
 pub(super) fn on_request(core: &Proxy, exchange: &mut Exchange, at: usize) -> Result<(), Stop> {
+    request_on((&*core.edge, core.index), exchange, at)
+}
+
+/// The same on a core of an edge.
+pub(super) fn request_on(
+    (edge, core): (&Edge, usize),
+    exchange: &mut Exchange,
+    at: usize,
+) -> Result<(), Stop> {
     let (running, request) = (Arc::clone(&exchange.running), Arc::clone(&exchange.request));
     let (route, ran) = (exchange.route, &mut exchange.ran);
     let judged = match exchange.spoken.take() {
@@ -31,7 +40,7 @@ pub(super) fn on_request(core: &Proxy, exchange: &mut Exchange, at: usize) -> Re
             spoken.judged
         }
         None => tell(&running, route, &request.head(), None, |event| {
-            run((&*core.edge, core.index), &running, at, event, ran)
+            run((edge, core), &running, at, event, ran)
         }),
     };
     let failed = match judged {
@@ -41,7 +50,7 @@ pub(super) fn on_request(core: &Proxy, exchange: &mut Exchange, at: usize) -> Re
             Ok(origins) => return apply(exchange, *change, origins),
             Err(invalid) => {
                 let failed = Failed::invalid(&invalid);
-                running.functions.counts()[at].count_error(core.index, failed.end);
+                running.functions.counts()[at].count_error(core, failed.end);
                 exchange.ran.get_or_insert_default().error = Some(failed.detail.clone());
                 failed
             }

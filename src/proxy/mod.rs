@@ -15,6 +15,7 @@ pub mod hit;
 mod hooks;
 pub mod hops;
 mod purge;
+pub mod rehearsal;
 mod resume;
 pub mod serve;
 pub mod slices;
