@@ -200,7 +200,11 @@ fn with(response: ViewerResponse, change: ResponseChange) -> ViewerResponse {
     response.status = change.status.unwrap_or(before);
     match change.body {
         Some(body) if body.is_empty() => response.body = Body::Empty,
-        Some(body) => response.body = Body::Bytes(body),
+        Some(body) => {
+            // An answer to HEAD says how long it would be.
+            response.fields.insert(&http::header::CONTENT_LENGTH, body.len() as u64);
+            response.body = Body::Bytes(body);
+        }
         // Such a response has no body, whatever there was.
         None if matches!(response.status, 204 | 304) && before != response.status => {
             response.body = Body::Empty;
