@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::{Edge, Running, engines};
 use crate::access::Route;
 use crate::distribution::site::Site;
@@ -12,7 +14,7 @@ use crate::functions::event::{CallFailure, EdgeFacts, Event, Place, RequestFacts
 use crate::functions::rules::{self, Change};
 use crate::message::forwarding;
 use crate::message::path::has_needless_escape;
-use crate::message::request::{Fields, RequestHead};
+use crate::message::request::{Fields, Known, RequestHead};
 use crate::message::response::Ran;
 use crate::message::verdict::FunctionEnd;
 use crate::record::function_counts::{self, FunctionCounts};
@@ -185,8 +187,12 @@ pub fn tell<R>(
             .collect(),
         Some(_) => Vec::new(),
     };
-    let extra: Vec<(&str, &[u8])> =
+    let mut extra: SmallVec<[(&str, &[u8]); 4]> =
         added.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    // HTTP/2 has it beside the fields; code looks for it among them.
+    if !head.known.has(Known::Host) {
+        extra.push(("host", head.authority.as_bytes()));
+    }
     let id = head.id.text();
     let edge = EdgeFacts {
         name: site.pop.get(..3).unwrap_or(&site.pop),
