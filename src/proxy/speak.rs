@@ -31,6 +31,7 @@ const NOT_RUN: &str = "The CloudFront function associated with the CloudFront di
 const REGION: &str = "us-east-1";
 
 /// How the functions of a site fared of late, in the site's order.
+#[derive(Clone)]
 pub struct States {
     all: Vec<Arc<State>>,
     counts: Vec<Arc<FunctionCounts>>,
