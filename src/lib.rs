@@ -14,8 +14,6 @@ pub mod store;
 
 pub mod fleet;
 
-pub mod functions;
-
 pub mod region;
 
 pub mod tier;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::compile_functions;
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
@@ -19,6 +20,7 @@ use crate::distribution::behavior::{
     Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::functions::{Attached, Hooks};
 use crate::distribution::origin::{
     AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
 };
@@ -125,6 +127,7 @@ struct Rules {
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
     rate_limit: Option<RateLimit>,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl Default for Rules {
@@ -144,6 +147,7 @@ impl Default for Rules {
             allow_from: Vec::new(),
             deny_from: Vec::new(),
             rate_limit: None,
+            hooks: None,
         }
     }
 }
@@ -173,6 +177,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+        hooks: compile_functions::hooks(table, scope),
     }
 }
 
@@ -398,6 +403,7 @@ fn assemble(
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
         rate_limit: rules.rate_limit,
+        hooks: rules.hooks,
         derived,
         ordinal: *ordinal,
     };
@@ -440,8 +446,15 @@ fn may_hit(behavior: &Behavior) -> bool {
         derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },
         ordinal: _,
         cache,
+        hooks,
     } = behavior;
-    !cache.ttl.is_off()
+    // The hit step asks functions at a viewer's request. Lambdas are waited for, and what is changed
+    // of a response is written by serving. A hit comes by no event of origins.
+    let is_shaped = hooks.as_ref().is_some_and(|hooks| {
+        matches!(hooks.viewer_request, Some(Attached::Lambda { .. }))
+            || hooks.viewer_response.is_some()
+    });
+    !cache.ttl.is_off() && !is_shaped
 }
 
 #[cfg(test)]
@@ -458,5 +471,18 @@ mod tests {
         assert!(made(Rules::default()).derived.may_hit);
         let off = CachePolicy::managed("CachingDisabled").unwrap();
         assert!(!made(Rules { cache: Arc::new(off), ..Rules::default() }).derived.may_hit);
+    }
+
+    #[test]
+    fn code_that_is_waited_for_or_changes_responses_keeps_the_hit_step_away() {
+        let with = |hooks: Hooks| {
+            made(Rules { hooks: Some(Box::new(hooks)), ..Rules::default() }).derived.may_hit
+        };
+        let at = Some(Attached::Function(0));
+        assert!(with(Hooks { viewer_request: at, ..Hooks::default() }));
+        assert!(!with(Hooks { viewer_response: at, ..Hooks::default() }));
+        let lambda = Some(Attached::Lambda { at: 0, with_body: false });
+        assert!(!with(Hooks { viewer_request: lambda, ..Hooks::default() }));
+        assert!(with(Hooks { origin_request: lambda, ..Hooks::default() }));
     }
 }

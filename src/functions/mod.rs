@@ -6,4 +6,6 @@ pub mod engine;
 pub mod event;
 pub mod event_json;
 pub mod level;
+pub mod origins;
+pub mod rules;
 pub mod test_event;

@@ -5,19 +5,23 @@
 //! that thread.
 
 pub mod collapse;
+mod engines;
 pub mod exchange;
 pub mod fetch;
 pub mod fill;
 mod fill_place;
+mod functions;
 mod grpc;
 pub mod hit;
 mod hooks;
 pub mod hops;
 mod purge;
+pub mod rehearsal;
 mod resume;
 pub mod serve;
 mod shared_tier;
 pub mod slices;
+mod speak;
 mod stop;
 pub mod tiers;
 mod tunnels;
@@ -41,6 +45,7 @@ use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
+use crate::record::queue::LogQueue;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
@@ -63,6 +68,8 @@ pub struct Running {
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
     /// How often each address asked of late.
     pub rates: access::rate::Buckets,
+    /// How the functions of the site fared of late, and what is counted of them.
+    pub functions: speak::States,
 }
 
 /// What all cores share.
@@ -95,6 +102,8 @@ pub struct Edge {
     pub parent_counts: Arc<region::Counts>,
     /// This process as a member of a fleet, where it is one.
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
+    /// Where the lines go that code at the edge writes; without one they go nowhere.
+    pub function_log: OnceLock<Arc<LogQueue>>,
 }
 
 /// Events counted for all behaviors together.
@@ -127,6 +136,7 @@ impl Edge {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
+        let functions = speak::States::for_site(&site, None);
         let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
         let tier = Seat::for_site(&site, None);
@@ -159,7 +169,9 @@ impl Edge {
                 tier,
                 signatures: Arc::default(),
                 rates,
+                functions,
             }),
+            function_log: OnceLock::new(),
             installing: Mutex::default(),
         })
     }
@@ -251,9 +263,16 @@ impl Edge {
         let tier = Seat::for_site(&site, before.tier.as_ref());
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        let site_in_force = Arc::clone(&site);
-        let next =
-            Arc::new(Running { site: site_in_force, counts, region, tier, signatures, rates });
+        let functions = speak::States::for_site(&site, Some(&before.functions));
+        let next = Arc::new(Running {
+            site: Arc::clone(&site),
+            counts,
+            region,
+            tier,
+            signatures,
+            rates,
+            functions,
+        });
         self.invalidation.follow(&site, || self.running.store(next));
     }
 
@@ -274,6 +293,15 @@ fn arena(store: u64) -> Option<Arc<Arena>> {
     Arena::new(store.saturating_mul(2))
         .inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap"))
         .ok()
+}
+
+impl Proxy {
+    /// Makes this thread's engine ready for the functions of the site in force, so that no request
+    /// waits for that. To be called now and then: it costs little where nothing has changed.
+    pub fn prepare_functions(&self) {
+        engines::note_core(self.index);
+        engines::prepare(&self.edge.running_cell().load().site);
+    }
 }
 
 /// One core's view.
