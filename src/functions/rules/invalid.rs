@@ -8,7 +8,7 @@ pub struct Invalid {
     pub path: String,
     /// What must be, to be read after the path: "must have header names in lower case".
     pub rule: String,
-    /// What was there, cut off where it is long.
+    /// What was there, cut off where it is long; empty where it may be a secret.
     pub found: String,
 }
 
@@ -36,7 +36,11 @@ impl Invalid {
 
     /// The same with what was there, for the log.
     pub fn detail(&self) -> String {
-        format!("{} {}, and is {:?}", self.path, self.rule, self.found)
+        let Self { path, rule, found } = self;
+        if found.is_empty() {
+            return format!("{path} {rule}");
+        }
+        format!("{path} {rule}, and is {found:?}")
     }
 }
 
