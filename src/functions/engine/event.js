@@ -8,8 +8,10 @@
   let place = 0;
   let request, requestHere, response, responseHere;
   // What was given, to tell a change by: grouped texts, as `told` has them.
-  let given;
-  let left = { event: 0, request: 0, response: 0 };
+  const given = {
+    method: "", uri: "", status: 0, description: "",
+    headers: undefined, cookies: undefined, query: undefined, answered: undefined, set: undefined,
+  };
   let settled = 0;
   let outcome;
   let waiting = [];
@@ -17,22 +19,22 @@
 
   // Parts as bits.
   const HEADERS = 1, COOKIES = 2, QUERY = 4, CONTEXT = 1, VIEWER = 2;
-  const bitsOf = (names) => Object.assign(Object.create(null), names);
 
   // From [name, how many, that many times `width` texts, …] an object with one entry a name.
   function entries(flat, width) {
     const made = {};
     for (let at = 0; at < flat.length;) {
       const name = flat[at];
-      const count = +flat[at + 1];
+      const count = flat[at + 1];
       const first = entry(flat, at + 2, width);
-      if (count > 1) {
+      if (count !== "1") {
         const all = [];
         for (let n = 0; n < count; n++) all.push(entry(flat, at + 2 + n * width, width));
         first.multiValue = all;
       }
-      put(made, name, first);
-      at += 2 + count * width;
+      if (name === "__proto__") put(made, name, first);
+      else made[name] = first;
+      at += count === "1" ? 2 + width : 2 + count * width;
     }
     return made;
   }
@@ -70,22 +72,30 @@
 
   // An object of which some properties are made when they are first touched. For the code it is a
   // plain object: whatever lists properties sees all of them, in the order of an eager one.
-  function lazily(kind, names, order, self) {
-    const bits = bitsOf(names);
-    const make = makers[kind];
-    const touch = (target, name) => {
-      const bit = typeof name === "string" ? bits[name] & left[kind] : 0;
-      if (bit) {
-        left[kind] &= ~bit;
+  function lazily(make, names, order, self) {
+    const bits = Object.assign(Object.create(null), names);
+    const whole = shared.keys(names).reduce((all, name) => all | names[name], 0);
+    // What is not made yet, of the call under way.
+    let left = 0;
+    function touch(target, name) {
+      const bit = bits[name] & left;
+      if (bit !== 0) {
+        left &= ~bit;
         make(target, bit);
       }
-    };
+    }
     const all = (target) => {
       for (const name in names) touch(target, name);
     };
-    return {
+    const traps = {
       get(target, name) {
-        if (left[kind] !== 0) touch(target, name);
+        if (left !== 0) {
+          const bit = bits[name] & left;
+          if (bit !== 0) {
+            left &= ~bit;
+            make(target, bit);
+          }
+        }
         return target[name];
       },
       set(target, name, value, receiver) {
@@ -93,7 +103,7 @@
           touch(target, name);
           return shared.setOn(target, name, value, receiver);
         }
-        if (typeof name === "string" && bits[name]) left[kind] &= ~bits[name];
+        left &= ~bits[name];
         target[name] = value;
         return true;
       },
@@ -102,7 +112,7 @@
         return name in target;
       },
       deleteProperty(target, name) {
-        if (typeof name === "string" && bits[name]) left[kind] &= ~bits[name];
+        left &= ~bits[name];
         return delete target[name];
       },
       ownKeys(target) {
@@ -126,40 +136,51 @@
         return true;
       },
     };
+    return {
+      begin(target) {
+        left = whole;
+        return new shared.Proxy(target, traps);
+      },
+      left: () => left,
+      isWhole: () => left === whole,
+    };
   }
   const requestParts = { querystring: QUERY, headers: HEADERS, cookies: COOKIES };
   const responseParts = { headers: HEADERS, cookies: COOKIES };
   let event;
-  const traps = {
-    event: lazily("event", { context: CONTEXT, viewer: VIEWER },
-      ["version", "context", "viewer", "request", "response"], () => event),
-    request: lazily("request", requestParts,
-      ["method", "uri", "querystring", "headers", "cookies"], () => request),
-    response: lazily("response", responseParts,
-      ["statusCode", "statusDescription", "headers", "cookies"], () => response),
-  };
+  const events = lazily(makers.event, { context: CONTEXT, viewer: VIEWER },
+    ["version", "context", "viewer", "request", "response"], () => event);
+  const requests = lazily(makers.request, requestParts,
+    ["method", "uri", "querystring", "headers", "cookies"], () => request);
+  const responses = lazily(makers.response, responseParts,
+    ["statusCode", "statusDescription", "headers", "cookies"], () => response);
   const rawQueryString = ({ rawQueryString() { return native.told(3); } }).rawQueryString;
 
   function begin(where, method, uri, status, description) {
     place = where;
     settled = 0;
-    outcome = undefined;
-    waiting = [];
-    left.event = CONTEXT | VIEWER;
-    left.request = HEADERS | COOKIES | QUERY;
-    left.response = HEADERS | COOKIES;
-    given = { method, uri, status, description };
-    requestHere = options.runtime === 2 ? Object.create(requestPrototype) : {};
-    requestHere.method = method;
-    requestHere.uri = uri;
-    request = new shared.Proxy(requestHere, traps.request);
-    const here = { version: "1.0", request };
+    if (waiting.length > 0) waiting = [];
+    given.method = method;
+    given.uri = uri;
+    given.status = status;
+    given.description = description;
+    given.headers = given.cookies = given.query = given.answered = given.set = undefined;
+    if (options.runtime === 2) {
+      requestHere = Object.create(requestPrototype);
+      requestHere.method = method;
+      requestHere.uri = uri;
+    } else {
+      requestHere = { method, uri };
+    }
+    request = requests.begin(requestHere);
     if (where === 1) {
       responseHere = { statusCode: status, statusDescription: description };
-      response = new shared.Proxy(responseHere, traps.response);
-      here.response = response;
+      response = responses.begin(responseHere);
+      event = events.begin({ version: "1.0", request, response });
+    } else {
+      response = undefined;
+      event = events.begin({ version: "1.0", request });
     }
-    event = new shared.Proxy(here, traps.event);
   }
   const requestPrototype = Object.create(Object.prototype, {
     rawQueryString: { value: rawQueryString, writable: true, configurable: true },
@@ -220,35 +241,67 @@
     return true;
   }
   function find(flat, name, width) {
-    for (let at = 0; at < flat.length; at += 2 + flat[at + 1] * width) if (flat[at] === name) return at;
+    for (let at = 0; at < flat.length;) {
+      if (flat[at] === name) return at;
+      at += flat[at + 1] === "1" ? 2 + width : 2 + flat[at + 1] * width;
+    }
     return -1;
+  }
+  // Whether nothing differs: the usual case, and cheaper to find than to tell.
+  function isSame(found, flat, width) {
+    const names = keys(found);
+    let at = 0;
+    for (let n = 0; n < names.length; n++) {
+      if (flat[at] !== names[n]) return false;
+      const value = found[names[n]];
+      if (value === null || typeof value !== "object" || value.value !== flat[at + 2]) return false;
+      if (width === 2 && (value.attributes === undefined ? "" : value.attributes) !== flat[at + 3]) return false;
+      const many = value.multiValue;
+      const count = flat[at + 1];
+      if (count === "1") {
+        if (many !== undefined) return false;
+      } else {
+        if (!isArray(many) || many.length !== +count) return false;
+        for (let m = 0; m < many.length; m++) {
+          const one = many[m];
+          if (one === null || typeof one !== "object" || one.value !== flat[at + 2 + m * width]) return false;
+          if (width === 2 && (one.attributes === undefined ? "" : one.attributes) !== flat[at + 3 + m * 2]) return false;
+        }
+      }
+      at += count === "1" ? 2 + width : 2 + count * width;
+    }
+    return at === flat.length;
   }
   // Appends [code, how many names, {name, how many values, values…}…] if something differs.
   function readEntries(out, code, found, path, flat, width) {
     if (!isObject(found) || isArray(found)) throw new Wrong(path, ENTRIES, found);
+    const before = flat === undefined ? [] : flat;
+    if (flat !== undefined && isSame(found, flat, width)) return;
     const start = out.length;
     out.push(code, 0);
     let at = 0;
     let count = 0;
-    let same = flat !== undefined;
-    const before = flat === undefined ? [] : flat;
-    for (const name of keys(found)) {
+    const names = keys(found);
+    for (let n = 0; n < names.length; n++) {
+      const name = names[n];
       const value = found[name];
       if (value === undefined) continue;
-      const was = before[at] === name && at < before.length ? at : find(before, name, width);
-      const all = valuesOf(value, path + "." + name, before, was, width);
-      if (was === at && equal(all, before, at + 2, before[at + 1] * width)) at += 2 + all.length;
-      else same = false;
-      out.push(name, all.length / width);
-      for (const value of all) out.push(value);
       count++;
-    }
-    if (same && at === before.length) {
-      out.length = start;
-      return;
+      const was = at < before.length && before[at] === name ? at : find(before, name, width);
+      if (was >= 0) at = was + (before[was + 1] === "1" ? 2 + width : 2 + before[was + 1] * width);
+      // What was given is well formed.
+      const spelled = was >= 0 ? name : wellFormed(name);
+      if (width === 1 && value !== null && typeof value === "object" && value.multiValue === undefined &&
+        typeof value.value === "string") {
+        const plain = value.value;
+        out.push(spelled, 1, was >= 0 && plain === before[was + 2] ? plain : wellFormed(plain));
+        continue;
+      }
+      const all = valuesOf(value, path + "." + name, before, was, width);
+      out.push(spelled, all.length / width);
+      for (let m = 0; m < all.length; m++) out.push(wellFormed(all[m]));
     }
     out[start + 1] = count;
-    for (let n = start + 2; n < out.length; n++) if (typeof out[n] === "string") out[n] = wellFormed(out[n]);
   }
   function readQuery(out, found) {
     if (found === undefined) out.push(4, 0);
@@ -264,7 +317,7 @@
     if (here.uri !== undefined || own !== undefined) {
       if (here.uri !== given.uri) out.push(2, whole(here.uri, "request.uri"));
     }
-    const untouched = own === undefined ? 0 : left.request;
+    const untouched = own === undefined ? 0 : requests.left();
     if (!(untouched & QUERY)) readQuery(out, here.querystring);
     if (!(untouched & HEADERS) && (own !== undefined || here.headers !== undefined)) {
       readEntries(out, 5, here.headers === undefined ? {} : here.headers, "request.headers", given.headers, 1);
@@ -296,7 +349,7 @@
     if (here.statusDescription !== undefined && (own === undefined || here.statusDescription !== given.description)) {
       out.push(8, whole(here.statusDescription, "response.statusDescription"));
     }
-    const untouched = own === undefined ? 0 : left.response;
+    const untouched = own === undefined ? 0 : responses.left();
     if (!(untouched & HEADERS)) {
       readEntries(out, 5, here.headers === undefined ? {} : here.headers, "response.headers", given.answered, 1);
     }
@@ -307,7 +360,7 @@
     return out;
   }
   function read(found) {
-    if (found === request && left.request === (HEADERS | COOKIES | QUERY) && place === 0 &&
+    if (found === request && requests.isWhole() && place === 0 &&
       requestHere.uri === given.uri && requestHere.method === given.method && requestHere.statusCode === undefined) return 0;
     if (!isObject(found)) throw new Wrong("", place === 0 ? REQUEST : RESPONSE, found);
     const out = place === 1 || found.statusCode !== undefined ? readResponse(found) : readRequest(found);

@@ -40,6 +40,7 @@ impl Watch {
     /// The call is over; gives how long it took, in nanoseconds.
     pub fn end(&self) -> u64 {
         self.until.set(None);
+        self.late.set(false);
         let took = self.began.take().map_or(Duration::ZERO, |began| began.elapsed());
         u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
     }

@@ -90,7 +90,7 @@ fn attacks_end() {
             let source = handler(body);
             let source = if body.contains("await") { format!("async {source}") } else { source };
             let function = function(&source, Runtime::Js2, level);
-            engine.prepare(&[Arc::clone(&function)]);
+            engine.prepare(std::slice::from_ref(&function));
             let (returned, _) = World::new().call(&mut engine, &function);
             let is_good = match (wanted, &returned) {
                 // Whatever it was to come to, a machine that is busy may stop it before.
@@ -147,7 +147,7 @@ fn many_calls_cost_no_memory() {
         function handler(event) { var request = event.request; request.headers.x = {value: helper('y')};
             request.uri += JSON.stringify(request.cookies).length; return request }";
     let function = function(source, Runtime::Js2, Level::CloudFront);
-    engine.prepare(&[Arc::clone(&function)]);
+    engine.prepare(std::slice::from_ref(&function));
     for at in 0..20_000 {
         let (returned, _) = World::new().call(&mut engine, &function);
         assert!(returned.is_ok(), "call {at}: {returned:?}");
@@ -162,7 +162,7 @@ fn what_is_not_used_any_more_is_forgotten() {
     engine.prepare(&[Arc::clone(&one), Arc::clone(&bad)]);
     assert!(engine.realms[0].as_ref().unwrap().compiled(&one.digest).is_some());
     assert!(matches!(World::new().call(&mut engine, &bad).0, Err(CallFailure::NotCompiled(_))));
-    engine.prepare(&[Arc::clone(&bad)]);
+    engine.prepare(std::slice::from_ref(&bad));
     assert!(engine.realms[0].is_none());
     engine.prepare(&[]);
     assert!(engine.failures.is_empty() && engine.realms[1].is_none());

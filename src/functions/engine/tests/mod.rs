@@ -289,7 +289,7 @@ fn what_changed_comes_back() {
         ),
         (
             "delete request.headers.accept",
-            RequestOut { headers: headers(&[host.clone()]), ..none() },
+            RequestOut { headers: headers(std::slice::from_ref(&host)), ..none() },
         ),
         (
             "request.headers = {'X-Up': {value: Buffer.from('b')}}",
