@@ -72,10 +72,16 @@ mod tests {
         for name in ["", "a b", "ü", "a.b", "a/b", &longer] {
             assert!(!is_name(name), "{name}");
         }
-        for id in ["", "0B5F5F3E-0000-8000-8000-000000000000", "0b5f5f3e-0000-8000-8000-00000000000"] {
+        for id in
+            ["", "0B5F5F3E-0000-8000-8000-000000000000", "0b5f5f3e-0000-8000-8000-00000000000"]
+        {
             assert!(!is_id(id), "{id}");
         }
-        for wrong in ["x", "arn:aws:cloudfront::1:key-value-store/x", "arn:aws:cloudfront::000000000177:function/x"] {
+        for wrong in [
+            "x",
+            "arn:aws:cloudfront::1:key-value-store/x",
+            "arn:aws:cloudfront::000000000177:function/x",
+        ] {
             assert_eq!(id_of_arn(wrong), None, "{wrong}");
         }
     }

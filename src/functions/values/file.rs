@@ -74,7 +74,10 @@ mod tests {
         let pairs = parse(good.as_bytes()).unwrap();
         assert_eq!(pairs, [("a".into(), "1".into()), ("é/ü".into(), String::new())]);
         for (text, words) in [
-            (&b"{\"data\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"a\",\"value\":\"2\"}]}"[..], "\"a\" is named more than once"),
+            (
+                &b"{\"data\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"a\",\"value\":\"2\"}]}"[..],
+                "\"a\" is named more than once",
+            ),
             (b"{\"data\":[{\"key\":\"a\",\"value\":1}]}", "line 1 column"),
             (b"{\"data\":[{\"key\":\"a\"}]}", "missing field `value`"),
             (b"{\"data\":[{\"key\":\"a\",\"value\":\"\",\"more\":1}]}", "unknown field"),

@@ -284,12 +284,7 @@ impl Values {
 
     /// At most `max` of them that begin with `prefix` and come behind `after`; and whether there
     /// are more.
-    pub fn page(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> (Vec<(&str, &str)>, bool) {
+    pub fn page(&self, prefix: &str, after: Option<&str>, max: usize) -> (Vec<(&str, &str)>, bool) {
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -399,7 +394,10 @@ mod tests {
         let swapped = values.changed(&batch(&[("one-more", &value)], &["00000000"]), NOW).unwrap();
         assert_eq!(swapped.octets(), values.octets());
         let one_more = [&all[..], &[("one-more".to_string(), value)]].concat();
-        assert!(matches!(values.changed(&Change::Replace(one_more), NOW), Err(Refused::StoreFull(_))));
+        assert!(matches!(
+            values.changed(&Change::Replace(one_more), NOW),
+            Err(Refused::StoreFull(_))
+        ));
     }
 
     #[test]
