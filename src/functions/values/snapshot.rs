@@ -133,7 +133,7 @@ pub enum Change {
 }
 
 /// What a store holds at one moment. It never changes; a change makes another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Values {
     id: Arc<str>,
     map: BTreeMap<Arc<str>, Arc<str>>,
@@ -296,6 +296,17 @@ impl Values {
         let page: Vec<(&str, &str)> = rest.by_ref().take(max).collect();
         let has_more = rest.next().is_some();
         (page, has_more)
+    }
+}
+
+// Values may be secrets of the operator's, so they do not show themselves.
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Values")
+            .field("id", &self.id)
+            .field("etag", &self.etag)
+            .field("count", &self.map.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,6 +37,8 @@ struct Watched {
     taken: Print,
     /// As it was at the last look.
     seen: Print,
+    /// Whether it could ever be used.
+    was_good: bool,
 }
 
 /// What a file's change shows by: time, length, inode. `None`: it is not there.
@@ -52,7 +54,8 @@ impl Store {
     /// A store that is read from a file. If that cannot be used the store is empty and has a
     /// problem.
     pub fn from_file(spec: &StoreSpec, path: &Path, now: Timestamp) -> Self {
-        let watched = Watched { path: path.to_path_buf(), taken: None, seen: None };
+        let watched =
+            Watched { path: path.to_path_buf(), taken: None, seen: None, was_good: false };
         let store = Self {
             name: spec.name.clone(),
             values: ArcSwap::from_pointee(Values::empty(&spec.id, now)),
@@ -221,25 +224,26 @@ impl Store {
             Err(_) => print(&watched.path),
         };
         let modified = watched.taken.map_or(0, |(at, ..)| millis(at));
-        let is_first =
-            before.revision() == 0 && before.count() == 0 && before.updated() != modified;
-        let created = if is_first { modified } else { before.created() };
+        let created = if watched.was_good { before.created() } else { modified };
         let made = read
             .map_err(|error| error.to_string())
             .and_then(|(octets, _)| file::values(before.id(), &octets, (created, modified)));
         let name = &*self.name;
         let path = watched.path.display();
+        let mut is_good = watched.was_good;
         match made {
             Ok(values) => {
                 tracing::info!(store = name, keys = values.count(), file = %path, "key value store read");
                 self.values.store(Arc::new(values));
                 *self.problem.lock() = None;
+                is_good = true;
             }
             Err(why) => {
                 tracing::error!(store = name, file = %path, why, "the key value store's file cannot be used; the values before stay in force");
                 *self.problem.lock() = Some(format!("{path}: {why}"));
             }
         }
+        watched.was_good = is_good;
     }
 }
 
