@@ -18,6 +18,8 @@ pub mod region;
 
 pub mod origin;
 
+pub mod functions;
+
 pub mod deliver;
 
 pub mod record;

@@ -3,6 +3,7 @@
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 
 mod answer;
+mod caller;
 pub mod cloudfront;
 pub mod invalidation;
 mod metrics;
@@ -12,6 +13,8 @@ pub mod routes;
 pub mod server;
 mod spread;
 pub mod status;
+mod values;
+mod values_data;
 
 use std::path::PathBuf;
 use std::sync::Arc;

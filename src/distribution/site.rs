@@ -15,6 +15,7 @@ use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
+use super::stores::StoreSpec;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -38,6 +39,8 @@ pub struct Site {
     pub observes: Observes,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
+    /// Key value stores, by name.
+    pub stores: Vec<Arc<StoreSpec>>,
     /// What this place is called: `FRA56-C1`.
     pub pop: String,
     /// Where viewers are; read anew with the configuration.
@@ -103,15 +106,17 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 pub struct AccessKey {
     pub credentials: Credentials,
-    /// Such as `cloudfront:CreateInvalidation`, or `cloudfront:*`.
+    /// Such as `cloudfront:CreateInvalidation`, or `cloudfront-keyvaluestore:*`.
     pub allow: Vec<String>,
 }
 
 impl AccessKey {
-    /// Says whether it may.
-    pub fn allows(&self, action: &str) -> bool {
+    /// Says whether it may make a call of a service.
+    pub fn allows(&self, service: &str, action: &str) -> bool {
         self.allow.iter().any(|known| {
-            known == "cloudfront:*" || known.strip_prefix("cloudfront:") == Some(action)
+            known
+                .split_once(':')
+                .is_some_and(|(of, what)| of == service && (what == "*" || what == action))
         })
     }
 }

@@ -1,26 +1,29 @@
-//! CloudFront's invalidation API (2020-05-31, rest-xml), as the AWS tools speak it.
+//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it.
 //!
-//! Create, get and list; signed with Signature Version 4 under a key of the configuration, or with
-//! the admin token. It knows nothing of the other operations, and says so.
+//! Invalidations: create, get and list; and key value stores (`values`). Signed with Signature
+//! Version 4 under a key of the configuration, or with the admin token. It knows nothing of the other
+//! operations, and says so.
 
 pub mod batch;
+pub mod values;
 pub mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::xml::{Fault, Page};
 use super::Control;
+use super::caller::{self, Doubt};
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::answer::{Answer, whole};
-use crate::crypto::sigv4::{self, Claim, SigV4Error};
-use crate::distribution::site::{Site, Transport, Unsigned};
+use crate::crypto::sigv4::SigV4Error;
+use crate::distribution::site::Transport;
 use crate::fleet::restore::fleet_id;
 use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
 use crate::region::standings::Status;
@@ -36,6 +39,8 @@ enum Call<'p> {
     Create(&'p str),
     Get(&'p str, &'p str),
     List(&'p str),
+    /// Of a key value store.
+    Values(values::Call<'p>),
 }
 
 impl<'p> Call<'p> {
@@ -45,16 +50,15 @@ impl<'p> Call<'p> {
             (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
             (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
             (&Method::GET, ["distribution", id, "invalidation", one]) => Ok(Self::Get(id, one)),
+            (_, ["key-value-store", rest @ ..]) => {
+                values::Call::of(method, rest).map(Self::Values).ok_or_else(unsupported)
+            }
             (_, ["distribution-tenant", ..]) => Err(Fault::new(
                 404,
                 "EntityNotFound",
                 "There are no distribution tenants here; name the distribution.",
             )),
-            _ => Err(Fault::new(
-                404,
-                "UnsupportedOperation",
-                "Foreshore answers CreateInvalidation, GetInvalidation and ListInvalidations of this API.",
-            )),
+            _ => Err(unsupported()),
         }
     }
 
@@ -63,14 +67,18 @@ impl<'p> Call<'p> {
             Self::Create(_) => "CreateInvalidation",
             Self::Get(..) => "GetInvalidation",
             Self::List(_) => "ListInvalidations",
+            Self::Values(call) => call.action(),
         }
     }
+}
 
-    const fn distribution(self) -> &'p str {
-        match self {
-            Self::Create(id) | Self::Get(id, _) | Self::List(id) => id,
-        }
-    }
+fn unsupported() -> Fault {
+    Fault::new(
+        404,
+        "UnsupportedOperation",
+        "Foreshore answers CreateInvalidation, GetInvalidation and ListInvalidations of this API, and CreateKeyValueStore, \
+         DescribeKeyValueStore, UpdateKeyValueStore, DeleteKeyValueStore and ListKeyValueStores.",
+    )
 }
 
 /// Answers a call; whatever is wrong with it is answered in AWS's form.
@@ -79,9 +87,11 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answe
         Ok(call) => act(control, parts, call, &body).await,
         Err(fault) => Err(fault),
     };
-    let (status, xml, location) =
-        answered.unwrap_or_else(|fault| (fault.status, fault.xml(&new_id()), None));
-    respond(status, xml, location)
+    respond(answered.unwrap_or_else(|fault| fault_said(&fault)))
+}
+
+fn fault_said(fault: &Fault) -> Said {
+    Said { status: fault.status, xml: fault.xml(&new_id()), location: None, etag: None }
 }
 
 /// The answer to a body beyond the limit, of which nothing was looked at.
@@ -93,10 +103,25 @@ pub fn too_large(limit: usize) -> Answer {
             "Invalidation batch specified is too large: a body has at most {limit} octets here."
         ),
     );
-    respond(fault.status, fault.xml(&new_id()), None)
+    respond(fault_said(&fault))
 }
 
-fn respond(status: u16, xml: String, location: Option<String>) -> Answer {
+/// An answer, before it is one of HTTP.
+struct Said {
+    status: u16,
+    xml: String,
+    location: Option<String>,
+    etag: Option<String>,
+}
+
+impl Said {
+    const fn new(status: u16, xml: String) -> Self {
+        Self { status, xml, location: None, etag: None }
+    }
+}
+
+fn respond(said: Said) -> Answer {
+    let Said { status, xml, location, etag } = said;
     let mut response = Response::new(whole(xml));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -105,10 +130,11 @@ fn respond(status: u16, xml: String, location: Option<String>) -> Answer {
     if let Some(location) = location {
         response.headers_mut().insert(LOCATION, value(location));
     }
+    if let Some(etag) = etag {
+        response.headers_mut().insert(ETAG, value(etag));
+    }
     response
 }
-
-type Said = (u16, String, Option<String>);
 
 async fn act(
     control: &Arc<Control>,
@@ -116,122 +142,90 @@ async fn act(
     call: Call<'_>,
     body: &[u8],
 ) -> Result<Said, Fault> {
-    let running = control.edge.running();
-    admit(control, &running.site, parts, call, body)?;
-    let distribution = call.distribution();
-    if !running.site.distributions.iter().any(|known| known.id == distribution) {
-        return Err(Fault::new(
-            404,
-            "NoSuchDistribution",
-            "The specified distribution does not exist.",
-        ));
-    }
+    admit(control, parts, call, body)?;
     match call {
-        Call::Create(_) => {
+        Call::Values(call) => values::act(control, parts, call, body).await,
+        Call::Create(distribution) => {
+            known(control, distribution)?;
             let record = create(control, distribution, body).await?;
-            let host =
-                parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-            let scheme =
-                if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
-            let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
-            Ok((201, xml::invalidation(&record, status(control, &record).await), Some(location)))
+            let xml = xml::invalidation(&record, status(control, &record).await);
+            let location = Some(location(control, parts, &record.id));
+            Ok(Said { location, ..Said::new(201, xml) })
         }
-        Call::Get(_, id) => {
+        Call::Get(distribution, id) => {
+            known(control, distribution)?;
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
             })?;
-            Ok((200, xml::invalidation(&record, status(control, &record).await), None))
+            Ok(Said::new(200, xml::invalidation(&record, status(control, &record).await)))
         }
-        Call::List(_) => {
-            list(control, distribution, parts.uri.query()).await.map(|xml| (200, xml, None))
+        Call::List(distribution) => {
+            known(control, distribution)?;
+            list(control, distribution, parts.uri.query()).await.map(|xml| Said::new(200, xml))
         }
     }
 }
 
-// A caller with the admin token may; so may one that signs under a key that allows it.
-fn admit(
-    control: &Control,
-    site: &Site,
-    parts: &Parts,
-    call: Call<'_>,
-    body: &[u8],
-) -> Result<(), Fault> {
-    if parts
-        .headers
-        .get(AUTHORIZATION)
-        .is_some_and(|given| control.token.is_borne_by(given.as_bytes()))
-    {
+fn known(control: &Control, distribution: &str) -> Result<(), Fault> {
+    let running = control.edge.running();
+    if running.site.distributions.iter().any(|known| known.id == distribution) {
         return Ok(());
     }
-    let Some(said) = parts.headers.get(AUTHORIZATION) else {
-        return match site.admin.unsigned {
-            Unsigned::Allowed => Ok(()),
-            Unsigned::Refused => {
-                Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token"))
-            }
-        };
+    Err(Fault::new(404, "NoSuchDistribution", "The specified distribution does not exist."))
+}
+
+// Where what was made is found: below the path of the call that made it.
+fn location(control: &Control, parts: &Parts, id: &str) -> String {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let is_tls = control.edge.running().site.admin.transport == Transport::Tls;
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{host}{}/{id}", parts.uri.path())
+}
+
+// A caller with the admin token may; so may one that signs under a key that allows it.
+fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<(), Fault> {
+    let Err(doubt) = caller::admit(control, parts, ("cloudfront", call.action()), body) else {
+        return Ok(());
     };
-    let wrong = |code, words: &str| Err(Fault::new(403, code, words));
-    let Some(claim) = said.to_str().ok().and_then(Claim::parse) else {
-        return Err(Fault::new(
+    let not_allowed;
+    let (status, code, words) = match doubt {
+        Doubt::Unsigned => (403, "MissingAuthenticationToken", "Missing Authentication Token"),
+        Doubt::Unreadable => (
             400,
             "IncompleteSignature",
             "The Authorization field is not a whole AWS4-HMAC-SHA256 signature.",
-        ));
+        ),
+        Doubt::UnknownKey => {
+            (403, "InvalidClientTokenId", "The security token included in the request is invalid.")
+        }
+        Doubt::Signature(SigV4Error::Skewed) => (
+            403,
+            "RequestExpired",
+            "The request was signed more than fifteen minutes ago, or in the future.",
+        ),
+        Doubt::Signature(SigV4Error::Incomplete | SigV4Error::NoDate) => (
+            400,
+            "IncompleteSignature",
+            "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
+        ),
+        Doubt::Signature(SigV4Error::OtherService) => (
+            403,
+            "SignatureDoesNotMatch",
+            "Credential should be scoped to correct service: 'cloudfront'.",
+        ),
+        Doubt::Signature(SigV4Error::Wrong | SigV4Error::OtherBody | SigV4Error::OtherRegion) => (
+            403,
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided.",
+        ),
+        Doubt::NotAllowed => {
+            not_allowed =
+                format!("This access key is not allowed to perform cloudfront:{}.", call.action());
+            (403, "AccessDenied", &*not_allowed)
+        }
     };
-    let Some(key) = site.admin.access_keys.iter().find(|key| key.credentials.id == claim.id) else {
-        return wrong(
-            "InvalidClientTokenId",
-            "The security token included in the request is invalid.",
-        );
-    };
-    let field = |name: &str| {
-        let lines: Vec<&str> = parts
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap_or("\u{fffd}"))
-            .collect();
-        (!lines.is_empty()).then(|| lines.join(","))
-    };
-    let target = (parts.uri.path(), parts.uri.query());
-    let against = ("cloudfront", &key.credentials.secret, control.edge.clock.now());
-    match sigv4::verify(&claim, parts.method.as_str(), target, field, body, against) {
-        Ok(()) => {}
-        Err(SigV4Error::Skewed) => {
-            return wrong(
-                "RequestExpired",
-                "The request was signed more than fifteen minutes ago, or in the future.",
-            );
-        }
-        Err(SigV4Error::Incomplete | SigV4Error::NoDate) => {
-            return Err(Fault::new(
-                400,
-                "IncompleteSignature",
-                "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
-            ));
-        }
-        Err(SigV4Error::OtherService) => {
-            return wrong(
-                "SignatureDoesNotMatch",
-                "Credential should be scoped to correct service: 'cloudfront'.",
-            );
-        }
-        Err(SigV4Error::Wrong | SigV4Error::OtherBody) => {
-            return wrong(
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided.",
-            );
-        }
-    }
-    if key.allows(call.action()) {
-        return Ok(());
-    }
-    wrong(
-        "AccessDenied",
-        &format!("This access key is not allowed to perform cloudfront:{}.", call.action()),
-    )
+    Err(Fault::new(status, code, words))
 }
 
 async fn create(
@@ -333,9 +327,9 @@ async fn status(control: &Control, record: &InvalidationRecord) -> &'static str 
     statuses.first().map_or("InProgress", |status| status.as_str())
 }
 
-async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
-    let mut marker = String::new();
-    let mut most = PAGE;
+// Where a list is to go on, and how much of it is wanted.
+fn page_asked(query: Option<&str>, usual: usize) -> Result<(String, usize), Fault> {
+    let (mut marker, mut most) = (String::new(), usual);
     for (name, said) in query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('=')) {
         let said = percent_encoding::percent_decode_str(said).decode_utf8_lossy().into_owned();
         match name {
@@ -349,6 +343,11 @@ async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Res
             _ => {}
         }
     }
+    Ok((marker, most))
+}
+
+async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
+    let (marker, most) = page_asked(query, PAGE)?;
     let all: Vec<InvalidationRecord> = control
         .log
         .newest(usize::MAX)

@@ -7,8 +7,8 @@ use crate::cache::invalidations::Matcher;
 use crate::invalidation::log::InvalidationRecord;
 use crate::semantics::time::{Timestamp, format_rfc3339};
 
-const HEAD: &str = "<?xml version=\"1.0\"?>\n";
-const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
+pub(super) const HEAD: &str = "<?xml version=\"1.0\"?>\n";
+pub(super) const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 
 /// Something wrong with a call.
 #[derive(Debug, PartialEq, Eq)]

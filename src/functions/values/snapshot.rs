@@ -50,6 +50,8 @@ pub enum Refused {
     Gone,
     /// It could not be written down.
     NotWritten(String),
+    /// This edge is a member of a fleet, which does not distribute values.
+    InFleet,
 }
 
 impl Refused {
@@ -79,6 +81,9 @@ impl Refused {
             Self::ReadOnly(name, file) => format!("{name} is read from {file}; change it there"),
             Self::Gone => "the store was deleted".into(),
             Self::NotWritten(why) => format!("nothing was changed: {why}"),
+            Self::InFleet => "this edge is a member of a fleet, which does not distribute key value stores: give each edge the store as a \
+                              file, and change the file"
+                .into(),
         }
     }
 }
