@@ -121,7 +121,7 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, path: &str, body: Byt
         (About::Keys, &Method::GET | &Method::HEAD) => Ok(page(&store, parts.uri.query())),
         (About::Keys, &Method::POST) => batch(control, &store, parts, &body).await,
         (About::Key(key), &Method::GET | &Method::HEAD) => one(&store, key),
-        (About::Key(key), &Method::PUT) => put(control, &store, parts, (key, &body)).await,
+        (About::Key(key), &Method::PUT) => put(control, &store, parts, (key, &body[..])).await,
         (About::Key(key), &Method::DELETE) => {
             let key = key_of(key);
             match key {

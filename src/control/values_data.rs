@@ -183,7 +183,7 @@ async fn act(
 
 fn admit(control: &Control, parts: &Parts, action: &str, body: &[u8]) -> Result<(), Fault> {
     let Err(doubt) = caller::admit(control, parts, (SERVICE, action), body) else { return Ok(()) };
-    let (name, words) = match doubt {
+    let (name, words): (&'static str, String) = match doubt {
         Doubt::Unsigned => ("MissingAuthenticationToken", "Missing Authentication Token".into()),
         Doubt::Unreadable => (
             "IncompleteSignature",
