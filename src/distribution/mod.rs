@@ -16,6 +16,7 @@ pub mod limits;
 pub mod logs;
 pub mod names;
 pub mod origin;
+pub mod origin_names;
 pub mod pattern;
 pub mod rate_limit;
 pub mod region;
