@@ -147,11 +147,23 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
 }
 
 /// The actions that a key may be allowed.
-const ACTIONS: [&str; 4] = [
+const ACTIONS: [&str; 16] = [
     "cloudfront:CreateInvalidation",
     "cloudfront:GetInvalidation",
     "cloudfront:ListInvalidations",
+    "cloudfront:CreateKeyValueStore",
+    "cloudfront:DescribeKeyValueStore",
+    "cloudfront:UpdateKeyValueStore",
+    "cloudfront:DeleteKeyValueStore",
+    "cloudfront:ListKeyValueStores",
     "cloudfront:*",
+    "cloudfront-keyvaluestore:DescribeKeyValueStore",
+    "cloudfront-keyvaluestore:ListKeys",
+    "cloudfront-keyvaluestore:GetKey",
+    "cloudfront-keyvaluestore:PutKey",
+    "cloudfront-keyvaluestore:DeleteKey",
+    "cloudfront-keyvaluestore:UpdateKeys",
+    "cloudfront-keyvaluestore:*",
 ];
 
 fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<AccessKey> {
@@ -173,7 +185,7 @@ fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> V
             allow.push(item.value);
         }
         if allow.is_empty() {
-            allow.push("cloudfront:*".into());
+            allow.extend(["cloudfront:*", "cloudfront-keyvaluestore:*"].map(String::from));
         }
         match (id, secret) {
             (Some(id), Some(_)) if all.iter().any(|known| known.credentials.id == id.value) => {

@@ -41,8 +41,6 @@ pub struct Site {
     pub observes: Observes,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,
-    /// Key value stores, by name.
-    pub stores: Vec<Arc<StoreSpec>>,
     /// What this place is called: `FRA56-C1`.
     pub pop: String,
     /// Where viewers are; read anew with the configuration.

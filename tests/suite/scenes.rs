@@ -360,6 +360,7 @@ fn with_full_buckets(running: &Running) -> Running {
         region: running.region.clone(),
         signatures: Arc::clone(&running.signatures),
         rates: Buckets::for_site(&running.site, None),
+        stores: running.stores.clone(),
     }
 }
 
