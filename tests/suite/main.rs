@@ -25,6 +25,7 @@ mod hit_cost;
 mod http2;
 mod imports;
 mod itinerary;
+mod kv;
 mod laws;
 mod log_lines;
 mod migrate;

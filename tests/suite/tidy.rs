@@ -164,6 +164,7 @@ const TASKS: Reasons = &[
     ("control/invalidation.rs", "file work on the blocking pool, awaited"),
     ("control/reload.rs", "file work on the blocking pool, awaited"),
     ("control/server.rs", "one task for each admin connection, limited in number"),
+    ("control/values.rs", "file work on the blocking pool, awaited"),
     ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
     ("listen/accept.rs", "one task for each connection that has a place"),
     ("listen/h1/file.rs", "a read of a file on the blocking pool, awaited"),
