@@ -132,7 +132,7 @@ fn the_command_reads_and_changes_stores() {
     let admin = edge.admin.to_string();
     let kv = |args: &[&str]| {
         let door = ["--admin", &admin, "--token-file", "data/admin-token"];
-        command(edge.path(), &[&["kv"], args, &door[..]].concat())
+        command(edge.path(), &[&["kv"][..], args, &door[..]].concat())
     };
     let (code, out, _) = kv(&["list"]);
     assert!(code == 0 && out.lines().count() == 2 && out.contains("flags.json"), "{out}");
@@ -149,7 +149,7 @@ fn the_command_reads_and_changes_stores() {
     std::fs::write(edge.path().join("out.json"), file).unwrap();
     assert_eq!(kv(&["delete", "users", "c", "/a b"]).0, 0);
     let (code, out, _) = kv(&["import", "users", "out.json"]);
-    assert!(code == 0 && out.contains("users  2 keys, 7 octets"), "{out}");
+    assert!(code == 0 && out.contains("users  2 keys, 8 octets"), "{out}");
     let (code, _, why) = kv(&["put", "flags", "beta", "off"]);
     assert!(code == 1 && why.contains("is read from"), "{why}");
     assert_eq!(kv(&["put", "users"]).0, 2);
@@ -301,7 +301,7 @@ fn boto3_makes_fills_and_deletes_a_store() {
         ("listed", json!(["flags", "flags-made", "users"])),
         ("empty", json!([0, 0, true, "READY"])),
         ("conflict", json!([409, "ConflictException"])),
-        ("got", json!(["/a b/é%2F", "v \"1\"", 1, 14])),
+        ("got", json!(["/a b/é%2F", "v \"1\"", 1, 15])),
         ("half", json!([[404, "ResourceNotFoundException"], true])),
         ("many", json!([402, "ServiceQuotaExceededException"])),
         ("long", json!([400, "ValidationException"])),
