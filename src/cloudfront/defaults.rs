@@ -25,10 +25,7 @@ pub fn distribution(config: &mut Value) {
             json!({ "CloudFrontDefaultCertificate": true, "MinimumProtocolVersion": "TLSv1",
                     "CertificateSource": "cloudfront" }),
         ),
-        (
-            "Restrictions",
-            json!({ "GeoRestriction": { "RestrictionType": "none", "Quantity": 0 } }),
-        ),
+        ("Restrictions", json!({ "GeoRestriction": { "RestrictionType": "none", "Quantity": 0 } })),
         ("WebACLId", "".into()),
         ("HttpVersion", "http2".into()),
         ("IsIPV6Enabled", true.into()),
@@ -129,7 +126,10 @@ mod tests {
         });
         distribution(&mut config);
         let origin = &config["Origins"]["Items"][0];
-        assert_eq!((&config["HttpVersion"], &origin["OriginPath"]), (&json!("http1.1"), &json!("/a")));
+        assert_eq!(
+            (&config["HttpVersion"], &origin["OriginPath"]),
+            (&json!("http1.1"), &json!("/a"))
+        );
         assert_eq!(origin["CustomHeaders"]["Quantity"], 0);
         assert_eq!(origin["CustomOriginConfig"]["OriginReadTimeout"], 30);
         assert_eq!(config["OriginGroups"]["Quantity"], 0);

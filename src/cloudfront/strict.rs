@@ -179,8 +179,8 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     refuse_if(is(one, &["GrpcConfig", "Enabled"]), "GrpcConfig", "gRPC is not spoken to origins")?;
     let has_policy = !text(one, &["CachePolicyId"]).is_empty();
     let legacy = ["ForwardedValues", "MinTTL", "DefaultTTL", "MaxTTL"];
-    let both = legacy.iter().find(|key| at(one, &[key]).is_some()).filter(|_| has_policy);
-    if let Some(key) = both {
+    let says = |key: &str| at(one, &[key]).is_some_and(|value| value.as_u64() != Some(0));
+    if let Some(key) = legacy.iter().copied().find(|key| has_policy && says(key)) {
         refuse_if(true, key, "it is the cache policy that says this, where there is one")?;
     }
     refuse_if(
