@@ -78,6 +78,11 @@ pub fn check(config: &Value) -> Result<(), Unfit> {
         "ConnectionMode",
         &format!("{mode} is not served; a distribution serves its own hosts"),
     )?;
+    refuse_if(
+        text(config, &["HttpVersion"]) == "http1.1",
+        "HttpVersion",
+        "http1.1 alone is not done; HTTP/2 is spoken too",
+    )?;
     for (key, why) in [
         ("TenantConfig", "there are no tenants here"),
         ("ViewerMtlsConfig", "viewers' certificates are not asked for"),
@@ -234,6 +239,7 @@ mod tests {
         for (config, name) in [
             (top("Staging", true.into()), "Staging:"),
             (top("ViewerMtlsConfig", json!({ "Mode": "passthrough" })), "ViewerMtlsConfig:"),
+            (top("HttpVersion", "http1.1".into()), "HttpVersion:"),
             (top("TenantConfig", json!({ "ParameterDefinitions": [] })), "TenantConfig:"),
             (top("ConnectionMode", "tenant-only".into()), "ConnectionMode:"),
             (top("DefaultRootObject", "/a".into()), "DefaultRootObject:"),

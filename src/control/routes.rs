@@ -140,7 +140,7 @@ pub const ROUTES: [Route; 16] = [
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API for invalidations (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys (`config/CLOUDFRONT.md`)",
     ),
 ];
 

@@ -1,26 +1,34 @@
-//! CloudFront's invalidation API (2020-05-31, rest-xml), as the AWS tools speak it.
+//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, and the
+//! documents of distributions, policies and keys in `resources`.
 //!
-//! Create, get and list; signed with Signature Version 4 under a key of the configuration, or with
-//! the admin token. It knows nothing of the other operations, and says so.
+//! Signed with Signature Version 4 under a key of the configuration, or with the admin token. It
+//! knows nothing of the other operations, and says so.
 
+mod apply;
 pub mod batch;
+mod calls;
+mod kinds;
+mod resources;
+mod tree;
+mod views;
 pub mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use self::xml::{Fault, Page};
+use self::calls::DocumentCall;
+use self::xml::{Fault, Page, Said};
 use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::answer::{Answer, whole};
 use crate::crypto::sigv4::{self, Claim, SigV4Error};
-use crate::distribution::site::{Site, Transport, Unsigned};
+use crate::distribution::site::{INVALIDATION_ACTIONS, Site, Transport, Unsigned};
 use crate::fleet::restore::fleet_id;
 use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
 use crate::region::standings::Status;
@@ -31,16 +39,21 @@ pub const PREFIX: &str = "/2020-05-31/";
 const PAGE: usize = 100;
 
 /// An operation, and what it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Call<'p> {
     Create(&'p str),
     Get(&'p str, &'p str),
     List(&'p str),
+    Documents(DocumentCall<'p>),
 }
 
 impl<'p> Call<'p> {
-    fn of(method: &Method, path: &'p str) -> Result<Self, Fault> {
-        let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+    // Each family of calls looks for its own.
+    fn of(method: &Method, path: &'p str, query: Option<&str>) -> Result<Self, Fault> {
+        let parts: Vec<&'p str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+        if let Some(call) = DocumentCall::of(method, &parts, query) {
+            return Ok(Self::Documents(call));
+        }
         match (method, &parts[..]) {
             (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
             (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
@@ -53,35 +66,46 @@ impl<'p> Call<'p> {
             _ => Err(Fault::new(
                 404,
                 "UnsupportedOperation",
-                "Foreshore answers CreateInvalidation, GetInvalidation and ListInvalidations of this API.",
+                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls and keys.",
             )),
         }
     }
 
-    const fn action(self) -> &'static str {
+    fn action(self) -> String {
         match self {
-            Self::Create(_) => "CreateInvalidation",
-            Self::Get(..) => "GetInvalidation",
-            Self::List(_) => "ListInvalidations",
+            Self::Create(_) => "CreateInvalidation".into(),
+            Self::Get(..) => "GetInvalidation".into(),
+            Self::List(_) => "ListInvalidations".into(),
+            Self::Documents(call) => call.action(),
         }
     }
 
+    // What a call about an invalidation is about; empty for others.
     const fn distribution(self) -> &'p str {
         match self {
             Self::Create(id) | Self::Get(id, _) | Self::List(id) => id,
+            Self::Documents(_) => "",
         }
     }
 }
 
 /// Answers a call; whatever is wrong with it is answered in AWS's form.
 pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answer {
-    let answered = match Call::of(&parts.method, parts.uri.path()) {
-        Ok(call) => act(control, parts, call, &body).await,
+    let answered = match Call::of(&parts.method, parts.uri.path(), parts.uri.query()) {
+        Ok(call) => act(control, parts, call, body).await,
         Err(fault) => Err(fault),
     };
-    let (status, xml, location) =
-        answered.unwrap_or_else(|fault| (fault.status, fault.xml(&new_id()), None));
-    respond(status, xml, location)
+    respond(answered.unwrap_or_else(|fault| said(&fault)))
+}
+
+fn said(fault: &Fault) -> Said {
+    Said { status: fault.status, xml: fault.xml(&new_id()), ..Said::default() }
+}
+
+/// The answer to a body that did not come whole, with the status that says why.
+pub fn not_read(status: u16) -> Answer {
+    let why = "The body of the request did not come whole.";
+    respond(said(&Fault::new(status, "RequestTimeout", why)))
 }
 
 /// The answer to a body beyond the limit, of which nothing was looked at.
@@ -93,33 +117,39 @@ pub fn too_large(limit: usize) -> Answer {
             "Invalidation batch specified is too large: a body has at most {limit} octets here."
         ),
     );
-    respond(fault.status, fault.xml(&new_id()), None)
+    respond(said(&fault))
 }
 
-fn respond(status: u16, xml: String, location: Option<String>) -> Answer {
-    let mut response = Response::new(whole(xml));
+fn respond(said: Said) -> Answer {
+    let has_body = !said.xml.is_empty();
+    let mut response = Response::new(whole(said.xml));
     *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-    response.headers_mut().insert("x-amzn-requestid", value(new_id()));
-    if let Some(location) = location {
-        response.headers_mut().insert(LOCATION, value(location));
+        StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let fields = response.headers_mut();
+    if has_body {
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    }
+    fields.insert("x-amzn-requestid", value(new_id()));
+    if let Some(location) = said.location {
+        fields.insert(LOCATION, value(location));
+    }
+    if let Some(etag) = said.etag {
+        fields.insert(ETAG, value(etag));
     }
     response
 }
-
-type Said = (u16, String, Option<String>);
 
 async fn act(
     control: &Arc<Control>,
     parts: &Parts,
     call: Call<'_>,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<Said, Fault> {
     let running = control.edge.running();
-    admit(control, &running.site, parts, call, body)?;
+    let who = admit(control, &running.site, parts, call, &body)?;
     let distribution = call.distribution();
-    if !running.site.distributions.iter().any(|known| known.id == distribution) {
+    let is_about_one = !matches!(call, Call::Documents(_));
+    if is_about_one && !running.site.distributions.iter().any(|known| known.id == distribution) {
         return Err(Fault::new(
             404,
             "NoSuchDistribution",
@@ -127,46 +157,59 @@ async fn act(
         ));
     }
     match call {
+        Call::Documents(call) => resources::answer(control, parts, call, who, body).await,
         Call::Create(_) => {
-            let record = create(control, distribution, body).await?;
+            let record = create(control, distribution, &body).await?;
             let host =
                 parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
             let scheme =
                 if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
             let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
-            Ok((201, xml::invalidation(&record, status(control, &record).await), Some(location)))
+            let xml = xml::invalidation(&record, status(control, &record).await);
+            Ok(Said { status: 201, xml, location: Some(location), etag: None })
         }
         Call::Get(_, id) => {
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
             })?;
-            Ok((200, xml::invalidation(&record, status(control, &record).await), None))
+            let xml = xml::invalidation(&record, status(control, &record).await);
+            Ok(Said { status: 200, xml, ..Said::default() })
         }
         Call::List(_) => {
-            list(control, distribution, parts.uri.query()).await.map(|xml| (200, xml, None))
+            let xml = list(control, distribution, parts.uri.query()).await?;
+            Ok(Said { status: 200, xml, ..Said::default() })
         }
     }
 }
 
-// A caller with the admin token may; so may one that signs under a key that allows it.
+// A caller with the admin token may; so may one that signs under a key that allows it. Who it is.
 fn admit(
     control: &Control,
     site: &Site,
     parts: &Parts,
     call: Call<'_>,
     body: &[u8],
-) -> Result<(), Fault> {
+) -> Result<String, Fault> {
     if parts
         .headers
         .get(AUTHORIZATION)
         .is_some_and(|given| control.token.is_borne_by(given.as_bytes()))
     {
-        return Ok(());
+        return Ok("the admin token".into());
     }
+    let action = call.action();
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        let is_invalidation = INVALIDATION_ACTIONS
+            .iter()
+            .any(|known| known.strip_prefix("cloudfront:") == Some(action.as_str()));
         return match site.admin.unsigned {
-            Unsigned::Allowed => Ok(()),
+            Unsigned::Allowed if is_invalidation => Ok("unsigned".into()),
+            Unsigned::Allowed => Err(Fault::new(
+                403,
+                "AccessDenied",
+                "Calls without a signature may do nothing but invalidate.",
+            )),
             Unsigned::Refused => {
                 Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token"))
             }
@@ -225,12 +268,12 @@ fn admit(
             );
         }
     }
-    if key.allows(call.action()) {
-        return Ok(());
+    if key.allows(&action) {
+        return Ok(key.credentials.id.clone());
     }
     wrong(
         "AccessDenied",
-        &format!("This access key is not allowed to perform cloudfront:{}.", call.action()),
+        &format!("This access key is not allowed to perform cloudfront:{action}."),
     )
 }
 
