@@ -75,7 +75,7 @@ impl<'p> DocumentCall<'p> {
             }
             (&Method::GET, [list, id]) => {
                 if let Some((_, kind, _)) = USERS.iter().find(|(known, ..)| known == list) {
-                    return Some(Self::Users(*kind, *id));
+                    return Some(Self::Users(*kind, id));
                 }
             }
             _ => {}
