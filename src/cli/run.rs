@@ -86,7 +86,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     }
     let loaded = config::load(&args.config.config, clock.now(), MissingCertificates::Done)
         .map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
-    let site = loaded.site;
+    let (site, documents) = (loaded.site, loaded.documents);
     // Held until the process ends: two edges on one data folder would number invalidations twice.
     let _lock = lock_folder(&site.data)?;
     let node = keep_word(&site.data.join("node-id"), 8)?;
@@ -136,6 +136,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
         roster,
+        documents: parking_lot::Mutex::new(documents),
         sequencer: membership.sequencer.clone(),
         edge,
     });

@@ -7,13 +7,15 @@ use http::request::Parts;
 use super::Control;
 use crate::crypto::sigv4::{self, SigV4Error};
 use crate::crypto::sigv4a;
-use crate::distribution::site::{AccessKey, Unsigned};
+use crate::distribution::site::{AccessKey, INVALIDATION_ACTIONS, Unsigned};
 
 /// Why a call is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// It carries no signature.
     Unsigned,
+    /// It carries none, which is enough for other calls.
+    UnsignedMayNot,
     /// The Authorization field is none, or not whole.
     Unreadable,
     UnknownKey,
@@ -23,23 +25,25 @@ pub enum Doubt {
     NotAllowed,
 }
 
-/// Says whether a caller may make a call, named as IAM does: service and action.
+/// Says whether a caller may make a call, named as IAM does: service and action; and who it is.
 pub fn admit(
     control: &Control,
     parts: &Parts,
     (service, action): (&str, &str),
     body: &[u8],
-) -> Result<(), Doubt> {
+) -> Result<String, Doubt> {
     let running = control.edge.running();
     let admin = &running.site.admin;
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        let call = format!("{service}:{action}");
         return match admin.unsigned {
-            Unsigned::Allowed => Ok(()),
+            Unsigned::Allowed if INVALIDATION_ACTIONS.contains(&&*call) => Ok("unsigned".into()),
+            Unsigned::Allowed => Err(Doubt::UnsignedMayNot),
             Unsigned::Refused => Err(Doubt::Unsigned),
         };
     };
     if control.token.is_borne_by(said.as_bytes()) {
-        return Ok(());
+        return Ok("the admin token".into());
     }
     let said = said.to_str().map_err(|_| Doubt::Unreadable)?;
     let known = |id: &str| {
@@ -70,5 +74,9 @@ pub fn admit(
         return Err(Doubt::Unreadable);
     };
     judged.map_err(Doubt::Signature)?;
-    if key.allows(service, action) { Ok(()) } else { Err(Doubt::NotAllowed) }
+    if key.allows(service, action) {
+        Ok(key.credentials.id.clone())
+    } else {
+        Err(Doubt::NotAllowed)
+    }
 }

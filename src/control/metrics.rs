@@ -39,8 +39,9 @@ impl Control {
     pub fn metrics(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         let running = self.edge.running();
-        running.counts.write(&mut out);
-        running.counts.write_cloudwatch(&mut out);
+        let by = running.site.metrics_by;
+        running.counts.write(&mut out, by);
+        running.counts.write_cloudwatch(&mut out, by);
         let remembered = running.signatures.len() as u64;
         single(
             &mut out,

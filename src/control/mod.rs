@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::base::secret::Secret;
 use crate::distribution::site::Site;
+use crate::documents::shelf::Documents;
 use crate::fleet::here::Here;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::Gauges;
@@ -56,6 +57,9 @@ pub struct Control {
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
     pub roster: roster::Roster,
+    /// The documents of the API in force. Held by whatever changes them or the site, until it is
+    /// done: two changes at once are one after the other.
+    pub documents: Mutex<Documents>,
     /// Gives the numbers of a fleet's log, where this node does.
     pub sequencer: Option<Arc<Here>>,
 }

@@ -15,6 +15,8 @@ impl Control {
     /// theirs.
     pub fn reload(&self) -> Reloaded {
         let now = self.edge.clock.now();
+        // Between reading documents and putting them in force none may change.
+        let mut documents = self.documents.lock();
         let mut outcome = Reloaded {
             at: format_rfc3339(now),
             ok: false,
@@ -35,6 +37,7 @@ impl Control {
                     };
                     match self.roster.admit(&site, &self.edge, install) {
                         Ok(()) => {
+                            *documents = loaded.documents;
                             outcome.needs_restart = needs_restart(&self.started_with, &site);
                             outcome.warnings.clone_from(&site.warnings);
                             outcome.ok = true;

@@ -143,7 +143,7 @@ pub const ROUTES: [Route; 19] = [
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API for invalidations and key value stores (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys, key value stores (`config/CLOUDFRONT.md`)",
     ),
     route("GET", "/v1/kv", Right::Token, Call::Stores, "the key value stores"),
     route(

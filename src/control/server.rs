@@ -209,7 +209,7 @@ async fn run(
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 cloudfront::too_large(limit)
             }
-            Err(refused) => refused,
+            Err(refused) => cloudfront::not_read(refused.status().as_u16()),
         },
     }
 }

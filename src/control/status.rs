@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Control;
-use super::values::described;
+use super::values;
 use crate::fleet::ticket_keys::SharedTickets;
 use crate::region::Region;
 use crate::region::parents::View;
@@ -48,7 +48,7 @@ impl Control {
                         "waiting": disk.waiting, "loaded": disk.is_loaded, "writing": disk.is_writing })
             }),
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
-            "key_value_stores": self.edge.stores.all().iter().map(|store| described(store)).collect::<Vec<_>>(),
+            "key_value_stores": values::all(self),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {

@@ -58,17 +58,22 @@ pub fn if_match(parts: &Parts) -> Option<String> {
 
 /// `GET /v1/kv`.
 pub fn list(control: &Control) -> Answer {
-    let all: Vec<Value> = control.edge.stores.all().iter().map(|store| described(store)).collect();
+    let all = all(control);
     ok(StatusCode::OK, &json!({ "stores": all }))
 }
 
-/// What a store is, without its keys.
-pub fn described(store: &Store) -> Value {
+/// What all stores are, without their keys.
+pub fn all(control: &Control) -> Vec<Value> {
+    control.edge.stores.all().iter().map(|store| described(control, store)).collect()
+}
+
+fn described(control: &Control, store: &Store) -> Value {
     let (values, about) = (store.values(), store.about());
+    let account = &control.edge.running().site.admin.account;
     json!({
         "name": store.name(),
         "id": values.id(),
-        "arn": arn(values.id()),
+        "arn": arn(account, values.id()),
         "comment": about.comment,
         "keys": values.count(),
         "octets": values.octets(),
@@ -116,7 +121,7 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, path: &str, body: Byt
     };
     let done = match (about, &parts.method) {
         (About::Store, &Method::GET | &Method::HEAD) => {
-            Ok(told(&store.values(), &described(&store)))
+            Ok(told(&store.values(), &described(control, &store)))
         }
         (About::Keys, &Method::GET | &Method::HEAD) => Ok(page(&store, parts.uri.query())),
         (About::Keys, &Method::POST) => batch(control, &store, parts, &body).await,
@@ -274,7 +279,7 @@ async fn write(
 ) -> Result<Answer, Wrong> {
     let changed = change(control, store, what, if_match(parts)).await;
     let values = changed.map_err(|refused| refuse(&refused))?;
-    Ok(told(&values, &described(store)))
+    Ok(told(&values, &described(control, store)))
 }
 
 fn refuse(refused: &Refused) -> Wrong {

@@ -156,7 +156,7 @@ async fn act(
         )
     })?;
     match call {
-        Call::Describe => Ok(describe(&store)),
+        Call::Describe => Ok(describe(control, &store)),
         Call::List => list(&store, parts.uri.query()).map(|value| (None, value)),
         Call::Get(key) => get(&store, key).map(|value| (None, value)),
         Call::Put(key) => {
@@ -182,9 +182,15 @@ async fn act(
 }
 
 fn admit(control: &Control, parts: &Parts, action: &str, body: &[u8]) -> Result<(), Fault> {
-    let Err(doubt) = caller::admit(control, parts, (SERVICE, action), body) else { return Ok(()) };
+    let doubt = match caller::admit(control, parts, (SERVICE, action), body) {
+        Ok(_) => return Ok(()),
+        Err(doubt) => doubt,
+    };
     let (name, words): (&'static str, String) = match doubt {
         Doubt::Unsigned => ("MissingAuthenticationToken", "Missing Authentication Token".into()),
+        Doubt::UnsignedMayNot => {
+            ("AccessDenied", "Calls without a signature may do nothing but invalidate.".into())
+        }
         Doubt::Unreadable => (
             "IncompleteSignature",
             "The Authorization field is not a whole signature of AWS4-ECDSA-P256-SHA256 or AWS4-HMAC-SHA256.".into(),
@@ -234,10 +240,11 @@ fn sizes(values: &Values) -> Value {
     json!({ "ItemCount": values.count(), "TotalSizeInBytes": values.octets() })
 }
 
-fn describe(store: &Store) -> (Option<String>, Value) {
+fn describe(control: &Control, store: &Store) -> (Option<String>, Value) {
     let values = store.values();
+    let account = &control.edge.running().site.admin.account;
     let mut told = sizes(&values);
-    told["KvsARN"] = arn(values.id()).into();
+    told["KvsARN"] = arn(account, values.id()).into();
     told["Created"] = seconds(values.created());
     told["LastModified"] = seconds(values.updated());
     told["Status"] = "READY".into();

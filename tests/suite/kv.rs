@@ -35,7 +35,7 @@ fn edge_with_stores(more: &str) -> (Origin, Edge) {
     (origin, Edge::start_in(folder))
 }
 
-const KEY: &str = "[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\n";
+const KEY: &str = "[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\nallow = [\"cloudfront:*\", \"cloudfront-keyvaluestore:*\"]\n";
 const ARN: &str = "arn%3Aaws%3Acloudfront%3A%3A000000000177%3Akey-value-store%2F0b5f5f3e-1111-8222-8333-444455556666";
 
 fn asked(edge: &Edge, method: &str, path: &str, body: &str) -> (u16, Value) {

@@ -764,6 +764,7 @@ fn refusals() -> Vec<(String, Refusal)> {
         |keeps_method| Refusal::RedirectToHttps { location: String::new(), keeps_method };
     let plain = [
         Refusal::UnknownHost,
+        Refusal::Disabled,
         Refusal::HttpsOnly,
         redirect(false),
         redirect(true),

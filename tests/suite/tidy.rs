@@ -161,6 +161,7 @@ const TASKS: Reasons = &[
     ("cli/admin_client.rs", "a command's one connection"),
     ("cli/disk_tier.rs", "one thread that opens the disk, however long that takes"),
     ("cli/run.rs", "one thread per core, and the operator's side once each"),
+    ("control/cloudfront/resources.rs", "compiling and file work on the blocking pool, awaited"),
     ("control/invalidation.rs", "file work on the blocking pool, awaited"),
     ("control/reload.rs", "file work on the blocking pool, awaited"),
     ("control/server.rs", "one task for each admin connection, limited in number"),

@@ -1,11 +1,17 @@
-//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it.
+//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, the
+//! documents of distributions, policies and keys in `resources`, key value stores in `values`.
 //!
-//! Invalidations: create, get and list; and key value stores (`values`). Signed with Signature
-//! Version 4 under a key of the configuration, or with the admin token. It knows nothing of the other
-//! operations, and says so.
+//! Signed with Signature Version 4 under a key of the configuration, or with the admin token. It
+//! knows nothing of the other operations, and says so.
 
+mod apply;
 pub mod batch;
-pub mod values;
+mod calls;
+mod kinds;
+mod resources;
+mod tree;
+mod values;
+mod views;
 pub mod xml;
 
 use std::sync::Arc;
@@ -16,7 +22,8 @@ use http::header::{CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use self::xml::{Fault, Page};
+use self::calls::DocumentCall;
+use self::xml::{Fault, Page, Said};
 use super::Control;
 use super::caller::{self, Doubt};
 use super::invalidation::{ITEMS_MAX, Wrong};
@@ -34,64 +41,70 @@ pub const PREFIX: &str = "/2020-05-31/";
 const PAGE: usize = 100;
 
 /// An operation, and what it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Call<'p> {
     Create(&'p str),
     Get(&'p str, &'p str),
     List(&'p str),
-    /// Of a key value store.
+    Documents(DocumentCall<'p>),
     Values(values::Call<'p>),
 }
 
 impl<'p> Call<'p> {
-    fn of(method: &Method, path: &'p str) -> Result<Self, Fault> {
-        let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+    // Each family of calls looks for its own.
+    fn of(method: &Method, path: &'p str, query: Option<&str>) -> Result<Self, Fault> {
+        let parts: Vec<&'p str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+        if let Some(call) = DocumentCall::of(method, &parts, query) {
+            return Ok(Self::Documents(call));
+        }
+        if let Some(call) = values::Call::of(method, &parts) {
+            return Ok(Self::Values(call));
+        }
         match (method, &parts[..]) {
             (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
             (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
             (&Method::GET, ["distribution", id, "invalidation", one]) => Ok(Self::Get(id, one)),
-            (_, ["key-value-store", rest @ ..]) => {
-                values::Call::of(method, rest).map(Self::Values).ok_or_else(unsupported)
-            }
             (_, ["distribution-tenant", ..]) => Err(Fault::new(
                 404,
                 "EntityNotFound",
                 "There are no distribution tenants here; name the distribution.",
             )),
-            _ => Err(unsupported()),
+            _ => Err(Fault::new(
+                404,
+                "UnsupportedOperation",
+                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls, keys and key value stores.",
+            )),
         }
     }
 
-    const fn action(self) -> &'static str {
+    fn action(self) -> String {
         match self {
-            Self::Create(_) => "CreateInvalidation",
-            Self::Get(..) => "GetInvalidation",
-            Self::List(_) => "ListInvalidations",
-            Self::Values(call) => call.action(),
+            Self::Create(_) => "CreateInvalidation".into(),
+            Self::Get(..) => "GetInvalidation".into(),
+            Self::List(_) => "ListInvalidations".into(),
+            Self::Documents(call) => call.action(),
+            Self::Values(call) => call.action().into(),
         }
     }
-}
-
-fn unsupported() -> Fault {
-    Fault::new(
-        404,
-        "UnsupportedOperation",
-        "Foreshore answers CreateInvalidation, GetInvalidation and ListInvalidations of this API, and CreateKeyValueStore, \
-         DescribeKeyValueStore, UpdateKeyValueStore, DeleteKeyValueStore and ListKeyValueStores.",
-    )
 }
 
 /// Answers a call; whatever is wrong with it is answered in AWS's form.
 pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answer {
-    let answered = match Call::of(&parts.method, parts.uri.path()) {
-        Ok(call) => act(control, parts, call, &body).await,
+    let answered = match Call::of(&parts.method, parts.uri.path(), parts.uri.query()) {
+        Ok(call) => act(control, parts, call, body).await,
         Err(fault) => Err(fault),
     };
-    respond(answered.unwrap_or_else(|fault| fault_said(&fault)))
+    respond(answered.unwrap_or_else(|fault| said(&fault)))
 }
 
-fn fault_said(fault: &Fault) -> Said {
-    Said { status: fault.status, xml: fault.xml(&new_id()), location: None, etag: None }
+fn said(fault: &Fault) -> Said {
+    Said { status: fault.status, xml: fault.xml(&new_id()), ..Said::default() }
+}
+
+/// The answer to a body that did not come whole, with the status that says why.
+pub fn not_read(status: u16) -> Answer {
+    let why = "The body of the request did not come whole.";
+    respond(said(&Fault::new(status, "RequestTimeout", why)))
 }
 
 /// The answer to a body beyond the limit, of which nothing was looked at.
@@ -103,35 +116,24 @@ pub fn too_large(limit: usize) -> Answer {
             "Invalidation batch specified is too large: a body has at most {limit} octets here."
         ),
     );
-    respond(fault_said(&fault))
-}
-
-/// An answer, before it is one of HTTP.
-struct Said {
-    status: u16,
-    xml: String,
-    location: Option<String>,
-    etag: Option<String>,
-}
-
-impl Said {
-    const fn new(status: u16, xml: String) -> Self {
-        Self { status, xml, location: None, etag: None }
-    }
+    respond(said(&fault))
 }
 
 fn respond(said: Said) -> Answer {
-    let Said { status, xml, location, etag } = said;
-    let mut response = Response::new(whole(xml));
+    let has_body = !said.xml.is_empty();
+    let mut response = Response::new(whole(said.xml));
     *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-    response.headers_mut().insert("x-amzn-requestid", value(new_id()));
-    if let Some(location) = location {
-        response.headers_mut().insert(LOCATION, value(location));
+        StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let fields = response.headers_mut();
+    if has_body {
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
     }
-    if let Some(etag) = etag {
-        response.headers_mut().insert(ETAG, value(etag));
+    fields.insert("x-amzn-requestid", value(new_id()));
+    if let Some(location) = said.location {
+        fields.insert(LOCATION, value(location));
+    }
+    if let Some(etag) = said.etag {
+        fields.insert(ETAG, value(etag));
     }
     response
 }
@@ -140,17 +142,18 @@ async fn act(
     control: &Arc<Control>,
     parts: &Parts,
     call: Call<'_>,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<Said, Fault> {
-    admit(control, parts, call, body)?;
+    let who = admit(control, parts, call, &body)?;
     match call {
-        Call::Values(call) => values::act(control, parts, call, body).await,
+        Call::Documents(call) => resources::answer(control, parts, call, who, body).await,
+        Call::Values(call) => values::act(control, parts, call, &body).await,
         Call::Create(distribution) => {
             known(control, distribution)?;
-            let record = create(control, distribution, body).await?;
+            let record = create(control, distribution, &body).await?;
             let xml = xml::invalidation(&record, status(control, &record).await);
             let location = Some(location(control, parts, &record.id));
-            Ok(Said { location, ..Said::new(201, xml) })
+            Ok(Said { status: 201, xml, location, etag: None })
         }
         Call::Get(distribution, id) => {
             known(control, distribution)?;
@@ -158,11 +161,13 @@ async fn act(
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
             })?;
-            Ok(Said::new(200, xml::invalidation(&record, status(control, &record).await)))
+            let xml = xml::invalidation(&record, status(control, &record).await);
+            Ok(Said { status: 200, xml, ..Said::default() })
         }
         Call::List(distribution) => {
             known(control, distribution)?;
-            list(control, distribution, parts.uri.query()).await.map(|xml| Said::new(200, xml))
+            let xml = list(control, distribution, parts.uri.query()).await?;
+            Ok(Said { status: 200, xml, ..Said::default() })
         }
     }
 }
@@ -183,14 +188,18 @@ fn location(control: &Control, parts: &Parts, id: &str) -> String {
     format!("{scheme}://{host}{}/{id}", parts.uri.path())
 }
 
-// A caller with the admin token may; so may one that signs under a key that allows it.
-fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<(), Fault> {
-    let Err(doubt) = caller::admit(control, parts, ("cloudfront", call.action()), body) else {
-        return Ok(());
+// A caller with the admin token may; so may one that signs under a key that allows it. Who it is.
+fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<String, Fault> {
+    let action = call.action();
+    let doubt = match caller::admit(control, parts, ("cloudfront", &action), body) {
+        Ok(who) => return Ok(who),
+        Err(doubt) => doubt,
     };
-    let not_allowed;
     let (status, code, words) = match doubt {
         Doubt::Unsigned => (403, "MissingAuthenticationToken", "Missing Authentication Token"),
+        Doubt::UnsignedMayNot => {
+            (403, "AccessDenied", "Calls without a signature may do nothing but invalidate.")
+        }
         Doubt::Unreadable => (
             400,
             "IncompleteSignature",
@@ -220,9 +229,8 @@ fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Resul
             "The request signature we calculated does not match the signature you provided.",
         ),
         Doubt::NotAllowed => {
-            not_allowed =
-                format!("This access key is not allowed to perform cloudfront:{}.", call.action());
-            (403, "AccessDenied", &*not_allowed)
+            let words = format!("This access key is not allowed to perform cloudfront:{action}.");
+            return Err(Fault::new(403, "AccessDenied", &words));
         }
     };
     Err(Fault::new(status, code, words))

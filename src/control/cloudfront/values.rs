@@ -9,8 +9,8 @@ use http::request::Parts;
 use quick_xml::escape::escape;
 
 use super::batch::{malformed, walk};
-use super::xml::{Fault, HEAD, NAMESPACE};
-use super::{Said, location, page_asked};
+use super::xml::{Fault, HEAD, NAMESPACE, Said};
+use super::{location, page_asked};
 use crate::control::Control;
 use crate::control::values::{blocking, in_fleet, is_named};
 use crate::distribution::stores::{arn, is_name};
@@ -35,8 +35,9 @@ pub(super) enum Call<'p> {
 }
 
 impl<'p> Call<'p> {
-    /// The operation of a method and of what follows `key-value-store` in the path.
-    pub(super) fn of(method: &Method, rest: &[&'p str]) -> Option<Self> {
+    /// The operation of a method and of a path below the API's own, cut at the slashes.
+    pub(super) fn of(method: &Method, path: &[&'p str]) -> Option<Self> {
+        let ["key-value-store", rest @ ..] = path else { return None };
         match (method, rest) {
             (&Method::POST, [] | [""]) => Some(Self::Create),
             (&Method::GET, [] | [""]) => Some(Self::List),
@@ -68,7 +69,7 @@ pub(super) async fn act(
     match call {
         Call::List => list(control, parts.uri.query()),
         Call::Create => create(control, parts, body).await,
-        Call::Describe(name) => Ok(said(200, &found(control, name)?)),
+        Call::Describe(name) => Ok(said(control, 200, &found(control, name)?)),
         Call::Update(name) => update(control, parts, name, body).await,
         Call::Delete(name) => delete(control, parts, name).await,
     }
@@ -82,12 +83,14 @@ fn not_found() -> Fault {
     Fault::new(404, "EntityNotFound", "The entity was not found.")
 }
 
-fn said(status: u16, store: &Store) -> Said {
-    let xml = format!("{HEAD}{}", element(store, &format!(" xmlns=\"{NAMESPACE}\"")));
-    Said { etag: Some(store.about().etag().into()), ..Said::new(status, xml) }
+fn said(control: &Control, status: u16, store: &Store) -> Said {
+    let namespace = format!(" xmlns=\"{NAMESPACE}\"");
+    let account = &control.edge.running().site.admin.account;
+    let xml = format!("{HEAD}{}", element(store, account, &namespace));
+    Said { status, xml, location: None, etag: Some(store.about().etag().into()) }
 }
 
-fn element(store: &Store, attributes: &str) -> String {
+fn element(store: &Store, account: &str, attributes: &str) -> String {
     let (about, values) = (store.about(), store.values());
     let at = format_rfc3339(Timestamp(about.modified));
     format!(
@@ -96,7 +99,7 @@ fn element(store: &Store, attributes: &str) -> String {
         escape(store.name()),
         escape(values.id()),
         escape(about.comment.as_str()),
-        escape(arn(values.id()).as_str())
+        escape(arn(account, values.id()).as_str())
     )
 }
 
@@ -115,7 +118,7 @@ async fn create(control: &Arc<Control>, parts: &Parts, body: &[u8]) -> Result<Sa
     .await
     .ok_or_else(failed)?;
     match made {
-        Ok(store) => Ok(Said { location: Some(place), ..said(201, &store) }),
+        Ok(store) => Ok(Said { location: Some(place), ..said(control, 201, &store) }),
         Err(NotMade::Exists) => Err(Fault::new(
             409,
             "EntityAlreadyExists",
@@ -149,7 +152,7 @@ async fn update(
     let one = Arc::clone(&store);
     let done = blocking(move || one.comment(&comment, &if_match, now)).await.ok_or_else(failed)?;
     done.map_err(|refused| refuse(&refused))?;
-    Ok(said(200, &store))
+    Ok(said(control, 200, &store))
 }
 
 async fn delete(control: &Arc<Control>, parts: &Parts, name: &str) -> Result<Said, Fault> {
@@ -167,7 +170,7 @@ async fn delete(control: &Arc<Control>, parts: &Parts, name: &str) -> Result<Sai
     let gone = blocking(move || this.edge.stores.remove(&name, Some(&if_match))).await;
     let gone = gone.ok_or_else(failed)?.ok_or_else(not_found)?;
     gone.map_err(|refused| refuse(&refused))?;
-    Ok(Said::new(204, String::new()))
+    Ok(Said { status: 204, ..Said::default() })
 }
 
 fn list(control: &Control, query: Option<&str>) -> Result<Said, Fault> {
@@ -176,19 +179,19 @@ fn list(control: &Control, query: Option<&str>) -> Result<Said, Fault> {
     let all = control.edge.stores.all();
     let rest: Vec<&Arc<Store>> = all.iter().filter(|store| *store.name() > *marker).collect();
     let shown = &rest[..rest.len().min(most)];
-    let items: String = shown.iter().map(|store| element(store, "")).collect();
+    let running = control.edge.running();
+    let account = &running.site.admin.account;
+    let items: String = shown.iter().map(|store| element(store, account, "")).collect();
     let items = if items.is_empty() { items } else { format!("<Items>{items}</Items>") };
     let next = match shown.last().filter(|_| rest.len() > shown.len()) {
         Some(store) => format!("<NextMarker>{}</NextMarker>", escape(store.name())),
         None => String::new(),
     };
-    Ok(Said::new(
-        200,
-        format!(
-            "{HEAD}<KeyValueStoreList xmlns=\"{NAMESPACE}\">{next}<MaxItems>{most}</MaxItems><Quantity>{}</Quantity>{items}</KeyValueStoreList>",
-            shown.len()
-        ),
-    ))
+    let count = shown.len();
+    let xml = format!(
+        "{HEAD}<KeyValueStoreList xmlns=\"{NAMESPACE}\">{next}<MaxItems>{most}</MaxItems><Quantity>{count}</Quantity>{items}</KeyValueStoreList>"
+    );
+    Ok(Said { status: 200, xml, ..Said::default() })
 }
 
 fn if_match(parts: &Parts) -> Result<String, Fault> {
