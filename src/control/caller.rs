@@ -37,7 +37,9 @@ pub fn admit(
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
         let call = format!("{service}:{action}");
         return match admin.unsigned {
-            Unsigned::Allowed if INVALIDATION_ACTIONS.contains(&&*call) => Ok("unsigned".into()),
+            Unsigned::Allowed if INVALIDATION_ACTIONS.contains(&call.as_str()) => {
+                Ok("unsigned".into())
+            }
             Unsigned::Allowed => Err(Doubt::UnsignedMayNot),
             Unsigned::Refused => Err(Doubt::Unsigned),
         };

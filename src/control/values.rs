@@ -69,7 +69,8 @@ pub fn all(control: &Control) -> Vec<Value> {
 
 fn described(control: &Control, store: &Store) -> Value {
     let (values, about) = (store.values(), store.about());
-    let account = &control.edge.running().site.admin.account;
+    let running = control.edge.running();
+    let account = &running.site.admin.account;
     json!({
         "name": store.name(),
         "id": values.id(),
@@ -181,13 +182,15 @@ fn page(store: &Store, query: Option<&str>) -> Answer {
         match name {
             "prefix" => prefix = said,
             "after" => after = Some(said),
-            "max" => match said.parse().ok().filter(|number| (1..=PAGE.1).contains(number)) {
-                Some(number) => max = number,
-                None => {
-                    let why = format!("max is a number from 1 to {}", PAGE.1);
-                    return error(StatusCode::BAD_REQUEST, &why);
+            "max" => {
+                match said.parse::<usize>().ok().filter(|number| (1..=PAGE.1).contains(number)) {
+                    Some(number) => max = number,
+                    None => {
+                        let why = format!("max is a number from 1 to {}", PAGE.1);
+                        return error(StatusCode::BAD_REQUEST, &why);
+                    }
                 }
-            },
+            }
             _ => return error(StatusCode::BAD_REQUEST, "known: prefix, after, max"),
         }
     }

@@ -242,7 +242,8 @@ fn sizes(values: &Values) -> Value {
 
 fn describe(control: &Control, store: &Store) -> (Option<String>, Value) {
     let values = store.values();
-    let account = &control.edge.running().site.admin.account;
+    let running = control.edge.running();
+    let account = &running.site.admin.account;
     let mut told = sizes(&values);
     told["KvsARN"] = arn(account, values.id()).into();
     told["Created"] = seconds(values.created());
@@ -276,7 +277,8 @@ fn list(store: &Store, query: Option<&str>) -> Result<Value, Fault> {
         match name {
             "NextToken" => after = Some(said),
             "MaxResults" => {
-                let number = said.parse().ok().filter(|number| (1..=PAGE.1).contains(number));
+                let number =
+                    said.parse::<usize>().ok().filter(|number| (1..=PAGE.1).contains(number));
                 let why =
                     || Fault::invalid(format!("MaxResults is a number from 1 to {}.", PAGE.1));
                 max = number.ok_or_else(why)?;

@@ -191,7 +191,7 @@ fn location(control: &Control, parts: &Parts, id: &str) -> String {
 // A caller with the admin token may; so may one that signs under a key that allows it. Who it is.
 fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<String, Fault> {
     let action = call.action();
-    let doubt = match caller::admit(control, parts, ("cloudfront", &action), body) {
+    let doubt = match caller::admit(control, parts, ("cloudfront", action.as_str()), body) {
         Ok(who) => return Ok(who),
         Err(doubt) => doubt,
     };

@@ -85,7 +85,8 @@ fn not_found() -> Fault {
 
 fn said(control: &Control, status: u16, store: &Store) -> Said {
     let namespace = format!(" xmlns=\"{NAMESPACE}\"");
-    let account = &control.edge.running().site.admin.account;
+    let running = control.edge.running();
+    let account = &running.site.admin.account;
     let xml = format!("{HEAD}{}", element(store, account, &namespace));
     Said { status, xml, location: None, etag: Some(store.about().etag().into()) }
 }
