@@ -18,9 +18,9 @@ pub mod region;
 
 pub mod origin;
 
-pub mod functions;
-
 pub mod deliver;
+
+pub mod functions;
 
 pub mod record;
 

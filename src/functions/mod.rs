@@ -2,5 +2,6 @@
 //! told and what they may change.
 
 pub mod event;
+pub mod origins;
 pub mod rules;
 pub mod values;

@@ -361,6 +361,7 @@ fn with_full_buckets(running: &Running) -> Running {
         signatures: Arc::clone(&running.signatures),
         rates: Buckets::for_site(&running.site, None),
         stores: running.stores.clone(),
+        functions: running.functions.clone(),
     }
 }
 
