@@ -318,3 +318,20 @@ fn boto3_makes_fills_and_deletes_a_store() {
     }
     assert!(!edge.log().contains(SECRET));
 }
+
+// A fleet does not distribute values, so none of its members takes them.
+#[test]
+fn a_member_of_a_fleet_reads_stores_and_takes_no_writes() {
+    let fleet = "[fleet]\nname = \"shop\"\nmember = \"p\"\nsequencer = \"here\"\n";
+    let (_origin, edge) = edge_with_stores(fleet);
+    assert_eq!(asked(&edge, "GET", "/v1/kv/flags/keys/beta", "").1["value"], "on");
+    let (status, said) = edge.admin("PUT", "/v1/kv/users/keys/a", "{\"value\":\"1\"}");
+    assert!(status == 409 && said.contains("member of a fleet"), "{status} {said}");
+    let fields = format!("Authorization: Bearer {}\r\nIf-Match: KV0\r\n", edge.token());
+    let target = format!("/key-value-stores/{ARN}/keys/a");
+    let said = proxied(&edge, "PUT", &target, &fields, "{\"Value\":\"1\"}");
+    assert!(said.starts_with("HTTP/1.1 403 ") && said.contains("AccessDenied"), "{said}");
+    let body = "<CreateKeyValueStoreRequest><Name>x</Name></CreateKeyValueStoreRequest>";
+    let (status, said) = edge.admin("POST", "/2020-05-31/key-value-store", body);
+    assert!(status == 400 && said.contains("UnsupportedOperation"), "{status} {said}");
+}

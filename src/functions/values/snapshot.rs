@@ -229,7 +229,9 @@ impl Values {
         if octets > STORE_MAX {
             return Err(Refused::StoreFull(octets));
         }
-        Ok(Self { map, octets, ..self.clone() })
+        // `changed` says the rest.
+        let (id, etag) = (Arc::clone(&self.id), Box::default());
+        Ok(Self { id, map, etag, created: 0, updated: 0, revision: 0, octets })
     }
 
     /// The same under another id.
