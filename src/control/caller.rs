@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::Control;
 use crate::crypto::sigv4::{self, SigV4Error};
 use crate::crypto::sigv4a;
-use crate::distribution::site::{AccessKey, INVALIDATION_ACTIONS, Unsigned};
+use crate::distribution::site::{INVALIDATION_ACTIONS, Unsigned};
 
 /// Why a call is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +63,14 @@ pub fn admit(
     };
     let (method, now) = (parts.method.as_str(), control.edge.clock.now());
     let target = (parts.uri.path(), parts.uri.query());
-    let key: &AccessKey;
-    let judged = if let Some(claim) = sigv4::Claim::parse(said) {
-        key = known(claim.id)?;
+    let (key, judged) = if let Some(claim) = sigv4::Claim::parse(said) {
+        let key = known(claim.id)?;
         let against = (service, &key.credentials.secret, now);
-        sigv4::verify(&claim, method, target, field, body, against)
+        (key, sigv4::verify(&claim, method, target, field, body, against))
     } else if let Some(claim) = sigv4a::Claim::parse(said) {
-        key = known(claim.id)?;
+        let key = known(claim.id)?;
         let against = (service, &key.credentials.secret, now);
-        sigv4a::verify(&claim, method, target, field, body, against)
+        (key, sigv4a::verify(&claim, method, target, field, body, against))
     } else {
         return Err(Doubt::Unreadable);
     };
