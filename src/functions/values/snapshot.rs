@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::sigv4::sha256;
+use crate::functions::event::StoreView;
 use crate::semantics::time::Timestamp;
 
 /// Most octets of a key.
@@ -303,6 +304,32 @@ impl Values {
         let page: Vec<(&str, &str)> = rest.by_ref().take(max).collect();
         let has_more = rest.next().is_some();
         (page, has_more)
+    }
+}
+
+impl StoreView for Values {
+    fn id(&self) -> &str {
+        self.id()
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.get(key)
+    }
+
+    fn exists(&self, key: &str) -> bool {
+        self.exists(key)
+    }
+
+    fn created(&self) -> u64 {
+        self.created()
+    }
+
+    fn updated(&self) -> u64 {
+        self.updated()
+    }
+
+    fn count(&self) -> usize {
+        self.count()
     }
 }
 
