@@ -2,7 +2,7 @@
 //! CloudFront's two APIs.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -334,4 +334,46 @@ fn a_member_of_a_fleet_reads_stores_and_takes_no_writes() {
     let body = "<CreateKeyValueStoreRequest><Name>x</Name></CreateKeyValueStoreRequest>";
     let (status, said) = edge.admin("POST", "/2020-05-31/key-value-store", body);
     assert!(status == 400 && said.contains("UnsupportedOperation"), "{status} {said}");
+}
+
+// One change; whether it was acknowledged. The edge may be killed meanwhile.
+fn try_put(admin: SocketAddr, token: &str, key: usize) -> bool {
+    let Ok(mut tcp) = TcpStream::connect_timeout(&admin, Duration::from_secs(2)) else {
+        return false;
+    };
+    let body = "{\"value\":\"some text that takes a few octets\"}";
+    let head = format!(
+        "PUT /v1/kv/users/keys/k{key} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut said = String::new();
+    let _ = tcp.set_read_timeout(Some(Duration::from_secs(5)));
+    let _ = tcp.write_all(head.as_bytes()).and_then(|()| tcp.read_to_string(&mut said));
+    said.starts_with("HTTP/1.1 200 ")
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_in_mid_write() {
+    let (_origin, mut edge) = edge_with_stores("");
+    let mut there = 0;
+    for round in 0..4 {
+        let (admin, token, first) = (edge.admin, edge.token(), there);
+        let (tell, told) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            let mut keys = first..;
+            while let Some(key) = keys.next().filter(|key| try_put(admin, &token, *key)) {
+                let _ = tell.send(key);
+            }
+        });
+        for _ in 0..10 + 7 * round {
+            there = told.recv().unwrap() + 1;
+        }
+        let folder = edge.kill();
+        writer.join().unwrap();
+        there = told.try_iter().last().map_or(there, |key| key + 1);
+        edge = Edge::start_in(folder);
+        let keys = asked(&edge, "GET", "/v1/kv/users", "").1["keys"].as_u64().unwrap() as usize;
+        assert!(keys == there || keys == there + 1, "{keys} keys, {there} were acknowledged");
+        there = keys;
+    }
 }
