@@ -161,6 +161,20 @@ pub struct AccessControlOut {
     pub origin_type: String,
 }
 
+/// What a function's key value store holds at one moment.
+pub trait StoreView {
+    /// The UUID that code names the store by.
+    fn id(&self) -> &str;
+    fn get(&self, key: &str) -> Option<&str>;
+    fn exists(&self, key: &str) -> bool;
+    /// When the store was made, in milliseconds since the epoch.
+    fn created(&self) -> u64;
+    /// When it last changed, in milliseconds since the epoch.
+    fn updated(&self) -> u64;
+    /// How many keys there are.
+    fn count(&self) -> usize;
+}
+
 /// Why a call gave nothing usable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallFailure {
@@ -185,19 +199,4 @@ pub struct Spent {
     /// Of `[functions] budget`, in percent, at most 100.
     pub utilisation: u8,
     pub nanos: u64,
-}
-
-/// What a key value store holds, as one call sees it from its beginning to its end.
-pub trait StoreView {
-    /// The UUID that code may name it by.
-    fn id(&self) -> &str;
-    /// The value of a key.
-    fn get(&self, key: &str) -> Option<&str>;
-    fn exists(&self, key: &str) -> bool;
-    /// When the store was made, in milliseconds since the epoch.
-    fn created(&self) -> u64;
-    /// When it last changed, in milliseconds since the epoch.
-    fn updated(&self) -> u64;
-    /// How many keys there are.
-    fn count(&self) -> usize;
 }
