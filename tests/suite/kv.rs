@@ -377,3 +377,51 @@ fn what_was_acknowledged_outlives_a_kill_in_mid_write() {
         there = keys;
     }
 }
+
+#[test]
+fn the_aws_cli_makes_and_fills_a_store() {
+    if !tool::have(&[Tool::Installed("aws"), Tool::Module("awscrt")]) {
+        return;
+    }
+    let (_origin, edge) = edge_with_stores(KEY);
+    let port = edge.admin.port();
+    let aws = |host: &str, args: &[&str]| {
+        let output = Command::new(tool::folder().join("python/bin/aws"))
+            .args(["--endpoint-url", &format!("http://{host}:{port}"), "--output", "json"])
+            .args(args)
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("NO_PROXY", "*")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice::<Value>(&output.stdout).map_err(|_| errors)
+    };
+    let made =
+        aws("127.0.0.1", &["cloudfront", "create-key-value-store", "--name", "cli"]).unwrap();
+    let arn = made["KeyValueStore"]["ARN"].as_str().unwrap();
+    assert!(made["Location"].as_str().unwrap().ends_with("/2020-05-31/key-value-store/cli"));
+    let service = "cloudfront-keyvaluestore";
+    let of = |call: &str, more: &[&str]| {
+        aws("0.0.1", &[&[service, call, "--kvs-arn", arn][..], more].concat())
+    };
+    let etag = of("describe-key-value-store", &[]).unwrap()["ETag"].clone();
+    let etag = etag.as_str().unwrap();
+    let put = ["--key", "a/b", "--value", "1", "--if-match", etag];
+    assert_eq!(of("put-key", &put).unwrap()["ItemCount"], 1);
+    assert!(of("put-key", &put).unwrap_err().contains("(ConflictException)"));
+    assert_eq!(of("get-key", &["--key", "a/b"]).unwrap()["Value"], "1");
+    let listed = aws("127.0.0.1", &["cloudfront", "list-key-value-stores"]).unwrap();
+    let names: Vec<&str> = listed["KeyValueStoreList"]["Items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|store| store["Name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["cli", "flags", "users"]);
+}
