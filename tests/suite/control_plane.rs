@@ -221,9 +221,11 @@ fn a_distribution_lives_from_create_to_delete() {
     call(&edge, "GET", &config, "").refused(404, "NoSuchDistribution");
 }
 
+type Sample = (&'static str, &'static str, &'static str, String, [&'static str; 2]);
+
 // Each kind but distributions: its path, its elements' name, where it is put, a configuration, and
 // a part of it that may be changed, with what it becomes.
-fn kinds(key: &str) -> Vec<(&'static str, &'static str, &'static str, String, [&'static str; 2])> {
+fn kinds(key: &str) -> Vec<Sample> {
     let choice = "<CookiesConfig><CookieBehavior>none</CookieBehavior></CookiesConfig>\
                   <QueryStringsConfig><QueryStringBehavior>all</QueryStringBehavior></QueryStringsConfig>";
     let comment = ["<Comment>c</Comment>", "<Comment>d</Comment>"];
