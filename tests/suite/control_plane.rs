@@ -665,3 +665,163 @@ fn an_edge_without_the_api_shows_and_changes_nothing() {
     let (status, told) = edge.admin_with("POST", "/2020-05-31/distribution", &body, &bearer);
     assert!(status == 403 && told.contains("<Code>AccessDenied</Code>"), "{status} {told}");
 }
+
+// Everything that is obeyed or has no effect, as Terraform sends it: what comes back is what was
+// sent, and nothing beside it that a plan would show.
+#[test]
+fn what_was_sent_comes_back_and_no_more() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let edge = Edge::start_in(folder("certificates = \"any\"\nweb_acl = \"ignore\"\n"));
+    let port = origin.address.port();
+    let none = "<Quantity>0</Quantity>";
+    let custom = format!(
+        "<CustomOriginConfig><HTTPPort>{port}</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy>\
+         <OriginSslProtocols><Quantity>1</Quantity><Items><SslProtocol>TLSv1.2</SslProtocol></Items></OriginSslProtocols>\
+         <OriginReadTimeout>31</OriginReadTimeout><OriginKeepaliveTimeout>6</OriginKeepaliveTimeout><IpAddressType>dualstack</IpAddressType>\
+         </CustomOriginConfig>"
+    );
+    let an_origin = |id: &str, path: &str| {
+        format!(
+            "<Origin><Id>{id}</Id><DomainName>127.0.0.1</DomainName><OriginPath>{path}</OriginPath><CustomHeaders><Quantity>1</Quantity><Items>\
+             <OriginCustomHeader><HeaderName>X-From</HeaderName><HeaderValue>edge</HeaderValue></OriginCustomHeader></Items></CustomHeaders>{custom}\
+             <ConnectionAttempts>2</ConnectionAttempts><ConnectionTimeout>4</ConnectionTimeout>\
+             <OriginShield><Enabled>true</Enabled><OriginShieldRegion>eu-west-1</OriginShieldRegion></OriginShield>\
+             <OriginAccessControlId></OriginAccessControlId></Origin>"
+        )
+    };
+    let usual = format!(
+        "<TrustedSigners><Enabled>false</Enabled>{none}</TrustedSigners><TrustedKeyGroups><Enabled>false</Enabled>{none}</TrustedKeyGroups>\
+         <AllowedMethods><Quantity>3</Quantity><Items><Method>GET</Method><Method>HEAD</Method><Method>OPTIONS</Method></Items><CachedMethods>\
+         <Quantity>2</Quantity><Items><Method>GET</Method><Method>HEAD</Method></Items></CachedMethods></AllowedMethods><SmoothStreaming>false\
+         </SmoothStreaming><Compress>true</Compress><LambdaFunctionAssociations>{none}</LambdaFunctionAssociations>\
+         <FunctionAssociations>{none}</FunctionAssociations><FieldLevelEncryptionId></FieldLevelEncryptionId>"
+    );
+    let by_policy = |target: &str, protocol: &str| {
+        format!(
+            "<TargetOriginId>{target}</TargetOriginId>{usual}<ViewerProtocolPolicy>{protocol}</ViewerProtocolPolicy><CachePolicyId>{OPTIMIZED}</CachePolicyId>\
+             <OriginRequestPolicyId></OriginRequestPolicyId><ResponseHeadersPolicyId></ResponseHeadersPolicyId>"
+        )
+    };
+    let legacy = format!(
+        "<TargetOriginId>o</TargetOriginId>{usual}<ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><CachePolicyId></CachePolicyId>\
+         <ForwardedValues><QueryString>true</QueryString><Cookies><Forward>whitelist</Forward><WhitelistedNames><Quantity>1</Quantity><Items>\
+         <Name>sid</Name></Items></WhitelistedNames></Cookies><Headers><Quantity>1</Quantity><Items><Name>Origin</Name></Items></Headers>\
+         <QueryStringCacheKeys>{none}</QueryStringCacheKeys></ForwardedValues><MinTTL>1</MinTTL><DefaultTTL>60</DefaultTTL><MaxTTL>600</MaxTTL>"
+    );
+    let sent = format!(
+        "<DistributionConfig><CallerReference>tf</CallerReference><Aliases><Quantity>1</Quantity><Items><CNAME>www.example.com</CNAME></Items></Aliases>\
+         <DefaultRootObject>index.html</DefaultRootObject><Origins><Quantity>2</Quantity><Items>{}{}</Items></Origins><OriginGroups><Quantity>1</Quantity>\
+         <Items><OriginGroup><Id>both</Id><FailoverCriteria><StatusCodes><Quantity>1</Quantity><Items><StatusCode>502</StatusCode></Items></StatusCodes>\
+         </FailoverCriteria><Members><Quantity>2</Quantity><Items><OriginGroupMember><OriginId>o</OriginId></OriginGroupMember><OriginGroupMember>\
+         <OriginId>p</OriginId></OriginGroupMember></Items></Members></OriginGroup></Items></OriginGroups><DefaultCacheBehavior>{}</DefaultCacheBehavior>\
+         <CacheBehaviors><Quantity>2</Quantity><Items><CacheBehavior><PathPattern>/tls/*</PathPattern>{}</CacheBehavior><CacheBehavior>\
+         <PathPattern>/legacy/*</PathPattern>{legacy}</CacheBehavior></Items></CacheBehaviors><CustomErrorResponses><Quantity>1</Quantity><Items>\
+         <CustomErrorResponse><ErrorCode>404</ErrorCode><ResponsePagePath>/404.html</ResponsePagePath><ResponseCode>200</ResponseCode>\
+         <ErrorCachingMinTTL>5</ErrorCachingMinTTL></CustomErrorResponse></Items></CustomErrorResponses><Comment></Comment><Logging><Enabled>false</Enabled>\
+         <IncludeCookies>false</IncludeCookies><Bucket></Bucket><Prefix></Prefix></Logging><PriceClass>PriceClass_100</PriceClass><Enabled>true</Enabled>\
+         <ViewerCertificate><CloudFrontDefaultCertificate>true</CloudFrontDefaultCertificate><MinimumProtocolVersion>TLSv1</MinimumProtocolVersion>\
+         </ViewerCertificate><Restrictions><GeoRestriction><RestrictionType>none</RestrictionType>{none}</GeoRestriction></Restrictions>\
+         <WebACLId>acl</WebACLId><HttpVersion>http2and3</HttpVersion><IsIPV6Enabled>false</IsIPV6Enabled><ContinuousDeploymentPolicyId>\
+         </ContinuousDeploymentPolicyId><Staging>false</Staging><CacheTagConfig><HeaderName>surrogate-key</HeaderName></CacheTagConfig></DistributionConfig>",
+        an_origin("o", ""),
+        an_origin("p", "/site"),
+        by_policy("both", "allow-all"),
+        by_policy("p", "https-only"),
+    );
+    let made = call(&edge, "POST", "distribution", &sent).expect(201);
+    let config =
+        call(&edge, "GET", &format!("distribution/{}/config", made.element("Id")), "").expect(200);
+    let pieces = |text: &str| -> Vec<String> {
+        let inner = text.split("<DistributionConfig").nth(1).unwrap();
+        let mut all: Vec<String> = inner.split("><").map(String::from).skip(1).collect();
+        all.sort_unstable();
+        all
+    };
+    let (sent, told) = (pieces(&sent), pieces(&config.body));
+    let new: Vec<&String> = told.iter().filter(|piece| !sent.contains(piece)).collect();
+    let lost: Vec<&String> = sent.iter().filter(|piece| !told.contains(piece)).collect();
+    assert!(new.is_empty() && lost.is_empty(), "new: {new:?}, lost: {lost:?}");
+    assert_eq!(sent.len(), told.len(), "something is told twice");
+    // And it is obeyed: root object, path of an origin, protocol, methods.
+    let get = |path: &str| edge.get_with(path, &["Host: www.example.com"]);
+    assert_eq!(get("/").text(), "/index.html");
+    assert_eq!(get("/tls/a").status, 403);
+    assert_eq!(get("/legacy/a").text(), "/legacy/a");
+    assert!(origin.seen().iter().all(|asked| asked.field("x-from").as_deref() == Some("edge")));
+}
+
+#[test]
+fn certificates_are_known_by_their_arns() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let arn = "arn:aws:acm:us-east-1:000000000177:certificate/one";
+    let certificate = format!(
+        "[[certificate]]\nchain = \"c/one.pem\"\nkey = \"c/one.key\"\nmake_for = [\"www.example.com\"]\narn = \"{arn}\"\niam_id = \"ASCAONE\"\n"
+    );
+    let edge = Edge::start_in(folder(&certificate));
+    let wanted = |alias: &str, certificate: &str| Wanted {
+        more: format!(
+            "<Aliases><Quantity>1</Quantity><Items><CNAME>{alias}</CNAME></Items></Aliases><ViewerCertificate>{certificate}\
+             <SSLSupportMethod>sni-only</SSLSupportMethod></ViewerCertificate>"
+        ),
+        ..Wanted::new(alias, &origin)
+    };
+    let by_arn = format!("<ACMCertificateArn>{arn}</ACMCertificateArn>");
+    let strict = format!("{by_arn}<MinimumProtocolVersion>TLSv1.3_2025</MinimumProtocolVersion>");
+    for (alias, certificate, code) in [
+        ("other.example.com", by_arn.as_str(), "InvalidViewerCertificate"),
+        (
+            "www.example.com",
+            "<IAMCertificateId>ASCANONE</IAMCertificateId>",
+            "InvalidViewerCertificate",
+        ),
+        ("www.example.com", strict.as_str(), "InvalidMinimumProtocolVersion"),
+    ] {
+        call(&edge, "POST", "distribution", &wanted(alias, certificate).xml()).refused(400, code);
+    }
+    call(&edge, "POST", "distribution", &wanted("www.example.com", &by_arn).xml()).expect(201);
+    assert_eq!(cache(&edge, "www.example.com", "/a"), (200, "Miss".into()));
+}
+
+// Calls one after the other, and a kill in the middle of some: whatever was acknowledged is there,
+// and nothing is there by halves.
+#[test]
+fn what_was_acknowledged_outlives_kills() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let mut edge = Edge::start_in(folder(""));
+    // What each distribution was last acknowledged to say, by its id.
+    let mut known: Vec<(String, String, String)> = Vec::new();
+    for round in 0..6 {
+        for step in 0..4 {
+            let object = format!("{round}-{step}.html");
+            let more = format!("<DefaultRootObject>{object}</DefaultRootObject>");
+            if step < 2 {
+                let wanted = Wanted { more, ..Wanted::new(&format!("r{round}-{step}"), &origin) };
+                let made = call(&edge, "POST", "distribution", &wanted.xml()).expect(201);
+                known.push((made.element("Id"), wanted.reference, object));
+            } else {
+                let at = (round * 7 + step) % known.len();
+                let (id, reference, said) = &mut known[at];
+                let target = format!("distribution/{id}/config");
+                let etag = call(&edge, "GET", &target, "").expect(200).etag();
+                let wanted = Wanted { more, ..Wanted::new(reference, &origin) };
+                change(&edge, "PUT", &target, &etag, &wanted.xml()).expect(200);
+                *said = object;
+            }
+        }
+        // One more, whose answer nobody hears.
+        let last = Wanted::new(&format!("lost{round}"), &origin).xml();
+        let address = edge.admin;
+        let token = edge.token();
+        let head = format!(
+            "POST /2020-05-31/distribution HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{last}",
+            last.len()
+        );
+        TcpStream::connect(address).unwrap().write_all(head.as_bytes()).unwrap();
+        edge = Edge::start_in(edge.kill());
+        for (id, _, said) in &known {
+            let got = call(&edge, "GET", &format!("distribution/{id}/config"), "").expect(200);
+            assert_eq!(got.element("DefaultRootObject"), *said, "{id} in round {round}");
+        }
+        assert!(!edge.log().contains("left aside"), "{}", edge.log());
+    }
+}
