@@ -286,7 +286,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("key_group"), "{text}");
+        assert!(!text.contains("[key_group"), "{text}");
     }
 
     #[test]

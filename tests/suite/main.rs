@@ -9,6 +9,7 @@ mod bucket;
 mod config;
 mod connections;
 mod control;
+mod control_plane;
 mod crash;
 mod disk;
 mod faces;
