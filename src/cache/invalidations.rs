@@ -142,7 +142,7 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
 pub fn viewer_uri_hashes(url: &str) -> impl Iterator<Item = u64> {
     let path = url.split('?').next().unwrap_or(url);
     let ends = path.bytes().enumerate().filter(|(_, b)| *b == b'/').map(|(at, _)| at + 1);
-    let folders = ends.take(FOLDERS_MAX).map(|end| hash_of("folder", &path[..end]));
+    let folders = ends.take(FOLDERS_MAX).map(move |end| hash_of("folder", &path[..end]));
     std::iter::once(uri_hash(url)).chain(folders)
 }
 

@@ -182,7 +182,7 @@ fn cookies_and_fields_choose_what_is_asked_for() {
         delete request.querystring.utm;
         return request;
     }";
-    let policy = "[cache_policy.grouped]\nheaders = [\"X-Group\"]\nquery = \"all\"\n";
+    let policy = "[cache_policy.grouped]\nkey = { query = \"all\", headers = [\"X-Group\"] }\n";
     let files = [("code", code)];
     let config = plain(origin.address, &format!("{policy}{}", named(&files)));
     let edge = start(&format!("{config}cache_policy = \"grouped\"\n{REQUEST}"), &files);
@@ -238,7 +238,8 @@ fn failures_have_cloudfronts_words() {
 fn ten_costly_failures_throttle_and_new_code_is_run_at_once() {
     let origin = Origin::start(|_| fresh(b"x"));
     let slow = "function handler(event) { while (true) {} }";
-    let more = format!("[functions]\nthrottle = \"1h\"\nstop = \"2ms\"\n{}", named(&[("code", "")]));
+    let more =
+        format!("[functions]\nthrottle = \"1h\"\nstop = \"2ms\"\n{}", named(&[("code", "")]));
     let config = plain(origin.address, &more) + REQUEST;
     let edge = start(&config, &[("code", slow)]);
     for _ in 0..10 {
