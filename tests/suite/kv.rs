@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::edge::{command, plain};
-use super::support::origin::fresh;
+use super::support::origin::{answer, fresh};
 use super::support::tool::{self, Tool};
 use super::support::{Edge, Origin, eventually};
 
@@ -424,4 +424,33 @@ fn the_aws_cli_makes_and_fills_a_store() {
         .map(|store| store["Name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["cli", "flags", "users"]);
+}
+
+// What is changed is what the next request's code reads; a key that is gone rejects, and that is a
+// failure of code that does not expect it.
+#[test]
+fn code_reads_what_a_store_holds_now() {
+    let code = "import cf from 'cloudfront';\n\
+                const kvs = cf.kvs();\n\
+                async function handler(event) {\n\
+                  const value = await kvs.get('where');\n\
+                  const meta = await kvs.meta();\n\
+                  event.request.uri = '/' + value + '/' + meta.keyCount;\n\
+                  return event.request;\n\
+                }\n";
+    let origin = Origin::start(|asked| answer(200, "", asked.target.as_bytes()));
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("where.js"), code).unwrap();
+    let stores =
+        "[key_value_store.users]\n[function.where]\nfile = \"where.js\"\nstore = \"users\"\n";
+    let text = plain(origin.address, stores) + "functions = { viewer_request = \"where\" }\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    for (value, keys) in [("one", 1), ("two", 1)] {
+        let body = json!({ "value": value }).to_string();
+        assert_eq!(edge.admin("PUT", "/v1/kv/users/keys/where", &body).0, 200);
+        assert_eq!(edge.get("/").text(), format!("/{value}/{keys}"));
+    }
+    assert_eq!(edge.admin("DELETE", "/v1/kv/users/keys/where", "").0, 200);
+    assert_eq!(edge.get("/").status, 503);
 }
