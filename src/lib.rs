@@ -32,6 +32,7 @@ pub mod body;
 pub mod clock;
 pub mod crypto;
 pub mod distribution;
+pub mod documents;
 pub mod message;
 pub mod semantics;
 pub mod sync;

@@ -21,7 +21,7 @@ use crate::crypto::memory::VerifiedSignatures;
 use crate::crypto::url::{self, SignedRequest, TrustedKeys, Unsigned};
 use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
-use crate::distribution::site::{Distribution, Site};
+use crate::distribution::site::{Distribution, Serving, Site};
 use crate::distribution::staging::Chosen;
 use crate::message::connection::{Asker, Forwarder, Scheme, Version};
 use crate::message::own_fields::NODE_PREFIX;
@@ -236,6 +236,9 @@ pub fn admit(
     around: AdmitContext<'_>,
 ) -> Result<(), Refusal> {
     let head = routed.head;
+    if routed.distribution.serving == Serving::Off {
+        return Err(Refusal::Disabled);
+    }
     if head.scheme == Scheme::Http {
         check_protocol(routed)?;
     }

@@ -10,6 +10,7 @@ mod function;
 #[cfg(feature = "functions")]
 mod function_test;
 mod import_export;
+mod kv;
 mod membership;
 mod promote;
 mod purge;
@@ -82,6 +83,14 @@ enum Command {
         or the configuration no longer has the distribution as staging. Once the configuration says the same, take it back."
     )]
     Promote(promote::PromoteArgs),
+    /// Read and change the key value stores of a running edge, which functions read.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  foreshore kv list\n  foreshore kv put flags beta on\n  foreshore kv get flags beta\n  \
+        foreshore kv export flags > flags.json\n  foreshore kv import flags flags.json\n\n\
+        A store that is read from a file is changed there. Files are as CloudFront imports them: {\"data\":[{\"key\":\"…\",\"value\":\"…\"}]}."
+    )]
+    Kv(kv::KvCommand),
     /// Look at the disk store: of a running edge with --admin, of its files otherwise.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -166,6 +175,7 @@ pub fn main() -> ExitCode {
         Some(Command::Purge(args)) => purge::purge(&args),
         Some(Command::Fleet(args)) => fleet::fleet(&args),
         Some(Command::Promote(args)) => promote::promote(&args),
+        Some(Command::Kv(command)) => kv::kv(&command),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
         Some(Command::Function(command)) => function::function(&command),

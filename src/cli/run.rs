@@ -24,6 +24,7 @@ use crate::control::roster::Roster;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
+use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::accept::{Accepting, Bound, Speaks};
@@ -85,7 +86,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     }
     let loaded = config::load(&args.config.config, clock.now(), MissingCertificates::Done)
         .map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
-    let site = loaded.site;
+    let (site, documents) = (loaded.site, loaded.documents);
     // Held until the process ends: two edges on one data folder would number invalidations twice.
     let _lock = lock_folder(&site.data)?;
     let node = keep_word(&site.data.join("node-id"), 8)?;
@@ -104,7 +105,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let admin = server::bind(site.admin.listen)
         .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
-    let edge = Edge::new(Arc::clone(&site), node, clock.clone());
+    let stores = Stores::open(&site.data)?;
+    let edge = Edge::with_stores(Arc::clone(&site), node, clock.clone(), stores);
     let log = Arc::new(log);
     edge.invalidation.keep_log(Arc::clone(&log), &records);
     for passed in records.iter().filter_map(|record| record.from.as_ref()) {
@@ -134,6 +136,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
         roster,
+        documents: parking_lot::Mutex::new(documents),
         sequencer: membership.sequencer.clone(),
         edge,
     });

@@ -13,8 +13,9 @@ use crate::distribution::geo::GeoRestriction;
 use crate::distribution::logs::Cookies;
 use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::distribution::site::{Distribution, Site, TlsPolicy};
+use crate::distribution::site::{Distribution, Serving, Site, TlsPolicy};
 use crate::distribution::stores::ACCOUNT;
+use crate::documents::shelf::Kind;
 
 /// The output of `get-distribution-config`, the policies of its own beside it, and what could not
 /// be said.
@@ -62,7 +63,7 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         "CacheBehaviors": items(behaviors),
         "CustomErrorResponses": items(distribution.error_responses.iter().map(error_response).collect()),
         "Comment": distribution.comment.as_deref().unwrap_or(""),
-        "Enabled": true,
+        "Enabled": distribution.serving == Serving::On,
         "ViewerCertificate": { "MinimumProtocolVersion": policy, "SSLSupportMethod": "sni-only" },
         "Restrictions": { "GeoRestriction": geo },
         "HttpVersion": "http2",
@@ -255,7 +256,7 @@ fn id_of(name: &str, is_managed: impl Fn(&str) -> bool) -> String {
 
 // CloudFront: "Use managed cache policies", "Use managed origin request policies" and
 // "Use managed response headers policies".
-const IDS: [(&str, &str); 19] = [
+const IDS: [(&str, &str); 20] = [
     ("CachingOptimized", "658327ea-f89d-4fab-a63d-7e88639e58f6"),
     ("CachingOptimizedForUncompressedObjects", "b2884449-e4de-46a7-ac36-70bc7f1ddd6d"),
     ("CachingDisabled", "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"),
@@ -268,6 +269,7 @@ const IDS: [(&str, &str); 19] = [
     ("AllViewerAndCloudFrontHeaders-2022-06", "33f36d7e-f396-46d9-90e0-52428a34d9dc"),
     ("CORS-CustomOrigin", "59781a5b-3903-41f3-afcb-af62929ccde1"),
     ("CORS-S3Origin", "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf"),
+    ("HostHeaderOnly", "bf0718e1-ba1e-49d1-88b1-f726733018ae"),
     ("Elemental-MediaTailor-PersonalizedManifests", "775133bc-15f2-49f9-abea-afb2e0bf67d2"),
     ("UserAgentRefererHeaders", "acba4595-bd28-49b8-b9fe-13317c0390fa"),
     ("SimpleCORS", "60669652-455b-4ae9-85a4-c4c02393f86c"),
@@ -276,6 +278,28 @@ const IDS: [(&str, &str); 19] = [
     ("CORS-and-SecurityHeadersPolicy", "e61eb60c-9c35-4d20-a928-2b84e02af89c"),
     ("CORS-with-preflight-and-SecurityHeadersPolicy", "eaab4381-ed33-4a86-88ca-d9558dc6cd63"),
 ];
+
+/// CloudFront's managed policies of a kind: the id of each, its name there, and its configuration;
+/// none of kinds that have none.
+pub fn managed(kind: Kind) -> Vec<(&'static str, String, Value)> {
+    let of = |(name, id): &(&str, &'static str)| {
+        let mut config = match kind {
+            Kind::CachePolicy => export_policies::cache_policy(&CachePolicy::managed(id)?),
+            Kind::OriginRequestPolicy => {
+                export_policies::origin_request_policy(&OriginRequestPolicy::managed(id)?)
+            }
+            Kind::ResponseHeadersPolicy => {
+                export_policies::response_policy(&ResponsePolicy::managed(id)?, &mut Vec::new())
+            }
+            _ => return None,
+        };
+        let name = format!("Managed-{name}");
+        config["Name"] = name.as_str().into();
+        config["Comment"] = "".into();
+        Some((*id, name, config))
+    };
+    IDS.iter().filter_map(of).collect()
+}
 
 fn error_response(rule: &ErrorResponse) -> Value {
     let mut all = json!({ "ErrorCode": rule.status });

@@ -58,7 +58,8 @@ fn listed(kind: &str, names: &str, listed: &Listed) -> Value {
     out
 }
 
-fn cache_policy(policy: &CachePolicy) -> Value {
+/// `CachePolicyConfig` of a policy.
+pub fn cache_policy(policy: &CachePolicy) -> Value {
     let headers = policy.key.headers.texts();
     let headers = if headers.is_empty() {
         json!({ "HeaderBehavior": "none" })
@@ -77,7 +78,8 @@ fn cache_policy(policy: &CachePolicy) -> Value {
     })
 }
 
-fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
+/// `OriginRequestPolicyConfig` of a policy.
+pub fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
     let (word, names) = match &policy.headers {
         ForwardHeaders::None => ("none", Vec::new()),
         ForwardHeaders::Only(names) => ("whitelist", names.texts()),
@@ -99,7 +101,8 @@ fn origin_request_policy(policy: &OriginRequestPolicy) -> Value {
     })
 }
 
-fn response_policy(policy: &ResponsePolicy, left: &mut Vec<String>) -> Value {
+/// `ResponseHeadersPolicyConfig` of a policy; what cannot be said of it is told.
+pub fn response_policy(policy: &ResponsePolicy, left: &mut Vec<String>) -> Value {
     let mut all = json!({ "Name": policy.name });
     if let Some(cors) = &policy.cors {
         all["CorsConfig"] = cors_config(cors);

@@ -145,14 +145,29 @@ pub(super) struct Job<'d, 'w> {
     pub(super) shut: Option<String>,
     /// Behaviors with legacy settings that keep answers.
     pub(super) keep_by_legacy: Vec<String>,
+    /// The id of a distribution that is served as it is written here, beside others: policies and
+    /// keys have tables of their own under their ids. `None` for a file that an operator looks at.
+    pub(super) served_as: Option<String>,
+    /// The access controls that such a distribution may name, by their ids.
+    pub(super) controls: BTreeMap<String, Control>,
+}
+
+/// What an origin access control says of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Control {
+    /// `always`, `never` or `no-override`.
+    pub(super) signing: String,
+    pub(super) service: String,
 }
 
 /// Where a URL leads that cannot be known; the name is reserved (RFC 6761) and never resolves.
 pub(super) const NOWHERE: &str = "https://not-carried-over.invalid";
 
 impl<'d, 'w> Job<'d, 'w> {
-    fn new(wishes: &'w Wishes) -> Self {
+    pub(super) fn new(wishes: &'w Wishes) -> Self {
         Self {
+            served_as: None,
+            controls: BTreeMap::new(),
             wishes,
             out: String::new(),
             files: BTreeMap::new(),
@@ -265,7 +280,7 @@ impl<'d, 'w> Job<'d, 'w> {
         self.out.push_str("data = \".foreshore\"\n\n[listen]\nhttp  = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\n\n");
     }
 
-    fn hosts(&mut self, config: &Node<'d>) -> Vec<String> {
+    pub(super) fn hosts(&mut self, config: &Node<'d>) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         for name in config.texts("Aliases") {
             match HostPattern::parse(name) {
@@ -515,7 +530,7 @@ impl<'d, 'w> Job<'d, 'w> {
         }
     }
 
-    fn geo(&mut self, config: &Node<'d>) {
+    pub(super) fn geo(&mut self, config: &Node<'d>) {
         let Some(restrictions) = config.get("Restrictions") else { return };
         let Some(geo) = restrictions.get("GeoRestriction") else { return };
         let key = match geo.text("RestrictionType") {
@@ -543,7 +558,9 @@ impl<'d, 'w> Job<'d, 'w> {
                 ),
             );
         }
-        self.note(Rank::BeforeServing, "geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
+        if self.served_as.is_none() {
+            self.note(Rank::BeforeServing, "geo restriction: name a MaxMind database in [geo], or every viewer is unknown and so served");
+        }
         let _ = writeln!(self.out, "geo_restriction = {{ {key} = {} }}", list(&countries));
     }
 

@@ -229,7 +229,7 @@ impl<'d, 'w> Job<'d, 'w> {
 
     fn key_group(&mut self, id: &'d str, pattern: &str) {
         let slot = format!("5 group of {id}");
-        if self.made.contains_key(&slot) || id == "nobody" {
+        if self.made.contains_key(&slot) || id == "nobody" || self.served_as.is_some() {
             return;
         }
         let Some(group) = self.shelf.find(Kind::KeyGroup, id) else {

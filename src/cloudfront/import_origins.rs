@@ -224,6 +224,9 @@ impl<'d> Job<'d, '_> {
         if who.is_empty() {
             return;
         }
+        if self.served_as.is_some() {
+            return self.signed_as_served(control, domain);
+        }
         let who = who.join(", ");
         let body = control.and_then(|id| self.shelf.find(Kind::OriginAccessControl, id));
         let (mut sign, mut service) = ("always", service_of(domain));
@@ -267,6 +270,24 @@ impl<'d> Job<'d, '_> {
             "# access_control = {{ sign = \"{sign}\", service = {}, region = {}, credentials = {{ env_prefix = \"AWS_\" }} }}",
             quoted(service),
             quoted(region.unwrap_or("us-east-1"))
+        );
+    }
+
+    // With the credentials that the configuration has for distributions of the API.
+    fn signed_as_served(&mut self, control: Option<&str>, domain: &str) {
+        let known = control.and_then(|id| self.controls.get(id));
+        let (sign, service) = known.map_or(("always", service_of(domain)), |one| {
+            (one.signing.as_str(), one.service.as_str())
+        });
+        if sign == "never" {
+            return;
+        }
+        let _ = writeln!(
+            self.out,
+            "access_control = {{ sign = {}, service = {}, region = {} }}",
+            quoted(sign),
+            quoted(service),
+            quoted(region_of(domain).unwrap_or("us-east-1"))
         );
     }
 
@@ -318,6 +339,9 @@ impl<'d> Job<'d, '_> {
             self.note(Rank::ToKnow, format!("origin {id}: ResponseCompletionTimeout = {time}: there is no bound on a whole answer here"));
         }
         if let Some(shield) = origin.get("OriginShield").filter(|shield| shield.is("Enabled")) {
+            if self.served_as.is_some() {
+                return shield.take();
+            }
             let region = shield
                 .text("OriginShieldRegion")
                 .map(|region| format!(" ({region})"))
@@ -344,6 +368,8 @@ impl<'d> Job<'d, '_> {
                 self.write_http2(id);
             }
             None | Some("http1.1") => {}
+            // As at CloudFront, it is for TLS alone.
+            Some("http2") if self.served_as.is_some() => {}
             Some(version) => self.note(
                 Rank::ToKnow,
                 format!("origin {id}: OriginHttpVersion = {version}: HTTP/1.1 is spoken to it"),

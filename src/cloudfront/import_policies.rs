@@ -53,7 +53,10 @@ impl<'d> Job<'d, '_> {
                 let managed = CachePolicy::managed(id);
                 let may_compress =
                     managed.as_ref().is_none_or(|policy| !policy.compress.is_empty());
-                if behavior.get("Compress").is_some() && !behavior.is("Compress") && may_compress {
+                let is_off = behavior.get("Compress").is_some() && !behavior.is("Compress");
+                if self.served_as.is_some() {
+                    self.out.push_str(if is_off { "compress = \"off\"\n" } else { "" });
+                } else if is_off && may_compress {
                     self.say(
                         Rank::ToKnow,
                         format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"),
@@ -115,6 +118,9 @@ impl<'d> Job<'d, '_> {
         id: &'d str,
         write: fn(&mut Self, &str, &Node<'d>) -> String,
     ) -> Option<String> {
+        if self.served_as.is_some() {
+            return Some(id.to_string());
+        }
         let slot = format!("{kind:?} {id}");
         if let Some(name) = self.named.get(&slot) {
             return Some(name.clone());
@@ -133,7 +139,7 @@ impl<'d> Job<'d, '_> {
         Some(name)
     }
 
-    fn cache_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+    pub(super) fn cache_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
         let mut text = format!(
             "[cache_policy.{}]\n{}",
             quoted(name),
@@ -239,7 +245,11 @@ impl<'d> Job<'d, '_> {
 
     // ForwardedValues and TTLs of a behavior itself: what there was before policies.
     fn legacy(&mut self, behavior: &Node<'d>, pattern: &str) {
-        let name = self.name(Kind::CachePolicy, &format!("settings of {pattern}"), |_| false);
+        let wanted = match &self.served_as {
+            Some(id) => format!("{id}: settings of {pattern}"),
+            None => format!("settings of {pattern}"),
+        };
+        let name = self.name(Kind::CachePolicy, &wanted, |_| false);
         let (most, ttl) = self.ttl(pattern, behavior);
         let compress = if behavior.is("Compress") { "compress = [\"br\", \"gzip\"]\n" } else { "" };
         let values = behavior.get("ForwardedValues");
@@ -249,10 +259,12 @@ impl<'d> Job<'d, '_> {
         if headers.contains(&"*") {
             // Every field in the key: nothing could ever be shared. All of the request reaches the
             // origin.
-            self.say(
-                Rank::ToKnow,
-                format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront{}", ignored(&ttl)),
-            );
+            if self.served_as.is_none() {
+                self.say(
+                    Rank::ToKnow,
+                    format!("{pattern}: all headers are forwarded, so nothing is cached there, as at CloudFront{}", ignored(&ttl)),
+                );
+            }
             let off = format!(
                 "[cache_policy.{table}]\nttl = {{ min = \"0s\", default = \"0s\", max = \"0s\" }}\n\n"
             );
@@ -338,7 +350,7 @@ impl<'d> Job<'d, '_> {
         }
     }
 
-    fn origin_request_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+    pub(super) fn origin_request_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
         let mut text = format!("[origin_request_policy.{}]\n", quoted(name));
         let whose = format!("origin request policy {name}");
         if let Some(headers) = policy.get("HeadersConfig") {
@@ -390,7 +402,7 @@ impl<'d> Job<'d, '_> {
         all
     }
 
-    fn response_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
+    pub(super) fn response_policy(&mut self, name: &str, policy: &Node<'d>) -> String {
         let mut text = format!("[response_headers_policy.{}]\n", quoted(name));
         let whose = format!("response headers policy {name}");
         let removed: Vec<&str> = policy

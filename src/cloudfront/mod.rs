@@ -4,6 +4,7 @@
 //! Pure: JSON goes in, text and a report come out, and the other way round. Whatever cannot be
 //! carried over is reported, item by item: values that were never read are looked for at the end.
 
+pub mod defaults;
 mod documents;
 pub mod export;
 mod export_policies;
@@ -11,7 +12,11 @@ pub mod import;
 mod import_behaviors;
 mod import_origins;
 mod import_policies;
+pub mod live;
+pub mod model;
 mod node;
 mod repair;
 pub mod report;
 pub mod seal;
+pub mod shape;
+pub mod strict;

@@ -19,27 +19,30 @@ use crate::distribution::staging::{Chosen, Staging};
 use crate::message::forwarding::added_names;
 use crate::semantics::time::Timestamp;
 
-/// Compiles all files together. `None` only if there is nothing to compile.
+/// Compiles all files together, and what was made of documents behind them. `None` only if there is
+/// nothing to compile.
 pub fn compile(
     mut roots: Vec<Table<'_>>,
     texts: &[Text],
+    (of_files, aside): (usize, Vec<String>),
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
 ) -> Option<Site> {
-    let files = texts.iter().map(|(path, _)| path.clone()).collect();
+    let files = texts.iter().take(of_files).map(|(path, _)| path.clone()).collect();
     let mut scope = Scope {
         texts,
         now,
         making,
         files,
         remarks: Vec::new(),
-        warnings: Vec::new(),
+        warnings: aside,
         policies: Policies::default(),
         keys: Keys::default(),
         code: Code::default(),
         pop: "LOC1-C1".into(),
         shields: None,
+        credentials: None,
     };
     let main = roots.first_mut()?;
     let folder = scope.folder(0);
@@ -53,6 +56,8 @@ pub fn compile(
     }
     let listen = compile_process::listen(main, &mut scope);
     let admin = compile_process::admin(main, &mut scope);
+    let api = compile_process::api(main, &folder, &mut scope);
+    let metrics_by = compile_process::metrics(main);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
     let (has_region, has_fleet) = (main.has("region"), main.has("fleet"));
@@ -110,7 +115,10 @@ pub fn compile(
     );
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
-    check_whole(&roots, &listen, &certificates, &distributions);
+    if api.is_none() {
+        check_any(&roots, &distributions);
+    }
+    check_certificates(&roots, &listen, &certificates);
     roots.into_iter().for_each(Table::finish);
     if !collector.report.borrow().problems.is_empty() {
         return None;
@@ -143,15 +151,13 @@ pub fn compile(
         remarks: scope.remarks,
         warnings: scope.warnings,
         behaviors: ordinal,
+        api,
+        metrics_by,
     })
 }
 
-fn check_whole(
-    roots: &[Table<'_>],
-    listen: &Listen,
-    certificates: &[crate::distribution::certificate::Certificate],
-    distributions: &[compile_distribution::Made],
-) {
+// Only an edge that is managed by the API may begin with nothing.
+fn check_any(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) {
     let main = &roots[0];
     if distributions.is_empty()
         && !roots.iter().any(|root| root.has("distribution"))
@@ -166,6 +172,14 @@ fn check_whole(
             );
         }
     }
+}
+
+fn check_certificates(
+    roots: &[Table<'_>],
+    listen: &Listen,
+    certificates: &[crate::distribution::certificate::Certificate],
+) {
+    let main = &roots[0];
     if !listen.https.is_empty() && certificates.is_empty() {
         let place = main.span();
         main.problem(

@@ -19,7 +19,7 @@ use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
     Target, Unauthorised, ViewerProtocol,
 };
-use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy, Semantics};
 use crate::distribution::functions::{Attached, Hooks};
 use crate::distribution::origin::{
     AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
@@ -164,7 +164,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
     let methods = methods(table);
     Rules {
         methods,
-        cache: compile_policy::cache(table, scope),
+        cache: cache(table, scope),
         origin_request: compile_policy::origin_request(table, scope),
         response: compile_response::response(table, scope),
         viewer_protocol,
@@ -209,6 +209,25 @@ fn check_grpc(table: &Table<'_>, span: &Range<usize>, methods: Methods, origins:
             help.map(str::to_string),
         );
     }
+}
+
+/// Who says whether answers are compressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compress {
+    AsPolicy,
+    Off,
+}
+
+// The cache policy, without its codings where the behavior compresses nothing (CloudFront's
+// `Compress = false`).
+fn cache(table: &mut Table<'_>, scope: &Scope<'_>) -> Arc<CachePolicy> {
+    let policy = compile_policy::cache(table, scope);
+    let words = [("policy", Compress::AsPolicy), ("off", Compress::Off)];
+    let compress = table.word("compress", &words).map_or(Compress::AsPolicy, |found| found.value);
+    if compress == Compress::AsPolicy || policy.compress.is_empty() {
+        return policy;
+    }
+    Arc::new(CachePolicy { compress: Codings::default(), ..(*policy).clone() })
 }
 
 fn slice(table: &mut Table<'_>) -> Option<u64> {

@@ -15,7 +15,7 @@ use crate::base::secret::Secret;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::HostPattern;
-use crate::distribution::site::Distribution;
+use crate::distribution::site::{Distribution, Serving};
 use crate::distribution::staging::{Chosen, Sticky};
 
 /// A distribution, and where its names stand in the file.
@@ -45,6 +45,11 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
             .ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
     });
     let comment = table.string("comment").map(|found| found.value);
+    let serving = match table.truth("enabled") {
+        Some(Found { value: false, .. }) => Serving::Off,
+        _ => Serving::On,
+    };
+    let tags = tags(&mut table);
     let staging = staging(&mut table);
     let hosts = if staging.is_some() { Vec::new() } else { hosts(&mut table) };
     let default_root_object = table.parsed("default_root_object", |name| {
@@ -81,6 +86,8 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let distribution = Distribution {
         id: id.value,
         comment,
+        serving,
+        tags,
         hosts: hosts.iter().map(|host| host.value.to_string()).collect(),
         default_root_object: default_root_object.map(|found| found.value),
         origins: origins.into_iter().map(|(_, origin)| Arc::new(origin)).collect(),
@@ -101,6 +108,23 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         source,
         staging,
     })
+}
+
+// The operator's words for a distribution, as the API has them.
+fn tags(table: &mut Table<'_>) -> Vec<(String, String)> {
+    let Some(inner) = table.table("tags") else { return Vec::new() };
+    let mut all = Vec::new();
+    for (name, value) in inner.rest() {
+        match value {
+            Ok(found) => all.push((name.value, found.value)),
+            Err(other) => other.problem(
+                &name.span,
+                format!("the tag {:?} is a table", name.value),
+                Some("a tag is a text: team = \"edge\"".to_string()),
+            ),
+        }
+    }
+    all
 }
 
 const FACES: [(&str, &str); 2] = [("foreshore", "foreshore"), ("cloudfront", "cloudfront")];

@@ -19,12 +19,20 @@ use crate::distribution::origin::{AccessControl, Signing, Subresources};
 pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
     for mut table in root.tables("public_key") {
         let folder = scope.folder(table.source());
-        let (id, file) = (table.string("id"), table.string("file"));
-        match (id, file) {
+        let (id, file, pem) = (table.string("id"), table.string("file"), table.string("pem"));
+        if let (Some(_), Some(pem)) = (&file, &pem) {
+            table.problem(&pem.span, "a public key has either a file or a pem", None);
+        }
+        let has_text = file.is_none() && pem.is_some();
+        match (id, file.or(pem)) {
             (Some(id), Some(file)) => {
-                let path = super::at(&folder, &file.value);
-                scope.files.push(path.clone());
-                let pem = decode::read_pem(&path).map_err(|error| error.to_string());
+                let path = super::at(&folder, if has_text { "pem" } else { file.value.as_str() });
+                let pem = if has_text {
+                    Ok(file.value.clone().into_bytes())
+                } else {
+                    scope.files.push(path.clone());
+                    decode::read_pem(&path).map_err(|error| error.to_string())
+                };
                 match pem.and_then(|pem| PublicKey::from_pem(&id.value, &pem)) {
                     Ok(key) => {
                         if scope.keys.keys.insert(id.value.clone(), Arc::new(key)).is_some() {
@@ -119,6 +127,7 @@ pub fn access_control(
     let credentials = match table.table("credentials") {
         Some(credentials) => origin_credentials(credentials, folder, scope),
         None if signing == Signing::Never => None,
+        None if scope.credentials.is_some() => scope.credentials.clone(),
         None => {
             table.missing(
                 "credentials",
@@ -188,10 +197,12 @@ fn subresources(table: &mut Table<'_>) -> Subresources {
     Subresources::Only(names)
 }
 
-// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where
-// there is one, BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like
-// all others.
-fn origin_credentials(
+/// Reads `s3_credentials` of `[api]`.
+///
+/// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where
+/// there is one, BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like
+/// all others.
+pub fn origin_credentials(
     mut table: Table<'_>,
     folder: &Path,
     scope: &mut Scope<'_>,

@@ -4,16 +4,21 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::compile_keys::origin_credentials;
 use super::credentials;
 use super::decode;
 use super::reader::Table;
 use super::scope::{Scope, networks};
+use crate::cloudfront::model::CALLS;
 use crate::crypto::sigv4::Credentials;
 use crate::distribution::geo::Geo;
+use crate::distribution::host::HostPattern;
 use crate::distribution::limits::Limits;
 use crate::distribution::site::{
-    AccessKey, Admin, DiskSettings, Listen, StoreSettings, TlsPolicy, Transport, Unsigned,
+    AccessKey, Admin, Api, ApiCertificates, DiskSettings, INVALIDATION_ACTIONS, Listen, MetricsBy,
+    StoreSettings, TlsPolicy, Transport, Unsigned, WebAcl,
 };
+use crate::distribution::stores::ACCOUNT;
 use crate::tls::clients::verifier;
 
 fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
@@ -99,6 +104,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         token: None,
         transport: Transport::Clear,
         access_keys: Vec::new(),
+        account: ACCOUNT.into(),
         unsigned: Unsigned::Refused,
     };
     let Some(mut table) = main.table("admin") else { return usual };
@@ -124,6 +130,10 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         );
     }
     let access_keys = access_keys(&mut table, &folder, scope);
+    let account = table.parsed("account", |text| {
+        let is_account = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+        is_account.then(|| text.to_string()).ok_or_else(|| "an account has twelve digits".into())
+    });
     let unsigned =
         table.word("unsigned", &[("refuse", Unsigned::Refused), ("allow", Unsigned::Allowed)]);
     if let Some(found) = &unsigned
@@ -142,17 +152,70 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         token,
         transport,
         access_keys,
+        account: account.map_or_else(|| ACCOUNT.into(), |found| found.value),
         unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value),
     }
 }
 
-/// The actions that a key may be allowed.
-const ACTIONS: [&str; 4] = [
-    "cloudfront:CreateInvalidation",
-    "cloudfront:GetInvalidation",
-    "cloudfront:ListInvalidations",
-    "cloudfront:*",
+/// The calls about key value stores: of CloudFront's own service, and of the one for values.
+const STORE_CALLS: [&str; 5] = [
+    "CreateKeyValueStore",
+    "DescribeKeyValueStore",
+    "UpdateKeyValueStore",
+    "DeleteKeyValueStore",
+    "ListKeyValueStores",
 ];
+const VALUE_CALLS: [&str; 6] =
+    ["DescribeKeyValueStore", "ListKeys", "GetKey", "PutKey", "DeleteKey", "UpdateKeys"];
+
+// Says whether an action, or a pattern of actions, can mean any call that is answered.
+fn is_action(text: &str) -> bool {
+    let Some((service, name)) = text.split_once(':') else { return false };
+    let means = |call: &&str| match name.strip_suffix('*') {
+        Some(start) => call.starts_with(start),
+        None => *call == name,
+    };
+    let invalidations =
+        INVALIDATION_ACTIONS.iter().filter_map(|name| name.strip_prefix("cloudfront:"));
+    match service {
+        "cloudfront" => {
+            CALLS.iter().chain(&STORE_CALLS).copied().chain(invalidations).any(|call| means(&call))
+        }
+        "cloudfront-keyvaluestore" => VALUE_CALLS.iter().any(means),
+        _ => false,
+    }
+}
+
+/// `[api]`: distributions that are made and changed by CloudFront's API.
+pub fn api(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Api> {
+    let mut table = main.table("api")?;
+    let domain = table.parsed("domain", |text| match HostPattern::parse(text) {
+        Ok(HostPattern::Exact(name)) => Ok(name),
+        _ => Err("this is no plain domain name".to_string()),
+    });
+    let web_acl =
+        table.word("web_acl", &[("refuse", WebAcl::Refused), ("ignore", WebAcl::Ignored)]);
+    let certificates = table
+        .word("certificates", &[("named", ApiCertificates::Named), ("any", ApiCertificates::Any)]);
+    if let Some(credentials) = table.table("s3_credentials") {
+        scope.credentials = origin_credentials(credentials, folder, scope);
+    }
+    table.finish();
+    Some(Api {
+        domain: domain.map_or_else(|| "cloudfront.net".into(), |found| found.value),
+        web_acl: web_acl.map_or(WebAcl::Refused, |found| found.value),
+        certificates: certificates.map_or(ApiCertificates::Named, |found| found.value),
+    })
+}
+
+/// `[metrics]`: how finely requests are counted.
+pub fn metrics(main: &mut Table<'_>) -> MetricsBy {
+    let Some(mut table) = main.table("metrics") else { return MetricsBy::default() };
+    let words = [("behavior", MetricsBy::Behavior), ("distribution", MetricsBy::Distribution)];
+    let by = table.word("by", &words).map_or(MetricsBy::default(), |found| found.value);
+    table.finish();
+    by
+}
 
 fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Vec<AccessKey> {
     let mut all: Vec<AccessKey> = Vec::new();
@@ -163,17 +226,19 @@ fn access_keys(admin: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> V
             .and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
         let mut allow = Vec::new();
         for item in table.strings("allow").map_or_else(Vec::new, |list| list.value) {
-            if !ACTIONS.contains(&item.value.as_str()) {
+            if !is_action(&item.value) {
+                let help = "such as \"cloudfront:CreateInvalidation\", \"cloudfront:Get*\" or \"cloudfront:*\"";
                 table.problem(
                     &item.span,
                     format!("{:?} is no action here", item.value),
-                    Some(format!("known: {}", ACTIONS.join(", "))),
+                    Some(help.into()),
                 );
             }
             allow.push(item.value);
         }
+        // Whatever changes distributions has to be named.
         if allow.is_empty() {
-            allow.push("cloudfront:*".into());
+            allow.extend(INVALIDATION_ACTIONS.map(String::from));
         }
         match (id, secret) {
             (Some(id), Some(_)) if all.iter().any(|known| known.credentials.id == id.value) => {

@@ -22,6 +22,11 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
         let folder = scope.folder(table.source());
         let (chain, key) = (table.string("chain"), table.string("key"));
         let make_for = table.strings("make_for");
+        let ids: Vec<String> = [table.string("arn"), table.string("iam_id")]
+            .into_iter()
+            .flatten()
+            .map(|found| found.value)
+            .collect();
         if let (Some(chain), Some(key)) = (chain, key) {
             let (chain_path, key_path) =
                 (super::at(&folder, &chain.value), super::at(&folder, &key.value));
@@ -31,10 +36,10 @@ pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certific
                 && !chain_path.exists();
             if pending {
                 scope.remarks.push(format!("{} will be made on start", chain_path.display()));
-                all.push(placeholder(&chain_path));
+                all.push(Certificate { ids, ..placeholder(&chain_path) });
             } else {
                 match read_certificate(&chain_path, &key_path, scope.now) {
-                    Ok(certificate) => all.push(certificate),
+                    Ok(certificate) => all.push(Certificate { ids, ..certificate }),
                     Err((Part::Chain, why)) => table.problem(&chain.span, why, None),
                     Err((Part::Key, why)) => table.problem(&key.span, why, None),
                 }
@@ -60,6 +65,7 @@ fn placeholder(path: &Path) -> Certificate {
         names: Vec::new(),
         not_after: Timestamp(u64::MAX),
         source: path.display().to_string(),
+        ids: Vec::new(),
     }
 }
 
@@ -139,6 +145,7 @@ fn read_certificate(
         names,
         not_after,
         source: chain_path.display().to_string(),
+        ids: Vec::new(),
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     crate::tls::certified::certified_key(&certificate, &provider).map_err(&in_key)?;

@@ -21,6 +21,7 @@ mod compile_tier;
 mod compile_tls;
 mod credentials;
 pub mod decode;
+mod managed;
 pub mod reader;
 pub mod report;
 mod scope;
@@ -33,7 +34,9 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use crate::distribution::site::Site;
+use crate::documents::shelf::Documents;
 use crate::semantics::time::Timestamp;
+use managed::Managed;
 use reader::{Collector, Table};
 use report::{Problem, Report, Source};
 
@@ -48,6 +51,8 @@ pub struct WantedCertificate {
 /// A configuration without mistakes, compiled.
 pub struct Loaded {
     pub site: Arc<Site>,
+    /// The documents of the API that are part of it; none where there is no `[api]`.
+    pub documents: Documents,
 }
 
 /// Whether certificates with `make_for` may still be missing.
@@ -58,14 +63,34 @@ pub enum MissingCertificates {
     Done,
 }
 
-/// Loads a configuration. `now` is what certificates' dates are compared with.
+/// Loads a configuration, with the documents of its data folder where it has `[api]`. `now` is what
+/// certificates' dates are compared with.
 pub fn load(path: &Path, now: Timestamp, making: MissingCertificates) -> Result<Loaded, Report> {
+    load_with(path, now, making, None)
+}
+
+/// The same with these documents, in the place of those of the data folder.
+pub fn load_with(
+    path: &Path,
+    now: Timestamp,
+    making: MissingCertificates,
+    documents: Option<&Documents>,
+) -> Result<Loaded, Report> {
     let collector = Collector::default();
-    let texts = read_sources(path, &collector);
-    let loaded = compile_all(&texts, &collector, now, making);
-    let report = collector.report.into_inner();
+    let mut texts = read_sources(path, &collector);
+    let of_files = texts.len();
+    let managed = managed::read(&texts, documents);
+    let Managed { texts: more, documents, aside } = managed;
+    for (path, text) in more {
+        let source = Source { path: path.clone(), text: text.clone() };
+        collector.report.borrow_mut().sources.push(source);
+        texts.push((path, text));
+    }
+    let loaded = compile_all(&texts, (of_files, aside), &collector, now, making);
+    let mut report = collector.report.into_inner();
+    report.of_files = of_files;
     match loaded {
-        Some(site) if report.problems.is_empty() => Ok(Loaded { site: Arc::new(site) }),
+        Some(site) if report.problems.is_empty() => Ok(Loaded { site: Arc::new(site), documents }),
         _ => Err(report),
     }
 }
@@ -75,7 +100,8 @@ pub fn load(path: &Path, now: Timestamp, making: MissingCertificates) -> Result<
 pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
-    let _ = compile_all(&texts, &collector, now, MissingCertificates::Pending);
+    let own = (texts.len(), Vec::new());
+    let _ = compile_all(&texts, own, &collector, now, MissingCertificates::Pending);
     collector.asked.into_inner()
 }
 
@@ -174,6 +200,7 @@ fn included(path: &Path, text: &str) -> Vec<PathBuf> {
 
 fn compile_all(
     texts: &[Text],
+    own: (usize, Vec<String>),
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
@@ -193,5 +220,5 @@ fn compile_all(
         }
         roots.push(Table::new(collector, at, String::new(), table));
     }
-    compile::compile(roots, texts, collector, now, making)
+    compile::compile(roots, texts, own, collector, now, making)
 }

@@ -173,6 +173,19 @@ impl<'c> Table<'c> {
         }
     }
 
+    /// True or false.
+    pub fn truth(&mut self, key: &'static str) -> Option<Found<bool>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Boolean(value) => Some(Found { value, span }),
+            other => {
+                self.wrong(key, &span, &other, "true or false");
+                None
+            }
+        }
+    }
+
     /// A list of strings.
     pub fn strings(&mut self, key: &'static str) -> Option<Found<Vec<Found<String>>>> {
         let value = self.take(key)?;

@@ -29,9 +29,20 @@ pub struct Problem {
 pub struct Report {
     pub sources: Vec<Source>,
     pub problems: Vec<Problem>,
+    /// How many of the sources are files; the others were made of documents.
+    pub of_files: usize,
 }
 
 impl Report {
+    /// What is wrong with files of the configuration, and what with documents; each as a line.
+    pub fn parts(&self) -> (Vec<String>, Vec<String>) {
+        let lines = self.lines().into_iter().zip(&self.problems);
+        let (files, documents): (Vec<_>, Vec<_>) =
+            lines.partition(|(_, problem)| problem.source < self.of_files);
+        let texts = |all: Vec<(String, &Problem)>| all.into_iter().map(|(line, _)| line).collect();
+        (texts(files), texts(documents))
+    }
+
     /// One line a problem, `file:line: what (remedy)`, for logs and `/v1/status`.
     pub fn lines(&self) -> Vec<String> {
         self.problems

@@ -9,6 +9,7 @@ use super::reader::{Found, Table};
 use super::{MissingCertificates, Text};
 use crate::base::network::Network;
 use crate::crypto::key::PublicKey;
+use crate::crypto::sigv4::Credentials;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
 use crate::distribution::functions::{Function, LambdaSpec, Level};
 use crate::distribution::host::HostPattern;
@@ -31,6 +32,8 @@ pub struct Scope<'s> {
     pub pop: String,
     /// The parents that an origin may have as its shield; `None`: any.
     pub shields: Option<Vec<ParentUrl>>,
+    /// What an access control signs with that names no credentials of its own.
+    pub credentials: Option<Credentials>,
 }
 
 impl Scope<'_> {

@@ -16,12 +16,34 @@ use crate::region::parents::ParentCounts;
 use crate::store::Disk;
 
 impl Control {
+    // All key value stores together.
+    fn stores_metrics(&self, out: &mut String) {
+        let all = self.edge.stores.all();
+        let values: Vec<_> = all.iter().map(|store| store.values()).collect();
+        let keys: usize = values.iter().map(|values| values.count()).sum();
+        let octets: usize = values.iter().map(|values| values.octets()).sum();
+        let failed = all.iter().filter(|store| store.problem().is_some()).count();
+        for (name, help, count) in [
+            ("foreshore_key_value_stores", "Key value stores.", all.len()),
+            ("foreshore_key_value_keys", "Keys in them.", keys),
+            ("foreshore_key_value_bytes", "Octets of their keys and values.", octets),
+            (
+                "foreshore_key_value_files_failed",
+                "Stores whose file cannot be used as it is now; what it said before is in force.",
+                failed,
+            ),
+        ] {
+            single(out, name, "gauge", help, count as u64);
+        }
+    }
+
     /// All metrics as Prometheus text.
     pub fn metrics(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         let running = self.edge.running();
-        running.counts.write(&mut out);
-        running.counts.write_cloudwatch(&mut out);
+        let by = running.site.metrics_by;
+        running.counts.write(&mut out, by);
+        running.counts.write_cloudwatch(&mut out, by);
         function_counts::write(running.functions.counts(), &mut out);
         function_counts::write_cloudwatch(running.functions.counts(), &mut out);
         let remembered = running.signatures.len() as u64;
@@ -63,6 +85,7 @@ impl Control {
             "Responses evicted to make room.",
             store.evictions,
         );
+        self.stores_metrics(&mut out);
         if self.started_with.store.disk.is_some() {
             let is_open = u64::from(self.edge.disk().is_some());
             single(

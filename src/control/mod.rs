@@ -3,6 +3,7 @@
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 
 mod answer;
+mod caller;
 pub mod cloudfront;
 pub mod invalidation;
 mod metrics;
@@ -13,6 +14,8 @@ pub mod server;
 mod spread;
 pub mod status;
 mod tier_status;
+mod values;
+mod values_data;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::base::secret::Secret;
 use crate::distribution::site::Site;
+use crate::documents::shelf::Documents;
 use crate::fleet::here::Here;
 use crate::invalidation::log::InvalidationLog;
 use crate::listen::Gauges;
@@ -54,6 +58,9 @@ pub struct Control {
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
     pub roster: roster::Roster,
+    /// The documents of the API in force. Held by whatever changes them or the site, until it is
+    /// done: two changes at once are one after the other.
+    pub documents: Mutex<Documents>,
     /// Gives the numbers of a fleet's log, where this node does.
     pub sequencer: Option<Arc<Here>>,
 }

@@ -15,6 +15,8 @@ impl Control {
     /// theirs.
     pub fn reload(&self) -> Reloaded {
         let now = self.edge.clock.now();
+        // Between reading documents and putting them in force none may change.
+        let mut documents = self.documents.lock();
         let mut outcome = Reloaded {
             at: format_rfc3339(now),
             ok: false,
@@ -35,6 +37,7 @@ impl Control {
                     };
                     match self.roster.admit(&site, &self.edge, install) {
                         Ok(()) => {
+                            *documents = loaded.documents;
                             outcome.needs_restart = needs_restart(&self.started_with, &site);
                             outcome.warnings.clone_from(&site.warnings);
                             outcome.ok = true;
@@ -93,12 +96,15 @@ impl Control {
         }
     }
 
-    /// Reloads whenever one of the configuration's files has changed.
+    /// Reloads whenever one of the configuration's files has changed. The files of key value stores
+    /// are read again by themselves.
     pub async fn watch_files(self: Arc<Self>) {
         let mut seen = fingerprints(&self.edge.running().site.files);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tick.tick().await;
+            let stores = Arc::clone(&self.edge.stores);
+            let _ = tokio::task::spawn_blocking(move || stores.look()).await;
             let now = fingerprints(&self.edge.running().site.files);
             if now == seen {
                 continue;

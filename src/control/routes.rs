@@ -34,6 +34,9 @@ pub enum Call {
     FromEdge,
     Sequence,
     CloudFront,
+    Stores,
+    Values,
+    ValuesData,
 }
 
 /// One row of the table.
@@ -59,7 +62,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 16] = [
+pub const ROUTES: [Route; 19] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -140,7 +143,23 @@ pub const ROUTES: [Route; 16] = [
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API for invalidations (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys, key value stores (`config/CLOUDFRONT.md`)",
+    ),
+    route("GET", "/v1/kv", Right::Token, Call::Stores, "the key value stores"),
+    route(
+        "ANY",
+        "/v1/kv/…",
+        Right::Token,
+        Call::Values,
+        "`NAME` describes one; `NAME/keys?prefix&after&max` lists, with POST `{\"puts\": [{\"key\", \"value\"}], \"deletes\": []}` changes all or none; \
+         `NAME/keys/KEY` by GET, PUT `{\"value\"}`, DELETE; GET `NAME/export`, POST `NAME/import`: the whole file. Changes take If-Match",
+    ),
+    route(
+        "ANY",
+        "/key-value-stores/…",
+        Right::Signature,
+        Call::ValuesData,
+        "the API of CloudFront's KeyValueStore (`config/CLOUDFRONT.md`)",
     ),
 ];
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Control;
 use super::tier_status::tier_status;
+use super::values;
 use crate::fleet::ticket_keys::SharedTickets;
 use crate::region::Region;
 use crate::region::parents::View;
@@ -48,6 +49,7 @@ impl Control {
                         "waiting": disk.waiting, "loaded": disk.is_loaded, "writing": disk.is_writing })
             }),
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
+            "key_value_stores": values::all(self),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {

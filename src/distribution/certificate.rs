@@ -23,6 +23,8 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// Where it came from, for messages.
     pub source: String,
+    /// What documents of the API call it: the ARN that it has at ACM, its id at IAM.
+    pub ids: Vec<String>,
 }
 
 /// Says whether one of `names` stands for `host`: exact, or a wildcard of one label (RFC 6125

@@ -66,6 +66,55 @@ pub struct Site {
     pub warnings: Vec<String>,
     /// Behaviors in all distributions together.
     pub behaviors: usize,
+    /// Distributions may be made and changed by CloudFront's API.
+    pub api: Option<Api>,
+    /// How finely requests are counted.
+    pub metrics_by: MetricsBy,
+}
+
+/// What holds for distributions that come by CloudFront's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// What the names that they are given end with: `cloudfront.net`.
+    pub domain: String,
+    pub web_acl: WebAcl,
+    pub certificates: ApiCertificates,
+}
+
+/// What becomes of a distribution that names a web ACL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebAcl {
+    /// It is refused: the ACL guards something.
+    Refused,
+    /// It is served without.
+    Ignored,
+}
+
+/// Which certificates a distribution of the API may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiCertificates {
+    /// Those that the configuration names by `arn` or `iam_id`, for hosts that they cover.
+    Named,
+    /// Any; viewers are shown what there is for their host.
+    Any,
+}
+
+/// What the counters of requests tell apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsBy {
+    #[default]
+    Behavior,
+    /// All behaviors of a distribution are counted together.
+    Distribution,
+}
+
+/// Whether a distribution answers viewers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    On,
+    /// Viewers are refused; its hosts stay taken and what is stored stays (CloudFront's `Enabled =
+    /// false`).
+    Off,
 }
 
 /// What is looked at of a viewer because a policy or a log names it; else it costs nothing.
@@ -111,6 +160,8 @@ pub struct Admin {
     pub transport: Transport,
     /// Keys that may call CloudFront's API, signed with Signature Version 4.
     pub access_keys: Vec<AccessKey>,
+    /// The account that ARNs name.
+    pub account: String,
     pub unsigned: Unsigned,
 }
 
@@ -118,15 +169,23 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 pub struct AccessKey {
     pub credentials: Credentials,
-    /// Such as `cloudfront:CreateInvalidation`, or `cloudfront:*`.
+    /// Such as `cloudfront:CreateInvalidation`, `cloudfront:Get*`, or `cloudfront-keyvaluestore:*`.
     pub allow: Vec<String>,
 }
 
+/// What a key may do that is allowed nothing by name.
+pub const INVALIDATION_ACTIONS: [&str; 3] =
+    ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation", "cloudfront:ListInvalidations"];
+
 impl AccessKey {
-    /// Says whether it may.
-    pub fn allows(&self, action: &str) -> bool {
-        self.allow.iter().any(|known| {
-            known == "cloudfront:*" || known.strip_prefix("cloudfront:") == Some(action)
+    /// Says whether it may make a call of a service, `cloudfront` or `cloudfront-keyvaluestore`.
+    pub fn allows(&self, service: &str, action: &str) -> bool {
+        self.allow.iter().filter_map(|known| known.split_once(':')).any(|(of, what)| {
+            let is_named = match what.strip_suffix('*') {
+                Some(start) => action.starts_with(start),
+                None => what == action,
+            };
+            of == service && is_named
         })
     }
 }
@@ -198,6 +257,9 @@ pub struct Distribution {
     pub id: String,
     /// What the operator calls it; CloudFront's `Comment`.
     pub comment: Option<String>,
+    pub serving: Serving,
+    /// The operator's own words for it, by name.
+    pub tags: Vec<(String, String)>,
     pub hosts: Vec<String>,
     pub default_root_object: Option<String>,
     pub origins: Vec<Arc<Origin>>,

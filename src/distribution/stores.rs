@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::crypto::sigv4::sha256;
 
-/// The account that ARNs are of. An SDK puts it before the endpoint's host, and
+/// The account that ARNs are of where the configuration names none. An SDK puts it before the endpoint's host, and
 /// `000000000177.0.0.1` is 127.0.0.1, with the first number in octal.
 pub const ACCOUNT: &str = "000000000177";
 
@@ -41,9 +41,9 @@ pub fn id_of_name(name: &str) -> String {
     format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
 
-/// The ARN of a store.
-pub fn arn(id: &str) -> String {
-    format!("arn:aws:cloudfront::{ACCOUNT}:key-value-store/{id}")
+/// The ARN of a store in an account.
+pub fn arn(account: &str, id: &str) -> String {
+    format!("arn:aws:cloudfront::{account}:key-value-store/{id}")
 }
 
 /// The id in an ARN, whatever its account.
@@ -65,7 +65,7 @@ mod tests {
             assert!(is_name(name), "{name}");
             let id = id_of_name(name);
             assert!(is_id(&id), "{id}");
-            assert_eq!(id_of_arn(&arn(&id)), Some(&id[..]));
+            assert_eq!(id_of_arn(&arn(ACCOUNT, &id)), Some(&id[..]));
         }
         assert_ne!(id_of_name("a"), id_of_name("b"));
         let longer = "a".repeat(65);

@@ -9,3 +9,4 @@ pub mod level;
 pub mod origins;
 pub mod rules;
 pub mod test_event;
+pub mod values;

@@ -433,6 +433,8 @@ mod tests {
         Distribution {
             id: "E1".into(),
             comment: None,
+            serving: crate::distribution::site::Serving::On,
+            tags: Vec::new(),
             hosts: vec!["h.test".into()],
             default_root_object: None,
             origins: vec![origin("a", "a.test"), origin("b", "b.test")],

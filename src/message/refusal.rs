@@ -24,6 +24,8 @@ pub enum Misdirection {
 pub enum Refusal {
     /// No distribution answers for this host.
     UnknownHost,
+    /// The distribution is switched off (CloudFront's `Enabled = false`).
+    Disabled,
     /// The Host is not one of the connection's certificate (RFC 9110 §7.4).
     Misdirected(Misdirection),
     HttpsOnly,
@@ -72,6 +74,7 @@ impl Refusal {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::UnknownHost => Rule::UnknownHost,
+            Self::Disabled => Rule::Disabled,
             Self::Misdirected(_) => Rule::Misdirected,
             Self::HttpsOnly | Self::RedirectToHttps { .. } => Rule::HttpsOnly,
             Self::Method => Rule::Method,
@@ -97,6 +100,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::UnknownHost
+            | Self::Disabled
             | Self::HttpsOnly
             | Self::Method
             | Self::BodyOnGet
@@ -124,6 +128,7 @@ impl Refusal {
     pub const fn sentence(&self) -> &'static str {
         match self {
             Self::UnknownHost => "This host is not served here.",
+            Self::Disabled => "This site is switched off.",
             Self::Misdirected(Misdirection::OtherSite) => {
                 "This connection's certificate is for another site than the requested host's."
             }
@@ -281,11 +286,12 @@ pub enum Rule {
     Address,
     Rate,
     Unsigned,
+    Disabled,
 }
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Malformed,
         Self::LineEnd,
         Self::NoHost,
@@ -320,6 +326,7 @@ impl Rule {
         Self::Address,
         Self::Rate,
         Self::Unsigned,
+        Self::Disabled,
     ];
 
     /// The word of the log and of the counters.
@@ -359,6 +366,7 @@ impl Rule {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::Unsigned => "unsigned",
+            Self::Disabled => "disabled",
         }
     }
 

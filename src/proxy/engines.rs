@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::Running;
 use crate::distribution::functions::Function;
 use crate::distribution::site::Site;
+#[cfg(feature = "functions")]
+use crate::functions::event::StoreView;
 use crate::functions::event::{CallFailure, Event, Returned, Spent};
 use crate::semantics::time::Timestamp;
 
@@ -81,9 +83,12 @@ pub fn call(
     now: Timestamp,
     log: &mut dyn FnMut(&str),
 ) -> Called {
+    // One moment of its store, however long it runs.
+    let store = function.store.and_then(|at| running.stores.get(at)).map(|store| store.values());
+    let view = store.as_deref().map(|values| values as &dyn StoreView);
     own::OWN.with_borrow_mut(|own| {
         let own = own::under(own, running.site.function_settings.limits);
-        own.engine.call(function, event, None, now.0, log)
+        own.engine.call(function, event, view, now.0, log)
     })
 }
 

@@ -40,6 +40,8 @@ use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::fleet;
+use crate::functions::values::store::Store;
+use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
@@ -68,6 +70,8 @@ pub struct Running {
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
     /// How often each address asked of late.
     pub rates: access::rate::Buckets,
+    /// The key value stores that the site names, each in its place.
+    pub stores: Vec<Arc<Store>>,
     /// How the functions of the site fared of late, and what is counted of them.
     pub functions: speak::States,
 }
@@ -100,6 +104,8 @@ pub struct Edge {
     pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,
+    /// All key value stores, those that the site does not name too.
+    pub stores: Arc<Stores>,
     /// This process as a member of a fleet, where it is one.
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
@@ -131,8 +137,18 @@ impl Tally {
 }
 
 impl Edge {
-    /// An edge that has seen nothing yet.
+    /// An edge that has seen nothing yet, and whose key value stores leave nothing on the disk.
     pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
+        Self::with_stores(site, node, clock, Stores::in_memory())
+    }
+
+    /// An edge that has seen nothing yet, with the key value stores that were kept.
+    pub fn with_stores(
+        site: Arc<Site>,
+        node: String,
+        clock: Clock,
+        stores: Arc<Stores>,
+    ) -> Arc<Self> {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
@@ -145,6 +161,7 @@ impl Edge {
         let invalidation =
             Invalidator::new(Arc::clone(&invalidations), Arc::clone(&store), clock.clone());
         invalidation.follow(&site, || {});
+        let running_stores = stores.follow(&site.stores, clock.now());
         Arc::new(Self {
             store,
             arena: arena(site.store.memory),
@@ -161,6 +178,7 @@ impl Edge {
             origins: Arc::default(),
             standings,
             parent_counts: Arc::default(),
+            stores,
             fleet: OnceLock::new(),
             running: ArcSwap::from_pointee(Running {
                 site,
@@ -169,6 +187,7 @@ impl Edge {
                 tier,
                 signatures: Arc::default(),
                 rates,
+                stores: running_stores,
                 functions,
             }),
             function_log: OnceLock::new(),
@@ -263,6 +282,7 @@ impl Edge {
         let tier = Seat::for_site(&site, before.tier.as_ref());
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
+        let stores = self.stores.follow(&site.stores, self.clock.now());
         let functions = speak::States::for_site(&site, Some(&before.functions));
         let next = Arc::new(Running {
             site: Arc::clone(&site),
@@ -271,6 +291,7 @@ impl Edge {
             tier,
             signatures,
             rates,
+            stores,
             functions,
         });
         self.invalidation.follow(&site, || self.running.store(next));

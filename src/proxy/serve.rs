@@ -650,7 +650,7 @@ fn stopped_call(exchange: &Exchange, stop: Stop) -> ViewerResponse {
     match stop {
         Stop::Refused(refusal) => deliver::grpc::refusal(&refusal, compat, id),
         Stop::Failed(failure) => deliver::grpc::failure(failure, compat, id),
-        Stop::Answered(response) => *response,
+        Stop::Answered(response) | Stop::Made(response) => *response,
     }
 }
 

@@ -3,12 +3,13 @@
 //! Each counter has one writer, its core; a scrape adds the cores up.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
 use crate::distribution::identity::{self, BehaviorId};
-use crate::distribution::site::Site;
+use crate::distribution::site::{MetricsBy, Site};
 use crate::message::refusal::Rule;
 use crate::message::verdict::{Outcome, PassReason, Reason};
 
@@ -139,28 +140,64 @@ impl SiteCounts {
         &self.cores[at % self.cores.len()]
     }
 
+    // What is told together, each with its labels and the places of its counters: the requests that
+    // found no behavior last.
+    fn groups(&self, by: MetricsBy) -> Vec<(String, Range<usize>)> {
+        let count = self.names.len();
+        let of_behavior = |(at, name): (usize, &BehaviorId)| {
+            let (id, pattern) = (escape(&name.distribution), escape(&name.pattern));
+            (format!("distribution=\"{id}\",behavior=\"{pattern}\""), at..at + 1)
+        };
+        let of_distribution = |(places, id): (Range<usize>, &str)| {
+            (format!("distribution=\"{}\"", escape(id)), places)
+        };
+        let (mut all, unrouted): (Vec<_>, _) = match by {
+            MetricsBy::Behavior => (
+                self.names.iter().enumerate().map(of_behavior).collect(),
+                r#"distribution="",behavior="""#,
+            ),
+            MetricsBy::Distribution => {
+                (self.busy(by).into_iter().map(of_distribution).collect(), r#"distribution="""#)
+            }
+        };
+        all.push((unrouted.to_string(), count..count + 1));
+        all
+    }
+
+    // The places of each distribution's counters, and its id. Where distributions are counted, there
+    // may be very many: those that had no request since the start are not told.
+    fn busy(&self, by: MetricsBy) -> Vec<(Range<usize>, &str)> {
+        let mut at = 0;
+        let mut all = Vec::new();
+        for names in self.names.chunk_by(|one, next| one.distribution == next.distribution) {
+            let places = at..at + names.len();
+            at = places.end;
+            let is_told = by == MetricsBy::Behavior
+                || self.sum(&places, &|counts| counts.outcomes.iter().map(Count::get).sum()) > 0;
+            if is_told {
+                all.push((places, names[0].distribution.as_str()));
+            }
+        }
+        all
+    }
+
+    // One number, over all cores and all of these places.
+    fn sum(&self, places: &Range<usize>, pick: &dyn Fn(&BehaviorCounts) -> u64) -> u64 {
+        let of = |core: &Arc<CoreCounts>| -> u64 {
+            let counts = places.clone().map(|at| core.behaviors.get(at).unwrap_or(&core.unrouted));
+            counts.map(|counts| pick(counts)).sum()
+        };
+        self.cores.iter().map(of).sum()
+    }
+
     /// Writes everything as Prometheus text.
-    pub fn write(&self, out: &mut String) {
-        let labels: Vec<String> = self
-            .names
-            .iter()
-            .map(|name| {
-                format!(
-                    "distribution=\"{}\",behavior=\"{}\"",
-                    escape(&name.distribution),
-                    escape(&name.pattern)
-                )
-            })
-            .chain([r#"distribution="",behavior="""#.to_string()])
-            .collect();
-        let sum = |at: usize, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
-            self.cores
-                .iter()
-                .map(|core| pick(core.behaviors.get(at).unwrap_or(&core.unrouted)))
-                .sum()
+    pub fn write(&self, out: &mut String, by: MetricsBy) {
+        let groups = self.groups(by);
+        let sum = |places: &Range<usize>, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
+            self.sum(places, pick)
         };
         family(out, "foreshore_requests_total", "counter", "Requests answered, by outcome.");
-        for (at, label) in labels.iter().enumerate() {
+        for (label, at) in &groups {
             for outcome in Outcome::ALL {
                 let n = sum(at, &|counts| counts.outcomes[outcome as usize].get());
                 let _ = writeln!(
@@ -171,7 +208,7 @@ impl SiteCounts {
             }
         }
         family(out, "foreshore_responses_total", "counter", "Responses by class of status.");
-        for (at, label) in labels.iter().enumerate() {
+        for (label, at) in &groups {
             for class in 1..=5usize {
                 let n = sum(at, &|counts| counts.statuses[class - 1].get());
                 let _ =
@@ -189,7 +226,7 @@ impl SiteCounts {
             let _ = writeln!(out, "foreshore_refusals_total{{rule=\"{}\"}} {n}", rule.name());
         }
         family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
-        for (at, label) in labels.iter().enumerate() {
+        for (label, at) in &groups {
             let _ = writeln!(
                 out,
                 "foreshore_body_bytes_total{{{label}}} {}",
@@ -202,7 +239,7 @@ impl SiteCounts {
             "counter",
             "Answers that broke off before their end.",
         );
-        for (at, label) in labels.iter().enumerate() {
+        for (label, at) in &groups {
             let _ = writeln!(
                 out,
                 "foreshore_aborted_total{{{label}}} {}",
@@ -215,7 +252,7 @@ impl SiteCounts {
             "histogram",
             "Time until an origin's head arrived.",
         );
-        for (at, label) in labels.iter().enumerate() {
+        for (label, at) in &groups {
             let mut below = 0;
             for (bucket, bound) in BUCKETS.iter().enumerate() {
                 below += sum(at, &|counts| counts.latency[bucket].get());
@@ -239,23 +276,10 @@ impl SiteCounts {
     /// The same under CloudWatch's names, as its exporters spell them: `AWS/CloudFront` for each
     /// distribution, and those of the API Gateway's cache. Sums count from the start, averages are
     /// over all of it.
-    pub fn write_cloudwatch(&self, out: &mut String) {
-        let mut ids: Vec<&str> = self.names.iter().map(|name| name.distribution.as_str()).collect();
-        ids.dedup();
+    pub fn write_cloudwatch(&self, out: &mut String, by: MetricsBy) {
         let mut lines: Vec<(&str, &str, String)> = Vec::new();
-        for id in ids {
-            let mine = self
-                .names
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| name.distribution == id)
-                .map(|(at, _)| at);
-            let counts: Vec<&BehaviorCounts> = mine
-                .flat_map(|at| self.cores.iter().map(move |core| &*core.behaviors[at]))
-                .collect();
-            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
-                counts.iter().map(|counts| pick(counts)).sum()
-            };
+        for (places, id) in self.busy(by) {
+            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { self.sum(&places, pick) };
             let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
             let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
             let cacheable = |which: Outcome| {
@@ -342,7 +366,7 @@ mod tests {
     // How many answers of origins were counted for a behavior, as the text says it.
     fn count(counts: &SiteCounts, distribution: &str, pattern: &str) -> Option<u64> {
         let mut text = String::new();
-        counts.write(&mut text);
+        counts.write(&mut text, MetricsBy::Behavior);
         let start = format!(
             "foreshore_origin_seconds_count{{distribution=\"{distribution}\",behavior=\"{pattern}\"}} "
         );
@@ -367,6 +391,28 @@ mod tests {
         second.core(1).count_origin(0, 7);
         assert_eq!(of(&second), [None, Some(0), Some(2), Some(5), Some(4)]);
         assert_eq!(of(&second.next(vec![id("B", "*")])), [None, None, None, Some(5), Some(4)]);
+    }
+
+    #[test]
+    fn distributions_are_told_whole_and_only_those_that_were_asked() {
+        let counts = SiteCounts::empty(vec![id("A", "/x/*"), id("A", "*"), id("B", "*")], 2);
+        counts.core(0).behaviors[0].outcomes[0].add(2);
+        counts.core(1).behaviors[1].outcomes[1].add(3);
+        counts.core(0).unrouted.statuses[3].add(1);
+        let mut text = String::new();
+        counts.write(&mut text, MetricsBy::Distribution);
+        counts.write_cloudwatch(&mut text, MetricsBy::Distribution);
+        let told = |label: &str| -> u64 {
+            let start = format!("foreshore_requests_total{{distribution=\"{label}\",outcome=");
+            let lines = text.lines().filter(|line| line.starts_with(&start));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        assert_eq!((told("A"), told("B")), (5, 0));
+        assert!(!text.contains("\"B\"") && !text.contains("behavior="), "{text}");
+        assert!(
+            text.contains("aws_cloudfront_requests_sum{DistributionId=\"A\",Region=\"Global\"} 5")
+        );
+        assert!(text.contains("foreshore_responses_total{distribution=\"\",class=\"4xx\"} 1"));
     }
 
     #[test]

@@ -97,6 +97,7 @@ mod tests {
     fn certificate(kind: KeyKind, names: &[&str]) -> (Arc<Certificate>, ()) {
         let names = names.iter().map(|name| (*name).to_string()).collect();
         let certificate = Certificate {
+            ids: Vec::new(),
             chain: vec![],
             key: Secret::new(vec![]),
             kind,

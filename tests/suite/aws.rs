@@ -176,6 +176,48 @@ fn the_sdks_agree() {
     assert!(js["location"].as_str().unwrap().starts_with(&endpoint));
 }
 
+#[test]
+fn boto3_manages_distributions() {
+    if !tool::have(&[Tool::Module("boto3")]) {
+        return;
+    }
+    let origin = Origin::start(|_| fresh(b"x"));
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let keys = "[api]\n[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\nallow = [\"cloudfront:*\"]\n";
+    let text = super::support::edge::plain(origin.address, keys);
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let edge = Edge::start_in(folder);
+    let (endpoint, port) = (format!("http://{}", edge.admin), origin.address.port().to_string());
+    let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example-signer.pem");
+    let python = tool::folder().join("python/bin/python");
+    let seen = script(&python, "manage.py", &[&endpoint, &port, pem.to_str().unwrap()]);
+    for kind in [
+        "CachePolicy",
+        "OriginRequestPolicy",
+        "ResponseHeadersPolicy",
+        "OriginAccessControl",
+        "CloudFrontOriginAccessIdentity",
+        "PublicKey",
+        "Distribution",
+    ] {
+        assert_eq!(seen[kind], serde_json::json!([[], true]), "{kind}: {seen}");
+    }
+    let tag = |key: &str, value: &str| serde_json::json!([{ "Key": key, "Value": value }]);
+    assert_eq!((&seen["tags"], &seen["tags later"]), (&tag("team", "edge"), &tag("b", "1")));
+    assert_eq!(seen["listed"], serde_json::json!(["words & <more>"]));
+    assert_eq!((&seen["users"], &seen["managed"]), (&true.into(), &true.into()));
+    for (what, status, code) in [
+        ("in use", 409, "CachePolicyInUse"),
+        ("old", 412, "PreconditionFailed"),
+        ("enabled", 409, "DistributionNotDisabled"),
+        ("gone", 404, "NoSuchDistribution"),
+    ] {
+        assert_eq!(seen[what], serde_json::json!([status, code]), "{what}");
+    }
+    assert_eq!(seen["left"], 0, "{seen}");
+}
+
 // What the tools would never send.
 #[test]
 fn calls_that_are_wrong_are_answered_in_xml() {
@@ -216,7 +258,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
             400,
             "InvalidArgument",
         ),
-        ("GET", "/2020-05-31/distribution", String::new(), &token, 404, "UnsupportedOperation"),
+        ("GET", "/2020-05-31/function", String::new(), &token, 404, "UnsupportedOperation"),
         (
             "POST",
             "/2020-05-31/distribution-tenant/T/invalidation",

@@ -167,6 +167,63 @@ functions = { origin_request = "slow", body = ["origin_request"] }
 }
 
 #[test]
+fn the_api_and_what_belongs_to_it_are_held_to_their_rules() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[api]
+domain = "*.example.com"
+certificates = "all"
+
+[metrics]
+by = "path"
+
+[admin]
+account = "12"
+
+[[admin.access_key]]
+id = "A"
+secret = { env = "PATH" }
+allow = ["cloudfront:Get*", "cloudfront:CreateCachePolicy", "cloudfront:Frob*", "s3:GetObject"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+enabled = "no"
+tags = { team = { x = "y" } }
+
+[[distribution.origin]]
+id = "app"
+url = "http://app.test"
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+compress = "none"
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:6:", "api.domain"),
+            ("broken.toml:7:", "api.certificates = \"all\" is not known"),
+            ("broken.toml:10:", "metrics.by = \"path\" is not known"),
+            ("broken.toml:13:", "an account has twelve digits"),
+            ("broken.toml:18:", "\"cloudfront:Frob*\" is no action here"),
+            ("broken.toml:18:", "\"s3:GetObject\" is no action here"),
+            ("broken.toml:23:", "distribution.enabled is a string"),
+            ("broken.toml:24:", "the tag \"team\" is a table"),
+            ("broken.toml:33:", "compress = \"none\" is not known"),
+        ],
+    );
+    assert_eq!(found.len(), 9, "{}", found.join("\n"));
+    // An edge that the API manages may begin with nothing.
+    let none = "[listen]\nhttp = [\"127.0.0.1:80\"]\n";
+    expect(none, &[("broken.toml:1:", "there is no [[distribution]]")]);
+    assert_eq!(problems(&format!("{none}[api]\n")), Vec::<String>::new());
+}
+
+#[test]
 fn http_version_is_one_of_two_and_not_for_folders() {
     let text = r#"
 [listen]

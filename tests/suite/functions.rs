@@ -55,14 +55,14 @@ fn a_rewritten_uri_is_what_is_kept_and_the_log_has_the_viewers() {
     assert_eq!(edge.get("/docs/?a=1").cache(), "Hit");
     assert_eq!(edge.get("/docs/index.html?a=1").cache(), "Hit");
     assert_eq!(origin.count(), 1);
-    assert!(eventually(|| {
+    eventually("the log has it", || {
         let log = std::fs::read_to_string(edge.path().join("access.log")).unwrap_or_default();
         log.lines().any(|line| {
             line.contains("\"path\":\"/docs/\"")
                 && line.contains("\"function\":\"code\"")
                 && line.contains("\"function_us\":")
         })
-    }));
+    });
     assert_eq!(edge.metric("foreshore_function_invocations_total"), 3.0, "once a request");
     assert_eq!(edge.metric("foreshore_function_errors_total"), 0.0);
 }
@@ -354,14 +354,14 @@ fn what_code_writes_goes_to_its_log_line_by_line() {
     let more = format!("[functions]\nlog = \"functions.log\"\n{}", named(&files));
     let edge = start(&(plain(origin.address, &more) + REQUEST), &files);
     assert_eq!(edge.get("/a").status, 200);
-    assert!(eventually(|| {
+    eventually("the log has it", || {
         let log = std::fs::read_to_string(edge.path().join("functions.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines.len() == 3
             && lines[0].ends_with(" START DistributionID: E1")
             && lines[1].ends_with(" saw /a\\nEND")
             && lines[2].ends_with(" END")
-    }));
+    });
 }
 
 #[test]

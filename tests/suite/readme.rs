@@ -130,7 +130,8 @@ fn the_readmes_tour_gives_what_it_says() {
     assert!(compared >= 12, "the tour compares too little");
 }
 
-const PAGES: [&str; 3] = ["README.md", "config/GUIDE.md", "config/CLOUDFRONT.md"];
+const PAGES: [&str; 4] =
+    ["README.md", "config/GUIDE.md", "config/CLOUDFRONT.md", "config/FUNCTIONS.md"];
 
 // The blocks of one language in all pages, with the page each stands in.
 fn blocks(language: &str) -> Vec<(&'static str, String)> {

@@ -361,6 +361,8 @@ fn with_full_buckets(running: &Running) -> Running {
         tier: running.tier.clone(),
         signatures: Arc::clone(&running.signatures),
         rates: Buckets::for_site(&running.site, None),
+        stores: running.stores.clone(),
+        functions: running.functions.clone(),
     }
 }
 
@@ -768,6 +770,7 @@ fn refusals() -> Vec<(String, Refusal)> {
         |keeps_method| Refusal::RedirectToHttps { location: String::new(), keeps_method };
     let plain = [
         Refusal::UnknownHost,
+        Refusal::Disabled,
         Refusal::HttpsOnly,
         redirect(false),
         redirect(true),

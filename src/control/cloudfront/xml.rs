@@ -4,11 +4,14 @@
 use quick_xml::escape::escape;
 
 use crate::cache::invalidations::Matcher;
+use crate::cloudfront::model::FAULTS;
 use crate::invalidation::log::InvalidationRecord;
 use crate::semantics::time::{Timestamp, format_rfc3339};
 
-const HEAD: &str = "<?xml version=\"1.0\"?>\n";
-const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
+/// What each document begins with.
+pub const HEAD: &str = "<?xml version=\"1.0\"?>\n";
+/// The namespace of all elements.
+pub const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 
 /// Something wrong with a call.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +26,12 @@ impl Fault {
         Self { status, code, message: message.to_string() }
     }
 
+    /// A fault of the API's own, with the status that it has there.
+    pub fn of(code: &'static str, message: &str) -> Self {
+        let status = FAULTS.iter().find(|(known, _)| *known == code).map_or(400, |(_, at)| *at);
+        Self::new(status, code, message)
+    }
+
     /// As AWS says it.
     pub fn xml(&self, request: &str) -> String {
         let who = if self.status >= 500 { "Receiver" } else { "Sender" };
@@ -32,6 +41,16 @@ impl Fault {
              <RequestId>{request}</RequestId></ErrorResponse>"
         )
     }
+}
+
+/// An answer that is no fault.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub status: u16,
+    /// Empty where there is nothing to say (204).
+    pub xml: String,
+    pub location: Option<String>,
+    pub etag: Option<String>,
 }
 
 /// One page of a list.

@@ -1,0 +1,96 @@
+//! Documents of CloudFront's API as further sources of the configuration: they are compiled by the
+//! same rules as its files, behind them.
+//!
+//! A document that cannot be served, because its file is damaged or because an older version let
+//! something pass, is said and left aside: the edge goes on without it.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::Text;
+use crate::cloudfront::live;
+use crate::cloudfront::strict::Unfit;
+use crate::documents::shelf::{Documents, Kind};
+use crate::documents::store::Store;
+
+/// What documents add to a configuration.
+#[derive(Default)]
+pub struct Managed {
+    /// One for policies and keys, and one for each distribution.
+    pub texts: Vec<Text>,
+    /// All documents that could be read, those that are left aside among them.
+    pub documents: Documents,
+    /// A line for each that is left aside.
+    pub aside: Vec<String>,
+}
+
+/// Makes texts of documents: of those that are given, or of those in the data folder that the main
+/// file names. Nothing where it has no `[api]`.
+pub fn read(texts: &[Text], given: Option<&Documents>) -> Managed {
+    let Some(data) = texts.first().and_then(|(path, text)| managed_folder(path, text)) else {
+        return Managed::default();
+    };
+    let (documents, mut aside) = match given {
+        Some(documents) => (documents.clone(), Vec::new()),
+        None => Store::of(&data).load(),
+    };
+    let mut shared = String::new();
+    let mut texts = Vec::new();
+    let kinds = [
+        Kind::CachePolicy,
+        Kind::OriginRequestPolicy,
+        Kind::ResponseHeadersPolicy,
+        Kind::PublicKey,
+        Kind::KeyGroup,
+    ];
+    for kind in kinds {
+        for document in documents.of(kind) {
+            match live::table(kind, document) {
+                Ok(text) => shared.push_str(&text),
+                Err(why) => aside.push(left_aside(kind, &document.id, &why)),
+            }
+        }
+    }
+    texts.push((PathBuf::from("policies and keys (by the API)"), shared));
+    for document in documents.of(Kind::Distribution) {
+        match live::distribution(document, &documents) {
+            Ok(text) => {
+                texts.push((
+                    PathBuf::from(format!("distribution {} (by the API)", document.id)),
+                    text,
+                ));
+            }
+            Err(why) => aside.push(left_aside(Kind::Distribution, &document.id, &why)),
+        }
+    }
+    Managed { texts, documents, aside }
+}
+
+fn left_aside(kind: Kind, id: &str, why: &Unfit) -> String {
+    format!("{} {id} (by the API) is left aside: {}", kind.word(), why.message)
+}
+
+// The data folder of a file that has `[api]`.
+fn managed_folder(path: &Path, text: &str) -> Option<PathBuf> {
+    let table = DeTable::parse(text).ok()?;
+    let table = table.get_ref();
+    table.get("api")?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let data = table.get("data").and_then(|value| value.get_ref().as_str());
+    Some(super::at(folder, data.unwrap_or("../.foreshore")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_count_only_where_the_api_is_on() {
+        let path = PathBuf::from("etc/edge.toml");
+        assert_eq!(managed_folder(&path, "data = \"d\"\n"), None);
+        assert_eq!(managed_folder(&path, "data = \"d\"\n[api]\n"), Some(PathBuf::from("etc/d")));
+        assert_eq!(managed_folder(&path, "[api]\n"), Some(PathBuf::from(".foreshore")));
+        assert!(read(&[], None).texts.is_empty());
+    }
+}

@@ -1,0 +1,187 @@
+//! Pure: how the API calls each kind of document: its paths, its elements, its codes.
+
+use crate::cloudfront::model;
+use crate::cloudfront::shape::Shape;
+use crate::documents::shelf::Kind;
+
+/// The names of a kind.
+#[derive(Debug)]
+pub struct Names {
+    pub kind: Kind,
+    /// The segments of its path.
+    pub path: &'static [&'static str],
+    /// What calls and elements call one of them, and several.
+    pub one: &'static str,
+    pub many: &'static str,
+    /// Its configuration's element.
+    pub config: &'static str,
+    pub config_shape: &'static Shape,
+    /// A whole one's shape, and that of a list.
+    pub shape: &'static Shape,
+    pub list: &'static str,
+    pub list_shape: &'static Shape,
+    pub updated_at: UpdatedAt,
+    /// Codes: there is none; there is one already; it is named by another document.
+    pub unknown: &'static str,
+    pub exists: &'static str,
+    pub in_use: &'static str,
+}
+
+/// Where a document is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdatedAt {
+    /// At its own path.
+    Itself,
+    /// At `…/config`.
+    Config,
+}
+
+/// All kinds.
+pub static KINDS: [Names; 8] = [
+    Names {
+        kind: Kind::Distribution,
+        path: &["distribution"],
+        one: "Distribution",
+        many: "Distributions",
+        config: "DistributionConfig",
+        config_shape: &model::DISTRIBUTION_CONFIG,
+        shape: &model::DISTRIBUTION,
+        list: "DistributionList",
+        list_shape: &model::DISTRIBUTION_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchDistribution",
+        exists: "DistributionAlreadyExists",
+        in_use: "ResourceInUse",
+    },
+    Names {
+        kind: Kind::CachePolicy,
+        path: &["cache-policy"],
+        one: "CachePolicy",
+        many: "CachePolicies",
+        config: "CachePolicyConfig",
+        config_shape: &model::CACHE_POLICY_CONFIG,
+        shape: &model::CACHE_POLICY,
+        list: "CachePolicyList",
+        list_shape: &model::CACHE_POLICY_LIST,
+        updated_at: UpdatedAt::Itself,
+        unknown: "NoSuchCachePolicy",
+        exists: "CachePolicyAlreadyExists",
+        in_use: "CachePolicyInUse",
+    },
+    Names {
+        kind: Kind::OriginRequestPolicy,
+        path: &["origin-request-policy"],
+        one: "OriginRequestPolicy",
+        many: "OriginRequestPolicies",
+        config: "OriginRequestPolicyConfig",
+        config_shape: &model::ORIGIN_REQUEST_POLICY_CONFIG,
+        shape: &model::ORIGIN_REQUEST_POLICY,
+        list: "OriginRequestPolicyList",
+        list_shape: &model::ORIGIN_REQUEST_POLICY_LIST,
+        updated_at: UpdatedAt::Itself,
+        unknown: "NoSuchOriginRequestPolicy",
+        exists: "OriginRequestPolicyAlreadyExists",
+        in_use: "OriginRequestPolicyInUse",
+    },
+    Names {
+        kind: Kind::ResponseHeadersPolicy,
+        path: &["response-headers-policy"],
+        one: "ResponseHeadersPolicy",
+        many: "ResponseHeadersPolicies",
+        config: "ResponseHeadersPolicyConfig",
+        config_shape: &model::RESPONSE_HEADERS_POLICY_CONFIG,
+        shape: &model::RESPONSE_HEADERS_POLICY,
+        list: "ResponseHeadersPolicyList",
+        list_shape: &model::RESPONSE_HEADERS_POLICY_LIST,
+        updated_at: UpdatedAt::Itself,
+        unknown: "NoSuchResponseHeadersPolicy",
+        exists: "ResponseHeadersPolicyAlreadyExists",
+        in_use: "ResponseHeadersPolicyInUse",
+    },
+    Names {
+        kind: Kind::OriginAccessControl,
+        path: &["origin-access-control"],
+        one: "OriginAccessControl",
+        many: "OriginAccessControls",
+        config: "OriginAccessControlConfig",
+        config_shape: &model::ORIGIN_ACCESS_CONTROL_CONFIG,
+        shape: &model::ORIGIN_ACCESS_CONTROL,
+        list: "OriginAccessControlList",
+        list_shape: &model::ORIGIN_ACCESS_CONTROL_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchOriginAccessControl",
+        exists: "OriginAccessControlAlreadyExists",
+        in_use: "OriginAccessControlInUse",
+    },
+    Names {
+        kind: Kind::OriginAccessIdentity,
+        path: &["origin-access-identity", "cloudfront"],
+        one: "CloudFrontOriginAccessIdentity",
+        many: "CloudFrontOriginAccessIdentities",
+        config: "CloudFrontOriginAccessIdentityConfig",
+        config_shape: &model::CLOUD_FRONT_ORIGIN_ACCESS_IDENTITY_CONFIG,
+        shape: &model::CLOUD_FRONT_ORIGIN_ACCESS_IDENTITY,
+        list: "CloudFrontOriginAccessIdentityList",
+        list_shape: &model::CLOUD_FRONT_ORIGIN_ACCESS_IDENTITY_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchCloudFrontOriginAccessIdentity",
+        exists: "CloudFrontOriginAccessIdentityAlreadyExists",
+        in_use: "CloudFrontOriginAccessIdentityInUse",
+    },
+    Names {
+        kind: Kind::PublicKey,
+        path: &["public-key"],
+        one: "PublicKey",
+        many: "PublicKeys",
+        config: "PublicKeyConfig",
+        config_shape: &model::PUBLIC_KEY_CONFIG,
+        shape: &model::PUBLIC_KEY,
+        list: "PublicKeyList",
+        list_shape: &model::PUBLIC_KEY_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchPublicKey",
+        exists: "PublicKeyAlreadyExists",
+        in_use: "PublicKeyInUse",
+    },
+    Names {
+        kind: Kind::KeyGroup,
+        path: &["key-group"],
+        one: "KeyGroup",
+        many: "KeyGroups",
+        config: "KeyGroupConfig",
+        config_shape: &model::KEY_GROUP_CONFIG,
+        shape: &model::KEY_GROUP,
+        list: "KeyGroupList",
+        list_shape: &model::KEY_GROUP_LIST,
+        updated_at: UpdatedAt::Itself,
+        unknown: "NoSuchResource",
+        exists: "KeyGroupAlreadyExists",
+        in_use: "ResourceInUse",
+    },
+];
+
+impl Names {
+    /// The names of a kind.
+    pub fn of(kind: Kind) -> &'static Self {
+        // The table has the order of the kinds; a test holds it to that.
+        &KINDS[kind as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_row_and_its_codes() {
+        for kind in Kind::ALL {
+            let names = Names::of(kind);
+            assert_eq!(names.kind, kind);
+            for code in [names.unknown, names.exists, names.in_use] {
+                assert!(model::FAULTS.iter().any(|(known, _)| *known == code), "{code}");
+            }
+            assert!(names.shape.member(names.config).is_some(), "{}", names.one);
+            assert!(names.list_shape.member("Quantity").is_some(), "{}", names.list);
+        }
+    }
+}

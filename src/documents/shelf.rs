@@ -1,0 +1,232 @@
+//! Pure: documents as values, which of them there are, and which version of one a caller may
+//! change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::crypto::sigv4::sha256;
+
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Distribution,
+    CachePolicy,
+    OriginRequestPolicy,
+    ResponseHeadersPolicy,
+    OriginAccessControl,
+    OriginAccessIdentity,
+    PublicKey,
+    KeyGroup,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Distribution,
+        Self::CachePolicy,
+        Self::OriginRequestPolicy,
+        Self::ResponseHeadersPolicy,
+        Self::OriginAccessControl,
+        Self::OriginAccessIdentity,
+        Self::PublicKey,
+        Self::KeyGroup,
+    ];
+
+    /// The name of its folder, and its word in messages and ARNs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Distribution => "distribution",
+            Self::CachePolicy => "cache-policy",
+            Self::OriginRequestPolicy => "origin-request-policy",
+            Self::ResponseHeadersPolicy => "response-headers-policy",
+            Self::OriginAccessControl => "origin-access-control",
+            Self::OriginAccessIdentity => "origin-access-identity",
+            Self::PublicKey => "public-key",
+            Self::KeyGroup => "key-group",
+        }
+    }
+}
+
+/// One document as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    pub id: String,
+    /// Changes of it so far, the first one being that it was made.
+    pub revision: u64,
+    /// Milliseconds since 1970.
+    pub created: u64,
+    pub modified: u64,
+    /// The name that a distribution is reached by, beside its aliases.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domain: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The configuration in the API's shape.
+    pub config: Value,
+}
+
+impl Document {
+    /// The version of it that callers name: thirteen letters and digits, another one after each
+    /// change.
+    pub fn etag(&self) -> String {
+        etag(&format!("{} {}", self.id, self.revision))
+    }
+
+    /// The same document with another configuration.
+    pub fn with_config(&self, config: Value, now: u64) -> Self {
+        Self { revision: self.revision + 1, modified: now, config, ..self.clone() }
+    }
+
+    /// The same document with other tags. They are no part of what an ETag stands for.
+    pub fn with_tags(&self, tags: BTreeMap<String, String>) -> Self {
+        Self { tags, ..self.clone() }
+    }
+
+    /// Says whether the one who names this version may change the document.
+    pub fn check(&self, if_match: Option<&str>) -> Result<(), Mismatch> {
+        match_version(&self.etag(), if_match)
+    }
+
+    /// A text of the configuration, by its keys from the outside in; empty if there is none.
+    pub fn text(&self, path: &[&str]) -> &str {
+        let found = path.iter().try_fold(&self.config, |value, key| value.get(key));
+        found.and_then(Value::as_str).unwrap_or("")
+    }
+}
+
+/// The ETag that stands for a text: `E` and twelve of `[A-Z0-9]`.
+pub fn etag(of: &str) -> String {
+    format!("E{}", letters(of, 12))
+}
+
+/// So many of `[A-Z0-9]` that stand for a text, at most 32.
+pub fn letters(of: &str, count: usize) -> String {
+    const LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let digest = sha256(of.as_bytes());
+    let octet = |pair: &[u8]| {
+        let digits = std::str::from_utf8(pair).unwrap_or("0");
+        usize::from(u8::from_str_radix(digits, 16).unwrap_or(0))
+    };
+    let pairs = digest.as_bytes().chunks(2).take(count);
+    pairs.map(|pair| LETTERS[octet(pair) % 36] as char).collect()
+}
+
+/// Why a caller may not change what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It names no version.
+    Missing,
+    /// It names another version than the one there is.
+    Other,
+}
+
+/// Compares the version that a caller names with the one there is.
+pub fn match_version(etag: &str, if_match: Option<&str>) -> Result<(), Mismatch> {
+    let named = if_match.unwrap_or("").trim();
+    match named.trim_matches('"') {
+        "" => Err(Mismatch::Missing),
+        named if named == etag => Ok(()),
+        _ => Err(Mismatch::Other),
+    }
+}
+
+/// All documents. Copies share what did not change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Documents {
+    all: BTreeMap<(Kind, String), Arc<Document>>,
+}
+
+impl Documents {
+    /// The one of an id.
+    pub fn get(&self, kind: Kind, id: &str) -> Option<&Arc<Document>> {
+        self.all.get(&(kind, id.to_string()))
+    }
+
+    /// All of a kind, by their ids.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Document>> {
+        self.all.iter().filter(move |((known, _), _)| *known == kind).map(|(_, one)| one)
+    }
+
+    /// How many there are of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.of(kind).count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Takes one in, in the place of the one of the same id.
+    pub fn put(&mut self, kind: Kind, document: Document) {
+        self.all.insert((kind, document.id.clone()), Arc::new(document));
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, kind: Kind, id: &str) {
+        self.all.remove(&(kind, id.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn document(revision: u64) -> Document {
+        Document {
+            id: "E1".into(),
+            revision,
+            created: 1,
+            modified: 1,
+            domain: String::new(),
+            tags: BTreeMap::new(),
+            config: serde_json::json!({ "a": { "b": "c" } }),
+        }
+    }
+
+    #[test]
+    fn only_the_version_there_is_may_be_changed() {
+        let first = document(1);
+        let etag = first.etag();
+        assert_eq!(etag.len(), 13);
+        for (named, want) in [
+            (Some(etag.as_str()), Ok(())),
+            (Some("*"), Err(Mismatch::Other)),
+            (None, Err(Mismatch::Missing)),
+            (Some(""), Err(Mismatch::Missing)),
+            (Some("E00000000000000"), Err(Mismatch::Other)),
+        ] {
+            assert_eq!(first.check(named), want, "{named:?}");
+        }
+        let second = first.with_config(serde_json::json!({}), 2);
+        assert_eq!(second.check(Some(&etag)), Err(Mismatch::Other));
+        assert_eq!((second.created, second.modified), (1, 2));
+        let tagged = second.with_tags(BTreeMap::from([("k".into(), "v".into())]));
+        assert_eq!(tagged.etag(), second.etag());
+        assert_eq!((first.text(&["a", "b"]), first.text(&["a", "x"])), ("c", ""));
+    }
+
+    #[test]
+    fn copies_do_not_see_each_others_changes() {
+        let mut all = Documents::default();
+        all.put(Kind::Distribution, document(1));
+        let before = all.clone();
+        all.put(Kind::Distribution, document(2));
+        all.put(Kind::KeyGroup, document(1));
+        assert_eq!(before.get(Kind::Distribution, "E1").map(|one| one.revision), Some(1));
+        assert_eq!((all.count(Kind::Distribution), all.count(Kind::CachePolicy)), (1, 0));
+        all.remove(Kind::Distribution, "E1");
+        assert!(all.get(Kind::Distribution, "E1").is_none() && !before.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_versions_have_one_etag(a in 1u64..100_000, b in 1u64..100_000) {
+            prop_assert_eq!(document(a).etag() == document(b).etag(), a == b);
+        }
+    }
+}
