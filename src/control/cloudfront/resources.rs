@@ -157,10 +157,10 @@ impl Control {
         tags: BTreeMap<String, String>,
         asked: &Asked,
     ) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         complete(names.kind, &mut config);
         if let Some(known) = documents.of(names.kind).find(|one| is_same(names.kind, one, &config))
         {
@@ -187,7 +187,7 @@ impl Control {
             tags,
             config,
         };
-        self.check(&document, names.kind, site, &documents)?;
+        self.check_document(&document, names.kind, site, &documents)?;
         self.apply(&mut documents, Step::Keep(names.kind, &document))?;
         audit(
             &asked.who,
@@ -202,10 +202,10 @@ impl Control {
 
     fn update(&self, names: &'static Names, id: &str, asked: &Asked) -> Result<Said, Fault> {
         let mut config = tree::read(&asked.body, names.config, names.config_shape)?;
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         let known = self.own(names, id, site, &documents, "IllegalUpdate")?;
         known.check(asked.if_match.as_deref()).map_err(mismatch)?;
         complete(names.kind, &mut config);
@@ -220,7 +220,7 @@ impl Control {
             return Ok(self.changed(names, &known, 200));
         }
         let document = known.with_config(config, self.edge.clock.now().0);
-        self.check(&document, names.kind, site, &documents)?;
+        self.check_document(&document, names.kind, site, &documents)?;
         self.apply(&mut documents, Step::Keep(names.kind, &document))?;
         let action = format!("Update{}", names.one);
         audit(&asked.who, &action, names, id, Some(&known), Some(&document));
@@ -228,10 +228,10 @@ impl Control {
     }
 
     fn delete(&self, names: &'static Names, id: &str, asked: &Asked) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         let known = self.own(names, id, site, &documents, "IllegalDelete")?;
         known.check(asked.if_match.as_deref()).map_err(mismatch)?;
         if names.kind == Kind::Distribution && is(&known.config, &["Enabled"]) {
@@ -275,7 +275,7 @@ impl Control {
     }
 
     // What a document names is there, and no host of it is another's.
-    fn check(
+    fn check_document(
         &self,
         document: &Document,
         kind: Kind,
@@ -331,6 +331,7 @@ impl Control {
     }
 
     fn tagging(&self, what: Tagging, asked: &Asked) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         let named = asked.parameter("Resource").unwrap_or_default();
@@ -338,7 +339,6 @@ impl Control {
         let nothing = || Fault::of("NoSuchResource", "The specified resource does not exist.");
         let id = named.strip_prefix(&start).ok_or_else(nothing)?;
         let names = Names::of(Kind::Distribution);
-        let mut documents = self.documents.lock();
         if what == Tagging::List {
             let shown = self.view(site, &documents).find(names.kind, id).ok_or_else(nothing)?;
             let tags = shown.document.tags.iter();
