@@ -15,13 +15,15 @@ use super::kinds::Names;
 use super::tree;
 use super::views::{self, Keeper, Paging, Shown, View, When};
 use super::xml::{Fault, Said};
+use crate::cache::invalidations::{Matcher, Severity};
 use crate::cloudfront::strict::{is, text, texts};
 use crate::cloudfront::{defaults, live, model};
 use crate::control::Control;
 use crate::crypto::sigv4::sha256;
 use crate::distribution::site::Site;
 use crate::documents::shelf::{Document, Documents, Kind, Mismatch};
-use crate::invalidation::log::new_id;
+use crate::invalidation::log::{InvalidationRecord, new_id};
+use crate::invalidation::service::Durability;
 
 /// Documents of one kind.
 const DOCUMENTS_MAX: usize = 10_000;
@@ -244,9 +246,27 @@ impl Control {
             let why = format!("The resource is in use: {user} names it.");
             return Err(Fault::of(names.in_use, &why));
         }
+        if names.kind == Kind::Distribution {
+            self.forget(id)?;
+        }
         self.apply(&mut documents, Step::Remove(names.kind, id))?;
         audit(&asked.who, &format!("Delete{}", names.one), names, id, Some(&known), None);
         Ok(Said { status: 204, ..Said::default() })
+    }
+
+    // Makes whatever is stored of a distribution old: it takes up room for nothing.
+    fn forget(&self, id: &str) -> Result<(), Fault> {
+        let everything = vec![Matcher::Prefix("/".into())];
+        let now = self.edge.clock.now().0;
+        let record =
+            InvalidationRecord::new(new_id(), id.to_string(), everything, Severity::Hard, now);
+        match self.edge.invalidation.accept(record, Durability::Synced) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "an invalidation could not be written down");
+                Err(internal("Nothing was changed: the invalidation log could not be written."))
+            }
+        }
     }
 
     // A document that may be changed by the API.
