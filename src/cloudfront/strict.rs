@@ -152,8 +152,22 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
     )
 }
 
+/// The sets of methods that a behavior may allow, each sorted.
+const SETS: [&[&str]; 3] = [
+    &["GET", "HEAD"],
+    &["GET", "HEAD", "OPTIONS"],
+    &["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
+];
+
 fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     let refuse_if = |is: bool, key: &str, why: &str| refuse_if(is, &format!("{place}.{key}"), why);
+    let mut allowed = texts(one, &["AllowedMethods"]);
+    allowed.sort_unstable();
+    refuse_if(
+        !allowed.is_empty() && !SETS.contains(&&allowed[..]),
+        "AllowedMethods",
+        "it is GET and HEAD, these and OPTIONS, or all seven",
+    )?;
     let cached = texts(one, &["AllowedMethods", "CachedMethods"]);
     refuse_if(
         cached.contains(&"OPTIONS"),
@@ -260,6 +274,7 @@ mod tests {
                 behavior("AllowedMethods", json!({ "CachedMethods": one("OPTIONS".into()) })),
                 "DefaultCacheBehavior.AllowedMethods.CachedMethods:",
             ),
+            (behavior("AllowedMethods", one("GET".into())), "AllowedMethods:"),
             (behavior("SmoothStreaming", true.into()), "SmoothStreaming:"),
             (behavior("TrustedSigners", one("self".into())), "TrustedSigners:"),
             (behavior("TrustedKeyGroups", json!({ "Enabled": true })), "TrustedKeyGroups:"),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::managed::Told;
 use super::reader::{Collector, Found, Table};
 use super::scope::{Code, Keys, Policies, Scope};
 use super::{
@@ -24,19 +25,19 @@ use crate::semantics::time::Timestamp;
 pub fn compile(
     mut roots: Vec<Table<'_>>,
     texts: &[Text],
-    (of_files, aside): (usize, Vec<String>),
+    told: Told,
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
 ) -> Option<Site> {
-    let files = texts.iter().take(of_files).map(|(path, _)| path.clone()).collect();
+    let files = texts.iter().take(told.of_files).map(|(path, _)| path.clone()).collect();
     let mut scope = Scope {
         texts,
         now,
         making,
         files,
-        remarks: Vec::new(),
-        warnings: aside,
+        remarks: told.remarks,
+        warnings: told.aside,
         policies: Policies::default(),
         keys: Keys::default(),
         code: Code::default(),

@@ -11,8 +11,17 @@ use toml::de::DeTable;
 use super::Text;
 use crate::cloudfront::live;
 use crate::cloudfront::strict::Unfit;
-use crate::documents::shelf::{Documents, Kind};
+use crate::documents::shelf::{Document, Documents, Kind};
 use crate::documents::store::Store;
+
+/// What is said of documents, and how many of the sources are files.
+#[derive(Default)]
+pub struct Told {
+    pub of_files: usize,
+    /// A line for each document that is left aside.
+    pub aside: Vec<String>,
+    pub remarks: Vec<String>,
+}
 
 /// What documents add to a configuration.
 #[derive(Default)]
@@ -21,21 +30,22 @@ pub struct Managed {
     pub texts: Vec<Text>,
     /// All documents that could be read, those that are left aside among them.
     pub documents: Documents,
-    /// A line for each that is left aside.
-    pub aside: Vec<String>,
+    pub told: Told,
 }
 
 /// Makes texts of documents: of those that are given, or of those in the data folder that the main
 /// file names. Nothing where it has no `[api]`.
 pub fn read(texts: &[Text], given: Option<&Documents>) -> Managed {
     let Some(data) = texts.first().and_then(|(path, text)| managed_folder(path, text)) else {
-        return Managed::default();
+        let told = Told { of_files: texts.len(), ..Told::default() };
+        return Managed { told, ..Managed::default() };
     };
+    let of_files = texts.len();
     let (documents, mut aside) = match given {
         Some(documents) => (documents.clone(), Vec::new()),
         None => Store::of(&data).load(),
     };
-    let mut shared = String::new();
+    let (mut shared, mut remarks) = (String::new(), Vec::new());
     let mut texts = Vec::new();
     let kinds = [
         Kind::CachePolicy,
@@ -54,6 +64,7 @@ pub fn read(texts: &[Text], given: Option<&Documents>) -> Managed {
     }
     texts.push((PathBuf::from("policies and keys (by the API)"), shared));
     for document in documents.of(Kind::Distribution) {
+        remarks.extend(signed_for_identities(document));
         match live::distribution(document, &documents) {
             Ok(text) => {
                 texts.push((
@@ -64,7 +75,17 @@ pub fn read(texts: &[Text], given: Option<&Documents>) -> Managed {
             Err(why) => aside.push(left_aside(Kind::Distribution, &document.id, &why)),
         }
     }
-    Managed { texts, documents, aside }
+    Managed { texts, documents, told: Told { of_files, aside, remarks } }
+}
+
+// An identity is one of CloudFront's own users; here there is but one hand that signs.
+fn signed_for_identities(document: &Document) -> Option<String> {
+    let named = live::named(Kind::Distribution, &document.config);
+    let (_, id, _) = named.into_iter().find(|(kind, ..)| *kind == Kind::OriginAccessIdentity)?;
+    Some(format!(
+        "distribution {} (by the API): requests for the origin access identity {id} are signed with [api] s3_credentials",
+        document.id
+    ))
 }
 
 fn left_aside(kind: Kind, id: &str, why: &Unfit) -> String {

@@ -36,7 +36,7 @@ use toml::de::DeTable;
 use crate::distribution::site::Site;
 use crate::documents::shelf::Documents;
 use crate::semantics::time::Timestamp;
-use managed::Managed;
+use managed::{Managed, Told};
 use reader::{Collector, Table};
 use report::{Problem, Report, Source};
 
@@ -78,15 +78,14 @@ pub fn load_with(
 ) -> Result<Loaded, Report> {
     let collector = Collector::default();
     let mut texts = read_sources(path, &collector);
-    let of_files = texts.len();
-    let managed = managed::read(&texts, documents);
-    let Managed { texts: more, documents, aside } = managed;
+    let Managed { texts: more, documents, told } = managed::read(&texts, documents);
+    let of_files = told.of_files;
     for (path, text) in more {
         let source = Source { path: path.clone(), text: text.clone() };
         collector.report.borrow_mut().sources.push(source);
         texts.push((path, text));
     }
-    let loaded = compile_all(&texts, (of_files, aside), &collector, now, making);
+    let loaded = compile_all(&texts, told, &collector, now, making);
     let mut report = collector.report.into_inner();
     report.of_files = of_files;
     match loaded {
@@ -100,8 +99,8 @@ pub fn load_with(
 pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
-    let own = (texts.len(), Vec::new());
-    let _ = compile_all(&texts, own, &collector, now, MissingCertificates::Pending);
+    let told = Told { of_files: texts.len(), ..Told::default() };
+    let _ = compile_all(&texts, told, &collector, now, MissingCertificates::Pending);
     collector.asked.into_inner()
 }
 
@@ -200,7 +199,7 @@ fn included(path: &Path, text: &str) -> Vec<PathBuf> {
 
 fn compile_all(
     texts: &[Text],
-    own: (usize, Vec<String>),
+    told: Told,
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
@@ -220,5 +219,5 @@ fn compile_all(
         }
         roots.push(Table::new(collector, at, String::new(), table));
     }
-    compile::compile(roots, texts, own, collector, now, making)
+    compile::compile(roots, texts, told, collector, now, making)
 }

@@ -15,13 +15,15 @@ use super::kinds::Names;
 use super::tree;
 use super::views::{self, Keeper, Paging, Shown, View, When};
 use super::xml::{Fault, Said};
+use crate::cache::invalidations::{Matcher, Severity};
 use crate::cloudfront::strict::{is, text, texts};
 use crate::cloudfront::{defaults, live, model};
 use crate::control::Control;
 use crate::crypto::sigv4::sha256;
 use crate::distribution::site::Site;
 use crate::documents::shelf::{Document, Documents, Kind, Mismatch};
-use crate::invalidation::log::new_id;
+use crate::invalidation::log::{InvalidationRecord, new_id};
+use crate::invalidation::service::Durability;
 
 /// Documents of one kind.
 const DOCUMENTS_MAX: usize = 10_000;
@@ -157,10 +159,10 @@ impl Control {
         tags: BTreeMap<String, String>,
         asked: &Asked,
     ) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         complete(names.kind, &mut config);
         if let Some(known) = documents.of(names.kind).find(|one| is_same(names.kind, one, &config))
         {
@@ -202,10 +204,10 @@ impl Control {
 
     fn update(&self, names: &'static Names, id: &str, asked: &Asked) -> Result<Said, Fault> {
         let mut config = tree::read(&asked.body, names.config, names.config_shape)?;
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         let known = self.own(names, id, site, &documents, "IllegalUpdate")?;
         known.check(asked.if_match.as_deref()).map_err(mismatch)?;
         complete(names.kind, &mut config);
@@ -228,10 +230,10 @@ impl Control {
     }
 
     fn delete(&self, names: &'static Names, id: &str, asked: &Asked) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         self.may_change(site)?;
-        let mut documents = self.documents.lock();
         let known = self.own(names, id, site, &documents, "IllegalDelete")?;
         known.check(asked.if_match.as_deref()).map_err(mismatch)?;
         if names.kind == Kind::Distribution && is(&known.config, &["Enabled"]) {
@@ -244,9 +246,27 @@ impl Control {
             let why = format!("The resource is in use: {user} names it.");
             return Err(Fault::of(names.in_use, &why));
         }
+        if names.kind == Kind::Distribution {
+            self.forget(id)?;
+        }
         self.apply(&mut documents, Step::Remove(names.kind, id))?;
         audit(&asked.who, &format!("Delete{}", names.one), names, id, Some(&known), None);
         Ok(Said { status: 204, ..Said::default() })
+    }
+
+    // Makes whatever is stored of a distribution old: it takes up room for nothing.
+    fn forget(&self, id: &str) -> Result<(), Fault> {
+        let everything = vec![Matcher::Prefix("/".into())];
+        let now = self.edge.clock.now().0;
+        let record =
+            InvalidationRecord::new(new_id(), id.to_string(), everything, Severity::Hard, now);
+        match self.edge.invalidation.accept(record, Durability::Synced) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "an invalidation could not be written down");
+                Err(internal("Nothing was changed: the invalidation log could not be written."))
+            }
+        }
     }
 
     // A document that may be changed by the API.
@@ -331,6 +351,7 @@ impl Control {
     }
 
     fn tagging(&self, what: Tagging, asked: &Asked) -> Result<Said, Fault> {
+        let mut documents = self.documents.lock();
         let running = self.edge.running();
         let site = &running.site;
         let named = asked.parameter("Resource").unwrap_or_default();
@@ -338,7 +359,6 @@ impl Control {
         let nothing = || Fault::of("NoSuchResource", "The specified resource does not exist.");
         let id = named.strip_prefix(&start).ok_or_else(nothing)?;
         let names = Names::of(Kind::Distribution);
-        let mut documents = self.documents.lock();
         if what == Tagging::List {
             let shown = self.view(site, &documents).find(names.kind, id).ok_or_else(nothing)?;
             let tags = shown.document.tags.iter();
