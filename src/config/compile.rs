@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::reader::{Collector, Found, Table};
 use super::scope::{Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_fleet, compile_keys, compile_log,
+    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet, compile_keys, compile_log,
     compile_policy, compile_process, compile_region, compile_tls, warnings,
 };
 use crate::distribution::compat::parse_pop;
@@ -59,6 +59,7 @@ pub fn compile(
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
     let tier = compile_fleet::Tier::new(region.as_ref(), has_region);
     let fleet = compile_fleet::fleet(main, tier, &trusted_edges, &mut scope);
+    let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
@@ -104,6 +105,7 @@ pub fn compile(
         region,
         trusted_edges,
         fleet,
+        s3_events,
         limits,
         log,
         more_logs,

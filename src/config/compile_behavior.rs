@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::compile_events;
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
@@ -15,7 +16,7 @@ use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
-    Target, Unauthorised, ViewerProtocol,
+    Target, Unauthorised, ViewerProtocol, WriteThrough,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
@@ -113,6 +114,7 @@ struct Rules {
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
     slice: Option<u64>,
+    write_through: Option<WriteThrough>,
     signers: Option<TrustedKeys>,
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
@@ -131,6 +133,7 @@ impl Default for Rules {
             client_invalidation: None,
             cache_post: None,
             slice: None,
+            write_through: None,
             signers: None,
             allow_from: Vec::new(),
             deny_from: Vec::new(),
@@ -159,6 +162,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         client_invalidation: client_invalidation(table, scope),
         cache_post: cache_post(table, methods),
         slice: slice(table),
+        write_through: compile_events::write_through(table, methods),
         signers: compile_keys::signers(table, scope),
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
@@ -348,6 +352,7 @@ fn assemble(
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
         slice: rules.slice,
+        write_through: rules.write_through,
         signers: rules.signers,
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
@@ -383,8 +388,9 @@ fn may_hit(behavior: &Behavior) -> bool {
         error_responses: _,
         // A request that may be meant by it says Cache-Control, and is not plain for this behavior.
         client_invalidation: _,
-        // A POST is never the hit step's.
+        // A POST is never the hit step's, nor is any other write.
         cache_post: _,
+        write_through: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,
