@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::reader::{Collector, Found, Table};
 use super::scope::{Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet, compile_keys, compile_log,
-    compile_policy, compile_process, compile_region, compile_tls, warnings,
+    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet, compile_keys,
+    compile_log, compile_policy, compile_process, compile_region, compile_tls, warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;

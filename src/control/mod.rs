@@ -9,6 +9,7 @@ mod metrics;
 pub mod reload;
 pub mod roster;
 pub mod routes;
+pub mod s3;
 pub mod server;
 mod spread;
 pub mod status;
@@ -53,6 +54,8 @@ pub struct Control {
     /// One batch of CloudFront's API at a time: said twice at once, it is still one.
     pub batches: tokio::sync::Mutex<()>,
     pub roster: roster::Roster,
+    /// What is told of changed objects of buckets.
+    pub s3: s3::S3Desk,
     /// Gives the numbers of a fleet's log, where this node does.
     pub sequencer: Option<Arc<Here>>,
 }

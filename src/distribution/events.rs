@@ -73,8 +73,9 @@ impl SnsHost {
     /// Says whether a URL leads there.
     pub fn includes(&self, url: &HttpsUrl) -> bool {
         let labels: Vec<&str> = url.host.split('.').collect();
-        let is_same =
-            |(own, label): (&String, &&str)| if own == "*" { is_region(label) } else { own == label };
+        let is_same = |(own, label): (&String, &&str)| {
+            if own == "*" { is_region(label) } else { own == label }
+        };
         self.port == url.port
             && self.labels.len() == labels.len()
             && self.labels.iter().zip(&labels).all(is_same)

@@ -55,6 +55,8 @@ pub struct Told {
     /// It is from the store of a fleet's member that may have missed an invalidation, and whose
     /// operator prefers that to a question.
     pub is_unproven: bool,
+    /// It answers a write that was to be in effect everywhere, and is not known to be.
+    pub is_unspread: bool,
 }
 
 /// What a viewer gets.

@@ -205,7 +205,9 @@ fn identity(told: &Told<'_>) -> Option<Identity> {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     };
-    told.about.iter().for_each(|part| add(part));
+    for part in told.about {
+        add(part);
+    }
     match (told.sequencer, told.time) {
         (Some(sequencer), _) if !sequencer.is_empty() => add(sequencer),
         (_, Some(time)) if !time.is_empty() => {
@@ -214,7 +216,9 @@ fn identity(told: &Told<'_>) -> Option<Identity> {
         }
         _ => return None,
     }
-    told.content.iter().for_each(|part| add(part.unwrap_or_default()));
+    for part in told.content {
+        add(part.unwrap_or_default());
+    }
     let digest = context.finish();
     let mut short = [0; 16];
     short.copy_from_slice(digest.as_ref().get(..16)?);
@@ -342,7 +346,10 @@ mod tests {
             (r#"{"Records":[{}]}"#, "Records[0].eventName"),
             (r#"{"detail-type":"Object Created","source":"aws.ec2"}"#, "aws.ec2"),
             (r#"{"detail-type":"Object Created","source":"aws.s3"}"#, "detail is missing"),
-            (r#"{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}"#, "object.key"),
+            (
+                r#"{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}"#,
+                "object.key",
+            ),
         ] {
             let read = json(body.as_bytes()).and_then(|value| parse(&value));
             let why = read.expect_err(body);
