@@ -16,6 +16,8 @@ pub mod fleet;
 
 pub mod region;
 
+pub mod tier;
+
 pub mod origin;
 
 pub mod deliver;

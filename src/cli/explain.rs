@@ -24,6 +24,7 @@ use crate::distribution::cache_policy::Semantics;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
+use crate::distribution::tier::Engine;
 use crate::message::connection::{Asker, Connection, Forwarder, Scheme, Version};
 use crate::message::key::{InvalidationNumber, readable};
 use crate::message::path::is_safe_path;
@@ -31,7 +32,7 @@ use crate::message::refusal::Refusal;
 use crate::message::request::{Known, ViewerRequest, split_target};
 use crate::message::stored::Reuse;
 use crate::message::verdict::PassReason;
-use crate::origin::itinerary::{Failover, NoParent, itinerary};
+use crate::origin::itinerary::{Failover, NoParent, NoTier, SharedTier, itinerary};
 use crate::origin::peer;
 use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
@@ -528,17 +529,19 @@ fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
         Some(Region::Parents(parents)) => &parents.all[..],
         None => &[],
     };
+    let shared = site.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured);
     let names: Vec<String> = all.iter().map(|parent| parent.url.to_string()).collect();
     let candidates = names.iter().zip(all).map(|(name, parent)| Candidate {
         name,
         weight: parent.weight,
         takes: Takes::Keys,
     });
-    let plan = itinerary(asked, asking, candidates);
+    let plan = itinerary(asked, asking, shared, candidates);
+    let tier = plan.tier.is_ok().then(|| tier_words(site)).into_iter();
     let parents = plan.parents.iter().flatten().map(|at| format!("parent {:?}", names[*at]));
     let origins =
         plan.asked_members().iter().map(|at| origin_words(&asked.routed.distribution.origins[*at]));
-    let mut words = parents.chain(origins).collect::<Vec<_>>().join(", then ");
+    let mut words = tier.chain(parents).chain(origins).collect::<Vec<_>>().join(", then ");
     match plan.failover {
         Failover::On(statuses) => {
             let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
@@ -556,7 +559,19 @@ fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
         Ok(_) | Err(NoParent::NoneConfigured) => {}
         Err(why) => words.push_str(&format!("; no parent: {}", why.words())),
     }
+    match plan.tier {
+        Ok(()) | Err(NoTier::NoneConfigured) => {}
+        Err(why) => words.push_str(&format!("; not the shared tier: {}", why.words())),
+    }
     words
+}
+
+fn tier_words(site: &Site) -> String {
+    let engine = site.tier.as_ref().map(|tier| &tier.engine);
+    match engine {
+        Some(Engine::Memcached(_)) => "the shared tier (memcached)".into(),
+        Some(Engine::Redis(_)) | None => "the shared tier (Redis)".into(),
+    }
 }
 
 fn origin_words(origin: &Origin) -> String {

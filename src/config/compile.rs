@@ -9,7 +9,8 @@ use super::reader::{Collector, Found, Table};
 use super::scope::{Keys, Policies, Scope};
 use super::{
     MissingCertificates, Text, compile_distribution, compile_events, compile_fleet, compile_keys,
-    compile_log, compile_policy, compile_process, compile_region, compile_tls, warnings,
+    compile_log, compile_policy, compile_process, compile_region, compile_tier, compile_tls,
+    warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -53,12 +54,13 @@ pub fn compile(
     let admin = compile_process::admin(main, &mut scope);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
-    let has_region = main.has("region");
+    let (has_region, has_fleet) = (main.has("region"), main.has("fleet"));
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
-    let tier = compile_fleet::Tier::new(region.as_ref(), has_region);
-    let fleet = compile_fleet::fleet(main, tier, &trusted_edges, &mut scope);
+    let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
+    let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
+    let tier = compile_tier::read(main, has_fleet, &mut scope);
     let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
@@ -103,6 +105,7 @@ pub fn compile(
         certificates: certificates.into_iter().map(Arc::new).collect(),
         tls_policy,
         region,
+        tier,
         trusted_edges,
         fleet,
         s3_events,

@@ -192,7 +192,8 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
     Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
 }
 
-fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
+/// Reads TLS settings: whose certificates count, for which name, and our own.
+pub fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
     let roots = roots(&mut table, folder, &mut scope.files);
     let server_name = server_name(&mut table);
     let min = table

@@ -14,6 +14,7 @@ mod compile_policy;
 mod compile_process;
 mod compile_region;
 mod compile_response;
+mod compile_tier;
 mod compile_tls;
 mod credentials;
 pub mod decode;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Control;
+use super::tier_status::tier_metrics;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::fleet::ticket_keys::SharedTickets;
@@ -71,6 +72,9 @@ impl Control {
         }
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
+        }
+        if let Some(tier) = &running.tier {
+            tier_metrics(tier, &mut out);
         }
         if let Some(sequencer) = &self.sequencer {
             sequencer_metrics(sequencer, &mut out);

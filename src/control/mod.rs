@@ -13,6 +13,7 @@ pub mod s3;
 pub mod server;
 mod spread;
 pub mod status;
+mod tier_status;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Control;
+use super::tier_status::tier_status;
 use crate::fleet::ticket_keys::SharedTickets;
 use crate::region::Region;
 use crate::region::parents::View;
@@ -55,6 +56,7 @@ impl Control {
                         "ticket_keys": member.tickets().map(SharedTickets::held),
                         "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
             }),
+            "tier": running.tier.as_deref().map(tier_status),
             "region": self.region_status(running.region.as_deref()),
             "log": {
                 "tail": self.log.tail().to_string(),

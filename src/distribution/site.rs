@@ -16,6 +16,7 @@ use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
+use super::tier::Tier;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -30,6 +31,8 @@ pub struct Site {
     pub certificates: Vec<Arc<Certificate>>,
     pub tls_policy: TlsPolicy,
     pub region: Option<Region>,
+    /// A tier on Redis, Valkey or memcached.
+    pub tier: Option<Tier>,
     pub trusted_edges: Vec<TrustedEdge>,
     /// The fleet whose log of invalidations this edge follows.
     pub fleet: Option<Fleet>,

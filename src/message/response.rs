@@ -3,6 +3,7 @@
 use crate::semantics::fields::FieldSection;
 
 use super::failure::{Failure, FailureKind};
+use super::key::InvalidationNumber;
 use super::tier::{Standing, TierFacts};
 use super::verdict::Verdict;
 use crate::body::Body;
@@ -25,6 +26,20 @@ pub enum ReplyFrom {
     Origin,
     /// A parent, and what it said of an answer from its store.
     Parent(String, Option<TierFacts>),
+    /// A store that the fleet shares.
+    Shared(TakenFrom),
+}
+
+/// What is known of a response that was taken from a store that the fleet shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenFrom {
+    /// Which node gave it.
+    pub node: String,
+    pub facts: TierFacts,
+    /// The local number under which it may be kept: what its stamp is here.
+    pub number: InvalidationNumber,
+    /// Hashes of its tags.
+    pub tags: Box<[u64]>,
 }
 
 impl Reply {
@@ -34,6 +49,15 @@ impl Reply {
         match &self.from {
             ReplyFrom::Origin => None,
             ReplyFrom::Parent(_, facts) => *facts,
+            ReplyFrom::Shared(taken) => Some(taken.facts),
+        }
+    }
+
+    /// What is known of it if it was taken from a store that the fleet shares.
+    pub const fn shared(&self) -> Option<&TakenFrom> {
+        match &self.from {
+            ReplyFrom::Shared(taken) => Some(taken),
+            ReplyFrom::Origin | ReplyFrom::Parent(..) => None,
         }
     }
 

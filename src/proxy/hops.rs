@@ -1,4 +1,5 @@
-//! Walks the hops of a request: a parent where there is one, then the origin and its stand-ins.
+//! Walks the hops of a request: the tier that the fleet shares, a parent, then the origin and its
+//! stand-ins.
 
 use std::sync::Arc;
 
@@ -6,17 +7,18 @@ use super::Proxy;
 use super::exchange::Exchange;
 use super::hooks;
 use super::resume::Rest;
+use super::shared_tier::TierAnswer;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
 use crate::cache::ask::CacheRequest;
 use crate::cache::lookup::may_stand_in;
-use crate::deliver::compat;
+use crate::deliver::{CACHE_STATUS, compat};
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::own_fields;
 use crate::message::response::Reply;
-use crate::origin::itinerary::{Itinerary, itinerary};
+use crate::origin::itinerary::{Itinerary, SharedTier, itinerary};
 use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
 use crate::region::AskContext;
@@ -33,6 +35,13 @@ async fn hold_small(body: Body) -> Body {
         Ok(bytes) => Body::Bytes(bytes),
         Err(rest) => rest,
     }
+}
+
+/// What came of a hop.
+enum Hop {
+    Answered(Reply),
+    /// The next one is to be asked; with an answer for when all others fail.
+    Passed(Option<Reply>),
 }
 
 impl Proxy {
@@ -52,6 +61,10 @@ impl Proxy {
                 format!("a {status} to a request that did not ask for one"),
             ));
         }
+        // It was made what it is by the edge that put it there, and no origin was asked.
+        if reply.shared().is_some() {
+            return Ok(reply);
+        }
         show_vary(asked, &mut reply.fields);
         compat::set_via(&asked.routed.distribution.compat, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
@@ -64,8 +77,8 @@ impl Proxy {
         Ok(reply)
     }
 
-    // Asks the tier, and the origin where the tier has no answer, or one only for when the origin
-    // fails.
+    // Asks the shared tier, then parents, and the origin where neither has an answer, or one only
+    // for when the origin fails.
     async fn walk_the_hops(
         self: &Arc<Self>,
         exchange: &Exchange,
@@ -76,23 +89,78 @@ impl Proxy {
         let plan = itinerary(
             asked,
             asking,
+            exchange.running.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured),
             exchange.running.region.iter().flat_map(|region| region.candidates()),
         );
-        let from_tier = match exchange.running.region.is_some() {
-            // Boxed: most edges have no parents, and would carry its size about.
-            true => Box::pin(self.ask_the_tier(exchange, asked, asking, &plan)).await,
+        // Boxed, as the parents are: most edges have neither, and would carry its size about.
+        let (hop, said) = match plan.tier.is_ok() {
+            true => Box::pin(self.through_the_tier(exchange, asked, asking)).await,
+            false => (Hop::Passed(None), None),
+        };
+        let mut came = match hop {
+            Hop::Answered(reply) => Ok(reply),
+            Hop::Passed(kept) => self.walk_on(exchange, asked, asking, body, &plan, kept).await,
+        };
+        if let (Ok(reply), Some(said)) = (&mut came, said) {
+            reply.fields.append(&CACHE_STATUS, said);
+        }
+        came
+    }
+
+    // What came of the shared tier, and what Cache-Status is to say of it.
+    async fn through_the_tier(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
+    ) -> (Hop, Option<String>) {
+        match self.ask_shared_tier(exchange, asked, asking).await {
+            Some(TierAnswer { reply: Some(reply), said, .. }) => {
+                (self.begun(exchange, asked, reply).await, Some(said))
+            }
+            Some(TierAnswer { reply: None, said, .. }) => (Hop::Passed(None), Some(said)),
+            None => (Hop::Passed(None), None),
+        }
+    }
+
+    // An answer counts once its body has begun; one for when the origin fails waits.
+    async fn begun(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+        reply: Reply,
+    ) -> Hop {
+        if reply.is_stale() {
+            return Hop::Passed(Some(reply));
+        }
+        match self.resumed(exchange, asked, reply, 0).await {
+            Some(reply) => Hop::Answered(reply),
+            None => Hop::Passed(None),
+        }
+    }
+
+    // Asks the hops behind the shared tier. `kept` is what the tier has for when they fail.
+    async fn walk_on(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
+        body: Body,
+        plan: &Itinerary<'_>,
+        kept: Option<Reply>,
+    ) -> Result<Reply, Failure> {
+        let from_parent = match exchange.running.region.is_some() {
+            true => Box::pin(self.ask_the_parents(exchange, asked, asking, plan)).await,
             false => None,
         };
-        let stale = match from_tier {
-            Some(reply) if !reply.is_stale() => {
-                match Box::pin(self.resumed(exchange, asked, reply, 0)).await {
-                    Some(reply) => return Ok(reply),
-                    None => None,
-                }
-            }
-            other => other,
+        let stale = match from_parent {
+            Some(reply) => match Box::pin(self.begun(exchange, asked, reply)).await {
+                Hop::Answered(reply) => return Ok(reply),
+                Hop::Passed(stale) => stale.or(kept),
+            },
+            None => kept,
         };
-        let came = self.ask_the_origins(exchange, asked, asking, body, &plan).await;
+        let came = self.ask_the_origins(exchange, asked, asking, body, plan).await;
         let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
         match stale.filter(|stale| failed && !self.has_as_good(asking, stale)) {
             Some(stale) => Ok(stale),
@@ -108,7 +176,7 @@ impl Proxy {
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
     }
 
-    async fn ask_the_tier(
+    async fn ask_the_parents(
         &self,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,

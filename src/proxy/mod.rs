@@ -16,6 +16,7 @@ mod purge;
 pub mod refill;
 mod resume;
 pub mod serve;
+mod shared_tier;
 pub mod slices;
 mod stop;
 pub mod tiers;
@@ -46,6 +47,7 @@ use crate::region::standings::Standings;
 use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
 use crate::store::{Disk, Memory};
+use crate::tier::seat::Seat;
 use collapse::CollapseTable;
 
 /// A site in force, and the state of what is in it. A reload carries that on: of a behavior by
@@ -55,6 +57,8 @@ pub struct Running {
     pub counts: Arc<SiteCounts>,
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
+    /// The tier that the fleet shares, and what is counted of it.
+    pub tier: Option<Arc<Seat>>,
     /// Signatures that were found good, whatever site was in force; the key is a part of what is
     /// remembered.
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
@@ -128,6 +132,7 @@ impl Edge {
         let rates = access::rate::Buckets::for_site(&site, None);
         let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
+        let tier = Seat::for_site(&site, None);
         let store = Arc::new(Memory::new(site.store.memory, limits.variants));
         let invalidations = Arc::new(Invalidations::new(limits.invalidations));
         let invalidation =
@@ -155,6 +160,7 @@ impl Edge {
                 site,
                 counts,
                 region,
+                tier,
                 signatures: Arc::default(),
                 rates,
             }),
@@ -246,9 +252,12 @@ impl Edge {
             &format!("{}/{}", self.node, self.incarnation()),
             before.region.as_ref(),
         );
+        let tier = Seat::for_site(&site, before.tier.as_ref());
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        let next = Arc::new(Running { site: Arc::clone(&site), counts, region, signatures, rates });
+        let site_in_force = Arc::clone(&site);
+        let next =
+            Arc::new(Running { site: site_in_force, counts, region, tier, signatures, rates });
         self.invalidation.follow(&site, || self.running.store(next));
     }
 

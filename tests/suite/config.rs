@@ -230,6 +230,64 @@ cache_policy = "p"
 }
 
 #[test]
+fn a_tier_that_makes_no_sense_is_named() {
+    let whole = |tier: &str| {
+        format!(
+            "[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
+             [[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n\
+             [fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n[tier]\n{tier}\n"
+        )
+    };
+    let table = [
+        ("", "tier.kind is missing"),
+        ("kind = \"redis\"", "tier.urls is missing"),
+        ("kind = \"etcd\"", "is not known (one of \"redis\", \"memcached\")"),
+        ("kind = \"redis\"\nurls = []", "names no node"),
+        ("kind = \"redis\"\nurls = [\"memcached://a\"]", "the scheme is not one of redis://"),
+        ("kind = \"redis\"\nurls = [\"redis://:pw@a\"]", "stand in tier.auth"),
+        ("kind = \"redis\"\nurls = [\"redis://a/3\"]", "database 0"),
+        ("kind = \"redis\"\nurls = [\"redis://a b\"]", "this is no host"),
+        ("kind = \"redis\"\nurls = [\"redis://a\", \"redis://b\"]", "takes one url"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nmode = \"sentinel\"", "primary is missing"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nprimary = \"x\"", "sentinels know"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nmode = \"fixed\"", "one of \"single\""),
+        (
+            "kind = \"memcached\"\nurls = [\"memcached://a\"]\nmode = \"cluster\"",
+            "one of \"fixed\"",
+        ),
+        (
+            "kind = \"memcached\"\nurls = [\"memcached://a\", \"memcacheds://b\"]",
+            "TLS is for all nodes or for none",
+        ),
+        ("kind = \"memcached\"\nurls = [\"memcached://a\", \"memcached://a\"]", "named twice"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\ntls = {}", "reached in clear text"),
+        ("kind = \"redis\"\nurls = [\"rediss://a\"]\nauth = {}", "auth.password is missing"),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\nauth = { password = { file = \"broken.toml\" } }",
+            "over the network in clear text",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\ntimeouts = { first = \"3s\" }",
+            "first is longer than tier.timeouts.total",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\nprevious_key = { file = \"broken.toml\" }",
+            "previous_key without tier.key",
+        ),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nkey = { file = \"none\" }", "cannot be read"),
+    ];
+    for (tier, words) in table {
+        let found = expect(&whole(tier), &[("broken.toml:", words)]);
+        assert!(!found.iter().any(|said| said.contains("pw")), "{}", found.join("\n"));
+    }
+    let good = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://[::1]:1\"]\nmode = \"cluster\"";
+    assert_eq!(problems(&whole(good)), Vec::<String>::new());
+    let alone =
+        whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
+    expect(&alone, &[("broken.toml:", "[tier] without [fleet]")]);
+}
+
+#[test]
 fn parents_that_make_no_sense_are_named() {
     let text = r#"
 [region]

@@ -48,6 +48,8 @@ mod staging;
 mod storm;
 mod support;
 mod tidy;
+mod tier;
+mod tier_fleet;
 mod tiers;
 mod tools;
 mod tunnel;

@@ -358,6 +358,7 @@ fn with_full_buckets(running: &Running) -> Running {
         site: Arc::clone(&running.site),
         counts: Arc::clone(&running.counts),
         region: running.region.clone(),
+        tier: running.tier.clone(),
         signatures: Arc::clone(&running.signatures),
         rates: Buckets::for_site(&running.site, None),
     }

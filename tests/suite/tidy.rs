@@ -145,6 +145,10 @@ const CLOCKS: Reasons = &[
     ("region/mod.rs", "one budget for all parents of a request"),
     ("region/watch.rs", "the pace of a parent's body"),
     ("store/disk/threads.rs", "when to sync, and how long to rest"),
+    ("tier/body.rs", "how long a piece was waited for"),
+    ("tier/memcached.rs", "how old a node is whose items end by its uptime"),
+    ("tier/mod.rs", "deadlines of what is asked of the tier"),
+    ("tier/node.rs", "the breaker's moments"),
 ];
 
 /// Files that read the environment.
@@ -191,6 +195,10 @@ const TASKS: Reasons = &[
     ("invalidation/sweep.rs", "one sweep at a time"),
     ("store/disk/body.rs", "a read of a file on the blocking pool, awaited"),
     ("store/disk/threads.rs", "the two threads of the disk tier"),
+    ("tier/memcached.rs", "two tasks for each connection, and one that discovers nodes"),
+    ("tier/mod.rs", "one task that writes what waits, one response after the other"),
+    ("tier/node.rs", "one connection being made for each place, and one probe at a time"),
+    ("tier/redis.rs", "one driver for each connection, and one that watches the topology"),
 ];
 
 // Exactly the listed files have one of the words in the code that ships.
