@@ -41,6 +41,7 @@ mod readme;
 mod reloads;
 mod routes;
 mod s3;
+mod s3_events;
 mod scenes;
 mod signed;
 mod sse;
