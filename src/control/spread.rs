@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Control;
+use super::tier_status::tier_nodes;
 use crate::fleet::status::{FleetStatus, MemberProof};
 use crate::invalidation::log::InvalidationRecord;
 use crate::region::standings::{ParentState, Status};
@@ -48,6 +49,9 @@ impl Control {
     /// How the fleet stands; `None` outside of one.
     pub async fn fleet_status(&self) -> Option<FleetStatus> {
         let (member, fleet) = (self.edge.fleet.get()?, self.started_with.fleet.as_ref()?);
-        Some(member.status(fleet.sequencer.to_string()).await)
+        let mut status = member.status(fleet.sequencer.to_string()).await;
+        let running = self.edge.running();
+        status.tier = running.tier.as_deref().map(tier_nodes).unwrap_or_default();
+        Some(status)
     }
 }

@@ -416,6 +416,7 @@ impl Node {
                 failure: reach.failure,
             },
             members: members.collect(),
+            tier: Vec::new(),
         }
     }
 

@@ -31,6 +31,26 @@ pub struct FleetStatus {
     pub sequencer: SequencerStatus,
     /// All members of the roster, this one too, by name.
     pub members: Vec<MemberStatus>,
+    /// The nodes of the shared tier that this member has asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tier: Vec<TierNode>,
+}
+
+/// A node of the shared tier, seen from the member that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierNode {
+    pub node: String,
+    /// Its breaker: `closed` while it is asked.
+    pub state: String,
+    /// The last trouble that it gave, until it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// What it does once its memory is full (`maxmemory-policy`), where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What is wrong with that for a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 /// What gives the numbers, and whether it answers.
@@ -144,6 +164,7 @@ mod tests {
                 state: MemberState::Applied,
                 prefer: Prefer::Availability,
             }],
+            tier: Vec::new(),
         };
         let mut written = serde_json::to_value(&status).unwrap();
         written["of a later version"] = true.into();

@@ -21,6 +21,7 @@ pub mod miss;
 pub mod node;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod room;
 pub mod seal;
 pub mod seat;
 pub mod slots;

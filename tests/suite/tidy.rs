@@ -149,6 +149,7 @@ const CLOCKS: Reasons = &[
     ("tier/memcached.rs", "how old a node is whose items end by its uptime"),
     ("tier/mod.rs", "deadlines of what is asked of the tier"),
     ("tier/node.rs", "the breaker's moments"),
+    ("tier/redis.rs", "a deadline for what a node says of itself"),
 ];
 
 /// Files that read the environment.
@@ -198,7 +199,10 @@ const TASKS: Reasons = &[
     ("tier/memcached.rs", "two tasks for each connection, and one that discovers nodes"),
     ("tier/mod.rs", "one task that writes what waits, one response after the other"),
     ("tier/node.rs", "one connection being made for each place, and one probe at a time"),
-    ("tier/redis.rs", "one driver for each connection, and one that watches the topology"),
+    (
+        "tier/redis.rs",
+        "one driver for each connection, one that watches the topology, and one that asks about memory",
+    ),
 ];
 
 // Exactly the listed files have one of the words in the code that ships.
