@@ -56,7 +56,7 @@ pub struct TierNode {
 /// What gives the numbers, and whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencerStatus {
-    /// `here`, or the address of the parent's admin listener.
+    /// `here`, `tier`, or the address of the parent's admin listener.
     pub at: String,
     /// How long ago it answered last; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,8 @@ pub mod redis;
 pub mod room;
 pub mod seal;
 pub mod seat;
+#[cfg(feature = "redis")]
+pub mod sequence;
 pub mod slots;
 
 use std::future::poll_fn;

@@ -303,6 +303,17 @@ impl Redis {
         Ok(taken.answer.is_some())
     }
 
+    /// Sends a command to the node that has a key. Where it was cut off, it may be sent twice.
+    pub async fn command<T: FromRedisValue>(
+        &self,
+        key: &str,
+        size: Size,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<T, Trouble> {
+        self.shared.call::<T>(key, size, command, deadline).await.map(|taken| taken.answer)
+    }
+
     /// The state of each node that is known.
     pub fn status(&self) -> Vec<NodeStatus> {
         let topology = self.shared.topology.read();

@@ -150,6 +150,7 @@ const CLOCKS: Reasons = &[
     ("tier/mod.rs", "deadlines of what is asked of the tier"),
     ("tier/node.rs", "the breaker's moments"),
     ("tier/redis.rs", "a deadline for what a node says of itself"),
+    ("tier/sequence.rs", "deadlines of what the fleet's log is asked, and how long a call is held"),
 ];
 
 /// Files that read the environment.
@@ -203,6 +204,7 @@ const TASKS: Reasons = &[
         "tier/redis.rs",
         "one driver for each connection, one that watches the topology, and one that asks about memory",
     ),
+    ("tier/sequence.rs", "one task that keeps a fleet's log short"),
 ];
 
 // Exactly the listed files have one of the words in the code that ships.
