@@ -9,7 +9,6 @@ use crate::record::metrics::{family, single};
 use crate::tier::breaker::State;
 use crate::tier::miss::Misses;
 use crate::tier::node::NodeStatus;
-use crate::tier::room::Room;
 use crate::tier::seat::Seat;
 
 /// Nodes by name, each with the last trouble that it gave.
@@ -24,7 +23,7 @@ pub(super) fn tier_status(tier: &Seat) -> Value {
         .into_iter()
         .map(|node| {
             let breaker = node.breaker.name();
-            let wrong = node.room.as_ref().and_then(Room::wrong);
+            let wrong = node.room.as_ref().and_then(|room| room.wrong(tier.holds));
             json!({
                 "node": node.name, "breaker": breaker, "trouble": node.trouble,
                 "maxmemory_policy": node.room.as_ref().map(|room| &room.policy),
@@ -51,7 +50,7 @@ pub(super) fn tier_status(tier: &Seat) -> Value {
 pub(super) fn tier_nodes(tier: &Seat) -> Vec<TierNode> {
     let of = |node: NodeStatus| TierNode {
         state: node.breaker.name().to_string(),
-        wrong: node.room.as_ref().and_then(Room::wrong).map(str::to_string),
+        wrong: node.room.as_ref().and_then(|room| room.wrong(tier.holds)).map(str::to_string),
         policy: node.room.map(|room| room.policy),
         trouble: node.trouble,
         node: node.name,
@@ -122,7 +121,7 @@ pub(super) fn tier_metrics(tier: &Seat, out: &mut String) {
     );
     for node in tier.nodes() {
         let Some(room) = &node.room else { continue };
-        let is_wrong = u8::from(room.wrong().is_some());
+        let is_wrong = u8::from(room.wrong(tier.holds).is_some());
         let name: String = node.name.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
         out.push_str(&format!("foreshore_tier_node_no_cache{{node=\"{name}\"}} {is_wrong}\n"));
     }

@@ -23,7 +23,7 @@ use super::codec::VALUE_MAX;
 use super::link::{Connector, Trouble};
 use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
-use super::room::Room;
+use super::room::{Holds, Room};
 use super::slots::{Naming, NodeAddress, SlotMap, slot};
 use super::{Taken, Value};
 use crate::distribution::tier::{RedisMode, TierAuth};
@@ -457,7 +457,7 @@ impl Shared {
         let Topology { nodes, rooms, .. } = &mut *topology;
         rooms.retain(|address, _| nodes.contains_key(address));
         drop(topology);
-        if let Some(wrong) = room.as_ref().and_then(Room::wrong)
+        if let Some(wrong) = room.as_ref().and_then(|room| room.wrong(Holds::Cache))
             && before != room
         {
             tracing::warn!(node = %node.address, "the tier's engine is not set up as a cache: {wrong}");
