@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["config", "config/fleet"]
+    let mut all: Vec<PathBuf> = ["config", "config/fleet", "config/tier"]
         .into_iter()
         .flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap())
         .map(|e| e.unwrap().path())
