@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::{Body, BodyError, Source};
+use crate::semantics::fields::FieldSection;
 
 /// Reads a body of at most `max` octets. One that is longer, or breaks off, comes back with nothing
 /// of it lost.
@@ -35,6 +36,10 @@ struct Prefixed {
 }
 
 impl Source for Prefixed {
+    fn take_trailers(&mut self) -> FieldSection {
+        self.rest.take_trailers()
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self.read.pop_front() {
             Some(piece) => Poll::Ready(Some(piece)),

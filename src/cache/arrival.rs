@@ -12,7 +12,6 @@ use super::lookup::may_stand_in;
 use super::ttl::{self, RequestFacts};
 use crate::deliver::CACHE_STATUS;
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
-use crate::message::connection::Version;
 use crate::message::forwarding;
 use crate::message::own_fields::SHARED_TIER;
 use crate::message::request::Known;
@@ -274,6 +273,7 @@ pub fn keeping_of_post(
         || status != 200
         || target != ours
         || asked.routed.behavior.cache.ttl.is_off()
+        || asked.wants.is_call()
     {
         return None;
     }
@@ -337,9 +337,8 @@ fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
         (Codings::ZSTD, Coding::Zstd),
         (Codings::GZIP, Coding::Gzip),
     ];
-    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings
-    // (CloudFront: "Serve compressed files").
-    let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
+    // With nothing kept the work would be for one viewer.
+    let worth_it = life.fresh > 0;
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 

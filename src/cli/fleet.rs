@@ -7,7 +7,9 @@ use clap::Args;
 use super::admin_client::{DoorArgs, call, reach};
 use super::fail;
 use crate::distribution::fleet::Prefer;
-use crate::fleet::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus, TierNode};
+use crate::fleet::status::{
+    FleetStatus, MemberState, MemberStatus, ParentStatus, SequencerStatus, TierNode,
+};
 
 #[derive(Args)]
 pub(super) struct FleetArgs {
@@ -58,7 +60,12 @@ fn shown(status: &FleetStatus) -> String {
         out += &format!("tier       {}\n", tier(node));
     }
     out.push('\n');
-    out + &table(&status.members)
+    out += &table(&HEAD, status.members.iter().map(row));
+    if !status.parents.is_empty() {
+        out.push('\n');
+        out += &table(&PARENTS_HEAD, status.parents.iter().map(parent_row));
+    }
+    out
 }
 
 fn lease(status: &FleetStatus) -> String {
@@ -105,11 +112,13 @@ fn tier(of: &TierNode) -> String {
     out
 }
 
-fn table(members: &[MemberStatus]) -> String {
-    let head = ["member", "applied", "behind", "heard of", "state", "prefers"];
+const HEAD: [&str; 7] = ["member", "applied", "behind", "heard of", "state", "prefers", "version"];
+const PARENTS_HEAD: [&str; 4] = ["parent", "weight", "state", "why"];
+
+fn table<const N: usize>(head: &[&str; N], cells: impl Iterator<Item = [String; N]>) -> String {
     let mut rows = vec![head.map(String::from)];
-    rows.extend(members.iter().map(row));
-    let mut widths = [0; 6];
+    rows.extend(cells);
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
@@ -124,7 +133,7 @@ fn table(members: &[MemberStatus]) -> String {
     out
 }
 
-fn row(member: &MemberStatus) -> [String; 6] {
+fn row(member: &MemberStatus) -> [String; 7] {
     let state = match member.state {
         MemberState::Applied => "applied",
         MemberState::Behind => "behind",
@@ -137,7 +146,18 @@ fn row(member: &MemberStatus) -> [String; 6] {
         member.seen_ms_ago.map_or_else(|| "-".to_string(), |ago| format!("{} ago", time(ago))),
         state.to_string(),
         preference(member.prefer).to_string(),
+        member.program.as_ref().map_or("-", |program| program.as_str()).to_string(),
     ]
+}
+
+// What an answer said of a parent may have come from the network.
+fn parent_row(of: &ParentStatus) -> [String; 4] {
+    let why = of.why.as_deref().unwrap_or("").escape_debug().to_string();
+    let why = match &of.until {
+        Some(until) => format!("{why}; asked again from {until}"),
+        None => why,
+    };
+    [of.parent.escape_debug().to_string(), of.weight.to_string(), of.condition.clone(), why]
 }
 
 fn time(millis: u64) -> String {
@@ -168,8 +188,11 @@ mod tests {
                 "sequencer": {"at": "https://parent.test:9080", "answered_ms_ago": 90, "failure": "no\u001bway"},
                 "members": [
                   {"name": "edge-1", "applied": 40, "lag": 2, "seen_ms_ago": 90, "state": "behind", "prefer": "freshness"},
-                  {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability"},
-                  {"name": "p", "applied": 42, "lag": 0, "state": "applied", "prefer": "freshness"}]}"#,
+                  {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability", "program": "0.2.0"},
+                  {"name": "p", "applied": 42, "lag": 0, "state": "applied", "prefer": "freshness"}],
+                "parents": [
+                  {"parent": "https://a.test", "weight": 2, "condition": "healthy"},
+                  {"parent": "https://b.test", "weight": 1, "condition": "ejected", "why": "slow", "until": "2026-11-26T00:00:00Z"}]}"#,
         )
         .unwrap();
         let text = "fleet      shop, epoch 000000000000000000000000000000ab, head 42\n\
@@ -178,10 +201,14 @@ mod tests {
                     outbox     3\n\
                     sequencer  https://parent.test:9080, cannot be reached: no\\u{1b}way; it answered 90 ms ago\n\
                     \n\
-                    member   applied  behind  heard of   state    prefers\n\
-                    edge-1   40       2       90 ms ago  behind   freshness\n\
-                    edge-22  7        35      3 min ago  silent   availability\n\
-                    p        42       0       -          applied  freshness\n";
+                    member   applied  behind  heard of   state    prefers       version\n\
+                    edge-1   40       2       90 ms ago  behind   freshness     -\n\
+                    edge-22  7        35      3 min ago  silent   availability  0.2.0\n\
+                    p        42       0       -          applied  freshness     -\n\
+                    \n\
+                    parent          weight  state    why\n\
+                    https://a.test  2       healthy\n\
+                    https://b.test  1       ejected  slow; asked again from 2026-11-26T00:00:00Z\n";
         assert_eq!(shown(&status), text);
         let node = TierNode {
             node: "cache-1:6379".into(),

@@ -177,6 +177,9 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         "Compress": !behavior.cache.compress.is_empty(),
         "CachePolicyId": id_of(&behavior.cache.name, |name| CachePolicy::managed(name).is_some()),
     });
+    if behavior.grpc {
+        all["GrpcConfig"] = json!({ "Enabled": true });
+    }
     if pattern != "*" {
         all["PathPattern"] = pattern.into();
     }

@@ -81,7 +81,26 @@ impl<'d> Job<'d, '_> {
         self.policies(behavior, pattern);
         self.who_is_let_in(behavior, pattern);
         self.functions(behavior, pattern);
+        self.calls(behavior, pattern, &target);
         self.what_a_behavior_says_more(behavior, pattern);
+    }
+
+    // Calls of gRPC, where they can pass here.
+    fn calls(&mut self, behavior: &Node<'d>, pattern: &str, target: &str) {
+        if !behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
+            return;
+        }
+        let takes_post = behavior.texts("AllowedMethods").contains(&"POST");
+        if takes_post && self.over_http2.contains(target) {
+            self.out.push_str("grpc = true\n");
+        } else {
+            self.note(
+                Rank::BeforeServing,
+                format!(
+                    "{pattern}: GrpcConfig: calls of gRPC need POST and an origin that is asked over HTTP/2; then set grpc = true"
+                ),
+            );
+        }
     }
 
     fn viewer_protocol(&mut self, behavior: &Node<'d>, pattern: &str) {
@@ -279,12 +298,6 @@ impl<'d> Job<'d, '_> {
             self.note(
                 Rank::BeforeServing,
                 format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"),
-            );
-        }
-        if behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
-            self.note(
-                Rank::BeforeServing,
-                format!("{pattern}: GrpcConfig: gRPC is not spoken to origins"),
             );
         }
         if behavior.is("SmoothStreaming") {

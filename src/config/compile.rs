@@ -92,6 +92,9 @@ pub fn compile(
     scope.remarks.extend(
         distributions.iter().flat_map(|made| warnings::without_handshake(&made.distribution)),
     );
+    scope.remarks.extend(
+        distributions.iter().flat_map(|made| warnings::without_metadata(&made.distribution)),
+    );
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
     check_whole(&roots, &listen, &certificates, &distributions);

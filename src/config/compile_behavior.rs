@@ -1,5 +1,6 @@
 //! Behaviors: the rules for the paths that a pattern matches, and the pages in the place of errors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -19,7 +20,9 @@ use crate::distribution::behavior::{
     Target, Unauthorised, ViewerProtocol, WriteThrough,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
-use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
+use crate::distribution::origin::{
+    AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
+};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
@@ -54,6 +57,9 @@ pub fn behaviors(
             Some(found) => target(&one, found, origins, groups),
         };
         let rules = rules(&mut one, scope);
+        if let (Some(span), Some(target)) = (&rules.grpc, target) {
+            check_grpc(&one, span, rules.methods, &asked_of(target, origins, groups));
+        }
         if let Some(found) = &pattern {
             let is_any = found.value.as_str() == "*";
             if at + 1 == count && !is_any {
@@ -113,6 +119,8 @@ struct Rules {
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
+    /// Where it says that calls of gRPC pass.
+    grpc: Option<Range<usize>>,
     slice: Option<u64>,
     write_through: Option<WriteThrough>,
     signers: Option<TrustedKeys>,
@@ -132,6 +140,7 @@ impl Default for Rules {
             error_responses: Vec::new(),
             client_invalidation: None,
             cache_post: None,
+            grpc: None,
             slice: None,
             write_through: None,
             signers: None,
@@ -161,12 +170,43 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
         cache_post: cache_post(table, methods),
+        grpc: table.flag("grpc").filter(|found| found.value).map(|found| found.span),
         slice: slice(table),
         write_through: compile_events::write_through(table, methods),
         signers: compile_keys::signers(table, scope),
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+    }
+}
+
+// What a behavior has to have for calls of gRPC, at CloudFront too: POST, and origins over HTTP/2.
+fn check_grpc(table: &Table<'_>, span: &Range<usize>, methods: Methods, origins: &[&Origin]) {
+    if !methods.allows(&http::Method::POST) {
+        table.problem(
+            span,
+            "grpc = true, and this behavior does not allow POST",
+            Some("methods = \"all\"".to_string()),
+        );
+    }
+    for origin in origins {
+        let (why, help) = match &origin.kind {
+            OriginKind::Http(http) if http.version != HttpVersion::Http2 => (
+                "is asked over HTTP/1.1, which carries no gRPC",
+                Some("http_version = \"http2\" at that origin"),
+            ),
+            // A signature covers a body, which would have to be whole before any of it is sent.
+            OriginKind::Http(_) if origin.access.is_some() => {
+                ("has access_control, and a call cannot be signed", None)
+            }
+            OriginKind::Http(_) => continue,
+            OriginKind::Directory(..) => ("is a folder, which speaks no gRPC", None),
+        };
+        table.problem(
+            span,
+            format!("grpc = true, and origin {:?} {why}", origin.id),
+            help.map(str::to_string),
+        );
     }
 }
 
@@ -311,6 +351,14 @@ fn methods(table: &mut Table<'_>) -> Methods {
     })
 }
 
+// The origins that a target may ask.
+fn asked_of<'o>(target: Target, origins: &'o Origins, groups: &[OriginGroup]) -> Vec<&'o Origin> {
+    match target {
+        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
+        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
+    }
+}
+
 fn assemble(
     pattern: PathPattern,
     target: Target,
@@ -319,10 +367,7 @@ fn assemble(
     groups: &[OriginGroup],
     ordinal: &mut usize,
 ) -> Behavior {
-    let asked: Vec<&Origin> = match target {
-        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
-        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
-    };
+    let asked = asked_of(target, origins, groups);
     let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
     let host = http::header::HOST;
     let host_in_key = viewer_host
@@ -351,6 +396,7 @@ fn assemble(
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
+        grpc: rules.grpc.is_some(),
         slice: rules.slice,
         write_through: rules.write_through,
         signers: rules.signers,
@@ -391,6 +437,8 @@ fn may_hit(behavior: &Behavior) -> bool {
         // A POST is never the hit step's, nor is any other write.
         cache_post: _,
         write_through: _,
+        // A call of gRPC passes (`cache::ask`), and the hit step declines what passes.
+        grpc: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,

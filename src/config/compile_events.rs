@@ -32,9 +32,10 @@ pub fn s3(main: &mut Table<'_>, scope: &mut Scope<'_>) -> S3Events {
 
 // `refill`, of events and of writes alike.
 fn refill(table: &mut Table<'_>) -> Refill {
-    table
-        .word("refill", &[("off", Refill::Off), ("at-once", Refill::AtOnce)])
-        .map_or(Refill::Off, |found| found.value)
+    match table.flag("refill") {
+        Some(found) if found.value => Refill::AtOnce,
+        _ => Refill::Off,
+    }
 }
 
 fn sns(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Sns> {

@@ -55,6 +55,24 @@ pub fn without_handshake(distribution: &Distribution) -> Vec<String> {
     distribution.behaviors.iter().filter_map(line).collect()
 }
 
+/// A line for each behavior whose calls of gRPC reach the origin without their metadata.
+pub fn without_metadata(distribution: &Distribution) -> Vec<String> {
+    let line = |behavior: &Behavior| {
+        let is_kept_back = behavior.semantics() == Semantics::CloudFront
+            && behavior.origin_request.headers == ForwardHeaders::None;
+        (behavior.grpc && is_kept_back).then(|| {
+            format!(
+                "distribution {:?}, behavior {:?}: calls of gRPC reach the origin without their metadata: no policy forwards it \
+                 (origin_request_policy {:?}). AllViewerExceptHostHeader does",
+                distribution.id,
+                behavior.pattern.as_str(),
+                behavior.origin_request.name
+            )
+        })
+    };
+    distribution.behaviors.iter().filter_map(line).collect()
+}
+
 // What an origin needs of a handshake and does not get by any policy.
 fn handshake_kept_back(behavior: &Behavior) -> Vec<&'static str> {
     if behavior.semantics() == Semantics::Rfc9111 {

@@ -103,6 +103,12 @@ impl Control {
                 "Octets that WebSocket connections have carried, both ways.",
                 &tally.tunnel_octets,
             ),
+            ("foreshore_grpc_calls_total", "Calls of gRPC that went to an origin.", &tally.grpc),
+            (
+                "foreshore_grpc_errors_total",
+                "Calls of gRPC that this edge answered itself, with an error.",
+                &tally.grpc_errors,
+            ),
             (
                 "foreshore_origin_connections_total",
                 "Connections made to origins.",

@@ -59,18 +59,28 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
 /// log, as a word.
 pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
-    let sentence = match status {
+    let mut response = plain(
+        status,
+        sentence(status),
+        Outcome::Error,
+        Reason::Failed,
+        (compat, id),
+        Some(&failure),
+    );
+    response.failure = Some(failure);
+    response
+}
+
+/// What a failure is called that has a status.
+pub const fn sentence(status: u16) -> &'static str {
+    match status {
         502 => "The origin could not be reached or gave no valid answer.",
         503 => "The edge or its origin is at its limit; try again shortly.",
         504 => "The origin did not answer in time.",
         400 => "The request broke off.",
         413 => "The request body is larger than allowed.",
         _ => "The edge could not answer this request.",
-    };
-    let mut response =
-        plain(status, sentence, Outcome::Error, Reason::Failed, (compat, id), Some(&failure));
-    response.failure = Some(failure);
-    response
+    }
 }
 
 /// What a purge came to, and how far it has come.

@@ -7,6 +7,7 @@
 pub mod compat;
 pub mod error_response;
 pub mod form;
+pub mod grpc;
 pub mod policy;
 pub mod sink;
 pub mod status_fields;

@@ -73,6 +73,8 @@ pub struct Behavior {
     pub client_invalidation: Option<ClientInvalidation>,
     /// Answers to POST are kept too (a query in the form of a POST).
     pub cache_post: Option<PostCaching>,
+    /// Calls of gRPC pass (CloudFront's GrpcConfig). Its origins speak HTTP/2, and POST is allowed.
+    pub grpc: bool,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
     /// What a successful write does beyond this node before its viewer is answered; `None`: what it

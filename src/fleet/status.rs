@@ -31,9 +31,27 @@ pub struct FleetStatus {
     pub sequencer: SequencerStatus,
     /// All members of the roster, this one too, by name.
     pub members: Vec<MemberStatus>,
+    /// The parents that this member asks, and what it thinks of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentStatus>,
     /// The nodes of the shared tier that this member has asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tier: Vec<TierNode>,
+}
+
+/// A parent as this member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentStatus {
+    pub parent: String,
+    pub weight: u32,
+    /// `healthy`, or what is wrong, in a word.
+    pub condition: String,
+    /// Why it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it is tried again (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// A node of the shared tier, seen from the member that is asked.
@@ -78,6 +96,9 @@ pub struct MemberStatus {
     pub seen_ms_ago: Option<u64>,
     pub state: MemberState,
     pub prefer: Prefer,
+    /// The version of the program that it joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Name>,
 }
 
 /// How a member stands to the log's head.
@@ -163,6 +184,14 @@ mod tests {
                 seen_ms_ago: Some(40),
                 state: MemberState::Applied,
                 prefer: Prefer::Availability,
+                program: Some(name("0.1.0")),
+            }],
+            parents: vec![ParentStatus {
+                parent: "https://parent.test".into(),
+                weight: 1,
+                condition: "ejected".into(),
+                why: Some("5 failures in a row".into()),
+                until: None,
             }],
             tier: Vec::new(),
         };

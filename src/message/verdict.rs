@@ -33,6 +33,8 @@ pub enum PassReason {
     Body,
     /// It opens a WebSocket.
     Upgrade,
+    /// It is a call of gRPC.
+    Grpc,
 }
 
 impl PassReason {
@@ -55,6 +57,7 @@ impl PassReason {
             }
             Self::Body => "its body is longer than cache_post.max_body",
             Self::Upgrade => "it opens a WebSocket, which nothing can stand in for (RFC 6455)",
+            Self::Grpc => "it is a call of gRPC, and the answer is its caller's alone",
         }
     }
 }
@@ -213,6 +216,7 @@ impl Reason {
             Self::Pass(PassReason::WaitedEnough) => "waited-enough",
             Self::Pass(PassReason::Body) => "request-body",
             Self::Pass(PassReason::Upgrade) => "upgrade",
+            Self::Pass(PassReason::Grpc) => "grpc",
             Self::NotKept(NotKept::NoStore) => "no-store",
             Self::NotKept(NotKept::Private) => "private",
             Self::NotKept(NotKept::SetCookie) => "set-cookie",

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod fetch;
 pub mod fill;
 mod fill_place;
+mod grpc;
 pub mod hit;
 mod hooks;
 pub mod hops;
@@ -108,6 +109,8 @@ pub struct Tally {
     pub tunnels: AtomicU64,
     pub tunnels_refused: AtomicU64,
     pub tunnel_octets: AtomicU64,
+    pub grpc: AtomicU64,
+    pub grpc_errors: AtomicU64,
     pub fills_broken: AtomicU64,
     pub followers: AtomicU64,
     pub background_refreshes: AtomicU64,

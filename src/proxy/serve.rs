@@ -79,6 +79,10 @@ impl Proxy {
                 tell(&mut response, exchange.compat(), exchange.request.id);
                 return response;
             }
+            Err(stop) if exchange.is_call() => {
+                Tally::add(&self.edge.tally.grpc_errors);
+                stopped_call(&exchange, stop)
+            }
             Err(Stop::Refused(refusal)) => {
                 error_response::refusal(&refusal, exchange.compat(), exchange.request.id)
             }
@@ -142,6 +146,7 @@ impl Proxy {
         }
         let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
         access::admit(&routed, exchange.wants.caching(), around)?;
+        access::grpc::judge(&routed)?;
         access::spend(&routed, around)?;
         let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
@@ -154,7 +159,8 @@ impl Proxy {
         response: ViewerResponse,
     ) -> ViewerResponse {
         let (distribution, behavior) = exchange.chosen();
-        if distribution.error_response(behavior, response.status).is_none() {
+        // No caller of gRPC has a use for a page.
+        if distribution.error_response(behavior, response.status).is_none() || exchange.is_call() {
             return response;
         }
         match Box::pin(self.error_page(exchange, response.status)).await {
@@ -507,7 +513,10 @@ impl Proxy {
         };
         let number = self.edge.invalidations.head();
         let unanswered = Unanswered::of(&self.edge.invalidation, asked);
-        let came = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await;
+        let came = match why {
+            PassReason::Grpc => Box::pin(self.call(exchange, asked, body)).await,
+            _ => self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await,
+        };
         unanswered.ended();
         if asked.wants.method == MethodIntent::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
@@ -586,6 +595,16 @@ impl Proxy {
             HeadNews::Differs => !stored.live.suspect.swap(true, Ordering::Relaxed),
             HeadNews::Nothing => false,
         }
+    }
+}
+
+// What a caller of gRPC is told in the place of an error page.
+fn stopped_call(exchange: &Exchange, stop: Stop) -> ViewerResponse {
+    let (compat, id) = (exchange.compat(), exchange.request.id);
+    match stop {
+        Stop::Refused(refusal) => deliver::grpc::refusal(&refusal, compat, id),
+        Stop::Failed(failure) => deliver::grpc::failure(failure, compat, id),
+        Stop::Answered(response) => *response,
     }
 }
 

@@ -177,9 +177,10 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
         Some(
             FailureKind::CertificateError
             | FailureKind::TlsError
-            | FailureKind::ConnectionTerminated,
+            | FailureKind::ConnectionTerminated
+            | FailureKind::Cancelled,
         ) => "OriginCommError",
-        Some(FailureKind::ResponseTimeout) => "OriginReadError",
+        Some(FailureKind::ResponseTimeout | FailureKind::Deadline) => "OriginReadError",
         Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
         Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
         Some(FailureKind::ConnectionLimit) => "CapacityExceeded",

@@ -329,7 +329,7 @@ impl TierSequence {
             let Some(listed) = roster.members.get(name) else { continue };
             let member = MemberId { name: name.clone(), incarnation: listed.incarnation };
             let (change, prefer) = (Change::Leave, listed.prefer);
-            let payload = Payload::Member { change, member, prefer };
+            let payload = Payload::Member { change, member, prefer, program: None };
             self.append(roster.epoch, RecordId::random(), payload).await?;
         }
         let upto = head.0.saturating_sub(KEPT);
@@ -369,14 +369,16 @@ fn written(place: Place) -> [String; 2] {
 
 // How a record changes the roster, if it does.
 fn of_member(payload: &Payload) -> Vec<String> {
-    let Payload::Member { change, member, prefer } = payload else { return Vec::new() };
+    let Payload::Member { change, member, prefer, program } = payload else { return Vec::new() };
     let change = match change {
         Change::Join => "join",
         Change::Leave => "leave",
     };
     let name = member.name.as_str();
     let (incarnation, prefer) = (member.incarnation.to_string(), word_of(*prefer));
-    vec![change.to_string(), name.to_string(), incarnation, prefer.to_string()]
+    let program = program.as_ref().map_or("-", Name::as_str);
+    let kept = format!("{incarnation} {prefer} {program}");
+    vec![change.to_string(), name.to_string(), incarnation, kept]
 }
 
 const fn word_of(prefer: Prefer) -> &'static str {
@@ -386,7 +388,8 @@ const fn word_of(prefer: Prefer) -> &'static str {
     }
 }
 
-// A member as it is written down: incarnation, preference, the last number that it has reported.
+// A member as it is written down: incarnation, preference, program or a dash, and the last number
+// that it has reported.
 fn listed_of(text: &str) -> Option<Listed> {
     let mut words = text.split(' ');
     let incarnation = Incarnation::parse(words.next()?)?;
@@ -394,8 +397,12 @@ fn listed_of(text: &str) -> Option<Listed> {
     let prefer = [Prefer::Freshness, Prefer::Availability]
         .into_iter()
         .find(|one| word_of(*one) == prefer)?;
+    let program = match words.next()? {
+        "-" => None,
+        program => Some(Name::parse(program)?),
+    };
     let applied = FleetNumber(words.next()?.parse().ok()?);
-    Some(Listed { incarnation, prefer, applied })
+    Some(Listed { incarnation, prefer, program, applied })
 }
 
 fn id_of(text: &str) -> Result<RecordId, CallError> {
@@ -435,9 +442,12 @@ mod tests {
     #[test]
     fn what_an_engine_answers_is_read_strictly() {
         let incarnation = Incarnation::random();
-        let listed = Listed { incarnation, prefer: Prefer::Availability, applied: FleetNumber(7) };
-        assert_eq!(listed_of(&format!("{incarnation} availability 7")), Some(listed));
-        for bad in ["", "x freshness 7", "freshness 7"] {
+        let (prefer, program) = (Prefer::Availability, Name::parse("0.2.0"));
+        let listed = Listed { incarnation, prefer, program, applied: FleetNumber(7) };
+        assert_eq!(listed_of(&format!("{incarnation} availability 0.2.0 7")), Some(listed.clone()));
+        let unsaid = Listed { program: None, ..listed };
+        assert_eq!(listed_of(&format!("{incarnation} availability - 7")), Some(unsaid));
+        for bad in ["", "x freshness - 7", "freshness 7"] {
             assert_eq!(listed_of(bad), None, "{bad}");
         }
         let place = Place::START.after(RecordId::random());

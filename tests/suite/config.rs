@@ -129,6 +129,71 @@ origin = "app"
 }
 
 #[test]
+fn calls_of_grpc_need_post_and_origins_over_http2() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "old"
+url = "https://old.test"
+
+[[distribution.origin]]
+id = "new"
+url = "https://new.test"
+http_version = "http2"
+
+[[distribution.origin]]
+id = "files"
+url = "file:."
+
+[[distribution.origin_group]]
+id = "both"
+members = ["new", "old"]
+
+[[distribution.behavior]]
+path = "/a.B/*"
+origin = "both"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/c.D/*"
+origin = "new"
+grpc = true
+
+[[distribution.behavior]]
+path = "/e.F/*"
+origin = "files"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/g.H/*"
+origin = "old"
+grpc = false
+
+[[distribution.behavior]]
+path = "*"
+origin = "new"
+grpc = "yes"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:30:", "origin \"old\" is asked over HTTP/1.1"),
+            ("broken.toml:35:", "does not allow POST"),
+            ("broken.toml:41:", "origin \"files\" is a folder"),
+            ("broken.toml:51:", "grpc is a string"),
+        ],
+    );
+}
+
+#[test]
 fn all_mistakes_at_once_each_with_line_and_remedy() {
     let text = r#"
 [lisen]
@@ -739,6 +804,33 @@ fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
     let both = "sec-websocket-key and sec-websocket-version";
     assert!(said[0].contains("\"/ws/*\"") && said[0].contains(both), "{said:#?}");
     assert!(said[1].contains("\"/half\"") && !said[1].contains("sec-websocket-key"), "{said:#?}");
+}
+
+#[test]
+fn calls_of_grpc_without_their_metadata_are_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!(
+            "[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\nmethods = \"all\"\ngrpc = true\n{more}\n"
+        )
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[cache_policy.rfc]\nsemantics = \"rfc9111\"\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\nhttp_version = \"http2\"\n",
+        &behavior("/all/*", "origin_request_policy = \"AllViewerExceptHostHeader\""),
+        &behavior("/rfc/*", "cache_policy = \"rfc\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("without their metadata")).collect();
+    assert!(said.len() == 1 && said[0].contains("behavior \"*\""), "{said:#?}");
 }
 
 #[test]

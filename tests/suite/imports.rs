@@ -79,7 +79,7 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
         }
         ("OriginShield", "Enabled", _) => "Origin Shield",
         ("Logging", "Enabled", _) => "standard = {",
-        ("GrpcConfig", "Enabled", _) => "GrpcConfig",
+        ("GrpcConfig", "Enabled", _) => "grpc = true",
         (_, "IncludeCookies", _) => "cookies = \"include\"",
         // With a cache policy it is that which says what is compressed.
         (_, "Compress", _) => "",
@@ -688,4 +688,42 @@ fn legacy_settings_send_on_what_cloudfronts_do() {
     // Nothing is kept where everything is forwarded, so nothing is risked.
     config["DefaultCacheBehavior"]["ForwardedValues"]["Headers"] = json!({ "Items": ["*"] });
     assert!(!succeeds(folder.path(), &config, &[]).contains("in no key"));
+}
+
+// Both ways: the origin is asked over HTTP/2 because calls go to it, and one in clear text is not.
+#[test]
+fn calls_of_grpc_come_in_and_go_out() {
+    let mut config = small();
+    let methods = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"];
+    let behavior = |target: &str, path: &str| {
+        json!({
+            "PathPattern": path, "TargetOriginId": target, "ViewerProtocolPolicy": "https-only",
+            "CachePolicyId": "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+            "AllowedMethods": { "Quantity": 7, "Items": methods },
+            "GrpcConfig": { "Enabled": true },
+        })
+    };
+    put_over(
+        &mut config,
+        "/CacheBehaviors",
+        json!({ "Items": [behavior("o", "/a.B/*"), behavior("clear", "/c.D/*")] }),
+    );
+    put_over(
+        &mut config,
+        "/Origins/Items/1",
+        json!({ "Id": "clear", "DomainName": "c.test", "CustomOriginConfig": { "OriginProtocolPolicy": "http-only" } }),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let told = succeeds(folder.path(), &config, &[]);
+    let toml = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+    assert_eq!(toml.matches("\ngrpc = true\n").count(), 1, "{toml}");
+    assert_eq!(toml.matches("\nhttp_version = \"http2\"\n").count(), 1, "{toml}");
+    assert!(told.contains("/c.D/*: GrpcConfig"), "{told}");
+    let (code, out, told) =
+        command(folder.path(), &["export", "cloudfront", "--config", "imported.toml"]);
+    assert_eq!(code, 0, "{told}");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let behaviors = &out["DistributionConfig"]["CacheBehaviors"]["Items"];
+    assert_eq!(behaviors[0]["GrpcConfig"]["Enabled"], true, "{behaviors:#}");
+    assert_eq!(behaviors[1]["GrpcConfig"], Value::Null, "{behaviors:#}");
 }

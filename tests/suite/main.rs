@@ -20,7 +20,7 @@ mod fleet_scenes;
 mod fleet_sim;
 mod fleet_stage;
 mod fuzz;
-
+mod grpc;
 mod hit_cost;
 mod http2;
 mod imports;

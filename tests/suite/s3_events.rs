@@ -375,7 +375,7 @@ fn what_was_uploaded_is_fetched_at_once_where_that_is_set() {
         let body = format!("{} {}", asked.target, now.load(Ordering::SeqCst));
         answer(200, "Cache-Control: max-age=600", body.as_bytes())
     });
-    let edge = edge_with(origin.address, "refill = \"at-once\"\n");
+    let edge = edge_with(origin.address, "refill = true\n");
     edge.get("/a");
     version.store(2, Ordering::SeqCst);
     told(&edge, &notification("aws:s3", "ObjectCreated:Put", "a", "1"));
@@ -410,11 +410,8 @@ fn versioned() -> (Arc<AtomicU64>, Origin) {
 #[test]
 fn a_write_through_one_edge_is_read_through_every_other() {
     let (_, origin) = versioned();
-    let fleet = Fleet::start_with(
-        origin.address,
-        ["freshness"; 3],
-        "write_through = { refill = \"at-once\" }\n",
-    );
+    let fleet =
+        Fleet::start_with(origin.address, ["freshness"; 3], "write_through = { refill = true }\n");
     for round in 0..10 {
         let path = format!("/w{}", round % 3);
         for edge in &fleet.edges {
@@ -450,7 +447,7 @@ fn a_write_that_is_not_proven_says_so_in_time() {
 #[test]
 fn what_was_written_is_fetched_at_once_where_that_is_set() {
     let (_, origin) = versioned();
-    let behavior = "methods = \"all\"\nwrite_through = { refill = \"at-once\" }\n";
+    let behavior = "methods = \"all\"\nwrite_through = { refill = true }\n";
     let edge = Edge::before_with(origin.address, "", behavior);
     edge.get("/a");
     let wrote = put(edge.http, "/a");

@@ -672,6 +672,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
     // What follows a 101 is no answer that a scene could read.
     ("Pass(Upgrade)", "octets_go_both_ways_once_both_sides_agreed"),
+    // A scene has no HTTP/2, and its origin speaks none.
+    ("Pass(Grpc)", "all_four_kinds_of_calls"),
+    ("Refused(Grpc)", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
+    ("Grpc", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
     // What is wrong with octets that never became a request.
     ("Refused(Malformed)", REFUSED_HEADS),
     ("Refused(LineEnd)", REFUSED_HEADS),
@@ -772,6 +776,7 @@ fn refusals() -> Vec<(String, Refusal)> {
         Refusal::Loop,
         Refusal::Upgrade(HandshakeError::Key),
         Refusal::Upgrade(HandshakeError::Version),
+        Refusal::Grpc,
         Refusal::BadPath,
         Refusal::TooLarge,
         Refusal::Expectation,

@@ -128,10 +128,18 @@ fn thrown(dice: &mut Dice, both: &Both, lives: &[Incarnation], ids: &mut Vec<Rec
         0..=3 => {
             ids.push(id);
             let payload = match roll(4) {
-                0 => Payload::Member { change: Change::Join, member, prefer: Prefer::Freshness },
-                1 => {
-                    Payload::Member { change: Change::Leave, member, prefer: Prefer::Availability }
-                }
+                0 => Payload::Member {
+                    change: Change::Join,
+                    member,
+                    prefer: Prefer::Freshness,
+                    program: Name::parse("0.2.0"),
+                },
+                1 => Payload::Member {
+                    change: Change::Leave,
+                    member,
+                    prefer: Prefer::Availability,
+                    program: None,
+                },
                 2 => Payload::TicketKeys { wrapped: "k".repeat(roll(500) as usize) },
                 _ => invalidation("/a\"\\\u{e9}"),
             };
@@ -183,7 +191,7 @@ fn a_log_of_which_a_part_was_evicted_is_none() {
             let name = Name::parse("a").unwrap();
             let member = MemberId { name, incarnation: Incarnation::random() };
             let (change, prefer) = (Change::Join, Prefer::Freshness);
-            let payload = Payload::Member { change, member, prefer };
+            let payload = Payload::Member { change, member, prefer, program: None };
             let id = RecordId::random();
             engine.call(Call::Append { epoch, id, payload }).await.unwrap();
             server.says(&format!("DEL {{foreshore:own}}:{part}"));

@@ -1,4 +1,4 @@
--- APPEND epoch id number chain next payload most members [change name incarnation prefer]: gives a
+-- APPEND epoch id number chain next payload most members [change name incarnation kept]: gives a
 -- record the next number, if the log still ends where its caller thinks; `next` is the chain with
 -- the record.
 if ARGV[1] ~= epoch then return {'refused', 'other_epoch'} end
@@ -17,7 +17,7 @@ redis.call('XADD', LOG, n .. '-0', 'id', id, 'epoch', epoch, 'payload', ARGV[6],
 redis.call('HSET', IDS, id, n)
 redis.call('HSET', HEAD, 'number', n, 'chain', ARGV[5])
 if change == 'join' then
-  redis.call('HSET', EDGES, name, incarnation .. ' ' .. ARGV[12] .. ' 0')
+  redis.call('HSET', EDGES, name, ARGV[12] .. ' 0')
   redis.call('HSET', HEAD, 'last_join', n, 'members', redis.call('HLEN', EDGES))
 elseif leaves then
   redis.call('HDEL', EDGES, name)

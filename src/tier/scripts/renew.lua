@@ -6,10 +6,10 @@ local is_here = ARGV[1] == epoch
 local listed = redis.call('HGET', EDGES, name)
 local time = redis.call('TIME')
 if listed then
-  local incarnation, prefer, applied = string.match(listed, '^(%S+) (%S+) (%d+)$')
+  local kept, incarnation, applied = string.match(listed, '^((%S+) .+) (%d+)$')
   if incarnation ~= ARGV[3] then return {'refused', 'superseded'} end
   if is_here and chain_at(at) == ARGV[5] and at > tonumber(applied) then
-    redis.call('HSET', EDGES, name, incarnation .. ' ' .. prefer .. ' ' .. digits(at))
+    redis.call('HSET', EDGES, name, kept .. ' ' .. digits(at))
   end
   redis.call('HSET', SEEN, name, digits(time[1] * 1000 + math.floor(time[2] / 1000)))
 else
