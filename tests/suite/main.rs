@@ -51,6 +51,7 @@ mod support;
 mod tidy;
 mod tier;
 mod tier_fleet;
+mod tier_sample;
 mod tier_sequence;
 mod tiers;
 mod tools;
