@@ -115,6 +115,7 @@ fn slow_one_command_starts_a_cluster_and_all_that_share_it() {
         let out = sample.paste(&sample.lines[1]);
         out.contains("Foreshore-tier; hit") || out.contains("Foreshore; hit")
     });
+    sample.expect(&sample.lines[2], &["200"]);
     sample.expect(&sample.lines[3], &["in effect everywhere"]);
     sample.expect(&sample.lines[4], &["demo-tier", "edge-3", "applied"]);
     sample.expect(&sample.lines[5], &["\"breaker\": \"closed\""]);
