@@ -7,7 +7,9 @@ use clap::Args;
 use super::admin_client::{DoorArgs, call, reach};
 use super::fail;
 use crate::distribution::fleet::Prefer;
-use crate::fleet::status::{FleetStatus, MemberState, MemberStatus, ParentStatus, SequencerStatus};
+use crate::fleet::status::{
+    FleetStatus, MemberState, MemberStatus, ParentStatus, SequencerStatus, TierNode,
+};
 
 #[derive(Args)]
 pub(super) struct FleetArgs {
@@ -53,7 +55,11 @@ fn shown(status: &FleetStatus) -> String {
     out += &format!("here       {}, applied {} ({lag} behind)\n", member.as_str(), applied.0);
     out += &format!("lease      {}\n", lease(status));
     out += &format!("outbox     {outbox}\n");
-    out += &format!("sequencer  {}\n\n", sequencer(&status.sequencer));
+    out += &format!("sequencer  {}\n", sequencer(&status.sequencer));
+    for node in &status.tier {
+        out += &format!("tier       {}\n", tier(node));
+    }
+    out.push('\n');
     out += &table(&HEAD, status.members.iter().map(row));
     if !status.parents.is_empty() {
         out.push('\n');
@@ -85,6 +91,25 @@ fn sequencer(of: &SequencerStatus) -> String {
         None => format!("{at}, {ago}"),
         Some(why) => format!("{at}, cannot be reached: {}; {ago}", why.escape_debug()),
     }
+}
+
+// Whatever a node says of itself has come from the network, too.
+fn tier(of: &TierNode) -> String {
+    let asked = match of.state.as_str() {
+        "closed" => "answers".to_string(),
+        other => format!("stepped over ({})", other.escape_debug()),
+    };
+    let mut out = format!("{}, {asked}", of.node.escape_debug());
+    if let Some(trouble) = &of.trouble {
+        out += &format!(": {}", trouble.escape_debug());
+    }
+    if let Some(policy) = &of.policy {
+        out += &format!("; {}", policy.escape_debug());
+    }
+    if let Some(wrong) = &of.wrong {
+        out += &format!("; wrong for a cache: {}", wrong.escape_debug());
+    }
+    out
 }
 
 const HEAD: [&str; 7] = ["member", "applied", "behind", "heard of", "state", "prefers", "version"];
@@ -185,6 +210,16 @@ mod tests {
                     https://a.test  2       healthy\n\
                     https://b.test  1       ejected  slow; asked again from 2026-11-26T00:00:00Z\n";
         assert_eq!(shown(&status), text);
+        let node = TierNode {
+            node: "cache-1:6379".into(),
+            state: "closed".into(),
+            trouble: None,
+            policy: Some("noeviction".into()),
+            wrong: Some("once it is full".into()),
+        };
+        let with_tier = FleetStatus { tier: vec![node], ..status.clone() };
+        let line = "90 ms ago\ntier       cache-1:6379, answers; noeviction; wrong for a cache: once it is full\n\n";
+        assert!(shown(&with_tier).contains(line), "{}", shown(&with_tier));
         let over = FleetStatus { lease_left_ms: 0, prefer: Prefer::Availability, ..status };
         assert!(
             shown(&over).contains("over: what is stored is served, unproven"),

@@ -21,6 +21,7 @@ use crate::base::secret::Secret;
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::control::roster::Roster;
+use crate::control::s3::S3Desk;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
@@ -137,6 +138,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         batches: tokio::sync::Mutex::default(),
         roster,
         documents: parking_lot::Mutex::new(documents),
+        s3: S3Desk::new(operators_proxy(&edge, &site)),
         sequencer: membership.sequencer.clone(),
         edge,
     });
@@ -171,6 +173,14 @@ fn start(args: &RunArgs) -> Result<(), String> {
     disk.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// Fetches for the store on the operator's side, beside those of the cores.
+fn operators_proxy(edge: &Arc<Edge>, site: &Site) -> Arc<Proxy> {
+    let gates = Arc::clone(&edge.origins);
+    let client = Client::new(gates, edge.clock.clone(), site.limits.origin_head_bytes);
+    let upstream = Arc::new(Live { client });
+    Arc::new(Proxy { index: site.listen.workers, edge: Arc::clone(edge), upstream })
 }
 
 // What forwards the log of this edge to its parents.

@@ -9,9 +9,10 @@ use super::managed::Told;
 use super::reader::{Collector, Found, Table};
 use super::scope::{Code, Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_fleet, compile_functions,
-    compile_keys, compile_lambdas, compile_log, compile_origin_names, compile_policy,
-    compile_process, compile_region, compile_stores, compile_tier, compile_tls, warnings,
+    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet,
+    compile_functions, compile_keys, compile_lambdas, compile_log, compile_origin_names,
+    compile_policy, compile_process, compile_region, compile_stores, compile_tier, compile_tls,
+    warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -67,7 +68,10 @@ pub fn compile(
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
     let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
     let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
+    let has_tier = main.has("tier");
     let tier = compile_tier::read(main, has_fleet, &mut scope);
+    compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref(), has_tier);
+    let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
@@ -135,6 +139,7 @@ pub fn compile(
         tier,
         trusted_edges,
         fleet,
+        s3_events,
         limits,
         log,
         more_logs,

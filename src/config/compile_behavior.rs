@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::compile_events;
 use super::compile_functions;
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
@@ -17,7 +18,7 @@ use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
-    Target, Unauthorised, ViewerProtocol,
+    Target, Unauthorised, ViewerProtocol, WriteThrough,
 };
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy, Semantics};
 use crate::distribution::functions::{Attached, Hooks};
@@ -123,6 +124,7 @@ struct Rules {
     /// Where it says that calls of gRPC pass.
     grpc: Option<Range<usize>>,
     slice: Option<u64>,
+    write_through: Option<WriteThrough>,
     signers: Option<TrustedKeys>,
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
@@ -143,6 +145,7 @@ impl Default for Rules {
             cache_post: None,
             grpc: None,
             slice: None,
+            write_through: None,
             signers: None,
             allow_from: Vec::new(),
             deny_from: Vec::new(),
@@ -173,6 +176,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         cache_post: cache_post(table, methods),
         grpc: table.flag("grpc").filter(|found| found.value).map(|found| found.span),
         slice: slice(table),
+        write_through: compile_events::write_through(table, methods),
         signers: compile_keys::signers(table, scope),
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
@@ -418,6 +422,7 @@ fn assemble(
         cache_post: rules.cache_post,
         grpc: rules.grpc.is_some(),
         slice: rules.slice,
+        write_through: rules.write_through,
         signers: rules.signers,
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
@@ -454,8 +459,9 @@ fn may_hit(behavior: &Behavior) -> bool {
         error_responses: _,
         // A request that may be meant by it says Cache-Control, and is not plain for this behavior.
         client_invalidation: _,
-        // A POST is never the hit step's.
+        // A POST is never the hit step's, nor is any other write.
         cache_post: _,
+        write_through: _,
         // A call of gRPC passes (`cache::ask`), and the hit step declines what passes.
         grpc: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept

@@ -79,6 +79,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         .table("access_control")
         .and_then(|access| compile_keys::access_control(access, &folder, scope));
     let shield = shield(table, scope);
+    let bucket = table.string("bucket").map(|found| found.value);
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
@@ -132,6 +133,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         connections,
         access,
         shield,
+        bucket,
     })
 }
 

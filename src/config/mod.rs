@@ -5,6 +5,7 @@ mod compile;
 pub use compile::PROMOTED;
 mod compile_behavior;
 mod compile_distribution;
+mod compile_events;
 mod compile_fleet;
 mod compile_functions;
 mod compile_keys;

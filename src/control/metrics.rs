@@ -105,6 +105,16 @@ impl Control {
         if let Some(sequencer) = &self.sequencer {
             sequencer_metrics(sequencer, &mut out);
         }
+        for (name, help, count) in self.s3.counts() {
+            single(&mut out, name, "counter", help, count);
+        }
+        single(
+            &mut out,
+            "foreshore_s3_events_waiting",
+            "gauge",
+            "Changed objects that wait to be fetched.",
+            self.s3.waiting(),
+        );
         let (tally, origins) = (&self.edge.tally, &self.edge.origins.counts);
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
@@ -160,6 +170,16 @@ impl Control {
                 "foreshore_not_stored_full_total",
                 "Responses passed through for want of room.",
                 &tally.not_stored_full,
+            ),
+            (
+                "foreshore_writes_through_total",
+                "Viewers' writes that were to be in effect everywhere before their answers.",
+                &tally.writes_through,
+            ),
+            (
+                "foreshore_writes_unspread_total",
+                "Those of them that were answered before that was known.",
+                &tally.writes_unspread,
             ),
             (
                 "foreshore_parent_refused_total",

@@ -11,6 +11,8 @@ pub enum Right {
     Token,
     /// An edge, with the token that this node trusts it by.
     Edge,
+    /// The admin token, the one that is for events alone, or a signature of SNS.
+    Events,
     /// A signature under an access key, as AWS's tools make it.
     Signature,
 }
@@ -33,6 +35,7 @@ pub enum Call {
     StoreVerify,
     FromEdge,
     Sequence,
+    S3Events,
     CloudFront,
     Stores,
     Values,
@@ -62,7 +65,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 19] = [
+pub const ROUTES: [Route; 20] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -137,6 +140,13 @@ pub const ROUTES: [Route; 19] = [
         Right::Edge,
         Call::Sequence,
         "what a member asks of its fleet's sequencer, where this node is one",
+    ),
+    route(
+        "POST",
+        "/v1/events/s3",
+        Right::Events,
+        Call::S3Events,
+        "changed objects of buckets, as S3, MinIO, Ceph, EventBridge and SNS tell of them: each path is invalidated",
     ),
     route(
         "ANY",
@@ -220,6 +230,7 @@ pub fn table() -> String {
         Right::Anybody => "nothing",
         Right::Token => "the admin token",
         Right::Edge => "an edge's token",
+        Right::Events => "the admin token, that of `[events.s3]`, or SNS's signature",
         Right::Signature => "an access key",
     };
     let rows = ROUTES.iter().map(|route| {
@@ -248,6 +259,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
             (Method::POST, "/v1/fleet/call", Found::Call(Call::Sequence, Right::Edge, "")),
+            (Method::POST, "/v1/events/s3", Found::Call(Call::S3Events, Right::Events, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

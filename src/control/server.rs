@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::answer::{Answer, error, json_text, ok, text};
 use super::invalidation::{Asked, Listed, Wrong};
 use super::routes::{self, Call, Found, Right};
-use super::{Control, cloudfront, values, values_data};
+use super::{Control, cloudfront, s3, values, values_data};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::fleet::calls;
@@ -204,6 +204,7 @@ async fn run(
             Ok(body) => values_data::answer(control, parts, id, body).await,
             Err(refused) => values_data::unread(refused.status(), limit),
         },
+        Call::S3Events => s3_events(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -349,6 +350,33 @@ async fn for_fleet(control: &Arc<Control>, parts: &http::request::Parts, body: I
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json_text(status, String::from_utf8(octets).unwrap_or_default())
+}
+
+// A bucket's changed objects. Nothing of the body is read for a caller that shows nothing at all.
+async fn s3_events(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming) -> Answer {
+    let Some(shown) = control.shown_for_s3(&parts.headers) else {
+        control.count_refused_s3();
+        let mut refused = error(
+            StatusCode::UNAUTHORIZED,
+            "the token of [events.s3] is needed, as a bearer token or as a password, or the signature of a topic in [events.s3.sns]",
+        );
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return refused;
+    };
+    let body = match read_body(body, s3::BODY_MAX).await {
+        Ok(body) => body,
+        Err(refused) => {
+            control.count_refused_s3();
+            return refused;
+        }
+    };
+    match control.s3_posted(&body, shown).await {
+        Ok(taken) => ok(StatusCode::OK, &taken),
+        Err(s3::Refused::Shape(why)) => error(StatusCode::BAD_REQUEST, &why),
+        Err(s3::Refused::Unproven(why)) => error(StatusCode::FORBIDDEN, &why),
+        Err(s3::Refused::Later(why)) => error(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(s3::Refused::NotWritten(why)) => refuse(Wrong::NotWritten(why)),
+    }
 }
 
 /// What an edge has not shown.

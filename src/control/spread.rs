@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Control;
+use super::tier_status::tier_nodes;
 use crate::fleet::status::{FleetStatus, MemberProof, ParentStatus};
 use crate::invalidation::log::InvalidationRecord;
 use crate::region::standings::{ParentState, Status};
@@ -59,6 +60,7 @@ impl Control {
             why: view.condition.why(),
             until: view.condition.until().map(format_rfc3339),
         });
-        Some(FleetStatus { parents: parents.collect(), ..status })
+        let tier = running.tier.as_deref().map(tier_nodes).unwrap_or_default();
+        Some(FleetStatus { parents: parents.collect(), tier, ..status })
     }
 }

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
+use crate::fleet::status::TierNode;
 use crate::record::metrics::{family, single};
 use crate::tier::breaker::State;
 use crate::tier::miss::Misses;
+use crate::tier::node::NodeStatus;
 use crate::tier::seat::Seat;
 
 /// Nodes by name, each with the last trouble that it gave.
@@ -21,7 +23,13 @@ pub(super) fn tier_status(tier: &Seat) -> Value {
         .into_iter()
         .map(|node| {
             let breaker = node.breaker.name();
-            json!({ "node": node.name, "breaker": breaker, "trouble": node.trouble })
+            let wrong = node.room.as_ref().and_then(|room| room.wrong(tier.holds));
+            json!({
+                "node": node.name, "breaker": breaker, "trouble": node.trouble,
+                "maxmemory_policy": node.room.as_ref().map(|room| &room.policy),
+                "maxmemory": node.room.as_ref().map(|room| room.limit),
+                "wrong": wrong,
+            })
         })
         .collect();
     let (waiting, limit) = tier.queued();
@@ -36,6 +44,18 @@ pub(super) fn tier_status(tier: &Seat) -> Value {
         "waiting_bytes": waiting,
         "waiting_limit": limit,
     })
+}
+
+/// The same in short, for `foreshore fleet`.
+pub(super) fn tier_nodes(tier: &Seat) -> Vec<TierNode> {
+    let of = |node: NodeStatus| TierNode {
+        state: node.breaker.name().to_string(),
+        wrong: node.room.as_ref().and_then(|room| room.wrong(tier.holds)).map(str::to_string),
+        policy: node.room.map(|room| room.policy),
+        trouble: node.trouble,
+        node: node.name,
+    };
+    tier.nodes().into_iter().map(of).collect()
 }
 
 /// What is counted of the shared tier.
@@ -92,5 +112,17 @@ pub(super) fn tier_metrics(tier: &Seat, out: &mut String) {
         let is_up = u8::from(node.breaker == State::Closed);
         let name: String = node.name.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
         out.push_str(&format!("foreshore_tier_node_up{{node=\"{name}\"}} {is_up}\n"));
+    }
+    family(
+        out,
+        "foreshore_tier_node_no_cache",
+        "gauge",
+        "1 while a node's maxmemory or maxmemory-policy is none for a cache.",
+    );
+    for node in tier.nodes() {
+        let Some(room) = &node.room else { continue };
+        let is_wrong = u8::from(room.wrong(tier.holds).is_some());
+        let name: String = node.name.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
+        out.push_str(&format!("foreshore_tier_node_no_cache{{node=\"{name}\"}} {is_wrong}\n"));
     }
 }

@@ -71,8 +71,10 @@ struct CacheStatus<'a>(&'a StatusFields<'a>);
 
 impl WriteValue for CacheStatus<'_> {
     fn write_value(&self, out: &mut Vec<u8>) {
-        let unproven = self.0.told.is_unproven.then_some("unproven");
-        let detail = self.0.told.detail.map(FailureKind::token).or(unproven);
+        let told = &self.0.told;
+        let unproven = told.is_unproven.then_some("unproven");
+        let unspread = told.is_unspread.then_some("not-everywhere");
+        let detail = told.detail.map(FailureKind::token).or(unproven).or(unspread);
         cache_status::write(out, self.0.handled(), detail);
     }
 }

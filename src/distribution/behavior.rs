@@ -1,10 +1,12 @@
 //! A behavior: the rules for the paths that a pattern matches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use super::events::Refill;
 use super::functions::Hooks;
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
@@ -76,6 +78,9 @@ pub struct Behavior {
     pub grpc: bool,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
+    /// What a successful write does beyond this node before its viewer is answered; `None`: what it
+    /// makes old is so here, and elsewhere soon.
+    pub write_through: Option<WriteThrough>,
     /// A viewer must show a signature of one of these keys (CloudFront's trusted key groups).
     pub signers: Option<TrustedKeys>,
     /// Networks whose viewers alone may ask; empty for all.
@@ -105,6 +110,15 @@ pub struct ErrorResponse {
 
 /// Statuses that may be mapped (CloudFront: "Generate custom error responses").
 pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
+/// A write that is in effect everywhere before its viewer is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteThrough {
+    /// The most that the answer waits for parents or the fleet; `None`: as long as one to PURGE.
+    pub wait: Option<Duration>,
+    /// Whether what was written is fetched at once, too.
+    pub refill: Refill,
+}
 
 /// Which callers may replace a stored response by asking with `Cache-Control: max-age=0` (the API
 /// Gateway cache).

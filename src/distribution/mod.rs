@@ -7,6 +7,7 @@ pub mod behavior;
 pub mod cache_policy;
 pub mod certificate;
 pub mod compat;
+pub mod events;
 pub mod fleet;
 pub mod functions;
 pub mod geo;

@@ -28,6 +28,8 @@ pub struct Origin {
     /// The parent, by its URL, that every other node asks last before this origin (CloudFront's
     /// Origin Shield).
     pub shield: Option<String>,
+    /// The bucket that it is, by the name that events have for it; `None`: what its address says.
+    pub bucket: Option<String>,
 }
 
 /// How requests to an S3-like origin are signed.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
+use super::events::S3Events;
 use super::fleet::Fleet;
 use super::functions::{Function, FunctionSettings, LambdaSpec};
 use super::geo::{Geo, GeoRestriction};
@@ -38,6 +39,8 @@ pub struct Site {
     pub trusted_edges: Vec<TrustedEdge>,
     /// The fleet whose log of invalidations this edge follows.
     pub fleet: Option<Fleet>,
+    /// Who may tell of changed objects.
+    pub s3_events: S3Events,
     pub limits: Limits,
     pub log: LogSettings,
     pub more_logs: CloudFrontLogs,

@@ -418,6 +418,7 @@ impl Node {
             },
             members: members.collect(),
             parents: Vec::new(),
+            tier: Vec::new(),
         }
     }
 

@@ -34,6 +34,9 @@ pub struct FleetStatus {
     /// The parents that this member asks, and what it thinks of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<ParentStatus>,
+    /// The nodes of the shared tier that this member has asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tier: Vec<TierNode>,
 }
 
 /// A parent as this member sees it.
@@ -51,10 +54,27 @@ pub struct ParentStatus {
     pub until: Option<String>,
 }
 
+/// A node of the shared tier, seen from the member that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierNode {
+    pub node: String,
+    /// Its breaker: `closed` while it is asked.
+    pub state: String,
+    /// The last trouble that it gave, until it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// What it does once its memory is full (`maxmemory-policy`), where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What is wrong with that for a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
+}
+
 /// What gives the numbers, and whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencerStatus {
-    /// `here`, or the address of the parent's admin listener.
+    /// `here`, `tier`, or the address of the parent's admin listener.
     pub at: String,
     /// How long ago it answered last; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,6 +193,7 @@ mod tests {
                 why: Some("5 failures in a row".into()),
                 until: None,
             }],
+            tier: Vec::new(),
         };
         let mut written = serde_json::to_value(&status).unwrap();
         written["of a later version"] = true.into();

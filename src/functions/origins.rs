@@ -414,6 +414,7 @@ mod tests {
             connections: 8,
             access: None,
             shield: Some("https://parent.test".into()),
+            bucket: None,
         })
     }
 

@@ -79,6 +79,8 @@ pub struct Told {
     /// It is from the store of a fleet's member that may have missed an invalidation, and whose
     /// operator prefers that to a question.
     pub is_unproven: bool,
+    /// It answers a write that was to be in effect everywhere, and is not known to be.
+    pub is_unspread: bool,
 }
 
 /// The code at the edge that ran for a request; for its record, no decision reads it.

@@ -16,6 +16,7 @@ pub mod hit;
 mod hooks;
 pub mod hops;
 mod purge;
+pub mod refill;
 pub mod rehearsal;
 mod resume;
 pub mod serve;
@@ -26,6 +27,7 @@ mod stop;
 pub mod tiers;
 mod tunnels;
 mod unanswered;
+mod write_through;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -93,6 +95,8 @@ pub struct Edge {
     /// This node's id, in CDN-Loop.
     pub node: String,
     fills: AtomicUsize,
+    /// Fetches behind writes, of what was written.
+    refills: AtomicUsize,
     tunnels: AtomicUsize,
     pub tally: Tally,
     turns: tiers::Turns,
@@ -127,6 +131,8 @@ pub struct Tally {
     pub background_refreshes: AtomicU64,
     pub not_stored_full: AtomicU64,
     pub bodies_resumed: AtomicU64,
+    pub writes_through: AtomicU64,
+    pub writes_unspread: AtomicU64,
 }
 
 impl Tally {
@@ -150,7 +156,7 @@ impl Edge {
         stores: Arc<Stores>,
     ) -> Arc<Self> {
         let limits = &site.limits;
-        let counts = SiteCounts::for_site(&site, site.listen.workers, None);
+        let counts = SiteCounts::for_site(&site, counting(&site), None);
         let rates = access::rate::Buckets::for_site(&site, None);
         let functions = speak::States::for_site(&site, None);
         let standings = Arc::<Standings>::default();
@@ -171,6 +177,7 @@ impl Edge {
             clock,
             node,
             fills: AtomicUsize::new(0),
+            refills: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             tally: Tally::default(),
             turns: tiers::Turns::default(),
@@ -273,7 +280,7 @@ impl Edge {
 
     fn replace(&self, site: Arc<Site>) {
         let before = self.running.load_full();
-        let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
+        let counts = SiteCounts::for_site(&site, counting(&before.site), Some(&before.counts));
         let region = Region::for_site(
             &site,
             &format!("{}/{}", self.node, self.incarnation()),
@@ -306,6 +313,11 @@ impl Edge {
     pub fn fills_now(&self) -> usize {
         self.fills.load(Ordering::Relaxed)
     }
+}
+
+// The cores, and the admin thread, which fetches too.
+const fn counting(site: &Site) -> usize {
+    site.listen.workers + 1
 }
 
 // Twice the store's octets of address space, so that ranges of the right length are found; memory

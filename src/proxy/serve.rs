@@ -297,6 +297,16 @@ impl Proxy {
         }
     }
 
+    /// The answer to a request that no viewer has made: nobody is refused it, and nobody hears of
+    /// it.
+    pub(super) async fn answer_unasked(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+    ) -> Result<ViewerResponse, Failure> {
+        self.answer_asked(exchange, asked, Sought::default()).await
+    }
+
     // Replaces what is stored, where the viewer may have that; puts the answer together from
     // slices, or takes the one way of all others.
     async fn answer_asked(
@@ -588,13 +598,15 @@ impl Proxy {
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);
-        if !matchers.is_empty() {
-            self.edge.invalidation.written(asked.routed.distribution.id.clone(), matchers).await;
-        }
+        // Boxed, as all that most requests do not need.
+        let is_unspread =
+            !matchers.is_empty() && Box::pin(self.written(exchange, asked, matchers)).await;
         if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
-            return self
+            let mut response = self
                 .store_post_response(exchange, asked, keeping, reply, Reason::Pass(why))
-                .await;
+                .await?;
+            response.told.is_unspread = is_unspread;
+            return Ok(response);
         }
         if asked.wants.method == MethodIntent::Head {
             if self.learn_from_head(asked, &reply, when, number) {
@@ -608,7 +620,10 @@ impl Proxy {
             }
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
-        Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why))))
+        let mut response =
+            deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)));
+        response.told.is_unspread = is_unspread;
+        Ok(response)
     }
 
     // What a GET would be answered with while the origin fails.

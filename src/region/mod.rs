@@ -329,6 +329,7 @@ fn as_origin(
         connections: 512,
         access: None,
         shield: None,
+        bucket: None,
     }
 }
 

@@ -21,8 +21,11 @@ pub mod miss;
 pub mod node;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod room;
 pub mod seal;
 pub mod seat;
+#[cfg(feature = "redis")]
+pub mod sequence;
 pub mod slots;
 
 use std::future::poll_fn;

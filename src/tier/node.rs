@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::breaker::{Breaker, Failure, PROBE_LASTS, State, Turn};
 use super::link::Trouble;
 use super::miss::Miss;
+use super::room::Room;
 use super::slots::NodeAddress;
 
 /// A connection to a node. Clones share it.
@@ -59,6 +60,8 @@ pub struct NodeStatus {
     pub breaker: State,
     /// The last trouble, until an answer comes.
     pub trouble: Option<String>,
+    /// What it said of its memory last; `None`: nothing, or it is no Redis.
+    pub room: Option<Room>,
 }
 
 /// A node.
@@ -259,6 +262,7 @@ impl<K: Connect> Node<K> {
             name: self.address.to_string(),
             breaker: self.breaker.lock().state(self.since.elapsed()),
             trouble: self.trouble.lock().as_ref().map(|trouble| trouble.why.clone()),
+            room: None,
         }
     }
 }

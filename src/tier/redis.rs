@@ -23,6 +23,7 @@ use super::codec::VALUE_MAX;
 use super::link::{Connector, Trouble};
 use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
+use super::room::{Holds, Room};
 use super::slots::{Naming, NodeAddress, SlotMap, slot};
 use super::{Taken, Value};
 use crate::distribution::tier::{RedisMode, TierAuth};
@@ -37,6 +38,9 @@ const REDIRECTIONS: usize = 3;
 const NODES_MAX: usize = 1000;
 /// Longer than any deadline of ours: the crate's own would only add another error.
 const CRATE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often nodes are asked about their memory, and how long each may take to answer.
+const ROOM_EVERY: Duration = Duration::from_secs(60);
+const ROOM_WITHIN: Duration = Duration::from_secs(2);
 /// What `CLIENT LIST` shows.
 const CLIENT_NAME: &str = "foreshore";
 
@@ -176,6 +180,8 @@ struct Topology {
     /// A cluster's slots.
     slots: SlotMap,
     nodes: HashMap<NodeAddress, RedisNode>,
+    /// What each said of its memory.
+    rooms: HashMap<NodeAddress, Room>,
 }
 
 struct Shared {
@@ -194,6 +200,7 @@ struct Shared {
 pub struct Redis {
     shared: Arc<Shared>,
     watch: Option<AbortHandle>,
+    survey: AbortHandle,
 }
 
 impl Drop for Redis {
@@ -201,6 +208,7 @@ impl Drop for Redis {
         if let Some(task) = &self.watch {
             task.abort();
         }
+        self.survey.abort();
     }
 }
 
@@ -230,7 +238,8 @@ impl Redis {
         });
         let watch = (shared.mode != RedisMode::Single)
             .then(|| tokio::spawn(Arc::clone(&shared).watch()).abort_handle());
-        Self { shared, watch }
+        let survey = tokio::spawn(Arc::clone(&shared).survey()).abort_handle();
+        Self { shared, watch, survey }
     }
 
     /// A value under a key that is placed by its hash tag. Only small ones are told the time they
@@ -294,10 +303,25 @@ impl Redis {
         Ok(taken.answer.is_some())
     }
 
+    /// Sends a command to the node that has a key. Where it was cut off, it may be sent twice.
+    pub async fn command<T: FromRedisValue>(
+        &self,
+        key: &str,
+        size: Size,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<T, Trouble> {
+        self.shared.call::<T>(key, size, command, deadline).await.map(|taken| taken.answer)
+    }
+
     /// The state of each node that is known.
     pub fn status(&self) -> Vec<NodeStatus> {
         let topology = self.shared.topology.read();
-        let mut all: Vec<NodeStatus> = topology.nodes.values().map(|node| node.status()).collect();
+        let of = |node: &RedisNode| {
+            let room = topology.rooms.get(&node.address).cloned();
+            NodeStatus { room, ..node.status() }
+        };
+        let mut all: Vec<NodeStatus> = topology.nodes.values().map(of).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
@@ -392,6 +416,51 @@ impl Shared {
             self.looked.notify_waiters();
             tokio::time::sleep(TOPOLOGY_PAUSE).await;
             let _ = timeout(TOPOLOGY_EVERY, self.wanted.notified()).await;
+        }
+    }
+
+    // Asks each node that is known what it does once its memory is full, now and then.
+    async fn survey(self: Arc<Self>) {
+        loop {
+            let nodes: Vec<RedisNode> = self.topology.read().nodes.values().cloned().collect();
+            // Before the first request none is known.
+            let pause = if nodes.is_empty() { Duration::from_secs(1) } else { ROOM_EVERY };
+            for node in nodes {
+                self.ask_for_room(&node).await;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn ask_for_room(&self, node: &RedisNode) {
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        let command = &info;
+        let ask = |wire: Wire| async move {
+            match wire.query::<String>(command).await {
+                Ok(text) => Ok(Room::parse(&text)),
+                Err(trouble) if matches!(trouble.miss, Miss::TimedOut | Miss::Unreachable) => {
+                    Err(trouble)
+                }
+                // Some users may not ask, which is no trouble.
+                Err(_) => Ok(None),
+            }
+        };
+        let Ok(room) = node.ask(Size::Small, Instant::now() + ROOM_WITHIN, ask).await else {
+            return;
+        };
+        let mut topology = self.topology.write();
+        let before = match &room {
+            Some(room) => topology.rooms.insert(node.address.clone(), room.clone()),
+            None => topology.rooms.remove(&node.address),
+        };
+        let Topology { nodes, rooms, .. } = &mut *topology;
+        rooms.retain(|address, _| nodes.contains_key(address));
+        drop(topology);
+        if let Some(wrong) = room.as_ref().and_then(|room| room.wrong(Holds::Cache))
+            && before != room
+        {
+            tracing::warn!(node = %node.address, "the tier's engine is not set up as a cache: {wrong}");
         }
     }
 

@@ -4,13 +4,17 @@
 use std::sync::{Arc, OnceLock};
 
 use super::node::NodeStatus;
+use super::room::Holds;
 use super::{Counts, Tier};
+use crate::distribution::fleet::SequencerAt;
 use crate::distribution::site::Site;
 use crate::distribution::tier as configured;
 
 /// Where a tier is, or will be.
 pub struct Seat {
     configured: configured::Tier,
+    /// What its nodes are used for.
+    pub holds: Holds,
     pub counts: Arc<Counts>,
     /// `None` inside: its certificates cannot be used, which has been said.
     started: OnceLock<Option<Arc<Tier>>>,
@@ -24,7 +28,11 @@ impl Seat {
             return Some(Arc::clone(same));
         }
         let counts = before.map(|before| Arc::clone(&before.counts)).unwrap_or_default();
-        Some(Arc::new(Self { configured: configured.clone(), counts, started: OnceLock::new() }))
+        let has_log =
+            site.fleet.as_ref().is_some_and(|fleet| matches!(fleet.sequencer, SequencerAt::Tier));
+        let holds = if has_log { Holds::CacheAndLog } else { Holds::Cache };
+        let configured = configured.clone();
+        Some(Arc::new(Self { configured, holds, counts, started: OnceLock::new() }))
     }
 
     /// The tier. The first call is to be made within a runtime that lasts.

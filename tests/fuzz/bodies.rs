@@ -14,6 +14,8 @@ use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
 use foreshore::cloudfront::import;
 use foreshore::control::cloudfront::batch;
+use foreshore::control::s3::event::{self, Posted};
+use foreshore::control::s3::sns::Envelope;
 use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
@@ -410,6 +412,21 @@ pub fn aws(data: &[u8]) {
         )
     {
         assert!(imported.toml().parse::<toml::Table>().is_ok(), "{}", imported.toml());
+    }
+}
+
+/// What is told of changed objects: it is read or refused, twice alike, and names buckets and keys.
+pub fn events(data: &[u8]) {
+    let Ok(value) = event::json(data) else { return };
+    let _ = Envelope::of(&value);
+    let read = event::parse(&value);
+    assert_eq!(read, event::parse(&value));
+    if let Ok(Posted::Events { changes, .. }) = read {
+        assert!(changes.len() <= data.len());
+        for change in changes {
+            assert!(matches!(change.keys.len(), 1 | 2), "{change:?}");
+            assert!(change.keys.iter().all(|key| key.len() <= data.len()), "{change:?}");
+        }
     }
 }
 

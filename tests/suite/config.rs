@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["config", "config/fleet"]
+    let mut all: Vec<PathBuf> = ["config", "config/fleet", "config/tier"]
         .into_iter()
         .flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap())
         .map(|e| e.unwrap().path())
@@ -759,7 +759,7 @@ fn mistakes_of_a_fleet_are_named() {
 [fleet]
 name = "The Shop"
 member = ""
-sequencer = "tier"
+sequencer = "tear"
 prefer = "freshnes"
 lease = "500ms"
 wait = "2m"
@@ -774,7 +774,7 @@ edge = "e"
         &[
             ("broken.toml:3:", "fleet.name = \"The Shop\": a name has 1 to 64 of a-z"),
             ("broken.toml:4:", "fleet.member = \"\": a name has"),
-            ("broken.toml:5:", "not built yet"),
+            ("broken.toml:5:", "known: \"here\", \"parent\", \"tier\""),
             ("broken.toml:6:", "is not known (one of \"freshness\", \"availability\")"),
             ("broken.toml:7:", "fleet.lease lies outside 1s to 300s"),
             ("broken.toml:8:", "fleet.wait lies outside 0s to 60s"),
@@ -797,6 +797,23 @@ edge = "e"
     assert_eq!(found.len(), 3, "{}", found.join("\n"));
     let orphan = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"parent\"";
     let found = expect(&in_a_fleet(orphan), &[("broken.toml:1:", "no parent is named")]);
+    assert_eq!(found.len(), 1, "{}", found.join("\n"));
+    // Only Redis orders records.
+    let shared = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"tier\"\n";
+    let memcached = "[tier]\nkind = \"memcached\"\nurls = [\"memcached://127.0.0.1:1\"]\n";
+    for tier in ["", memcached] {
+        let found = expect(
+            &in_a_fleet(&format!("{shared}{tier}")),
+            &[("broken.toml:", "needs a [tier] of the kind \"redis\"")],
+        );
+        assert_eq!(found.len(), 1, "{}", found.join("\n"));
+    }
+    let redis = memcached.replace("memcached", "redis");
+    let with_parent = format!("{shared}[fleet.parent]\nadmin = \"https://p.test\"\n{redis}");
+    let found = expect(
+        &in_a_fleet(&with_parent),
+        &[("broken.toml:5:", "fleet.sequencer = \"tier\" asks no parent")],
+    );
     assert_eq!(found.len(), 1, "{}", found.join("\n"));
     // A region that is broken is told of once.
     let broken = format!(

@@ -22,6 +22,7 @@ fn the_door_wants_a_token() {
             ("POST", "/v1/reload"),
             ("POST", "/v1/edge/invalidations"),
             ("POST", "/v1/fleet/call"),
+            ("POST", "/v1/events/s3"),
         ] {
             assert_eq!(
                 edge.admin_with(method, path, "{}", fields).0,

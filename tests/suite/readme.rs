@@ -161,6 +161,7 @@ fn what_the_pages_configure_loads() {
         let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
             .args(["check", "--config", path.to_str().unwrap()])
             .env("FORESHORE_ADMIN_SECRET", "a secret of some length")
+            .env("FORESHORE_EVENTS_TOKEN", "another one")
             .output()
             .unwrap();
         assert!(out.status.success(), "{page}:\n{block}\n{}", String::from_utf8_lossy(&out.stderr));

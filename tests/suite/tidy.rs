@@ -151,6 +151,8 @@ const CLOCKS: Reasons = &[
     ("tier/memcached.rs", "how old a node is whose items end by its uptime"),
     ("tier/mod.rs", "deadlines of what is asked of the tier"),
     ("tier/node.rs", "the breaker's moments"),
+    ("tier/redis.rs", "a deadline for what a node says of itself"),
+    ("tier/sequence.rs", "deadlines of what the fleet's log is asked, and how long a call is held"),
 ];
 
 /// Files that read the environment.
@@ -170,6 +172,7 @@ const TASKS: Reasons = &[
     ("control/cloudfront/resources.rs", "compiling and file work on the blocking pool, awaited"),
     ("control/invalidation.rs", "file work on the blocking pool, awaited"),
     ("control/reload.rs", "file work on the blocking pool, awaited"),
+    ("control/s3/refiller.rs", "fetches of changed objects, limited in number"),
     ("control/server.rs", "one task for each admin connection, limited in number"),
     ("control/values.rs", "file work on the blocking pool, awaited"),
     ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
@@ -186,6 +189,7 @@ const TASKS: Reasons = &[
     ),
     ("proxy/fetch.rs", "a fill: it outlives its viewer, and has a place among the fills"),
     ("proxy/fill.rs", "the same, for what is to be stored of a fetch for one viewer"),
+    ("proxy/refill.rs", "fetches of what was written, limited in number"),
     ("proxy/tiers.rs", "reads from the disk, limited in number"),
     ("proxy/unanswered.rs", "the invalidation of a write whose viewer left"),
     ("record/queue.rs", "one thread that writes all logs"),
@@ -200,7 +204,11 @@ const TASKS: Reasons = &[
     ("tier/memcached.rs", "two tasks for each connection, and one that discovers nodes"),
     ("tier/mod.rs", "one task that writes what waits, one response after the other"),
     ("tier/node.rs", "one connection being made for each place, and one probe at a time"),
-    ("tier/redis.rs", "one driver for each connection, and one that watches the topology"),
+    (
+        "tier/redis.rs",
+        "one driver for each connection, one that watches the topology, and one that asks about memory",
+    ),
+    ("tier/sequence.rs", "one task that keeps a fleet's log short"),
 ];
 
 // Exactly the listed files have one of the words in the code that ships.

@@ -25,6 +25,7 @@ use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 use foreshore::tier::codec::Address;
 use foreshore::tier::miss::Miss;
+use foreshore::tier::room::Holds;
 use foreshore::tier::{Found, Got, Tier};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -34,7 +35,7 @@ use super::support::edge::certificates;
 use super::support::tool::{self, Tool};
 use super::support::{eventually, free_port};
 
-const REDIS: Tool = Tool::Program("redis-server");
+pub const REDIS: Tool = Tool::Program("redis-server");
 const MEMCACHED: Tool = Tool::Program("memcached");
 const SASLPASSWD: Tool = Tool::Program("saslpasswd2");
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -42,7 +43,7 @@ const STAMP: Stamp = Stamp { epoch: Epoch(RecordId::from_octets([1; 16])), numbe
 /// What a call may take beyond its deadline on a machine that has much else to do.
 const SLACK: Duration = Duration::from_millis(700);
 
-fn on_a_core<T>(does: impl Future<Output = T>) -> T {
+pub fn on_a_core<T>(does: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(does)
 }
 
@@ -50,7 +51,7 @@ fn start(settings: &configured::Tier) -> Arc<Tier> {
     Tier::start(settings, Arc::default()).unwrap()
 }
 
-fn settings(engine: Engine, port: u16) -> configured::Tier {
+pub fn settings(engine: Engine, port: u16) -> configured::Tier {
     configured::Tier {
         engine,
         nodes: vec![configured::TierNode { host: "localhost".into(), port }],
@@ -238,9 +239,9 @@ fn comes_back(settings: &configured::Tier, stop: impl Fn(), go_on: impl Fn()) {
 }
 
 /// An engine in a process of its own. Killed when dropped.
-struct Server {
+pub struct Server {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Server {
@@ -262,13 +263,13 @@ impl Server {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     // A command in the inline form of Redis, or a line of memcached's; the first line of the answer.
-    fn says(&self, command: &str) -> String {
+    pub fn says(&self, command: &str) -> String {
         let mut tcp = TcpStream::connect(self.address()).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
@@ -297,7 +298,7 @@ impl Drop for Server {
     }
 }
 
-fn redis(folder: &Path, port: u16, more: &str) -> Server {
+pub fn redis(folder: &Path, port: u16, more: &str) -> Server {
     let path = folder.join(format!("redis-{port}.conf"));
     let text = format!(
         "bind 127.0.0.1\nsave \"\"\nappendonly no\ndir {}\ndbfilename {port}.rdb\n{more}\n",
@@ -317,8 +318,33 @@ fn memcached(port: u16, more: &[&str]) -> Server {
     Server::start(command.args(more), port)
 }
 
-const SINGLE: Engine = Engine::Redis(RedisMode::Single);
+pub const SINGLE: Engine = Engine::Redis(RedisMode::Single);
 const FIXED: Engine = Engine::Memcached(MemcachedMode::Fixed);
+
+#[test]
+fn a_node_that_evicts_nothing_is_told_of() {
+    if !tool::have(&[REDIS]) {
+        return;
+    }
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let more = format!("port {port}\nmaxmemory 64mb\nmaxmemory-policy noeviction");
+    let server = redis(folder.path(), port, &more);
+    on_a_core(async {
+        let tier = start(&settings(SINGLE, server.port));
+        let _ = tier.get(&CacheKey::new(b"E1\0/a\0"), tier.total_deadline()).await;
+        let told = async {
+            loop {
+                if let Some(room) = tier.status().into_iter().find_map(|node| node.room) {
+                    return room;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let room = tokio::time::timeout(Duration::from_secs(15), told).await.unwrap();
+        assert_eq!((room.policy.as_str(), room.limit), ("noeviction", 64 << 20));
+        assert!(room.wrong(Holds::Cache).unwrap().contains("allkeys-lru"));
+    });
+}
 
 #[test]
 fn redis_gives_back_what_it_was_given() {
