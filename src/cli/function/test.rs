@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::function::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
-use super::{ConfigArgs, fail};
+use super::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
+use crate::cli::{ConfigArgs, fail};
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::distribution::functions::{Function, FunctionLimits, Level};
@@ -22,7 +22,7 @@ use crate::functions::values::file;
 use crate::functions::values::snapshot::Values;
 
 #[derive(Args)]
-pub(super) struct TestArgs {
+pub(crate) struct TestArgs {
     /// A file with the code, or the name of a function in the configuration.
     #[arg(value_name = "NAME|FILE")]
     function: String,
