@@ -2,7 +2,7 @@
 //! the grammar. Where njs is at hand, it is asked about the same snippets: it is what CloudFront's
 //! engine is taken for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use foreshore::distribution::functions::{Level, Runtime};
@@ -502,7 +502,7 @@ const NJS_IS_LENIENT: &[&str] = &[
 ];
 
 // What a program says of a file.
-fn says(program: &str, arguments: &[&str], path: &PathBuf) -> String {
+fn says(program: &str, arguments: &[&str], path: &Path) -> String {
     let told = Command::new(program)
         .args(arguments)
         .arg(path)

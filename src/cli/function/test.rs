@@ -229,7 +229,7 @@ fn as_json(outcome: &Outcome) -> Value {
         "ComputeUtilization": outcome.spent.utilisation.to_string(),
         "FunctionExecutionLogs": outcome.lines,
         "FunctionErrorMessage": outcome.failure.as_deref().unwrap_or(""),
-        "FunctionOutput": outcome.output.as_ref().map_or_else(String::new, Value::to_string),
+        "FunctionOutput": outcome.output.as_ref().map(Value::to_string).unwrap_or_default(),
         "Changes": outcome.changes,
         "Unexpected": outcome.missed,
         "Findings": findings_json(&outcome.found),
