@@ -14,13 +14,13 @@ pub mod store;
 
 pub mod fleet;
 
-pub mod functions;
-
 pub mod region;
 
 pub mod origin;
 
 pub mod deliver;
+
+pub mod functions;
 
 pub mod record;
 

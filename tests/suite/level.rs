@@ -107,6 +107,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("destructuring", "function f({ a }) { }"),
     ("destructuring", "var f = ({ a, b = 1 }) => a;"),
     ("destructuring", "var f = ([a], { b: [c] }) => a;"),
+    ("destructuring", "var f = ({ a = b }) => { let b = a; };"),
     ("destructuring", "var a, b; [a, b] = [b, a];"),
     ("destructuring", "var a, c = {}; ({ a, b: c.b, ['d']: c.d } = {});"),
     ("destructuring", "try { } catch ({ message }) { }"),
