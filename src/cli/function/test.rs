@@ -151,7 +151,7 @@ fn configured(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String
         .map_err(|report| report.render(false))?;
     let mut all = loaded.site.functions.iter();
     match all.find(|function| *function.name == **name) {
-        Some(function) => Ok((Arc::clone(function), FunctionLimits::default())),
+        Some(function) => Ok((Arc::clone(function), loaded.site.function_settings.limits)),
         None => Err(format!("{name:?} is neither a file nor a function of {}", file.display())),
     }
 }
