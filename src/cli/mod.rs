@@ -93,12 +93,10 @@ enum Command {
     Sign(sign::SignCommand),
     /// Check and try out CloudFront Functions, without an edge.
     #[command(subcommand)]
-    #[command(
-        after_help = "Examples:\n  foreshore function check functions/*.js\n  \
+    #[command(after_help = "Examples:\n  foreshore function check functions/*.js\n  \
         foreshore function event 'https://www.example.com/docs/?a=1' -H 'Accept-Language: de' > event.json\n  \
         foreshore function test functions/index.js --event event.json\n\n\
-        Exit codes: 0 done, 1 something is wrong with the code, 2 something could not be read."
-    )]
+        Exit codes: 0 done, 1 something is wrong with the code, 2 something could not be read.")]
     Function(function::FunctionCommand),
     /// Write a configuration from another system's description.
     #[command(subcommand)]
