@@ -7,8 +7,6 @@ mod disk_tier;
 mod explain;
 mod fleet;
 mod function;
-#[cfg(feature = "functions")]
-mod function_test;
 mod import_export;
 mod kv;
 mod membership;

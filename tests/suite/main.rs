@@ -20,6 +20,7 @@ mod fleet_sample;
 mod fleet_scenes;
 mod fleet_sim;
 mod fleet_stage;
+mod function_command;
 mod function_samples;
 mod functions;
 mod fuzz;

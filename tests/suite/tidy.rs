@@ -119,7 +119,7 @@ const CLOCKS: Reasons = &[
     ("cli/certs.rs", "the same"),
     ("cli/check.rs", "the same"),
     ("cli/explain.rs", "the same"),
-    ("cli/function_test.rs", "the same"),
+    ("cli/function/test.rs", "the same"),
     ("cli/import_export.rs", "the same"),
     ("cli/sign.rs", "the same"),
     ("cli/store.rs", "the same"),

@@ -101,7 +101,7 @@ fn binding_power(operator: &str) -> u8 {
     }
 }
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     /// An expression with commas.
     pub(super) fn expression(&mut self) -> Done<Expression> {
         let first = self.assignment_or_pattern()?;

@@ -14,7 +14,7 @@ enum Accessor {
     No,
 }
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     // ---- functions ----
 
     /// `function name() {}` as a statement, `async` before it included.
@@ -34,6 +34,15 @@ impl<'s> Parser<'s> {
         let read = self.parameters_and_body(is_async, is_generator, Accessor::No);
         self.scopes.leave(around);
         read
+    }
+
+    /// A function behind `export default`, which may lack a name.
+    pub(super) fn exported_function(&mut self) -> Done {
+        let (is_async, is_generator) = self.function_head()?;
+        if !self.is("(") {
+            self.declared_name(Declared::Function)?;
+        }
+        self.parameters_and_body(is_async, is_generator, Accessor::No)
     }
 
     fn function_head(&mut self) -> Done<(bool, bool)> {

@@ -6,7 +6,7 @@ use super::rules::Construct;
 use super::scope::Use;
 use super::token::Kind;
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     /// A value with its members and calls, without operators.
     pub(super) fn left_hand(&mut self) -> Done<Expression> {
         let base = if self.is_word("new") { self.constructed()? } else { self.primary()? };

@@ -81,8 +81,7 @@ pub struct Import {
 }
 
 /// Everything that a source does wrong, in the order of the text. With `Level::Any` that is
-/// what our own engine cannot run: no JavaScript, no `handler`, exports and imports that are no
-/// default ones.
+/// what our own engine cannot run: no JavaScript, no `handler`, `await` outside of functions.
 ///
 /// A mistake of syntax is the only finding about the language: what follows it cannot be read.
 pub fn check(source: &str, runtime: Runtime, level: Level) -> Vec<Finding> {
@@ -97,28 +96,33 @@ pub fn check(source: &str, runtime: Runtime, level: Level) -> Vec<Finding> {
     found
 }
 
-/// The imports of a source, in order, or the first reason why there is no telling.
+/// The imports of a source, in order, or the first reason why there is no telling: a mistake of
+/// syntax, or an import of something else than a default.
 pub fn imports(source: &str) -> Result<Vec<Import>, Finding> {
-    let lines = Lines::of(source);
-    let mut report = Report { lines, runtime: Runtime::Js2, level: Level::Any, found: Vec::new() };
+    let (runtime, level) = (Runtime::Js2, Level::CloudFront);
+    let mut report = Report { lines: Lines::of(source), runtime, level, found: Vec::new() };
+    let mut all = Vec::new();
     match read(source) {
         Err(problem) => report.syntax(problem),
         Ok(parser) => {
-            report.constructs(&parser.seen);
-            if report.found.is_empty() {
-                let import = |one: &parse::Imported<'_>| Import {
-                    local: one.local.to_string(),
-                    module: one.module.to_string(),
-                    span: one.span.clone(),
-                };
-                return Ok(parser.imports.iter().map(import).collect());
-            }
+            let others: Vec<Seen> = parser.seen.into_iter().filter(is_other_import).collect();
+            report.constructs(&others);
+            all.extend(parser.imports.into_iter().map(|one| Import {
+                local: one.local.to_string(),
+                module: one.module.to_string(),
+                span: one.span,
+            }));
         }
     }
     match report.found.into_iter().next() {
         Some(finding) => Err(finding),
-        None => Ok(Vec::new()),
+        None => Ok(all),
     }
+}
+
+fn is_other_import(seen: &Seen) -> bool {
+    use rules::Construct::{BareImport, NamedImport, NamespaceImport};
+    matches!(seen.construct, BareImport | NamedImport | NamespaceImport)
 }
 
 fn read(source: &str) -> Result<Parser<'_>, Problem> {

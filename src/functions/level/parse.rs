@@ -397,13 +397,13 @@ impl<'s> Parser<'s> {
         let start = self.bump()?.start;
         self.saw(Construct::Export, start);
         if self.eat_word("default")? {
-            let declares = self.is_word("function")
-                || self.is_word("class")
-                || (self.is_word("async") && self.is_before_function());
-            if declares {
-                // It may lack a name, as an expression may.
-                self.assignment()?;
-                return Ok(());
+            let is_function =
+                self.is_word("function") || (self.is_word("async") && self.is_before_function());
+            if is_function {
+                return self.exported_function();
+            }
+            if self.is_word("class") {
+                return self.class_expression();
             }
             self.assignment()?;
             return self.semicolon();

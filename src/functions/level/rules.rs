@@ -52,7 +52,8 @@ pub(super) enum Refused {
     ByCloudFront,
     /// By `cloudfront-js-1.0` alone.
     ByFirst,
-    /// By our engine too, which runs a source as the body of a function.
+    /// By our engine too, which runs a source as the body of a function and takes out imports and
+    /// exports before.
     Everywhere,
     /// By some versions of CloudFront's engine.
     BySome,
@@ -172,16 +173,16 @@ impl Construct {
         let default = "use `import name from 'module'`";
         match self {
             Self::NamedImport => {
-                words("named-import", "an import of single names", default, Everywhere)
+                words("named-import", "an import of single names", default, ByCloudFront)
             }
-            Self::NamespaceImport => words("namespace-import", "`import *`", default, Everywhere),
+            Self::NamespaceImport => words("namespace-import", "`import *`", default, ByCloudFront),
             Self::DynamicImport => words("dynamic-import", "`import()`", default, ByCloudFront),
             Self::ImportMeta => words("import-meta", "`import.meta`", "do without it", Everywhere),
             Self::Export => words(
                 "export",
                 "`export`",
                 "leave it out: the function that is called `handler` is found by its name",
-                Everywhere,
+                ByCloudFront,
             ),
             Self::AwaitAtTop => words(
                 "top-level-await",
@@ -189,7 +190,7 @@ impl Construct {
                 "move it into `handler`",
                 Everywhere,
             ),
-            _ => words("bare-import", "an import without a name", default, Everywhere),
+            _ => words("bare-import", "an import without a name", default, ByCloudFront),
         }
     }
 }

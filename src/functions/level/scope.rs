@@ -13,6 +13,8 @@ pub(super) enum Declared {
     Function,
     Parameter,
     Caught,
+    /// Used in a pattern, which may have meant it as a parameter.
+    Perhaps,
 }
 
 /// How a name is used.
@@ -81,7 +83,8 @@ impl<'s> Scopes<'s> {
     }
 
     /// Enters the scope of an arrow function whose parameters turned out to be what was read since
-    /// the mark. With `declare`, each name used there is a parameter.
+    /// the mark. With `declare`, each name used there
+    /// counts as a parameter.
     pub(super) fn adopt(&mut self, (references, scopes): (usize, usize), declare: bool) -> usize {
         let outer = self.enter(true);
         let inner = self.current;
@@ -94,7 +97,7 @@ impl<'s> Scopes<'s> {
             if reference.scope == outer {
                 reference.scope = inner;
                 if declare {
-                    self.all[inner].names.insert(reference.name, Declared::Parameter);
+                    self.all[inner].names.insert(reference.name, Declared::Perhaps);
                 }
             }
         }
@@ -122,7 +125,8 @@ impl<'s> Scopes<'s> {
         let current = self.current;
         let scope = &mut self.all[current];
         let met = match (scope.names.get(name), how) {
-            (None, _) | (Some(Declared::Parameter), Declared::Function) => Met::Nothing,
+            (None | Some(Declared::Perhaps), _)
+            | (Some(Declared::Parameter), Declared::Function) => Met::Nothing,
             (Some(Declared::Parameter), Declared::Parameter) => Met::Forbidden,
             (Some(Declared::Function | Declared::Var), Declared::Function) if scope.is_function => {
                 if current == 0 {

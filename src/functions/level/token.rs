@@ -180,7 +180,7 @@ impl<'s> Lexer<'s> {
             return problem(self.at, format!("unexpected character {c:?}"));
         };
         // `a?.5:1` is a condition.
-        let found = if *found == "?." && self.octet(2).is_ascii_digit() { "?" } else { found };
+        let found = if *found == "?." && self.octet(2).is_ascii_digit() { "?" } else { *found };
         self.at += found.len();
         Ok(Kind::Punctuator(found))
     }
@@ -218,17 +218,17 @@ impl<'s> Lexer<'s> {
     fn code_point(&mut self) -> Option<u32> {
         if self.octet(0) == b'{' {
             self.at += 1;
-            let length = self.rest().find('}')?;
+            let length = self.rest().bytes().take_while(u8::is_ascii_hexdigit).count();
             let digits = &self.rest()[..length];
-            let is_hex = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-            self.at += length + 1;
+            let ends = !digits.is_empty() && self.octet(length) == b'}';
+            self.at += if ends { length + 1 } else { length };
             let significant = digits.trim_start_matches('0');
             let value = match significant.len() {
                 0 => Some(0),
                 1..=6 => u32::from_str_radix(significant, 16).ok(),
                 _ => None,
             };
-            return value.filter(|value| is_hex && *value <= 0x0010_ffff);
+            return value.filter(|value| ends && *value <= 0x0010_ffff);
         }
         self.hex(4)
     }

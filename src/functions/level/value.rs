@@ -5,7 +5,7 @@ use super::parse::{Done, Parser, is_reserved};
 use super::rules::Construct;
 use super::token::{Kind, problem};
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     /// A value without members, calls and operators.
     pub(super) fn primary(&mut self) -> Done<Expression> {
         let start = self.token.start;

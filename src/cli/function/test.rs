@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::function::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
-use super::{ConfigArgs, fail};
+use super::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
+use crate::cli::{ConfigArgs, fail};
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::distribution::functions::{Function, FunctionLimits, Level};
@@ -22,7 +22,7 @@ use crate::functions::values::file;
 use crate::functions::values::snapshot::Values;
 
 #[derive(Args)]
-pub(super) struct TestArgs {
+pub(crate) struct TestArgs {
     /// A file with the code, or the name of a function in the configuration.
     #[arg(value_name = "NAME|FILE")]
     function: String,
@@ -151,7 +151,7 @@ fn configured(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String
         .map_err(|report| report.render(false))?;
     let mut all = loaded.site.functions.iter();
     match all.find(|function| *function.name == **name) {
-        Some(function) => Ok((Arc::clone(function), FunctionLimits::default())),
+        Some(function) => Ok((Arc::clone(function), loaded.site.function_settings.limits)),
         None => Err(format!("{name:?} is neither a file nor a function of {}", file.display())),
     }
 }
@@ -229,7 +229,7 @@ fn as_json(outcome: &Outcome) -> Value {
         "ComputeUtilization": outcome.spent.utilisation.to_string(),
         "FunctionExecutionLogs": outcome.lines,
         "FunctionErrorMessage": outcome.failure.as_deref().unwrap_or(""),
-        "FunctionOutput": outcome.output.as_ref().map_or_else(String::new, Value::to_string),
+        "FunctionOutput": outcome.output.as_ref().map(Value::to_string).unwrap_or_default(),
         "Changes": outcome.changes,
         "Unexpected": outcome.missed,
         "Findings": findings_json(&outcome.found),

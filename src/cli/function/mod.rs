@@ -1,6 +1,9 @@
 //! `foreshore function check|event`: whether code keeps to the language that CloudFront takes, and
 //! events to try it with.
 
+#[cfg(feature = "functions")]
+mod test;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +12,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::explain;
-#[cfg(feature = "functions")]
-use super::function_test;
 use crate::distribution::functions::{Level, Runtime};
 use crate::functions::event::Place;
 use crate::functions::event_json;
@@ -27,12 +28,12 @@ pub(super) enum FunctionCommand {
     Event(EventArgs),
     /// Call a function with an event, and say what it changes.
     #[cfg(feature = "functions")]
-    Test(function_test::TestArgs),
+    Test(test::TestArgs),
 }
 
 /// Runtimes as CloudFront names them.
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum RuntimeName {
+enum RuntimeName {
     #[value(name = "cloudfront-js-1.0")]
     Js1,
     #[value(name = "cloudfront-js-2.0")]
@@ -50,7 +51,7 @@ impl From<RuntimeName> for Runtime {
 
 /// What code is held to.
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum LevelName {
+enum LevelName {
     /// What CloudFront's engine takes.
     #[value(name = "cloudfront")]
     CloudFront,
@@ -69,13 +70,13 @@ impl From<LevelName> for Level {
 
 /// Which language.
 #[derive(Args)]
-pub(super) struct LanguageArgs {
+struct LanguageArgs {
     /// The runtime that the function is for.
     #[arg(long, value_enum, default_value = "cloudfront-js-2.0")]
-    pub runtime: RuntimeName,
+    runtime: RuntimeName,
     /// What the code is held to.
     #[arg(long, value_enum, default_value = "cloudfront")]
-    pub level: LevelName,
+    level: LevelName,
 }
 
 #[derive(Args)]
@@ -122,7 +123,7 @@ pub(super) struct EventArgs {
 }
 
 /// Something could not be read.
-pub(super) const UNREADABLE: u8 = 2;
+const UNREADABLE: u8 = 2;
 
 pub(super) fn function(command: &FunctionCommand) -> ExitCode {
     match command {
@@ -135,17 +136,18 @@ pub(super) fn function(command: &FunctionCommand) -> ExitCode {
             Err(why) => unreadable(&why),
         },
         #[cfg(feature = "functions")]
-        FunctionCommand::Test(args) => function_test::test(args),
+        FunctionCommand::Test(args) => test::test(args),
     }
 }
 
 /// Says what could not be read, on standard error.
-pub(super) fn unreadable(why: &str) -> ExitCode {
+fn unreadable(why: &str) -> ExitCode {
     eprintln!("foreshore: {why}");
     ExitCode::from(UNREADABLE)
 }
 
-pub(super) fn pretty(value: &Value) -> String {
+// As people read it.
+fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
@@ -183,12 +185,12 @@ fn check_files(args: &CheckArgs) -> ExitCode {
 }
 
 /// True if something was found that keeps the code from running.
-pub(super) fn is_refused(found: &[Finding]) -> bool {
+fn is_refused(found: &[Finding]) -> bool {
     found.iter().any(|finding| finding.severity == Severity::Error)
 }
 
 /// A line for each finding, or one that says that there is none.
-pub(super) fn findings_text(file: &str, found: &[Finding]) -> String {
+fn findings_text(file: &str, found: &[Finding]) -> String {
     if found.is_empty() {
         return format!("{file} is fine\n");
     }
@@ -200,7 +202,7 @@ pub(super) fn findings_text(file: &str, found: &[Finding]) -> String {
 }
 
 /// The findings for machines.
-pub(super) fn findings_json(found: &[Finding]) -> Value {
+fn findings_json(found: &[Finding]) -> Value {
     let one = |finding: &Finding| {
         json!({
             "rule": finding.rule,
