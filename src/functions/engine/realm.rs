@@ -205,7 +205,7 @@ fn compile(
 }
 
 /// Why a call failed, when it was not late.
-pub fn failure(ctx: &Ctx<'_>, error: &CaughtError<'_>) -> CallFailure {
+pub fn failure<'js>(ctx: &Ctx<'js>, error: &CaughtError<'js>) -> CallFailure {
     let is_memory = match error {
         CaughtError::Error(error) => matches!(error, Error::Allocation),
         CaughtError::Exception(thrown) => {
@@ -219,7 +219,7 @@ pub fn failure(ctx: &Ctx<'_>, error: &CaughtError<'_>) -> CallFailure {
 }
 
 // What was thrown, in words, with the line of the code where it is known.
-fn words(ctx: &Ctx<'_>, error: &CaughtError<'_>) -> String {
+fn words<'js>(ctx: &Ctx<'js>, error: &CaughtError<'js>) -> String {
     let mut words = match error {
         CaughtError::Error(error) => error.to_string(),
         CaughtError::Exception(thrown) => {

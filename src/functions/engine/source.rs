@@ -17,7 +17,7 @@ pub struct Source {
 impl Source {
     /// Scans a source; an error says the line and what is not taken there.
     pub fn scan(source: &str) -> Result<Self, String> {
-        let mut scan = Scan::new(source);
+        let mut scan = Scan::new(source.strip_prefix('\u{feff}').unwrap_or(source));
         while scan.step()? {}
         let body = String::from_utf8_lossy(&scan.out).into_owned();
         let wants_global = body.contains("globalThis");
