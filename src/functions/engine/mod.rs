@@ -79,7 +79,7 @@ impl Engine {
             self.make_ready(function);
         }
         for realm in self.realms.iter_mut().flatten() {
-            realm.weigh();
+            realm.weigh_anew();
         }
     }
 
@@ -122,7 +122,7 @@ impl Engine {
         {
             self.make_ready(function);
             if let Some(realm) = &mut self.realms[place] {
-                realm.weigh();
+                realm.weigh_anew();
             }
         }
         if let Some(failure) = self.failures.get(&function.digest) {
@@ -162,7 +162,7 @@ impl Engine {
                 }
             }
             if let Some(realm) = &mut self.realms[place] {
-                realm.weigh();
+                realm.weigh_anew();
             }
         }
     }

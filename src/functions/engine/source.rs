@@ -430,7 +430,18 @@ impl<'s> Scan<'s> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in r#"(import|export|as|from|[a-n{}()\[\]'"`/*\\$;,. \n0-9])*"#) {
+            if let Ok(source) = Source::scan(&text) {
+                prop_assert_eq!(source.body.matches('\n').count(), text.matches('\n').count());
+            }
+        }
+    }
 
     fn imports(source: &str) -> Vec<(String, String)> {
         Source::scan(source).unwrap().imports
