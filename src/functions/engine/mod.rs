@@ -83,6 +83,11 @@ impl Engine {
         }
     }
 
+    /// Why a function that the engine was made ready for cannot be called, if it cannot.
+    pub fn problem(&self, function: &Function) -> Option<&CallFailure> {
+        self.failures.get(&function.digest)
+    }
+
     // Compiles a function unless that was done; notes why, if it cannot be.
     fn make_ready(&mut self, function: &Function) {
         let place = place_of(function);
