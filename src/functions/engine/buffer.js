@@ -213,13 +213,9 @@
       if (typeof length === "string") { encoding = length; length = undefined; }
       const at = offset === undefined ? 0 : sizeOf(offset);
       if (at > this.length) throw new RangeError("offset is out of range");
-      let what = decode(String(text), encoding);
+      const what = decode(String(text), encoding);
       const room = Math.min(this.length - at, length === undefined ? what.length : sizeOf(length));
-      let count = Math.min(what.length, room);
-      // A character is written whole or not at all.
-      if (encodingOf(encoding) === "utf8") {
-        while (count > 0 && count < what.length && (what.charCodeAt(count) & 0xc0) === 0x80) count--;
-      }
+      const count = Math.min(what.length, room);
       for (let n = 0; n < count; n++) this[at + n] = what.charCodeAt(n);
       return count;
     },

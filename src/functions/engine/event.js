@@ -362,7 +362,7 @@
   function read(found) {
     if (found === request && requests.isWhole() && place === 0 &&
       requestHere.uri === given.uri && requestHere.method === given.method && requestHere.statusCode === undefined) return 0;
-    if (!isObject(found)) throw new Wrong("", place === 0 ? REQUEST : RESPONSE, found);
+    if (!isObject(found)) throw new Wrong("the value", place === 0 ? REQUEST : RESPONSE, found);
     const out = place === 1 || found.statusCode !== undefined ? readResponse(found) : readRequest(found);
     return out.length === 1 ? 0 : out;
   }

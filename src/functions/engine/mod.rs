@@ -79,8 +79,13 @@ impl Engine {
             self.make_ready(function);
         }
         for realm in self.realms.iter_mut().flatten() {
-            realm.weigh();
+            realm.weigh_anew();
         }
+    }
+
+    /// Why a function that the engine was made ready for cannot be called, if it cannot.
+    pub fn problem(&self, function: &Function) -> Option<&CallFailure> {
+        self.failures.get(&function.digest)
     }
 
     // Compiles a function unless that was done; notes why, if it cannot be.
@@ -122,7 +127,7 @@ impl Engine {
         {
             self.make_ready(function);
             if let Some(realm) = &mut self.realms[place] {
-                realm.weigh();
+                realm.weigh_anew();
             }
         }
         if let Some(failure) = self.failures.get(&function.digest) {
@@ -162,7 +167,7 @@ impl Engine {
                 }
             }
             if let Some(realm) = &mut self.realms[place] {
-                realm.weigh();
+                realm.weigh_anew();
             }
         }
     }

@@ -31,7 +31,7 @@
     update(data, encoding) {
       const state = stateOf(this, "update");
       const octets = shared.octetsOf(data, encoding);
-      if (octets === undefined) throw new TypeError("data is not a string or Buffer-like object");
+      if (octets === undefined) throw new TypeError('data argument "' + typeof data + '" is not a string or Buffer-like object');
       state.data += octets;
       return this;
     },
@@ -63,7 +63,7 @@
   };
   // What is no valid escape stays as it is; octets that are no UTF-8 become U+FFFD.
   const unescape = (text) => {
-    const whole = String(text);
+    const whole = String(text).replace(/\+/g, " ");
     if (!whole.includes("%")) return whole;
     return native.utf8(native.bytes(wellFormed(whole)).replace(/%([0-9A-Fa-f]{2})/g,
       (_, hex) => shared.chars(parseInt(hex, 16))));
@@ -107,7 +107,7 @@
       const shown = (value) => {
         switch (typeof value) {
           case "string": return coded(value);
-          case "number": return isFinite(value) ? String(value) : "";
+          case "number": return isFinite(value) ? coded(String(value)) : "";
           case "boolean": return value ? "true" : "false";
         }
         return "";

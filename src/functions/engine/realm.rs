@@ -66,7 +66,7 @@ pub struct Realm {
     pub context: Context,
     runtime: Runtime,
     pub state: Rc<State>,
-    /// Octets that the realm held when it was made.
+    /// Octets that the realm held when something was last compiled in it.
     born: usize,
     /// The same when it was last looked at.
     holds: usize,
@@ -96,15 +96,20 @@ impl Realm {
             stops: 0,
             spoiled: false,
         };
-        realm.weigh();
-        realm.born = realm.holds;
+        realm.weigh_anew();
         Ok(realm)
     }
 
     /// Looks how much the realm holds, without garbage.
-    pub fn weigh(&mut self) {
+    fn weigh(&mut self) {
         self.runtime.run_gc();
         self.holds = usize::try_from(self.runtime.memory_usage().malloc_size).unwrap_or(0);
+    }
+
+    /// The same for a realm in which something was compiled: what it grows is counted from here.
+    pub fn weigh_anew(&mut self) {
+        self.weigh();
+        self.born = self.holds;
     }
 
     /// Gives a call its memory. Garbage of earlier calls does not count against it.

@@ -17,7 +17,7 @@ pub struct Source {
 impl Source {
     /// Scans a source; an error says the line and what is not taken there.
     pub fn scan(source: &str) -> Result<Self, String> {
-        let mut scan = Scan::new(source);
+        let mut scan = Scan::new(source.strip_prefix('\u{feff}').unwrap_or(source));
         while scan.step()? {}
         let body = String::from_utf8_lossy(&scan.out).into_owned();
         let wants_global = body.contains("globalThis");
@@ -430,7 +430,18 @@ impl<'s> Scan<'s> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in r#"(import|export|as|from|[a-n{}()\[\]'"`/*\\$;,. \n0-9])*"#) {
+            if let Ok(source) = Source::scan(&text) {
+                prop_assert_eq!(source.body.matches('\n').count(), text.matches('\n').count());
+            }
+        }
+    }
 
     fn imports(source: &str) -> Vec<(String, String)> {
         Source::scan(source).unwrap().imports

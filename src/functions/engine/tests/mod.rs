@@ -349,8 +349,8 @@ fn responses_come_back_made_and_changed() {
 #[test]
 fn a_wrong_shape_is_named_by_its_path() {
     let request = [
-        ("return undefined", "", "undefined"),
-        ("return 'text'", "", "the text \"text\""),
+        ("return undefined", "the value", "undefined"),
+        ("return 'text'", "the value", "the text \"text\""),
         ("request.headers = 5", "request.headers", "number 5"),
         ("request.headers.x = 'y'", "request.headers.x", "the text \"y\""),
         ("request.headers.x = null", "request.headers.x", "null"),
@@ -376,7 +376,7 @@ fn a_wrong_shape_is_named_by_its_path() {
     ];
     let answered = [
         ("return request", "response.statusCode", "undefined"),
-        ("return null", "", "null"),
+        ("return null", "the value", "null"),
         (
             "event.response.cookies.ID.attributes = 1; return event.response",
             "response.cookies.ID.attributes",
