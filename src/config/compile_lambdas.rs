@@ -106,7 +106,7 @@ fn code(table: &mut Table<'_>, folder: &std::path::Path, scope: &mut Scope<'_>) 
     };
     let path = super::at(folder, &found.value);
     let is_zip = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
-    if !path.is_dir() && !(is_zip && path.is_file()) {
+    if !(path.is_dir() || is_zip && path.is_file()) {
         let title = format!("{} is neither a folder nor a zip", path.display());
         table.problem(&found.span, title, None);
         return None;

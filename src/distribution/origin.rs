@@ -124,7 +124,7 @@ impl Reach {
             }
         };
         let is_here = ip.is_loopback() || ip.is_unspecified() || ip == admin.ip().to_canonical();
-        !is_metadata && !(is_here && address.port() == admin.port())
+        !(is_metadata || is_here && address.port() == admin.port())
     }
 }
 

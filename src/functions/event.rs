@@ -58,7 +58,7 @@ pub struct EdgeFacts<'e> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Returned {
     Unchanged,
-    Request(RequestOut),
+    Request(Box<RequestOut>),
     /// From a viewer request: an answer. From a viewer response: the response as it is to be.
     Response(ResponseOut),
 }

@@ -289,7 +289,7 @@ mod tests {
         let mut wanted = json!({ "request": told()["request"] });
         wanted["request"]["uri"] = "/c".into();
         wanted["request"]["querystring"] = "d=1".into();
-        assert_eq!(output(&asked.event(), &Returned::Request(changed)), wanted);
+        assert_eq!(output(&asked.event(), &Returned::Request(Box::new(changed))), wanted);
         // An answer owes nothing to a response that is not there yet.
         let answer = ResponseOut { status: Some(404.0), ..ResponseOut::default() };
         let answered = output(&asked.event(), &Returned::Response(answer));

@@ -74,13 +74,13 @@ pub fn read(
         // Zero: nothing differs from what the code was given.
         return Ok(Ok(match origin {
             None => Returned::Unchanged,
-            Some(_) => Returned::Request(RequestOut { origin, ..RequestOut::default() }),
+            Some(_) => Returned::Request(Box::new(RequestOut { origin, ..RequestOut::default() })),
         }));
     };
     let end = all.len();
     let mut out = Out { all, at: 0 };
     Ok(match out.next::<i32>()? {
-        1 => Ok(Returned::Request(request(&mut out, end, origin)?)),
+        1 => Ok(Returned::Request(Box::new(request(&mut out, end, origin)?))),
         2 => Ok(Returned::Response(response(&mut out, end)?)),
         _ => Err(wrong(&mut out)?),
     })

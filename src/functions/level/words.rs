@@ -175,7 +175,7 @@ pub(super) fn global(name: &str, runtime: Runtime) -> Global {
         return Global::Absent("use cloudfront-js-2.0");
     }
     match ABSENT.iter().find(|(absent, _)| *absent == name) {
-        Some((_, remedy)) => Global::Absent(*remedy),
+        Some((_, remedy)) => Global::Absent(remedy),
         None => Global::Unknown,
     }
 }

@@ -58,7 +58,7 @@ fn untouched() -> Vec<FieldOut> {
 }
 
 fn judged(out: RequestOut) -> Result<Change, Invalid> {
-    judge(&event(&section(SHOWN), None), &Returned::Request(out))
+    judge(&event(&section(SHOWN), None), &Returned::Request(Box::new(out)))
 }
 
 fn with_headers(headers: Vec<FieldOut>) -> Result<Change, Invalid> {

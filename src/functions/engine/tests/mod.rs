@@ -151,7 +151,7 @@ fn called(world: &World, source: &str) -> (Result<Returned, CallFailure>, Vec<St
 
 fn request(returned: Result<Returned, CallFailure>) -> RequestOut {
     match returned {
-        Ok(Returned::Request(request)) => request,
+        Ok(Returned::Request(request)) => *request,
         other => panic!("not a request: {other:?}"),
     }
 }
@@ -238,7 +238,7 @@ fn what_did_not_change_does_not_come_back() {
 
 #[test]
 fn what_changed_comes_back() {
-    let some = |out: RequestOut| Ok(Returned::Request(out));
+    let some = |out: RequestOut| Ok(Returned::Request(Box::new(out)));
     let pairs = |of: &[(&str, &str)]| {
         let all = of.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         Some(QueryOut::Pairs(all.collect()))
