@@ -142,6 +142,7 @@ const CLOCKS: Reasons = &[
     ("origin/h2_link.rs", "how long a connection has been idle"),
     ("origin/h2_pool.rs", "the same; how long an origin's choice of HTTP/1.1 is remembered"),
     ("origin/pool.rs", "how long a connection has been idle"),
+    ("proxy/rehearsal.rs", "`explain` makes an edge of its own, by the clock of the command"),
     ("record/queue.rs", "when a log is flushed, tried again and turned"),
     ("region/ask.rs", "how long a parent takes"),
     ("region/mod.rs", "one budget for all parents of a request"),
