@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod geo;
 pub mod host;
 pub mod identity;
+pub mod lambda;
 pub mod limits;
 pub mod logs;
 pub mod names;
