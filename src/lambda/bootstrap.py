@@ -207,7 +207,8 @@ def fail(api, request, error):
 def main():
     api = Api(int(os.environ.pop("FORESHORE_API")))
     root = os.environ["LAMBDA_TASK_ROOT"]
-    sys.path.insert(0, root)
+    # The folder of this file is no place to look for modules.
+    sys.path[0] = root
     sys.argv = [os.path.join(root, "bootstrap")]
     logging.getLogger().addHandler(Handler())
     try:
