@@ -11,7 +11,6 @@ pub mod fleet;
 pub mod geo;
 pub mod host;
 pub mod identity;
-pub mod lambda;
 pub mod limits;
 pub mod logs;
 pub mod names;
