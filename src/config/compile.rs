@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reader::{Collector, Found, Table};
-use super::scope::{Keys, Policies, Scope};
+use super::scope::{Code, Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_fleet, compile_keys, compile_log,
-    compile_policy, compile_process, compile_region, compile_tls, warnings,
+    MissingCertificates, Text, compile_distribution, compile_fleet, compile_functions,
+    compile_keys, compile_lambdas, compile_log, compile_origin_names, compile_policy,
+    compile_process, compile_region, compile_stores, compile_tls, warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -36,6 +37,7 @@ pub fn compile(
         warnings: Vec::new(),
         policies: Policies::default(),
         keys: Keys::default(),
+        code: Code::default(),
         pop: "LOC1-C1".into(),
         shields: None,
     };
@@ -62,6 +64,9 @@ pub fn compile(
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
+    let (function_settings, level) = compile_functions::settings(main, &folder);
+    scope.code.level = level;
+    let origin_names = compile_origin_names::read(main);
     let mut certificates = Vec::new();
     for root in &mut roots {
         certificates.append(&mut compile_tls::certificates(root, &mut scope));
@@ -73,6 +78,14 @@ pub fn compile(
     // A group may name keys of another file.
     for root in &mut roots {
         compile_keys::read_groups(root, &mut scope);
+    }
+    // Functions name stores, behaviors name functions, of any file.
+    for root in &mut roots {
+        compile_stores::read(root, &mut scope);
+    }
+    for root in &mut roots {
+        compile_functions::functions(root, &mut scope);
+        compile_lambdas::lambdas(root, &mut scope);
     }
     let mut distributions = Vec::new();
     let mut ordinal = 0;
@@ -112,6 +125,11 @@ pub fn compile(
         hosts,
         pop: scope.pop,
         geo,
+        function_settings,
+        functions: scope.code.functions,
+        lambdas: scope.code.lambdas,
+        stores: scope.code.stores,
+        origin_names,
         files: scope.files,
         remarks: scope.remarks,
         warnings: scope.warnings,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::compile_functions;
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
@@ -18,6 +19,7 @@ use crate::distribution::behavior::{
     Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use crate::distribution::functions::Hooks;
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
@@ -117,6 +119,7 @@ struct Rules {
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
     rate_limit: Option<RateLimit>,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl Default for Rules {
@@ -135,6 +138,7 @@ impl Default for Rules {
             allow_from: Vec::new(),
             deny_from: Vec::new(),
             rate_limit: None,
+            hooks: None,
         }
     }
 }
@@ -163,6 +167,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+        hooks: compile_functions::hooks(table, scope),
     }
 }
 
@@ -352,6 +357,7 @@ fn assemble(
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
         rate_limit: rules.rate_limit,
+        hooks: rules.hooks,
         derived,
         ordinal: *ordinal,
     };
@@ -392,8 +398,14 @@ fn may_hit(behavior: &Behavior) -> bool {
         derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },
         ordinal: _,
         cache,
+        hooks,
     } = behavior;
-    !cache.ttl.is_off()
+    // The hit step runs no code: what stands at a viewer's event is serving's. A hit comes by no
+    // event of origins.
+    let is_shaped = hooks
+        .as_ref()
+        .is_some_and(|hooks| hooks.viewer_request.is_some() || hooks.viewer_response.is_some());
+    !cache.ttl.is_off() && !is_shaped
 }
 
 #[cfg(test)]
@@ -410,5 +422,18 @@ mod tests {
         assert!(made(Rules::default()).derived.may_hit);
         let off = CachePolicy::managed("CachingDisabled").unwrap();
         assert!(!made(Rules { cache: Arc::new(off), ..Rules::default() }).derived.may_hit);
+    }
+
+    #[test]
+    fn code_at_a_viewers_event_keeps_the_hit_step_away() {
+        use crate::distribution::functions::Attached;
+        let with = |hooks: Hooks| {
+            made(Rules { hooks: Some(Box::new(hooks)), ..Rules::default() }).derived.may_hit
+        };
+        let at = Some(Attached::Function(0));
+        assert!(!with(Hooks { viewer_request: at, ..Hooks::default() }));
+        assert!(!with(Hooks { viewer_response: at, ..Hooks::default() }));
+        let lambda = Some(Attached::Lambda { at: 0, with_body: false });
+        assert!(with(Hooks { origin_request: lambda, ..Hooks::default() }));
     }
 }

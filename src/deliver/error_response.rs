@@ -117,5 +117,6 @@ fn plain(
         failure: None,
         behavior: None,
         origin_millis: None,
+        ran: None,
     }
 }

@@ -79,6 +79,7 @@ pub fn from_stored(
         failure: None,
         behavior: None,
         origin_millis: None,
+        ran: None,
     })
 }
 
@@ -128,6 +129,7 @@ pub fn from_reply(head: &RequestHead<'_>, reply: Reply, verdict: Verdict) -> Vie
         failure: None,
         behavior: None,
         origin_millis: Some(reply.arrived_at.millis_since(reply.asked_at)),
+        ran: None,
     }
 }
 

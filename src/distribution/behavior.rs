@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use super::functions::Hooks;
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use crate::base::network::Network;
@@ -81,6 +82,8 @@ pub struct Behavior {
     pub deny_from: Vec<Network>,
     /// How often one address may ask.
     pub rate_limit: Option<RateLimit>,
+    /// Where its own code stands, if it has any.
+    pub hooks: Option<Box<Hooks>>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of its site; it means nothing in another site

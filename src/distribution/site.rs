@@ -8,13 +8,16 @@ use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
 use super::fleet::Fleet;
+use super::functions::{Function, FunctionSettings, LambdaSpec};
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
 use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
+use super::origin_names::OriginNames;
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
+use super::stores::StoreSpec;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -42,6 +45,15 @@ pub struct Site {
     pub pop: String,
     /// Where viewers are; read anew with the configuration.
     pub geo: Option<Geo>,
+    /// What code at the edge is held to.
+    pub function_settings: FunctionSettings,
+    /// CloudFront Functions, lambdas and the stores that functions read; behaviors name them by
+    /// their places here.
+    pub functions: Vec<Arc<Function>>,
+    pub lambdas: Vec<LambdaSpec>,
+    pub stores: Vec<Arc<StoreSpec>>,
+    /// Where hosts are found that code or the API names.
+    pub origin_names: OriginNames,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
     pub files: Vec<PathBuf>,
     /// Settings that are taken from another field's when absent, and other remarks for the

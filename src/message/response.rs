@@ -57,6 +57,32 @@ pub struct Told {
     pub is_unproven: bool,
 }
 
+/// The code at the edge that ran for a request; for its record, no decision reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Its names, in the order in which it ran, with commas between.
+    pub names: String,
+    pub nanos: u64,
+    /// Why the last one gave nothing usable.
+    pub error: Option<String>,
+}
+
+impl Ran {
+    /// Notes a call.
+    pub fn add(&mut self, name: &str, nanos: u64) {
+        if !self.names.is_empty() {
+            self.names.push(',');
+        }
+        self.names.push_str(name);
+        self.nanos = self.nanos.saturating_add(nanos);
+    }
+
+    /// Microseconds of all of it.
+    pub const fn micros(&self) -> u64 {
+        self.nanos / 1000
+    }
+}
+
 /// What a viewer gets.
 pub struct ViewerResponse {
     pub status: u16,
@@ -71,6 +97,8 @@ pub struct ViewerResponse {
     pub behavior: Option<usize>,
     /// Milliseconds the origin took until its head came, where one was asked.
     pub origin_millis: Option<u64>,
+    /// The code at the edge that ran for it, if any did.
+    pub ran: Option<Box<Ran>>,
 }
 
 impl ViewerResponse {

@@ -150,6 +150,41 @@ impl Outcome {
     }
 }
 
+/// What code at the edge made of a request, in CloudFront's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FunctionEnd {
+    /// It answered itself.
+    Generated,
+    /// It threw, or took too much time or memory.
+    Execution,
+    /// It does not compile, or failed too often of late, and was not run.
+    Throttled,
+    /// What it returned breaks a rule.
+    Validation,
+}
+
+impl FunctionEnd {
+    /// The word of X-Cache and of CloudFront's logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Generated => "FunctionGeneratedResponse",
+            Self::Execution => "FunctionExecutionError",
+            Self::Throttled => "FunctionThrottledError",
+            Self::Validation => "FunctionValidationError",
+        }
+    }
+
+    /// A short stable name for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "function-generated",
+            Self::Execution => "function-execution",
+            Self::Throttled => "function-throttled",
+            Self::Validation => "function-validation",
+        }
+    }
+}
+
 /// The story of one request, finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -157,6 +192,16 @@ pub struct Verdict {
     pub reason: Reason,
     pub collapsed: bool,
     pub stored: bool,
+}
+
+impl Verdict {
+    /// The word of X-Cache and of the log.
+    pub const fn word(&self) -> &'static str {
+        match self.reason {
+            Reason::Function(end) => end.word(),
+            _ => self.outcome.word(),
+        }
+    }
 }
 
 /// Why it ended as it did.
@@ -178,6 +223,8 @@ pub enum Reason {
     Refused(Rule),
     /// Nothing was asked for: something was invalidated.
     Purged,
+    /// Code at the edge ended it.
+    Function(FunctionEnd),
     Failed,
 }
 
@@ -227,6 +274,7 @@ impl Reason {
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
             Self::Refused(rule) => rule.name(),
             Self::Purged => "purged",
+            Self::Function(end) => end.name(),
             Self::Failed => "failed",
         }
     }
@@ -238,7 +286,8 @@ impl Reason {
             | Self::StaleWhileRevalidate
             | Self::StaleOnError
             | Self::Refused(_)
-            | Self::Purged => None,
+            | Self::Purged
+            | Self::Function(_) => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

@@ -151,6 +151,9 @@ fn octets(head: &RequestHead<'_>) -> u64 {
 /// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came
 /// from.
 pub fn result(record: &Record<'_>) -> &'static str {
+    if let Reason::Function(end) = record.verdict.reason {
+        return end.word();
+    }
     match record.verdict.outcome {
         _ if record.status == 429 && record.verdict.reason == Reason::Refused(Rule::Rate) => {
             "LimitExceeded"
@@ -356,6 +359,7 @@ pub mod tests {
             origin_millis: None,
             failure: None,
             cut: None,
+            ran: None,
         }
     }
 }
