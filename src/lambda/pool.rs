@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::distribution::lambda::Workers;
-
 /// A worker without a call for this long is ended, down to the minimum.
 pub const IDLE_END: Duration = Duration::from_secs(300);
 /// How long a function is not started any more after three failures in a row.
@@ -15,6 +13,13 @@ const BROKEN_AFTER: u32 = 3;
 /// How long to wait after the first failure to start; doubled with each, up to the next.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// The least and the most workers at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub min: usize,
+    pub max: usize,
+}
 
 /// A worker, by a number that is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +82,7 @@ pub struct Tally {
 /// The workers and waiting calls of one function.
 #[derive(Debug)]
 pub struct Pool {
-    size: Workers,
+    size: Size,
     workers: BTreeMap<WorkerId, Entry>,
     waiting: VecDeque<CallId>,
     next: u64,
@@ -91,8 +96,8 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without workers; [`Self::tick`] starts the minimum.
-    pub fn new(size: Workers) -> Self {
-        let size = Workers { min: size.min.min(size.max.max(1)), max: size.max.max(1) };
+    pub fn new(size: Size) -> Self {
+        let size = Size { min: size.min.min(size.max.max(1)), max: size.max.max(1) };
         Self {
             size,
             workers: BTreeMap::new(),
@@ -338,7 +343,7 @@ mod tests {
     const ROOM: usize = 3;
 
     fn pool(min: usize, max: usize) -> Pool {
-        Pool::new(Workers { min, max })
+        Pool::new(Size { min, max })
     }
 
     fn at(millis: u64) -> Duration {
