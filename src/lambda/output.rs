@@ -2,9 +2,11 @@
 //! not more than a call may write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::failure::InvokeFailure;
 use crate::sync::Mutex;
 
 /// Octets that one call may write.
@@ -71,6 +73,20 @@ impl WorkerLog {
     pub fn say(&self, text: &str) {
         let request = self.call.lock().request.clone();
         self.write(request.as_deref(), Writer::Platform, text);
+    }
+
+    /// Writes what Lambda writes at the end of a call.
+    pub fn report(&self, took: Duration, memory: u64, peak: u64, failure: Option<&InvokeFailure>) {
+        let request = self.call.lock().request.clone().unwrap_or_default();
+        self.say(&format!("END RequestId: {request}"));
+        let (exact, whole) = (took.as_secs_f64() * 1000.0, took.as_millis() + 1);
+        let status = failure.map_or_else(String::new, |failure| format!("\tStatus: {failure}"));
+        self.say(&format!(
+            "REPORT RequestId: {request}\tDuration: {exact:.2} ms\tBilled Duration: {whole} ms\t\
+             Memory Size: {} MB\tMax Memory Used: {} MB{status}",
+            memory >> 20,
+            peak >> 20
+        ));
     }
 
     fn write(&self, request: Option<&str>, writer: Writer, text: &str) {
