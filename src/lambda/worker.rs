@@ -432,10 +432,8 @@ fn environment(
     let memory = (spec.memory >> 20).to_string();
     let name = format!("us-east-1.{}", spec.name);
     let group = format!("/aws/lambda/{name}");
-    let engine = match spec.runtime {
-        LambdaRuntime::Node(_) | LambdaRuntime::Python(_) => format!("AWS_Lambda_{}", spec.runtime),
-    };
-    let mut all: Vec<(String, String)> = [
+    let engine = format!("AWS_Lambda_{}", spec.runtime);
+    let own: [(&str, &str); 16] = [
         ("_HANDLER", spec.handler.as_str()),
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_EXECUTION_ENV", &engine),
@@ -452,9 +450,9 @@ fn environment(
         ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
         ("PYTHONDONTWRITEBYTECODE", "1"),
         ("TZ", ":UTC"),
-    ]
-    .map(|(name, value)| (name.to_string(), value.to_string()))
-    .into();
+    ];
+    let mut all: Vec<(String, String)> =
+        own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
     all.push(("TMPDIR".into(), home.display().to_string()));
     all.extend(api.map(|api| ("AWS_LAMBDA_RUNTIME_API".into(), api.to_string())));
     all.extend(spec.environment.iter().cloned());
