@@ -35,23 +35,23 @@ pub fn prepare(code: &Path, store: &Path) -> Result<PathBuf, String> {
     let digest = sha256(&mut file).map_err(told)?;
     fs::create_dir_all(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let store = fs::canonicalize(store).map_err(told)?;
-    let home = store.join(&digest);
-    if home.is_dir() {
-        return Ok(home);
+    let place = store.join(&digest);
+    if place.is_dir() {
+        return Ok(place);
     }
     // Two edges, or two functions of one zip, may be at it at once: each has a folder of its own.
     let part = store.join(format!("{digest}.part-{}", std::process::id()));
     let _ = fs::remove_dir_all(&part);
     let unpacked = unpack_all(&mut file, &part);
-    let moved = unpacked.and_then(|()| match fs::rename(&part, &home) {
-        Err(_) if home.is_dir() => Ok(()),
+    let moved = unpacked.and_then(|()| match fs::rename(&part, &place) {
+        Err(_) if place.is_dir() => Ok(()),
         other => other,
     });
     if moved.is_err() || part.exists() {
         let _ = fs::remove_dir_all(&part);
     }
     moved.map_err(told)?;
-    Ok(home)
+    Ok(place)
 }
 
 fn sha256(file: &mut File) -> io::Result<String> {
@@ -141,15 +141,15 @@ mod tests {
         let files: [zip::tests::Made<'_>; 2] =
             [("index.js", 0o100_644, b"1"), ("bin/tool", 0o100_755, b"2")];
         fs::write(&zip, zip::tests::zip(&files)).unwrap();
-        let home = prepare(&zip, &store).unwrap();
-        assert_eq!(fs::read(home.join("index.js")).unwrap(), b"1");
-        let mode = |name: &str| fs::metadata(home.join(name)).unwrap().permissions().mode();
+        let place = prepare(&zip, &store).unwrap();
+        assert_eq!(fs::read(place.join("index.js")).unwrap(), b"1");
+        let mode = |name: &str| fs::metadata(place.join(name)).unwrap().permissions().mode();
         assert_eq!(mode("bin/tool") & 0o777, 0o755);
         assert_eq!(mode("index.js") & 0o777, 0o644);
         // The second time it is only found.
-        fs::write(home.join("trace"), "").unwrap();
-        assert_eq!(prepare(&zip, &store).unwrap(), home);
-        assert!(home.join("trace").exists());
+        fs::write(place.join("trace"), "").unwrap();
+        assert_eq!(prepare(&zip, &store).unwrap(), place);
+        assert!(place.join("trace").exists());
         // Of what must not be unpacked nothing stays.
         let bad: [zip::tests::Made<'_>; 2] = [("a", 0o100_644, b"1"), ("a", 0o100_644, b"2")];
         fs::write(&zip, zip::tests::zip(&bad)).unwrap();

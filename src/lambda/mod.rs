@@ -46,6 +46,8 @@ use worker::Call;
 const BOOTSTRAP_NODE: &str = include_str!("bootstrap.cjs");
 const BOOTSTRAP_PYTHON: &str = include_str!("bootstrap.py");
 
+/// How long the end of a call that ran out of time may take to be told.
+const SLACK: Duration = Duration::from_secs(2);
 /// How long an edge that leaves waits for the thread of its workers.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -81,17 +83,15 @@ impl Lambdas {
         // More than wait may be on their way from the cores to the thread, or with a worker.
         let inside_max = settings.sleepers.saturating_add(4096);
         std::thread::Builder::new().name("lambdas".into()).spawn(move || {
-            runtime.block_on(async move { Service::new(settings, inbox, weak, shelf).run().await });
+            let service = async move { Service::new(settings, inbox, weak, shelf).run().await };
+            let done = runtime.block_on(service);
             // Whatever is left is dropped, and its processes are killed.
             runtime.shutdown_timeout(Duration::from_millis(500));
+            if let Some(done) = done {
+                let _ = done.send(());
+            }
         })?;
-        Ok(Self {
-            to,
-            next: AtomicU64::new(0),
-            inside: Arc::default(),
-            inside_max,
-            counts,
-        })
+        Ok(Self { to, next: AtomicU64::new(0), inside: Arc::default(), inside_max, counts })
     }
 
     /// These are the functions from now on. One that is as it was keeps its workers; calls under way
@@ -143,10 +143,8 @@ impl Lambdas {
         let name: Box<str> = name.into();
         let left = Left { to: &self.to, name: &name, id, is_over: false };
         let _ = self.to.send(Message::Invoke { name: name.clone(), id, call });
-        // The worker itself ends a call in time; a little later nothing has come of it at all.
-        let waiting = tokio::time::timeout_at(deadline + Duration::from_millis(250), answer);
-        let ended = waiting.await;
-        match ended {
+        // A worker that has the call ends it in time and says so; if nothing was said, none had it.
+        match tokio::time::timeout_at(deadline + SLACK, answer).await {
             Ok(Ok(answer)) => {
                 left.over();
                 answer
@@ -218,8 +216,8 @@ impl Drop for Left<'_> {
 fn request_id() -> Box<str> {
     let mut octets = [0; 16];
     let _ = aws_lc_rs::rand::fill(&mut octets);
-    octets[6] = octets[6] & 0x0f | 0x40;
-    octets[8] = octets[8] & 0x3f | 0x80;
+    octets[6] = (octets[6] & 0x0f) | 0x40;
+    octets[8] = (octets[8] & 0x3f) | 0x80;
     let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
     let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
     parts.join("-").into()
@@ -229,12 +227,24 @@ fn request_id() -> Box<str> {
 fn lay_out(folder: &Path) -> std::io::Result<()> {
     let bootstraps = folder.join("bootstrap");
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&bootstraps)?;
+    end_of_others(folder);
     for (name, text) in [("bootstrap.cjs", BOOTSTRAP_NODE), ("bootstrap.py", BOOTSTRAP_PYTHON)] {
         let part = bootstraps.join(format!("{name}.part-{}", std::process::id()));
         fs::write(&part, text)?;
         fs::rename(&part, bootstraps.join(name))?;
     }
     Ok(())
+}
+
+// Removes what workers of processes that are no more have left.
+fn end_of_others(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("run-")) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// What of a worker's sandbox this machine cannot do, a line each.

@@ -59,7 +59,7 @@ pub struct Mistake {
 }
 
 /// Where the edge puts a call and the worker finds it.
-pub struct Desk {
+pub struct Endpoint {
     state: Mutex<State>,
     offered: Notify,
     said: mpsc::Sender<Said>,
@@ -74,7 +74,7 @@ struct State {
 
 type Answer = Response<Full<Bytes>>;
 
-impl Desk {
+impl Endpoint {
     pub fn new(said: mpsc::Sender<Said>) -> Self {
         Self { state: Mutex::default(), offered: Notify::new(), said }
     }
@@ -320,13 +320,13 @@ mod tests {
         }
     }
 
-    fn begin() -> (Arc<Desk>, mpsc::Receiver<Said>, Client) {
+    fn begin() -> (Arc<Endpoint>, mpsc::Receiver<Said>, Client) {
         let (says, said) = mpsc::channel(SAID_MAX);
-        let desk = Arc::new(Desk::new(says));
+        let endpoint = Arc::new(Endpoint::new(says));
         let (here, there) = tokio::io::duplex(64 * 1024);
-        let serving = Arc::clone(&desk);
+        let serving = Arc::clone(&endpoint);
         tokio::spawn(async move { serving.serve(there).await });
-        (desk, said, Client { stream: here })
+        (endpoint, said, Client { stream: here })
     }
 
     fn invocation(id: &str) -> Invocation {
@@ -342,8 +342,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_goes_out_and_its_answer_comes_back_once() {
-        let (desk, mut said, mut client) = begin();
-        desk.offer(invocation("r1"));
+        let (endpoint, mut said, mut client) = begin();
+        endpoint.offer(invocation("r1"));
         let told = client.ask("GET", NEXT, "").await;
         assert!(told.starts_with("http/1.1 200"), "{told}");
         assert!(told.contains("lambda-runtime-aws-request-id: r1\r\n"), "{told}");
@@ -361,13 +361,13 @@ mod tests {
 
     #[tokio::test]
     async fn errors_have_their_kind_and_what_is_too_long_is_refused() {
-        let (desk, mut said, mut client) = begin();
+        let (endpoint, mut said, mut client) = begin();
         let failed = r#"{"errorType":"TypeError","errorMessage":"x","stackTrace":[]}"#;
         let told = client.ask("POST", "/2018-06-01/runtime/init/error", failed).await;
         assert!(told.starts_with("http/1.1 202"), "{told}");
         let want = Mistake { kind: "TypeError".into(), message: "x".into() };
         assert!(matches!(said.recv().await, Some(Said::InitFailed(it)) if it == want));
-        desk.offer(invocation("r1"));
+        endpoint.offer(invocation("r1"));
         client.ask("GET", NEXT, "").await;
         assert!(matches!(said.recv().await, Some(Said::Asks)));
         let path = "/2018-06-01/runtime/invocation/r1/error";

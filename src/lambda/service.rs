@@ -30,7 +30,7 @@ pub enum Message {
         id: CallId,
         call: Call,
     },
-    /// Nobody waits for the call any more.
+    /// The call is not waited for any more.
     Forget {
         name: Box<str>,
         id: CallId,
@@ -38,17 +38,17 @@ pub enum Message {
     /// These are the functions from now on.
     Follow(Vec<Arc<LambdaSpec>>),
     /// The code of a function was made ready, or has changed and was.
-    Prepared(HouseId, Result<PathBuf, String>),
-    Worker(HouseId, WorkerId, Report),
+    Prepared(FunctionId, Result<PathBuf, String>),
+    Worker(FunctionId, WorkerId, Report),
     /// No more calls; those under way may take so long.
     Drain(Duration, oneshot::Sender<()>),
 }
 
 /// One function under one specification: another specification is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HouseId(u64);
+pub struct FunctionId(u64);
 
-struct House {
+struct Function {
     spec: Arc<LambdaSpec>,
     pool: Pool,
     workers: HashMap<WorkerId, mpsc::Sender<Told>>,
@@ -57,11 +57,11 @@ struct House {
     /// Why the last worker did not start.
     last: Option<InvokeFailure>,
     counts: Arc<Counts>,
-    /// Looks at the code; ends with the house.
+    /// Looks at the code; ends with the function.
     watching: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for House {
+impl Drop for Function {
     fn drop(&mut self) {
         self.watching.abort();
     }
@@ -73,8 +73,8 @@ pub struct Service {
     inbox: mpsc::UnboundedReceiver<Message>,
     /// For what the service's own tasks say.
     outbox: mpsc::WeakUnboundedSender<Message>,
-    houses: BTreeMap<HouseId, House>,
-    by_name: HashMap<Box<str>, HouseId>,
+    functions: BTreeMap<FunctionId, Function>,
+    by_name: HashMap<Box<str>, FunctionId>,
     next: u64,
     counts: Arc<super::counts::Shelf>,
     since: Instant,
@@ -92,7 +92,7 @@ impl Service {
             settings,
             inbox,
             outbox,
-            houses: BTreeMap::new(),
+            functions: BTreeMap::new(),
             by_name: HashMap::new(),
             next: 0,
             counts,
@@ -101,8 +101,8 @@ impl Service {
         }
     }
 
-    /// Runs until the service is dropped or has drained.
-    pub async fn run(mut self) {
+    /// Runs until the service is dropped or has drained; gives what is to be told of the end.
+    pub async fn run(mut self) -> Option<oneshot::Sender<()>> {
         loop {
             let wakes = self.wakes_at();
             let message = tokio::select! {
@@ -122,10 +122,8 @@ impl Service {
             }
         }
         // Workers end when what tells them is dropped, with the runtime at the latest.
-        self.houses.clear();
-        if let Some((_, done)) = self.leaving.take() {
-            let _ = done.send(());
-        }
+        self.functions.clear();
+        self.leaving.take().map(|(_, done)| done)
     }
 
     fn now(&self) -> Duration {
@@ -138,19 +136,22 @@ impl Service {
             Message::Invoke { name, id, call } => self.invoke(&name, id, call, now),
             Message::Forget { name, id } => {
                 // It may wait where the function was before it was configured anew.
-                for house in self.houses.values_mut().filter(|house| *house.spec.name == *name) {
-                    house.waiting.remove(&id);
-                    house.pool.forget(id);
+                for function in
+                    self.functions.values_mut().filter(|function| *function.spec.name == *name)
+                {
+                    function.waiting.remove(&id);
+                    function.pool.forget(id);
                 }
             }
             Message::Follow(specs) => self.follow(specs),
             Message::Prepared(id, prepared) => self.prepared(id, prepared, now),
-            Message::Worker(house, worker, report) => self.report(house, worker, report, now),
+            Message::Worker(function, worker, report) => self.report(function, worker, report, now),
             Message::Drain(patience, done) => {
                 self.leaving = Some((Instant::now() + patience, done));
-                let all: Vec<HouseId> = self.houses.keys().copied().collect();
+                let all: Vec<FunctionId> = self.functions.keys().copied().collect();
                 for id in all {
-                    let commands = self.houses.get_mut(&id).map(|house| house.pool.drain());
+                    let commands =
+                        self.functions.get_mut(&id).map(|function| function.pool.drain());
                     self.obey(id, commands.unwrap_or_default());
                 }
             }
@@ -158,15 +159,16 @@ impl Service {
     }
 
     fn invoke(&mut self, name: &str, id: CallId, call: Call, now: Duration) {
-        let waiting: usize = self.houses.values().map(|house| house.waiting.len()).sum();
+        let waiting: usize = self.functions.values().map(|function| function.waiting.len()).sum();
         let room = self.settings.sleepers.saturating_sub(waiting);
         let found = self.by_name.get(name).copied();
-        let Some((at, house)) = found.and_then(|at| Some((at, self.houses.get_mut(&at)?))) else {
+        let Some((at, function)) = found.and_then(|at| Some((at, self.functions.get_mut(&at)?)))
+        else {
             let _ = call.reply.send(Err(gone()));
             return;
         };
-        house.waiting.insert(id, call);
-        let commands = house.pool.call(id, room, now);
+        function.waiting.insert(id, call);
+        let commands = function.pool.call(id, room, now);
         self.obey(at, commands);
     }
 
@@ -175,12 +177,11 @@ impl Service {
         let mut kept = HashMap::new();
         for spec in specs {
             let name: Box<str> = spec.name.as_str().into();
-            let same = self
-                .by_name
-                .get(&name)
-                .filter(|id| self.houses.get(*id).is_some_and(|house| *house.spec == *spec));
+            let same = self.by_name.get(&name).copied().filter(|id| {
+                self.functions.get(id).is_some_and(|function| *function.spec == *spec)
+            });
             let id = match same {
-                Some(id) => *id,
+                Some(id) => id,
                 None => self.open(spec),
             };
             kept.insert(name, id);
@@ -195,15 +196,15 @@ impl Service {
         }
     }
 
-    fn open(&mut self, spec: Arc<LambdaSpec>) -> HouseId {
-        let id = HouseId(self.next);
+    fn open(&mut self, spec: Arc<LambdaSpec>) -> FunctionId {
+        let id = FunctionId(self.next);
         self.next += 1;
         let (code, _) = watch::channel(None);
         let counts = self.counts.of(&spec.name);
         let store = self.settings.folder.join("code");
         let watching = tokio::spawn(watch_code(id, spec.code.clone(), store, self.outbox.clone()));
         let pool = Pool::new(Size { min: spec.workers.0, max: spec.workers.1 });
-        let house = House {
+        let function = Function {
             spec,
             pool,
             workers: HashMap::new(),
@@ -213,44 +214,44 @@ impl Service {
             counts,
             watching,
         };
-        self.houses.insert(id, house);
+        self.functions.insert(id, function);
         id
     }
 
     // The function is gone or is another one: calls under way end as they began.
-    fn close(&mut self, id: HouseId) {
-        let Some(house) = self.houses.get_mut(&id) else { return };
-        house.watching.abort();
-        let commands = house.pool.drain();
+    fn close(&mut self, id: FunctionId) {
+        let Some(function) = self.functions.get_mut(&id) else { return };
+        function.watching.abort();
+        let commands = function.pool.drain();
         self.obey(id, commands);
     }
 
-    fn prepared(&mut self, id: HouseId, prepared: Result<PathBuf, String>, now: Duration) {
-        let Some(house) = self.houses.get_mut(&id) else { return };
-        let name = &house.spec.name;
+    fn prepared(&mut self, id: FunctionId, prepared: Result<PathBuf, String>, now: Duration) {
+        let Some(function) = self.functions.get_mut(&id) else { return };
+        let name = &function.spec.name;
         match &prepared {
             Ok(code) => tracing::info!(lambda = %name, code = %code.display(), "its code is ready"),
-            Err(why) => tracing::warn!(lambda = %name, why, "its code cannot be used"),
+            Err(why) => tracing::warn!(lambda = %name, %why, "its code cannot be used"),
         }
-        let is_first = house.code.borrow().is_none();
-        house.code.send_replace(Some(prepared));
-        let commands = if is_first { house.pool.tick(now) } else { house.pool.renew(now) };
+        let is_first = function.code.borrow().is_none();
+        function.code.send_replace(Some(prepared));
+        let commands = if is_first { function.pool.tick(now) } else { function.pool.renew(now) };
         self.obey(id, commands);
     }
 
-    fn report(&mut self, id: HouseId, worker: WorkerId, report: Report, now: Duration) {
-        let Some(house) = self.houses.get_mut(&id) else { return };
+    fn report(&mut self, id: FunctionId, worker: WorkerId, report: Report, now: Duration) {
+        let Some(function) = self.functions.get_mut(&id) else { return };
         let commands = match report {
-            Report::Ready => house.pool.ready(worker, now),
+            Report::Ready => function.pool.ready(worker, now),
             Report::Ended(failure) => {
-                house.workers.remove(&worker);
+                function.workers.remove(&worker);
                 if let Some(failure) = failure {
-                    let name = &house.spec.name;
+                    let name = &function.spec.name;
                     tracing::warn!(lambda = %name, worker = worker.0, %failure, "a worker did not start");
-                    house.counts.failed_starts.add();
-                    house.last = Some(failure);
+                    function.counts.failed_starts.add();
+                    function.last = Some(failure);
                 }
-                house.pool.ended(worker, now)
+                function.pool.ended(worker, now)
             }
         };
         self.obey(id, commands);
@@ -258,11 +259,11 @@ impl Service {
 
     fn tick(&mut self) {
         let now = self.now();
-        let all: Vec<HouseId> = self.houses.keys().copied().collect();
+        let all: Vec<FunctionId> = self.functions.keys().copied().collect();
         for id in all {
-            let commands = match self.houses.get_mut(&id) {
-                Some(house) if house.pool.wakes_at().is_some_and(|at| at <= now) => {
-                    house.pool.tick(now)
+            let commands = match self.functions.get_mut(&id) {
+                Some(function) if function.pool.wakes_at().is_some_and(|at| at <= now) => {
+                    function.pool.tick(now)
                 }
                 _ => continue,
             };
@@ -271,26 +272,26 @@ impl Service {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        let pools = self.houses.values().filter_map(|house| house.pool.wakes_at());
+        let pools = self.functions.values().filter_map(|function| function.pool.wakes_at());
         let next = pools.min().map(|after| self.since + after);
         let until = self.leaving.as_ref().map(|(until, _)| *until);
         next.into_iter().chain(until).min()
     }
 
-    fn obey(&mut self, id: HouseId, commands: Vec<Command>) {
-        let Some(house) = self.houses.get_mut(&id) else { return };
+    fn obey(&mut self, id: FunctionId, commands: Vec<Command>) {
+        let Some(function) = self.functions.get_mut(&id) else { return };
         for command in commands {
             match command {
                 Command::Start(worker) => {
                     let (tells, told) = mpsc::channel(2);
-                    house.workers.insert(worker, tells);
+                    function.workers.insert(worker, tells);
                     let outfit = Outfit {
-                        spec: Arc::clone(&house.spec),
+                        spec: Arc::clone(&function.spec),
                         settings: Arc::clone(&self.settings),
-                        code: house.code.subscribe(),
+                        code: function.code.subscribe(),
                     };
                     // Numbers of different functions and times of one do not meet.
-                    let number = id.0 << 32 | worker.0;
+                    let number = (id.0 << 32) | worker.0;
                     let to = self.outbox.clone();
                     tokio::spawn(worker::run(outfit, number, told, move |report| {
                         if let Some(to) = to.upgrade() {
@@ -299,43 +300,44 @@ impl Service {
                     }));
                 }
                 Command::Assign(worker, call) => {
-                    let call = house.waiting.remove(&call);
-                    let Some(tells) = house.workers.get(&worker) else { continue };
+                    let call = function.waiting.remove(&call);
+                    let Some(tells) = function.workers.get(&worker) else { continue };
                     if let Some(call) = call {
                         // A worker that has just died gives the call back by dropping it.
                         let _ = tells.try_send(Told::Call(call));
                     }
                 }
                 Command::Refuse(call, why) => {
-                    let Some(call) = house.waiting.remove(&call) else { continue };
+                    let Some(call) = function.waiting.remove(&call) else { continue };
                     let failure = match why {
                         Refused::Full => InvokeFailure::Throttled,
-                        Refused::Broken => house.last.clone().unwrap_or_else(gone),
+                        Refused::Broken => function.last.clone().unwrap_or_else(gone),
                         Refused::Draining => gone(),
                     };
                     let _ = call.reply.send(Err(failure));
                 }
                 Command::End(worker) => {
                     // Without what tells it, a worker ends too.
-                    if let Some(tells) = house.workers.remove(&worker) {
+                    if let Some(tells) = function.workers.remove(&worker) {
                         let _ = tells.try_send(Told::End);
                     }
                 }
             }
         }
-        house.counts.note(house.pool.tally());
+        function.counts.note(function.pool.tally());
     }
 
-    // Houses that were closed are gone once their last worker is.
+    // Functions that were closed are gone once their last worker is.
     fn sweep(&mut self) {
         let live = &self.by_name;
-        self.houses
-            .retain(|id, house| !house.pool.is_empty() || live.values().any(|kept| kept == id));
+        self.functions.retain(|id, function| {
+            !function.pool.is_empty() || live.values().any(|kept| kept == id)
+        });
     }
 
     fn has_left(&self) -> bool {
         let Some((until, _)) = &self.leaving else { return false };
-        Instant::now() >= *until || self.houses.values().all(|house| house.pool.is_empty())
+        Instant::now() >= *until || self.functions.values().all(|function| function.pool.is_empty())
     }
 }
 
@@ -353,7 +355,7 @@ async fn at(moment: Option<Instant>) {
 // Makes code ready, and again whenever it has changed and has come to rest. The folder of a zip that is
 // damaged stays as it was: workers go on with the code before.
 async fn watch_code(
-    house: HouseId,
+    function: FunctionId,
     code: PathBuf,
     store: PathBuf,
     to: mpsc::WeakUnboundedSender<Message>,
@@ -376,9 +378,9 @@ async fn watch_code(
             // Of what came later a mistake leaves the code as it is, and is told.
             match made {
                 Err(why) if !is_first => {
-                    tracing::warn!(code = %code.display(), why, "changed code cannot be used");
+                    tracing::warn!(code = %code.display(), %why, "changed code cannot be used");
                 }
-                made => drop(to.send(Message::Prepared(house, made))),
+                made => drop(to.send(Message::Prepared(function, made))),
             }
             is_first = false;
         }

@@ -21,7 +21,7 @@ use super::launch::{self, Orders};
 use super::memory;
 use super::output::{Log, WorkerLog, Writer};
 use super::process::{self, Process, Streams};
-use super::runtime_api::{Desk, Invocation, Mistake, SAID_MAX, Said};
+use super::runtime_api::{Endpoint, Invocation, Mistake, SAID_MAX, Said};
 use crate::clock::Clock;
 use crate::distribution::functions::{LambdaClient, LambdaNetwork, LambdaRuntime, LambdaSpec};
 
@@ -117,7 +117,7 @@ struct Worker {
     spec: Arc<LambdaSpec>,
     settings: Arc<Settings>,
     process: Process,
-    desk: Arc<Desk>,
+    endpoint: Arc<Endpoint>,
     said: mpsc::Receiver<Said>,
     log: Option<Arc<WorkerLog>>,
     /// What serves its connection.
@@ -125,7 +125,7 @@ struct Worker {
     /// What reads its output.
     reading: JoinSet<()>,
     /// Its own folder, to write to.
-    home: PathBuf,
+    scratch: PathBuf,
     call: Option<UnderWay>,
     has_started: bool,
     /// By when it must have asked for its first call.
@@ -152,16 +152,16 @@ impl Worker {
         };
         let (spec, settings) = (outfit.spec, outfit.settings);
         let program = program(&spec, &settings)?;
-        let home = make_home(&spec, &settings, number).map_err(|error| {
+        let scratch = make_scratch(&spec, &settings, number).map_err(|error| {
             no_start("Folder", format!("{}: {error}", settings.folder.display()))
         })?;
         let (says, said) = mpsc::channel(SAID_MAX);
-        let desk = Arc::new(Desk::new(says));
+        let endpoint = Arc::new(Endpoint::new(says));
         let mut serving = JoinSet::new();
-        let linked = link(&spec, &desk, &mut serving).await;
+        let linked = link(&spec, &endpoint, &mut serving).await;
         let link = linked.map_err(|error| no_start("Connection", error.to_string()))?;
-        let environment = environment(&spec, &code, &home, link.api.as_deref());
-        let orders = orders(&spec, &settings, &code, &program, &home);
+        let environment = environment(&spec, &code, &scratch, link.api.as_deref());
+        let orders = orders(&spec, &settings, &code, &program, &scratch);
         let started = process::start(&settings.launcher, &orders, &environment, link.connection);
         let (process, streams) = started.map_err(|error| no_start("Process", error.to_string()))?;
         let log = settings.log.clone().map(|log| Arc::new(WorkerLog::new(log, &spec.name, number)));
@@ -171,12 +171,12 @@ impl Worker {
             spec,
             settings,
             process,
-            desk,
+            endpoint,
             said,
             log,
             serving,
             reading,
-            home,
+            scratch,
             call: None,
             has_started: false,
             init_until,
@@ -251,7 +251,7 @@ impl Worker {
         self.call = Some(UnderWay { reply: Some(call.reply), begun, until });
         let arn = format!("{}:1", arn(&self.spec.name)).into();
         let (request_id, event) = (call.request_id, call.event);
-        self.desk.offer(Invocation { request_id, event, deadline, arn });
+        self.endpoint.offer(Invocation { request_id, event, deadline, arn });
     }
 
     fn hear(&mut self, said: Said, report: &impl Fn(Report)) {
@@ -295,6 +295,7 @@ impl Worker {
             self.process.ask_to_end();
             let _ = tokio::time::timeout(LAST_WORDS, self.process.ended()).await;
         }
+        let was_told = matches!(end, End::Told);
         let status = self.process.end().await;
         let how = status.map_or_else(|| "it does not end".into(), |status| status.to_string());
         let failure = match end {
@@ -313,10 +314,10 @@ impl Worker {
         let _ = tokio::time::timeout(LAST_LINES, lines).await;
         self.answer(Err(failure.clone()));
         self.serving.abort_all();
-        let home = self.home.clone();
+        let scratch = self.scratch.clone();
         // It may hold much.
-        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(home)).await;
-        if self.has_started {
+        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(scratch)).await;
+        if self.has_started || was_told {
             return None;
         }
         Some(match (self.init_failure, failure) {
@@ -337,7 +338,7 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// How a worker reaches its desk.
+/// How a worker reaches its endpoint.
 struct Link {
     connection: Option<OwnedFd>,
     /// Address for clients that know TCP only.
@@ -346,16 +347,16 @@ struct Link {
 
 async fn link(
     spec: &LambdaSpec,
-    desk: &Arc<Desk>,
+    endpoint: &Arc<Endpoint>,
     serving: &mut JoinSet<()>,
 ) -> std::io::Result<Link> {
-    let desk = Arc::clone(desk);
+    let endpoint = Arc::clone(endpoint);
     match spec.client {
         LambdaClient::Own => {
             let (here, there) = UnixStream::pair()?;
             here.set_nonblocking(true)?;
             let here = tokio::net::UnixStream::from_std(here)?;
-            serving.spawn(async move { desk.serve(here).await });
+            serving.spawn(async move { endpoint.serve(here).await });
             Ok(Link { connection: Some(there.into()), api: None })
         }
         LambdaClient::Official => {
@@ -365,7 +366,7 @@ async fn link(
             }
             let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
             let api = listener.local_addr()?.to_string();
-            serving.spawn(async move { desk.listen(listener).await });
+            serving.spawn(async move { endpoint.listen(listener).await });
             Ok(Link { connection: None, api: Some(api) })
         }
     }
@@ -403,18 +404,22 @@ fn program(spec: &LambdaSpec, settings: &Settings) -> Result<PathBuf, InvokeFail
 }
 
 // A folder of its own, for what its code writes.
-fn make_home(spec: &LambdaSpec, settings: &Settings, number: u64) -> std::io::Result<PathBuf> {
-    let home = settings.folder.join("run").join(format!("{}-{number}", spec.name));
-    let _ = fs::remove_dir_all(&home);
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(home.parent().unwrap_or(&home))?;
-    fs::DirBuilder::new().mode(0o700).create(&home)?;
+fn make_scratch(spec: &LambdaSpec, settings: &Settings, number: u64) -> std::io::Result<PathBuf> {
+    let run = format!("run-{}", std::process::id());
+    let scratch = settings.folder.join(run).join(format!("{}-{number}", spec.name));
+    let _ = fs::remove_dir_all(&scratch);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(scratch.parent().unwrap_or(&scratch))?;
+    fs::DirBuilder::new().mode(0o700).create(&scratch)?;
     if let Some(user) = &spec.user {
         let ids = launch::find_user(user).map_err(std::io::Error::other)?;
         let (user, group) =
             (rustix::process::Uid::from_raw(ids.user), rustix::process::Gid::from_raw(ids.group));
-        rustix::fs::chown(&home, Some(user), Some(group))?;
+        rustix::fs::chown(&scratch, Some(user), Some(group))?;
     }
-    fs::canonicalize(home)
+    fs::canonicalize(scratch)
 }
 
 fn arn(name: &str) -> String {
@@ -425,7 +430,7 @@ fn arn(name: &str) -> String {
 fn environment(
     spec: &LambdaSpec,
     code: &Path,
-    home: &Path,
+    scratch: &Path,
     api: Option<&str>,
 ) -> Vec<(String, String)> {
     let code = code.display().to_string();
@@ -453,7 +458,7 @@ fn environment(
     ];
     let mut all: Vec<(String, String)> =
         own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
-    all.push(("TMPDIR".into(), home.display().to_string()));
+    all.push(("TMPDIR".into(), scratch.display().to_string()));
     all.extend(api.map(|api| ("AWS_LAMBDA_RUNTIME_API".into(), api.to_string())));
     all.extend(spec.environment.iter().cloned());
     all
@@ -464,7 +469,7 @@ fn orders(
     settings: &Settings,
     code: &Path,
     program: &Path,
-    home: &Path,
+    scratch: &Path,
 ) -> Orders {
     let bootstraps = settings.folder.join("bootstrap");
     let path = |path: PathBuf| path.display().to_string();
@@ -491,7 +496,7 @@ fn orders(
     Orders {
         argv,
         readable,
-        writable: vec![home.to_path_buf()],
+        writable: vec![scratch.to_path_buf()],
         folder: code.to_path_buf(),
         parent: i32::try_from(std::process::id()).unwrap_or(0),
         user: spec.user.clone(),
