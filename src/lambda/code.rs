@@ -132,15 +132,15 @@ pub fn mark(code: &Path) -> io::Result<Mark> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{self, Made};
     use super::*;
 
     #[test]
     fn a_zip_is_unpacked_once_and_whole() {
         let folder = tempfile::tempdir().unwrap();
         let (zip, store) = (folder.path().join("f.zip"), folder.path().join("store"));
-        let files: [zip::tests::Made<'_>; 2] =
-            [("index.js", 0o100_644, b"1"), ("bin/tool", 0o100_755, b"2")];
-        fs::write(&zip, zip::tests::zip(&files)).unwrap();
+        let files: [Made<'_>; 2] = [("index.js", 0o100_644, b"1"), ("bin/tool", 0o100_755, b"2")];
+        fs::write(&zip, samples::zip(&files)).unwrap();
         let place = prepare(&zip, &store).unwrap();
         assert_eq!(fs::read(place.join("index.js")).unwrap(), b"1");
         let mode = |name: &str| fs::metadata(place.join(name)).unwrap().permissions().mode();
@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(prepare(&zip, &store).unwrap(), place);
         assert!(place.join("trace").exists());
         // Of what must not be unpacked nothing stays.
-        let bad: [zip::tests::Made<'_>; 2] = [("a", 0o100_644, b"1"), ("a", 0o100_644, b"2")];
-        fs::write(&zip, zip::tests::zip(&bad)).unwrap();
+        let bad: [Made<'_>; 2] = [("a", 0o100_644, b"1"), ("a", 0o100_644, b"2")];
+        fs::write(&zip, samples::zip(&bad)).unwrap();
         assert!(prepare(&zip, &store).unwrap_err().contains("f.zip"));
         assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
     }

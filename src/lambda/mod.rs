@@ -14,6 +14,8 @@ mod output;
 mod pool;
 mod process;
 mod runtime_api;
+#[cfg(test)]
+mod samples;
 mod service;
 mod worker;
 mod zip;

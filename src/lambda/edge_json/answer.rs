@@ -5,9 +5,10 @@ use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::event::{EdgeEvent, EdgeResponse, LambdaPlace};
+use super::event::{EdgeEvent, EdgeResponse};
 use super::headers::{Shown, merged};
 use super::origin::OriginOut;
+use super::place::LambdaPlace;
 use super::rules::{Mistake, Rule};
 use crate::functions::event::QueryOut;
 use crate::functions::rules::{as_text, url};
@@ -72,7 +73,8 @@ fn request(
     object: &Map<String, Value>,
 ) -> Result<LambdaRequestChange, Mistake> {
     let was = &event.request;
-    for (member, shown) in [("method", was.method), ("clientIp", &was.viewer.to_string())] {
+    let viewer = was.viewer.to_string();
+    for (member, shown) in [("method", was.method), ("clientIp", viewer.as_str())] {
         if let Some(found) = object.get(member).filter(|found| found.as_str() != Some(shown)) {
             return Err(Mistake::new(Rule::ReadOnlyMember, member, &found.to_string()));
         }
@@ -273,9 +275,8 @@ fn text<'o>(
 mod tests {
     use serde_json::json;
 
-    use super::super::event::tests::{event, section};
     use super::super::event::write;
-    use super::super::origin::tests::custom;
+    use super::super::samples::{custom, event, section};
     use super::*;
     use crate::message::request::Fields;
 
@@ -354,7 +355,7 @@ mod tests {
             ("uri", json!("/a/../b"), Rule::Uri),
             ("querystring", json!("a b"), Rule::Querystring),
             ("querystring", json!({}), Rule::Querystring),
-            ("uri", json!("/".repeat(9000)), Rule::UrlSize),
+            ("uri", json!(format!("/{}", "a".repeat(9000))), Rule::UrlSize),
             ("body", json!("text"), Rule::Body),
             ("body", json!({"action": "other"}), Rule::Body),
             ("body", json!({"action": "replace", "data": 1}), Rule::Body),

@@ -6,51 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
+use super::json::{capitalised, member, string};
 use super::origin::OriginOut;
+use super::place::LambdaPlace;
 use super::rules::is_blocked;
 use crate::functions::rules::as_text;
 use crate::message::request::Fields;
-
-/// Where a function stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LambdaPlace {
-    ViewerRequest,
-    OriginRequest,
-    OriginResponse,
-    ViewerResponse,
-}
-
-impl LambdaPlace {
-    /// The word of `config.eventType`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ViewerRequest => "viewer-request",
-            Self::OriginRequest => "origin-request",
-            Self::OriginResponse => "origin-response",
-            Self::ViewerResponse => "viewer-response",
-        }
-    }
-
-    /// The place that a word names.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::ViewerRequest, Self::OriginRequest, Self::OriginResponse, Self::ViewerResponse]
-            .into_iter()
-            .find(|place| place.name() == name)
-    }
-
-    pub const fn is_viewers(self) -> bool {
-        matches!(self, Self::ViewerRequest | Self::ViewerResponse)
-    }
-
-    pub const fn is_request(self) -> bool {
-        matches!(self, Self::ViewerRequest | Self::OriginRequest)
-    }
-
-    /// Octets of a body, of a request as the function sees it and of whatever the function makes.
-    pub const fn body_max(self) -> usize {
-        if self.is_viewers() { 40 << 10 } else { 1 << 20 }
-    }
-}
 
 /// What a call is told.
 #[derive(Clone, Copy)]
@@ -149,19 +110,6 @@ fn request(event: &EdgeEvent<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-// A text as JSON.
-pub(super) fn string(text: &str, out: &mut Vec<u8>) {
-    // Writing to a vector does not fail, and texts are no maps with odd keys.
-    let _ = serde_json::to_writer(out, text);
-}
-
-pub(super) fn member(name: &str, value: &str, out: &mut Vec<u8>) {
-    out.push(b',');
-    string(name, out);
-    out.push(b':');
-    string(value, out);
-}
-
 // Lines of one name come together, where the first of them was.
 fn headers(place: LambdaPlace, fields: Fields<'_>, extra: &[(&str, &[u8])], out: &mut Vec<u8>) {
     let mut groups: Vec<(String, Vec<(&str, &[u8])>)> = Vec::new();
@@ -202,49 +150,13 @@ fn headers(place: LambdaPlace, fields: Fields<'_>, extra: &[(&str, &[u8])], out:
     out.push(b'}');
 }
 
-/// A field's name with a capital at the beginning of each word.
-pub(super) fn capitalised(name: &str) -> String {
-    let mut begins = true;
-    let each = name.chars().map(|c| {
-        let capital = if begins { c.to_ascii_uppercase() } else { c };
-        begins = c == '-';
-        capital
-    });
-    each.collect()
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use serde_json::{Value, json};
 
+    use super::super::samples::{event, section};
     use super::*;
     use crate::semantics::fields::FieldSection;
-
-    pub fn section(lines: &[(&str, &str)]) -> FieldSection {
-        let mut fields = FieldSection::new();
-        lines.iter().for_each(|(name, value)| fields.push(*name, value.as_bytes()));
-        fields
-    }
-
-    pub fn event<'e>(place: LambdaPlace, fields: &'e FieldSection) -> EdgeEvent<'e> {
-        EdgeEvent {
-            place,
-            domain_name: "d1.cloudfront.net",
-            distribution_id: "EDFDVBD6EXAMPLE",
-            request_id: "req==",
-            request: EdgeRequest {
-                viewer: [203, 0, 113, 178].into(),
-                method: "GET",
-                uri: b"/a",
-                query: Some(b"b=c&d=%20"),
-                fields: Fields::Section(fields),
-                extra: &[],
-                body: None,
-                origin: None,
-            },
-            response: None,
-        }
-    }
 
     fn parsed(event: &EdgeEvent<'_>) -> Value {
         serde_json::from_slice(&write(event)).unwrap()
@@ -306,7 +218,7 @@ pub(super) mod tests {
             (LambdaPlace::ViewerRequest, &long[..], 40_960, true),
             (LambdaPlace::ViewerRequest, &long[..40_960], 40_960, false),
             (LambdaPlace::OriginRequest, &long[..], 50_000, false),
-            (LambdaPlace::OriginRequest, b"", 0, false),
+            (LambdaPlace::OriginRequest, &long[..0], 0, false),
         ] {
             let mut request = event(place, &none);
             request.request.body = Some(ShownBody { octets, is_cut: false });
@@ -316,14 +228,5 @@ pub(super) mod tests {
             assert_eq!(body["encoding"], "base64");
             assert_eq!(body["action"], "read-only");
         }
-    }
-
-    #[test]
-    fn names_of_places_are_read_back() {
-        for name in ["viewer-request", "origin-request", "origin-response", "viewer-response"] {
-            assert_eq!(LambdaPlace::from_name(name).unwrap().name(), name);
-        }
-        assert_eq!(LambdaPlace::from_name("edge"), None);
-        assert_eq!(capitalised("x-amz-id-2"), "X-Amz-Id-2");
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::event::LambdaPlace;
+use super::place::LambdaPlace;
 use super::rules::{Mistake, Rule, is_blocked, is_read_only};
 use crate::functions::rules::as_text;
 use crate::message::request::Fields;
@@ -167,7 +167,7 @@ pub fn groups(map: &Map<String, Value>) -> Result<Vec<Group<'_>>, Mistake> {
 mod tests {
     use serde_json::json;
 
-    use super::super::event::tests::section;
+    use super::super::samples::section;
     use super::*;
 
     const SHOWN: &[(&str, &str)] = &[

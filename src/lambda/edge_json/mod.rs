@@ -4,10 +4,15 @@
 mod answer;
 mod event;
 mod headers;
+mod json;
 mod origin;
+mod place;
 mod rules;
+#[cfg(test)]
+mod samples;
 
 pub use answer::{EdgeAnswer, LambdaRequestChange, LambdaResponse, read};
-pub use event::{EdgeEvent, EdgeRequest, EdgeResponse, LambdaPlace, ShownBody, write};
+pub use event::{EdgeEvent, EdgeRequest, EdgeResponse, ShownBody, write};
 pub use origin::{CustomOrigin, Headers, OriginOut, S3Origin};
+pub use place::LambdaPlace;
 pub use rules::{Mistake, Rule};

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::event::{capitalised, member, string};
 use super::headers::groups;
+use super::json::{capitalised, member, string};
 use super::rules::{Mistake, Rule};
 
 /// Custom headers: names in lower case, each with its value.
@@ -320,23 +320,11 @@ impl Place {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use serde_json::json;
 
+    use super::super::samples::custom;
     use super::*;
-
-    pub fn custom() -> OriginOut {
-        OriginOut::Custom(CustomOrigin {
-            headers: Headers(vec![("x-env".into(), "a".into())]),
-            domain_name: "example.org".into(),
-            path: String::new(),
-            port: 443,
-            is_https: true,
-            read_timeout: 30,
-            keep_alive_timeout: 5,
-            tls_protocols: vec!["TLSv1.2".into()],
-        })
-    }
 
     fn s3() -> OriginOut {
         OriginOut::S3(S3Origin {

@@ -1,7 +1,7 @@
 //! Pure: which rule of Lambda@Edge a returned value breaks, in CloudFront's words, and the fields
 //! that functions may not touch.
 
-use super::event::LambdaPlace;
+use super::place::LambdaPlace;
 use crate::functions::rules::is_disallowed;
 
 /// What is wrong with a returned value.
@@ -99,10 +99,7 @@ impl Rule {
             Self::StatusChanged => {
                 "The Lambda function result failed validation: The function tried to change the status of a viewer response."
             }
-            Self::Body => {
-                "The Lambda function result failed validation: The body is not a string, is not an object, or exceeds the maximum size."
-            }
-            Self::BodySize => {
+            Self::Body | Self::BodySize => {
                 "The Lambda function result failed validation: The body is not a string, is not an object, or exceeds the maximum size."
             }
             Self::BodyEncoding => {
