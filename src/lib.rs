@@ -20,6 +20,8 @@ pub mod origin;
 
 pub mod deliver;
 
+pub mod functions;
+
 pub mod record;
 
 // What they stand on.

@@ -26,6 +26,7 @@ pub(super) struct ImportArgs {
     /// list-distributions, and beside it those of get-cache-policy, get-origin-request-policy,
     /// get-response-headers-policy, get-key-group, get-public-key and get-origin-access-control,
     /// their `-config` and their `list-` forms, as far as they are at hand.
+    /// A file NAME.js is the code of the function NAME, as get-function writes it.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Where the configuration goes. A file is written over if an import wrote it and it is
@@ -93,8 +94,18 @@ pub(super) fn run_import(ImportCommand::Cloudfront(args): &ImportCommand) -> Exi
 }
 
 fn read_in(args: &ImportArgs) -> Result<String, String> {
-    let (mut inputs, mut wrong) = (Vec::new(), Vec::new());
+    let (mut inputs, mut code, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for path in &args.files {
+        if let (Some(name), Some("js")) = (
+            path.file_stem().and_then(|name| name.to_str()),
+            path.extension().and_then(|ending| ending.to_str()),
+        ) {
+            match decode::read_text(path) {
+                Ok(text) => code.push((name.to_string(), text)),
+                Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            }
+            continue;
+        }
         match read_input(path) {
             Ok(input) => inputs.push(input),
             Err(why) => wrong.push(why),
@@ -104,8 +115,8 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
         return Err(wrong.join("\nforeshore: "));
     }
     let functions = if args.ignore_functions { Functions::Ignored } else { Functions::Guard };
-    let wishes =
-        Wishes { distribution: args.distribution.clone(), origins: args.origin.clone(), functions };
+    let (distribution, origins) = (args.distribution.clone(), args.origin.clone());
+    let wishes = Wishes { distribution, origins, functions, code };
     let mut imported = import::import(inputs, &wishes)?;
     let stage = Stage::of(&args.out)?;
     settle(&mut imported, &stage)?;

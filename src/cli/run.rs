@@ -137,6 +137,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         sequencer: membership.sequencer.clone(),
         edge,
     });
+    let _ = control.edge.function_log.set(Arc::clone(&control.access_log));
     keep_messenger(&control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
@@ -375,6 +376,8 @@ fn start_workers(
                 Arc::clone(&control.gauges),
                 drained,
             );
+            // Before the first viewer: an engine is not made on a request.
+            worker.core.prepare_functions();
             runtime.block_on(async {
                 for (socket, speaks) in sockets {
                     let accepting = Accepting {
@@ -391,7 +394,10 @@ fn start_workers(
                 let mut tick = tokio::time::interval(Duration::from_millis(200));
                 loop {
                     tokio::select! {
-                        _ = tick.tick() => worker.flush_log(),
+                        _ = tick.tick() => {
+                            worker.flush_log();
+                            worker.core.prepare_functions();
+                        }
                         _ = abandoned.wait_for(|abandoned| *abandoned) => break,
                     }
                 }

@@ -31,6 +31,8 @@ pub struct Wishes {
     /// Ids of origins and the URLs to ask in the place of theirs; `*` is every origin.
     pub origins: Vec<(String, String)>,
     pub functions: Functions,
+    /// Code of CloudFront Functions, by their names: the outputs of `get-function`.
+    pub code: Vec<(String, String)>,
 }
 
 /// What becomes of a behavior whose viewer-request function is not carried over.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::compile_lambdas::{check_event, check_name};
 use super::decode;
 use super::reader::{Found, Table, suggest};
 use super::scope::Scope;
@@ -13,8 +14,6 @@ use crate::distribution::functions::{
 };
 use crate::distribution::logs::LogSettings;
 
-/// The most octets of code that CloudFront takes, as it is uploaded.
-pub const CODE_MAX: usize = 10_240;
 /// The most octets of code for functions that never go there.
 const CODE_MAX_ANY: usize = 1 << 20;
 
@@ -87,25 +86,6 @@ pub fn functions(root: &mut Table<'_>, scope: &mut Scope<'_>) {
     }
 }
 
-/// Says whether a name may be one of a function or a lambda, which share their names.
-pub fn check_name(table: &Table<'_>, name: &Found<String>, scope: &Scope<'_>) {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if name.value.is_empty() || name.value.len() > 64 || !name.value.bytes().all(is_plain) {
-        table.problem(
-            &name.span,
-            format!("{:?} is no name of a function", name.value),
-            Some("1 to 64 letters, digits, - or _, as at CloudFront".into()),
-        );
-    }
-    if scope.code.named.contains(&name.value) {
-        table.problem(
-            &name.span,
-            format!("there are two functions or lambdas with the name {:?}", name.value),
-            None,
-        );
-    }
-}
-
 fn function(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<Function> {
     let folder = scope.folder(table.source());
     let file = table.string("file");
@@ -130,27 +110,22 @@ fn function(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<
         }
     };
     let level = scope.code.level;
-    check_size(table, &file, (&path, text.len()), level);
+    check_size(table, &file, &path, text.len());
     let mut source = text;
     for (from, to) in &replace {
         source = source.replace(from.as_str(), to);
     }
-    check_level(table, &file, &path, &source, (runtime, level));
+    check_level(table, &file, &path, &source, scope, runtime);
     let source: Arc<str> = source.into();
     let digest = digest(runtime, level, &source);
     Some(Function { name: name.into(), runtime, level, source, digest, store })
 }
 
-fn check_size(table: &Table<'_>, file: &Found<String>, of: (&Path, usize), level: Level) {
-    let (path, octets) = of;
-    let most = match level {
-        Level::CloudFront => CODE_MAX,
-        Level::Any => CODE_MAX_ANY,
-    };
-    if octets > most {
-        let title = format!("{} has {octets} octets; code may have {most}", path.display());
-        let help = "minify it, move data into a key value store, or set functions.level = \"any\" for code that never goes to AWS";
-        table.problem(&file.span, title, Some(help.to_string()));
+// Code that never goes to AWS is bounded all the same; the check of its level holds the other.
+fn check_size(table: &Table<'_>, file: &Found<String>, path: &Path, octets: usize) {
+    if octets > CODE_MAX_ANY {
+        let title = format!("{} has {octets} octets; code may have {CODE_MAX_ANY}", path.display());
+        table.problem(&file.span, title, None);
     }
 }
 
@@ -160,17 +135,27 @@ fn check_level(
     file: &Found<String>,
     path: &Path,
     source: &str,
-    (runtime, level): (Runtime, Level),
+    scope: &mut Scope<'_>,
+    runtime: Runtime,
 ) {
-    for finding in crate::functions::level::check(source, runtime, level) {
+    use crate::functions::level::{Severity, check};
+    for finding in check(source, runtime, scope.code.level) {
         let title =
             format!("{}:{}:{}: {}", path.display(), finding.line, finding.column, finding.what);
-        table.problem(&file.span, title, Some(finding.remedy));
+        let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
+        match finding.severity {
+            Severity::Error => table.problem(&file.span, title, remedy),
+            Severity::Warning => {
+                let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                scope.warnings.push(format!("{title}{remedy}"));
+            }
+        }
     }
 }
 
 #[cfg(not(feature = "functions"))]
-fn check_level(_: &Table<'_>, _: &Found<String>, _: &Path, _: &str, _: (Runtime, Level)) {}
+fn check_level(_: &Table<'_>, _: &Found<String>, _: &Path, _: &str, _: &mut Scope<'_>, _: Runtime) {
+}
 
 // The key value store that code may read, as a place among all stores.
 fn store(table: &mut Table<'_>, runtime: Runtime, scope: &Scope<'_>) -> Option<usize> {
@@ -311,7 +296,7 @@ fn check_place(
         ),
         Some(Attached::Lambda { at, .. }) => {
             if let Some(lambda) = scope.code.lambdas.get(at) {
-                super::compile_lambdas::check_event(table, key, found, lambda);
+                check_event(table, key, found, lambda);
             }
         }
         Some(Attached::Function(_)) | None => {}

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::compile_functions::check_name;
 use super::reader::{Found, Table};
 use super::scope::Scope;
 use crate::distribution::functions::{
@@ -27,6 +26,25 @@ pub fn lambdas(root: &mut Table<'_>, scope: &mut Scope<'_>) {
         let made = lambda(&mut table, &name.value, scope);
         table.finish();
         scope.code.lambdas.extend(made);
+    }
+}
+
+/// Says whether a name may be one of a function or a lambda, which share their names.
+pub fn check_name(table: &Table<'_>, name: &Found<String>, scope: &Scope<'_>) {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if name.value.is_empty() || name.value.len() > 64 || !name.value.bytes().all(is_plain) {
+        table.problem(
+            &name.span,
+            format!("{:?} is no name of a function", name.value),
+            Some("1 to 64 letters, digits, - or _, as at CloudFront".into()),
+        );
+    }
+    if scope.code.named.contains(&name.value) {
+        table.problem(
+            &name.span,
+            format!("there are two functions or lambdas with the name {:?}", name.value),
+            None,
+        );
     }
 }
 

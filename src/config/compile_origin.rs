@@ -15,8 +15,8 @@ use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing,
-    Timeouts, TlsVersion, is_reserved,
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Reach, Roots,
+    Signing, Timeouts, TlsVersion, is_reserved,
 };
 use crate::distribution::region::ParentUrl;
 use crate::distribution::site::ORIGINS_MAX;
@@ -186,7 +186,8 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
         (false, Some(_)) => return Err("tls settings on an http origin".into()),
     };
     let port = authority.port.unwrap_or(if is_https { 443 } else { 80 });
-    let http = HttpOrigin { host: authority.host.to_string(), port, tls, host_rule, version };
+    let (host, reach) = (authority.host.to_string(), Reach::Anywhere);
+    let http = HttpOrigin { host, port, tls, host_rule, version, reach };
     Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
 }
 

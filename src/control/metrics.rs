@@ -7,6 +7,7 @@ use super::Control;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::fleet::ticket_keys::SharedTickets;
+use crate::record::function_counts;
 use crate::record::metrics::{family, single};
 use crate::region::Region;
 use crate::region::condition::Condition;
@@ -20,6 +21,8 @@ impl Control {
         let running = self.edge.running();
         running.counts.write(&mut out);
         running.counts.write_cloudwatch(&mut out);
+        function_counts::write(running.functions.counts(), &mut out);
+        function_counts::write_cloudwatch(running.functions.counts(), &mut out);
         let remembered = running.signatures.len() as u64;
         single(
             &mut out,

@@ -6,11 +6,11 @@ use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::no_cache;
 use crate::body::Body;
 use crate::distribution::compat::Compat;
-use crate::message::failure::Failure;
+use crate::message::failure::{Failure, FailureKind};
 use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
-use crate::message::verdict::{Outcome, Reason};
+use crate::message::verdict::{FunctionEnd, Outcome, Reason};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::websocket::HandshakeError;
 
@@ -70,6 +70,20 @@ pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerRespon
     let mut response =
         plain(status, sentence, Outcome::Error, Reason::Failed, (compat, id), Some(&failure));
     response.failure = Some(failure);
+    response
+}
+
+/// The answer where code at the edge gave nothing usable. `sentence` is for the viewer.
+pub fn function_failed(
+    end: FunctionEnd,
+    sentence: &str,
+    compat: &Compat,
+    id: RequestId,
+) -> ViewerResponse {
+    let status = if end == FunctionEnd::Validation { 502 } else { 503 };
+    let reason = Reason::Function(end);
+    let mut response = plain(status, sentence, Outcome::Error, reason, (compat, id), None);
+    response.told.detail = Some(FailureKind::Internal);
     response
 }
 

@@ -2,4 +2,5 @@
 //! told and what they may change.
 
 pub mod event;
+pub mod origins;
 pub mod rules;

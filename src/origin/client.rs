@@ -168,7 +168,8 @@ impl Client {
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
-        let place = Endpoint { host: http.host.clone(), port: http.port, tls };
+        let (host, reach) = (http.host.clone(), http.reach);
+        let place = Endpoint { host, port: http.port, tls, reach };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
         let h2 = (http.version == HttpVersion::Http2).then(|| {
             let mut place = place.clone();

@@ -66,7 +66,16 @@ pub enum Failover<'r> {
     On(&'r [u16]),
 }
 
-impl Failover<'_> {
+impl<'r> Failover<'r> {
+    /// Of a request with this method to so many members.
+    pub fn of(method: &Method, members: usize, statuses: &'r [u16]) -> Self {
+        match *method {
+            _ if members < 2 => Self::OneMember,
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::On(statuses),
+            _ => Self::NotRepeatable,
+        }
+    }
+
     /// Whether the next member is to be asked after this one answered with a status, or failed.
     pub fn moves_on(self, came: Result<u16, FailureKind>) -> bool {
         match (self, came) {
@@ -144,11 +153,7 @@ pub fn itinerary<'r, 'n>(
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
     let (members, statuses) = distribution.members(asked.routed.behavior.target);
-    let failover = match *asked.head().method {
-        _ if members.len() < 2 => Failover::OneMember,
-        Method::GET | Method::HEAD | Method::OPTIONS => Failover::On(statuses),
-        _ => Failover::NotRepeatable,
-    };
+    let failover = Failover::of(asked.head().method, members.len(), statuses);
     let candidates: SmallVec<[Candidate<'n>; 8]> = parents.collect();
     let mut passed_over = Places::new();
     let parents = match no_parent(asked, asking) {

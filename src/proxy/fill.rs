@@ -247,7 +247,7 @@ impl Proxy {
         brought: Storable,
         mut guard: FillGuard,
     ) {
-        let Storable { keeping, mut reply, number } = brought;
+        let Storable { mut keeping, mut reply, number } = brought;
         let max = marks.exchange.running.site.store.max_object;
         let mut length = reply.body.length();
         if let Some(part) = keeping.part {
@@ -266,6 +266,10 @@ impl Proxy {
             marks.mark();
             guard.give_to_leader(NotKept::TooLarge, reply);
             return;
+        }
+        if marks.exchange.shaped.is_some() {
+            let hashes = marks.exchange.viewer_uri_hashes();
+            keeping.tags = keeping.tags.iter().copied().chain(hashes).collect();
         }
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();

@@ -16,7 +16,7 @@ use crate::message::connection::Asker;
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::own_fields;
 use crate::message::response::Reply;
-use crate::origin::itinerary::{Itinerary, itinerary};
+use crate::origin::itinerary::{Failover, Itinerary, itinerary};
 use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
 use crate::origin::signed;
 use crate::region::AskContext;
@@ -78,7 +78,9 @@ impl Proxy {
             asking,
             exchange.running.region.iter().flat_map(|region| region.candidates()),
         );
-        let from_tier = match exchange.running.region.is_some() {
+        // A parent would ask the origin that its own configuration names.
+        let has_tier = exchange.running.region.is_some() && exchange.chosen_origins().is_none();
+        let from_tier = match has_tier {
             // Boxed: most edges have no parents, and would carry its size about.
             true => Box::pin(self.ask_the_tier(exchange, asked, asking, &plan)).await,
             false => None,
@@ -143,17 +145,20 @@ impl Proxy {
         plan: &Itinerary<'_>,
     ) -> Result<Reply, Failure> {
         let node = self.node(exchange);
-        let distribution = asked.routed.distribution;
-        let members = plan.members;
+        let members = exchange.members();
+        let failover = match exchange.chosen_origins() {
+            Some(chosen) => Failover::of(asked.head().method, members, &chosen.failover),
+            None => plan.failover,
+        };
         let mut body = body;
         let mut last: Option<Result<Reply, Failure>> = None;
-        for (at, member) in members.iter().enumerate() {
-            let origin = &distribution.origins[*member];
+        for at in 0..members {
+            let Some(origin) = exchange.member(at) else { break };
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
             request.interim = exchange.request.interim.clone();
             let mut came = self.ask_origin(exchange, origin, request).await;
-            if members.len() > 1
+            if members > 1
                 && let Ok(reply) = came
             {
                 came =
@@ -165,8 +170,7 @@ impl Proxy {
                         Failure::new(FailureKind::ConnectionTerminated, why)
                     });
             }
-            if !plan
-                .failover
+            if !failover
                 .moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind))
             {
                 return came;

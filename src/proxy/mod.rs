@@ -5,10 +5,12 @@
 //! that thread.
 
 pub mod collapse;
+mod engines;
 pub mod exchange;
 pub mod fetch;
 pub mod fill;
 mod fill_place;
+mod functions;
 pub mod hit;
 mod hooks;
 pub mod hops;
@@ -39,6 +41,7 @@ use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
+use crate::record::queue::LogQueue;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
@@ -58,6 +61,8 @@ pub struct Running {
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
     /// How often each address asked of late.
     pub rates: access::rate::Buckets,
+    /// How the functions of the site fared of late, and what is counted of them.
+    pub functions: functions::States,
 }
 
 /// What all cores share.
@@ -90,6 +95,8 @@ pub struct Edge {
     pub parent_counts: Arc<region::Counts>,
     /// This process as a member of a fleet, where it is one.
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
+    /// Where the lines go that code at the edge writes; without one they go nowhere.
+    pub function_log: OnceLock<Arc<LogQueue>>,
 }
 
 /// Events counted for all behaviors together.
@@ -120,6 +127,7 @@ impl Edge {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
+        let functions = functions::States::for_site(&site, None);
         let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
         let store = Arc::new(Memory::new(site.store.memory, limits.variants));
@@ -150,7 +158,9 @@ impl Edge {
                 region,
                 signatures: Arc::default(),
                 rates,
+                functions,
             }),
+            function_log: OnceLock::new(),
             installing: Mutex::default(),
         })
     }
@@ -241,7 +251,15 @@ impl Edge {
         );
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        let next = Arc::new(Running { site: Arc::clone(&site), counts, region, signatures, rates });
+        let functions = functions::States::for_site(&site, Some(&before.functions));
+        let next = Arc::new(Running {
+            site: Arc::clone(&site),
+            counts,
+            region,
+            signatures,
+            rates,
+            functions,
+        });
         self.invalidation.follow(&site, || self.running.store(next));
     }
 
@@ -262,6 +280,14 @@ fn arena(store: u64) -> Option<Arc<Arena>> {
     Arena::new(store.saturating_mul(2))
         .inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap"))
         .ok()
+}
+
+impl Proxy {
+    /// Makes this thread's engine ready for the functions of the site in force, so that no request
+    /// waits for that. To be called now and then: it costs little where nothing has changed.
+    pub fn prepare_functions(&self) {
+        engines::prepare(&self.edge.running_cell().load().site);
+    }
 }
 
 /// One core's view.

@@ -12,7 +12,7 @@ use http::{Method, header};
 use tokio::sync::oneshot;
 
 use super::exchange::{Begun, Exchange};
-use super::hooks;
+use super::functions;
 use super::stop::Stop;
 use super::tunnels::TunnelPlace;
 use super::unanswered::Unanswered;
@@ -37,7 +37,7 @@ use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::tier::TierFacts;
-use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
+use crate::message::verdict::{FunctionEnd, MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::FetchKind;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
@@ -79,6 +79,7 @@ impl Proxy {
                 tell(&mut response, exchange.compat(), exchange.request.id);
                 return response;
             }
+            Err(Stop::Made(response)) => *response,
             Err(Stop::Refused(refusal)) => {
                 error_response::refusal(&refusal, exchange.compat(), exchange.request.id)
             }
@@ -86,9 +87,34 @@ impl Proxy {
                 error_response::failure(failure, exchange.compat(), exchange.request.id)
             }
         };
-        let response = self.error_response(&exchange, response).await;
-        let response = hooks::viewer_response(&exchange, response);
+        let (response, is_page) = self.error_response(&exchange, response).await;
+        let response = self.dress(&exchange, response);
+        let has_code = exchange.chosen().1.hooks.is_some();
+        let response = match has_code {
+            // Boxed: most behaviors have no code, and would carry its size about.
+            true => Box::pin(self.shown_to_code(&mut exchange, response, is_page)).await,
+            false => response,
+        };
         self.finish(&exchange, response)
+    }
+
+    // Viewer-response code sees what the viewer would get. Where it fails, the viewer gets that in
+    // the place of the answer.
+    async fn shown_to_code(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        response: ViewerResponse,
+        is_page: bool,
+    ) -> ViewerResponse {
+        let mut response = match self.viewer_response(exchange, response, is_page) {
+            Ok(response) => response,
+            Err(failed) => {
+                let (page, _) = self.error_response(exchange, *failed).await;
+                self.dress(exchange, page)
+            }
+        };
+        response.ran = exchange.ran.take();
+        response
     }
 
     // From the gate to an answer, or to where the request stops.
@@ -100,10 +126,29 @@ impl Proxy {
         let request = Arc::clone(&exchange.request);
         let head = request.head();
         self.admit(exchange, &head, body.length()).await?;
-        let body = hooks::viewer_request(exchange, body)?;
-        let routed = exchange.route.on(&exchange.running.site, &head);
-        let (key, body) =
+        if exchange.chosen().1.hooks.is_none() {
+            return self.answer_admitted(exchange, &head, body).await;
+        }
+        self.viewer_request(exchange)?;
+        // Perhaps another one; the route stays.
+        let request = Arc::clone(&exchange.request);
+        let head = request.head();
+        Box::pin(self.answer_admitted(exchange, &head, body)).await
+    }
+
+    // From the key to an answer.
+    async fn answer_admitted(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        head: &RequestHead<'_>,
+        body: Body,
+    ) -> Result<ViewerResponse, Stop> {
+        let routed = exchange.route.on(&exchange.running.site, head);
+        let (mut key, body) =
             write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
+        if let Some(shaped) = &exchange.shaped {
+            functions::write_key(&mut key, &exchange.running.site, shaped);
+        }
         let asked = CacheRequest { routed, key: &key, wants: exchange.wants, slice: None };
         let sought = Sought { body, found: exchange.found.take() };
         let exchange = &*exchange;
@@ -147,30 +192,35 @@ impl Proxy {
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
     }
 
-    // The error page of the distribution in the place of an error, if there is one.
+    // The error page of the distribution in the place of an error, if there is one; and whether
+    // that is what is given back. What code answered stays as it is.
     async fn error_response(
         self: &Arc<Self>,
         exchange: &Exchange,
         response: ViewerResponse,
-    ) -> ViewerResponse {
+    ) -> (ViewerResponse, bool) {
         let (distribution, behavior) = exchange.chosen();
-        if distribution.error_response(behavior, response.status).is_none() {
-            return response;
+        if distribution.error_response(behavior, response.status).is_none()
+            || response.verdict.reason == Reason::Function(FunctionEnd::Generated)
+        {
+            return (response, false);
         }
         match Box::pin(self.error_page(exchange, response.status)).await {
             // The log says what was refused, whatever the viewer sees.
             Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => {
-                ViewerResponse { failure: response.failure, ..page }
+                (ViewerResponse { failure: response.failure, ..page }, true)
             }
-            Some(page) => page,
-            None => response,
+            Some(page) if matches!(response.verdict.reason, Reason::Function(_)) => {
+                (ViewerResponse { verdict: response.verdict, ..page }, true)
+            }
+            Some(page) => (page, true),
+            None => (response, false),
         }
     }
 
-    // What is said of every answer, whatever it is: by policy, by the compatibility fields, to an
-    // edge.
-    fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
-        let (distribution, behavior) = exchange.chosen();
+    // What is said of every answer by its behavior.
+    fn dress(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
+        let behavior = exchange.chosen().1;
         let (site, request) = (&*exchange.running.site, &*exchange.request);
         response.behavior = Some(behavior.ordinal);
         // A fill of its own was waited for; a refresh behind it, or another's fill, was not.
@@ -189,6 +239,13 @@ impl Proxy {
                 response.fields.append("server-timing", timing);
             }
         }
+        response
+    }
+
+    // What is said of every answer, whatever it is: by the compatibility fields, to an edge.
+    fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
+        let distribution = exchange.chosen().0;
+        let (site, request) = (&*exchange.running.site, &*exchange.request);
         tell(&mut response, &distribution.compat, request.id);
         if exchange.route.session.is_some()
             && let Some(cookie) =

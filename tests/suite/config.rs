@@ -96,6 +96,77 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn what_is_wrong_with_code_is_said_before_it_runs() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[functions]
+stop = "5s"
+
+[function.a]
+file = "missing.js"
+
+[function."b c"]
+file = "missing.js"
+runtime = "cloudfront-js-1.0"
+store = "flags"
+
+[lambda.slow]
+code = "."
+handler = "index.handler"
+runtime = "nodejs20.x"
+timeout = "20s"
+memory = "512MiB"
+
+[lambda.a]
+code = "."
+handler = "index"
+runtime = "java21"
+
+[origin_names]
+"*.*.test" = "http://127.0.0.1:1"
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+
+[[distribution.behavior]]
+path = "/a/*"
+origin = "app"
+functions = { viewer_request = "slow", viewer_response = "slo", body = ["origin_request"] }
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+functions = { origin_request = "slow", body = ["origin_request"] }
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:6:", "functions.stop lies outside 1ms to 999ms"),
+            ("broken.toml:9:", "the code missing.js cannot be read"),
+            ("broken.toml:11:", "\"b c\" is no name of a function"),
+            ("broken.toml:14:", "cloudfront-js-1.0 has no key value store"),
+            ("broken.toml:14:", "there is no key value store \"flags\""),
+            ("broken.toml:23:", "two functions or lambdas with the name \"a\""),
+            ("broken.toml:25:", "index.handler"),
+            ("broken.toml:26:", "python3.9"),
+            ("broken.toml:29:", "one * is enough"),
+            ("broken.toml:42:", "maximum of 5 seconds"),
+            ("broken.toml:42:", "maximum of 128 MB"),
+            ("broken.toml:42:", "there is no function or lambda \"slo\" (did you mean \"slow\"?)"),
+            ("broken.toml:42:", "\"origin_request\" is no event with a lambda"),
+        ],
+    );
+    assert!(!found.iter().any(|line| line.starts_with("broken.toml:47:")), "{found:?}");
+}
+
+#[test]
 fn http_version_is_one_of_two_and_not_for_folders() {
     let text = r#"
 [listen]

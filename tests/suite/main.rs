@@ -19,6 +19,7 @@ mod fleet_sample;
 mod fleet_scenes;
 mod fleet_sim;
 mod fleet_stage;
+mod functions;
 mod fuzz;
 
 mod hit_cost;
