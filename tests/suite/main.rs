@@ -26,6 +26,7 @@ mod hit_cost;
 mod http2;
 mod imports;
 mod itinerary;
+mod lambda;
 mod laws;
 mod log_lines;
 mod migrate;
