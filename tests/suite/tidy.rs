@@ -170,7 +170,10 @@ const TASKS: Reasons = &[
     ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
     ("lambda/mod.rs", "the one thread that keeps all workers"),
     ("lambda/process.rs", "a worker's process; how many there are a pool says"),
-    ("lambda/service.rs", "one task for each worker, and one for each function that watches its code"),
+    (
+        "lambda/service.rs",
+        "one task for each worker, and one for each function that watches its code",
+    ),
     (
         "lambda/worker.rs",
         "one task for each connection and each stream of a worker; the end of its folder, awaited",
