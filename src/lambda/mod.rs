@@ -24,8 +24,8 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,7 @@ pub use worker::Settings;
 
 use crate::clock::Clock;
 use crate::distribution::functions::LambdaSpec;
+use crate::sync::Mutex;
 use pool::CallId;
 use runtime_api::BODY_MAX;
 use service::{Message, Service};
@@ -170,6 +171,39 @@ impl Lambdas {
         if self.to.send(Message::Drain(patience, done)).is_ok() {
             let _ = tokio::time::timeout(patience + LEAVE, over).await;
         }
+    }
+}
+
+/// The functions of an edge that may have none: nothing is started before there is one.
+pub struct OnDemand {
+    settings: Mutex<Option<Settings>>,
+    started: OnceLock<Lambdas>,
+}
+
+impl OnDemand {
+    /// Of an edge that has no functions yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Mutex::new(Some(settings)), started: OnceLock::new() }
+    }
+
+    /// These are the functions from now on.
+    pub fn follow(&self, specs: &[LambdaSpec]) {
+        if !specs.is_empty()
+            && let Some(settings) = self.settings.lock().take()
+        {
+            match Lambdas::start(settings) {
+                Ok(lambdas) => drop(self.started.set(lambdas)),
+                Err(error) => tracing::error!(%error, "lambdas cannot be run"),
+            }
+        }
+        if let Some(lambdas) = self.get() {
+            lambdas.follow(specs.iter().cloned().map(Arc::new).collect());
+        }
+    }
+
+    /// Them, if there have been any.
+    pub fn get(&self) -> Option<&Lambdas> {
+        self.started.get()
     }
 }
 

@@ -40,6 +40,21 @@ impl Line<'_> {
     pub fn group(&self) -> String {
         format!("/aws/lambda/us-east-1.{}", self.function)
     }
+
+    /// The line behind its group, with its end, and as no code can forge another.
+    pub fn written(&self) -> Vec<u8> {
+        let mut out = self.group();
+        out.push(' ');
+        for letter in self.text.chars() {
+            if letter.is_control() && letter != '\t' {
+                out.extend(letter.escape_default());
+            } else {
+                out.push(letter);
+            }
+        }
+        out.push('\n');
+        out.into_bytes()
+    }
 }
 
 /// Where lines go.

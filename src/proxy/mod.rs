@@ -14,6 +14,7 @@ mod functions;
 pub mod hit;
 mod hooks;
 pub mod hops;
+mod lambdas;
 mod purge;
 mod resume;
 pub mod serve;
@@ -38,6 +39,7 @@ use crate::distribution::site::Site;
 use crate::fleet;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
+use crate::lambda::OnDemand;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
@@ -97,6 +99,8 @@ pub struct Edge {
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
     pub function_log: OnceLock<Arc<LogQueue>>,
+    /// Lambda@Edge functions and their workers.
+    pub lambdas: OnceLock<OnDemand>,
 }
 
 /// Events counted for all behaviors together.
@@ -161,6 +165,7 @@ impl Edge {
                 functions,
             }),
             function_log: OnceLock::new(),
+            lambdas: OnceLock::new(),
             installing: Mutex::default(),
         })
     }
@@ -261,6 +266,9 @@ impl Edge {
             functions,
         });
         self.invalidation.follow(&site, || self.running.store(next));
+        if let Some(lambdas) = self.lambdas.get() {
+            lambdas.follow(&site.lambdas);
+        }
     }
 
     /// Tunnels that are open.

@@ -106,7 +106,7 @@ impl Proxy {
         response: ViewerResponse,
         is_page: bool,
     ) -> ViewerResponse {
-        let mut response = match self.viewer_response(exchange, response, is_page) {
+        let mut response = match self.viewer_response(exchange, response, is_page).await {
             Ok(response) => response,
             Err(failed) => {
                 let (page, _) = self.error_response(exchange, *failed).await;
@@ -129,7 +129,7 @@ impl Proxy {
         if exchange.chosen().1.hooks.is_none() {
             return self.answer_admitted(exchange, &head, body).await;
         }
-        self.viewer_request(exchange)?;
+        self.viewer_request(exchange).await?;
         // Perhaps another one; the route stays.
         let request = Arc::clone(&exchange.request);
         let head = request.head();

@@ -143,6 +143,7 @@ const CLOCKS: Reasons = &[
     ("origin/h2_link.rs", "how long a connection has been idle"),
     ("origin/h2_pool.rs", "the same; how long an origin's choice of HTTP/1.1 is remembered"),
     ("origin/pool.rs", "how long a connection has been idle"),
+    ("proxy/lambdas.rs", "the deadline of a call"),
     ("record/queue.rs", "when a log is flushed, tried again and turned"),
     ("region/ask.rs", "how long a parent takes"),
     ("region/mod.rs", "one budget for all parents of a request"),
@@ -153,6 +154,7 @@ const CLOCKS: Reasons = &[
 /// Files that read the environment.
 const ENVIRONMENT: Reasons = &[
     ("config/credentials.rs", "credentials that a configuration names by variable"),
+    ("cli/run.rs", "PATH, where the interpreters of lambdas are looked for"),
     ("cli/mod.rs", "FORESHORE_CONFIG and FORESHORE_LOG, declared with their options"),
     ("cli/admin_client.rs", "FORESHORE_ADMIN and its token file, declared with their options"),
 ];
