@@ -180,7 +180,7 @@ fn restrict_files(orders: &Orders) -> Result<RestrictionStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(SYSTEM, read))?
         .add_rules(path_beneath_rules(&orders.readable, read))?
-        .add_rules(path_beneath_rules(SINKS, read | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(SINKS, AccessFs::from_file(RIGHTS)))?
         .add_rules(path_beneath_rules(&orders.writable, all))?
         .restrict_self()
 }

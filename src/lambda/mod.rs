@@ -72,8 +72,10 @@ impl Lambdas {
     /// # Errors
     ///
     /// If the folder cannot be written to or the thread cannot be started.
-    pub fn start(settings: Settings) -> std::io::Result<Self> {
+    pub fn start(mut settings: Settings) -> std::io::Result<Self> {
         lay_out(&settings.folder)?;
+        // Workers begin elsewhere.
+        settings.folder = fs::canonicalize(&settings.folder)?;
         let lacking = lacking(&settings.launcher);
         for what in &lacking {
             tracing::warn!("workers of lambdas go without {what}");

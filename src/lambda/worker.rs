@@ -417,7 +417,7 @@ fn make_scratch(spec: &LambdaSpec, settings: &Settings, number: u64) -> std::io:
         let ids = launch::find_user(user).map_err(std::io::Error::other)?;
         let (user, group) =
             (rustix::process::Uid::from_raw(ids.user), rustix::process::Gid::from_raw(ids.group));
-        rustix::fs::chown(&scratch, Some(user), Some(group))?;
+        rustix::fs::chown(scratch.as_path(), Some(user), Some(group))?;
     }
     fs::canonicalize(scratch)
 }

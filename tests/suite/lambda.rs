@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use super::support::edge::plain;
+use super::support::origin::fresh;
 use super::support::tool::{self, Tool};
+use super::support::{Edge, Origin};
 
 const NODE: LambdaRuntime = LambdaRuntime::Node(20);
 const PYTHON: LambdaRuntime = LambdaRuntime::Python(11);
@@ -442,4 +445,148 @@ async fn the_official_client_gives_the_same_answers() {
         });
         assert_eq!(own, ric);
     }
+}
+
+/// An edge whose one behavior has this code at one of the four events.
+fn edge_with(origin: &Origin, event: &str, code: &str) -> Edge {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::create_dir(folder.path().join("code")).unwrap();
+    std::fs::write(folder.path().join("code/index.js"), code).unwrap();
+    let lambda = "[lambda.f]\ncode = \"code\"\nhandler = \"index.handler\"\nruntime = \"nodejs20.x\"\n\
+                  workers = { min = 0, max = 1 }\n";
+    let config = plain(origin.address, lambda) + &format!("functions = {{ {event} = \"f\" }}\n");
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    Edge::start_in(folder)
+}
+
+#[test]
+fn an_origin_request_runs_once_for_what_is_then_kept() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let code = "exports.handler = (event, context, callback) => {
+        const request = event.Records[0].cf.request;
+        request.uri = '/b' + request.uri;
+        request.headers['x-event'] = [{ value: event.Records[0].cf.config.eventType }];
+        callback(null, request);
+    };";
+    let edge = edge_with(&origin, "origin_request", code);
+    let first = edge.get("/x?a=1");
+    assert_eq!((first.status, first.text().as_str()), (200, "/b/x?a=1"));
+    assert_eq!(first.cache(), "Miss");
+    for _ in 0..3 {
+        assert_eq!(edge.get("/x?a=1").cache(), "Hit");
+    }
+    assert_eq!(edge.metric("foreshore_lambda_invocations_total"), 1.0);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_herd_of_cold_viewers_makes_one_call() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let edge = edge_with(
+        &origin,
+        "origin_request",
+        "exports.handler = async (e) => e.Records[0].cf.request;",
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| assert_eq!(edge.get("/x").status, 200));
+        }
+    });
+    assert_eq!(edge.metric("foreshore_lambda_invocations_total"), 1.0);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn an_answer_of_an_origin_request_is_kept_and_no_origin_is_asked() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let code = "exports.handler = async () => ({
+        status: 200, body: 'made', headers: { 'cache-control': [{ value: 'max-age=60' }] },
+    });";
+    let edge = edge_with(&origin, "origin_request", code);
+    let first = edge.get("/x");
+    assert_eq!((first.status, first.text().as_str()), (200, "made"));
+    assert_eq!(edge.get("/x").cache(), "Hit");
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn an_origin_response_is_changed_before_it_is_kept() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let code = "exports.handler = async (event) => {
+        const { request, response } = event.Records[0].cf;
+        response.headers['x-made'] = [{ key: 'X-Made', value: response.status + request.uri }];
+        response.body = 'other';
+        return response;
+    };";
+    let edge = edge_with(&origin, "origin_response", code);
+    for cache in ["Miss", "Hit"] {
+        let answer = edge.get("/x");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "other"));
+        assert_eq!(answer.field("x-made").as_deref(), Some("200/x"));
+        assert_eq!(answer.cache(), cache);
+    }
+    assert_eq!(edge.metric("foreshore_lambda_invocations_total"), 1.0);
+}
+
+#[test]
+fn failures_have_cloudfronts_status_and_sentence() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let thrown = "exports.handler = async () => { throw new Error('hush'); };";
+    let added = "exports.handler = async (event) => {
+        const request = event.Records[0].cf.request;
+        request.headers['x-cache'] = [{ value: 'Hit' }];
+        return request;
+    };";
+    for (code, status, sentence) in
+        [(thrown, 503, "is invalid or doesn't have"), (added, 502, "add a blacklisted header")]
+    {
+        for event in ["origin_request", "viewer_request"] {
+            let answer = edge_with(&origin, event, code).get("/x");
+            assert_eq!(answer.status, status, "{event}: {}", answer.text());
+            assert!(answer.text().contains(sentence), "{event}: {}", answer.text());
+            assert!(!answer.text().contains("hush"));
+        }
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn functions_at_the_viewer_run_on_hits_too() {
+    if !has_node() {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let code = "let n = 0; exports.handler = async (event) => {
+        const response = event.Records[0].cf.response;
+        response.headers['x-n'] = [{ value: String(++n) }];
+        return response;
+    };";
+    let edge = edge_with(&origin, "viewer_response", code);
+    for n in ["1", "2", "3"] {
+        assert_eq!(edge.get("/x").field("x-n").as_deref(), Some(n));
+    }
+    assert_eq!(origin.count(), 1);
+    let code = "exports.handler = async (event) => {
+        const request = event.Records[0].cf.request;
+        return { status: '302', headers: { location: [{ value: '/to' + request.uri }] } };
+    };";
+    let edge = edge_with(&origin, "viewer_request", code);
+    let answer = edge.get("/x");
+    assert_eq!((answer.status, answer.field("location").as_deref()), (302, Some("/to/x")));
+    assert_eq!(origin.count(), 1);
 }
