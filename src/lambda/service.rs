@@ -218,12 +218,21 @@ impl Service {
         id
     }
 
-    // The function is gone or is another one: calls under way end as they began.
+    // The function is gone or is another one: calls under way end as they began, and those that wait
+    // do so for the one that has its name now.
     fn close(&mut self, id: FunctionId) {
+        let now = self.now();
         let Some(function) = self.functions.get_mut(&id) else { return };
         function.watching.abort();
+        let name: Box<str> = function.spec.name.as_str().into();
+        let mut waiting: Vec<(CallId, Call)> = function.waiting.drain().collect();
+        waiting.sort_by_key(|(call, _)| *call);
+        waiting.iter().for_each(|(call, _)| function.pool.forget(*call));
         let commands = function.pool.drain();
         self.obey(id, commands);
+        for (call, waits) in waiting {
+            self.invoke(&name, call, waits, now);
+        }
     }
 
     fn prepared(&mut self, id: FunctionId, prepared: Result<PathBuf, String>, now: Duration) {
