@@ -23,15 +23,20 @@ use crate::origin::request::OriginRequest;
 impl Proxy {
     /// Before the cache is asked, once the viewer was admitted. May change the request, whose route
     /// stays as it is, or answer.
-    pub(super) async fn viewer_request(&self, exchange: &mut Exchange) -> Result<(), Stop> {
+    pub(super) async fn viewer_request(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Body,
+    ) -> Result<(), Stop> {
         if exchange.request.connection.asker == Asker::Edge {
             return Ok(());
         }
         let hooks = exchange.chosen().1.hooks.as_deref();
         match hooks.and_then(|hooks| hooks.viewer_request) {
             Some(Attached::Function(at)) => functions::on_request(self, exchange, at),
-            Some(Attached::Lambda { at, .. }) => {
-                Box::pin(lambdas::on_viewer_request(self, exchange, at)).await
+            Some(Attached::Lambda { at, with_body }) => {
+                let attached = (at, with_body);
+                Box::pin(lambdas::on_viewer_request(self, exchange, attached, body)).await
             }
             None => Ok(()),
         }

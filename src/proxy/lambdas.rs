@@ -152,14 +152,7 @@ pub(super) async fn on_origin_request(
     mut request: OriginRequest,
 ) -> Result<(Arc<Origin>, OriginRequest), Box<Reply>> {
     let place = LambdaPlace::OriginRequest;
-    let peeked = if with_body {
-        let body = std::mem::take(&mut request.body);
-        let (first, is_cut, body) = collect::peek(body, place.body_max() as u64).await;
-        request.body = body;
-        Some((first, is_cut))
-    } else {
-        None
-    };
+    let peeked = if with_body { Some(peek(&mut request.body, place).await) } else { None };
     let sent = Sent::to_origin(exchange, origin, &request);
     let body = peeked.as_ref().map(|(octets, is_cut)| ShownBody { octets, is_cut: *is_cut });
     let answer = call(core, exchange, at, place, sent.request(body), None).await;
@@ -199,7 +192,7 @@ pub(super) async fn on_origin_response(
             if let Some(body) = change.body {
                 // How long the origin's own was says nothing of this one.
                 came.fields.remove(&header::CONTENT_LENGTH);
-                came.body = if body.is_empty() { Body::Empty } else { Body::Bytes(body) };
+                came.body = whole(body);
             }
             came
         }
@@ -210,18 +203,24 @@ pub(super) async fn on_origin_response(
 }
 
 /// Calls the function of a viewer request: the exchange has the request that it left, or stops with
-/// its answer. The body is not shown yet, and not replaced.
+/// its answer.
 pub(super) async fn on_viewer_request(
     core: &Proxy,
     exchange: &mut Exchange,
-    at: usize,
+    (at, with_body): (usize, bool),
+    body: &mut Body,
 ) -> Result<(), Stop> {
     let sent = Sent::of_viewer(&Arc::clone(&exchange.request).head());
     let place = LambdaPlace::ViewerRequest;
-    let answer = call(core, exchange, at, place, sent.request(None), None).await;
+    let peeked = if with_body { Some(peek(body, place).await) } else { None };
+    let shown = peeked.as_ref().map(|(octets, is_cut)| ShownBody { octets, is_cut: *is_cut });
+    let answer = call(core, exchange, at, place, sent.request(shown), None).await;
     match answer {
         Ok(EdgeAnswer::Request(change)) => {
-            let LambdaRequestChange { uri, query, fields, body: _, origin: _ } = change;
+            let LambdaRequestChange { uri, query, fields, body: other, origin: _ } = change;
+            if let Some(other) = other {
+                *body = whole(other);
+            }
             if uri.is_none() && query.is_none() && fields.is_none() {
                 return Ok(());
             }
@@ -304,6 +303,18 @@ async fn call(
     Ok(edge_json::read(&event, &answer)?)
 }
 
+// What of a body a function sees at a place, and whether there is more; the body stays whole.
+async fn peek(body: &mut Body, place: LambdaPlace) -> (Bytes, bool) {
+    let taken = std::mem::take(body);
+    let (first, is_cut, again) = collect::peek(taken, place.body_max() as u64).await;
+    *body = again;
+    (first, is_cut)
+}
+
+fn whole(octets: Bytes) -> Body {
+    if octets.is_empty() { Body::Empty } else { Body::Bytes(octets) }
+}
+
 // The request as the function left it, and the origin that it goes to.
 fn apply(
     exchange: &Exchange,
@@ -333,7 +344,7 @@ fn apply(
         }
     }
     if let Some(body) = body {
-        request.body = if body.is_empty() { Body::Empty } else { Body::Bytes(body) };
+        request.body = whole(body);
     }
     Ok((target, request))
 }
@@ -460,7 +471,7 @@ fn overrides(shown: Option<&OriginOut>, chosen: &OriginOut) -> OriginOverrides {
 
 fn reply(core: &Proxy, status: u16, fields: FieldSection, body: Bytes) -> Reply {
     let now = core.edge.clock.now();
-    let body = if body.is_empty() { Body::Empty } else { Body::Bytes(body) };
+    let body = whole(body);
     Reply { status, fields, body, asked_at: now, arrived_at: now, from: ReplyFrom::Origin }
 }
 

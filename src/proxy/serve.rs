@@ -129,7 +129,8 @@ impl Proxy {
         if exchange.chosen().1.hooks.is_none() {
             return self.answer_admitted(exchange, &head, body).await;
         }
-        self.viewer_request(exchange).await?;
+        let mut body = body;
+        self.viewer_request(exchange, &mut body).await?;
         // Perhaps another one; the route stays.
         let request = Arc::clone(&exchange.request);
         let head = request.head();

@@ -383,6 +383,7 @@ def handler(e, c):
     return {
         'read': tried(lambda: open(e['secret']).read()),
         'write': tried(lambda: open(os.path.join(os.environ['LAMBDA_TASK_ROOT'], 'x'), 'w').close()),
+        'edge': tried(lambda: open('/proc/%d/environ' % os.getppid(), 'rb').read() and 'done'),
         'own': tried(lambda: tempfile.TemporaryFile() and 'done'),
         'core': resource.getrlimit(resource.RLIMIT_CORE)[1],
         'files': resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -398,6 +399,8 @@ def handler(e, c):
     if !lacking.iter().any(|what| what.starts_with("Landlock:")) {
         assert_eq!(told["read"], "PermissionError");
         assert_eq!(told["write"], "PermissionError");
+        // What the edge was given by its environment is none of its business.
+        assert_eq!(told["edge"], "PermissionError");
     }
     assert_eq!(told["own"], "done");
     assert_eq!((&told["core"], &told["files"]), (&json!(0), &json!(1024)));
