@@ -26,7 +26,7 @@ use crate::lambda::edge_json::{
 use crate::lambda::{InvokeFailure, LambdaWord, OnDemand};
 use crate::message::request::{Fields, RequestHead};
 use crate::message::response::{Reply, ReplyFrom, ViewerResponse};
-use crate::message::verdict::FunctionEnd;
+use crate::message::verdict::{FunctionEnd, Reason};
 use crate::origin::request::OriginRequest;
 use crate::semantics::fields::FieldSection;
 
@@ -76,12 +76,12 @@ impl From<Mistake> for Failed {
 }
 
 impl Failed {
-    /// The word for records, of those that functions of both kinds share.
+    /// The same for records.
     const fn end(&self) -> FunctionEnd {
         match self.word {
-            LambdaWord::Execution => FunctionEnd::Execution,
-            LambdaWord::Validation => FunctionEnd::Validation,
-            LambdaWord::LimitExceeded => FunctionEnd::Throttled,
+            LambdaWord::Execution => FunctionEnd::LambdaExecution,
+            LambdaWord::Validation => FunctionEnd::LambdaValidation,
+            LambdaWord::LimitExceeded => FunctionEnd::LambdaLimit,
         }
     }
 
@@ -229,7 +229,9 @@ pub(super) async fn on_viewer_request(
         Ok(EdgeAnswer::Response(made)) => {
             let change =
                 ResponseChange { status: made.status, fields: made.fields, body: made.body };
-            Err(Stop::Made(Box::new(functions::generated(change))))
+            let mut answer = functions::generated(change);
+            answer.verdict.reason = Reason::Function(FunctionEnd::LambdaGenerated);
+            Err(Stop::Made(Box::new(answer)))
         }
         Err(failed) => Err(Stop::Made(Box::new(page(exchange, at, &failed)))),
     }

@@ -37,7 +37,7 @@ use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::tier::TierFacts;
-use crate::message::verdict::{FunctionEnd, MissReason, Outcome, PassReason, Reason, Verdict};
+use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::FetchKind;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
@@ -202,7 +202,7 @@ impl Proxy {
     ) -> (ViewerResponse, bool) {
         let (distribution, behavior) = exchange.chosen();
         if distribution.error_response(behavior, response.status).is_none()
-            || response.verdict.reason == Reason::Function(FunctionEnd::Generated)
+            || matches!(response.verdict.reason, Reason::Function(end) if end.is_generated())
         {
             return (response, false);
         }

@@ -563,6 +563,11 @@ fn failures_have_cloudfronts_status_and_sentence() {
             assert_eq!(answer.status, status, "{event}: {}", answer.text());
             assert!(answer.text().contains(sentence), "{event}: {}", answer.text());
             assert!(!answer.text().contains("hush"));
+            if event == "viewer_request" {
+                let word =
+                    if status == 503 { "LambdaExecutionError" } else { "LambdaValidationError" };
+                assert_eq!(answer.cache(), word);
+            }
         }
     }
     assert_eq!(origin.count(), 0);
@@ -591,5 +596,6 @@ fn functions_at_the_viewer_run_on_hits_too() {
     let edge = edge_with(&origin, "viewer_request", code);
     let answer = edge.get("/x");
     assert_eq!((answer.status, answer.field("location").as_deref()), (302, Some("/to/x")));
+    assert_eq!(answer.cache(), "LambdaGeneratedResponse");
     assert_eq!(origin.count(), 1);
 }
