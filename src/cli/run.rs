@@ -26,7 +26,7 @@ use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
-use crate::lambda::{self, OnDemand};
+use crate::lambda::{self, Line, OnDemand};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
@@ -196,7 +196,7 @@ fn keep_lambdas(control: &Control, site: &Site) {
     let clock = control.edge.clock.clone();
     let mut settings = lambda::settings(&site.data, path, sleepers, clock);
     let log = Arc::clone(&control.access_log);
-    settings.log = Some(Arc::new(move |line| {
+    settings.log = Some(Arc::new(move |line: &Line<'_>| {
         if log.wants_functions() {
             log.add_functions(line.written());
         }

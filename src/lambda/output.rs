@@ -166,7 +166,7 @@ mod tests {
     fn kept() -> (Arc<WorkerLog>, Arc<Mutex<Vec<String>>>) {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let to = Arc::clone(&lines);
-        let log: Log = Arc::new(move |line| {
+        let log: Log = Arc::new(move |line: &Line<'_>| {
             let request = line.request.unwrap_or("-");
             to.lock().push(format!("{request} {:?} {}", line.writer, line.text));
         });

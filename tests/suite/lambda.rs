@@ -10,7 +10,7 @@ use foreshore::clock::Clock;
 use foreshore::distribution::functions::{
     LambdaClient, LambdaLimits, LambdaNetwork, LambdaRuntime, LambdaSpec,
 };
-use foreshore::lambda::{InvokeFailure, Lambdas, Settings};
+use foreshore::lambda::{InvokeFailure, Lambdas, Line, Settings};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ impl Stage {
             folder: folder.path().join("lambda"),
             path: std::env::var("PATH").unwrap(),
             sleepers,
-            log: Some(Arc::new(move |line| {
+            log: Some(Arc::new(move |line: &Line<'_>| {
                 kept.lock().push(format!("{:?} {}", line.writer, line.text));
             })),
             clock: Clock::system(),
@@ -301,6 +301,10 @@ async fn a_worker_killed_in_mid_call_fails_that_call_and_another_takes_its_place
         spec.timeout = Duration::from_secs(30);
     });
     let pid = stage.call("trouble", json!({})).await.unwrap();
+    // It asks for the next call a little after it has answered this one.
+    while stage.lambdas.counts().find("trouble").unwrap().tally().idle == 0 {
+        tokio::task::yield_now().await;
+    }
     let waiting = stage.call("trouble", json!({"do": "wait"}));
     let killing = async {
         while stage.lambdas.counts().find("trouble").unwrap().tally().busy == 0 {
