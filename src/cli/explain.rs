@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::distribution::behavior::{Behavior, Unauthorised};
 use crate::distribution::cache_policy::Semantics;
+use crate::distribution::functions::Attached;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
@@ -36,6 +37,7 @@ use crate::origin::peer;
 use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
 use crate::origin::signed;
+use crate::proxy::rehearsal::{Rehearsed, rehearse};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::{self, Exchanged};
 use crate::semantics::lists::parse_digits;
@@ -165,7 +167,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
 }
 
 /// The story, station by station.
-pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer>) -> String {
+pub(super) fn story(site: &Arc<Site>, request: &ViewerRequest, answer: Option<&Answer>) -> String {
     let head = request.head();
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
@@ -186,7 +188,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         line("purge", purging(site, &routed));
         return out;
     }
-    let mut wants = ask::wants(&routed);
+    let wants = ask::wants(&routed);
     match purges.unwrap_or_else(|| admit(&routed, wants, request.arrived_at)) {
         Ok(()) => line("viewer", format!("{address}  may ask: {}", admitted(&routed))),
         Err(refusal) => {
@@ -195,6 +197,11 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     }
     policy_lines(behavior, &mut line);
+    let Some(left) = by_code(site, request, behavior, &mut line) else { return out };
+    let request = left.as_deref().unwrap_or(request);
+    let head = request.head();
+    let routed = routed.route.on(site, &head);
+    let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     if let (MethodIntent::Post, Some(post)) = (wants.method, &behavior.cache_post) {
@@ -250,6 +257,51 @@ fn route_lines(routed: &Routed<'_>, line: &mut impl FnMut(&str, String)) {
     let others =
         if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {pattern:?}{others}", routed.path));
+}
+
+// What the behavior's own code makes of the request: `None` if it ends there, and within it another
+// request, if it is one now.
+fn by_code(
+    site: &Arc<Site>,
+    request: &ViewerRequest,
+    behavior: &Behavior,
+    line: &mut impl FnMut(&str, String),
+) -> Option<Option<Arc<ViewerRequest>>> {
+    let Some(hooks) = &behavior.hooks else { return Some(None) };
+    let named = |at: Attached| match at {
+        Attached::Function(at) => format!("function {}", site.functions[at].name),
+        Attached::Lambda { at, .. } => format!("lambda {}, not run here", site.lambdas[at].name),
+    };
+    for (event, at) in [
+        ("origin-request", hooks.origin_request),
+        ("origin-response", hooks.origin_response),
+        ("viewer-response", hooks.viewer_response),
+    ] {
+        if let Some(at) = at {
+            line("code", format!("{event}  {}", named(at)));
+        }
+    }
+    let Some(at) = hooks.viewer_request else { return Some(None) };
+    let name = named(at);
+    match rehearse(site, request.arriving_at(request.arrived_number)) {
+        None => {
+            line("code", format!("viewer-request  {name}"));
+            Some(None)
+        }
+        Some(Rehearsed::Answer { status, word, why }) => {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            line("code", format!("viewer-request  {name}  answers {status} {word}{why}"));
+            None
+        }
+        Some(Rehearsed::Request { request, origins }) => {
+            let to = match origins.is_empty() {
+                true => String::new(),
+                false => format!("  sent to {} (no parent is asked)", origins.join(", ")),
+            };
+            line("code", format!("viewer-request  {name}  goes on as {}{to}", request.target));
+            Some(Some(request))
+        }
+    }
 }
 
 // What the behavior goes by.

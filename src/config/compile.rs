@@ -97,6 +97,10 @@ pub fn compile(
     scope
         .warnings
         .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
+    let functions = &scope.code.functions;
+    scope.warnings.extend(distributions.iter().flat_map(|made| {
+        warnings::unkeyed_choice(&made.distribution, functions, &function_settings)
+    }));
     scope.remarks.extend(
         distributions.iter().flat_map(|made| warnings::without_handshake(&made.distribution)),
     );

@@ -19,7 +19,7 @@ use crate::distribution::behavior::{
     Target, Unauthorised, ViewerProtocol,
 };
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
-use crate::distribution::functions::Hooks;
+use crate::distribution::functions::{Attached, Hooks};
 use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
@@ -400,11 +400,12 @@ fn may_hit(behavior: &Behavior) -> bool {
         cache,
         hooks,
     } = behavior;
-    // The hit step runs no code: what stands at a viewer's event is serving's. A hit comes by no
-    // event of origins.
-    let is_shaped = hooks
-        .as_ref()
-        .is_some_and(|hooks| hooks.viewer_request.is_some() || hooks.viewer_response.is_some());
+    // The hit step asks functions at a viewer's request. Lambdas are waited for, and what is changed
+    // of a response is written by serving. A hit comes by no event of origins.
+    let is_shaped = hooks.as_ref().is_some_and(|hooks| {
+        matches!(hooks.viewer_request, Some(Attached::Lambda { .. }))
+            || hooks.viewer_response.is_some()
+    });
     !cache.ttl.is_off() && !is_shaped
 }
 
@@ -425,15 +426,15 @@ mod tests {
     }
 
     #[test]
-    fn code_at_a_viewers_event_keeps_the_hit_step_away() {
-        use crate::distribution::functions::Attached;
+    fn code_that_is_waited_for_or_changes_responses_keeps_the_hit_step_away() {
         let with = |hooks: Hooks| {
             made(Rules { hooks: Some(Box::new(hooks)), ..Rules::default() }).derived.may_hit
         };
         let at = Some(Attached::Function(0));
-        assert!(!with(Hooks { viewer_request: at, ..Hooks::default() }));
+        assert!(with(Hooks { viewer_request: at, ..Hooks::default() }));
         assert!(!with(Hooks { viewer_response: at, ..Hooks::default() }));
         let lambda = Some(Attached::Lambda { at: 0, with_body: false });
+        assert!(!with(Hooks { viewer_request: lambda, ..Hooks::default() }));
         assert!(with(Hooks { origin_request: lambda, ..Hooks::default() }));
     }
 }

@@ -57,7 +57,7 @@ pub fn record_hit(
         origin_millis: None,
         failure: None,
         cut: None,
-        ran: None,
+        ran: hit.ran.as_deref(),
     };
     worker.record(running, &record);
     if let Some(wanted) = worker.more_logs() {
@@ -223,7 +223,7 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
         failure: None,
         behavior: Some(hit.behavior),
         origin_millis: None,
-        ran: None,
+        ran: hit.ran.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine of CloudFront Functions that each core has for itself. It is made once there are
 //! functions, and made ready for those of a site when that comes into force, not on a request.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::Running;
@@ -8,6 +9,20 @@ use crate::distribution::functions::Function;
 use crate::distribution::site::Site;
 use crate::functions::event::{CallFailure, Event, Returned, Spent};
 use crate::semantics::time::Timestamp;
+
+thread_local! {
+    static CORE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes which core this thread is.
+pub fn note_core(index: usize) {
+    CORE.set(index);
+}
+
+/// Which core this thread is: its counters have no other writer.
+pub fn core() -> usize {
+    CORE.get()
+}
 
 /// What a call came to, and what it cost.
 pub type Called = (Result<Returned, CallFailure>, Spent);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hit::{Decided, Declined};
+use super::speak::Spoken;
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::body::Body;
@@ -50,6 +51,8 @@ pub struct Exchange {
     pub(super) shaped: Option<Arc<Shaped>>,
     /// The code that ran for it, for its record.
     pub(super) ran: Option<Box<Ran>>,
+    /// What viewer-request code said in the hit step, which has taken from the address's rate.
+    pub(super) spoken: Option<Box<Spoken>>,
 }
 
 /// What viewer-request code made of a request, beside the request itself.
@@ -135,10 +138,11 @@ impl Edge {
                 route: routed.route,
                 wants: ask::wants(&routed),
                 found: None,
+                spoken: None,
             })
         });
         match decided {
-            Ok(Decided { route, wants, found }) => {
+            Ok(Decided { route, wants, found, spoken }) => {
                 let (content, shaped, ran) = (None, None, None);
                 Ok(Exchange {
                     running,
@@ -150,6 +154,7 @@ impl Edge {
                     found,
                     shaped,
                     ran,
+                    spoken,
                 })
             }
             Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
@@ -181,8 +186,19 @@ impl Exchange {
             (routed.route, ask::wants(&routed))
         };
         let (content, from_edge, found) = (None, self.from_edge, None);
-        let (shaped, ran) = (None, None);
-        Some(Self { running, request, route, wants, content, from_edge, found, shaped, ran })
+        let (shaped, ran, spoken) = (None, None, None);
+        Some(Self {
+            running,
+            request,
+            route,
+            wants,
+            content,
+            from_edge,
+            found,
+            shaped,
+            ran,
+            spoken,
+        })
     }
 
     /// The distribution and the behavior that answer it.

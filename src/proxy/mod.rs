@@ -16,9 +16,11 @@ mod hooks;
 pub mod hops;
 mod lambdas;
 mod purge;
+pub mod rehearsal;
 mod resume;
 pub mod serve;
 pub mod slices;
+mod speak;
 mod stop;
 pub mod tiers;
 mod tunnels;
@@ -64,7 +66,7 @@ pub struct Running {
     /// How often each address asked of late.
     pub rates: access::rate::Buckets,
     /// How the functions of the site fared of late, and what is counted of them.
-    pub functions: functions::States,
+    pub functions: speak::States,
 }
 
 /// What all cores share.
@@ -131,7 +133,7 @@ impl Edge {
         let limits = &site.limits;
         let counts = SiteCounts::for_site(&site, site.listen.workers, None);
         let rates = access::rate::Buckets::for_site(&site, None);
-        let functions = functions::States::for_site(&site, None);
+        let functions = speak::States::for_site(&site, None);
         let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
         let store = Arc::new(Memory::new(site.store.memory, limits.variants));
@@ -256,7 +258,7 @@ impl Edge {
         );
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        let functions = functions::States::for_site(&site, Some(&before.functions));
+        let functions = speak::States::for_site(&site, Some(&before.functions));
         let next = Arc::new(Running {
             site: Arc::clone(&site),
             counts,
@@ -294,6 +296,7 @@ impl Proxy {
     /// Makes this thread's engine ready for the functions of the site in force, so that no request
     /// waits for that. To be called now and then: it costs little where nothing has changed.
     pub fn prepare_functions(&self) {
+        engines::note_core(self.index);
         engines::prepare(&self.edge.running_cell().load().site);
     }
 }

@@ -188,7 +188,10 @@ impl Proxy {
         }
         let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
         access::admit(&routed, exchange.wants.caching(), around)?;
-        access::spend(&routed, around)?;
+        // Before code was asked, the hit step has taken from the rate.
+        if exchange.spoken.is_none() {
+            access::spend(&routed, around)?;
+        }
         let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
     }

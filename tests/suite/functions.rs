@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reloads::reload;
-use super::support::edge::plain;
+use super::support::edge::{command, plain};
 use super::support::origin::{answer, fresh};
 use super::support::{Edge, Origin, eventually};
 
@@ -63,7 +63,7 @@ fn a_rewritten_uri_is_what_is_kept_and_the_log_has_the_viewers() {
                 && line.contains("\"function_us\":")
         })
     }));
-    assert!(edge.metric("foreshore_function_invocations_total") >= 3.0);
+    assert_eq!(edge.metric("foreshore_function_invocations_total"), 3.0, "once a request");
     assert_eq!(edge.metric("foreshore_function_errors_total"), 0.0);
 }
 
@@ -89,6 +89,33 @@ fn a_rewrite_keeps_the_behavior_that_the_viewers_path_chose() {
     assert_eq!(edge.get("/a/x").text(), "one");
     assert_eq!(targets(&one), ["/b/x"]);
     assert_eq!(two.count(), 0);
+}
+
+#[test]
+fn a_request_spends_its_rate_once_wherever_its_code_runs() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let limit = "rate_limit = { requests = 3, per = \"1h\" }\n";
+    let edge = edge_with(&origin, &[("code", INDEX)], &format!("{limit}{REQUEST}"));
+    // A miss, which the hit step leaves to serving, and hits.
+    let statuses: Vec<u16> = (0..5).map(|_| edge.get("/docs/").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert_eq!(edge.metric("foreshore_function_invocations_total"), 3.0, "not for those refused");
+}
+
+#[test]
+fn explain_runs_the_code() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let files = [("code", INDEX)];
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &files);
+    let config = plain(origin.address, &named(&files)) + REQUEST;
+    std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+    let args = ["explain", "--config", "edge.toml", "http://h.test/docs/"];
+    let (code, story, err) = command(folder.path(), &args);
+    assert_eq!(code, 0, "{err}");
+    assert!(story.contains("function code  goes on as /docs/index.html"), "{story}");
+    assert!(story.contains("E1|/docs/index.html"), "{story}");
+    assert_eq!(origin.count(), 0);
 }
 
 #[test]

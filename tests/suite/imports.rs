@@ -387,6 +387,32 @@ fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise(
     );
 }
 
+#[test]
+fn a_function_whose_code_is_given_guards_its_behavior() {
+    let mut config = small();
+    let arn = "arn:aws:cloudfront::000000000177:function/guard";
+    config["DefaultCacheBehavior"]["FunctionAssociations"] = json!({ "Items": [
+        { "FunctionARN": arn, "EventType": "viewer-request" },
+        { "FunctionARN": "arn:aws:cloudfront::000000000177:function/other", "EventType": "viewer-response" },
+    ] });
+    let folder = tempfile::tempdir().unwrap();
+    let code = "function handler(event) { return { statusCode: 401, statusDescription: 'No' }; }";
+    std::fs::write(folder.path().join("guard.js"), code).unwrap();
+    let told = succeeds(folder.path(), &config, &["guard.js"]);
+    assert!(
+        !told.contains("closed") && told.contains("get-function --name other other.js"),
+        "{told}"
+    );
+    let toml = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+    assert!(
+        toml.contains("\n[function.guard]\n")
+            && toml.contains("\nfunctions = { viewer_request = \"guard\" }\n"),
+        "{toml}"
+    );
+    let story = explain(folder.path(), "https://www.example.com/a", &[]);
+    assert!(story.contains("function guard  answers 401 FunctionGeneratedResponse"), "{story}");
+}
+
 // What origins are told may be a secret: it goes into the configuration, which only its owner may
 // read, and into no message.
 #[test]

@@ -8,7 +8,7 @@ pub struct Invalid {
     pub path: String,
     /// What must be, to be read after the path: "must have header names in lower case".
     pub rule: String,
-    /// What was there, cut off where it is long.
+    /// What was there, cut off where it is long; empty where it may be a secret.
     pub found: String,
 }
 
@@ -23,14 +23,24 @@ impl Invalid {
         Self { path: path.into(), rule: rule.into(), found }
     }
 
-    /// What CloudFront shows in the place of an answer.
+    /// What CloudFront shows in the place of an answer. A name in the path may be the viewer's own
+    /// (of a parameter, of a cookie), and a page may be HTML.
     pub fn sentence(&self) -> String {
-        format!("The CloudFront function returned an invalid value: {} {}.", self.path, self.rule)
+        let harmless = |c: char| {
+            let is_harmless = c.is_ascii_alphanumeric() || " .,_-/()[]#\"".contains(c);
+            if is_harmless { c } else { '?' }
+        };
+        let said: String = format!("{} {}", self.path, self.rule).chars().map(harmless).collect();
+        format!("The CloudFront function returned an invalid value: {said}.")
     }
 
     /// The same with what was there, for the log.
     pub fn detail(&self) -> String {
-        format!("{} {}, and is {:?}", self.path, self.rule, self.found)
+        let Self { path, rule, found } = self;
+        if found.is_empty() {
+            return format!("{path} {rule}");
+        }
+        format!("{path} {rule}, and is {found:?}")
     }
 }
 
@@ -47,6 +57,8 @@ mod tests {
             "The CloudFront function returned an invalid value: response.headers must have header names in lower case."
         );
         assert!(invalid.detail().contains("<script>"));
+        let named = Invalid::new("request.querystring.<script>&\u{e9}", "must be text", "1");
+        assert!(named.sentence().contains("request.querystring.?script??? must be text."));
         // Cut off between characters.
         assert_eq!(Invalid::new("a", "b", &"ü".repeat(100)).found.len(), 120);
     }

@@ -23,7 +23,7 @@ use fields::Sides;
 pub const BODY_MAX: usize = 40_960;
 
 /// What a call comes to.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// All stays as it was.
     Nothing,
@@ -33,7 +33,7 @@ pub enum Change {
 }
 
 /// What of a request changes. What stays as it was is `None`.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestChange {
     /// A path, escaped where it must be.
     pub uri: Option<String>,
@@ -46,7 +46,7 @@ pub struct RequestChange {
 
 /// What of a response changes, or all there is of one that code made. The reason phrase that code
 /// may give is checked and goes nowhere: HTTP/2 has none, and nothing may depend on it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResponseChange {
     pub status: Option<u16>,
     /// All fields that the response is to have, but for what frames its body.
