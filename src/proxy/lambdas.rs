@@ -24,7 +24,7 @@ use crate::lambda::edge_json::{
     LambdaRequestChange, Mistake, OriginOut, Rule, S3Origin, ShownBody,
 };
 use crate::lambda::{InvokeFailure, LambdaWord, OnDemand};
-use crate::message::request::{Fields, RequestHead};
+use crate::message::request::{Fields, Known, RequestHead};
 use crate::message::response::{Reply, ReplyFrom, ViewerResponse};
 use crate::message::verdict::{FunctionEnd, Reason};
 use crate::origin::request::OriginRequest;
@@ -40,6 +40,8 @@ pub(super) struct Sent {
     uri: String,
     query: Option<String>,
     fields: FieldSection,
+    /// The host, where HTTP/2 has it beside the fields.
+    host: Option<String>,
     origin: Option<OriginOut>,
 }
 
@@ -109,6 +111,7 @@ impl Sent {
             uri: uri.to_string(),
             query,
             fields,
+            host: None,
             origin: shown_origin(origin),
         }
     }
@@ -124,18 +127,28 @@ impl Sent {
             uri: head.spelled.to_string(),
             query: head.query.map(str::to_string),
             fields,
+            host: (!head.known.has(Known::Host)).then(|| head.authority.to_string()),
             origin: None,
         }
     }
 
-    fn request<'s>(&'s self, body: Option<ShownBody<'s>>) -> EdgeRequest<'s> {
+    // What is shown beside the fields.
+    fn beside(&self) -> Vec<(&str, &[u8])> {
+        self.host.iter().map(|host| ("host", host.as_bytes())).collect()
+    }
+
+    fn request<'s>(
+        &'s self,
+        body: Option<ShownBody<'s>>,
+        extra: &'s [(&'s str, &'s [u8])],
+    ) -> EdgeRequest<'s> {
         EdgeRequest {
             viewer: self.viewer,
             method: &self.method,
             uri: self.uri.as_bytes(),
             query: self.query.as_deref().map(str::as_bytes),
             fields: Fields::Section(&self.fields),
-            extra: &[],
+            extra,
             body,
             origin: self.origin.as_ref(),
         }
@@ -155,7 +168,7 @@ pub(super) async fn on_origin_request(
     let peeked = if with_body { Some(peek(&mut request.body, place).await) } else { None };
     let sent = Sent::to_origin(exchange, origin, &request);
     let body = peeked.as_ref().map(|(octets, is_cut)| ShownBody { octets, is_cut: *is_cut });
-    let answer = call(core, exchange, at, place, sent.request(body), None).await;
+    let answer = call(core, exchange, at, place, sent.request(body, &[]), None).await;
     let changed = match answer {
         Ok(EdgeAnswer::Request(change)) => {
             apply(exchange, &sent, origin, request, change).map_err(Failed::from)
@@ -181,7 +194,7 @@ pub(super) async fn on_origin_response(
         let fields = Fields::Section(&came.fields);
         let shown = EdgeResponse { status: came.status, description: "", fields };
         let place = LambdaPlace::OriginResponse;
-        call(core, exchange, at, place, sent.request(None), Some(shown)).await
+        call(core, exchange, at, place, sent.request(None, &[]), Some(shown)).await
     };
     match answer {
         Ok(EdgeAnswer::Response(change)) => {
@@ -214,7 +227,8 @@ pub(super) async fn on_viewer_request(
     let place = LambdaPlace::ViewerRequest;
     let peeked = if with_body { Some(peek(body, place).await) } else { None };
     let shown = peeked.as_ref().map(|(octets, is_cut)| ShownBody { octets, is_cut: *is_cut });
-    let answer = call(core, exchange, at, place, sent.request(shown), None).await;
+    let beside = sent.beside();
+    let answer = call(core, exchange, at, place, sent.request(shown, &beside), None).await;
     match answer {
         Ok(EdgeAnswer::Request(change)) => {
             let LambdaRequestChange { uri, query, fields, body: other, origin: _ } = change;
@@ -249,8 +263,8 @@ pub(super) async fn on_viewer_response(
     let answer = {
         let fields = Fields::Section(&response.fields);
         let shown = EdgeResponse { status: response.status, description: "", fields };
-        let place = LambdaPlace::ViewerResponse;
-        call(core, exchange, at, place, sent.request(None), Some(shown)).await
+        let (place, beside) = (LambdaPlace::ViewerResponse, sent.beside());
+        call(core, exchange, at, place, sent.request(None, &beside), Some(shown)).await
     };
     match answer {
         Ok(EdgeAnswer::Response(change)) => {
