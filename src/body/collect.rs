@@ -28,7 +28,8 @@ pub async fn collect(mut body: Body, max: u64) -> Result<Bytes, Body> {
     Ok(Bytes::from(whole))
 }
 
-/// Reads the first octets of a body: them, whether there is more, and the body with nothing of it lost.
+/// Reads the first octets of a body: them, whether there is more, and the body with nothing of it
+/// lost.
 pub async fn peek(mut body: Body, max: u64) -> (Bytes, bool, Body) {
     let length = body.length();
     let (mut read, mut len, mut is_cut) = (VecDeque::new(), 0, false);

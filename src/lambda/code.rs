@@ -1,5 +1,5 @@
-//! Where the code of a function lies: zips are unpacked once under their digest, folders are used in
-//! place; and whether either has changed.
+//! Where the code of a function lies: zips are unpacked once under their digest, folders are used
+//! in place; and whether either has changed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -106,7 +106,8 @@ pub fn mark(code: &Path) -> io::Result<Mark> {
             let why = format!("it has more than {} files", zip::FILES_MAX);
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        // Links of a folder that is used in place are the operator's own; they are not followed here.
+        // Links of a folder that is used in place are the operator's own; they are not followed
+        // here.
         let about = if path == code { fs::metadata(&path)? } else { fs::symlink_metadata(&path)? };
         context.update(path.as_os_str().as_encoded_bytes());
         for fact in [about.len(), about.ino(), about.mode().into()] {

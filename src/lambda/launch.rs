@@ -1,8 +1,8 @@
 //! What a worker's process does before it becomes the worker: it gives up what it may not have, and
 //! runs the program in its place.
 //!
-//! It is this same program, started as `foreshore __worker`: what must be done between fork and exec
-//! is done after an exec, in a process with one thread, where it needs no unsafe code.
+//! It is this same program, started as `foreshore __worker`: what must be done between fork and
+//! exec is done after an exec, in a process with one thread, where it needs no unsafe code.
 
 use std::ffi::OsString;
 use std::fs;
@@ -33,8 +33,8 @@ const DESCRIPTORS: u64 = 1024;
 /// The newest rights that are asked for; of these a kernel gives what it has.
 const RIGHTS: ABI = ABI::V6;
 
-/// What an interpreter and its libraries are read from. Not `/proc` as a whole: there the environment of
-/// the edge can be read, and what secrets it was given by it.
+/// What an interpreter and its libraries are read from. Not `/proc` as a whole: there the
+/// environment of the edge can be read, and what secrets it was given by it.
 const SYSTEM: &[&str] = &[
     "/usr",
     "/lib",

@@ -1,8 +1,8 @@
 //! Lambda@Edge: functions in Node.js and Python, in processes of their own.
 //!
-//! A worker is a process that speaks the Lambda Runtime API with the edge, so the same code runs here
-//! and there. `edge_json` writes the event that a function is called with and reads what it returned;
-//! the rest of this room turns the one into the other.
+//! A worker is a process that speaks the Lambda Runtime API with the edge, so the same code runs
+//! here and there. `edge_json` writes the event that a function is called with and reads what it
+//! returned; the rest of this room turns the one into the other.
 
 mod code;
 mod counts;
@@ -99,8 +99,8 @@ impl Lambdas {
         Ok(Self { to, next: AtomicU64::new(0), inside: Arc::default(), inside_max, counts })
     }
 
-    /// These are the functions from now on. One that is as it was keeps its workers; calls under way
-    /// of the others end as they began.
+    /// These are the functions from now on. One that is as it was keeps its workers; calls under
+    /// way of the others end as they began.
     pub fn follow(&self, specs: Vec<Arc<LambdaSpec>>) {
         let _ = self.to.send(Message::Follow(specs));
     }

@@ -1,5 +1,5 @@
-//! What the code of a worker writes: line by line to the log, with function, worker and request, and
-//! not more than a call may write.
+//! What the code of a worker writes: line by line to the log, with function, worker and request,
+//! and not more than a call may write.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -73,8 +73,8 @@ pub fn start(
     }
 }
 
-// What is deprecated is that a descriptor could be closed while it is watched: an `OwnedFd` is closed
-// when it is dropped, with the watch.
+// What is deprecated is that a descriptor could be closed while it is watched: an `OwnedFd` is
+// closed when it is dropped, with the watch.
 #[allow(deprecated)]
 fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)

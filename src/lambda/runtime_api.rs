@@ -1,4 +1,5 @@
-//! The Lambda Runtime API (2018-06-01) for one worker: what it asks for, and what it says of a call.
+//! The Lambda Runtime API (2018-06-01) for one worker: what it asks for, and what it says of a
+//! call.
 //!
 //! A worker is known by its connection, or by the port that only it was told.
 

@@ -1,7 +1,7 @@
 //! What keeps all workers: one thread, whose tasks they are. Calls come to it from every core.
 //!
-//! The thread lives as long as the service: the kernel ends each worker with the thread that started
-//! it.
+//! The thread lives as long as the service: the kernel ends each worker with the thread that
+//! started it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -218,8 +218,8 @@ impl Service {
         id
     }
 
-    // The function is gone or is another one: calls under way end as they began, and those that wait
-    // do so for the one that has its name now.
+    // The function is gone or is another one: calls under way end as they began, and those that
+    // wait do so for the one that has its name now.
     fn close(&mut self, id: FunctionId) {
         let now = self.now();
         let Some(function) = self.functions.get_mut(&id) else { return };
@@ -361,8 +361,8 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-// Makes code ready, and again whenever it has changed and has come to rest. The folder of a zip that is
-// damaged stays as it was: workers go on with the code before.
+// Makes code ready, and again whenever it has changed and has come to rest. The folder of a zip
+// that is damaged stays as it was: workers go on with the code before.
 async fn watch_code(
     function: FunctionId,
     code: PathBuf,

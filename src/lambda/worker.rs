@@ -1,5 +1,5 @@
-//! One worker: a process that is given a call at a time, held to time and memory, and replaced when it
-//! does not keep to them.
+//! One worker: a process that is given a call at a time, held to time and memory, and replaced when
+//! it does not keep to them.
 
 use std::fs;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,5 @@
-//! Reads zip files as strictly as code that is to be run deserves: what the central directory says is
-//! all that counts, and whatever could write outside the folder is refused.
+//! Reads zip files as strictly as code that is to be run deserves: what the central directory says
+//! is all that counts, and whatever could write outside the folder is refused.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -2,8 +2,8 @@
 //! functions). CloudFront Functions stand at the viewer's two, lambdas at all.
 //!
 //! What is attached must say in `config` what it means for hits (`Derived::may_hit`): the hit step
-//! asks functions at the first of these places itself (`proxy/hit.rs`), and passes no other. Only viewers come by: an edge has run its own code for the viewer
-//! that it asks for.
+//! asks functions at the first of these places itself (`proxy/hit.rs`), and passes no other. Only
+//! viewers come by: an edge has run its own code for the viewer that it asks for.
 
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ impl Proxy {
 
     /// Before an answer gets the fields that every answer gets, and once those of its policy are
     /// there. `is_page` says that it is the distribution's page in the place of an error. An error
-    /// is what the viewer gets in its place. What stops as [`Stop::Answered`] does not come by here.
+    /// is what the viewer gets in its place. What stops as [`Stop::Answered`] does not come by
+    /// here.
     pub(super) async fn viewer_response(
         &self,
         exchange: &mut Exchange,
@@ -75,8 +76,8 @@ fn is_shown(response: &ViewerResponse) -> bool {
     !is_ours && (200..400).contains(&response.status) && !matches!(response.body, Body::Tunnel(_))
 }
 
-/// Before a request is signed and sent to an origin: the request and where it goes, or an answer that
-/// no origin is asked for.
+/// Before a request is signed and sent to an origin: the request and where it goes, or an answer
+/// that no origin is asked for.
 pub(super) async fn origin_request(
     core: &Proxy,
     exchange: &Exchange,

@@ -128,8 +128,8 @@ fn append(name: &str, values: &[&str], out: &mut FieldSection) -> Result<(), Mis
     Ok(())
 }
 
-/// Names in lower case with their values, as `{name: [{key, value}]}` has them. Two spellings of one
-/// name are one.
+/// Names in lower case with their values, as `{name: [{key, value}]}` has them. Two spellings of
+/// one name are one.
 pub fn groups(map: &Map<String, Value>) -> Result<Vec<Group<'_>>, Mistake> {
     let mut all: Vec<Group<'_>> = Vec::with_capacity(map.len());
     for (spelled, entries) in map {
