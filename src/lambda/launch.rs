@@ -17,6 +17,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::fs::OFlags;
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::process::{
     Gid, Pid, Resource, Rlimit, Signal, Uid, getgid, getppid, getuid,
     set_parent_process_death_signal, setrlimit,
@@ -77,6 +78,8 @@ const SYSTEM: &[&str] = &[
 
 /// Devices that may be written to.
 const SINKS: &[&str] = &["/dev/null", "/dev/zero"];
+
+const TMP: &str = "/tmp";
 
 /// What to become, and under what terms. It is what `foreshore __worker` reads as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,6 +150,13 @@ fn give_up(orders: &Orders) -> Result<Vec<String>, String> {
         }
     }
     let ids = orders.user.as_deref().map(find_user).transpose()?;
+    let has_tmp = match cover_tmp(orders) {
+        Ok(has_tmp) => has_tmp,
+        Err(error) => {
+            lacking.push(format!("a /tmp of their own, TMPDIR names what they have ({error})"));
+            false
+        }
+    };
     if orders.no_network {
         leave_network().map_err(|error| format!("network = \"none\": {error}"))?;
     }
@@ -163,7 +173,7 @@ fn give_up(orders: &Orders) -> Result<Vec<String>, String> {
     if let Err(error) = set_no_new_privs(true) {
         lacking.push(format!("no_new_privs ({error})"));
     }
-    match restrict_files(orders) {
+    match restrict_files(orders, has_tmp) {
         Ok(status) => match status.ruleset {
             RulesetStatus::FullyEnforced => {}
             RulesetStatus::PartiallyEnforced => {
@@ -178,9 +188,10 @@ fn give_up(orders: &Orders) -> Result<Vec<String>, String> {
     Ok(lacking)
 }
 
-fn restrict_files(orders: &Orders) -> Result<RestrictionStatus, RulesetError> {
+fn restrict_files(orders: &Orders, has_tmp: bool) -> Result<RestrictionStatus, RulesetError> {
     let read = AccessFs::from_read(RIGHTS);
     let all = AccessFs::from_all(RIGHTS);
+    let tmp = has_tmp.then_some(TMP);
     // Signals to other processes and abstract sockets of others, where the kernel knows that.
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -191,7 +202,23 @@ fn restrict_files(orders: &Orders) -> Result<RestrictionStatus, RulesetError> {
         .add_rules(path_beneath_rules(&orders.readable, read))?
         .add_rules(path_beneath_rules(SINKS, AccessFs::from_file(RIGHTS)))?
         .add_rules(path_beneath_rules(&orders.writable, all))?
+        .add_rules(path_beneath_rules(tmp, all))?
         .restrict_self()
+}
+
+// Puts the worker's own folder in the place of /tmp, for code that does not ask where to write. What
+// lies below /tmp itself would be hidden by that; then it is left as it is, as where there is no
+// folder. Says whether it was done.
+fn cover_tmp(orders: &Orders) -> io::Result<bool> {
+    let is_below = |path: &PathBuf| path.starts_with(TMP);
+    if orders.readable.iter().chain(&orders.writable).any(is_below) {
+        return Ok(false);
+    }
+    unshare(UnshareFlags::NEWNS)?;
+    let Some(own) = orders.writable.first() else { return Ok(false) };
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount_bind(own.as_path(), TMP)?;
+    Ok(true)
 }
 
 /// A user's own and first group's number.
