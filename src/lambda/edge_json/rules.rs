@@ -43,7 +43,7 @@ pub struct Mistake {
     pub rule: Rule,
     /// Where in the value, such as `headers.via`.
     pub path: String,
-    /// What was there, cut off where it is long; for the log alone.
+    /// What was there, cut off where it is long, for the log alone; empty where it may be a secret.
     pub found: String,
 }
 
@@ -62,7 +62,11 @@ impl Mistake {
 
     /// The same with where and what it was, for the log.
     pub fn detail(&self) -> String {
-        format!("{} ({} is {:?})", self.sentence(), self.path, self.found)
+        let Self { rule, path, found } = self;
+        if found.is_empty() {
+            return format!("{} ({path})", rule.sentence());
+        }
+        format!("{} ({path} is {found:?})", rule.sentence())
     }
 }
 
