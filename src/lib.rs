@@ -24,6 +24,8 @@ pub mod deliver;
 
 pub mod functions;
 
+pub mod lambda;
+
 pub mod record;
 
 // What they stand on.

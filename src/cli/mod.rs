@@ -123,6 +123,9 @@ enum Command {
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Give up what a worker of a lambda may not have, and become the worker.
+    #[command(name = "__worker", hide = true)]
+    Worker { orders: String },
 }
 
 /// Which configuration.
@@ -180,6 +183,7 @@ pub fn main() -> ExitCode {
         Some(Command::Import(command)) => import_export::run_import(&command),
         Some(Command::Export(command)) => import_export::run_export(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
+        Some(Command::Worker { orders }) => crate::lambda::launch::run(&orders),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::distribution::site::Site;
 use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
+use crate::lambda::{self, Line, OnDemand};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
@@ -143,6 +144,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         edge,
     });
     let _ = control.edge.function_log.set(Arc::clone(&control.access_log));
+    keep_lambdas(&control, &site);
     keep_messenger(&control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
@@ -164,6 +166,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let until = Instant::now() + LAST_WORDS;
     while workers.iter().any(|worker| !worker.is_finished()) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
+    }
+    if let Some(lambdas) = control.edge.lambdas.get().and_then(OnDemand::get) {
+        runtime.block_on(lambdas.drain(Duration::ZERO));
     }
     control.access_log.flush();
     runtime.block_on(membership.end());
@@ -195,6 +200,22 @@ fn forwarder(edge: &Arc<Edge>, log: &Arc<InvalidationLog>) -> Arc<Forwarder> {
         site: Box::new(move || Arc::clone(&sites.running().site)),
         reincarnate: Box::new(move || speaker.reincarnate()),
     })
+}
+
+// Lambdas are started once a site has some.
+fn keep_lambdas(control: &Control, site: &Site) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let sleepers = site.function_settings.sleepers;
+    let clock = control.edge.clock.clone();
+    let mut settings = lambda::settings(&site.data, path, sleepers, clock);
+    let log = Arc::clone(&control.access_log);
+    settings.log = Some(Arc::new(move |line: &Line<'_>| {
+        if log.wants_functions() {
+            log.add_functions(line.written());
+        }
+    }));
+    let lambdas = control.edge.lambdas.get_or_init(|| OnDemand::new(settings));
+    lambdas.follow(&site.lambdas);
 }
 
 // The parents are told on the admin thread, whichever core asks for it.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::reader::{Found, Table};
 use super::scope::Scope;
-use crate::distribution::functions::{LambdaLimits, LambdaNetwork, LambdaRuntime, LambdaSpec};
+use crate::distribution::functions::{
+    LambdaClient, LambdaLimits, LambdaNetwork, LambdaRuntime, LambdaSpec,
+};
 
 /// What Lambda@Edge allows at viewer events.
 const VIEWER_MEMORY: u64 = 128 << 20;
@@ -58,6 +60,7 @@ fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<La
     });
     let runtime = table.parsed("runtime", runtime);
     let program = table.string("program").map(|found| super::at(&folder, found.value));
+    let client = client(table, runtime.as_ref().map(|found| found.value));
     let memory = memory(table);
     let timeout = table.duration("timeout").map_or(VIEWER_TIME, |found| found.value);
     if timeout.is_zero() || timeout > Duration::from_secs(900) {
@@ -86,6 +89,7 @@ fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<La
         handler: handler?.value,
         runtime: runtime?.value,
         program,
+        client,
         memory,
         timeout,
         workers,
@@ -127,6 +131,15 @@ fn runtime(text: &str) -> Result<LambdaRuntime, String> {
         return Ok(LambdaRuntime::Python(minor));
     }
     Err("Lambda@Edge runs \"nodejs18.x\" and later, and \"python3.9\" and later".into())
+}
+
+fn client(table: &mut Table<'_>, runtime: Option<LambdaRuntime>) -> LambdaClient {
+    let words = [("own", LambdaClient::Own), ("awslambdaric", LambdaClient::Official)];
+    let Some(found) = table.word("client", &words) else { return LambdaClient::Own };
+    if found.value == LambdaClient::Official && matches!(runtime, Some(LambdaRuntime::Node(_))) {
+        table.problem(&found.span, "awslambdaric runs Python", Some("leave client out".into()));
+    }
+    found.value
 }
 
 fn memory(table: &mut Table<'_>) -> u64 {

@@ -8,6 +8,7 @@ use super::tier_status::tier_metrics;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::fleet::ticket_keys::SharedTickets;
+use crate::lambda::OnDemand;
 use crate::record::function_counts;
 use crate::record::metrics::{family, single};
 use crate::region::Region;
@@ -46,6 +47,9 @@ impl Control {
         running.counts.write_cloudwatch(&mut out, by);
         function_counts::write(running.functions.counts(), &mut out);
         function_counts::write_cloudwatch(running.functions.counts(), &mut out);
+        if let Some(lambdas) = self.edge.lambdas.get().and_then(OnDemand::get) {
+            lambdas.counts().write(&mut out);
+        }
         let remembered = running.signatures.len() as u64;
         single(
             &mut out,

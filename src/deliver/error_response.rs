@@ -90,7 +90,8 @@ pub fn function_failed(
     compat: &Compat,
     id: RequestId,
 ) -> ViewerResponse {
-    let status = if end == FunctionEnd::Validation { 502 } else { 503 };
+    let is_invalid = matches!(end, FunctionEnd::Validation | FunctionEnd::LambdaValidation);
+    let status = if is_invalid { 502 } else { 503 };
     let reason = Reason::Function(end);
     let mut response = plain(status, sentence, Outcome::Error, reason, (compat, id), None);
     response.told.detail = Some(FailureKind::Internal);

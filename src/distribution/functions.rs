@@ -158,6 +158,16 @@ impl std::fmt::Display for LambdaRuntime {
     }
 }
 
+/// Which client of the Lambda Runtime API a lambda's workers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LambdaClient {
+    /// The one that is a part of this program.
+    #[default]
+    Own,
+    /// AWS's own for Python, `awslambdaric`, which has to be installed.
+    Official,
+}
+
 /// Whether a lambda's code reaches the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LambdaNetwork {
@@ -185,6 +195,7 @@ pub struct LambdaSpec {
     pub runtime: LambdaRuntime,
     /// What runs it; `None`: found on PATH.
     pub program: Option<PathBuf>,
+    pub client: LambdaClient,
     /// Octets.
     pub memory: u64,
     pub timeout: Duration,

@@ -164,6 +164,14 @@ pub enum FunctionEnd {
     Throttled,
     /// What it returned breaks a rule.
     Validation,
+    /// A lambda answered itself.
+    LambdaGenerated,
+    /// A lambda threw, or its worker ended.
+    LambdaExecution,
+    /// A lambda took too long, or no worker was free.
+    LambdaLimit,
+    /// What a lambda returned breaks a rule.
+    LambdaValidation,
 }
 
 impl FunctionEnd {
@@ -174,6 +182,10 @@ impl FunctionEnd {
             Self::Execution => "FunctionExecutionError",
             Self::Throttled => "FunctionThrottledError",
             Self::Validation => "FunctionValidationError",
+            Self::LambdaGenerated => "LambdaGeneratedResponse",
+            Self::LambdaExecution => "LambdaExecutionError",
+            Self::LambdaLimit => "LambdaLimitExceeded",
+            Self::LambdaValidation => "LambdaValidationError",
         }
     }
 
@@ -184,7 +196,16 @@ impl FunctionEnd {
             Self::Execution => "function-execution",
             Self::Throttled => "function-throttled",
             Self::Validation => "function-validation",
+            Self::LambdaGenerated => "lambda-generated",
+            Self::LambdaExecution => "lambda-execution",
+            Self::LambdaLimit => "lambda-limit",
+            Self::LambdaValidation => "lambda-validation",
         }
+    }
+
+    /// Says whether code made the answer itself.
+    pub const fn is_generated(self) -> bool {
+        matches!(self, Self::Generated | Self::LambdaGenerated)
     }
 }
 

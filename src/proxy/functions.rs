@@ -95,7 +95,7 @@ pub(super) fn write_key(key: &mut Spare, site: &Site, shaped: &Shaped) {
 }
 
 // The answer that viewer-request code made.
-fn generated(made: ResponseChange) -> ViewerResponse {
+pub(super) fn generated(made: ResponseChange) -> ViewerResponse {
     let status = made.status.unwrap_or(200);
     let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
     let body = made.body.filter(|body| !body.is_empty());
@@ -140,7 +140,7 @@ fn choose(
 
 // The exchange goes on with another request, or to other origins. A bucket gets no order that it
 // would not have been given by the viewer.
-fn apply(
+pub(super) fn apply(
     exchange: &mut Exchange,
     change: RequestChange,
     origins: Option<ChosenOrigins>,
@@ -191,7 +191,7 @@ fn changed(viewer: &ViewerRequest, change: RequestChange) -> ViewerRequest {
 
 // The response as code left it. What describes the octets of a body that is replaced is gone from
 // its fields by the rules.
-fn with(response: ViewerResponse, change: ResponseChange) -> ViewerResponse {
+pub(super) fn with(response: ViewerResponse, change: ResponseChange) -> ViewerResponse {
     let mut response = response;
     if let Some(fields) = change.fields {
         response.fields = fields;

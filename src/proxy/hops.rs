@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Proxy;
 use super::exchange::Exchange;
 use super::hooks;
+use super::lambdas::Sent;
 use super::resume::Rest;
 use super::shared_tier::TierAnswer;
 use crate::body::{Body, collect};
@@ -219,13 +220,13 @@ impl Proxy {
             None => plan.failover,
         };
         let mut body = body;
-        let mut last: Option<Result<Reply, Failure>> = None;
+        let mut last = None;
         for at in 0..members {
             let Some(origin) = exchange.member(at) else { break };
             let mut request = build(asked, asking, origin, node);
             request.body = std::mem::take(&mut body);
             request.interim = exchange.request.interim.clone();
-            let mut came = self.ask_origin(exchange, origin, request).await;
+            let (mut came, sent) = self.ask_origin(exchange, origin, request).await;
             if members > 1
                 && let Ok(reply) = came
             {
@@ -241,11 +242,14 @@ impl Proxy {
             if !failover
                 .moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind))
             {
-                return came;
+                return self.as_code_leaves_it(exchange, sent, came).await;
             }
-            last = Some(came);
+            last = Some((came, sent));
         }
-        last.unwrap_or_else(|| Err(Failure::internal("a behavior without origins")))
+        match last {
+            Some((came, sent)) => self.as_code_leaves_it(exchange, sent, came).await,
+            None => Err(Failure::internal("a behavior without origins")),
+        }
     }
 
     async fn ask_origin(
@@ -253,18 +257,41 @@ impl Proxy {
         exchange: &Exchange,
         origin: &Arc<Origin>,
         request: OriginRequest,
-    ) -> Result<Reply, Failure> {
-        let mut request = hooks::origin_request(exchange, request);
+    ) -> (Result<Reply, Failure>, Option<Box<Sent>>) {
+        let going = hooks::origin_request(self, exchange, origin, request).await;
+        let (origin, mut request) = match going {
+            Ok(going) => going,
+            Err(made) => return (Ok(*made), None),
+        };
+        let sent = hooks::kept(exchange, &origin, &request);
         if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
             if http.tls.is_none() {
                 request.body = hold_small(request.body).await;
             }
             signed::sign(&mut request, access, self.edge.clock.now());
         }
-        let mut reply = self.upstream.ask(origin, request).await?;
-        // Only tiers say these.
-        reply.fields.retain(|name, _| name != own_fields::TIER && name != own_fields::APPLIED);
-        Ok(hooks::origin_response(exchange, reply))
+        let came = self.upstream.ask(&origin, request).await.map(|mut reply| {
+            // Only tiers say these.
+            reply.fields.retain(|name, _| name != own_fields::TIER && name != own_fields::APPLIED);
+            reply
+        });
+        (came, sent)
+    }
+
+    // What an origin answered, as the distribution's own code leaves it. `sent` is there if there is
+    // such code and an origin was asked.
+    async fn as_code_leaves_it(
+        &self,
+        exchange: &Exchange,
+        sent: Option<Box<Sent>>,
+        came: Result<Reply, Failure>,
+    ) -> Result<Reply, Failure> {
+        match (came, sent) {
+            (Ok(reply), Some(sent)) => {
+                Ok(hooks::origin_response(self, exchange, &sent, reply).await)
+            }
+            (came, _) => came,
+        }
     }
 
     /// Asks an origin for what is left of a body that broke off elsewhere.
@@ -277,7 +304,7 @@ impl Proxy {
     ) -> Result<Reply, Failure> {
         let mut request = build(asked, &FetchKind::Fill, origin, self.node(exchange));
         rest.ask_for(&mut request.fields);
-        self.ask_origin(exchange, origin, request).await
+        self.ask_origin(exchange, origin, request).await.0
     }
 
     /// What a request says of this node.

@@ -15,6 +15,7 @@ mod grpc;
 pub mod hit;
 mod hooks;
 pub mod hops;
+mod lambdas;
 mod purge;
 pub mod refill;
 pub mod rehearsal;
@@ -46,6 +47,7 @@ use crate::functions::values::store::Store;
 use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
+use crate::lambda::OnDemand;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
@@ -114,6 +116,8 @@ pub struct Edge {
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
     pub function_log: OnceLock<Arc<LogQueue>>,
+    /// Lambda@Edge functions and their workers.
+    pub lambdas: OnceLock<OnDemand>,
 }
 
 /// Events counted for all behaviors together.
@@ -198,6 +202,7 @@ impl Edge {
                 functions,
             }),
             function_log: OnceLock::new(),
+            lambdas: OnceLock::new(),
             installing: Mutex::default(),
         })
     }
@@ -302,6 +307,9 @@ impl Edge {
             functions,
         });
         self.invalidation.follow(&site, || self.running.store(next));
+        if let Some(lambdas) = self.lambdas.get() {
+            lambdas.follow(&site.lambdas);
+        }
     }
 
     /// Tunnels that are open.

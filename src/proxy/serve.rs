@@ -37,7 +37,7 @@ use crate::message::request::{RequestHead, ViewerRequest};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::tier::TierFacts;
-use crate::message::verdict::{FunctionEnd, MissReason, Outcome, PassReason, Reason, Verdict};
+use crate::message::verdict::{MissReason, Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::FetchKind;
 use crate::region;
 use crate::semantics::coding::{note_coding, vary_on_coding};
@@ -110,7 +110,7 @@ impl Proxy {
         response: ViewerResponse,
         is_page: bool,
     ) -> ViewerResponse {
-        let mut response = match self.viewer_response(exchange, response, is_page) {
+        let mut response = match self.viewer_response(exchange, response, is_page).await {
             Ok(response) => response,
             Err(failed) => {
                 let (page, _) = self.error_response(exchange, *failed).await;
@@ -133,7 +133,8 @@ impl Proxy {
         if exchange.chosen().1.hooks.is_none() {
             return self.answer_admitted(exchange, &head, body).await;
         }
-        self.viewer_request(exchange)?;
+        let mut body = body;
+        self.viewer_request(exchange, &mut body).await?;
         // Perhaps another one; the route stays.
         let request = Arc::clone(&exchange.request);
         let head = request.head();
@@ -211,7 +212,7 @@ impl Proxy {
         // No caller of gRPC has a use for a page.
         if distribution.error_response(behavior, response.status).is_none()
             || exchange.is_call()
-            || response.verdict.reason == Reason::Function(FunctionEnd::Generated)
+            || matches!(response.verdict.reason, Reason::Function(end) if end.is_generated())
         {
             return (response, false);
         }

@@ -60,7 +60,12 @@ impl FunctionCounts {
             FunctionEnd::Execution => 0,
             FunctionEnd::Validation => 1,
             FunctionEnd::Throttled => 2,
-            FunctionEnd::Generated => return,
+            // Lambdas have counts of their own.
+            FunctionEnd::Generated
+            | FunctionEnd::LambdaGenerated
+            | FunctionEnd::LambdaExecution
+            | FunctionEnd::LambdaLimit
+            | FunctionEnd::LambdaValidation => return,
         };
         self.core(core).errors[kind].add(1);
     }

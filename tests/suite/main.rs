@@ -30,6 +30,7 @@ mod http2;
 mod imports;
 mod itinerary;
 mod kv;
+mod lambda;
 mod laws;
 mod level;
 mod log_lines;

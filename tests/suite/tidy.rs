@@ -127,6 +127,9 @@ const CLOCKS: Reasons = &[
     ("fleet/settle.rs", "how long a caller waits"),
     ("functions/engine/watch.rs", "when a call of code has to be over, and how long it took"),
     ("invalidation/sweep.rs", "rests in proportion to how long the work took"),
+    ("lambda/mod.rs", "how long a call that is tried out took"),
+    ("lambda/service.rs", "when workers are started and ended"),
+    ("lambda/worker.rs", "deadlines of a call"),
     ("listen/exchange_log.rs", "how long an answer took"),
     ("listen/mod.rs", "a deadline for lingering"),
     ("listen/places.rs", "who has been idle for longest"),
@@ -143,6 +146,7 @@ const CLOCKS: Reasons = &[
     ("origin/h2_pool.rs", "the same; how long an origin's choice of HTTP/1.1 is remembered"),
     ("origin/pool.rs", "how long a connection has been idle"),
     ("proxy/rehearsal.rs", "`explain` makes an edge of its own, by the clock of the command"),
+    ("proxy/lambdas.rs", "the deadline of a call"),
     ("record/queue.rs", "when a log is flushed, tried again and turned"),
     ("region/ask.rs", "how long a parent takes"),
     ("region/mod.rs", "one budget for all parents of a request"),
@@ -159,6 +163,7 @@ const CLOCKS: Reasons = &[
 /// Files that read the environment.
 const ENVIRONMENT: Reasons = &[
     ("config/credentials.rs", "credentials that a configuration names by variable"),
+    ("cli/run.rs", "PATH, where the interpreters of lambdas are looked for"),
     ("cli/mod.rs", "FORESHORE_CONFIG and FORESHORE_LOG, declared with their options"),
     ("cli/admin_client.rs", "FORESHORE_ADMIN and its token file, declared with their options"),
 ];
@@ -177,6 +182,16 @@ const TASKS: Reasons = &[
     ("control/server.rs", "one task for each admin connection, limited in number"),
     ("control/values.rs", "file work on the blocking pool, awaited"),
     ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
+    ("lambda/mod.rs", "the one thread that keeps all workers"),
+    ("lambda/process.rs", "a worker's process; how many there are a pool says"),
+    (
+        "lambda/service.rs",
+        "one task for each worker, and one for each function that watches its code",
+    ),
+    (
+        "lambda/worker.rs",
+        "one task for each connection and each stream of a worker; the end of its folder, awaited",
+    ),
     ("listen/accept.rs", "one task for each connection that has a place"),
     ("listen/h1/file.rs", "a read of a file on the blocking pool, awaited"),
     ("origin/admin_line.rs", "one for each connection to another's admin listener, limited there"),

@@ -4,7 +4,7 @@
 mod fields;
 mod invalid;
 mod names;
-mod url;
+pub mod url;
 
 use base64::Engine;
 // Padding may be there or not, as JavaScript's own `atob` has it.
