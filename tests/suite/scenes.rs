@@ -679,6 +679,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Function(Execution)", "failures_have_cloudfronts_words"),
     ("Function(Validation)", "failures_have_cloudfronts_words"),
     ("Function(Throttled)", "ten_costly_failures_throttle_and_new_code_is_run_at_once"),
+    ("Function(LambdaGenerated)", "functions_at_the_viewer_run_on_hits_too"),
+    ("Function(LambdaExecution)", "failures_have_cloudfronts_status_and_sentence"),
+    ("Function(LambdaLimit)", "failures_have_cloudfronts_status_and_sentence"),
+    ("Function(LambdaValidation)", "failures_have_cloudfronts_status_and_sentence"),
     // A scene has no HTTP/2, and its origin speaks none.
     ("Pass(Grpc)", "all_four_kinds_of_calls"),
     ("Refused(Grpc)", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),

@@ -110,9 +110,12 @@ fn request(event: &EdgeEvent<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+// A line of a field: its name as spelled, and its value.
+type Line<'l> = (&'l str, &'l [u8]);
+
 // Lines of one name come together, where the first of them was.
 fn headers(place: LambdaPlace, fields: Fields<'_>, extra: &[(&str, &[u8])], out: &mut Vec<u8>) {
-    let mut groups: Vec<(String, Vec<(&str, &[u8])>)> = Vec::new();
+    let mut groups: Vec<(String, Vec<Line<'_>>)> = Vec::new();
     for (spelled, value) in fields.iter().chain(extra.iter().copied()) {
         let name = spelled.to_ascii_lowercase();
         let is_hidden = is_blocked(place, &name) && !name.starts_with("cloudfront-");
