@@ -77,6 +77,7 @@ pub fn compile(
     let geo = compile_process::geo(main, &folder, &mut scope);
     let (function_settings, level) = compile_functions::settings(main, &folder);
     scope.code.level = level;
+    scope.code.is_managed = api.is_some();
     let origin_names = compile_origin_names::read(main);
     let mut certificates = Vec::new();
     for root in &mut roots {
@@ -98,6 +99,7 @@ pub fn compile(
         compile_functions::functions(root, &mut scope);
         compile_lambdas::lambdas(root, &mut scope);
     }
+    compile_functions::published(told.functions, &mut scope);
     let mut distributions = Vec::new();
     let mut ordinal = 0;
     for root in &mut roots {

@@ -12,7 +12,7 @@ use super::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unre
 use crate::cli::{ConfigArgs, fail};
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
-use crate::distribution::functions::{Function, FunctionLimits, Level};
+use crate::distribution::functions::{Function, FunctionLimits, Kept, Level};
 use crate::functions::engine::Engine;
 use crate::functions::event::{CallFailure, Returned, Spent, StoreView};
 use crate::functions::event_json;
@@ -137,6 +137,7 @@ fn function(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String> 
         // It is the only one that this engine keeps compiled.
         digest: [0; 32],
         store: None,
+        kept: Kept::File,
     };
     Ok((Arc::new(function), FunctionLimits::default()))
 }
