@@ -17,12 +17,12 @@ use crate::distribution::stores::{StoreSpec, is_name};
 use crate::documents::function::{Coded, StoreOf};
 
 /// The most octets of code for functions that never go there.
-const CODE_MAX_ANY: usize = 1 << 20;
+pub const CODE_MAX_ANY: usize = 1 << 20;
 
-/// Reads `[functions]`, and the level that all functions are held to.
-pub fn settings(main: &mut Table<'_>, folder: &Path) -> (FunctionSettings, Level) {
+/// Reads `[functions]`.
+pub fn settings(main: &mut Table<'_>, folder: &Path) -> FunctionSettings {
     let usual = FunctionSettings::default();
-    let Some(mut table) = main.table("functions") else { return (usual, Level::default()) };
+    let Some(mut table) = main.table("functions") else { return usual };
     let limits = limits(&mut table, usual.limits);
     let level = table.word("level", &[("cloudfront", Level::CloudFront), ("any", Level::Any)]);
     let log = match table.string("log").map(|found| found.value).as_deref() {
@@ -35,14 +35,14 @@ pub fn settings(main: &mut Table<'_>, folder: &Path) -> (FunctionSettings, Level
     let in_key = table.word("origin_in_key", &[("no", OriginInKey::No), ("yes", OriginInKey::Yes)]);
     let sleepers = table.number("sleepers", 1, 100_000);
     table.finish();
-    let settings = FunctionSettings {
+    FunctionSettings {
         limits,
+        level: level.map_or(usual.level, |found| found.value),
         log,
         origins: origins.map_or(usual.origins, |found| found.value),
         origin_in_key: in_key.map_or(usual.origin_in_key, |found| found.value),
         sleepers: sleepers.map_or(usual.sleepers, |found| found.value as usize),
-    };
-    (settings, level.map_or_else(Level::default, |found| found.value))
+    }
 }
 
 fn limits(table: &mut Table<'_>, usual: FunctionLimits) -> FunctionLimits {

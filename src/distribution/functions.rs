@@ -136,6 +136,8 @@ pub enum OriginInKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSettings {
     pub limits: FunctionLimits,
+    /// What code has to keep to that comes by a file or by the API.
+    pub level: Level,
     /// Where the lines go that code writes.
     pub log: LogSettings,
     pub origins: Choosable,
@@ -148,6 +150,7 @@ impl Default for FunctionSettings {
     fn default() -> Self {
         Self {
             limits: FunctionLimits::default(),
+            level: Level::default(),
             log: LogSettings::Stdout,
             origins: Choosable::default(),
             origin_in_key: OriginInKey::default(),

@@ -48,6 +48,7 @@ use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
+use crate::record::function_tail::FunctionTail;
 use crate::record::metrics::SiteCounts;
 use crate::record::queue::LogQueue;
 use crate::region::receive::Passages;
@@ -114,6 +115,8 @@ pub struct Edge {
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
     pub function_log: OnceLock<Arc<LogQueue>>,
+    /// The last of these lines.
+    pub function_tail: FunctionTail,
 }
 
 /// Events counted for all behaviors together.
@@ -198,6 +201,7 @@ impl Edge {
                 functions,
             }),
             function_log: OnceLock::new(),
+            function_tail: FunctionTail::default(),
             installing: Mutex::default(),
         })
     }

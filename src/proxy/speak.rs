@@ -61,6 +61,14 @@ impl States {
         Self { all, counts: function_counts::for_site(site, site.listen.workers, known) }
     }
 
+    /// Has a function run again that failed too often, once it was published anew.
+    pub fn forgive(&self, at: usize) {
+        if let Some(state) = self.all.get(at) {
+            state.failures.store(0, Ordering::Relaxed);
+            state.until.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// What is counted of them.
     pub fn counts(&self) -> &[Arc<FunctionCounts>] {
         &self.counts
@@ -250,12 +258,14 @@ pub fn run(
         let mut lines = Vec::new();
         let log = edge.function_log.get().filter(|log| log.wants_functions());
         let (returned, spent) = engines::call(running, function, event, now, &mut |line| {
-            if log.is_some() {
-                add_line(&mut lines, event, line);
-            }
+            add_line(&mut lines, event, line);
         });
-        if let Some(log) = log.filter(|_| !lines.is_empty()) {
-            log.add_functions(framed(&lines, event));
+        if !lines.is_empty() {
+            let lines = framed(&lines, event);
+            edge.function_tail.add(&function.name, &lines);
+            if let Some(log) = log {
+                log.add_functions(lines);
+            }
         }
         nanos = spent.nanos;
         counts.count_call(core, nanos, spent.utilisation);

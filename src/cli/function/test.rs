@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::distribution::functions::{Function, FunctionLimits, Kept, Level};
 use crate::functions::engine::Engine;
-use crate::functions::event::{CallFailure, Returned, Spent, StoreView};
+use crate::functions::event::{Returned, Spent, StoreView};
 use crate::functions::event_json;
 use crate::functions::level::{Finding, check};
 use crate::functions::test_event::TestEvent;
@@ -97,7 +97,7 @@ fn outcome(args: &TestArgs) -> Result<Outcome, String> {
     let before = event_json::output(&event, &Returned::Unchanged);
     let (output, failure) = match returned {
         Ok(returned) => (Some(event_json::output(&event, &returned)), None),
-        Err(failure) => (None, Some(words(&failure))),
+        Err(failure) => (None, Some(failure.words())),
     };
     let mut changes = Vec::new();
     let mut missed = Vec::new();
@@ -162,19 +162,6 @@ fn values(kv: &str, now: u64) -> Result<Values, String> {
     let (id, path) = kv.split_once('=').ok_or_else(|| format!("{kv:?} is not as STORE=FILE"))?;
     let path = Path::new(path);
     file::values(id, &read(path)?, (now, now)).map_err(|why| format!("{}: {why}", path.display()))
-}
-
-fn words(failure: &CallFailure) -> String {
-    match failure {
-        CallFailure::NotCompiled(why) => format!("it does not compile: {why}"),
-        CallFailure::Threw(what) => what.clone(),
-        CallFailure::NeverSettles => "it waits for a promise that nothing settles".into(),
-        CallFailure::TooLong => "it took too long and was stopped".into(),
-        CallFailure::TooMuchMemory => "it took too much memory and was stopped".into(),
-        CallFailure::WrongShape { path, wanted, found } => {
-            format!("it gave back {found} for {path}, and {wanted} is wanted")
-        }
-    }
 }
 
 // What differs, a line for each place.

@@ -131,7 +131,7 @@ impl Control {
         } else {
             tree::write(names.config, names.config_shape, &shown.document.config)
         };
-        Ok(Said { status: 200, xml, etag: Some(shown.etag), location: None })
+        Ok(Said { status: 200, xml, etag: Some(shown.etag), ..Said::default() })
     }
 
     fn view<'v>(&self, site: &'v Site, documents: &'v Documents) -> View<'v> {
@@ -341,6 +341,7 @@ impl Control {
             xml: views::whole(names, &shown, account, When::Changed),
             location: (status == 201).then_some(location),
             etag: Some(etag),
+            ..Said::default()
         }
     }
 
