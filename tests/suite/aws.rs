@@ -258,7 +258,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
             400,
             "InvalidArgument",
         ),
-        ("GET", "/2020-05-31/function", String::new(), &token, 404, "UnsupportedOperation"),
+        ("GET", "/2020-05-31/vpc-origin", String::new(), &token, 404, "UnsupportedOperation"),
         (
             "POST",
             "/2020-05-31/distribution-tenant/T/invalidation",
