@@ -18,6 +18,7 @@ use super::function_store::{Shown, Tried, Wanted};
 use super::xml::{Fault, Form, HEAD, NAMESPACE, Said};
 use super::{location, page_asked};
 use crate::control::Control;
+use crate::control::values::blocking;
 use crate::distribution::stores;
 use crate::documents::function::{Stage, arn};
 use crate::semantics::time::{Timestamp, format_rfc3339};
@@ -109,8 +110,8 @@ pub(super) async fn act(
     };
     let this = Arc::clone(control);
     // Compiling, syncing and trying take their time.
-    let done = tokio::task::spawn_blocking(move || answered(&this, &asked)).await;
-    done.unwrap_or_else(|_| Err(internal("The call could not be answered.")))
+    let done = blocking(move || answered(&this, &asked)).await;
+    done.unwrap_or_else(|| Err(internal("The call could not be answered.")))
 }
 
 fn answered(control: &Control, asked: &Asked) -> Result<Said, Fault> {
