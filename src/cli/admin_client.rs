@@ -101,8 +101,13 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Endpoint, String> {
                 Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())
             }
         };
-        let settings =
-            OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
+        let settings = OriginTls {
+            roots,
+            server_name: None,
+            identity: None,
+            min: TlsVersion::V1_2,
+            more_names: Vec::new(),
+        };
         Some((tls::client_config(&settings)?, host.clone()))
     } else {
         None
