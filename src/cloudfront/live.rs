@@ -296,6 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn functions_are_named_as_behaviors_of_a_file_name_them() {
+        let arn = |name: &str| format!("arn:aws:cloudfront::000000000177:function/{name}");
+        let mut config = least();
+        config["DefaultCacheBehavior"]["FunctionAssociations"] = json!({ "Quantity": 2, "Items": [
+            { "EventType": "viewer-request", "FunctionARN": arn("index") },
+            { "EventType": "viewer-response", "FunctionARN": arn("mark") },
+        ] });
+        let text = distribution(&document("E1", config.clone()), &shelf()).unwrap();
+        let line = "functions = { viewer_request = \"index\", viewer_response = \"mark\" }";
+        assert!(text.lines().any(|known| known == line), "{text}");
+        assert!(!text.contains("[function."), "{text}");
+        let found = named(Kind::Distribution, &config);
+        let ids: Vec<&str> = found
+            .iter()
+            .filter(|(kind, ..)| *kind == Kind::Function)
+            .map(|(_, id, _)| id.as_str())
+            .collect();
+        assert_eq!(ids, ["index", "mark"]);
+    }
+
+    #[test]
     fn whatever_an_import_would_report_is_refused() {
         let refused = |change: fn(&mut Value)| {
             let mut config = least();

@@ -199,7 +199,7 @@ fn wanted(body: &[u8], root: &str) -> Result<(Option<String>, Wanted), Fault> {
             ["Name"] => name = Some(words),
             ["FunctionCode"] => code = Some(octets(&words, "FunctionCode")?),
             ["FunctionConfig", "Comment"] => wanted.comment = words,
-            ["FunctionConfig", "Runtime"] => wanted.runtime = words,
+            ["FunctionConfig", "Runtime"] => wanted.runtime = words.trim().to_string(),
             ["FunctionConfig", "KeyValueStoreAssociations", "Quantity"] => {
                 let said = words.trim().parse::<usize>();
                 quantity = Some(said.map_err(|_| malformed("Quantity is no number"))?);
@@ -210,7 +210,7 @@ fn wanted(body: &[u8], root: &str) -> Result<(Option<String>, Wanted), Fault> {
                 "Items",
                 "KeyValueStoreAssociation",
                 "KeyValueStoreARN",
-            ] => wanted.stores.push(words),
+            ] => wanted.stores.push(words.trim().to_string()),
             // Tags are for bills, of which there are none here.
             []
             | ["Tags", ..]
@@ -250,7 +250,7 @@ fn test(body: &[u8]) -> Result<(Stage, Vec<u8>), Fault> {
     let (mut at, mut event) = (Stage::Development, None);
     walk(text_of(body)?, |place, words| {
         match below(place, "TestFunctionRequest")? {
-            ["Stage"] => at = stage(&words)?,
+            ["Stage"] => at = stage(words.trim())?,
             ["EventObject"] => event = Some(octets(&words, "EventObject")?),
             [] => {}
             _ => return Err(malformed("there is an element that a TestFunctionRequest lacks")),
