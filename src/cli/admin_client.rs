@@ -101,8 +101,13 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Endpoint, String> {
                 Roots::Given(all.into_iter().map(|der| der.to_vec()).collect())
             }
         };
-        let settings =
-            OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
+        let settings = OriginTls {
+            roots,
+            server_name: None,
+            identity: None,
+            min: TlsVersion::V1_2,
+            more_names: Vec::new(),
+        };
         Some((tls::client_config(&settings)?, host.clone()))
     } else {
         None
@@ -139,4 +144,34 @@ pub(super) async fn call(
     let status = answer.status().as_u16();
     let bytes = answer.into_body().collect().await.map_err(|error| said(&error))?.to_bytes();
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+}
+
+/// A running edge that is asked one thing after the other.
+pub(super) struct Asker {
+    door: Door,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Asker {
+    /// Reaches the edge's admin listener, without a word yet.
+    pub(super) fn new(door: &DoorArgs) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { door: reach(door)?, runtime })
+    }
+
+    /// Makes a call; the error is the edge's own words where it refuses.
+    pub(super) fn ask(&self, method: &str, path: &str, body: String) -> Result<Value, String> {
+        let asked = self.runtime.block_on(call(&self.door, method, path, body));
+        let (status, answer) = asked.map_err(|why| {
+            let name = &self.door.name;
+            format!("{name}: {why}; is the edge running, and is this its admin listener?")
+        })?;
+        if (200..300).contains(&status) {
+            return Ok(answer);
+        }
+        Err(answer["error"].as_str().unwrap_or("the edge refused").to_string())
+    }
 }

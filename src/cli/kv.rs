@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::admin_client::{Door, DoorArgs, call, reach};
+use super::admin_client::{Asker, DoorArgs};
 use super::fail;
 use crate::distribution::stores::is_name;
 use crate::functions::values::file::FILE_MAX;
@@ -116,34 +116,6 @@ fn show(words: &str) -> Result<(), String> {
     match std::io::stdout().write_all(words.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
         _ => Ok(()),
-    }
-}
-
-/// A running edge that is asked one thing after the other.
-struct Asker {
-    door: Door,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Asker {
-    fn new(door: &DoorArgs) -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { door: reach(door)?, runtime })
-    }
-
-    fn ask(&self, method: &str, path: &str, body: String) -> Result<Value, String> {
-        let asked = self.runtime.block_on(call(&self.door, method, path, body));
-        let (status, answer) = asked.map_err(|why| {
-            let name = &self.door.name;
-            format!("{name}: {why}; is the edge running, and is this its admin listener?")
-        })?;
-        if (200..300).contains(&status) {
-            return Ok(answer);
-        }
-        Err(answer["error"].as_str().unwrap_or("the edge refused").to_string())
     }
 }
 

@@ -11,8 +11,8 @@ use crate::crypto::key::PublicKey;
 use crate::distribution::behavior::MAPPABLE;
 use crate::distribution::pattern::PathPattern;
 
-// The name in the ARN of a CloudFront Function: `arn:aws:cloudfront::<account>:function/NAME`.
-fn name_of(arn: &str) -> Option<&str> {
+/// The name in the ARN of a CloudFront Function: `arn:aws:cloudfront::<account>:function/NAME`.
+pub fn name_of(arn: &str) -> Option<&str> {
     let (_, name) = arn.strip_prefix("arn:aws:cloudfront::")?.split_once(":function/")?;
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (!name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)).then_some(name)
@@ -196,7 +196,7 @@ impl<'d, 'w> Job<'d, 'w> {
         for (event, arn) in self.functions_of(behavior) {
             if event == "viewer-request"
                 && self.wishes.functions == Functions::Guard
-                && self.code_of(event, arn).is_none()
+                && self.runs(event, arn).is_none()
             {
                 why.push(format!("the viewer-request function {arn} does not run here"));
             }
@@ -296,8 +296,10 @@ impl<'d, 'w> Job<'d, 'w> {
     fn functions(&mut self, behavior: &Node<'d>, pattern: &str) {
         let mut written: Vec<String> = Vec::new();
         for (event, arn) in self.functions_of(behavior) {
-            if let Some((name, code)) = self.code_of(event, arn) {
-                self.function(name, code);
+            if let Some(name) = self.runs(event, arn) {
+                if let Some((name, code)) = self.code_of(event, arn) {
+                    self.function(name, code);
+                }
                 written.push(format!("{} = {}", event.replace('-', "_"), quoted(name)));
                 continue;
             }
@@ -316,6 +318,17 @@ impl<'d, 'w> Job<'d, 'w> {
         if !written.is_empty() {
             let _ = writeln!(self.out, "functions = {{ {} }}", written.join(", "));
         }
+    }
+
+    // The name of a CloudFront Function that runs here: one whose code is at hand, or, of a document
+    // that is served as it is, one that the API or the configuration has.
+    fn runs(&self, event: &str, arn: &'d str) -> Option<&'d str> {
+        let is_viewers = ["viewer-request", "viewer-response"].contains(&event);
+        let is_here = match self.served_as {
+            Some(_) => is_viewers,
+            None => self.code_of(event, arn).is_some(),
+        };
+        name_of(arn).filter(|_| is_here)
     }
 
     // The name and the code of a CloudFront Function, where it is at hand and its event is one that

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::import::{Control, Job, Wishes, list, quoted};
+use super::import_behaviors::name_of;
 use super::node::{Document as Tree, Node};
 use super::report::Rank;
 use super::strict::{self, Unfit, behaviors, text, texts};
@@ -161,7 +162,8 @@ pub fn table(kind: Kind, document: &Document) -> Result<String, Unfit> {
             let why = format!("SigningProtocol: {protocol} is not spoken here; sigv4 is.");
             Err(Unfit::new("InvalidArgument", why))
         }
-        Kind::Distribution | Kind::OriginAccessIdentity => Ok(String::new()),
+        // Functions are no tables: configurations take them as they are.
+        Kind::Distribution | Kind::OriginAccessIdentity | Kind::Function => Ok(String::new()),
     }
 }
 
@@ -216,6 +218,10 @@ fn named_by_distribution(config: &Value) -> Vec<(Kind, String, String)> {
         }
         for id in texts(one, &["TrustedKeyGroups"]) {
             all.push((Kind::KeyGroup, id.to_string(), format!("{place}.TrustedKeyGroups")));
+        }
+        for one in strict::items(one, &["FunctionAssociations"]) {
+            let name = name_of(text(one, &["FunctionARN"])).unwrap_or("").to_string();
+            all.push((Kind::Function, name, format!("{place}.FunctionAssociations")));
         }
     }
     for (place, one) in strict::origins(config) {
@@ -287,6 +293,27 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("[key_group"), "{text}");
+    }
+
+    #[test]
+    fn functions_are_named_as_behaviors_of_a_file_name_them() {
+        let arn = |name: &str| format!("arn:aws:cloudfront::000000000177:function/{name}");
+        let mut config = least();
+        config["DefaultCacheBehavior"]["FunctionAssociations"] = json!({ "Quantity": 2, "Items": [
+            { "EventType": "viewer-request", "FunctionARN": arn("index") },
+            { "EventType": "viewer-response", "FunctionARN": arn("mark") },
+        ] });
+        let text = distribution(&document("E1", config.clone()), &shelf()).unwrap();
+        let line = "functions = { viewer_request = \"index\", viewer_response = \"mark\" }";
+        assert!(text.lines().any(|known| known == line), "{text}");
+        assert!(!text.contains("[function."), "{text}");
+        let found = named(Kind::Distribution, &config);
+        let ids: Vec<&str> = found
+            .iter()
+            .filter(|(kind, ..)| *kind == Kind::Function)
+            .map(|(_, id, _)| id.as_str())
+            .collect();
+        assert_eq!(ids, ["index", "mark"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::import_behaviors::name_of;
+
 /// Why a document is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
@@ -186,9 +188,12 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
         "TrustedKeyGroups",
         "Enabled and the groups do not agree",
     )?;
-    for key in ["FunctionAssociations", "LambdaFunctionAssociations"] {
-        refuse_if(!items(one, &[key]).is_empty(), key, "no such function runs here")?;
-    }
+    functions(place, one)?;
+    refuse_if(
+        !items(one, &["LambdaFunctionAssociations"]).is_empty(),
+        "LambdaFunctionAssociations",
+        "no such function runs here",
+    )?;
     for (key, why) in [
         ("FieldLevelEncryptionId", "fields reach the origin as they are"),
         ("RealtimeLogConfigArn", "[log] realtime of the configuration file is for all behaviors"),
@@ -209,6 +214,29 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     )
 }
 
+// CloudFront Functions at the two events of viewers, one at each.
+fn functions(place: &str, one: &Value) -> Result<(), Unfit> {
+    let mut seen = Vec::new();
+    for (at, item) in items(one, &["FunctionAssociations"]).iter().enumerate() {
+        let unfit = |why: String| {
+            let place = format!("{place}.FunctionAssociations.Items[{at}]");
+            Err(Unfit::new("InvalidFunctionAssociation", format!("{place}: {why}.")))
+        };
+        let (event, arn) = (text(item, &["EventType"]), text(item, &["FunctionARN"]));
+        if !matches!(event, "viewer-request" | "viewer-response") {
+            return unfit(format!("{event:?} is no event of CloudFront Functions"));
+        }
+        if name_of(arn).is_none() {
+            return unfit(format!("{arn:?} is not the ARN of a CloudFront Function"));
+        }
+        if seen.contains(&event) {
+            return unfit(format!("there are two functions at {event}"));
+        }
+        seen.push(event);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +248,21 @@ mod tests {
                 "CustomOriginConfig": { "OriginProtocolPolicy": "https-only" } }] },
             "DefaultCacheBehavior": { "TargetOriginId": "o", "CachePolicyId": "x" },
         })
+    }
+
+    const ARN: &str = "arn:aws:cloudfront::000000000177:function/f";
+
+    fn associated(all: &[(&str, &str)]) -> Value {
+        let of = |(event, arn): &(&str, &str)| json!({ "EventType": event, "FunctionARN": arn });
+        json!({ "Quantity": all.len(), "Items": all.iter().map(of).collect::<Vec<_>>() })
+    }
+
+    #[test]
+    fn functions_of_the_two_events_of_viewers_are_taken() {
+        let mut config = least();
+        config["DefaultCacheBehavior"]["FunctionAssociations"] =
+            associated(&[("viewer-request", ARN), ("viewer-response", ARN)]);
+        assert_eq!(check(&config), Ok(()));
     }
 
     #[test]
@@ -278,7 +321,26 @@ mod tests {
             (behavior("SmoothStreaming", true.into()), "SmoothStreaming:"),
             (behavior("TrustedSigners", one("self".into())), "TrustedSigners:"),
             (behavior("TrustedKeyGroups", json!({ "Enabled": true })), "TrustedKeyGroups:"),
-            (behavior("FunctionAssociations", one(json!({}))), "FunctionAssociations:"),
+            (
+                behavior("FunctionAssociations", one(json!({}))),
+                "FunctionAssociations.Items[0]: \"\" is no event",
+            ),
+            (
+                behavior("FunctionAssociations", associated(&[("origin-request", ARN)])),
+                "\"origin-request\" is no event",
+            ),
+            (
+                behavior("FunctionAssociations", associated(&[("viewer-request", "f")])),
+                "\"f\" is not the ARN",
+            ),
+            (
+                behavior(
+                    "FunctionAssociations",
+                    associated(&[("viewer-request", ARN), ("viewer-request", ARN)]),
+                ),
+                "Items[1]: there are two functions at viewer-request",
+            ),
+            (behavior("LambdaFunctionAssociations", one(json!({}))), "LambdaFunctionAssociations:"),
             (behavior("GrpcConfig", json!({ "Enabled": true })), "GrpcConfig:"),
             (behavior("MinTTL", 1.into()), "MinTTL:"),
             (behavior("CachePolicyId", "".into()), "CachePolicyId:"),

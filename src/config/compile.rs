@@ -75,8 +75,9 @@ pub fn compile(
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
-    let (function_settings, level) = compile_functions::settings(main, &folder);
-    scope.code.level = level;
+    let function_settings = compile_functions::settings(main, &folder);
+    scope.code.level = function_settings.level;
+    scope.code.is_managed = api.is_some();
     let origin_names = compile_origin_names::read(main);
     let mut certificates = Vec::new();
     for root in &mut roots {
@@ -98,6 +99,7 @@ pub fn compile(
         compile_functions::functions(root, &mut scope);
         compile_lambdas::lambdas(root, &mut scope);
     }
+    compile_functions::published(told.functions, &mut scope);
     let mut distributions = Vec::new();
     let mut ordinal = 0;
     for root in &mut roots {

@@ -473,13 +473,13 @@ fn may_hit(behavior: &Behavior) -> bool {
         cache,
         hooks,
     } = behavior;
-    // The hit step asks functions at a viewer's request. Lambdas are waited for, and what is changed
-    // of a response is written by serving. A hit comes by no event of origins.
-    let is_shaped = hooks.as_ref().is_some_and(|hooks| {
-        matches!(hooks.viewer_request, Some(Attached::Lambda { .. }))
-            || hooks.viewer_response.is_some()
+    // The hit step asks functions at both events of viewers. Lambdas are waited for. A hit comes by no
+    // event of origins.
+    let waits = hooks.as_ref().is_some_and(|hooks| {
+        let is_lambda = |at| matches!(at, Some(Attached::Lambda { .. }));
+        is_lambda(hooks.viewer_request) || is_lambda(hooks.viewer_response)
     });
-    !cache.ttl.is_off() && !is_shaped
+    !cache.ttl.is_off() && !waits
 }
 
 #[cfg(test)]
@@ -499,14 +499,15 @@ mod tests {
     }
 
     #[test]
-    fn code_that_is_waited_for_or_changes_responses_keeps_the_hit_step_away() {
+    fn code_that_is_waited_for_keeps_the_hit_step_away() {
         let with = |hooks: Hooks| {
             made(Rules { hooks: Some(Box::new(hooks)), ..Rules::default() }).derived.may_hit
         };
         let at = Some(Attached::Function(0));
         assert!(with(Hooks { viewer_request: at, ..Hooks::default() }));
-        assert!(!with(Hooks { viewer_response: at, ..Hooks::default() }));
+        assert!(with(Hooks { viewer_response: at, ..Hooks::default() }));
         let lambda = Some(Attached::Lambda { at: 0, with_body: false });
+        assert!(!with(Hooks { viewer_response: lambda, ..Hooks::default() }));
         assert!(!with(Hooks { viewer_request: lambda, ..Hooks::default() }));
         assert!(with(Hooks { origin_request: lambda, ..Hooks::default() }));
     }

@@ -75,7 +75,13 @@ fn sns(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Sns
     let roots =
         compile_origin::roots(&mut table, folder, &mut scope.files).unwrap_or(Roots::System);
     table.finish();
-    let tls = OriginTls { roots, server_name: None, identity: None, min: TlsVersion::V1_2 };
+    let tls = OriginTls {
+        roots,
+        server_name: None,
+        identity: None,
+        min: TlsVersion::V1_2,
+        more_names: Vec::new(),
+    };
     (!topics.is_empty()).then_some(Sns { topics, hosts, subscriptions, tls })
 }
 

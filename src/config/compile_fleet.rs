@@ -254,7 +254,13 @@ fn parent(mut table: Table<'_>, scope: &mut Scope<'_>) -> Option<SequencerParent
         compile_origin::roots(&mut table, &folder, &mut scope.files).unwrap_or(Roots::System);
     let server_name = compile_origin::server_name(&mut table);
     table.finish();
-    let tls = OriginTls { roots, server_name, identity: None, min: TlsVersion::V1_2 };
+    let tls = OriginTls {
+        roots,
+        server_name,
+        identity: None,
+        min: TlsVersion::V1_2,
+        more_names: Vec::new(),
+    };
     Some(SequencerParent { admin: admin?.value, edge_id: edge_id?.value, token: token?, tls })
 }
 

@@ -9,18 +9,20 @@ use super::decode;
 use super::reader::{Found, Table, suggest};
 use super::scope::Scope;
 use crate::distribution::functions::{
-    Attached, Choosable, Function, FunctionLimits, FunctionSettings, Hooks, Level, OriginInKey,
-    Runtime,
+    Attached, Choosable, Function, FunctionLimits, FunctionSettings, Hooks, Kept, Level,
+    OriginInKey, Runtime,
 };
 use crate::distribution::logs::LogSettings;
+use crate::distribution::stores::{StoreSpec, is_name};
+use crate::documents::function::{Coded, StoreOf};
 
 /// The most octets of code for functions that never go there.
-const CODE_MAX_ANY: usize = 1 << 20;
+pub const CODE_MAX_ANY: usize = 1 << 20;
 
-/// Reads `[functions]`, and the level that all functions are held to.
-pub fn settings(main: &mut Table<'_>, folder: &Path) -> (FunctionSettings, Level) {
+/// Reads `[functions]`.
+pub fn settings(main: &mut Table<'_>, folder: &Path) -> FunctionSettings {
     let usual = FunctionSettings::default();
-    let Some(mut table) = main.table("functions") else { return (usual, Level::default()) };
+    let Some(mut table) = main.table("functions") else { return usual };
     let limits = limits(&mut table, usual.limits);
     let level = table.word("level", &[("cloudfront", Level::CloudFront), ("any", Level::Any)]);
     let log = match table.string("log").map(|found| found.value).as_deref() {
@@ -33,14 +35,14 @@ pub fn settings(main: &mut Table<'_>, folder: &Path) -> (FunctionSettings, Level
     let in_key = table.word("origin_in_key", &[("no", OriginInKey::No), ("yes", OriginInKey::Yes)]);
     let sleepers = table.number("sleepers", 1, 100_000);
     table.finish();
-    let settings = FunctionSettings {
+    FunctionSettings {
         limits,
+        level: level.map_or(usual.level, |found| found.value),
         log,
         origins: origins.map_or(usual.origins, |found| found.value),
         origin_in_key: in_key.map_or(usual.origin_in_key, |found| found.value),
         sleepers: sleepers.map_or(usual.sleepers, |found| found.value as usize),
-    };
-    (settings, level.map_or_else(Level::default, |found| found.value))
+    }
 }
 
 fn limits(table: &mut Table<'_>, usual: FunctionLimits) -> FunctionLimits {
@@ -89,7 +91,7 @@ pub fn functions(root: &mut Table<'_>, scope: &mut Scope<'_>) {
 fn function(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<Function> {
     let folder = scope.folder(table.source());
     let file = table.string("file");
-    let runtimes = [("cloudfront-js-1.0", Runtime::Js1), ("cloudfront-js-2.0", Runtime::Js2)];
+    let runtimes = [Runtime::Js1, Runtime::Js2].map(|one| (one.word(), one));
     let runtime = table.word("runtime", &runtimes).map_or(Runtime::Js2, |found| found.value);
     let store = store(table, runtime, scope);
     let replace = replacements(table, scope);
@@ -118,7 +120,55 @@ fn function(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<
     check_level(table, &file, &path, &source, scope, runtime);
     let source: Arc<str> = source.into();
     let digest = digest(runtime, level, &source);
-    Some(Function { name: name.into(), runtime, level, source, digest, store })
+    Some(Function { name: name.into(), runtime, level, source, digest, store, kept: Kept::File })
+}
+
+/// Takes in what the API has published. It was checked when it came: what it has of another level
+/// now fails when it is called. A name that a file has too is the file's.
+pub fn published(all: Vec<(String, Coded)>, scope: &mut Scope<'_>) {
+    for (name, coded) in all {
+        let aside = |why: &str| format!("function {name} (by the API) is left aside: {why}");
+        if scope.code.named.contains(&name) {
+            scope.warnings.push(aside("the configuration has a function or lambda of this name"));
+            continue;
+        }
+        let Some(runtime) = Runtime::of(&coded.runtime) else {
+            scope.warnings.push(aside("its runtime is not known here"));
+            continue;
+        };
+        let store = coded.store.map(|store| place_of_store(store, scope));
+        scope.code.named.push(name.clone());
+        let function = built(&name, (runtime, scope.code.level), coded.code, Kept::Api);
+        scope.code.functions.push(Arc::new(Function { store, ..function }));
+    }
+}
+
+fn built(name: &str, (runtime, level): (Runtime, Level), source: String, kept: Kept) -> Function {
+    let digest = digest(runtime, level, &source);
+    Function { name: name.into(), runtime, level, source: source.into(), digest, store: None, kept }
+}
+
+// Stores that the API made are in no file: one that a function reads becomes one of the site's.
+fn place_of_store(store: StoreOf, scope: &mut Scope<'_>) -> usize {
+    let known = scope.code.stores.iter().position(|known| *known.name == *store.name);
+    known.unwrap_or_else(|| {
+        let spec = StoreSpec { name: store.name.into(), id: store.id.into(), file: None };
+        scope.code.stores.push(Arc::new(spec));
+        scope.code.stores.len() - 1
+    })
+}
+
+// In the place of a function that the API does not have, or not any more: what it guards stays
+// closed until it is there.
+fn absent(name: &str, scope: &mut Scope<'_>) -> usize {
+    let why = format!(
+        "there is no function {name}: neither in the configuration nor published by the API"
+    );
+    scope.warnings.push(format!("{why}; the behaviors that name it answer 503"));
+    let source = format!("function handler(event) {{ throw new Error('{why}'); }}");
+    let function = built(name, (Runtime::Js2, scope.code.level), source, Kept::Nowhere);
+    scope.code.functions.push(Arc::new(function));
+    scope.code.functions.len() - 1
 }
 
 // Code that never goes to AWS is bounded all the same; the check of its level holds the other.
@@ -225,7 +275,7 @@ fn by_arn(text: &str) -> &str {
 }
 
 /// Reads `functions = { … }` of a behavior.
-pub fn hooks(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Box<Hooks>> {
+pub fn hooks(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Box<Hooks>> {
     let mut inner = table.table("functions")?;
     let body: Vec<Found<String>> =
         inner.strings("body").map(|found| found.value).unwrap_or_default();
@@ -238,7 +288,7 @@ pub fn hooks(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Box<Hooks>> {
     ];
     for (key, slot) in places {
         let Some(found) = inner.string(key) else { continue };
-        let mut at = attached(&inner, &found, scope);
+        let mut at = attached(&inner, key, &found, scope);
         if let Some(Attached::Lambda { with_body, .. }) = &mut at {
             *with_body = body.iter().any(|item| item.value == key);
         }
@@ -260,7 +310,12 @@ pub fn hooks(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<Box<Hooks>> {
     (!hooks.is_empty()).then(|| Box::new(hooks))
 }
 
-fn attached(table: &Table<'_>, found: &Found<String>, scope: &Scope<'_>) -> Option<Attached> {
+fn attached(
+    table: &Table<'_>,
+    key: &str,
+    found: &Found<String>,
+    scope: &mut Scope<'_>,
+) -> Option<Attached> {
     let name = by_arn(&found.value);
     let code = &scope.code;
     if let Some(at) = code.functions.iter().position(|known| &*known.name == name) {
@@ -271,6 +326,9 @@ fn attached(table: &Table<'_>, found: &Found<String>, scope: &Scope<'_>) -> Opti
     }
     // One that could not be read has its own mistake.
     if !code.named.iter().any(|known| known == name) {
+        if code.is_managed && key.starts_with("viewer") && is_name(name) {
+            return Some(Attached::Function(absent(name, scope)));
+        }
         table.problem(
             &found.span,
             format!("there is no function or lambda {:?}", found.value),

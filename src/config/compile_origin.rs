@@ -183,6 +183,7 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
             server_name: None,
             identity: None,
             min: TlsVersion::V1_2,
+            more_names: Vec::new(),
         })),
         (false, None) => None,
         (false, Some(_)) => return Err("tls settings on an http origin".into()),
@@ -214,7 +215,13 @@ pub fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) ->
             None
         }
     };
-    let tls = OriginTls { roots: roots.unwrap_or(Roots::System), server_name, identity, min };
+    let tls = OriginTls {
+        roots: roots.unwrap_or(Roots::System),
+        server_name,
+        identity,
+        min,
+        more_names: Vec::new(),
+    };
     if let Err(why) = crate::tls::client::client_config(&tls) {
         table.problem(&table.span(), why, None);
     }

@@ -165,6 +165,17 @@ const STORE_CALLS: [&str; 5] = [
     "DeleteKeyValueStore",
     "ListKeyValueStores",
 ];
+/// The calls about functions.
+const FUNCTION_CALLS: [&str; 8] = [
+    "CreateFunction",
+    "UpdateFunction",
+    "DescribeFunction",
+    "GetFunction",
+    "ListFunctions",
+    "PublishFunction",
+    "TestFunction",
+    "DeleteFunction",
+];
 const VALUE_CALLS: [&str; 6] =
     ["DescribeKeyValueStore", "ListKeys", "GetKey", "PutKey", "DeleteKey", "UpdateKeys"];
 
@@ -179,7 +190,8 @@ fn is_action(text: &str) -> bool {
         INVALIDATION_ACTIONS.iter().filter_map(|name| name.strip_prefix("cloudfront:"));
     match service {
         "cloudfront" => {
-            CALLS.iter().chain(&STORE_CALLS).copied().chain(invalidations).any(|call| means(&call))
+            let known = CALLS.iter().chain(&STORE_CALLS).chain(&FUNCTION_CALLS).copied();
+            known.chain(invalidations).any(|call| means(&call))
         }
         "cloudfront-keyvaluestore" => VALUE_CALLS.iter().any(means),
         _ => false,

@@ -51,7 +51,13 @@ pub fn region(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Region> {
         table.missing("token", "token = { file = \"secrets/region\" }");
     }
     table.finish();
-    let tls = OriginTls { roots: ca, server_name, identity, min: TlsVersion::V1_2 };
+    let tls = OriginTls {
+        roots: ca,
+        server_name,
+        identity,
+        min: TlsVersion::V1_2,
+        more_names: Vec::new(),
+    };
     Some(Region::Parents(Parents {
         all,
         own,
@@ -200,7 +206,13 @@ fn identity(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Optio
     scope.files.extend([chain_at.clone(), key_at.clone()]);
     let read = read_identity(&chain_at, &key_at).and_then(|identity| {
         let (roots, server_name, min) = (Roots::Given(Vec::new()), None, TlsVersion::V1_2);
-        let tls = OriginTls { roots, server_name, identity: Some(identity.clone()), min };
+        let tls = OriginTls {
+            roots,
+            server_name,
+            identity: Some(identity.clone()),
+            min,
+            more_names: Vec::new(),
+        };
         crate::tls::client::client_config(&tls).map(|_| identity)
     });
     let read = read.map_err(|why| table.problem(&chain.span, why, None)).ok();

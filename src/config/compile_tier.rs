@@ -234,6 +234,7 @@ fn tls(
             server_name: None,
             identity: None,
             min: TlsVersion::V1_2,
+            more_names: Vec::new(),
         })
     })
 }

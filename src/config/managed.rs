@@ -11,16 +11,19 @@ use toml::de::DeTable;
 use super::Text;
 use crate::cloudfront::live;
 use crate::cloudfront::strict::Unfit;
+use crate::documents::function::{Coded, FunctionStages};
 use crate::documents::shelf::{Document, Documents, Kind};
 use crate::documents::store::Store;
 
-/// What is said of documents, and how many of the sources are files.
+/// What is said of documents, how many of the sources are files, and what is no text.
 #[derive(Default)]
 pub struct Told {
     pub of_files: usize,
     /// A line for each document that is left aside.
     pub aside: Vec<String>,
     pub remarks: Vec<String>,
+    /// What the API has published, by name.
+    pub functions: Vec<(String, Coded)>,
 }
 
 /// What documents add to a configuration.
@@ -75,7 +78,18 @@ pub fn read(texts: &[Text], given: Option<&Documents>) -> Managed {
             Err(why) => aside.push(left_aside(Kind::Distribution, &document.id, &why)),
         }
     }
-    Managed { texts, documents, told: Told { of_files, aside, remarks } }
+    let mut functions = Vec::new();
+    for document in documents.of(Kind::Function) {
+        match FunctionStages::of(document) {
+            Ok(stages) => functions.extend(stages.live.map(|live| (document.id.clone(), live))),
+            Err(why) => aside.push(format!(
+                "{} {} (by the API) is left aside: {why}",
+                Kind::Function.word(),
+                document.id
+            )),
+        }
+    }
+    Managed { texts, documents, told: Told { of_files, aside, remarks, functions } }
 }
 
 // An identity is one of CloudFront's own users; here there is but one hand that signs.

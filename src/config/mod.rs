@@ -8,6 +8,7 @@ mod compile_distribution;
 mod compile_events;
 mod compile_fleet;
 mod compile_functions;
+pub use compile_functions::CODE_MAX_ANY;
 mod compile_keys;
 mod compile_lambdas;
 mod compile_log;

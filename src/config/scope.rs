@@ -72,6 +72,8 @@ pub struct Code {
     pub lambdas: Vec<LambdaSpec>,
     /// The names of functions and lambdas, of those too that could not be read.
     pub named: Vec<String>,
+    /// The API may publish functions that files name.
+    pub is_managed: bool,
 }
 
 /// Reads a list of networks of addresses.

@@ -5,6 +5,7 @@
 mod answer;
 mod caller;
 pub mod cloudfront;
+mod functions;
 pub mod invalidation;
 mod metrics;
 pub mod reload;

@@ -40,6 +40,9 @@ pub enum Call {
     Stores,
     Values,
     ValuesData,
+    Functions,
+    Function,
+    FunctionLog,
 }
 
 /// One row of the table.
@@ -65,7 +68,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 20] = [
+pub const ROUTES: [Route; 23] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -153,7 +156,7 @@ pub const ROUTES: [Route; 20] = [
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API: invalidations, distributions, policies, keys, key value stores (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys, functions, key value stores (`config/CLOUDFRONT.md`)",
     ),
     route("GET", "/v1/kv", Right::Token, Call::Stores, "the key value stores"),
     route(
@@ -170,6 +173,27 @@ pub const ROUTES: [Route; 20] = [
         Right::Signature,
         Call::ValuesData,
         "the API of CloudFront's KeyValueStore (`config/CLOUDFRONT.md`)",
+    ),
+    route(
+        "GET",
+        "/v1/functions",
+        Right::Token,
+        Call::Functions,
+        "the functions: runtime, stages, where each stands, calls, errors, utilisation",
+    ),
+    route(
+        "ANY",
+        "/v1/functions/ID",
+        Right::Token,
+        Call::Function,
+        "one of the API: GET describes it, DELETE removes it, POST deploys `{\"code\", \"runtime\": \"cloudfront-js-2.0\", \"comment\", \"store\", \"publish\": true}`",
+    ),
+    route(
+        "GET",
+        "/v1/function-log",
+        Right::Token,
+        Call::FunctionLog,
+        "what functions wrote of late; `?after=N`, N being `next` of an earlier answer: what came since",
     ),
 ];
 

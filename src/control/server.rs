@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::answer::{Answer, error, json_text, ok, text};
 use super::invalidation::{Asked, Listed, Wrong};
 use super::routes::{self, Call, Found, Right};
-use super::{Control, cloudfront, s3, values, values_data};
+use super::{Control, cloudfront, functions, s3, values, values_data};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::fleet::calls;
@@ -204,6 +204,12 @@ async fn run(
             Ok(body) => values_data::answer(control, parts, id, body).await,
             Err(refused) => values_data::unread(refused.status(), limit),
         },
+        Call::Functions => functions::list(control).await,
+        Call::Function => match read_body(body, limit).await {
+            Ok(body) => functions::answer(control, parts, id, body).await,
+            Err(refused) => refused,
+        },
+        Call::FunctionLog => functions::log(control, parts.uri.query()),
         Call::S3Events => s3_events(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Control;
+use super::functions;
 use super::tier_status::tier_status;
 use super::values;
 use crate::fleet::ticket_keys::SharedTickets;
@@ -50,6 +51,7 @@ impl Control {
             }),
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "key_value_stores": values::all(self),
+            "functions": functions::in_force(&running, &[]),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {

@@ -11,7 +11,7 @@ use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::cache_status::{self, Handled};
-use crate::semantics::fields::WriteValue;
+use crate::semantics::fields::{FieldSection, WriteValue};
 
 /// What is said once: an upstream that says it, too, speaks of its own request.
 static OURS: [HeaderName; 3] = [
@@ -85,10 +85,15 @@ pub fn write_x_cache<S: FieldSink>(sink: &mut S, word: &str, name: &str) {
     sink.field("X-Cache", [word, " from ", name]);
 }
 
+/// Takes away what is said once, by us.
+pub fn without_ours(fields: &mut FieldSection) {
+    fields.retain(|name, _| !name.is_any(&OURS));
+}
+
 /// Gives an answer the fields in which this edge says what it did.
 pub fn tell(response: &mut ViewerResponse, compat: &Compat, id: RequestId) {
     let ViewerResponse { verdict, told, status, .. } = *response;
     // What another edge said of its own request is no news of ours.
-    response.fields.retain(|name, _| !name.is_any(&OURS));
+    without_ours(&mut response.fields);
     StatusFields { verdict, told, compat, status, id }.write(&mut response.fields);
 }

@@ -16,6 +16,32 @@ pub enum Runtime {
     Js2,
 }
 
+impl Runtime {
+    /// CloudFront's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Js1 => "cloudfront-js-1.0",
+            Self::Js2 => "cloudfront-js-2.0",
+        }
+    }
+
+    /// The runtime of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Js1, Self::Js2].into_iter().find(|one| one.word() == word)
+    }
+}
+
+/// Where the code of a function is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// A file that the configuration names.
+    File,
+    /// It was published by the API.
+    Api,
+    /// Nowhere: the configuration names a function that the API does not have. Each call fails.
+    Nowhere,
+}
+
 /// Whether code must keep to what CloudFront's own engine takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Level {
@@ -37,6 +63,7 @@ pub struct Function {
     pub digest: [u8; 32],
     /// The key value store that its code may read, as a place in `Site::stores`.
     pub store: Option<usize>,
+    pub kept: Kept,
 }
 
 /// What every CloudFront Function is held to (`[functions]`).
@@ -109,6 +136,8 @@ pub enum OriginInKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSettings {
     pub limits: FunctionLimits,
+    /// What code has to keep to that comes by a file or by the API.
+    pub level: Level,
     /// Where the lines go that code writes.
     pub log: LogSettings,
     pub origins: Choosable,
@@ -121,6 +150,7 @@ impl Default for FunctionSettings {
     fn default() -> Self {
         Self {
             limits: FunctionLimits::default(),
+            level: Level::default(),
             log: LogSettings::Stdout,
             origins: Choosable::default(),
             origin_in_key: OriginInKey::default(),

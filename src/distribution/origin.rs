@@ -176,6 +176,8 @@ pub struct OriginTls {
     /// The name in SNI and in the certificate, whatever is asked for. None: SNI is the Host that is
     /// sent, and the certificate is for that or for the origin's own name (`origin::peer`).
     pub server_name: Option<String>,
+    /// The certificate may be for one of these names as well.
+    pub more_names: Vec<String>,
     pub identity: Option<Identity>,
     pub min: TlsVersion,
 }
@@ -183,7 +185,7 @@ pub struct OriginTls {
 impl OriginTls {
     /// Says whether two of them come to the same proof.
     pub fn proves_like(&self, other: &Self) -> bool {
-        let Self { roots, server_name, identity, min } = self;
+        let Self { roots, server_name, more_names, identity, min } = self;
         let is_same_identity = match (identity, &other.identity) {
             (None, None) => true,
             (Some(Identity { chain, key }), Some(other)) => {
@@ -193,6 +195,7 @@ impl OriginTls {
         };
         *roots == other.roots
             && *server_name == other.server_name
+            && *more_names == other.more_names
             && *min == other.min
             && is_same_identity
     }
@@ -301,6 +304,7 @@ mod tests {
             server_name: None,
             identity: Some(identity),
             min: TlsVersion::V1_2,
+            more_names: Vec::new(),
         };
         HttpOrigin {
             host: "o.test".into(),
@@ -360,6 +364,7 @@ mod tests {
         assert!(!tls(&|tls| tls.roots = Roots::System));
         assert!(!tls(&|tls| tls.roots = Roots::Given(vec![vec![4]])));
         assert!(!tls(&|tls| tls.server_name = Some("o.test".into())));
+        assert!(!tls(&|tls| tls.more_names = vec!["o.test".into()]));
         assert!(!tls(&|tls| tls.min = TlsVersion::V1_3));
         assert!(!tls(&|tls| tls.identity = None));
         assert!(!tls(&|tls| tls.identity.as_mut().unwrap().chain.push(vec![5])));

@@ -3,5 +3,6 @@
 //!
 //! Values and their rules are pure (`shelf`); `store` has the files.
 
+pub mod function;
 pub mod shelf;
 pub mod store;

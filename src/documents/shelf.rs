@@ -20,11 +20,13 @@ pub enum Kind {
     OriginAccessIdentity,
     PublicKey,
     KeyGroup,
+    /// A CloudFront Function, by its name (`documents/function.rs`).
+    Function,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Distribution,
         Self::CachePolicy,
         Self::OriginRequestPolicy,
@@ -33,6 +35,7 @@ impl Kind {
         Self::OriginAccessIdentity,
         Self::PublicKey,
         Self::KeyGroup,
+        Self::Function,
     ];
 
     /// The name of its folder, and its word in messages and ARNs.
@@ -46,6 +49,7 @@ impl Kind {
             Self::OriginAccessIdentity => "origin-access-identity",
             Self::PublicKey => "public-key",
             Self::KeyGroup => "key-group",
+            Self::Function => "function",
         }
     }
 }

@@ -223,7 +223,13 @@ mod tests {
                 admin: AdminUrl { host: "127.0.0.1".into(), port, is_tls: false },
                 edge_id: "e1".into(),
                 token: Secret::new("between-us".into()),
-                tls: OriginTls { roots, server_name: None, identity: None, min },
+                tls: OriginTls {
+                    roots,
+                    server_name: None,
+                    identity: None,
+                    min,
+                    more_names: Vec::new(),
+                },
             },
         );
         (here, Arc::new(remote))

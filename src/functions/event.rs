@@ -193,6 +193,22 @@ pub enum CallFailure {
     WrongShape { path: String, wanted: &'static str, found: String },
 }
 
+impl CallFailure {
+    /// Why, for whoever tries a function out.
+    pub fn words(&self) -> String {
+        match self {
+            Self::NotCompiled(why) => format!("it does not compile: {why}"),
+            Self::Threw(what) => what.clone(),
+            Self::NeverSettles => "it waits for a promise that nothing settles".into(),
+            Self::TooLong => "it took too long and was stopped".into(),
+            Self::TooMuchMemory => "it took too much memory and was stopped".into(),
+            Self::WrongShape { path, wanted, found } => {
+                format!("it gave back {found} for {path}, and {wanted} is wanted")
+            }
+        }
+    }
+}
+
 /// What a call cost and said, whatever came of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spent {

@@ -227,6 +227,7 @@ fn http(
         // Our certificate is for the origin that it was given for.
         if let Some(tls) = &mut http.tls {
             (tls.server_name, tls.identity) = (None, None);
+            tls.more_names.clear();
         }
         if let Some(place) = place {
             (http.host, http.port) = (place.host.clone(), place.port);
@@ -248,10 +249,16 @@ fn http(
 }
 
 fn usual_tls() -> OriginTls {
-    OriginTls { roots: Roots::System, server_name: None, identity: None, min: TlsVersion::V1_2 }
+    OriginTls {
+        roots: Roots::System,
+        server_name: None,
+        identity: None,
+        min: TlsVersion::V1_2,
+        more_names: Vec::new(),
+    }
 }
 
-// SNI is the name that the certificate has to be for; of several names that would do, the first.
+// SNI is the name that the certificate has to be for, or one of those that are allowed beside it.
 fn tls(
     call: &str,
     base: Option<OriginTls>,
@@ -274,7 +281,14 @@ fn tls(
         let rule = "must have at most 20 allowedCertificateNames";
         return Err(Invalid::new(call, rule, &allowed.len().to_string()));
     }
-    if let Some(name) = overrides.sni.as_ref().or_else(|| allowed.first()) {
+    if let Some(name) = allowed.iter().find(|name| !is_host(name)) {
+        let rule = "must have allowedCertificateNames that are host names";
+        return Err(Invalid::new(call, rule, name));
+    }
+    if !allowed.is_empty() {
+        tls.more_names = allowed.to_vec();
+    }
+    if let Some(name) = &overrides.sni {
         if !is_host(name) {
             return Err(Invalid::new(call, "must have an sni that is a host name", name));
         }
@@ -469,6 +483,25 @@ mod tests {
         assert_eq!(http.tls.as_ref().unwrap().server_name, None, "it proves its own name");
         assert!(matches!(http.reach, Reach::Guarded { .. }));
         assert_eq!(chosen.shield.as_deref(), Some("https://parent.test"));
+    }
+
+    #[test]
+    fn a_certificate_may_be_for_each_name_that_is_allowed() {
+        let names = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let with = |allowed_certificate_names| {
+            let domain_name = Some("c.test".to_string());
+            let overrides =
+                OriginOverrides { domain_name, allowed_certificate_names, ..Default::default() };
+            made(&overrides, &OriginNames::default())
+        };
+        let chosen = with(names(&["x.test", "y.test"])).unwrap();
+        let tls = http_of(&chosen).tls.as_ref().unwrap();
+        assert_eq!(
+            (tls.server_name.as_deref(), tls.more_names.join(" ")),
+            (None, "x.test y.test".into())
+        );
+        assert!(with(names(&["x.test", "a b"])).is_err());
+        assert!(with(names(&["x.test"; 21])).is_err());
     }
 
     #[test]

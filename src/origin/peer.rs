@@ -61,8 +61,13 @@ mod tests {
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
-        let tls =
-            OriginTls { roots: Roots::System, server_name, identity: None, min: TlsVersion::V1_2 };
+        let tls = OriginTls {
+            roots: Roots::System,
+            server_name,
+            identity: None,
+            min: TlsVersion::V1_2,
+            more_names: Vec::new(),
+        };
         HttpOrigin {
             host: host.into(),
             port: 443,

@@ -1,28 +1,35 @@
-//! The hit step: from a borrowed head to a stored answer, without waiting and without allocating.
+//! The hit step: from a borrowed head to a stored answer, without waiting and, but where code
+//! stands, without allocating.
 //!
 //! The same route, admit, key and lookup as serving has. It declines whatever is not plainly
 //! a fresh hit whose octets are all here; declining is always right.
 
 use std::sync::Arc;
 
-use super::speak::Spoken;
-use super::{Edge, Running};
+use http::Method;
+use http::header::{AGE, CONTENT_LENGTH};
+
+use super::speak::{Spoken, run, tell};
+use super::{Edge, Running, engines};
 use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::deliver::form::{self, ResponseForm};
 use crate::deliver::sink::FieldSink;
-use crate::deliver::status_fields::StatusFields;
+use crate::deliver::status_fields::{StatusFields, without_ours};
 use crate::deliver::{self, policy};
 use crate::distribution::compat::Compat;
-use crate::distribution::functions::Attached;
+use crate::distribution::functions::{Attached, Hooks};
 use crate::distribution::response_policy::ResponsePolicy;
+use crate::functions::event::ResponseFacts;
+use crate::functions::rules::{Change, ResponseChange};
 use crate::message::path::has_needless_escape;
 use crate::message::refusal::Refusal;
-use crate::message::request::{Known, RequestHead};
+use crate::message::request::{Fields, Known, RequestHead};
 use crate::message::response::{Ran, Told};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
@@ -46,6 +53,9 @@ pub struct Hit<'s> {
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
     is_unproven: bool,
+    status: u16,
+    /// Its fields but for our own, where viewer-response code changed them.
+    shaped: Option<Box<FieldSection>>,
     /// The code that ran for it, for its record.
     pub ran: Option<Box<Ran>>,
 }
@@ -93,10 +103,8 @@ pub fn hit<'s>(
     if may_look(edge, running, &routed, wants, now).is_none() {
         return Err(declined(None));
     }
-    if let Some(hooks) = &routed.behavior.hooks
-        && let Some(Attached::Function(at)) = hooks.viewer_request
-    {
-        return hit_by_code(edge, running, routed, (wants, at), scratch, now);
+    if let Some(hooks) = routed.behavior.hooks.as_deref() {
+        return hit_by_code(edge, running, routed, (wants, hooks), scratch, now);
     }
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
@@ -107,15 +115,15 @@ pub fn hit<'s>(
     }
 }
 
-// The same where viewer-request code stands: it is asked as serving would ask it, and what it said
-// goes on to serving if the hit step does not answer. Other than to another URL it may change
-// nothing here.
+// The same where code stands: it is asked as serving would ask it. What viewer-request code said goes
+// on to serving if the hit step does not answer; other than to another URL it may change nothing
+// here. Viewer-response code may change the status and the fields.
 #[inline(never)]
 fn hit_by_code<'s>(
     edge: &Edge,
     running: &'s Running,
     routed: Routed<'s>,
-    (wants, at): (CacheIntent, usize),
+    (wants, hooks): (CacheIntent, &Hooks),
     scratch: &mut Vec<u8>,
     now: Timestamp,
 ) -> Result<Hit<'s>, Declined> {
@@ -125,23 +133,84 @@ fn hit_by_code<'s>(
     if access::spend(&routed, edge.around(running, now)).is_err() {
         return Err(declined(None));
     }
-    let spoken = Box::new(Spoken::of(edge, running, route, head, at));
+    let spoken = Box::new(match hooks.viewer_request {
+        Some(Attached::Function(at)) => Spoken::of(edge, running, route, head, at),
+        // Lambdas keep the hit step away (`Derived::may_hit`).
+        Some(Attached::Lambda { .. }) | None => Spoken::nothing(),
+    });
+    // Serving looks at what a bucket is asked for.
+    let is_open = !routed.behavior.derived.is_bucket || hooks.viewer_request.is_none();
     let hit = match spoken.url(head) {
-        // Serving looks at what a bucket is asked for.
-        Some((path, query)) if !routed.behavior.derived.is_bucket => {
-            let changed = RequestHead { path, query, ..*head };
+        Some((path, query)) if is_open => {
+            let spelled = if path == head.path { head.spelled } else { path };
+            let changed = RequestHead { path, spelled, query, ..*head };
             let again = route.on(&running.site, &changed);
             ask::write_key(scratch, &again);
             let found = edge.store.find(scratch);
             let asked = CacheRequest { routed: again, key: scratch, wants, slice: None };
-            from_store(edge, running, routed, (&asked, Rate::Spent), &found, now)
+            let hit = from_store(edge, running, routed, (&asked, Rate::Spent), &found, now);
+            match (hit, hooks.viewer_response) {
+                (Some(hit), Some(Attached::Function(at))) => {
+                    by_response_code((edge, running), (route, &changed), hit, (at, &*spoken), now)
+                }
+                (hit, _) => hit,
+            }
         }
         _ => None,
     };
     match hit {
-        Some(hit) => Ok(Hit { ran: Some(spoken.ran), ..hit }),
+        Some(hit) if hit.ran.is_some() => Ok(hit),
+        Some(hit) => Ok(Hit { ran: Some(spoken.ran).filter(|ran| !ran.names.is_empty()), ..hit }),
         None => Err(declined(Some(spoken))),
     }
+}
+
+// A hit as viewer-response code leaves it, which is told what serving would tell it. Code that makes
+// another body or fails is left to serving, which asks it again, and from then on for good.
+fn by_response_code<'s>(
+    (edge, running): (&Edge, &Running),
+    (route, head): (Route, &RequestHead<'_>),
+    mut hit: Hit<'s>,
+    (at, spoken): (usize, &Spoken),
+    now: Timestamp,
+) -> Option<Hit<'s>> {
+    // Code sees no errors.
+    if !(200..400).contains(&hit.status) {
+        return Some(hit);
+    }
+    if running.functions.leaves_hits(at) {
+        return None;
+    }
+    let fields = hit.section(now);
+    let mut ran = Some(spoken.ran.clone());
+    let facts = ResponseFacts { status: hit.status, fields: Fields::Section(&fields) };
+    let judged = tell(running, route, head, Some(facts), |event| {
+        run((edge, engines::core()), running, at, event, &mut ran)
+    });
+    match judged {
+        Ok(Change::Response(change)) if keeps_the_body(&change, hit.status) => {
+            let change = *change;
+            let mut fields = change.fields.unwrap_or(fields);
+            without_ours(&mut fields);
+            hit.status = change.status.unwrap_or(hit.status);
+            hit.shaped = Some(Box::new(fields));
+        }
+        // The rules let no request through here.
+        Ok(Change::Nothing | Change::Request(_)) => {}
+        Ok(Change::Response(_)) | Err(_) => {
+            running.functions.leave_hits(at);
+            return None;
+        }
+    }
+    hit.ran = ran;
+    Some(hit)
+}
+
+// A status that has no body takes that of the hit away.
+fn keeps_the_body(change: &ResponseChange, before: u16) -> bool {
+    let has_none =
+        change.status.is_some_and(|status| status != before && matches!(status, 204 | 304));
+    change.body.is_none() && !has_none
 }
 
 // Admission, as serving has it; `None` for what serving must see to.
@@ -203,6 +272,7 @@ fn from_store<'s>(
         access::spend(&routed, edge.around(running, now)).ok()?;
     }
     stored.live.used();
+    let status = answer.status(stored.status);
     Some(Hit {
         stored: Arc::clone(stored),
         answer,
@@ -215,6 +285,8 @@ fn from_store<'s>(
         policy: routed.behavior.response.as_deref(),
         head,
         is_unproven: edge.is_unproven(now),
+        status,
+        shaped: None,
         ran: None,
     })
 }
@@ -247,8 +319,8 @@ pub fn lists_more(head: &RequestHead<'_>) -> bool {
 
 impl Hit<'_> {
     /// The status it goes out with.
-    pub fn status(&self) -> u16 {
-        self.answer.status(self.stored.status)
+    pub const fn status(&self) -> u16 {
+        self.status
     }
 
     /// The Content-Length that goes out, if one does.
@@ -260,6 +332,9 @@ impl Hit<'_> {
     /// Writes its fields: the stored ones, and our own. What frames the message is the caller's.
     #[inline]
     pub fn write<S: FieldSink>(&self, sink: &mut S, now: Timestamp) {
+        if let Some(fields) = &self.shaped {
+            return self.write_shaped(fields, sink, now);
+        }
         let policy = self.policy.map(|policy| (policy, self.head));
         let complete = self.stored.content.length().unwrap_or(0);
         form::write_stored(&self.stored, &self.answer, complete, policy, sink);
@@ -278,6 +353,42 @@ impl Hit<'_> {
         {
             sink.field("Server-Timing", timing);
         }
+    }
+
+    // What code left of its fields, and our own.
+    #[inline(never)]
+    fn write_shaped<S: FieldSink>(&self, fields: &FieldSection, sink: &mut S, now: Timestamp) {
+        for (name, value) in fields.iter() {
+            sink.field(name, value);
+        }
+        if let Some(len) = self.announced().filter(|_| !fields.contains("content-length")) {
+            sink.field("Content-Length", len);
+        }
+        let ttl = deliver::remaining(&self.stored, self.stored.age(now) / 1000);
+        let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
+        let (compat, status, id) = (self.compat, self.status, self.head.id);
+        StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+    }
+
+    // Its fields as serving has them when it asks viewer-response code.
+    fn section(&self, now: Timestamp) -> FieldSection {
+        let mut fields = FieldSection::new();
+        let length = self.stored.content.length();
+        form::write_stored(&self.stored, &self.answer, length.unwrap_or(0), None, &mut fields);
+        let is_head = *self.head.method == Method::HEAD;
+        if is_head && self.answer == ResponseForm::Whole && self.stored.status != 204 {
+            fields.insert(&CONTENT_LENGTH, length.unwrap_or(0));
+        }
+        fields.append(&AGE, self.stored.age(now) / 1000);
+        if let Some(policy) = self.policy {
+            policy::apply(policy, self.head, &mut fields);
+            if let Some(timing) =
+                policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
+            {
+                fields.append("server-timing", timing);
+            }
+        }
+        fields
     }
 
     // HEAD says how long the GET would be.

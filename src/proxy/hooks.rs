@@ -2,8 +2,8 @@
 //! functions). CloudFront Functions stand at the viewer's two, lambdas at all.
 //!
 //! What is attached must say in `config` what it means for hits (`Derived::may_hit`): the hit step
-//! asks functions at the first of these places itself (`proxy/hit.rs`), and passes no other. Only
-//! viewers come by: an edge has run its own code for the viewer that it asks for.
+//! asks functions at the viewer's two places itself (`proxy/hit.rs`), and passes no other. Only viewers
+//! come by: an edge has run its own code for the viewer that it asks for.
 
 use std::sync::Arc;
 

@@ -50,6 +50,7 @@ use crate::invalidation::service::Invalidator;
 use crate::lambda::OnDemand;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
+use crate::record::function_tail::FunctionTail;
 use crate::record::metrics::SiteCounts;
 use crate::record::queue::LogQueue;
 use crate::region::receive::Passages;
@@ -118,6 +119,8 @@ pub struct Edge {
     pub function_log: OnceLock<Arc<LogQueue>>,
     /// Lambda@Edge functions and their workers.
     pub lambdas: OnceLock<OnDemand>,
+    /// The last of these lines.
+    pub function_tail: FunctionTail,
 }
 
 /// Events counted for all behaviors together.
@@ -203,6 +206,7 @@ impl Edge {
             }),
             function_log: OnceLock::new(),
             lambdas: OnceLock::new(),
+            function_tail: FunctionTail::default(),
             installing: Mutex::default(),
         })
     }

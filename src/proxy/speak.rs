@@ -2,7 +2,7 @@
 //! down of a call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -44,6 +44,8 @@ struct State {
     failures: AtomicU32,
     /// It is not run before this moment.
     until: AtomicU64,
+    /// At a viewer's response it does what the hit step cannot, and is not asked there.
+    leaves_hits: AtomicBool,
 }
 
 impl States {
@@ -52,13 +54,32 @@ impl States {
         let known = before.map_or(&[][..], |before| &before.all[..]);
         let of = |digest: [u8; 32]| match known.iter().find(|state| state.digest == digest) {
             Some(state) => Arc::clone(state),
-            None => {
-                Arc::new(State { digest, failures: AtomicU32::new(0), until: AtomicU64::new(0) })
-            }
+            None => Arc::new(State::new(digest)),
         };
         let all = site.functions.iter().map(|function| of(function.digest)).collect();
         let known = before.map_or(&[][..], |before| &before.counts[..]);
         Self { all, counts: function_counts::for_site(site, site.listen.workers, known) }
+    }
+
+    /// Has a function run again that failed too often, once it was published anew.
+    pub fn forgive(&self, at: usize) {
+        if let Some(state) = self.all.get(at) {
+            state.failures.store(0, Ordering::Relaxed);
+            state.until.store(0, Ordering::Relaxed);
+            state.leaves_hits.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether the hit step leaves the answers to serving at which this function stands.
+    pub fn leaves_hits(&self, at: usize) -> bool {
+        self.all.get(at).is_some_and(|state| state.leaves_hits.load(Ordering::Relaxed))
+    }
+
+    /// Has the hit step leave them to serving, for as long as the code stays.
+    pub fn leave_hits(&self, at: usize) {
+        if let Some(state) = self.all.get(at) {
+            state.leaves_hits.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What is counted of them.
@@ -68,6 +89,15 @@ impl States {
 }
 
 impl State {
+    const fn new(digest: [u8; 32]) -> Self {
+        Self {
+            digest,
+            failures: AtomicU32::new(0),
+            until: AtomicU64::new(0),
+            leaves_hits: AtomicBool::new(false),
+        }
+    }
+
     fn is_throttled(&self, now: Timestamp) -> bool {
         now.0 < self.until.load(Ordering::Relaxed)
     }
@@ -138,6 +168,12 @@ pub struct Spoken {
 }
 
 impl Spoken {
+    /// Where nothing stands at a viewer's request: all it says is that the address's rate was taken
+    /// from.
+    pub fn nothing() -> Self {
+        Self { judged: Ok(Change::Nothing), ran: Box::default() }
+    }
+
     /// Asks the code at a place of the site, on the core that this thread is.
     pub fn of(
         edge: &Edge,
@@ -250,12 +286,14 @@ pub fn run(
         let mut lines = Vec::new();
         let log = edge.function_log.get().filter(|log| log.wants_functions());
         let (returned, spent) = engines::call(running, function, event, now, &mut |line| {
-            if log.is_some() {
-                add_line(&mut lines, event, line);
-            }
+            add_line(&mut lines, event, line);
         });
-        if let Some(log) = log.filter(|_| !lines.is_empty()) {
-            log.add_functions(framed(&lines, event));
+        if !lines.is_empty() {
+            let lines = framed(&lines, event);
+            edge.function_tail.add(&function.name, &lines);
+            if let Some(log) = log {
+                log.add_functions(lines);
+            }
         }
         nanos = spent.nanos;
         counts.count_call(core, nanos, spent.utilisation);
@@ -309,7 +347,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        State { digest: [0; 32], failures: AtomicU32::new(0), until: AtomicU64::new(0) }
+        State::new([0; 32])
     }
 
     #[test]

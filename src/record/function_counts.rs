@@ -32,6 +32,17 @@ pub struct FunctionCounts {
     cores: Box<[CoreCounts]>,
 }
 
+/// What was counted of a function over all cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Summary {
+    pub invocations: u64,
+    pub execution_errors: u64,
+    pub validation_errors: u64,
+    pub throttles: u64,
+    /// Percent of `[functions] budget` that a call takes, on average.
+    pub utilisation: f64,
+}
+
 const KINDS: [&str; 3] = ["execution", "validation", "throttle"];
 
 impl FunctionCounts {
@@ -68,6 +79,19 @@ impl FunctionCounts {
             | FunctionEnd::LambdaValidation => return,
         };
         self.core(core).errors[kind].add(1);
+    }
+
+    /// All that was counted.
+    pub fn summary(&self) -> Summary {
+        let calls = self.sum(|core| &core.invocations);
+        let percent = self.sum(|core| &core.utilisation) as f64 / calls.max(1) as f64;
+        Summary {
+            invocations: calls,
+            execution_errors: self.sum(|core| &core.errors[0]),
+            validation_errors: self.sum(|core| &core.errors[1]),
+            throttles: self.sum(|core| &core.errors[2]),
+            utilisation: percent,
+        }
     }
 
     fn sum(&self, pick: impl Fn(&CoreCounts) -> &Count) -> u64 {
@@ -116,8 +140,7 @@ pub fn write(all: &[Arc<FunctionCounts>], out: &mut String) {
     let name = "foreshore_function_utilisation";
     family(out, name, "gauge", "Percent of functions.budget that a call takes, on average.");
     for one in all {
-        let calls = one.sum(|core| &core.invocations).max(1);
-        let mean = one.sum(|core| &core.utilisation) as f64 / calls as f64;
+        let mean = one.summary().utilisation;
         let _ = writeln!(out, "{name}{{{}}} {mean:.2}", label(one));
     }
 }

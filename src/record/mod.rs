@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod cloudfront_fields;
 pub mod function_counts;
+pub mod function_tail;
 pub mod json_text;
 pub mod metrics;
 pub mod queue;

@@ -383,6 +383,7 @@ mod tests {
                 server_name,
                 identity: None,
                 min: TlsVersion::V1_2,
+                more_names: Vec::new(),
             };
             let parents = Parents {
                 all: Vec::new(),

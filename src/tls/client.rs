@@ -23,7 +23,7 @@ pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, String> {
 }
 
 /// The same, where a certificate may be for `own` too: the name of an origin that is asked by the
-/// Hosts it is sent.
+/// Hosts it is sent. It may be for any of `more_names` in either case.
 pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig>, String> {
     let roots = match &tls.roots {
         Roots::System => system_roots().clone(),
@@ -45,12 +45,14 @@ pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?;
-    let builder = match own.and_then(|own| ServerName::try_from(own.to_string()).ok()) {
-        // Without roots nothing is trusted, by whatever name.
-        Some(own) if !roots.is_empty() => {
-            builder.dangerous().with_custom_certificate_verifier(either_name(roots, provider, own)?)
-        }
-        _ => builder.with_root_certificates(roots),
+    let names = own.into_iter().chain(tls.more_names.iter().map(String::as_str));
+    let names: Vec<ServerName<'static>> =
+        names.filter_map(|name| ServerName::try_from(name.to_string()).ok()).collect();
+    // Without roots nothing is trusted, by whatever name.
+    let builder = if names.is_empty() || roots.is_empty() {
+        builder.with_root_certificates(roots)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(any_name(roots, provider, names)?)
     };
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
@@ -75,27 +77,27 @@ pub fn offering_h2(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn either_name(
+fn any_name(
     roots: RootCertStore,
     provider: Arc<CryptoProvider>,
-    own: ServerName<'static>,
-) -> Result<Arc<EitherName>, String> {
+    names: Vec<ServerName<'static>>,
+) -> Result<Arc<AnyName>, String> {
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error| error.to_string())?;
-    Ok(Arc::new(EitherName { webpki, own }))
+    Ok(Arc::new(AnyName { webpki, names }))
 }
 
-/// Checks a certificate as webpki does for the name that is asked for, and once more for the
-/// origin's own if only the name was wrong. Everything else about it, the chain, the dates and the
-/// signatures, is webpki's to judge, both times.
+/// Checks a certificate as webpki does for the name that is asked for, and once more for each of some
+/// others if only the name was wrong. Everything else about it, the chain, the dates and the
+/// signatures, is webpki's to judge, each time.
 #[derive(Debug)]
-struct EitherName {
+struct AnyName {
     webpki: Arc<WebPkiServerVerifier>,
-    own: ServerName<'static>,
+    names: Vec<ServerName<'static>>,
 }
 
-impl ServerCertVerifier for EitherName {
+impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -108,7 +110,10 @@ impl ServerCertVerifier for EitherName {
             self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
         };
         check(server_name).or_else(|error| {
-            if is_about_the_name(&error) { check(&self.own).map_err(|_| error) } else { Err(error) }
+            if !is_about_the_name(&error) {
+                return Err(error);
+            }
+            self.names.iter().find_map(|name| check(name).ok()).ok_or(error)
         })
     }
 
@@ -222,7 +227,7 @@ mod tests {
     }
 
     fn judge(
-        verifier: &EitherName,
+        verifier: &AnyName,
         shown: &CertificateDer<'_>,
         asked: &str,
         secs: u64,
@@ -240,13 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn any_of_several_names_will_do() {
+        let known = authority();
+        let mut roots = RootCertStore::empty();
+        roots.add(known.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let names = ["alb.test", "b.test"].map(|name| ServerName::try_from(name).unwrap());
+        let verifier = any_name(roots, provider, names.to_vec()).unwrap();
+        for (name, holds) in
+            [("www.test", true), ("alb.test", true), ("b.test", true), ("c.test", false)]
+        {
+            let judged = judge(&verifier, &certificate(&known, &[name]), "www.test", WITHIN);
+            assert_eq!(judged.is_ok(), holds, "{name}: {judged:?}");
+        }
+    }
+
+    #[test]
     fn a_certificate_is_for_the_name_asked_for_or_the_origins_own_and_holds_otherwise() {
         let (known, stranger) = (authority(), authority());
         let mut roots = RootCertStore::empty();
         roots.add(known.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier =
-            either_name(roots, provider, ServerName::try_from("alb.test").unwrap()).unwrap();
+            any_name(roots, provider, vec![ServerName::try_from("alb.test").unwrap()]).unwrap();
         let table: [(&[&str], &str, bool); 10] = [
             (&["www.test"], "www.test", true),
             (&["alb.test"], "www.test", true),

@@ -182,12 +182,7 @@ fn boto3_manages_distributions() {
         return;
     }
     let origin = Origin::start(|_| fresh(b"x"));
-    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
-    let keys = "[api]\n[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\nallow = [\"cloudfront:*\"]\n";
-    let text = super::support::edge::plain(origin.address, keys);
-    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
-    let edge = Edge::start_in(folder);
+    let edge = managed(&origin);
     let (endpoint, port) = (format!("http://{}", edge.admin), origin.address.port().to_string());
     let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example-signer.pem");
     let python = tool::folder().join("python/bin/python");
@@ -216,6 +211,87 @@ fn boto3_manages_distributions() {
         assert_eq!(seen[what], serde_json::json!([status, code]), "{what}");
     }
     assert_eq!(seen["left"], 0, "{seen}");
+}
+
+// An edge that is managed by the API, by a key that may do everything.
+fn managed(origin: &Origin) -> Edge {
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let keys = "[api]\n[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\nallow = [\"cloudfront:*\"]\n";
+    let text = super::support::edge::plain(origin.address, keys);
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    Edge::start_in(folder)
+}
+
+#[test]
+fn boto3_manages_functions() {
+    if !tool::have(&[Tool::Module("boto3")]) {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let edge = managed(&origin);
+    let (endpoint, port) = (format!("http://{}", edge.admin), origin.address.port().to_string());
+    let python = tool::folder().join("python/bin/python");
+    let seen = script(&python, "functions.py", &[&endpoint, &port]);
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    for (what, want) in [
+        ("made", r#"["index", "UNPUBLISHED", "DEVELOPMENT", "a & <b>"]"#),
+        ("location", "\"index\""),
+        ("again", r#"[409, "FunctionAlreadyExists"]"#),
+        ("unpublished", r#"[404, "NoSuchFunctionExists"]"#),
+        ("bad", r#"[400, "InvalidArgument"]"#),
+        ("large", r#"[413, "FunctionSizeLimitExceeded"]"#),
+        ("tried", r#"["/one", ["saw /a"], "", true]"#),
+        ("no event", r#"[400, "InvalidArgument"]"#),
+        ("updated", r#"[["index", "UNPUBLISHED", "DEVELOPMENT", "second"], true, false]"#),
+        ("stale", r#"[412, "PreconditionFailed"]"#),
+        ("published", r#"["index", "UNASSOCIATED", "LIVE", "second"]"#),
+        ("code", r#"[1, "application/octet-stream"]"#),
+        ("associated", "true"),
+        ("deployed", r#"["index", "DEPLOYED", "LIVE", "second"]"#),
+        ("listed", r#"[["DEVELOPMENT"], ["LIVE"]]"#),
+        ("in use", r#"[409, "FunctionInUse"]"#),
+        ("gone", r#"[404, "NoSuchFunctionExists"]"#),
+    ] {
+        assert_eq!(seen[what], json(want), "{what}: {seen}");
+    }
+    let host = format!("Host: {}", seen["domain"].as_str().unwrap());
+    assert_eq!(edge.get_with("/a", &[&host]).text(), "/two");
+}
+
+#[test]
+fn the_cli_and_the_javascript_sdk_manage_functions() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = managed(&origin);
+    if tool::have(&[Tool::Installed("aws")]) {
+        let code = edge.path().join("index.js");
+        std::fs::write(&code, "function handler(event) { return event.request; }").unwrap();
+        let file = format!("fileb://{}", code.display());
+        let config = "Comment=cli,Runtime=cloudfront-js-2.0";
+        let more = ["--function-config", config, "--function-code", &file];
+        let run = |args: &[&str]| -> serde_json::Value {
+            let args = [args, &["--name", "cli"][..]].concat();
+            let said = cli(&edge, SECRET, &args).unwrap();
+            serde_json::from_str(&said).unwrap_or_default()
+        };
+        let made = run(&[&["create-function"][..], &more].concat());
+        let etag = |told: &serde_json::Value| told["ETag"].as_str().unwrap_or("").to_string();
+        let first = etag(&made);
+        let update = ["update-function", "--if-match", first.as_str()];
+        let updated = run(&[&update[..], &more].concat());
+        assert!(!etag(&updated).is_empty() && etag(&updated) != etag(&made), "{updated}");
+        let published = run(&["publish-function", "--if-match", &etag(&updated)]);
+        assert_eq!(published["FunctionSummary"]["FunctionMetadata"]["Stage"], "LIVE");
+        run(&["delete-function", "--if-match", &etag(&updated)]);
+        let listed = cli(&edge, SECRET, &["list-functions"]).unwrap();
+        assert!(!listed.contains("\"cli\""), "{listed}");
+    }
+    if tool::have(&[Tool::Package("@aws-sdk/client-cloudfront")]) {
+        let endpoint = format!("http://{}", edge.admin);
+        let seen = script(Path::new("node"), "functions.cjs", &[&endpoint]);
+        let want = serde_json::json!({ "etag": true, "uri": "/two", "stage": "LIVE", "code": true, "gone": "NoSuchFunctionExists" });
+        assert_eq!(seen, want);
+    }
 }
 
 // What the tools would never send.
@@ -258,7 +334,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
             400,
             "InvalidArgument",
         ),
-        ("GET", "/2020-05-31/function", String::new(), &token, 404, "UnsupportedOperation"),
+        ("GET", "/2020-05-31/vpc-origin", String::new(), &token, 404, "UnsupportedOperation"),
         (
             "POST",
             "/2020-05-31/distribution-tenant/T/invalidation",

@@ -22,14 +22,14 @@ const PEM: &str = include_str!("../../config/example-signer.pem");
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Told {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Told {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Told {
-    fn field(&self, name: &str) -> String {
+    pub fn field(&self, name: &str) -> String {
         let line = self.head.lines().find_map(|line| {
             let (known, value) = line.split_once(':')?;
             known.eq_ignore_ascii_case(name).then(|| value.trim().to_string())
@@ -37,35 +37,35 @@ impl Told {
         line.unwrap_or_default()
     }
 
-    fn etag(&self) -> String {
+    pub fn etag(&self) -> String {
         self.field("etag")
     }
 
     // The text of the first element of this name.
-    fn element(&self, name: &str) -> String {
+    pub fn element(&self, name: &str) -> String {
         let rest = self.body.split(&format!("<{name}>")).nth(1).unwrap_or_default();
         rest.split(&format!("</{name}>")).next().unwrap_or_default().to_string()
     }
 
-    fn expect(self, status: u16) -> Self {
+    pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
         self
     }
 
-    fn refused(&self, status: u16, code: &str) {
+    pub fn refused(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.element("Code").as_str()), (status, code), "{}", self.body);
         assert!(self.body.contains("<ErrorResponse "), "{}", self.body);
     }
 }
 
-fn folder(more: &str) -> Arc<tempfile::TempDir> {
+pub fn folder(more: &str) -> Arc<tempfile::TempDir> {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("secret"), SECRET).unwrap();
     configure(&folder, more);
     folder
 }
 
-fn configure(folder: &tempfile::TempDir, more: &str) {
+pub fn configure(folder: &tempfile::TempDir, more: &str) {
     let key = |id: &str, allow: &str| {
         format!("[[admin.access_key]]\nid = \"{id}\"\nsecret = {{ file = \"secret\" }}\n{allow}")
     };
@@ -106,29 +106,29 @@ fn signed(edge: &Edge, id: &str, method: &str, target: &str, more: &str, body: &
     Told { status, head: head.to_string(), body: body.to_string() }
 }
 
-fn call(edge: &Edge, method: &str, target: &str, body: &str) -> Told {
+pub fn call(edge: &Edge, method: &str, target: &str, body: &str) -> Told {
     signed(edge, ALL, method, target, "", body)
 }
 
-fn change(edge: &Edge, method: &str, target: &str, etag: &str, body: &str) -> Told {
+pub fn change(edge: &Edge, method: &str, target: &str, etag: &str, body: &str) -> Told {
     signed(edge, ALL, method, target, &format!("If-Match: {etag}\r\n"), body)
 }
 
 /// A distribution before an origin of the tests.
 #[derive(Clone)]
-struct Wanted {
-    reference: String,
-    port: u16,
-    enabled: bool,
-    policy: String,
+pub struct Wanted {
+    pub reference: String,
+    pub port: u16,
+    pub enabled: bool,
+    pub policy: String,
     /// Elements of the configuration, of its origin, and of its behavior.
-    more: String,
-    origin: String,
-    behavior: String,
+    pub more: String,
+    pub origin: String,
+    pub behavior: String,
 }
 
 impl Wanted {
-    fn new(reference: &str, origin: &Origin) -> Self {
+    pub fn new(reference: &str, origin: &Origin) -> Self {
         Self {
             reference: reference.into(),
             port: origin.address.port(),
@@ -140,7 +140,7 @@ impl Wanted {
         }
     }
 
-    fn xml(&self) -> String {
+    pub fn xml(&self) -> String {
         let Self { reference, port, enabled, policy, more, origin, behavior } = self;
         // As tools send it: empty elements where nothing is set.
         format!(
@@ -155,7 +155,7 @@ impl Wanted {
     }
 }
 
-fn cache(edge: &Edge, host: &str, path: &str) -> (u16, String) {
+pub fn cache(edge: &Edge, host: &str, path: &str) -> (u16, String) {
     let seen = edge.get_with(path, &[&format!("Host: {host}")]);
     let told = seen.field("x-cache").unwrap_or_default();
     (seen.status, told.split(' ').next().unwrap_or_default().to_string())
@@ -592,7 +592,7 @@ fn a_change_touches_nothing_of_another_distribution() {
     );
 }
 
-fn of_file(origin: &Origin, host: &str) -> String {
+pub fn of_file(origin: &Origin, host: &str) -> String {
     format!(
         "[[distribution]]\nid = \"EFILE\"\nhosts = [\"{host}\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\n\
          [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n",

@@ -100,6 +100,14 @@ fn a_request_spends_its_rate_once_wherever_its_code_runs() {
     let statuses: Vec<u16> = (0..5).map(|_| edge.get("/docs/").status).collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     assert_eq!(edge.metric("foreshore_function_invocations_total"), 3.0, "not for those refused");
+    // Response code runs in the hit step, too, and is left to serving where it makes a body.
+    for what in ["headers['x-code'] = { value: '1' }", "body = 'new'"] {
+        let code =
+            format!("function handler(event) {{ event.response.{what}; return event.response; }}");
+        let edge = edge_with(&origin, &[("code", &code)], &format!("{limit}{RESPONSE}"));
+        let statuses: Vec<u16> = (0..5).map(|_| edge.get("/docs/").status).collect();
+        assert_eq!(statuses, [200, 200, 200, 429, 429], "{what}");
+    }
 }
 
 #[test]

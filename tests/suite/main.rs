@@ -23,6 +23,7 @@ mod fleet_stage;
 mod function_command;
 mod function_samples;
 mod functions;
+mod functions_api;
 mod fuzz;
 mod grpc;
 mod hit_cost;

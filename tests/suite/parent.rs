@@ -168,6 +168,43 @@ fn one_fetch_for_the_region_and_invalidations_on_both() {
     });
 }
 
+// Code runs at the edge alone: what a parent keeps has the URI that the edge asks it for, so an
+// invalidation reaches what a parent keeps by that one and not by the viewer's.
+#[cfg(feature = "functions")]
+#[test]
+fn a_parent_knows_a_rewritten_request_alone() {
+    let version = Arc::new(AtomicU64::new(1));
+    let told = Arc::clone(&version);
+    let origin = Origin::start(move |asked| {
+        let text = format!("{} {}", asked.target, told.load(Ordering::SeqCst));
+        answer(200, "Cache-Control: max-age=600", text.as_bytes())
+    });
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let ports = (free_port(), free_port());
+    let _parent = parent_in(&folder, origin.address, ports);
+    let code = folder.path().join("index.js");
+    let text = "function handler(event) {
+        if (event.request.uri.endsWith('/')) { event.request.uri += 'index.html'; }
+        return event.request;
+    }";
+    std::fs::write(&code, text).unwrap();
+    let config = edge_text(folder.path(), origin.address, &[ports]).replacen(
+        "[region]",
+        &format!("[function.index]\nfile = {code:?}\n[region]"),
+        1,
+    ) + "functions = { viewer_request = \"index\" }\n";
+    let (one, two) = (start(&config), start(&config));
+    assert_eq!(one.get("/docs/").text(), "/docs/index.html 1");
+    assert_eq!(two.get("/docs/").text(), "/docs/index.html 1");
+    assert_eq!(origin.count(), 1, "the second edge is answered by the parent");
+    version.store(2, Ordering::SeqCst);
+    assert_eq!(one.purge(&["/docs/"])["scope"]["parents"][0]["state"], "applied");
+    assert_eq!(one.get("/docs/").text(), "/docs/index.html 1", "the parent's is left");
+    assert_eq!(origin.count(), 1);
+    one.purge(&["/docs/index.html"]);
+    assert_eq!(one.get("/docs/").text(), "/docs/index.html 2");
+}
+
 #[test]
 fn a_write_to_what_is_never_stored_needs_no_record() {
     let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));

@@ -85,6 +85,7 @@ fn trusting(ca: &Path) -> OriginTls {
         server_name: None,
         identity: None,
         min: TlsVersion::V1_2,
+        more_names: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
-//! `foreshore function check|event`: whether code keeps to the language that CloudFront takes, and
-//! events to try it with.
+//! `foreshore function`: whether code keeps to the language that CloudFront takes, events to try it
+//! with, and the functions of a running edge.
 
+mod edge;
 #[cfg(feature = "functions")]
 mod test;
 
@@ -29,6 +30,12 @@ pub(super) enum FunctionCommand {
     /// Call a function with an event, and say what it changes.
     #[cfg(feature = "functions")]
     Test(test::TestArgs),
+    /// List the functions of a running edge.
+    List(edge::ListArgs),
+    /// Give a running edge the code of a function, and have its behaviors run it.
+    Deploy(edge::DeployArgs),
+    /// Print what functions of a running edge wrote of late.
+    Logs(edge::LogsArgs),
 }
 
 /// Runtimes as CloudFront names them.
@@ -137,6 +144,9 @@ pub(super) fn function(command: &FunctionCommand) -> ExitCode {
         },
         #[cfg(feature = "functions")]
         FunctionCommand::Test(args) => test::test(args),
+        FunctionCommand::List(args) => edge::list(args),
+        FunctionCommand::Deploy(args) => edge::deploy(args),
+        FunctionCommand::Logs(args) => edge::logs(args),
     }
 }
 

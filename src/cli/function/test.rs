@@ -5,25 +5,43 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
 use crate::cli::{ConfigArgs, fail};
 use crate::clock::Clock;
-use crate::config::{self, MissingCertificates};
-use crate::distribution::functions::{Function, FunctionLimits, Level};
+use crate::config::{self, Loaded, MissingCertificates};
+use crate::distribution::functions::{Function, FunctionLimits, Kept, Level, Runtime};
+use crate::documents::function::{FunctionStages, Stage};
+use crate::documents::shelf::Kind;
 use crate::functions::engine::Engine;
-use crate::functions::event::{CallFailure, Returned, Spent, StoreView};
+use crate::functions::event::{Returned, Spent, StoreView};
 use crate::functions::event_json;
 use crate::functions::level::{Finding, check};
 use crate::functions::test_event::TestEvent;
 use crate::functions::values::file;
 use crate::functions::values::snapshot::Values;
 
+/// The stages of a function of the API.
+#[derive(Clone, Copy, ValueEnum)]
+enum StageName {
+    Development,
+    Live,
+}
+
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Development => Self::Development,
+            StageName::Live => Self::Live,
+        }
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// A file with the code, or the name of a function in the configuration.
+    /// A file with the code, or the name of a function of the configuration or of the API.
     #[arg(value_name = "NAME|FILE")]
     function: String,
     /// The event, a JSON file such as `function event` writes.
@@ -32,6 +50,9 @@ pub(crate) struct TestArgs {
     /// What the function's key value store holds: the store's id and a JSON file.
     #[arg(long, value_name = "STORE=FILE")]
     kv: Option<String>,
+    /// The code of a stage of a function of the API; what behaviors run if not given.
+    #[arg(long, value_enum, ignore_case = true)]
+    stage: Option<StageName>,
     #[command(flatten)]
     language: LanguageArgs,
     /// What the function is to give back, a JSON file as `output` is printed; anything else is a
@@ -97,7 +118,7 @@ fn outcome(args: &TestArgs) -> Result<Outcome, String> {
     let before = event_json::output(&event, &Returned::Unchanged);
     let (output, failure) = match returned {
         Ok(returned) => (Some(event_json::output(&event, &returned)), None),
-        Err(failure) => (None, Some(words(&failure))),
+        Err(failure) => (None, Some(failure.words())),
     };
     let mut changes = Vec::new();
     let mut missed = Vec::new();
@@ -123,7 +144,7 @@ fn json_file(path: &Path) -> Result<Value, String> {
 // The function, from its file or from the configuration that names it.
 fn function(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String> {
     let path = Path::new(&args.function);
-    if !path.is_file() {
+    if args.stage.is_some() || !path.is_file() {
         return configured(args);
     }
     let source = String::from_utf8(read(path)?)
@@ -137,6 +158,7 @@ fn function(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String> 
         // It is the only one that this engine keeps compiled.
         digest: [0; 32],
         store: None,
+        kept: Kept::File,
     };
     Ok((Arc::new(function), FunctionLimits::default()))
 }
@@ -149,6 +171,10 @@ fn configured(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String
     }
     let loaded = config::load(file, Clock::system().now(), MissingCertificates::Pending)
         .map_err(|report| report.render(false))?;
+    if let Some(stage) = args.stage {
+        let function = staged(&loaded, name, stage.into())?;
+        return Ok((Arc::new(function), loaded.site.function_settings.limits));
+    }
     let mut all = loaded.site.functions.iter();
     match all.find(|function| *function.name == **name) {
         Some(function) => Ok((Arc::clone(function), loaded.site.function_settings.limits)),
@@ -156,24 +182,33 @@ fn configured(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String
     }
 }
 
+// The code of a stage, as the data folder keeps it.
+fn staged(loaded: &Loaded, name: &str, stage: Stage) -> Result<Function, String> {
+    let document = loaded
+        .documents
+        .get(Kind::Function, name)
+        .ok_or_else(|| format!("{name:?} is no function of the API"))?;
+    let stages = FunctionStages::of(document)?;
+    let coded =
+        stages.at(stage).ok_or_else(|| format!("nothing of {name:?} is {} yet", stage.word()))?;
+    let runtime = Runtime::of(&coded.runtime)
+        .ok_or_else(|| format!("{name:?} is in {}, which is not known here", coded.runtime))?;
+    Ok(Function {
+        name: name.into(),
+        runtime,
+        level: loaded.site.function_settings.level,
+        source: coded.code.as_str().into(),
+        digest: [0; 32],
+        store: None,
+        kept: Kept::Api,
+    })
+}
+
 // What `--kv` names.
 fn values(kv: &str, now: u64) -> Result<Values, String> {
     let (id, path) = kv.split_once('=').ok_or_else(|| format!("{kv:?} is not as STORE=FILE"))?;
     let path = Path::new(path);
     file::values(id, &read(path)?, (now, now)).map_err(|why| format!("{}: {why}", path.display()))
-}
-
-fn words(failure: &CallFailure) -> String {
-    match failure {
-        CallFailure::NotCompiled(why) => format!("it does not compile: {why}"),
-        CallFailure::Threw(what) => what.clone(),
-        CallFailure::NeverSettles => "it waits for a promise that nothing settles".into(),
-        CallFailure::TooLong => "it took too long and was stopped".into(),
-        CallFailure::TooMuchMemory => "it took too much memory and was stopped".into(),
-        CallFailure::WrongShape { path, wanted, found } => {
-            format!("it gave back {found} for {path}, and {wanted} is wanted")
-        }
-    }
 }
 
 // What differs, a line for each place.

@@ -1,5 +1,6 @@
 //! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, the
-//! documents of distributions, policies and keys in `resources`, key value stores in `values`.
+//! documents of distributions, policies and keys in `resources`, functions in `functions`, key value
+//! stores in `values`.
 //!
 //! Signed with Signature Version 4 under a key of the configuration, or with the admin token. It
 //! knows nothing of the other operations, and says so.
@@ -7,6 +8,8 @@
 mod apply;
 pub mod batch;
 mod calls;
+pub mod function_store;
+mod functions;
 mod kinds;
 mod resources;
 mod tree;
@@ -23,7 +26,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::calls::DocumentCall;
-use self::xml::{Fault, Page, Said};
+use self::xml::{Fault, Form, Page, Said};
 use super::Control;
 use super::caller::{self, Doubt};
 use super::invalidation::{ITEMS_MAX, Wrong};
@@ -47,6 +50,7 @@ enum Call<'p> {
     Get(&'p str, &'p str),
     List(&'p str),
     Documents(DocumentCall<'p>),
+    Functions(functions::Call<'p>),
     Values(values::Call<'p>),
 }
 
@@ -56,6 +60,9 @@ impl<'p> Call<'p> {
         let parts: Vec<&'p str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
         if let Some(call) = DocumentCall::of(method, &parts, query) {
             return Ok(Self::Documents(call));
+        }
+        if let Some(call) = functions::Call::of(method, &parts) {
+            return Ok(Self::Functions(call));
         }
         if let Some(call) = values::Call::of(method, &parts) {
             return Ok(Self::Values(call));
@@ -72,7 +79,7 @@ impl<'p> Call<'p> {
             _ => Err(Fault::new(
                 404,
                 "UnsupportedOperation",
-                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls, keys and key value stores.",
+                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls, keys, functions and key value stores.",
             )),
         }
     }
@@ -83,6 +90,7 @@ impl<'p> Call<'p> {
             Self::Get(..) => "GetInvalidation".into(),
             Self::List(_) => "ListInvalidations".into(),
             Self::Documents(call) => call.action(),
+            Self::Functions(call) => call.action().into(),
             Self::Values(call) => call.action().into(),
         }
     }
@@ -120,19 +128,23 @@ pub fn too_large(limit: usize) -> Answer {
 }
 
 fn respond(said: Said) -> Answer {
-    let has_body = !said.xml.is_empty();
+    let (has_body, form) = (!said.xml.is_empty(), said.form);
     let mut response = Response::new(whole(said.xml));
     *response.status_mut() =
         StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let fields = response.headers_mut();
     if has_body {
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+        let kind = if form == Form::Code { "application/octet-stream" } else { "text/xml" };
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     fields.insert("x-amzn-requestid", value(new_id()));
     if let Some(location) = said.location {
         fields.insert(LOCATION, value(location));
     }
     if let Some(etag) = said.etag {
+        if form == Form::Misspelt {
+            fields.insert("ettag", value(etag.clone()));
+        }
         fields.insert(ETAG, value(etag));
     }
     response
@@ -147,13 +159,14 @@ async fn act(
     let who = admit(control, parts, call, &body)?;
     match call {
         Call::Documents(call) => resources::answer(control, parts, call, who, body).await,
+        Call::Functions(call) => functions::act(control, parts, call, who, body).await,
         Call::Values(call) => values::act(control, parts, call, &body).await,
         Call::Create(distribution) => {
             known(control, distribution)?;
             let record = create(control, distribution, &body).await?;
             let xml = xml::invalidation(&record, status(control, &record).await);
             let location = Some(location(control, parts, &record.id));
-            Ok(Said { status: 201, xml, location, etag: None })
+            Ok(Said { status: 201, xml, location, ..Said::default() })
         }
         Call::Get(distribution, id) => {
             known(control, distribution)?;

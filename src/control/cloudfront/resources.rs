@@ -20,7 +20,9 @@ use crate::cloudfront::strict::{is, text, texts};
 use crate::cloudfront::{defaults, live, model};
 use crate::control::Control;
 use crate::crypto::sigv4::sha256;
+use crate::distribution::functions::{Function, Kept};
 use crate::distribution::site::Site;
+use crate::documents::function::FunctionStages;
 use crate::documents::shelf::{Document, Documents, Kind, Mismatch};
 use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::invalidation::service::Durability;
@@ -129,15 +131,15 @@ impl Control {
         } else {
             tree::write(names.config, names.config_shape, &shown.document.config)
         };
-        Ok(Said { status: 200, xml, etag: Some(shown.etag), location: None })
+        Ok(Said { status: 200, xml, etag: Some(shown.etag), ..Said::default() })
     }
 
     fn view<'v>(&self, site: &'v Site, documents: &'v Documents) -> View<'v> {
         View { site, documents, since: self.started_at }
     }
 
-    // Whether documents may be changed here at all.
-    fn may_change(&self, site: &Site) -> Result<(), Fault> {
+    /// Says whether documents may be changed here at all.
+    pub(super) fn may_change(&self, site: &Site) -> Result<(), Fault> {
         if site.api.is_none() {
             return Err(Fault::of(
                 "AccessDenied",
@@ -304,7 +306,11 @@ impl Control {
     ) -> Result<(), Fault> {
         let view = self.view(site, documents);
         for (of, id, place) in live::named(kind, &document.config) {
-            if view.find(of, &id).is_none() {
+            let is_there = match of {
+                Kind::Function => is_served(&id, site, documents),
+                of => view.find(of, &id).is_some(),
+            };
+            if !is_there {
                 return Err(missing(of, &id, &place));
             }
         }
@@ -335,6 +341,7 @@ impl Control {
             xml: views::whole(names, &shown, account, When::Changed),
             location: (status == 201).then_some(location),
             etag: Some(etag),
+            ..Said::default()
         }
     }
 
@@ -423,6 +430,7 @@ fn unknown(names: &Names) -> Fault {
         Kind::OriginAccessIdentity => "origin access identity",
         Kind::PublicKey => "public key",
         Kind::KeyGroup => "key group",
+        Kind::Function => "function",
     };
     Fault::of(names.unknown, &format!("The specified {what} does not exist."))
 }
@@ -432,7 +440,8 @@ fn exists(names: &Names, id: &str) -> Fault {
     Fault::of(names.exists, &why)
 }
 
-fn mismatch(why: Mismatch) -> Fault {
+/// The fault of a caller that names no version, or another one.
+pub(super) fn mismatch(why: Mismatch) -> Fault {
     match why {
         Mismatch::Missing => Fault::of(
             "InvalidIfMatchVersion",
@@ -452,9 +461,23 @@ fn missing(kind: Kind, id: &str, place: &str) -> Fault {
         Kind::OriginAccessControl => "InvalidOriginAccessControl",
         Kind::OriginAccessIdentity => "InvalidOriginAccessIdentity",
         Kind::PublicKey => "InvalidArgument",
+        Kind::Function => "InvalidFunctionAssociation",
         other => Names::of(other).unknown,
     };
-    Fault::of(code, &format!("{place}: there is no {} {id}.", kind.word()))
+    let what = match kind {
+        Kind::Function => "published function",
+        other => other.word(),
+    };
+    Fault::of(code, &format!("{place}: there is no {what} {id}."))
+}
+
+// Says whether behaviors can run a function: it is published, or one of the configuration's own.
+fn is_served(name: &str, site: &Site, documents: &Documents) -> bool {
+    let is_live = |document: &Arc<Document>| {
+        FunctionStages::of(document).is_ok_and(|stages| stages.live.is_some())
+    };
+    let is_own = |known: &Arc<Function>| *known.name == *name && known.kept == Kept::File;
+    documents.get(Kind::Function, name).is_some_and(is_live) || site.functions.iter().any(is_own)
 }
 
 // Every origin that a behavior or a group names is there.

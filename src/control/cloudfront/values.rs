@@ -9,11 +9,13 @@ use http::request::Parts;
 use quick_xml::escape::escape;
 
 use super::batch::{malformed, walk};
+use super::function_store::Shown;
 use super::xml::{Fault, HEAD, NAMESPACE, Said};
 use super::{location, page_asked};
 use crate::control::Control;
 use crate::control::values::{blocking, in_fleet, is_named};
 use crate::distribution::stores::{arn, is_name};
+use crate::documents::function::Stage;
 use crate::functions::values::snapshot::Refused;
 use crate::functions::values::store::Store;
 use crate::functions::values::stores::{NotMade, STORES_MAX};
@@ -91,7 +93,7 @@ fn said(control: &Control, status: u16, store: &Store) -> Said {
     let running = control.edge.running();
     let account = &running.site.admin.account;
     let xml = format!("{HEAD}{}", element(store, account, &namespace));
-    Said { status, xml, location: None, etag: Some(store.about().etag().into()) }
+    Said { status, xml, etag: Some(store.about().etag().into()), ..Said::default() }
 }
 
 fn element(store: &Store, account: &str, attributes: &str) -> String {
@@ -162,11 +164,11 @@ async fn update(
 async fn delete(control: &Arc<Control>, parts: &Parts, name: &str) -> Result<Said, Fault> {
     found(control, name)?;
     let if_match = if_match(parts)?;
-    if is_named(control, name) {
+    if is_named(control, name) || is_read(control, name) {
         return Err(Fault::new(
             409,
             "CannotDeleteEntityWhileInUse",
-            "The key value store is in use: the configuration names it.",
+            "The key value store is in use: the configuration or a function names it.",
         ));
     }
     writable(control)?;
@@ -175,6 +177,15 @@ async fn delete(control: &Arc<Control>, parts: &Parts, name: &str) -> Result<Sai
     let gone = gone.ok_or_else(failed)?.ok_or_else(not_found)?;
     gone.map_err(|refused| refuse(&refused))?;
     Ok(Said { status: 204, ..Said::default() })
+}
+
+// Whether a function of the API reads a store, or is to.
+fn is_read(control: &Control, name: &str) -> bool {
+    let reads = |one: &Shown, stage: Stage| {
+        let store = one.stages.at(stage).and_then(|coded| coded.store.as_ref());
+        store.is_some_and(|store| store.name == name)
+    };
+    control.functions().iter().any(|one| Stage::ALL.into_iter().any(|stage| reads(one, stage)))
 }
 
 fn list(control: &Control, query: Option<&str>) -> Result<Said, Fault> {

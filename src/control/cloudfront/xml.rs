@@ -26,6 +26,11 @@ impl Fault {
         Self { status, code, message: message.to_string() }
     }
 
+    /// What is wrong, in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A fault of the API's own, with the status that it has there.
     pub fn of(code: &'static str, message: &str) -> Self {
         let status = FAULTS.iter().find(|(known, _)| *known == code).map_or(400, |(_, at)| *at);
@@ -51,6 +56,19 @@ pub struct Said {
     pub xml: String,
     pub location: Option<String>,
     pub etag: Option<String>,
+    pub form: Form,
+}
+
+/// What the text of an answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Xml,
+    /// XML after an update of a function, whose ETag AWS sends under the name `ETtag`, and where
+    /// some clients look for it.
+    Misspelt,
+    /// The code of a function, as it is.
+    Code,
 }
 
 /// One page of a list.

@@ -144,7 +144,13 @@ mod tests {
             topics: vec![TOPIC.into()],
             hosts: vec![SnsHost::parse(SnsHost::USUAL).unwrap()],
             subscriptions: Subscriptions::Ignore,
-            tls: OriginTls { roots, server_name: None, identity: None, min },
+            tls: OriginTls {
+                roots,
+                server_name: None,
+                identity: None,
+                min,
+                more_names: Vec::new(),
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::crypto::sigv4::sha256;
-use crate::distribution::functions::{Function, FunctionLimits, Level, Runtime};
+use crate::distribution::functions::{Function, FunctionLimits, Kept, Level, Runtime};
 use crate::functions::event::{
     BodyOut, CallFailure, CookieOut, EdgeFacts, Event, FieldOut, Place, QueryOut, RequestFacts,
     RequestOut, ResponseFacts, ResponseOut, Returned, StoreView,
@@ -34,6 +34,7 @@ fn function(source: &str, runtime: Runtime, level: Level) -> Arc<Function> {
         source: source.into(),
         digest,
         store: None,
+        kept: Kept::File,
     })
 }
 
