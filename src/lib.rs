@@ -25,6 +25,7 @@ pub mod deliver;
 pub mod functions;
 
 pub mod record;
+pub mod trace;
 
 // What they stand on.
 pub mod base;

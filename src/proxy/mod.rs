@@ -25,6 +25,7 @@ pub mod slices;
 mod speak;
 mod stop;
 pub mod tiers;
+mod traced;
 mod tunnels;
 mod unanswered;
 mod write_through;
@@ -56,6 +57,7 @@ use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
 use crate::store::{Disk, Memory};
 use crate::tier::seat::Seat;
+use crate::trace::queue::SpanQueue;
 use collapse::CollapseTable;
 
 /// A site in force, and the state of what is in it. A reload carries that on: of a behavior by
@@ -114,6 +116,8 @@ pub struct Edge {
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
     pub function_log: OnceLock<Arc<LogQueue>>,
+    /// Spans that wait for the collector.
+    pub spans: Arc<SpanQueue>,
 }
 
 /// Events counted for all behaviors together.
@@ -198,6 +202,7 @@ impl Edge {
                 functions,
             }),
             function_log: OnceLock::new(),
+            spans: Arc::default(),
             installing: Mutex::default(),
         })
     }

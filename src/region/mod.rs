@@ -84,6 +84,8 @@ pub struct AskContext<'e> {
     /// In a fleet, parents and edges follow one log, and its places are what is compared.
     pub fleet: Option<&'e Member>,
     pub node: Node<'e>,
+    /// The trace of the request, where requests are traced.
+    pub trace: Option<&'e Arc<Trace>>,
 }
 
 /// The tier of one running site.
