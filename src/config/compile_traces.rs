@@ -35,9 +35,7 @@ pub fn read(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Optio
     let service = table.string("service").map_or_else(|| "foreshore".into(), |found| found.value);
     let has_ca = table.has("ca");
     let roots = compile_origin::roots(&mut table, folder, &mut scope.files);
-    if has_ca
-        && let Some(found) = endpoint.as_ref().filter(|found| !found.value.is_tls)
-    {
+    if has_ca && let Some(found) = endpoint.as_ref().filter(|found| !found.value.is_tls) {
         table.problem(
             &found.span,
             "traces.ca is set, and the endpoint is asked in clear text",

@@ -172,7 +172,8 @@ fn said_in<'r>(request: &'r ViewerRequest, name: &str) -> Option<&'r [u8]> {
 
 // As much of a hit's request as its record tells.
 fn request_of_hit(
-    (worker, running): (&Worker, &Running),
+    worker: &Worker,
+    running: &Running,
     head: &RequestHead<'_>,
     connection: &Arc<Connection>,
     now: Timestamp,
@@ -299,7 +300,7 @@ impl ExchangeRecord {
     ) -> Self {
         Self {
             running: Arc::clone(running),
-            request: Arc::new(request_of_hit((worker, running), head, connection, now)),
+            request: Arc::new(request_of_hit(worker, running, head, connection, now)),
             told: LoggedHead::whole(head, worker),
             behavior: Some(hit.behavior),
             head_octets: Some(head_octets(hit)),

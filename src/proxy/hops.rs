@@ -270,7 +270,8 @@ impl Proxy {
             }
             signed::sign(&mut request, access, self.edge.clock.now());
         }
-        let mut span = traced::call(exchange.request.trace.as_ref(), "origin", origin, &mut request);
+        let mut span =
+            traced::call(exchange.request.trace.as_ref(), "origin", origin, &mut request);
         let came = self.upstream.ask(origin, request).await;
         traced::came(span.as_mut(), came.as_ref().map(|reply| reply.status));
         drop(span);

@@ -7,7 +7,9 @@ use crate::distribution::traces::{Traces, WHOLE};
 use crate::message::connection::Asker;
 use crate::message::request::{RequestHead, ViewerRequest};
 use crate::semantics::time::Timestamp;
-use crate::trace::context::{Incoming, TRACEPARENT, TRACESTATE, XRAY, traceparent, tracestate, xray};
+use crate::trace::context::{
+    Incoming, TRACEPARENT, TRACESTATE, XRAY, traceparent, tracestate, xray,
+};
 use crate::trace::live::{Sink, Trace};
 
 impl Edge {

@@ -105,6 +105,9 @@ impl Parent {
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would
     /// have been asked of it.
     pub(super) fn probe(&self, around: &AskContext<'_>, mut request: OriginRequest) {
+        if let Some(trace) = around.trace {
+            trace.tell(None, &mut request.fields);
+        }
         let (upstream, clock) = (Arc::clone(around.upstream), around.clock.clone());
         let parent = self.clone();
         tokio::spawn(async move {

@@ -47,6 +47,7 @@ use crate::origin::Upstream;
 use crate::origin::itinerary::Itinerary;
 use crate::origin::request::{FetchKind, Node, build};
 use crate::semantics::fields::{FieldSection, Value};
+use crate::trace::live::Trace;
 use ask::Missed;
 use checked::{CheckRecord, Checked};
 use confirm::Standing;
