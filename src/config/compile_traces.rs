@@ -19,10 +19,10 @@ const USUAL_QUEUE: u64 = 8192;
 /// Reads `[traces]`; `None` where there is none, or it cannot be used.
 pub fn read(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<Traces> {
     let mut table = main.table("traces")?;
-    let endpoint = table.parsed("endpoint", endpoint);
-    if endpoint.is_none() && !table.has("endpoint") {
+    if !table.has("endpoint") {
         table.missing("endpoint", "endpoint = \"http://127.0.0.1:4318\"");
     }
+    let endpoint = table.parsed("endpoint", endpoint);
     let rate = table.parsed("rate", rate).map_or(USUAL_RATE, |found| found.value);
     let trusted = networks(&mut table, "trusted");
     let formats = formats(&mut table);

@@ -3,7 +3,7 @@
 //! Written here, because a message has few kinds of fields and the crates that do it bring a whole
 //! pipeline along (src/DECISIONS.md, "Spans are encoded here, and their exporter is our own").
 
-use super::context::{Place, hex};
+use super::context::Place;
 use super::span::{Span, SpanKind, Told};
 
 /// What the collector's answer must say for a batch to count as taken, and to be worth another try.
@@ -129,13 +129,6 @@ fn part(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     octets(out, field, &inner);
 }
 
-/// An id as logs have it.
-pub fn text(id: &[u8]) -> String {
-    let mut out = Vec::with_capacity(2 * id.len());
-    hex(&mut out, id);
-    String::from_utf8(out).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +142,7 @@ mod tests {
             kind: SpanKind::Server,
             start: 1,
             end: 2,
-            attributes: vec![("k", Told::from(300)), ("w", Told::Words(&["a"]))],
+            attributes: vec![("k", Told::from(300_u64)), ("w", Told::Words(&["a"]))],
             link: Some(Place { trace: TraceId([0x44; 16]), span: SpanId([0x55; 8]) }),
             failure: Some("why".into()),
         }
