@@ -329,9 +329,13 @@ impl Proxy {
     }
 }
 
-// Waits for a fetch that was begun for another request. That one has the fetch's spans, so this
-// one's point to it.
-async fn follow(exchange: &Exchange, waiter: &Waiter, patience: Duration) -> WaitOutcome {
+/// Waits for a fetch that was begun for another request. That one has the fetch's spans, so this
+/// one's point to it.
+pub(super) async fn follow(
+    exchange: &Exchange,
+    waiter: &Waiter,
+    patience: Duration,
+) -> WaitOutcome {
     let trace = exchange.request.trace.as_ref();
     let mut span = trace.and_then(|trace| trace.open("collapsed", SpanKind::Internal));
     let outcome = waiter.wait(Some(patience)).await;

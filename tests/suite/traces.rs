@@ -220,6 +220,7 @@ fn a_miss_is_one_trace_that_goes_on_with_the_callers_and_on_to_the_origin() {
     assert_eq!((&*fill.parent, &*call.parent), (&*server.id, &*server.id));
     assert_eq!(connect.parent, call.id);
     assert_eq!((server.kind, call.kind, fill.kind), (2, 3, 1));
+    assert!(fill.took >= call.took && call.took >= connect.took);
     assert!(collector.spans().iter().all(|span| span.trace == TRACE));
     for (key, expected) in [
         ("distribution", "E1"),
