@@ -13,7 +13,7 @@ use crate::trace::context::Formats;
 pub const WHOLE: u32 = 1_000_000;
 
 /// `[traces]`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Traces {
     pub collector: Collector,
     /// Of a million requests that no trusted caller has decided about, so many are sampled.
@@ -34,7 +34,7 @@ pub struct Traces {
 }
 
 /// Where a collector takes OTLP over HTTP.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Collector {
     pub host: String,
     pub port: u16,
