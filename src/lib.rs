@@ -27,6 +27,7 @@ pub mod functions;
 pub mod lambda;
 
 pub mod record;
+pub mod trace;
 
 // What they stand on.
 pub mod base;

@@ -162,6 +162,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
         arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
+        trace: None,
         known: Default::default(),
     };
     prepare(&mut request, site);

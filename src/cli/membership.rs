@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::distribution::fleet::{Fleet, SequencerAt};
+use crate::distribution::fleet::{Fleet, SequencerAt, SequencerParent};
 use crate::distribution::site::Site;
 use crate::fleet::here::Here;
 use crate::fleet::node::{Node, NodeContext};
@@ -81,7 +81,9 @@ fn sequence(edge: &Edge, site: &Site, fleet: &Fleet, name: &Name) -> Result<Sequ
             let here = Arc::new(here);
             (Some(Arc::clone(&here)), here)
         }
-        SequencerAt::Parent(parent) => (None, Arc::new(Remote::new(name, parent.clone()))),
+        SequencerAt::Parent(parent) => {
+            (None, Arc::new(Remote::new(name, SequencerParent::clone(parent))))
+        }
         SequencerAt::Tier => (None, on_the_tier(site, name)?),
     })
 }

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::control::roster::Roster;
 use crate::control::s3::S3Desk;
+use crate::control::span_export::SpanExport;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
@@ -155,6 +156,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     if let Some(member) = membership.member.clone() {
         runtime.spawn(member.run());
     }
+    let spans = SpanExport::new(&control.edge);
+    runtime.spawn(Arc::clone(&spans).keep_sending());
     let (abandon, abandoned) = watch::channel(false);
     let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
@@ -171,6 +174,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         runtime.block_on(lambdas.drain(Duration::ZERO));
     }
     control.access_log.flush();
+    runtime.block_on(spans.finish());
     runtime.block_on(membership.end());
     if site_has_parents(&control) {
         runtime.block_on(seal(&control));

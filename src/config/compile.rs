@@ -12,7 +12,7 @@ use super::{
     MissingCertificates, Text, compile_distribution, compile_events, compile_fleet,
     compile_functions, compile_keys, compile_lambdas, compile_log, compile_origin_names,
     compile_policy, compile_process, compile_region, compile_stores, compile_tier, compile_tls,
-    warnings,
+    compile_traces, warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -74,6 +74,7 @@ pub fn compile(
     let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
+    let traces = compile_traces::read(main, &folder, &mut scope);
     let geo = compile_process::geo(main, &folder, &mut scope);
     let function_settings = compile_functions::settings(main, &folder);
     scope.code.level = function_settings.level;
@@ -145,6 +146,7 @@ pub fn compile(
         limits,
         log,
         more_logs,
+        traces,
         observes: observes(&distributions),
         distributions: distributions.into_iter().map(|made| Arc::new(made.distribution)).collect(),
         hosts,

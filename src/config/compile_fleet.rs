@@ -176,8 +176,12 @@ fn sequencer(
             asks_no_parent(own, "tier");
             Some(SequencerAt::Tier)
         }
-        (Some(Seat::Parent), Some(own)) => parent(own, scope).map(SequencerAt::Parent),
-        (Some(Seat::Parent), None) => first_parent(table, tier).map(SequencerAt::Parent),
+        (Some(Seat::Parent), Some(own)) => {
+            parent(own, scope).map(Box::new).map(SequencerAt::Parent)
+        }
+        (Some(Seat::Parent), None) => {
+            first_parent(table, tier).map(Box::new).map(SequencerAt::Parent)
+        }
         (None, own) => {
             // Its mistakes are told along with the others.
             let _ = own.and_then(|own| parent(own, scope));

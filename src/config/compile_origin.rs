@@ -269,7 +269,8 @@ pub fn roots(table: &mut Table<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> 
     }
 }
 
-fn headers(
+/// `headers`: fields of each request, whose values may be secrets.
+pub fn headers(
     table: &mut Table<'_>,
     folder: &Path,
     scope: &mut Scope<'_>,

@@ -21,6 +21,7 @@ mod compile_response;
 mod compile_stores;
 mod compile_tier;
 mod compile_tls;
+mod compile_traces;
 mod credentials;
 pub mod decode;
 mod managed;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Control;
+use super::span_export::SpanExport;
 use super::tier_status::tier_metrics;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
@@ -119,6 +120,9 @@ impl Control {
             "Changed objects that wait to be fetched.",
             self.s3.waiting(),
         );
+        if running.site.traces.is_some() {
+            SpanExport::metrics(&self.edge, &mut out);
+        }
         let (tally, origins) = (&self.edge.tally, &self.edge.origins.counts);
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),

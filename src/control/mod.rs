@@ -13,6 +13,7 @@ pub mod roster;
 pub mod routes;
 pub mod s3;
 pub mod server;
+pub mod span_export;
 mod spread;
 pub mod status;
 mod tier_status;

@@ -70,7 +70,7 @@ pub enum SequencerAt {
     /// This process, for the edges that it trusts.
     Here,
     /// Another Foreshore, over its admin listener.
-    Parent(SequencerParent),
+    Parent(Box<SequencerParent>),
     /// The Redis or Valkey of the shared tier.
     Tier,
 }

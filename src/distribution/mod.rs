@@ -26,3 +26,4 @@ pub mod site;
 pub mod staging;
 pub mod stores;
 pub mod tier;
+pub mod traces;

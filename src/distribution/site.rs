@@ -20,6 +20,7 @@ use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
 use super::stores::StoreSpec;
 use super::tier::Tier;
+use super::traces::Traces;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -44,6 +45,8 @@ pub struct Site {
     pub limits: Limits,
     pub log: LogSettings,
     pub more_logs: CloudFrontLogs,
+    /// Spans of requests, for a collector.
+    pub traces: Option<Traces>,
     pub observes: Observes,
     pub distributions: Vec<Arc<Distribution>>,
     pub hosts: HostTable,

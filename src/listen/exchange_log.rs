@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::header;
 use tokio::time::{Duration, Instant};
 
-use super::Worker;
 use super::h1::write::{SendEnd, Sent};
+use super::{Worker, traced};
 use crate::base::digits::decimal;
 use crate::body::Body;
 use crate::deliver::no_cache;
@@ -33,6 +33,7 @@ pub fn record_hit(
     hit: &Hit<'_>,
     now: Timestamp,
 ) {
+    let trace = worker.core.edge.trace_hit(running, head, now);
     let record = Record {
         at: now,
         peer: head.connection.peer,
@@ -58,8 +59,12 @@ pub fn record_hit(
         failure: None,
         cut: None,
         ran: hit.ran.as_deref(),
+        trace: trace.as_ref().map(|trace| trace.own()),
     };
     worker.record(running, &record);
+    if let Some(trace) = trace {
+        traced::end(&trace, &record);
+    }
     if let Some(wanted) = worker.more_logs() {
         let answered = Answered {
             octets: head_octets(hit),
@@ -120,6 +125,7 @@ pub fn record_refused(
         failure: None,
         cut: None,
         ran: None,
+        trace: None,
     };
     worker.record(&edge.running_cell().load(), &record);
 }
@@ -167,6 +173,7 @@ fn said_in<'r>(request: &'r ViewerRequest, name: &str) -> Option<&'r [u8]> {
 // As much of a hit's request as its record tells.
 fn request_of_hit(
     worker: &Worker,
+    running: &Running,
     head: &RequestHead<'_>,
     connection: &Arc<Connection>,
     now: Timestamp,
@@ -192,6 +199,7 @@ fn request_of_hit(
         arrived_number: InvalidationNumber(0),
         interim: None,
         upstream: Default::default(),
+        trace: worker.core.edge.trace_hit(running, head, now),
         known: Default::default(),
     }
 }
@@ -292,7 +300,7 @@ impl ExchangeRecord {
     ) -> Self {
         Self {
             running: Arc::clone(running),
-            request: Arc::new(request_of_hit(worker, head, connection, now)),
+            request: Arc::new(request_of_hit(worker, running, head, connection, now)),
             told: LoggedHead::whole(head, worker),
             behavior: Some(hit.behavior),
             head_octets: Some(head_octets(hit)),
@@ -348,8 +356,12 @@ impl ExchangeRecord {
                 SendEnd::Whole | SendEnd::WholeByClose => None,
             },
             ran: response.ran.as_deref(),
+            trace: request.trace.as_ref().map(|trace| trace.own()),
         };
         self.worker.record(&self.running, &record);
+        if let Some(trace) = &request.trace {
+            traced::end(trace, &record);
+        }
         let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else {
             return;
         };

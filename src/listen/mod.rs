@@ -11,6 +11,7 @@ pub mod h2;
 pub mod message;
 pub mod places;
 pub mod proxy_protocol;
+mod traced;
 mod tunnels;
 
 use std::sync::Arc;

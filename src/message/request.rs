@@ -18,6 +18,7 @@ use crate::base::spare::{Spare, Text};
 use crate::distribution::site::Observes;
 use crate::semantics::fields::{FieldSection, Value};
 use crate::semantics::time::Timestamp;
+use crate::trace::live::Trace;
 
 /// The fields of a request, as lines of a read buffer or as a section of its own.
 #[derive(Clone, Copy)]
@@ -299,6 +300,8 @@ pub struct ViewerRequest {
     /// Where interim responses go, if the viewer can take them.
     pub interim: Option<InterimSink>,
     pub upstream: UpstreamTime,
+    /// The trace that it belongs to, where requests are traced.
+    pub trace: Option<Arc<Trace>>,
     /// Where its known fields are, once a head was read of it.
     pub known: OnceLock<KnownLines>,
 }
@@ -357,6 +360,7 @@ impl ViewerRequest {
             arrived_number: InvalidationNumber(0),
             interim: None,
             upstream: UpstreamTime::default(),
+            trace: None,
             known: OnceLock::new(),
         }
     }
@@ -449,6 +453,7 @@ impl ViewerRequest {
             arrived_number: number,
             interim: self.interim.clone(),
             upstream: UpstreamTime::default(),
+            trace: self.trace.clone(),
             known: OnceLock::new(),
         }
     }
@@ -493,6 +498,7 @@ impl ViewerRequest {
             arrived_number: number,
             interim: None,
             upstream: UpstreamTime::default(),
+            trace: None,
             // The same lines in the same order.
             known: OnceLock::from(head.known.lines),
         }

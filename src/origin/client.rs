@@ -33,6 +33,8 @@ use crate::message::failure::{Failure, FailureKind};
 use crate::message::response::{Reply, ReplyFrom};
 use crate::semantics::fields::FieldSection;
 use crate::tls::client as tls;
+use crate::trace::live::Within;
+use crate::trace::span::SpanKind;
 
 /// An origin of a configuration, and its pool, which others like it may have too. Holding the
 /// origin keeps its address from being another's.
@@ -96,7 +98,7 @@ impl Client {
         // A request without a body and without consequences may be asked again if its connection
         // died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
-        let (interim, upgrade) = (request.interim, request.upgrade);
+        let (interim, upgrade, trace) = (request.interim, request.upgrade, request.trace);
         let mut sending =
             Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
         let patience =
@@ -105,7 +107,10 @@ impl Client {
             let (mut wire, is_used) = match pool.take(&name) {
                 Some(wire) => (wire, true),
                 // Boxed: seldom needed, and large.
-                None => (Box::pin(self.connect(&pool, origin, &name)).await?, false),
+                None => {
+                    let connecting = self.connect(&pool, origin, &name, trace.as_ref());
+                    (Box::pin(connecting).await?, false)
+                }
             };
             match wire
                 .exchange(&mut sending, &patience, to_head, interim.as_ref(), upgrade.as_deref())
@@ -187,9 +192,24 @@ impl Client {
         Ok(Pool::new(origin, http.clone(), place, gate, h2))
     }
 
-    async fn connect(&self, pool: &Pool, origin: &Origin, name: &str) -> Result<Wire, Failure> {
+    async fn connect(
+        &self,
+        pool: &Pool,
+        origin: &Origin,
+        name: &str,
+        trace: Option<&Within>,
+    ) -> Result<Wire, Failure> {
         let effort = Effort { attempts: origin.attempts, patience: origin.timeouts.connect };
-        let stream = self.resolver.reach(&pool.place_for(name), effort).await?;
+        let place = pool.place_for(name);
+        let mut span = trace.and_then(|trace| trace.open("connect", SpanKind::Client));
+        let reached = self.resolver.reach(&place, effort).await;
+        if let Some(span) = &mut span {
+            span.say("tls", if place.tls.is_some() { "yes" } else { "no" });
+            if let Err(failure) = &reached {
+                span.fail(failure.kind.token());
+            }
+        }
+        let stream = reached?;
         OriginCounts::add(&self.gates.counts.connections);
         Ok(Wire::new(stream))
     }

@@ -25,6 +25,7 @@ pub mod request;
 pub mod request_writer;
 pub mod response_head;
 pub mod signed;
+pub mod traced;
 pub mod wire_body;
 
 use std::pin::Pin;

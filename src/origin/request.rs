@@ -22,6 +22,7 @@ use crate::message::verdict::PassReason;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
 use crate::semantics::lists::{is_token, members};
 use crate::semantics::{hop_by_hop, ranges, trailers};
+use crate::trace::live::Within;
 
 /// Why an origin is asked.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct OriginRequest {
     pub carrier: Carrier,
     /// Where interim responses go.
     pub interim: Option<InterimSink>,
+    /// The span of this call, where spans are kept.
+    pub trace: Option<Within>,
 }
 
 /// Which versions of HTTP can carry a request.
@@ -125,6 +128,7 @@ pub fn build(
         upgrade,
         carrier,
         interim: None,
+        trace: None,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::message::stored::Stored;
 use crate::message::verdict::NotKept;
 use crate::semantics::fields::FieldSection;
 use crate::semantics::time::Timestamp;
+use crate::trace::context::Place;
 
 const SHARDS: usize = 32;
 
@@ -54,6 +55,8 @@ struct Landed {
     /// What is for the leader's viewer alone.
     reply: Option<Reply>,
     aside: FieldSection,
+    /// The span of the fetch, where spans are kept.
+    led_by: Option<Place>,
     leader_left: bool,
     /// A reader at the front of a content that still grows: it is dropped with the last waiter, so
     /// that none of them comes too late.
@@ -199,6 +202,11 @@ impl FillGuard {
         }
     }
 
+    /// Says which span the fetch is, for those who follow.
+    pub fn led_by(&self, span: Place) {
+        self.landing.state.lock().led_by = Some(span);
+    }
+
     /// Tells the leader and every follower.
     pub fn complete(self, end: FillEnd) {
         self.complete_holding(end, None);
@@ -258,6 +266,11 @@ impl Waiter {
         if self.is_leader {
             fields.extend(&std::mem::take(&mut self.landing.state.lock().aside));
         }
+    }
+
+    /// The span of the fetch that was waited for, where spans are kept of it.
+    pub fn led_by(&self) -> Option<Place> {
+        self.landing.state.lock().led_by
     }
 
     /// Waits for the end of the fill; a leader waits as long as its fill does.

@@ -131,6 +131,7 @@ impl Edge {
     ) -> Begun {
         let claim = access::prepare::prepare(&mut request, &running.site);
         let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
+        request.trace = self.trace(&running, &request);
         let request = Arc::new(request);
         let decided = declined.0.unwrap_or_else(|| {
             let head = request.head();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::collapse::{CollapseTable, Driven, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
@@ -21,6 +22,7 @@ use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, PassReason, Reason, Verdict};
 use crate::origin::request::FetchKind;
+use crate::trace::span::SpanKind;
 
 /// How often one request may join before it goes alone: a leader may vanish, a variant may not fit.
 const JOINS_MAX: usize = 3;
@@ -72,7 +74,7 @@ impl Proxy {
                 }
                 Joined::Follow(waiter) => {
                     Tally::add(&self.edge.tally.followers);
-                    match waiter.wait(Some(limits.follower_wait)).await {
+                    match follow(exchange, &waiter, limits.follower_wait).await {
                         WaitOutcome::End(FillEnd::Uncacheable(_)) => {
                             asking = unkept(asked, asking);
                             reason = reason.alone(PassReason::Marked);
@@ -259,7 +261,7 @@ impl Proxy {
         {
             Tally::add(&self.edge.tally.background_refreshes);
             if self.start_fill(
-                exchange,
+                &behind(exchange),
                 asked,
                 FetchKind::Revalidate(Arc::clone(stored)),
                 guard,
@@ -325,6 +327,35 @@ impl Proxy {
     fn collapse_key(&self, asked: &CacheRequest<'_>) -> Spare {
         key_of_variants(asked, &self.edge.store.find(asked.key))
     }
+}
+
+/// Waits for a fetch that was begun for another request. That one has the fetch's spans, so this
+/// one's point to it.
+pub(super) async fn follow(
+    exchange: &Exchange,
+    waiter: &Waiter,
+    patience: Duration,
+) -> WaitOutcome {
+    let trace = exchange.request.trace.as_ref();
+    let mut span = trace.and_then(|trace| trace.open("collapsed", SpanKind::Internal));
+    let outcome = waiter.wait(Some(patience)).await;
+    if let (Some(span), Some(leader)) = (&mut span, waiter.led_by()) {
+        span.link(leader);
+    }
+    outcome
+}
+
+// The same exchange for a fetch that no viewer waits for: with a trace of its own, where there is
+// one.
+fn behind(exchange: &Exchange) -> Exchange {
+    let mut exchange = exchange.clone();
+    if let Some(trace) = &exchange.request.trace {
+        let trace = trace.behind();
+        let mut request = exchange.request.arriving_at(exchange.request.arrived_number);
+        request.trace = Some(trace);
+        exchange.request = Arc::new(request);
+    }
+    exchange
 }
 
 // Variants known under the key do not wait for one another.

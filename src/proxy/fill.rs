@@ -32,6 +32,7 @@ use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::Exchanged;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::format_http_date;
+use crate::trace::live::OpenSpan;
 
 /// What a response weighs in memory whose body stays in a file: that is held open for it.
 const FILED_WEIGHT: u64 = 256 << 10;
@@ -73,10 +74,16 @@ impl Proxy {
             FetchKind::Fill | FetchKind::Pass | FetchKind::Unkept => None,
         };
         let _refreshing = Refreshing(old.clone());
+        let span = exchange.request.trace.as_ref().and_then(|trace| trace.open_fetch("fill"));
+        if let Some(place) = span.as_ref().and_then(OpenSpan::place) {
+            guard.led_by(place);
+        }
         let came = self.ask_and_judge(&exchange, &asked, asking, Some(&guard)).await;
         let marks =
             PassMarks { core: &self, key: &collapse_key, asked: &asked, exchange: &exchange };
         self.settle(&marks, &key, old, came, guard).await;
+        // Until the last octet of the body, whoever has left meanwhile.
+        drop(span);
     }
 
     /// Fetches for one viewer; the task ends with that viewer unless what came is to be kept.

@@ -19,6 +19,8 @@ use crate::functions::rules::{self, Change, RequestChange, ResponseChange};
 use crate::message::request::{Fields, ViewerRequest};
 use crate::message::response::{Told, ViewerResponse};
 use crate::message::verdict::{FunctionEnd, Outcome, Reason};
+use crate::trace::live::OpenSpan;
+use crate::trace::span::SpanKind;
 
 /// Runs viewer-request code: the exchange has the request that it left, or stops with its answer.
 pub(super) fn on_request(core: &Proxy, exchange: &mut Exchange, at: usize) -> Result<(), Stop> {
@@ -32,6 +34,7 @@ pub(super) fn request_on(
     at: usize,
 ) -> Result<(), Stop> {
     let (running, request) = (Arc::clone(&exchange.running), Arc::clone(&exchange.request));
+    let _span = exchange.spoken.is_none().then(|| called(&request)).flatten();
     let (route, ran) = (exchange.route, &mut exchange.ran);
     let judged = match exchange.spoken.take() {
         // The hit step has asked already.
@@ -60,6 +63,11 @@ pub(super) fn request_on(
     Err(Stop::Made(Box::new(refused(exchange, at, &failed))))
 }
 
+// The span of a call, which lasts until what it returned has been judged.
+fn called(request: &ViewerRequest) -> Option<OpenSpan> {
+    request.trace.as_ref().and_then(|trace| trace.open("function", SpanKind::Internal))
+}
+
 /// Runs viewer-response code; an error is what the viewer gets in the place of the answer.
 pub(super) fn on_response(
     core: &Proxy,
@@ -68,6 +76,7 @@ pub(super) fn on_response(
     response: ViewerResponse,
 ) -> Result<ViewerResponse, Box<ViewerResponse>> {
     let (running, request) = (Arc::clone(&exchange.running), Arc::clone(&exchange.request));
+    let _span = called(&request);
     let (route, ran) = (exchange.route, &mut exchange.ran);
     let facts =
         ResponseFacts { status: response.status, fields: Fields::Section(&response.fields) };

@@ -21,9 +21,10 @@ use crate::message::own_fields;
 use crate::message::response::Reply;
 use crate::origin::itinerary::{Failover, Itinerary, SharedTier, itinerary};
 use crate::origin::request::{FetchKind, Node, OriginRequest, build, is_unasked};
-use crate::origin::signed;
+use crate::origin::{signed, traced};
 use crate::region::AskContext;
 use crate::semantics::freshness::date_value;
+use crate::trace::span::SpanKind;
 
 /// Bodies up to here are held until they are whole, where a signature has to cover them because
 /// nothing else protects them.
@@ -115,7 +116,14 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         asking: &FetchKind,
     ) -> (Hop, Option<String>) {
-        match self.ask_shared_tier(exchange, asked, asking).await {
+        let trace = exchange.request.trace.as_ref();
+        let mut span = trace.and_then(|trace| trace.open("tier", SpanKind::Client));
+        let answer = self.ask_shared_tier(exchange, asked, asking).await;
+        if let (Some(span), Some(answer)) = (&mut span, &answer) {
+            span.say("foreshore.tier", answer.said.clone());
+        }
+        drop(span);
+        match answer {
             Some(TierAnswer { reply: Some(reply), said, .. }) => {
                 (self.begun(exchange, asked, reply).await, Some(said))
             }
@@ -199,6 +207,7 @@ impl Proxy {
             counts: &edge.parent_counts,
             fleet: edge.fleet.get().map(|member| &**member),
             node: self.node(exchange),
+            trace: exchange.request.trace.as_ref(),
         };
         region.ask(&around, asked, asking, plan).await
     }
@@ -270,7 +279,12 @@ impl Proxy {
             }
             signed::sign(&mut request, access, self.edge.clock.now());
         }
-        let came = self.upstream.ask(&origin, request).await.map(|mut reply| {
+        let trace = exchange.request.trace.as_ref();
+        let mut span = traced::call(trace, "origin", &origin, &mut request);
+        let came = self.upstream.ask(&origin, request).await;
+        traced::came(span.as_mut(), came.as_ref().map(|reply| reply.status));
+        drop(span);
+        let came = came.map(|mut reply| {
             // Only tiers say these.
             reply.fields.retain(|name, _| name != own_fields::TIER && name != own_fields::APPLIED);
             reply

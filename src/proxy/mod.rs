@@ -26,6 +26,7 @@ pub mod slices;
 mod speak;
 mod stop;
 pub mod tiers;
+mod traced;
 mod tunnels;
 mod unanswered;
 mod write_through;
@@ -59,6 +60,7 @@ use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
 use crate::store::{Disk, Memory};
 use crate::tier::seat::Seat;
+use crate::trace::queue::SpanQueue;
 use collapse::CollapseTable;
 
 /// A site in force, and the state of what is in it. A reload carries that on: of a behavior by
@@ -121,6 +123,8 @@ pub struct Edge {
     pub lambdas: OnceLock<OnDemand>,
     /// The last of these lines.
     pub function_tail: FunctionTail,
+    /// Spans that wait for the collector.
+    pub spans: Arc<SpanQueue>,
 }
 
 /// Events counted for all behaviors together.
@@ -207,6 +211,7 @@ impl Edge {
             function_log: OnceLock::new(),
             lambdas: OnceLock::new(),
             function_tail: FunctionTail::default(),
+            spans: Arc::default(),
             installing: Mutex::default(),
         })
     }

@@ -440,6 +440,7 @@ impl Proxy {
             arrived_number: own.arrived_number,
             interim: None,
             upstream: Default::default(),
+            trace: own.trace.clone(),
             known: Default::default(),
         };
         let own = exchange.aside(request)?;

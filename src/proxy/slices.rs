@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::Proxy;
 use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
+use super::fetch::follow;
 use super::serve::verdict;
 use crate::base::spare::Spare;
 use crate::body::{Body, BodyError, Reader, Source};
@@ -322,7 +323,10 @@ impl Proxy {
                         (waiter, None)
                     }
                 };
-            let waited = waiter.wait(patience).await;
+            let waited = match patience {
+                Some(patience) => follow(exchange, &waiter, patience).await,
+                None => waiter.wait(None).await,
+            };
             let by = |stored| Slice { stored, _wait: Some(Arc::new(waiter)) };
             match waited {
                 WaitOutcome::End(FillEnd::Kept(stored)) => {

@@ -6,6 +6,7 @@ use super::{Cut, Record, json_text, without_signatures};
 use crate::base::address;
 use crate::base::digits::{decimal, three};
 use crate::message::response::Ran;
+use crate::trace::context::hex;
 
 /// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is
 /// never cut.
@@ -105,6 +106,13 @@ fn end(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     if let Some(ran) = record.ran {
         functions(out, ran);
+    }
+    if let Some(place) = record.trace {
+        out.extend_from_slice(b",\"trace_id\":\"");
+        hex(out, &place.trace.0);
+        out.extend_from_slice(b"\",\"span_id\":\"");
+        hex(out, &place.span.0);
+        out.push(b'"');
     }
     match record.cut {
         None => {}

@@ -361,6 +361,7 @@ pub mod tests {
             failure: None,
             cut: None,
             ran: None,
+            trace: None,
         }
     }
 }

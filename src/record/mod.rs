@@ -22,6 +22,7 @@ use crate::message::failure::Failure;
 use crate::message::response::Ran;
 use crate::message::verdict::Verdict;
 use crate::semantics::time::Timestamp;
+use crate::trace::context::Place;
 
 /// A query, a URL or a viewer's cookies as the log may have them: a reader of the log must not be
 /// able to ask again with its signatures.
@@ -115,6 +116,8 @@ pub struct Record<'r> {
     pub cut: Option<Cut>,
     /// The code at the edge that ran for it, if any did.
     pub ran: Option<&'r Ran>,
+    /// Its span, where requests are traced.
+    pub trace: Option<Place>,
 }
 
 /// The status that is noted where a viewer left before there was an answer.

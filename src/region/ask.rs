@@ -13,6 +13,7 @@ use crate::message::failure::{Failure, FailureKind};
 use crate::message::interim::{Interim, TakesInterims};
 use crate::message::response::Reply;
 use crate::origin::request::OriginRequest;
+use crate::origin::traced;
 
 /// A probe reads no more than this of a body.
 const PROBE_READS: u64 = 512 << 10;
@@ -75,6 +76,7 @@ impl Parent {
         }
         let patience = patience.min(left);
         let sign = Sign::of(&mut request);
+        let mut span = traced::call(around.trace, "parent", &self.origin, &mut request);
         let mut asking = around.upstream.ask(&self.origin, request);
         let came = match timeout(patience, &mut asking).await {
             Ok(came) => came,
@@ -82,11 +84,15 @@ impl Parent {
                 timeout_at(until, &mut asking).await.map_err(|_| Missed::Waiting)?
             }
             Err(_) => {
+                if let Some(span) = &mut span {
+                    span.fail("no sign of an answer");
+                }
                 let why = format!("no sign of an answer in {patience:?}");
                 return Err(Missed::Failed(Failure::new(FailureKind::ResponseTimeout, why)));
             }
         };
         let shown = sign.shown();
+        traced::came(span.as_mut(), came.as_ref().map(|reply| reply.status));
         let reply = came.map_err(Missed::Failed)?;
         self.health.showed_itself(around.clock.now(), shown);
         Ok((reply, shown))
@@ -99,6 +105,9 @@ impl Parent {
     /// Finds out behind a viewer's back whether it can be asked again: by the request that would
     /// have been asked of it.
     pub(super) fn probe(&self, around: &AskContext<'_>, mut request: OriginRequest) {
+        if let Some(trace) = around.trace {
+            trace.tell(None, &mut request.fields);
+        }
         let (upstream, clock) = (Arc::clone(around.upstream), around.clock.clone());
         let parent = self.clone();
         tokio::spawn(async move {

@@ -47,6 +47,7 @@ use crate::origin::Upstream;
 use crate::origin::itinerary::Itinerary;
 use crate::origin::request::{FetchKind, Node, build};
 use crate::semantics::fields::{FieldSection, Value};
+use crate::trace::live::Trace;
 use ask::Missed;
 use checked::{CheckRecord, Checked};
 use confirm::Standing;
@@ -84,6 +85,8 @@ pub struct AskContext<'e> {
     /// In a fleet, parents and edges follow one log, and its places are what is compared.
     pub fleet: Option<&'e Member>,
     pub node: Node<'e>,
+    /// The trace of the request, where requests are traced.
+    pub trace: Option<&'e Arc<Trace>>,
 }
 
 /// The tier of one running site.

@@ -96,6 +96,39 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn what_is_wrong_with_traces_is_said_at_once() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[traces]
+endpoint = "collector:4318"
+rate = "5"
+trusted = ["everywhere"]
+propagate = ["w3c", "b3"]
+headers = { authorization = { file = "missing" } }
+timeout = "0s"
+queue = 0
+sampling = 1
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:6:", "a collector is an http or https URL"),
+            ("broken.toml:7:", "a share of the requests"),
+            ("broken.toml:8:", "is no network"),
+            ("broken.toml:9:", "is no form of a trace"),
+            ("broken.toml:10:", "cannot be read"),
+            ("broken.toml:11:", "traces.timeout is zero"),
+            ("broken.toml:12:", "lies outside 1"),
+            ("broken.toml:13:", "sampling"),
+        ],
+    );
+    let missing = "[listen]\nhttp = [\"127.0.0.1:80\"]\n[traces]\nrate = \"1%\"\n";
+    expect(missing, &[("broken.toml:", "traces.endpoint is missing")]);
+}
+
+#[test]
 fn what_is_wrong_with_code_is_said_before_it_runs() {
     let text = r#"
 [listen]

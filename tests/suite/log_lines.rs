@@ -202,6 +202,7 @@ impl Made {
             failure: self.failure.as_ref(),
             cut: chance.maybe(|chance| chance.pick(&[Cut::ByViewer, Cut::ByOrigin])),
             ran: None,
+            trace: None,
         }
     }
 

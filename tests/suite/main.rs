@@ -63,5 +63,6 @@ mod tier_sample;
 mod tier_sequence;
 mod tiers;
 mod tools;
+mod traces;
 mod tunnel;
 mod wire;

@@ -105,6 +105,7 @@ fn ours(
         upgrade: None,
         carrier: Carrier::Any,
         interim: None,
+        trace: None,
     };
     let access = AccessControl {
         signing: Signing::Always,

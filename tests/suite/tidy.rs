@@ -152,6 +152,7 @@ const CLOCKS: Reasons = &[
     ("region/mod.rs", "one budget for all parents of a request"),
     ("region/watch.rs", "the pace of a parent's body"),
     ("store/disk/threads.rs", "when to sync, and how long to rest"),
+    ("trace/live.rs", "when spans begin and end"),
     ("tier/body.rs", "how long a piece was waited for"),
     ("tier/memcached.rs", "how old a node is whose items end by its uptime"),
     ("tier/mod.rs", "deadlines of what is asked of the tier"),
