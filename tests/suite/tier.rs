@@ -63,6 +63,8 @@ pub fn settings(engine: Engine, port: u16) -> configured::Tier {
         },
         key: Some(key("current")),
         queue: 16 << 20,
+        read: configured::ReadFrom::Primary,
+        client: "foreshore-test".into(),
     }
 }
 
@@ -73,7 +75,7 @@ fn key(secret: &str) -> configured::TierKey {
 fn auth(user: &str, password: &str) -> configured::TierAuth {
     configured::TierAuth {
         user: Some(user.to_string()),
-        password: Secret::new(password.to_string()),
+        password: configured::Password::Given(Secret::new(password.to_string())),
         method: configured::AuthMethod::Text,
     }
 }
