@@ -168,7 +168,9 @@ fn under_load(tier: &str, does: impl FnOnce(&Oracle)) {
     let oracle = Oracle::new(tier);
     std::thread::scope(|scope| {
         let _ends = Ends(&oracle);
-        for (who, edge) in [&oracle.one, &oracle.two, &oracle.one, &oracle.two].iter().enumerate() {
+        for (who, edge) in
+            [&oracle.one, &oracle.two, &oracle.one, &oracle.two].into_iter().enumerate()
+        {
             let oracle = &oracle;
             scope.spawn(move || oracle.read_on(edge, who as u64));
         }
