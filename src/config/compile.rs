@@ -69,7 +69,10 @@ pub fn compile(
     let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
     let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
     let has_tier = main.has("tier");
-    let tier = compile_tier::read(main, has_fleet, &mut scope);
+    let mut tier = compile_tier::read(main, has_fleet, &mut scope);
+    if let Some(tier) = &mut tier {
+        compile_tier::name(tier, fleet.as_ref());
+    }
     compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref(), has_tier);
     let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);

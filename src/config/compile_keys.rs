@@ -197,7 +197,7 @@ fn subresources(table: &mut Table<'_>) -> Subresources {
     Subresources::Only(names)
 }
 
-/// Reads `s3_credentials` of `[api]`.
+/// Reads `s3_credentials` of `[api]`, and `credentials` of a tier's IAM user.
 ///
 /// `{ env_prefix = "BUCKET_" }` reads BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY and, where
 /// there is one, BUCKET_SESSION_TOKEN; `{ id = …, secret = …, session_token = … }` are secrets like

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use super::reader::{Found, Table};
 use super::scope::Scope;
-use super::{compile_origin, credentials};
+use super::{compile_keys, compile_origin, credentials};
+use crate::distribution::fleet::Fleet;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::tier::{
-    AuthMethod, Engine, MemcachedMode, RedisMode, Tier, TierAuth, TierKey, TierNode, TierTimeouts,
+    AuthMethod, Engine, IAM_AGAIN, Iam, MemcachedMode, Password, ReadFrom, RedisMode, Tier,
+    TierAuth, TierKey, TierNode, TierTimeouts,
 };
 
 /// Octets of bodies that may wait to be written, where nothing is said.
 const QUEUE: u64 = 16 << 20;
+/// What the engine's list of clients calls an edge, before its name in the fleet.
+const CLIENT: &str = "foreshore";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -72,7 +76,8 @@ pub fn read(main: &mut Table<'_>, has_fleet: bool, scope: &mut Scope<'_>) -> Opt
     }
     let kind = kind.map(|found| found.value);
     let places = places(&mut table, kind);
-    let engine = engine(&mut table, kind, places.len());
+    let read = read_from(&mut table, kind);
+    let engine = engine(&mut table, kind, places.len(), read);
     let is_tls = places.iter().any(|place| place.is_tls);
     let tls = tls(&mut table, &folder, scope, is_tls);
     let auth = auth(&mut table, &folder, scope, kind, &places);
@@ -87,7 +92,25 @@ pub fn read(main: &mut Table<'_>, has_fleet: bool, scope: &mut Scope<'_>) -> Opt
     table.finish();
     let (engine, auth, key) = (engine?, auth.ok()?, key.ok()?);
     let nodes: Vec<TierNode> = places.into_iter().map(|place| place.node).collect();
-    (!nodes.is_empty()).then_some(Tier { engine, nodes, tls, auth, timeouts, key, queue })
+    let client = CLIENT.to_string();
+    let tier = Tier { engine, nodes, tls, auth, timeouts, key, queue, read, client };
+    (!tier.nodes.is_empty()).then_some(tier)
+}
+
+/// Calls the edge by its name in the fleet, in the engine's list of clients.
+pub fn name(tier: &mut Tier, fleet: Option<&Fleet>) {
+    if let Some(fleet) = fleet {
+        tier.client = format!("{CLIENT}-{}", fleet.member);
+    }
+}
+
+fn read_from(table: &mut Table<'_>, kind: Option<Kind>) -> ReadFrom {
+    let words = [("primary", ReadFrom::Primary), ("replica", ReadFrom::Replica)];
+    let found = table.word("read", &words);
+    if let (Some(found), Some(Kind::Memcached)) = (&found, kind) {
+        table.problem(&found.span, "tier.read is for Redis: memcached has no replicas", None);
+    }
+    found.map_or(ReadFrom::Primary, |found| found.value)
 }
 
 // What lies in a tier is believed by its place in the fleet's log.
@@ -162,7 +185,12 @@ fn place(kind: Kind, url: &str) -> Result<Place, String> {
     Ok(Place { node: TierNode { host, port }, is_tls })
 }
 
-fn engine(table: &mut Table<'_>, kind: Option<Kind>, nodes: usize) -> Option<Engine> {
+fn engine(
+    table: &mut Table<'_>,
+    kind: Option<Kind>,
+    nodes: usize,
+    read: ReadFrom,
+) -> Option<Engine> {
     let redis =
         [("single", Mode::Single), ("sentinel", Mode::Sentinel), ("cluster", Mode::Cluster)];
     let memcached = [("fixed", Mode::Fixed), ("discovery", Mode::Discovery)];
@@ -183,7 +211,7 @@ fn engine(table: &mut Table<'_>, kind: Option<Kind>, nodes: usize) -> Option<Eng
     }
     match (kind?, word) {
         (Kind::Redis, None | Some(Mode::Single)) => {
-            one_node(table, mode.as_ref(), nodes);
+            one_node(table, mode.as_ref(), nodes, read);
             Some(Engine::Redis(RedisMode::Single))
         }
         (Kind::Redis, Some(Mode::Sentinel)) => match primary {
@@ -201,14 +229,23 @@ fn engine(table: &mut Table<'_>, kind: Option<Kind>, nodes: usize) -> Option<Eng
     }
 }
 
-fn one_node(table: &Table<'_>, mode: Option<&Found<Mode>>, nodes: usize) {
-    if nodes > 1 {
-        let span = mode.map_or_else(|| table.span(), |found| found.span.clone());
-        table.problem(
+fn one_node(table: &Table<'_>, mode: Option<&Found<Mode>>, nodes: usize, read: ReadFrom) {
+    let span = mode.map_or_else(|| table.span(), |found| found.span.clone());
+    match (nodes, read) {
+        (0 | 1, ReadFrom::Primary) | (0 | 2.., ReadFrom::Replica) => {}
+        (_, ReadFrom::Primary) => table.problem(
             &span,
             format!("mode \"single\" takes one url, and there are {nodes}"),
-            Some("for several: mode = \"cluster\" or \"sentinel\"".into()),
-        );
+            Some(
+                "for several: mode = \"cluster\" or \"sentinel\", or read = \"replica\" where all but the first are its replicas"
+                    .into(),
+            ),
+        ),
+        (_, ReadFrom::Replica) => table.problem(
+            &span,
+            "read = \"replica\", and tier.urls names no replica",
+            Some("of mode \"single\" the first url is the primary, and the others are its replicas".into()),
+        ),
     }
 }
 
@@ -258,7 +295,10 @@ fn auth(
     if let (Some(found), Some(Kind::Redis)) = (&method, kind) {
         inner.problem(&found.span, "tier.auth.method is for memcached: Redis has one way", None);
     }
-    let has_password = inner.has("password");
+    let (has_password, has_iam) = (inner.has("password"), inner.has("iam"));
+    if has_iam {
+        return by_iam(inner, folder, scope, (kind, places, user.is_some() || has_password));
+    }
     let password = inner
         .table("password")
         .and_then(|secret| credentials::secret(secret, folder, &mut scope.files));
@@ -285,7 +325,60 @@ fn auth(
     inner.finish();
     let user = user.map(|found| found.value);
     let method = method.map_or(AuthMethod::Text, |found| found.value);
-    password.map(|password| Some(TierAuth { user, password, method })).ok_or(Unusable)
+    let password = password.map(Password::Given).ok_or(Unusable)?;
+    Ok(Some(TierAuth { user, password, method }))
+}
+
+/// `iam = { user, cache, region, serverless, credentials }`: ElastiCache's users with IAM
+/// authentication; with the kind, where it leads, and whether a name or password stands beside it.
+fn by_iam(
+    mut auth: Table<'_>,
+    folder: &Path,
+    scope: &mut Scope<'_>,
+    (kind, places, has_other): (Option<Kind>, &[Place], bool),
+) -> Result<Option<TierAuth>, Unusable> {
+    let Some(mut inner) = auth.table("iam") else {
+        auth.finish();
+        return Err(Unusable);
+    };
+    let span = inner.span();
+    if has_other {
+        let title = "tier.auth.iam makes the password: user and password do not stand beside it";
+        inner.problem(&span, title, None);
+    }
+    if kind == Some(Kind::Memcached) {
+        inner.problem(&span, "ElastiCache has IAM users for Redis and Valkey alone", None);
+    }
+    if places.iter().any(|place| !place.is_tls && !is_loopback(&place.node.host)) {
+        let help = "use a url with TLS: rediss://, valkeys://";
+        inner.problem(&span, "ElastiCache takes IAM passwords only over TLS", Some(help.into()));
+    }
+    let mut text = |key: &'static str, example: &str| {
+        if !inner.has(key) {
+            inner.missing(key, example);
+        }
+        inner.string(key).map(|found| found.value)
+    };
+    let user = text("user", "user = \"edge\"");
+    let cache = text("cache", "cache = \"shop-cache\", the name of the cache in ElastiCache");
+    let region = text("region", "region = \"eu-central-1\"");
+    let is_serverless = inner.flag("serverless").is_some_and(|found| found.value);
+    if !inner.has("credentials") {
+        inner.missing("credentials", "credentials = { env_prefix = \"AWS_\" }");
+    }
+    let credentials = inner
+        .table("credentials")
+        .and_then(|table| compile_keys::origin_credentials(table, folder, scope));
+    inner.finish();
+    auth.finish();
+    let (Some(_), Some(cache), Some(region), Some(credentials)) =
+        (&user, cache, region, credentials)
+    else {
+        return Err(Unusable);
+    };
+    let cache = cache.to_ascii_lowercase();
+    let iam = Iam { cache, region, is_serverless, credentials, again: IAM_AGAIN };
+    Ok(Some(TierAuth { user, password: Password::Iam(Box::new(iam)), method: AuthMethod::Text }))
 }
 
 fn is_loopback(host: &str) -> bool {

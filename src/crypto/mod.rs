@@ -7,6 +7,7 @@
 pub mod key;
 pub mod memory;
 pub mod policy;
+pub mod presigned;
 pub mod s3;
 pub mod sigv4;
 pub mod sigv4a;

@@ -18,7 +18,7 @@ pub const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// How far the signer's clock may be off, either way, in milliseconds.
 pub const SKEW: u64 = 15 * 60 * 1000;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// An access key: what Signature Version 4 signs with.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ fn names(fields: &[(&str, String)]) -> String {
     fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";")
 }
 
-fn signature(
+pub(super) fn signature(
     signed: &Signed<'_>,
     form: PathForm,
     date: &str,
@@ -158,7 +158,7 @@ fn canonical_query(query: &str) -> String {
     all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-fn escape(octets: &[u8]) -> String {
+pub(super) fn escape(octets: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(octets.len());
     for octet in octets {

@@ -23,7 +23,7 @@ use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
 use super::slots::NodeAddress;
 use super::{Taken, Value};
-use crate::distribution::tier::{AuthMethod, MemcachedMode, TierAuth};
+use crate::distribution::tier::{AuthMethod, MemcachedMode, Password, TierAuth};
 
 /// Requests of a connection that wait to be sent, and as many that wait for their answers.
 const WAITING_MAX: usize = 128;
@@ -208,7 +208,10 @@ impl Connect for MemcachedConnect {
 
 async fn authenticate(stream: &mut Stream, auth: &TierAuth) -> Result<(), Trouble> {
     let mut octets = Vec::new();
-    let (user, password) = (auth.user.as_deref().unwrap_or_default(), auth.password.expose());
+    let Password::Given(password) = &auth.password else {
+        return Err(Trouble::new(Miss::Denied, "memcached knows no IAM password"));
+    };
+    let (user, password) = (auth.user.as_deref().unwrap_or_default(), password.expose());
     let reply = match auth.method {
         AuthMethod::Text => {
             protocol::write_authentication(&mut octets, user, password);

@@ -11,6 +11,7 @@
 pub mod body;
 pub mod breaker;
 pub mod codec;
+pub mod iam;
 pub mod judge;
 pub mod ketama;
 pub mod link;
@@ -147,28 +148,19 @@ impl Tier {
     /// Begins to use a tier as configured, within a runtime. Nothing is connected yet, so it does
     /// not fail for want of one; the error says what is wrong with the certificates.
     pub fn start(tier: &configured::Tier, counts: Arc<Counts>) -> Result<Arc<Self>, String> {
-        let connector = || Connector::new(tier.tls.as_ref(), tier.timeouts.connect);
-        let nodes: Vec<NodeAddress> = tier
-            .nodes
-            .iter()
-            .map(|node| NodeAddress { host: node.host.clone(), port: node.port })
-            .collect();
-        let auth = tier.auth.clone();
         let engine = match &tier.engine {
             #[cfg(feature = "redis")]
-            configured::Engine::Redis(mode) => Engine::Redis(self::redis::Redis::start(
-                mode.clone(),
-                nodes,
-                connector()?,
-                connector()?,
-                auth,
-            )),
+            configured::Engine::Redis(mode) => {
+                Engine::Redis(self::redis::Redis::start(tier, mode, tier.read)?)
+            }
             #[cfg(not(feature = "redis"))]
             configured::Engine::Redis(_) => {
                 return Err("this build has no Redis (Cargo feature `redis`)".into());
             }
             configured::Engine::Memcached(mode) => {
-                Engine::Memcached(memcached::Memcached::start(*mode, nodes, connector()?, auth))
+                let connector = Connector::new(tier.tls.as_ref(), tier.timeouts.connect)?;
+                let (nodes, auth) = (NodeAddress::all_of(tier), tier.auth.clone());
+                Engine::Memcached(memcached::Memcached::start(*mode, nodes, connector, auth))
             }
         };
         let seals = tier.key.as_ref().map(|key| Seals::new(&key.current, key.previous.as_ref()));

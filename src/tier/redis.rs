@@ -7,6 +7,10 @@
 //!
 //! Who is the primary and who has which slots is asked anew every 30 seconds, and whenever a node
 //! fails or sends us elsewhere.
+//!
+//! Entries may be read from replicas. Which one is the slot's to say, so that a meta and its pieces
+//! are read from the same, and one that is not well is stepped over for the next, and in the end for
+//! the primary.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +29,10 @@ use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
 use super::room::{Holds, Room};
 use super::slots::{Naming, NodeAddress, SlotMap, slot};
-use super::{Taken, Value};
-use crate::distribution::tier::{RedisMode, TierAuth};
+use super::{Taken, Value, iam};
+use crate::base::secret::Secret;
+use crate::clock::Clock;
+use crate::distribution::tier::{Password, ReadFrom, RedisMode, Tier, TierAuth};
 
 /// How often the topology is asked for where nothing is wrong.
 const TOPOLOGY_EVERY: Duration = Duration::from_secs(30);
@@ -41,8 +47,6 @@ const CRATE_PATIENCE: Duration = Duration::from_secs(30);
 /// How often nodes are asked about their memory, and how long each may take to answer.
 const ROOM_EVERY: Duration = Duration::from_secs(60);
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
-/// What `CLIENT LIST` shows.
-const CLIENT_NAME: &str = "foreshore";
 
 /// A connection to a node.
 #[derive(Clone)]
@@ -51,12 +55,19 @@ pub struct Wire {
     driver: Arc<Driver>,
 }
 
-/// What moves the octets of a connection; it ends with the last clone.
-struct Driver(AbortHandle);
+/// What moves the octets of a connection, and what shows passwords that end; both end with the last
+/// clone.
+struct Driver {
+    moves: AbortHandle,
+    shows: Option<AbortHandle>,
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.moves.abort();
+        if let Some(shows) = &self.shows {
+            shows.abort();
+        }
     }
 }
 
@@ -70,6 +81,19 @@ enum Said<T> {
 impl Wire {
     async fn query<T: FromRedisValue>(mut self, command: &Cmd) -> Result<T, Trouble> {
         command.query_async(&mut self.connection).await.map_err(|error| trouble(&error))
+    }
+
+    // Says what a node may refuse: some users may not say what they are called, and are let in all
+    // the same.
+    async fn says(&self, command: &Cmd) -> Result<(), Trouble> {
+        let mut connection = self.connection.clone();
+        let said: Result<redis::Value, RedisError> = command.query_async(&mut connection).await;
+        match said {
+            Err(error) if error.is_io_error() || error.code() == Some("NOAUTH") => {
+                Err(trouble(&error))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// The same, where the node may send us elsewhere; `is_asking` where another sent us here.
@@ -99,7 +123,7 @@ impl Wire {
 
 impl Line for Wire {
     fn is_open(&self) -> bool {
-        !self.driver.0.is_finished()
+        !self.driver.moves.is_finished()
     }
 
     async fn probe(&self) -> Result<(), Trouble> {
@@ -131,6 +155,35 @@ fn trouble(error: &RedisError) -> Trouble {
 pub struct RedisConnect {
     connector: Connector,
     auth: Option<TierAuth>,
+    /// What the engine's list of clients shows.
+    client: String,
+    /// Replicas of a cluster answer for their primary only where they are told to.
+    is_reader: bool,
+}
+
+fn password(auth: &TierAuth) -> Secret<String> {
+    match &auth.password {
+        Password::Given(password) => password.clone(),
+        // The system's time, as it is now: a signature of long ago is refused.
+        Password::Iam(iam) => {
+            iam::password(iam, auth.user.as_deref().unwrap_or_default(), Clock::system().now())
+        }
+    }
+}
+
+// Shows another password before the engine ends a connection for the age of the first. One that is
+// refused ends it at its time, and the next caller has another made.
+async fn show_again(mut connection: MultiplexedConnection, auth: TierAuth, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let mut command = redis::cmd("AUTH");
+        command.arg(auth.user.as_deref().unwrap_or_default()).arg(password(&auth).expose());
+        let shown: Result<redis::Value, RedisError> = command.query_async(&mut connection).await;
+        if let Err(error) = shown {
+            tracing::warn!(why = %trouble(&error).why, "the tier refuses another IAM password");
+            return;
+        }
+    }
 }
 
 impl Connect for RedisConnect {
@@ -140,7 +193,7 @@ impl Connect for RedisConnect {
         let stream = self.connector.connect(node).await?;
         let mut who = redis::RedisConnectionInfo::default();
         if let Some(auth) = &self.auth {
-            who = who.set_password(auth.password.expose());
+            who = who.set_password(password(auth).expose());
             if let Some(user) = &auth.user {
                 who = who.set_username(user);
             }
@@ -151,18 +204,24 @@ impl Connect for RedisConnect {
                 .await
                 .map_err(|error| trouble(&error))?;
         connection.set_response_timeout(CRATE_PATIENCE);
-        let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
-        let mut wire = Wire { connection, driver };
-        let mut name = redis::cmd("CLIENT");
-        name.arg("SETNAME").arg(CLIENT_NAME);
-        let named: Result<redis::Value, RedisError> = name.query_async(&mut wire.connection).await;
-        match named {
-            Err(error) if error.is_io_error() || error.code() == Some("NOAUTH") => {
-                Err(trouble(&error))
+        let moves = tokio::spawn(driver).abort_handle();
+        let shows = self.auth.as_ref().and_then(|auth| match &auth.password {
+            Password::Given(_) => None,
+            Password::Iam(iam) => {
+                let showing = show_again(connection.clone(), auth.clone(), iam.again);
+                Some(tokio::spawn(showing).abort_handle())
             }
-            // Some users may not say what they are called, and are let in all the same.
-            Ok(_) | Err(_) => Ok(wire),
+        });
+        let driver = Arc::new(Driver { moves, shows });
+        let wire = Wire { connection, driver };
+        let mut name = redis::cmd("CLIENT");
+        name.arg("SETNAME").arg(self.client.as_str());
+        wire.says(&name).await?;
+        if self.is_reader {
+            // A node that is in no cluster says no, and needs not be told.
+            wire.says(&redis::cmd("READONLY")).await?;
         }
+        Ok(wire)
     }
 
     fn patience(&self) -> Duration {
@@ -177,6 +236,8 @@ type RedisNode = Arc<Node<RedisConnect>>;
 struct Topology {
     /// One node or primary.
     primary: Option<NodeAddress>,
+    /// Its replicas.
+    replicas: Vec<NodeAddress>,
     /// A cluster's slots.
     slots: SlotMap,
     nodes: HashMap<NodeAddress, RedisNode>,
@@ -186,6 +247,7 @@ struct Topology {
 
 struct Shared {
     mode: RedisMode,
+    read: ReadFrom,
     /// As configured: the node, the sentinels, or some nodes of the cluster.
     seeds: Vec<NodeAddress>,
     connect: Arc<RedisConnect>,
@@ -213,22 +275,25 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// Takes the nodes as configured. Nothing is connected yet but to learn of the others.
-    pub fn start(
-        mode: RedisMode,
-        seeds: Vec<NodeAddress>,
-        connector: Connector,
-        sentinel_connector: Connector,
-        auth: Option<TierAuth>,
-    ) -> Self {
-        let connect = Arc::new(RedisConnect { connector, auth });
-        let sentinels = Arc::new(RedisConnect { connector: sentinel_connector, auth: None });
+    /// Takes the nodes as configured. Nothing is connected yet but to learn of the others; the error
+    /// says what is wrong with the certificates.
+    pub fn start(tier: &Tier, mode: &RedisMode, read: ReadFrom) -> Result<Self, String> {
+        let connect = |auth: Option<TierAuth>, is_reader: bool| {
+            let connector = Connector::new(tier.tls.as_ref(), tier.timeouts.connect)?;
+            let client = tier.client.clone();
+            Ok::<_, String>(Arc::new(RedisConnect { connector, auth, client, is_reader }))
+        };
+        let is_reader = *mode == RedisMode::Cluster && read == ReadFrom::Replica;
+        let (sentinels, connect) = (connect(None, false)?, connect(tier.auth.clone(), is_reader)?);
+        let seeds = NodeAddress::all_of(tier);
         let mut topology = Topology::default();
-        if mode == RedisMode::Single {
+        if *mode == RedisMode::Single {
             topology.primary = seeds.first().cloned();
+            topology.replicas = seeds.iter().skip(1).cloned().collect();
         }
         let shared = Arc::new(Shared {
-            mode,
+            mode: mode.clone(),
+            read,
             seeds,
             connect,
             sentinels,
@@ -239,7 +304,7 @@ impl Redis {
         let watch = (shared.mode != RedisMode::Single)
             .then(|| tokio::spawn(Arc::clone(&shared).watch()).abort_handle());
         let survey = tokio::spawn(Arc::clone(&shared).survey()).abort_handle();
-        Self { shared, watch, survey }
+        Ok(Self { shared, watch, survey })
     }
 
     /// A value under a key that is placed by its hash tag. Only small ones are told the time they
@@ -256,12 +321,12 @@ impl Redis {
         let mut left = redis::cmd("PTTL");
         left.arg(key);
         let (octets, left) = match size {
-            Size::Large => (self.shared.call::<Vec<u8>>(key, size, &range, deadline).await?, None),
+            Size::Large => (self.shared.read::<Vec<u8>>(key, size, &range, deadline).await?, None),
             // Both are on their way before the first is answered.
             Size::Small => {
                 let (octets, left) = tokio::join!(
-                    self.shared.call::<Vec<u8>>(key, size, &range, deadline),
-                    self.shared.call::<i64>(key, size, &left, deadline),
+                    self.shared.read::<Vec<u8>>(key, size, &range, deadline),
+                    self.shared.read::<i64>(key, size, &left, deadline),
                 );
                 (octets?, Some(left?.answer))
             }
@@ -336,8 +401,53 @@ impl Shared {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Taken<T>, Trouble> {
+        let node = self.node(slot(key.as_bytes()), deadline).await?;
+        self.call_at(node, key, size, command, deadline).await
+    }
+
+    /// The same, where a replica may answer.
+    async fn read<T: FromRedisValue>(
+        &self,
+        key: &str,
+        size: Size,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Taken<T>, Trouble> {
         let slot = slot(key.as_bytes());
-        let mut node = self.node(slot, deadline).await?;
+        let node = match self.replica(slot) {
+            Some(replica) => replica,
+            None => self.node(slot, deadline).await?,
+        };
+        self.call_at(node, key, size, command, deadline).await
+    }
+
+    /// A replica that is well, of those that the slot is on; the slot says which is tried first.
+    fn replica(&self, slot: u16) -> Option<RedisNode> {
+        if self.read == ReadFrom::Primary {
+            return None;
+        }
+        let all = {
+            let topology = self.topology.read();
+            match self.mode {
+                RedisMode::Cluster => topology.slots.replicas(slot).to_vec(),
+                RedisMode::Single | RedisMode::Sentinel { .. } => topology.replicas.clone(),
+            }
+        };
+        let first = usize::from(slot).checked_rem(all.len())?;
+        let (before, after) = all.split_at(first);
+        let mut nodes = after.iter().chain(before).filter_map(|one| self.known(one.clone()).ok());
+        nodes.find(|node| node.may_be_asked())
+    }
+
+    async fn call_at<T: FromRedisValue>(
+        &self,
+        mut node: RedisNode,
+        key: &str,
+        size: Size,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Taken<T>, Trouble> {
+        let slot = slot(key.as_bytes());
         let mut is_asking = false;
         for _ in 0..=REDIRECTIONS {
             let said = node
@@ -491,17 +601,24 @@ impl Shared {
                 let wire = self.sentinels.connect(place).await?;
                 let mut command = redis::cmd("SENTINEL");
                 command.arg("get-master-addr-by-name").arg(primary.as_str());
-                let found: Option<Vec<String>> = wire.query(&command).await?;
+                let found: Option<Vec<String>> = wire.clone().query(&command).await?;
                 let unknown =
                     || Trouble::new(Miss::Refused, format!("{place} knows no primary {primary:?}"));
                 let found = found.ok_or_else(unknown)?;
                 let [host, port] = found.as_slice() else { return Err(unknown()) };
                 let found =
                     NodeAddress { host: host.clone(), port: port.parse().map_err(|_| unknown())? };
+                let replicas = match self.read {
+                    ReadFrom::Primary => Vec::new(),
+                    ReadFrom::Replica => replicas(wire, primary).await?,
+                };
                 let mut topology = self.topology.write();
-                // Whoever was primary keeps nothing open here.
-                topology.nodes.retain(|address, _| *address == found);
+                // What was primary keeps nothing open here.
+                let is_in_use =
+                    |address: &NodeAddress| *address == found || replicas.contains(address);
+                topology.nodes.retain(|address, _| is_in_use(address));
                 topology.primary = Some(found);
+                topology.replicas = replicas;
                 Ok(())
             }
             RedisMode::Cluster => {
@@ -515,10 +632,25 @@ impl Shared {
                     Trouble::new(Miss::Refused, format!("{place} tells of no slots"))
                 })?;
                 let mut topology = self.topology.write();
-                topology.nodes.retain(|address, _| map.nodes.contains(address));
+                topology.nodes.retain(|address, _| map.has(address));
                 topology.slots = map;
                 Ok(())
             }
         }
     }
+}
+
+// The replicas of a primary that a sentinel takes to be well.
+async fn replicas(sentinel: Wire, primary: &str) -> Result<Vec<NodeAddress>, Trouble> {
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("REPLICAS").arg(primary);
+    let all: Vec<HashMap<String, String>> = sentinel.query(&command).await?;
+    let is_well = |one: &HashMap<String, String>| {
+        let flags = one.get("flags").map_or("", String::as_str);
+        !flags.split(',').any(|flag| matches!(flag, "s_down" | "o_down" | "disconnected"))
+    };
+    let address = |one: &HashMap<String, String>| {
+        Some(NodeAddress { host: one.get("ip")?.clone(), port: one.get("port")?.parse().ok()? })
+    };
+    Ok(all.iter().filter(|one| is_well(one)).filter_map(address).take(NODES_MAX).collect())
 }

@@ -13,12 +13,11 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::link::{Connector, Trouble};
+use super::link::Trouble;
 use super::node::Size;
 use super::redis::Redis;
-use super::slots::NodeAddress;
 use crate::distribution::fleet::Prefer;
-use crate::distribution::tier::{Engine, Tier};
+use crate::distribution::tier::{Engine, ReadFrom, Tier};
 use crate::fleet::protocol::{
     ChainId, Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
 };
@@ -84,12 +83,7 @@ impl TierSequence {
         let Engine::Redis(mode) = &tier.engine else {
             return Err("only Redis and Valkey give the numbers of a fleet's log".into());
         };
-        let connector = || Connector::new(tier.tls.as_ref(), tier.timeouts.connect);
-        let nodes = tier.nodes.iter();
-        let nodes =
-            nodes.map(|node| NodeAddress { host: node.host.clone(), port: node.port }).collect();
-        let (data, sentinels) = (connector()?, connector()?);
-        let redis = Redis::start(mode.clone(), nodes, data, sentinels, tier.auth.clone());
+        let redis = Redis::start(tier, mode, ReadFrom::Primary)?;
         let key = |name: &str| format!("{{foreshore:{}}}:{name}", fleet.as_str());
         let keys = ["head", "log", "ids", "edges", "seen"].map(key);
         let this = Arc::new(Self { redis, keys, last: Mutex::new(Place::START) });

@@ -1,6 +1,8 @@
 //! Pure: which node of a Redis Cluster a key lies on: its slot, and the map of slots that a node
 //! tells by `CLUSTER NODES`.
 
+use crate::distribution::tier::{Tier, TierNode};
+
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
 /// The most nodes that are read of an answer.
@@ -46,6 +48,12 @@ impl std::fmt::Display for NodeAddress {
 }
 
 impl NodeAddress {
+    /// Those that a tier is configured with.
+    pub fn all_of(tier: &Tier) -> Vec<Self> {
+        let of = |node: &TierNode| Self { host: node.host.clone(), port: node.port };
+        tier.nodes.iter().map(of).collect()
+    }
+
     /// Reads `host:port`; `from` is whom it was asked of: some name only their port.
     pub fn parse(text: &str, from: &Self) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
@@ -62,6 +70,17 @@ pub struct SlotMap {
     ranges: Vec<(u16, u16, usize)>,
     /// The nodes that have slots.
     pub nodes: Vec<NodeAddress>,
+    /// The replicas of each; none for a node that a redirection named.
+    replicas: Vec<Vec<NodeAddress>>,
+}
+
+/// A line about a node.
+struct Told<'t> {
+    id: &'t str,
+    /// Of a replica: the id of its primary.
+    follows: Option<&'t str>,
+    node: NodeAddress,
+    slots: Vec<(u16, u16)>,
 }
 
 /// What a name is taken from, where a node says both.
@@ -77,42 +96,39 @@ impl SlotMap {
     /// Reads the answer to `CLUSTER NODES`; `None` if it names no node that has slots.
     pub fn parse(text: &str, from: &NodeAddress, naming: Naming) -> Option<Self> {
         let mut map = Self::default();
-        for line in text.lines().take(NODES_MAX) {
-            let _ = map.add(line, from, naming);
+        let lines = text.lines().take(NODES_MAX);
+        let told: Vec<Told<'_>> = lines.filter_map(|line| read(line, from, naming)).collect();
+        for one in told.iter().filter(|one| one.follows.is_none() && !one.slots.is_empty()) {
+            let index = map.nodes.len();
+            map.nodes.push(one.node.clone());
+            let replicas = told.iter().filter(|other| other.follows == Some(one.id));
+            map.replicas.push(replicas.map(|replica| replica.node.clone()).collect());
+            map.ranges.extend(one.slots.iter().map(|(first, last)| (*first, *last, index)));
         }
         map.ranges.sort_unstable();
         (!map.ranges.is_empty()).then_some(map)
     }
 
-    // `<id> <host:port@bus[,name]> <flags> <primary> <ping> <pong> <epoch> <link> <slots>…`
-    fn add(&mut self, line: &str, from: &NodeAddress, naming: Naming) -> Option<()> {
-        let mut words = line.split_ascii_whitespace();
-        let (_id, place, flags) = (words.next()?, words.next()?, words.next()?);
-        let mut flags = flags.split(',');
-        if flags.any(|flag| matches!(flag, "fail" | "noaddr" | "handshake" | "slave" | "replica")) {
-            return None;
-        }
-        let (address, rest) = place.split_once('@').unwrap_or((place, ""));
-        let mut node = NodeAddress::parse(address, from)?;
-        let name = rest.split(',').nth(1).filter(|name| !name.is_empty() && !name.contains('='));
-        if let (Some(name), Naming::Name) = (name, naming) {
-            node.host = name.to_string();
-        }
-        // A slot that is on its way, `[77->-…]`, is answered for by the node that has it still.
-        let slots: Vec<(u16, u16)> = words.skip(5).filter_map(range).collect();
-        if !slots.is_empty() {
-            let index = self.nodes.len();
-            self.nodes.push(node);
-            self.ranges.extend(slots.into_iter().map(|(first, last)| (first, last, index)));
-        }
-        Some(())
+    /// Says whether a node has slots, or is a replica of one that has.
+    pub fn has(&self, node: &NodeAddress) -> bool {
+        self.nodes.contains(node) || self.replicas.iter().any(|all| all.contains(node))
+    }
+
+    /// The replicas of the node that has a slot.
+    pub fn replicas(&self, slot: u16) -> &[NodeAddress] {
+        let all = self.index(slot).and_then(|index| self.replicas.get(index));
+        all.map_or(&[], Vec::as_slice)
     }
 
     /// The node that has a slot.
     pub fn node(&self, slot: u16) -> Option<&NodeAddress> {
+        self.nodes.get(self.index(slot)?)
+    }
+
+    fn index(&self, slot: u16) -> Option<usize> {
         let at = self.ranges.partition_point(|(first, ..)| *first <= slot).checked_sub(1)?;
         let (_, last, node) = self.ranges[at];
-        if slot <= last { self.nodes.get(node) } else { None }
+        (slot <= last).then_some(node)
     }
 
     /// Notes what a redirection says: a node has this slot now.
@@ -136,6 +152,27 @@ impl SlotMap {
         self.ranges.extend(parts);
         self.ranges.sort_unstable();
     }
+}
+
+// `<id> <host:port@bus[,name]> <flags> <primary> <ping> <pong> <epoch> <link> <slots>…`
+fn read<'t>(line: &'t str, from: &NodeAddress, naming: Naming) -> Option<Told<'t>> {
+    let mut words = line.split_ascii_whitespace();
+    let (id, place, flags) = (words.next()?, words.next()?, words.next()?);
+    let has = |wanted: &[&str]| flags.split(',').any(|flag| wanted.contains(&flag));
+    if has(&["fail", "noaddr", "handshake"]) {
+        return None;
+    }
+    let primary = words.next()?;
+    let follows = has(&["slave", "replica"]).then_some(primary);
+    let (address, rest) = place.split_once('@').unwrap_or((place, ""));
+    let mut node = NodeAddress::parse(address, from)?;
+    let name = rest.split(',').nth(1).filter(|name| !name.is_empty() && !name.contains('='));
+    if let (Some(name), Naming::Name) = (name, naming) {
+        node.host = name.to_string();
+    }
+    // A slot that is on its way, `[77->-…]`, is answered for by the node that has it still.
+    let slots = words.skip(4).filter_map(range).collect();
+    Some(Told { id, follows, node, slots })
 }
 
 fn range(word: &str) -> Option<(u16, u16)> {
@@ -197,6 +234,25 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 127.0.0.1:30001@31001,hostname1 myself,
         let failing = ANSWER.replace("myself,master", "master,fail");
         let map = SlotMap::parse(&failing, &from, Naming::Address).unwrap();
         assert_eq!(map.node(0), None);
+        assert!(map.replicas(0).is_empty());
+    }
+
+    #[test]
+    fn a_map_tells_the_replicas_of_a_slot() {
+        let from = address("127.0.0.1:30001");
+        let mut map = SlotMap::parse(ANSWER, &from, Naming::Address).unwrap();
+        assert_eq!(map.replicas(5460), [address("127.0.0.1:30004")]);
+        assert_eq!(map.replicas(5461), [address("127.0.0.1:30005")]);
+        assert!(map.replicas(16_383).is_empty());
+        assert!(map.has(&address("127.0.0.1:30005")) && map.has(&address("127.0.0.1:30001")));
+        assert!(!map.has(&address("127.0.0.1:30006")));
+        // The new node of a slot is not known to have any.
+        map.moved(0, &address("127.0.0.1:30006"));
+        assert!(map.replicas(0).is_empty());
+        assert_eq!(map.replicas(1), [address("127.0.0.1:30004")]);
+        let failing = ANSWER.replace("hostname4 slave", "hostname4 slave,fail");
+        let map = SlotMap::parse(&failing, &from, Naming::Address).unwrap();
+        assert!(map.replicas(0).is_empty());
     }
 
     #[test]

@@ -501,6 +501,27 @@ fn a_tier_that_makes_no_sense_is_named() {
             "previous_key without tier.key",
         ),
         ("kind = \"redis\"\nurls = [\"redis://a\"]\nkey = { file = \"none\" }", "cannot be read"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nread = \"replica\"", "names no replica"),
+        (
+            "kind = \"memcached\"\nurls = [\"memcached://a\"]\nread = \"replica\"",
+            "memcached has no replicas",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"rediss://a\"]\nauth = { iam = { user = \"u\", region = \"r\" } }",
+            "tier.auth.iam.cache is missing",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\nauth = { iam = {} }",
+            "IAM passwords only over TLS",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"rediss://a\"]\nauth = { user = \"u\", iam = {} }",
+            "do not stand beside it",
+        ),
+        (
+            "kind = \"memcached\"\nurls = [\"memcacheds://a\"]\nauth = { iam = {} }",
+            "for Redis and Valkey alone",
+        ),
     ];
     for (tier, words) in table {
         let found = expect(&whole(tier), &[("broken.toml:", words)]);
@@ -508,6 +529,8 @@ fn a_tier_that_makes_no_sense_is_named() {
     }
     let good = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://[::1]:1\"]\nmode = \"cluster\"";
     assert_eq!(problems(&whole(good)), Vec::<String>::new());
+    let reads = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://b\"]\nread = \"replica\"";
+    assert_eq!(problems(&whole(reads)), Vec::<String>::new());
     let alone =
         whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
     expect(&alone, &[("broken.toml:", "[tier] without [fleet]")]);

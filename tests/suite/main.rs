@@ -58,6 +58,8 @@ mod storm;
 mod support;
 mod tidy;
 mod tier;
+mod tier_clients;
+mod tier_engines;
 mod tier_fleet;
 mod tier_sample;
 mod tier_sequence;

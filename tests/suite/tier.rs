@@ -36,7 +36,7 @@ use super::support::tool::{self, Tool};
 use super::support::{eventually, free_port};
 
 pub const REDIS: Tool = Tool::Program("redis-server");
-const MEMCACHED: Tool = Tool::Program("memcached");
+pub const MEMCACHED: Tool = Tool::Program("memcached");
 const SASLPASSWD: Tool = Tool::Program("saslpasswd2");
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const STAMP: Stamp = Stamp { epoch: Epoch(RecordId::from_octets([1; 16])), number: FleetNumber(7) };
@@ -47,7 +47,7 @@ pub fn on_a_core<T>(does: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(does)
 }
 
-fn start(settings: &configured::Tier) -> Arc<Tier> {
+pub fn start(settings: &configured::Tier) -> Arc<Tier> {
     Tier::start(settings, Arc::default()).unwrap()
 }
 
@@ -63,6 +63,8 @@ pub fn settings(engine: Engine, port: u16) -> configured::Tier {
         },
         key: Some(key("current")),
         queue: 16 << 20,
+        read: configured::ReadFrom::Primary,
+        client: "foreshore-test".into(),
     }
 }
 
@@ -70,10 +72,10 @@ fn key(secret: &str) -> configured::TierKey {
     configured::TierKey { current: Secret::new(secret.to_string()), previous: None }
 }
 
-fn auth(user: &str, password: &str) -> configured::TierAuth {
+pub fn auth(user: &str, password: &str) -> configured::TierAuth {
     configured::TierAuth {
         user: Some(user.to_string()),
-        password: Secret::new(password.to_string()),
+        password: configured::Password::Given(Secret::new(password.to_string())),
         method: configured::AuthMethod::Text,
     }
 }
@@ -89,7 +91,7 @@ fn trusting(ca: &Path) -> OriginTls {
     }
 }
 
-fn response(path: &str, len: usize) -> Arc<Stored> {
+pub fn response(path: &str, len: usize) -> Arc<Stored> {
     let body: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
     let mut fields = FieldSection::new();
     fields.append("etag", "\"a\"");
@@ -118,7 +120,7 @@ fn response(path: &str, len: usize) -> Arc<Stored> {
 
 /// Hands a response in and waits until it lies there, which may take as many times as a node that
 /// has just begun needs.
-async fn put(tier: &Arc<Tier>, stored: &Arc<Stored>) {
+pub async fn put(tier: &Arc<Tier>, stored: &Arc<Stored>) {
     let until = Instant::now() + Duration::from_secs(15);
     loop {
         let written = || tier.counts.written.load(Ordering::Relaxed);
@@ -135,7 +137,7 @@ async fn put(tier: &Arc<Tier>, stored: &Arc<Stored>) {
     }
 }
 
-async fn found(tier: &Arc<Tier>, key: &CacheKey) -> Result<Box<Found>, Miss> {
+pub async fn found(tier: &Arc<Tier>, key: &CacheKey) -> Result<Box<Found>, Miss> {
     let began = Instant::now();
     let deadline = tier.first_deadline();
     let got = tier.get(key, deadline).await;
@@ -147,7 +149,7 @@ async fn found(tier: &Arc<Tier>, key: &CacheKey) -> Result<Box<Found>, Miss> {
 }
 
 /// Asks until the tier says what is wanted.
-async fn until_found(
+pub async fn until_found(
     tier: &Arc<Tier>,
     key: &CacheKey,
     wanted: impl Fn(&Result<Box<Found>, Miss>) -> bool,
@@ -247,7 +249,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(command: &mut Command, port: u16) -> Self {
+    pub fn start(command: &mut Command, port: u16) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -261,7 +263,7 @@ impl Server {
         server
     }
 
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
@@ -283,7 +285,7 @@ impl Server {
 
 impl Server {
     // Whether a longer answer has these words in it.
-    fn tells(&self, command: &str, words: &str) -> bool {
+    pub fn tells(&self, command: &str, words: &str) -> bool {
         let mut tcp = TcpStream::connect(self.address()).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
@@ -310,11 +312,11 @@ pub fn redis(folder: &Path, port: u16, more: &str) -> Server {
     Server::start(Command::new("redis-server").arg(&path), port)
 }
 
-fn plain_redis(folder: &Path, port: u16) -> Server {
+pub fn plain_redis(folder: &Path, port: u16) -> Server {
     redis(folder, port, &format!("port {port}"))
 }
 
-fn memcached(port: u16, more: &[&str]) -> Server {
+pub fn memcached(port: u16, more: &[&str]) -> Server {
     let mut command = Command::new("memcached");
     command.args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &port.to_string()]);
     Server::start(command.args(more), port)
