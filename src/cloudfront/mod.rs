@@ -20,3 +20,6 @@ pub mod report;
 pub mod seal;
 pub mod shape;
 pub mod strict;
+pub mod terraform;
+mod terraform_names;
+mod terraform_references;
