@@ -89,7 +89,8 @@ impl Document {
 }
 
 // Templates spell some names otherwise than the API does.
-const SPELLINGS: [(&str, &str); 6] = [
+const SPELLINGS: [(&str, &str); 7] = [
+    ("CNAMEs", "Aliases"),
     ("OriginCustomHeaders", "CustomHeaders"),
     ("OriginSSLProtocols", "OriginSslProtocols"),
     ("AcmCertificateArn", "ACMCertificateArn"),

@@ -11,12 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::import::{Imported, Input, Several, Wishes, import_documents};
-use super::node::{Document, Places};
+use super::node::Document;
 use super::report::{Rank, Report};
 use super::terraform_names::{Translation, kind};
 use super::terraform_references::{Meaning, Resource, World, block_of};
 
 const DISTRIBUTION: &str = "aws_cloudfront_distribution";
+
+// What stands where a document says nothing.
+static NOTHING: Value = Value::Null;
 
 /// Reads all distributions of a document into one configuration, or the one that is wished for: by
 /// its id, its address or the name that the configuration gives it.
@@ -72,7 +75,6 @@ fn read<'j>(
 ) -> Result<World<'j>, String> {
     let root = &input.json;
     let mut world = World::default();
-    let none = &Value::Null;
     if !states.is_empty() {
         world.resources.extend(states.iter().map(|(address, module, resource, instance)| {
             Resource {
@@ -82,16 +84,16 @@ fn read<'j>(
                 name: text(resource, "name"),
                 index: instance.get("index_key"),
                 is_data: text(resource, "mode") == "data",
-                values: instance.get("attributes").unwrap_or(none),
+                values: instance.get("attributes").unwrap_or(&NOTHING),
             }
         }));
     } else if let Some(module) = at(root, &["planned_values", "root_module"]) {
         collect(module, &mut world.resources);
         // What was looked up has been read already, and is not planned.
         let mut before = Vec::new();
-        at(root, &["prior_state", "values", "root_module"])
-            .into_iter()
-            .for_each(|module| collect(module, &mut before));
+        if let Some(module) = at(root, &["prior_state", "values", "root_module"]) {
+            collect(module, &mut before);
+        }
         let known: BTreeSet<&str> = world.resources.iter().map(|one| one.address).collect();
         before.retain(|one| one.is_data && !known.contains(one.address));
         world.resources.extend(before);
@@ -209,10 +211,9 @@ impl Job<'_, '_> {
         self.say_of_its_id(one, &id);
         let mut body = json!({ "Id": id });
         body[kind.config] = config;
-        for (key, theirs) in [("DomainName", "domain_name")] {
-            if kind.name == DISTRIBUTION && !text(one.values, theirs).is_empty() {
-                body[key] = text(one.values, theirs).into();
-            }
+        let domain = text(one.values, "domain_name");
+        if kind.name == DISTRIBUTION && !domain.is_empty() {
+            body["DomainName"] = domain.into();
         }
         if let Some(tags) = one.values.get("tags").and_then(Value::as_object) {
             let pair = |(key, tag): (&String, &Value)| json!({ "Key": key, "Value": tag });
@@ -261,7 +262,7 @@ impl Job<'_, '_> {
             ),
             "realtime_log_config" => {
                 let fields = one.values.get("fields").map(Value::to_string).unwrap_or_default();
-                let rate = one.values.get("sampling_rate").unwrap_or(&Value::Null);
+                let rate = one.values.get("sampling_rate").unwrap_or(&NOTHING);
                 (
                     Rank::ToKnow,
                     format!(
@@ -277,9 +278,10 @@ impl Job<'_, '_> {
     // The values, with what is known later in its place.
     fn filled(&mut self, one: &Resource<'_>) -> Value {
         let mut values = one.values.clone();
-        let later = self.world.unknown.iter().find(|(address, _)| *address == one.address);
-        if let (Some((_, later)), false) = (later, one.is_data) {
-            let expressions = self.world.expressions(one).unwrap_or(&Value::Null);
+        let mut all = self.world.unknown.iter();
+        let later = all.find(|(address, _)| *address == one.address).map(|(_, later)| *later);
+        if let (Some(later), false) = (later, one.is_data) {
+            let expressions = self.world.expressions(one).unwrap_or(&NOTHING);
             let block = Block { later, expressions, place: one.address.to_string(), depth: 0 };
             self.fill(one, &mut values, &block);
         }
@@ -293,7 +295,7 @@ impl Job<'_, '_> {
         };
         for (key, later) in later {
             let place = format!("{}.{key}", block.place);
-            let said = block.expressions.get(key).unwrap_or(&Value::Null);
+            let said = block.expressions.get(key).unwrap_or(&NOTHING);
             if later.as_array().is_some_and(|all| all.iter().any(Value::is_object)) {
                 let Some(inner) = values.get_mut(key).and_then(Value::as_array_mut) else {
                     continue;
@@ -322,7 +324,7 @@ impl Job<'_, '_> {
             let said = value
                 .as_object()
                 .and_then(|value| block_of(written, value, at, count))
-                .unwrap_or(&Value::Null);
+                .unwrap_or(&NOTHING);
             let place = format!("{}[{at}]", block.place);
             let depth = block.depth + 1;
             self.fill(one, value, &Block { later, expressions: said, place, depth });
@@ -415,7 +417,6 @@ impl Job<'_, '_> {
 }
 
 // A block of a resource: what is known later of it, and the expressions that wrote it.
-#[derive(Clone)]
 struct Block<'b> {
     later: &'b Value,
     expressions: &'b Value,
