@@ -250,7 +250,7 @@ fn nothing_found(sorted: &Sorted<'_>) -> String {
     let how = "`aws cloudfront get-distribution-config --id ID`";
     match (&sorted.templates[..], &sorted.unknown[..]) {
         ([file, ..], _) => format!(
-            "{file} is a template: what comes of it is known once it is deployed; give the output of {how}"
+            "{file} is a template: `foreshore import cloudformation` reads it; what comes of it is known once it is deployed, by {how}"
         ),
         ([], []) => format!("none of these is a distribution: the output of {how} is needed"),
         ([], unknown) => format!(

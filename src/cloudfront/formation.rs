@@ -44,7 +44,7 @@ pub fn import(
         Some(body) => body.clone(),
         None => input.json,
     };
-    let scope = Scope { template: &template, given: parameters };
+    let scope = Scope::new(&template, parameters);
     if let Some(name) = scope.unknown_parameter() {
         let all = template.get("Parameters").and_then(Value::as_object);
         let known: Vec<&str> =
@@ -104,14 +104,14 @@ impl Job<'_> {
     }
 
     fn document(&mut self, name: &str, kind: &str, resource: &Value) -> Option<Document> {
-        let Some((_, wrapper, config)) = KINDS.iter().find(|(known, ..)| *known == kind) else {
+        let Some(&(_, wrapper, config)) = KINDS.iter().find(|(known, ..)| *known == kind) else {
             self.say_of_another(name, kind);
             return None;
         };
         let properties = resource.get("Properties").unwrap_or(resource);
         let mut body = json!({ "Id": name.chars().take(64).collect::<String>() });
         let mut told = Told::default();
-        for key in [*config, "Tags"] {
+        for key in [config, "Tags"] {
             let Some(said) = properties.get(key) else { continue };
             let place = format!("{}.{key}", place_of(name));
             let at = At::new(place, format!("/{wrapper}/{key}"));
@@ -128,7 +128,7 @@ impl Job<'_> {
             );
         }
         let file = format!("{} ({name})", self.file);
-        Some(Document::made_of(file, json!({ *wrapper: body }), told.places))
+        Some(Document::made_of(file, json!({ wrapper: body }), told.places))
     }
 
     fn say_of_another(&mut self, name: &str, kind: &str) {

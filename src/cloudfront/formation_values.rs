@@ -4,6 +4,7 @@
 //! `Fn::FindInMap` are worked out by the parameters and by what the template says of its resources.
 //! What only a stack knows stands as `${Bucket.Arn}` where it belongs, and is told.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ const PSEUDO: [(&str, Option<&str>); 7] = [
 
 // Functions within functions, and references through resources.
 const DEPTH: usize = 100;
+const VALUES: usize = 500_000;
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,9 @@ pub struct Told {
 /// A template, and the parameters that were given.
 pub struct Scope<'t> {
     pub template: &'t Value,
-    pub given: &'t [(String, String)],
+    given: &'t [(String, String)],
+    /// Values that may still be worked out: names that lead to each other may be many.
+    left: Cell<usize>,
 }
 
 /// Where a value stands in the template, and where it will in what is made.
@@ -87,6 +91,17 @@ impl At {
 }
 
 impl<'t> Scope<'t> {
+    pub const fn new(template: &'t Value, given: &'t [(String, String)]) -> Self {
+        Self { template, given, left: Cell::new(VALUES) }
+    }
+
+    // Whether another value may be worked out.
+    fn takes_one(&self, at: &At) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0 && at.depth > 0
+    }
+
     /// The name of a parameter that was given and that the template does not have.
     pub fn unknown_parameter(&self) -> Option<&'t str> {
         let is_known = |name: &str| {
@@ -104,7 +119,7 @@ impl<'t> Scope<'t> {
 
     /// A value worked out; `None` if it is to be as if it were not there.
     pub fn value(&self, value: &Value, at: &At, told: &mut Told) -> Option<Value> {
-        if at.depth == 0 {
+        if !self.takes_one(at) {
             return Some(self.leave("too many functions within each other", at, told));
         }
         told.places.insert(at.path.clone(), at.place.clone());
@@ -167,7 +182,8 @@ impl<'t> Scope<'t> {
                 let mut own = Told::default();
                 let all: Vec<Value> =
                     all.iter().filter_map(|value| self.value(value, at, &mut own)).collect();
-                told.open.append(&mut own.open);
+                let open = own.open.into_iter().map(|(_, name)| (at.place.clone(), name));
+                told.open.extend(open);
                 told.conditions.append(&mut own.conditions);
                 let found = match name {
                     "Fn::Join" => join(&all),
@@ -236,8 +252,7 @@ impl<'t> Scope<'t> {
         let join = if attribute.is_empty() { "" } else { "." };
         let whole = format!("{name}{join}{attribute}");
         match (kind, attribute) {
-            ("AWS::CloudFront::Function", _) => format!("function/{name}").into(),
-            ("AWS::CloudFront::RealtimeLogConfig", _) => format!("realtime-log/{name}").into(),
+            ("AWS::CloudFront::Function" | "AWS::CloudFront::RealtimeLogConfig", _) => name.into(),
             (kind, "" | "Id") if kind.starts_with("AWS::CloudFront::") => name.into(),
             ("AWS::S3::Bucket", _) => match self.bucket(resource, attribute, at, told) {
                 Some(known) => known.into(),
@@ -319,29 +334,25 @@ impl<'t> Scope<'t> {
         let Some((name, argument)) = said.as_object().and_then(function_of) else {
             return Truth::Open;
         };
-        if at.depth == 0 {
+        if !self.takes_one(at) {
             return Truth::Open;
         }
-        let inner = || argument.as_array().into_iter().flatten();
-        let truths = || inner().map(|one| self.truth(one, &at.within()));
+        let within = at.within();
+        let parts = argument.as_array().map(Vec::as_slice).unwrap_or_default();
         match name {
             "Condition" => {
                 let name = argument.as_str().unwrap_or("");
                 self.condition(name, at, &mut Told::default())
             }
-            "Fn::Not" => match truths().next() {
-                Some(Truth::True) => Truth::False,
-                Some(Truth::False) => Truth::True,
-                _ => Truth::Open,
-            },
-            "Fn::And" if truths().any(|one| one == Truth::False) => Truth::False,
-            "Fn::And" if truths().all(|one| one == Truth::True) => Truth::True,
-            "Fn::Or" if truths().any(|one| one == Truth::True) => Truth::True,
-            "Fn::Or" if truths().all(|one| one == Truth::False) => Truth::False,
+            "Fn::Not" | "Fn::And" | "Fn::Or" => {
+                let all: Vec<Truth> = parts.iter().map(|one| self.truth(one, &within)).collect();
+                together(name, &all)
+            }
             "Fn::Equals" => {
                 let mut own = Told::default();
-                let sides: Vec<String> = inner()
-                    .map(|one| self.value(one, &at.within(), &mut own))
+                let sides: Vec<String> = parts
+                    .iter()
+                    .map(|one| self.value(one, &within, &mut own))
                     .map(|one| one.as_ref().map(plain).unwrap_or_default())
                     .collect();
                 match &sides[..] {
@@ -352,6 +363,20 @@ impl<'t> Scope<'t> {
             }
             _ => Truth::Open,
         }
+    }
+}
+
+// What conditions come to together.
+fn together(function: &str, all: &[Truth]) -> Truth {
+    let is = |truth: Truth| all.contains(&truth);
+    match (function, all) {
+        ("Fn::Not", [Truth::True]) => Truth::False,
+        ("Fn::Not", [Truth::False]) => Truth::True,
+        ("Fn::And", _) if is(Truth::False) => Truth::False,
+        ("Fn::And", [_, ..]) if !is(Truth::Open) => Truth::True,
+        ("Fn::Or", _) if is(Truth::True) => Truth::True,
+        ("Fn::Or", [_, ..]) if !is(Truth::Open) => Truth::False,
+        _ => Truth::Open,
     }
 }
 
@@ -410,7 +435,7 @@ mod tests {
     fn worked_out(value: Value) -> (Value, Vec<String>) {
         let template = template();
         let given = [("AWS::Region".to_string(), "eu-west-1".to_string())];
-        let scope = Scope { template: &template, given: &given };
+        let scope = Scope::new(&template, &given);
         let mut told = Told::default();
         let at = At::new("T".into(), String::new());
         let made = scope.value(&json!({ "v": value }), &at, &mut told).unwrap();
@@ -425,10 +450,7 @@ mod tests {
             (json!({ "Ref": "Names" }), json!(["a.test", "b.test"])),
             (json!({ "Ref": "Policy" }), json!("Policy")),
             (json!({ "Fn::GetAtt": ["Policy", "Id"] }), json!("Policy")),
-            (
-                json!({ "Fn::GetAtt": ["Code", "FunctionMetadata", "FunctionARN"] }),
-                json!("function/Code"),
-            ),
+            (json!({ "Fn::GetAtt": ["Code", "FunctionMetadata", "FunctionARN"] }), json!("Code")),
             (json!({ "Ref": "AWS::NoValue" }), Value::Null),
             (
                 json!({ "Fn::GetAtt": "Named.RegionalDomainName" }),
@@ -486,12 +508,12 @@ mod tests {
     fn a_circle_ends() {
         let template = json!({ "Resources": { "A": { "Type": "AWS::S3::Bucket", "Properties": { "BucketName": { "Ref": "A" } } } },
             "Conditions": { "C": { "Fn::Not": [{ "Condition": "C" }] } } });
-        let scope = Scope { template: &template, given: &[] };
+        let scope = Scope::new(&template, &[]);
         let (at, mut told) = (At::new("T".into(), String::new()), Told::default());
         let made = scope.value(&json!({ "Ref": "A" }), &at, &mut told);
         assert_eq!(made, Some(json!("${A}")));
         assert_eq!(scope.condition("C", &at, &mut told), Truth::Open);
         let other = [("Other".to_string(), String::new())];
-        assert_eq!(Scope { template: &template, given: &other }.unknown_parameter(), Some("Other"));
+        assert_eq!(Scope::new(&template, &other).unknown_parameter(), Some("Other"));
     }
 }

@@ -400,9 +400,7 @@ impl Job<'_, '_> {
             ("aws_cloudfront_origin_access_identity", "cloudfront_access_identity_path") => {
                 Ok(format!("origin-access-identity/cloudfront/{}", one.address))
             }
-            ("aws_cloudfront_function", "arn") => {
-                Ok(format!("function/{}", text(one.values, "name")))
-            }
+            ("aws_cloudfront_function", "arn") => Ok(text(one.values, "name").to_string()),
             ("aws_s3_bucket", "bucket_regional_domain_name" | "bucket_domain_name") => {
                 let (bucket, region) = (text(one.values, "bucket"), text(one.values, "region"));
                 match (bucket, region) {
