@@ -458,6 +458,7 @@ fn is_computed(key: &str, depth: usize) -> bool {
     ];
     let inner = [
         "default_ttl",
+        "grpc_config",
         "ip_address_type",
         "max_ttl",
         "min_ttl",

@@ -25,6 +25,7 @@ mod fuzz;
 mod hit_cost;
 mod http2;
 mod imports;
+mod imports_templates;
 mod itinerary;
 mod laws;
 mod log_lines;
