@@ -193,8 +193,15 @@ fn summary<'d>(item: &Node<'d>) -> Candidate<'d> {
 }
 
 fn tags<'d>(whole: &Node<'d>) -> Vec<(&'d str, &'d str)> {
-    let pair = |tag: &Node<'d>| Some((tag.text("Key")?, tag.text("Value").unwrap_or("")));
-    whole.items("Tags").iter().filter_map(pair).collect()
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for tag in whole.items("Tags") {
+        let Some(key) = tag.text("Key") else { continue };
+        // A tag has one value.
+        if !all.iter().any(|(known, _)| *known == key) {
+            all.push((key, tag.text("Value").unwrap_or("")));
+        }
+    }
+    all
 }
 
 // CloudFormation's, as it is written or as `cdk synth` and `sam` give it.

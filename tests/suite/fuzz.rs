@@ -107,6 +107,11 @@ fn whatever_awss_tools_may_send_is_read_or_refused() {
 }
 
 #[test]
+fn whatever_a_template_says_is_written_as_toml() {
+    run("templates", 5_000, bodies::templates);
+}
+
+#[test]
 fn whatever_lies_on_the_disk_is_read_or_refused() {
     run("records", 20_000, bodies::records);
 }

@@ -239,23 +239,21 @@ fn a_template_of_sams_is_read() {
 #[test]
 fn mistakes_are_told_and_nothing_is_written() {
     let file = |name: &str| Path::new(FOLDER).join(name).to_str().unwrap().to_string();
-    for (args, why) in [
-        (vec!["terraform", &file("site.yaml")[..]], "terraform show -json"),
-        (vec!["terraform", &file("cdk.template.json")], "no output of `terraform show -json`"),
-        (vec!["cloudformation", &file("terraform-state.json")], "this is no template"),
-        (
-            vec!["cloudformation", &file("site.yaml"), "--parameter", "Nothing=1"],
-            "there is no such parameter",
-        ),
-        (vec!["cloudformation", &file("site.yaml"), "--parameter", "Stage"], "NAME=VALUE"),
-        (vec!["cloudfront", &file("site.yaml")], "foreshore import cloudformation"),
-        (
-            vec!["cloudformation", &file("sam.yaml"), "--origin", "other=http://127.0.0.1:1"],
-            "there is no such origin; there is api",
-        ),
+    let (state, cdk) = (file("terraform-state.json"), file("cdk.template.json"));
+    let (site, sam) = (file("site.yaml"), file("sam.yaml"));
+    let other = ["--origin", "other=http://127.0.0.1:1"];
+    for (kind, file, more, why) in [
+        ("terraform", &site, &[][..], "terraform show -json"),
+        ("terraform", &cdk, &[], "no output of `terraform show -json`"),
+        ("cloudformation", &state, &[], "this is no template"),
+        ("cloudformation", &site, &["--parameter", "Nothing=1"], "there is no such parameter"),
+        ("cloudformation", &site, &["--parameter", "Stage"], "NAME=VALUE"),
+        ("cloudfront", &site, &[], "foreshore import cloudformation"),
+        ("cloudformation", &sam, &other, "there is no such origin; there is api"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let (code, _, told) = command(folder.path(), &[&["import"][..], &args].concat());
+        let args = [&["import", kind, file.as_str()][..], more].concat();
+        let (code, _, told) = command(folder.path(), &args);
         assert!(code != 0 && told.contains(why), "{args:?}: {told}");
         assert!(!folder.path().join("imported.toml").exists(), "{args:?}");
     }
