@@ -16,9 +16,15 @@ pub mod fleet;
 
 pub mod region;
 
+pub mod tier;
+
 pub mod origin;
 
 pub mod deliver;
+
+pub mod functions;
+
+pub mod lambda;
 
 pub mod record;
 

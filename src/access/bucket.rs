@@ -19,12 +19,21 @@ use crate::message::request::{Known, RequestHead};
 /// Judges a request to a behavior that signs for a bucket, before the cache is asked and for every
 /// bucket that may be. `caching` says whether the answer is kept under a key.
 pub fn judge(routed: &Routed<'_>, caching: Caching) -> Result<(), Refusal> {
+    let (members, _) = routed.distribution.members(routed.behavior.target);
+    let signed = members.iter().filter_map(|at| routed.distribution.origins[*at].access.as_ref());
+    judge_for(routed, caching, signed)
+}
+
+/// The same for these ways of signing, whoever chose them.
+pub fn judge_for<'o>(
+    routed: &Routed<'_>,
+    caching: Caching,
+    signed: impl Iterator<Item = &'o AccessControl>,
+) -> Result<(), Refusal> {
     // An object is asked for by its name: most requests, and they pay for nothing else.
     if routed.head.query.is_none() && routed.path != "/" && !s3::writes(routed.head.method) {
         return Ok(());
     }
-    let (members, _) = routed.distribution.members(routed.behavior.target);
-    let signed = members.iter().filter_map(|at| routed.distribution.origins[*at].access.as_ref());
     for access in signed.filter(|access| access.is_bucket()) {
         let is_own = is_own(routed.behavior, routed.head, access);
         let has_order =

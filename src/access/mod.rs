@@ -4,6 +4,7 @@
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
 pub mod bucket;
+pub mod grpc;
 pub mod prepare;
 pub mod rate;
 pub mod staging;

@@ -1,5 +1,8 @@
 //! Something that must not be seen: no Debug that shows it, no Display, no equality by accident.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// Wraps a secret value.
 #[derive(Clone)]
 pub struct Secret<T>(T);
@@ -32,6 +35,18 @@ impl Secret<String> {
         scheme.eq_ignore_ascii_case(b"bearer ")
             && aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
     }
+
+    /// Says whether an Authorization field of the scheme Basic (RFC 7617) has it for a password,
+    /// whatever the user is called: some senders can show nothing else.
+    pub fn is_password_of(&self, authorization: &[u8]) -> bool {
+        let Some((scheme, given)) = authorization.split_at_checked(6) else { return false };
+        let Ok(pair) = STANDARD.decode(given) else { return false };
+        let Some(colon) = pair.iter().position(|octet| *octet == b':') else { return false };
+        let password = &pair[colon + 1..];
+        scheme.eq_ignore_ascii_case(b"basic ")
+            && aws_lc_rs::constant_time::verify_slices_are_equal(password, self.0.as_bytes())
+                .is_ok()
+    }
 }
 
 impl<T> std::fmt::Debug for Secret<T> {
@@ -54,6 +69,17 @@ mod tests {
             ["", "Bearer", "Bearer ", "Bearer let-me", "Bearer Let-Me2", "Basic Let-Me", "Let-Me"]
         {
             assert!(!secret.is_borne_by(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_be_any_users() {
+        let secret = Secret::new("Let:Me".to_string());
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        assert!(secret.is_password_of(basic("minio:Let:Me").as_bytes()));
+        assert!(secret.is_password_of(basic(":Let:Me").as_bytes()));
+        for bad in [basic("minio:Let"), basic("Let:Me"), basic("x"), "Basic %".into(), "B".into()] {
+            assert!(!secret.is_password_of(bad.as_bytes()), "{bad}");
         }
     }
 }

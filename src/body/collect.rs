@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::{Body, BodyError, Source};
+use crate::semantics::fields::FieldSection;
 
 /// Reads a body of at most `max` octets. One that is longer, or breaks off, comes back with nothing
 /// of it lost.
@@ -28,6 +29,33 @@ pub async fn collect(mut body: Body, max: u64) -> Result<Bytes, Body> {
     Ok(Bytes::from(whole))
 }
 
+/// Reads the first octets of a body: them, whether there is more, and the body with nothing of it
+/// lost.
+pub async fn peek(mut body: Body, max: u64) -> (Bytes, bool, Body) {
+    let length = body.length();
+    let (mut read, mut len, mut is_cut) = (VecDeque::new(), 0, false);
+    while let Some(piece) = body.piece().await {
+        len += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        is_cut = piece.is_err() || len > max;
+        read.push_back(piece);
+        if is_cut {
+            break;
+        }
+    }
+    let mut first = Vec::with_capacity(len.min(max) as usize);
+    for piece in read.iter().filter_map(|piece| piece.as_ref().ok()) {
+        let room = max as usize - first.len();
+        first.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+    let first = Bytes::from(first);
+    let whole = match (is_cut, first.is_empty()) {
+        (true, _) => Body::Wire(Box::new(Prefixed { read, rest: body }), length),
+        (false, true) => Body::Empty,
+        (false, false) => Body::Bytes(first.clone()),
+    };
+    (first, is_cut, whole)
+}
+
 /// A body of which the first pieces were read already.
 struct Prefixed {
     read: VecDeque<Result<Bytes, BodyError>>,
@@ -35,6 +63,10 @@ struct Prefixed {
 }
 
 impl Source for Prefixed {
+    fn take_trailers(&mut self) -> FieldSection {
+        self.rest.take_trailers()
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self.read.pop_front() {
             Some(piece) => Poll::Ready(Some(piece)),

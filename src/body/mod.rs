@@ -37,6 +37,8 @@ pub enum BodyError {
     Abandoned,
     /// Reading from the disk failed.
     Unreadable,
+    /// The sender called it off, where its protocol has a word for that (RST_STREAM with CANCEL).
+    Cancelled,
 }
 
 impl std::fmt::Display for BodyError {
@@ -48,6 +50,7 @@ impl std::fmt::Display for BodyError {
             Self::TooLarge => "the body is longer than the limit",
             Self::Abandoned => "the sender gave up",
             Self::Unreadable => "reading the stored body failed",
+            Self::Cancelled => "the sender called it off",
         })
     }
 }
@@ -63,6 +66,9 @@ pub trait Source: Send {
     fn take_trailers(&mut self) -> FieldSection {
         FieldSection::new()
     }
+
+    /// Goes on with what happens beside the body ([`Body::poll_beside`]). Most have nothing there.
+    fn poll_beside(&mut self, _cx: &mut Context<'_>) {}
 }
 
 /// A body on its way.
@@ -126,6 +132,25 @@ impl Body {
         match self {
             Self::Wire(source, None) => source.take_trailers(),
             _ => FieldSection::new(),
+        }
+    }
+
+    /// Goes on with what happens beside this body and does not wait for its reader: the rest of a
+    /// request whose answer it is. For a reader that has no room for another piece; one that asks
+    /// for pieces has this done as well.
+    pub fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        if let Self::Wire(source, _) = self {
+            source.poll_beside(cx);
+        }
+    }
+
+    /// The same body without a length that was announced: it ends where it ends, and has its
+    /// trailers.
+    #[must_use]
+    pub fn unmeasured(self) -> Self {
+        match self {
+            Self::Wire(source, Some(_)) => Self::Wire(source, None),
+            other => other,
         }
     }
 

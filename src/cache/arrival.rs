@@ -10,9 +10,10 @@ use super::ask::CacheRequest;
 use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
 use super::ttl::{self, RequestFacts};
+use crate::deliver::CACHE_STATUS;
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
-use crate::message::connection::Version;
 use crate::message::forwarding;
+use crate::message::own_fields::SHARED_TIER;
 use crate::message::request::Known;
 use crate::message::stored::{self, Life, Part, Selecting, Selector, Stored, TtlRule};
 use crate::message::tier::TierFacts;
@@ -272,6 +273,7 @@ pub fn keeping_of_post(
         || status != 200
         || target != ours
         || asked.routed.behavior.cache.ttl.is_off()
+        || asked.wants.is_call()
     {
         return None;
     }
@@ -335,9 +337,8 @@ fn coding(asked: &CacheRequest<'_>, life: Life) -> Option<Coding> {
         (Codings::ZSTD, Coding::Zstd),
         (Codings::GZIP, Coding::Gzip),
     ];
-    // With nothing kept the work would be for one viewer; and HTTP/1.0 knows no codings
-    // (CloudFront: "Serve compressed files").
-    let worth_it = life.fresh > 0 && asked.head().version != Version::Http10;
+    // With nothing kept the work would be for one viewer.
+    let worth_it = life.fresh > 0;
     order.into_iter().find(|(bit, _)| worth_it && accepted.has(*bit)).map(|(_, coding)| coding)
 }
 
@@ -426,6 +427,15 @@ pub fn withhold(fields: &mut FieldSection) -> FieldSection {
     let mut aside = FieldSection::new();
     for name in freshness::withheld(fields) {
         aside.extend(&fields.take(&name));
+    }
+    // What the shared tier did for this request is not true of the next one.
+    let is_of_tier = |line: &Value<'_>| line.as_bytes().starts_with(SHARED_TIER.as_bytes());
+    if fields.get_all(&CACHE_STATUS).any(|line| is_of_tier(&line)) {
+        let lines = fields.take(&CACHE_STATUS);
+        for line in lines.get_all(&CACHE_STATUS) {
+            let goes_to = if is_of_tier(&line) { &mut aside } else { &mut *fields };
+            goes_to.append(&CACHE_STATUS, line);
+        }
     }
     aside
 }

@@ -3,8 +3,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
-use crate::access::websocket;
-use crate::access::{Caching, Replaces, Routed, replaces};
+use crate::access::{Caching, Replaces, Routed, grpc, replaces, websocket};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;
@@ -48,6 +47,11 @@ impl CacheIntent {
             MethodIntent::Pass(_) => Caching::Passed,
         }
     }
+
+    /// Says whether the request is a call of gRPC.
+    pub const fn is_call(self) -> bool {
+        matches!(self.method, MethodIntent::Pass(PassReason::Grpc))
+    }
 }
 
 /// Whether the store may speak at all.
@@ -77,6 +81,7 @@ pub fn wants(routed: &Routed<'_>) -> CacheIntent {
     let policy = &routed.behavior.cache;
     let method = match *routed.head.method {
         _ if websocket::is_asked(routed.head) => MethodIntent::Pass(PassReason::Upgrade),
+        _ if grpc::is_asked(routed) => MethodIntent::Pass(PassReason::Grpc),
         _ if policy.ttl.is_off() => MethodIntent::Pass(PassReason::CachingDisabled),
         Method::GET => MethodIntent::Get,
         Method::HEAD => MethodIntent::Head,

@@ -83,8 +83,10 @@ impl Matcher {
     /// Says whether this matcher covers a response with this URL (canonical) and these tag hashes.
     pub fn covers(&self, url: &str, tags: &[u64]) -> bool {
         match self {
-            Self::Path(path) => url == path,
-            Self::Prefix(prefix) => url.starts_with(prefix.as_str()),
+            Self::Path(path) => url == path || tags.contains(&uri_hash(path)),
+            Self::Prefix(prefix) => {
+                url.starts_with(prefix.as_str()) || tags.contains(&folder_hash(prefix))
+            }
             Self::Tag(tag) => tags.contains(&tag_hash(tag.as_bytes())),
         }
     }
@@ -132,6 +134,35 @@ pub fn tag_hashes<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Box<[u64]> {
 /// too little.
 pub fn tag_hash(tag: &[u8]) -> u64 {
     foldhash::quality::FixedState::default().hash_one(tag.to_ascii_lowercase())
+}
+
+/// What a response carries among the hashes of its tags that is kept under another URI than its
+/// viewer's, because code changed that: hashes of the viewer's URL (canonical) and of each folder
+/// that it lies in.
+pub fn viewer_uri_hashes(url: &str) -> impl Iterator<Item = u64> {
+    let path = url.split('?').next().unwrap_or(url);
+    let ends = path.bytes().enumerate().filter(|(_, b)| *b == b'/').map(|(at, _)| at + 1);
+    let folders = ends.take(FOLDERS_MAX).map(move |end| hash_of("folder", &path[..end]));
+    std::iter::once(uri_hash(url)).chain(folders)
+}
+
+/// So many folders of a viewer's URI are told apart; what lies deeper goes with the last of them.
+const FOLDERS_MAX: usize = 12;
+
+fn uri_hash(url: &str) -> u64 {
+    hash_of("uri", url)
+}
+
+// Prefixes are looked for by the folder they end in: too much is invalidated, never too little.
+fn folder_hash(prefix: &str) -> u64 {
+    let path = prefix.split('?').next().unwrap_or(prefix);
+    let ends = path.bytes().enumerate().filter(|(_, b)| *b == b'/').map(|(at, _)| at + 1);
+    hash_of("folder", &path[..ends.take(FOLDERS_MAX).last().unwrap_or(0)])
+}
+
+// No tag has a space in it.
+fn hash_of(kind: &str, text: &str) -> u64 {
+    foldhash::quality::FixedState::default().hash_one((kind, " ", text))
 }
 
 /// One form for keyed URLs and invalidation paths: unsafe and non-ASCII bytes escaped, escapes in
@@ -209,6 +240,9 @@ struct Entries {
     /// How many prefixes there are of each length, so that only those lengths are tried.
     lengths: BTreeMap<usize, usize>,
     tags: HashMap<u64, Numbers, foldhash::fast::RandomState>,
+    /// Paths and folders of prefixes by their hashes, for responses that are kept under another URI
+    /// than their viewer's. No more of them than of paths and prefixes.
+    uris: HashMap<u64, Numbers, foldhash::fast::RandomState>,
     /// Everything up to here is old: what was folded together, and `/*`.
     everything: Numbers,
     /// The highest number of any tag: whose response will carry it is not known before it comes.
@@ -223,13 +257,15 @@ impl Entries {
     fn add(&mut self, matcher: &Matcher, severity: Severity, number: u64) {
         match matcher {
             Matcher::Path(path) => {
-                self.paths.entry(path.as_str().into()).or_default().raise(severity, number)
+                self.paths.entry(path.as_str().into()).or_default().raise(severity, number);
+                self.uris.entry(uri_hash(path)).or_default().raise(severity, number);
             }
             Matcher::Prefix(prefix) if prefix == "/" => {
                 self.everything.raise(severity, number);
                 // A hard one leaves nothing for the others to say.
                 if severity == Severity::Hard {
                     (self.paths, self.prefixes, self.tags) = Default::default();
+                    self.uris.clear();
                     self.lengths.clear();
                 }
             }
@@ -238,6 +274,7 @@ impl Entries {
                     *self.lengths.entry(prefix.len()).or_default() += 1;
                 }
                 self.prefixes.entry(prefix.as_str().into()).or_default().raise(severity, number);
+                self.uris.entry(folder_hash(prefix)).or_default().raise(severity, number);
             }
             Matcher::Tag(tag) => {
                 self.any_tag = self.any_tag.max(number);
@@ -257,7 +294,7 @@ impl Entries {
             }
         }
         for tag in tags {
-            if let Some(numbers) = self.tags.get(tag) {
+            if let Some(numbers) = self.tags.get(tag).or_else(|| self.uris.get(tag)) {
                 found.merge(*numbers);
             }
         }
@@ -387,6 +424,17 @@ impl Invalidations {
         }
     }
 
+    /// The highest number that covers a viewer's URI, by its hashes: a fetch that began before it
+    /// answers no request that arrived later.
+    pub fn number_of_uri(&self, distribution: &str, hashes: &[u64]) -> InvalidationNumber {
+        let all = self.entries.read();
+        let Some(entries) = all.get(distribution.as_bytes()) else {
+            return InvalidationNumber::default();
+        };
+        let found = hashes.iter().filter_map(|hash| entries.uris.get(hash));
+        InvalidationNumber(found.map(|n| n.hard.max(n.soft)).max().unwrap_or(0))
+    }
+
     /// Says whether anything after `since` covers a response of this key with these tags.
     pub fn is_covered_after(&self, key: &[u8], tags: &[u64], since: InvalidationNumber) -> bool {
         if self.head() <= since {
@@ -440,6 +488,40 @@ impl Invalidations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_viewers_uri_covers_what_code_had_kept_under_another() {
+        let hashes: Vec<u64> = viewer_uri_hashes("/docs/de/?a=/x").collect();
+        let covered = |item: &str| {
+            let table = Invalidations::new(100);
+            let matcher = Matcher::parse(item).unwrap();
+            let by_itself = matcher.covers("/docs/de/index.html", &hashes);
+            table.apply("E", &[matcher], Severity::Hard, InvalidationNumber(3));
+            let key = b"E\0/other.html";
+            let found = table.validity_of(key, &hashes, InvalidationNumber(2)) == Validity::Hard;
+            let after = table.validity_of(key, &hashes, InvalidationNumber(3)) == Validity::Hard;
+            let number = table.number_of_uri("E", &hashes).0;
+            assert!(!after && (number == 3) == (found && item != "/*"), "{item}");
+            (by_itself, found)
+        };
+        for item in ["/docs/de/?a=/x", "/docs/de/*", "/docs/*", "/docs/d*"] {
+            assert_eq!(covered(item), (true, true), "{item}");
+        }
+        assert!(covered("/*").1);
+        for item in ["/docs/de/", "/docs/en/*", "/other*x", "/docs/de/?a=/*x"] {
+            if let Ok(Matcher::Path(_) | Matcher::Prefix(_)) = Matcher::parse(item) {
+                assert!(!covered(item).1, "{item}");
+            }
+        }
+    }
+
+    #[test]
+    fn folders_that_lie_too_deep_go_with_the_last_that_is_told_apart() {
+        let deep = "/a".repeat(20);
+        let hashes: Vec<u64> = viewer_uri_hashes(&format!("{deep}/x")).collect();
+        assert_eq!(hashes.len(), 1 + FOLDERS_MAX);
+        assert!(hashes.contains(&folder_hash(&format!("{deep}/"))));
+    }
     use proptest::prelude::*;
 
     #[test]

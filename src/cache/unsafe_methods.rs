@@ -14,12 +14,13 @@ use crate::semantics::fields::FieldSection;
 
 /// The invalidations that follow from an answer; none unless an unsafe method succeeded.
 ///
-/// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not;
-/// a failure changes nothing.
+/// A method that is not known counts as unsafe, a POST that a behavior takes for a query does not,
+/// nor a call of gRPC, whose URL names a procedure; a failure changes nothing.
 pub fn invalidates(asked: &CacheRequest<'_>, status: u16, fields: &FieldSection) -> Vec<Matcher> {
     let head = asked.head();
     let is_query = *head.method == Method::POST && asked.routed.behavior.cache_post.is_some();
-    if is_query || is_safe(head.method) || !(200..400).contains(&status) {
+    let is_no_write = is_query || asked.wants.is_call();
+    if is_no_write || is_safe(head.method) || !(200..400).contains(&status) {
         return Vec::new();
     }
     let mut all: Vec<Matcher> = own_url(asked).into_iter().collect();

@@ -13,7 +13,7 @@ use super::ConfigArgs;
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates, decode};
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+use crate::distribution::origin::{OriginTls, Reach, Roots, TlsVersion};
 use crate::distribution::site::Transport;
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::tls::client as tls;
@@ -107,7 +107,8 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Endpoint, String> {
     } else {
         None
     };
-    Ok(Endpoint { host, port: authority.port.unwrap_or(9080), tls })
+    let port = authority.port.unwrap_or(9080);
+    Ok(Endpoint { host, port, tls, reach: Reach::Anywhere })
 }
 
 /// Calls the admin listener; status and JSON of the answer.

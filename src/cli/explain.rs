@@ -21,9 +21,11 @@ use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::distribution::behavior::{Behavior, Unauthorised};
 use crate::distribution::cache_policy::Semantics;
+use crate::distribution::functions::Attached;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::distribution::region::Region;
 use crate::distribution::site::Site;
+use crate::distribution::tier::Engine;
 use crate::message::connection::{Asker, Connection, Forwarder, Scheme, Version};
 use crate::message::key::{InvalidationNumber, readable};
 use crate::message::path::is_safe_path;
@@ -31,11 +33,12 @@ use crate::message::refusal::Refusal;
 use crate::message::request::{Known, ViewerRequest, split_target};
 use crate::message::stored::Reuse;
 use crate::message::verdict::PassReason;
-use crate::origin::itinerary::{Failover, NoParent, itinerary};
+use crate::origin::itinerary::{Failover, NoParent, NoTier, SharedTier, itinerary};
 use crate::origin::peer;
 use crate::origin::rank::{Candidate, Takes};
 use crate::origin::request::{FetchKind, Node, build};
 use crate::origin::signed;
+use crate::proxy::rehearsal::{Rehearsed, rehearse};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::freshness::{self, Exchanged};
 use crate::semantics::lists::parse_digits;
@@ -99,7 +102,8 @@ fn answer(args: &ExplainArgs, now: Timestamp) -> Result<Option<Answer>, String> 
     Ok(Some((args.status.unwrap_or(200), fields)))
 }
 
-fn fields(lines: &[String]) -> Result<FieldSection, String> {
+/// Fields from lines of `Name: value`.
+pub(super) fn fields(lines: &[String]) -> Result<FieldSection, String> {
     let mut fields = FieldSection::new();
     for line in lines {
         let (name, value) =
@@ -165,7 +169,7 @@ fn request(args: &ExplainArgs, site: &Site, now: Timestamp) -> Result<ViewerRequ
 }
 
 /// The story, station by station.
-pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer>) -> String {
+pub(super) fn story(site: &Arc<Site>, request: &ViewerRequest, answer: Option<&Answer>) -> String {
     let head = request.head();
     let mut out = String::new();
     let mut line = |station: &str, words: String| out.push_str(&format!("{station:<10}{words}\n"));
@@ -186,7 +190,7 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         line("purge", purging(site, &routed));
         return out;
     }
-    let mut wants = ask::wants(&routed);
+    let wants = ask::wants(&routed);
     match purges.unwrap_or_else(|| admit(&routed, wants, request.arrived_at)) {
         Ok(()) => line("viewer", format!("{address}  may ask: {}", admitted(&routed))),
         Err(refusal) => {
@@ -195,6 +199,11 @@ pub(super) fn story(site: &Site, request: &ViewerRequest, answer: Option<&Answer
         }
     }
     policy_lines(behavior, &mut line);
+    let Some(left) = by_code(site, request, behavior, &mut line) else { return out };
+    let request = left.as_deref().unwrap_or(request);
+    let head = request.head();
+    let routed = routed.route.on(site, &head);
+    let mut wants = ask::wants(&routed);
     let mut key = Vec::new();
     ask::write_key(&mut key, &routed);
     if let (MethodIntent::Post, Some(post)) = (wants.method, &behavior.cache_post) {
@@ -250,6 +259,51 @@ fn route_lines(routed: &Routed<'_>, line: &mut impl FnMut(&str, String)) {
     let others =
         if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join(", ")) };
     line("path", format!("{}  behavior {pattern:?}{others}", routed.path));
+}
+
+// What the behavior's own code makes of the request: `None` if it ends there, and within it another
+// request, if it is one now.
+fn by_code(
+    site: &Arc<Site>,
+    request: &ViewerRequest,
+    behavior: &Behavior,
+    line: &mut impl FnMut(&str, String),
+) -> Option<Option<Arc<ViewerRequest>>> {
+    let Some(hooks) = &behavior.hooks else { return Some(None) };
+    let named = |at: Attached| match at {
+        Attached::Function(at) => format!("function {}", site.functions[at].name),
+        Attached::Lambda { at, .. } => format!("lambda {}, not run here", site.lambdas[at].name),
+    };
+    for (event, at) in [
+        ("origin-request", hooks.origin_request),
+        ("origin-response", hooks.origin_response),
+        ("viewer-response", hooks.viewer_response),
+    ] {
+        if let Some(at) = at {
+            line("code", format!("{event}  {}", named(at)));
+        }
+    }
+    let Some(at) = hooks.viewer_request else { return Some(None) };
+    let name = named(at);
+    match rehearse(site, request.arriving_at(request.arrived_number)) {
+        None => {
+            line("code", format!("viewer-request  {name}"));
+            Some(None)
+        }
+        Some(Rehearsed::Answer { status, word, why }) => {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            line("code", format!("viewer-request  {name}  answers {status} {word}{why}"));
+            None
+        }
+        Some(Rehearsed::Request { request, origins }) => {
+            let to = match origins.is_empty() {
+                true => String::new(),
+                false => format!("  sent to {} (no parent is asked)", origins.join(", ")),
+            };
+            line("code", format!("viewer-request  {name}  goes on as {}{to}", request.target));
+            Some(Some(request))
+        }
+    }
 }
 
 // What the behavior goes by.
@@ -528,17 +582,19 @@ fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
         Some(Region::Parents(parents)) => &parents.all[..],
         None => &[],
     };
+    let shared = site.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured);
     let names: Vec<String> = all.iter().map(|parent| parent.url.to_string()).collect();
     let candidates = names.iter().zip(all).map(|(name, parent)| Candidate {
         name,
         weight: parent.weight,
         takes: Takes::Keys,
     });
-    let plan = itinerary(asked, asking, candidates);
+    let plan = itinerary(asked, asking, shared, candidates);
+    let tier = plan.tier.is_ok().then(|| tier_words(site)).into_iter();
     let parents = plan.parents.iter().flatten().map(|at| format!("parent {:?}", names[*at]));
     let origins =
         plan.asked_members().iter().map(|at| origin_words(&asked.routed.distribution.origins[*at]));
-    let mut words = parents.chain(origins).collect::<Vec<_>>().join(", then ");
+    let mut words = tier.chain(parents).chain(origins).collect::<Vec<_>>().join(", then ");
     match plan.failover {
         Failover::On(statuses) => {
             let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
@@ -556,7 +612,19 @@ fn hops(site: &Site, asked: &CacheRequest<'_>, asking: &FetchKind) -> String {
         Ok(_) | Err(NoParent::NoneConfigured) => {}
         Err(why) => words.push_str(&format!("; no parent: {}", why.words())),
     }
+    match plan.tier {
+        Ok(()) | Err(NoTier::NoneConfigured) => {}
+        Err(why) => words.push_str(&format!("; not the shared tier: {}", why.words())),
+    }
     words
+}
+
+fn tier_words(site: &Site) -> String {
+    let engine = site.tier.as_ref().map(|tier| &tier.engine);
+    match engine {
+        Some(Engine::Memcached(_)) => "the shared tier (memcached)".into(),
+        Some(Engine::Redis(_)) | None => "the shared tier (Redis)".into(),
+    }
 }
 
 fn origin_words(origin: &Origin) -> String {

@@ -7,7 +7,9 @@ use clap::Args;
 use super::admin_client::{DoorArgs, call, reach};
 use super::fail;
 use crate::distribution::fleet::Prefer;
-use crate::fleet::status::{FleetStatus, MemberState, MemberStatus, SequencerStatus};
+use crate::fleet::status::{
+    FleetStatus, MemberState, MemberStatus, ParentStatus, SequencerStatus, TierNode,
+};
 
 #[derive(Args)]
 pub(super) struct FleetArgs {
@@ -53,8 +55,17 @@ fn shown(status: &FleetStatus) -> String {
     out += &format!("here       {}, applied {} ({lag} behind)\n", member.as_str(), applied.0);
     out += &format!("lease      {}\n", lease(status));
     out += &format!("outbox     {outbox}\n");
-    out += &format!("sequencer  {}\n\n", sequencer(&status.sequencer));
-    out + &table(&status.members)
+    out += &format!("sequencer  {}\n", sequencer(&status.sequencer));
+    for node in &status.tier {
+        out += &format!("tier       {}\n", tier(node));
+    }
+    out.push('\n');
+    out += &table(&HEAD, status.members.iter().map(row));
+    if !status.parents.is_empty() {
+        out.push('\n');
+        out += &table(&PARENTS_HEAD, status.parents.iter().map(parent_row));
+    }
+    out
 }
 
 fn lease(status: &FleetStatus) -> String {
@@ -82,11 +93,32 @@ fn sequencer(of: &SequencerStatus) -> String {
     }
 }
 
-fn table(members: &[MemberStatus]) -> String {
-    let head = ["member", "applied", "behind", "heard of", "state", "prefers"];
+// Whatever a node says of itself has come from the network, too.
+fn tier(of: &TierNode) -> String {
+    let asked = match of.state.as_str() {
+        "closed" => "answers".to_string(),
+        other => format!("stepped over ({})", other.escape_debug()),
+    };
+    let mut out = format!("{}, {asked}", of.node.escape_debug());
+    if let Some(trouble) = &of.trouble {
+        out += &format!(": {}", trouble.escape_debug());
+    }
+    if let Some(policy) = &of.policy {
+        out += &format!("; {}", policy.escape_debug());
+    }
+    if let Some(wrong) = &of.wrong {
+        out += &format!("; wrong for a cache: {}", wrong.escape_debug());
+    }
+    out
+}
+
+const HEAD: [&str; 7] = ["member", "applied", "behind", "heard of", "state", "prefers", "version"];
+const PARENTS_HEAD: [&str; 4] = ["parent", "weight", "state", "why"];
+
+fn table<const N: usize>(head: &[&str; N], cells: impl Iterator<Item = [String; N]>) -> String {
     let mut rows = vec![head.map(String::from)];
-    rows.extend(members.iter().map(row));
-    let mut widths = [0; 6];
+    rows.extend(cells);
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
@@ -101,7 +133,7 @@ fn table(members: &[MemberStatus]) -> String {
     out
 }
 
-fn row(member: &MemberStatus) -> [String; 6] {
+fn row(member: &MemberStatus) -> [String; 7] {
     let state = match member.state {
         MemberState::Applied => "applied",
         MemberState::Behind => "behind",
@@ -114,7 +146,18 @@ fn row(member: &MemberStatus) -> [String; 6] {
         member.seen_ms_ago.map_or_else(|| "-".to_string(), |ago| format!("{} ago", time(ago))),
         state.to_string(),
         preference(member.prefer).to_string(),
+        member.program.as_ref().map_or("-", |program| program.as_str()).to_string(),
     ]
+}
+
+// What an answer said of a parent may have come from the network.
+fn parent_row(of: &ParentStatus) -> [String; 4] {
+    let why = of.why.as_deref().unwrap_or("").escape_debug().to_string();
+    let why = match &of.until {
+        Some(until) => format!("{why}; asked again from {until}"),
+        None => why,
+    };
+    [of.parent.escape_debug().to_string(), of.weight.to_string(), of.condition.clone(), why]
 }
 
 fn time(millis: u64) -> String {
@@ -145,8 +188,11 @@ mod tests {
                 "sequencer": {"at": "https://parent.test:9080", "answered_ms_ago": 90, "failure": "no\u001bway"},
                 "members": [
                   {"name": "edge-1", "applied": 40, "lag": 2, "seen_ms_ago": 90, "state": "behind", "prefer": "freshness"},
-                  {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability"},
-                  {"name": "p", "applied": 42, "lag": 0, "state": "applied", "prefer": "freshness"}]}"#,
+                  {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability", "program": "0.2.0"},
+                  {"name": "p", "applied": 42, "lag": 0, "state": "applied", "prefer": "freshness"}],
+                "parents": [
+                  {"parent": "https://a.test", "weight": 2, "condition": "healthy"},
+                  {"parent": "https://b.test", "weight": 1, "condition": "ejected", "why": "slow", "until": "2026-11-26T00:00:00Z"}]}"#,
         )
         .unwrap();
         let text = "fleet      shop, epoch 000000000000000000000000000000ab, head 42\n\
@@ -155,11 +201,25 @@ mod tests {
                     outbox     3\n\
                     sequencer  https://parent.test:9080, cannot be reached: no\\u{1b}way; it answered 90 ms ago\n\
                     \n\
-                    member   applied  behind  heard of   state    prefers\n\
-                    edge-1   40       2       90 ms ago  behind   freshness\n\
-                    edge-22  7        35      3 min ago  silent   availability\n\
-                    p        42       0       -          applied  freshness\n";
+                    member   applied  behind  heard of   state    prefers       version\n\
+                    edge-1   40       2       90 ms ago  behind   freshness     -\n\
+                    edge-22  7        35      3 min ago  silent   availability  0.2.0\n\
+                    p        42       0       -          applied  freshness     -\n\
+                    \n\
+                    parent          weight  state    why\n\
+                    https://a.test  2       healthy\n\
+                    https://b.test  1       ejected  slow; asked again from 2026-11-26T00:00:00Z\n";
         assert_eq!(shown(&status), text);
+        let node = TierNode {
+            node: "cache-1:6379".into(),
+            state: "closed".into(),
+            trouble: None,
+            policy: Some("noeviction".into()),
+            wrong: Some("once it is full".into()),
+        };
+        let with_tier = FleetStatus { tier: vec![node], ..status.clone() };
+        let line = "90 ms ago\ntier       cache-1:6379, answers; noeviction; wrong for a cache: once it is full\n\n";
+        assert!(shown(&with_tier).contains(line), "{}", shown(&with_tier));
         let over = FleetStatus { lease_left_ms: 0, prefer: Prefer::Availability, ..status };
         assert!(
             shown(&over).contains("over: what is stored is served, unproven"),

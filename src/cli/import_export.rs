@@ -31,6 +31,7 @@ pub(super) struct ImportArgs {
     /// list-distributions, and beside it those of get-cache-policy, get-origin-request-policy,
     /// get-response-headers-policy, get-key-group, get-public-key and get-origin-access-control,
     /// their `-config` and their `list-` forms, as far as they are at hand.
+    /// A file NAME.js is the code of the function NAME, as get-function writes it.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -143,9 +144,13 @@ fn read_in(command: &ImportCommand) -> Result<String, String> {
         distribution: wanted.distribution.clone(),
         origins: wanted.origin.clone(),
         functions,
+        code: Vec::new(),
     };
     let mut imported = match command {
-        ImportCommand::Cloudfront(args) => import::import(read_inputs(&args.files)?, &wishes)?,
+        ImportCommand::Cloudfront(args) => {
+            let (inputs, code) = read_inputs(&args.files)?;
+            import::import(inputs, &Wishes { code, ..wishes })?
+        }
         ImportCommand::Terraform(args) => {
             let (name, text) = read_text(&args.file)?;
             let json = serde_json::from_str(&text).map_err(|error| {
@@ -165,15 +170,28 @@ fn read_in(command: &ImportCommand) -> Result<String, String> {
     Ok(format!("wrote {}\n{}", wanted.out.display(), imported.report.render()))
 }
 
-fn read_inputs(files: &[PathBuf]) -> Result<Vec<Input>, String> {
-    let (mut inputs, mut wrong) = (Vec::new(), Vec::new());
+/// Names of functions, and their code.
+type Code = Vec<(String, String)>;
+
+fn read_inputs(files: &[PathBuf]) -> Result<(Vec<Input>, Code), String> {
+    let (mut inputs, mut code, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for path in files {
+        if let (Some(name), Some("js")) = (
+            path.file_stem().and_then(|name| name.to_str()),
+            path.extension().and_then(|ending| ending.to_str()),
+        ) {
+            match decode::read_text(path) {
+                Ok(text) => code.push((name.to_string(), text)),
+                Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            }
+            continue;
+        }
         match read_input(path) {
             Ok(input) => inputs.push(input),
             Err(why) => wrong.push(why),
         }
     }
-    if wrong.is_empty() { Ok(inputs) } else { Err(wrong.join("\nforeshore: ")) }
+    if wrong.is_empty() { Ok((inputs, code)) } else { Err(wrong.join("\nforeshore: ")) }
 }
 
 // A file's name, as messages have it, and its text.

@@ -13,6 +13,8 @@ use crate::fleet::ticket_keys::{SharedTickets, Turn};
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::{InvalidationLog, InvalidationRecord};
 use crate::proxy::Edge;
+#[cfg(feature = "redis")]
+use crate::tier::sequence::TierSequence;
 use crate::tls::tickets::Tickets;
 use crate::tls::wrapping::Wrapping;
 
@@ -80,7 +82,20 @@ fn sequence(edge: &Edge, site: &Site, fleet: &Fleet, name: &Name) -> Result<Sequ
             (Some(Arc::clone(&here)), here)
         }
         SequencerAt::Parent(parent) => (None, Arc::new(Remote::new(name, parent.clone()))),
+        SequencerAt::Tier => (None, on_the_tier(site, name)?),
     })
+}
+
+#[cfg(feature = "redis")]
+fn on_the_tier(site: &Site, name: &Name) -> Result<Arc<dyn Sequence>, String> {
+    let tier = site.tier.as_ref().ok_or("fleet.sequencer = \"tier\", and there is no [tier]")?;
+    let sequence = TierSequence::start(tier, name)?;
+    Ok(sequence)
+}
+
+#[cfg(not(feature = "redis"))]
+fn on_the_tier(_: &Site, _: &Name) -> Result<Arc<dyn Sequence>, String> {
+    Err("this build has no Redis (Cargo feature `redis`)".into())
 }
 
 // What shares this edge's ticket keys with the fleet, where a key to wrap them under is configured.
@@ -88,7 +103,7 @@ fn shared_tickets(fleet: &Fleet, tickets: &Arc<Tickets>) -> Result<Option<Shared
     let Some(secrets) = &fleet.tickets else { return Ok(None) };
     let turn = match &fleet.sequencer {
         SequencerAt::Here => Turn::First,
-        SequencerAt::Parent(_) => Turn::Later,
+        SequencerAt::Parent(_) | SequencerAt::Tier => Turn::Later,
     };
     let wrapping = Wrapping::new(&fleet.name, secrets).ok_or("fleet.ticket_key cannot be used")?;
     Ok(Some(SharedTickets::new(Arc::clone(tickets), wrapping, turn)))

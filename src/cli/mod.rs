@@ -6,7 +6,9 @@ mod check;
 mod disk_tier;
 mod explain;
 mod fleet;
+mod function;
 mod import_export;
+mod kv;
 mod membership;
 mod promote;
 mod purge;
@@ -79,6 +81,14 @@ enum Command {
         or the configuration no longer has the distribution as staging. Once the configuration says the same, take it back."
     )]
     Promote(promote::PromoteArgs),
+    /// Read and change the key value stores of a running edge, which functions read.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  foreshore kv list\n  foreshore kv put flags beta on\n  foreshore kv get flags beta\n  \
+        foreshore kv export flags > flags.json\n  foreshore kv import flags flags.json\n\n\
+        A store that is read from a file is changed there. Files are as CloudFront imports them: {\"data\":[{\"key\":\"…\",\"value\":\"…\"}]}."
+    )]
+    Kv(kv::KvCommand),
     /// Look at the disk store: of a running edge with --admin, of its files otherwise.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -90,6 +100,13 @@ enum Command {
         Signatures are over SHA-256 (Hash-Algorithm=SHA256); those over SHA-1 of older signers are taken too."
     )]
     Sign(sign::SignCommand),
+    /// Check and try out CloudFront Functions, without an edge.
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  foreshore function check functions/*.js\n  \
+        foreshore function event 'https://www.example.com/docs/?a=1' -H 'Accept-Language: de' > event.json\n  \
+        foreshore function test functions/index.js --event event.json\n\n\
+        Exit codes: 0 done, 1 something is wrong with the code, 2 something could not be read.")]
+    Function(function::FunctionCommand),
     /// Write a configuration from another system's description.
     #[command(subcommand)]
     #[command(
@@ -108,6 +125,9 @@ enum Command {
     /// Make certificates for trying things out.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Give up what a worker of a lambda may not have, and become the worker.
+    #[command(name = "__worker", hide = true)]
+    Worker { orders: String },
 }
 
 /// Which configuration.
@@ -158,11 +178,14 @@ pub fn main() -> ExitCode {
         Some(Command::Purge(args)) => purge::purge(&args),
         Some(Command::Fleet(args)) => fleet::fleet(&args),
         Some(Command::Promote(args)) => promote::promote(&args),
+        Some(Command::Kv(command)) => kv::kv(&command),
         Some(Command::Store(command)) => store::store(&command),
         Some(Command::Sign(command)) => sign::run(&command),
+        Some(Command::Function(command)) => function::function(&command),
         Some(Command::Import(command)) => import_export::run_import(&command),
         Some(Command::Export(command)) => import_export::run_export(&command),
         Some(Command::Certs(command)) => certs::certs(&command),
+        Some(Command::Worker { orders }) => crate::lambda::launch::run(&orders),
     }
 }
 

@@ -38,9 +38,45 @@ pub(super) struct PurgeArgs {
         value_name = "SECONDS",
         num_args = 0..=1,
         default_missing_value = "60",
-        value_parser = clap::value_parser!(u64).range(0..=WAIT_MAX)
+        value_parser = wait
     )]
-    wait: Option<u64>,
+    wait: Option<Wait>,
+}
+
+/// What may stand after `--wait`.
+#[derive(Clone)]
+enum Wait {
+    Seconds(u64),
+    /// The first of the paths: the number was left out.
+    Path(String),
+}
+
+fn wait(text: &str) -> Result<Wait, String> {
+    if text.starts_with('/') {
+        return Ok(Wait::Path(text.into()));
+    }
+    match text.parse() {
+        Ok(seconds) if seconds <= WAIT_MAX => Ok(Wait::Seconds(seconds)),
+        _ => Err(format!("seconds from 0 to {WAIT_MAX}, or a path that begins with \"/\"")),
+    }
+}
+
+impl PurgeArgs {
+    fn paths(&self) -> Vec<&str> {
+        let after_wait = match &self.wait {
+            Some(Wait::Path(path)) => Some(path),
+            _ => None,
+        };
+        after_wait.into_iter().chain(&self.paths).map(String::as_str).collect()
+    }
+
+    /// How many seconds are waited, where the caller says.
+    fn wait(&self) -> Option<u64> {
+        self.wait.as_ref().map(|wait| match wait {
+            Wait::Seconds(seconds) => *seconds,
+            Wait::Path(_) => WAIT_MAX,
+        })
+    }
 }
 
 /// What was accepted is not in effect everywhere yet.
@@ -49,7 +85,7 @@ const IN_PROGRESS: u8 = 3;
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) fn purge(args: &PurgeArgs) -> ExitCode {
-    if args.paths.is_empty() && args.tags.is_empty() {
+    if args.paths().is_empty() && args.tags.is_empty() {
         return fail("name at least one path or --tag; `foreshore purge --help` has examples");
     }
     let door = match reach(&args.door) {
@@ -83,12 +119,12 @@ enum Reach {
 
 // Asks, shows the answer, and waits for the rest of the time that may be waited.
 async fn ask(door: &Door, args: &PurgeArgs) -> Result<Reach, String> {
-    let wait = Duration::from_secs(args.wait.unwrap_or(0));
+    let wait = Duration::from_secs(args.wait().unwrap_or(0));
     // It counts from before the edge is asked, which waits too.
     let end = std::pin::pin!(tokio::time::sleep(wait));
-    let mut body = json!({ "distribution": args.distribution, "paths": args.paths, "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
+    let mut body = json!({ "distribution": args.distribution, "paths": args.paths(), "tags": args.tags, "soft": args.soft, "dry_run": args.dry_run });
     // An edge of an earlier version knows no such field.
-    if let Some(seconds) = args.wait {
+    if let Some(seconds) = args.wait() {
         body["wait"] = seconds.into();
     }
     let (status, answer) =

@@ -21,11 +21,14 @@ use crate::base::secret::Secret;
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
 use crate::control::roster::Roster;
+use crate::control::s3::S3Desk;
 use crate::control::{Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
+use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
+use crate::lambda::{self, Line, OnDemand};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
 use crate::listen::{Gauges, Worker};
@@ -104,7 +107,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let admin = server::bind(site.admin.listen)
         .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
-    let edge = Edge::new(Arc::clone(&site), node, clock.clone());
+    let stores = Stores::open(&site.data)?;
+    let edge = Edge::with_stores(Arc::clone(&site), node, clock.clone(), stores);
     let log = Arc::new(log);
     edge.invalidation.keep_log(Arc::clone(&log), &records);
     for passed in records.iter().filter_map(|record| record.from.as_ref()) {
@@ -135,9 +139,12 @@ fn start(args: &RunArgs) -> Result<(), String> {
         batches: tokio::sync::Mutex::default(),
         roster,
         documents: parking_lot::Mutex::new(documents),
+        s3: S3Desk::new(operators_proxy(&edge, &site)),
         sequencer: membership.sequencer.clone(),
         edge,
     });
+    let _ = control.edge.function_log.set(Arc::clone(&control.access_log));
+    keep_lambdas(&control, &site);
     keep_messenger(&control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
@@ -160,6 +167,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     while workers.iter().any(|worker| !worker.is_finished()) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
+    if let Some(lambdas) = control.edge.lambdas.get().and_then(OnDemand::get) {
+        runtime.block_on(lambdas.drain(Duration::ZERO));
+    }
     control.access_log.flush();
     runtime.block_on(membership.end());
     if site_has_parents(&control) {
@@ -168,6 +178,14 @@ fn start(args: &RunArgs) -> Result<(), String> {
     disk.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+// Fetches for the store on the operator's side, beside those of the cores.
+fn operators_proxy(edge: &Arc<Edge>, site: &Site) -> Arc<Proxy> {
+    let gates = Arc::clone(&edge.origins);
+    let client = Client::new(gates, edge.clock.clone(), site.limits.origin_head_bytes);
+    let upstream = Arc::new(Live { client });
+    Arc::new(Proxy { index: site.listen.workers, edge: Arc::clone(edge), upstream })
 }
 
 // What forwards the log of this edge to its parents.
@@ -182,6 +200,22 @@ fn forwarder(edge: &Arc<Edge>, log: &Arc<InvalidationLog>) -> Arc<Forwarder> {
         site: Box::new(move || Arc::clone(&sites.running().site)),
         reincarnate: Box::new(move || speaker.reincarnate()),
     })
+}
+
+// Lambdas are started once a site has some.
+fn keep_lambdas(control: &Control, site: &Site) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let sleepers = site.function_settings.sleepers;
+    let clock = control.edge.clock.clone();
+    let mut settings = lambda::settings(&site.data, path, sleepers, clock);
+    let log = Arc::clone(&control.access_log);
+    settings.log = Some(Arc::new(move |line: &Line<'_>| {
+        if log.wants_functions() {
+            log.add_functions(line.written());
+        }
+    }));
+    let lambdas = control.edge.lambdas.get_or_init(|| OnDemand::new(settings));
+    lambdas.follow(&site.lambdas);
 }
 
 // The parents are told on the admin thread, whichever core asks for it.
@@ -376,6 +410,8 @@ fn start_workers(
                 Arc::clone(&control.gauges),
                 drained,
             );
+            // Before the first viewer: an engine is not made on a request.
+            worker.core.prepare_functions();
             runtime.block_on(async {
                 for (socket, speaks) in sockets {
                     let accepting = Accepting {
@@ -392,7 +428,10 @@ fn start_workers(
                 let mut tick = tokio::time::interval(Duration::from_millis(200));
                 loop {
                     tokio::select! {
-                        _ = tick.tick() => worker.flush_log(),
+                        _ = tick.tick() => {
+                            worker.flush_log();
+                            worker.core.prepare_functions();
+                        }
                         _ = abandoned.wait_for(|abandoned| *abandoned) => break,
                     }
                 }

@@ -8,11 +8,13 @@ use super::export_policies;
 use super::node::items;
 use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy};
+use crate::distribution::functions::{Attached, Hooks};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::logs::Cookies;
 use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, Serving, Site, TlsPolicy};
+use crate::distribution::stores::ACCOUNT;
 use crate::documents::shelf::Kind;
 
 /// The output of `get-distribution-config`, the policies of its own beside it, and what could not
@@ -31,8 +33,11 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
             json!({ "Id": group.id, "FailoverCriteria": { "StatusCodes": items(group.failover.clone()) }, "Members": items(members) })
         })
         .collect();
-    let mut behaviors: Vec<Value> =
-        distribution.behaviors.iter().map(|one| behavior(distribution, one, &mut left)).collect();
+    let mut behaviors: Vec<Value> = distribution
+        .behaviors
+        .iter()
+        .map(|one| behavior(site, distribution, one, &mut left))
+        .collect();
     let default = behaviors.pop().unwrap_or(Value::Null);
     let policy = match site.tls_policy {
         TlsPolicy::Tls12_2021 => "TLSv1.2_2021",
@@ -131,7 +136,41 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
     Some(told)
 }
 
-fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<String>) -> Value {
+// Functions and lambdas by name; whoever creates the distribution gives the ARNs that they have
+// there.
+fn associations(site: &Site, hooks: &Hooks, pattern: &str, left: &mut Vec<String>) -> Value {
+    let (mut functions, mut lambdas) = (Vec::new(), Vec::new());
+    for (event, at) in [
+        ("viewer-request", hooks.viewer_request),
+        ("viewer-response", hooks.viewer_response),
+        ("origin-request", hooks.origin_request),
+        ("origin-response", hooks.origin_response),
+    ] {
+        match at {
+            Some(Attached::Function(at)) => {
+                let name = &site.functions[at].name;
+                left.push(format!("behavior {pattern}: the code of function {name} is published by itself; FunctionARN has its name"));
+                let arn = format!("arn:aws:cloudfront::{ACCOUNT}:function/{name}");
+                functions.push(json!({ "EventType": event, "FunctionARN": arn }));
+            }
+            Some(Attached::Lambda { at, with_body }) => {
+                let name = &site.lambdas[at].name;
+                left.push(format!("behavior {pattern}: lambda {name} is published by itself, and LambdaFunctionARN needs its version"));
+                let arn = format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}:1");
+                lambdas.push(json!({ "EventType": event, "LambdaFunctionARN": arn, "IncludeBody": with_body }));
+            }
+            None => {}
+        }
+    }
+    json!({ "functions": items(functions), "lambdas": items(lambdas) })
+}
+
+fn behavior(
+    site: &Site,
+    distribution: &Distribution,
+    behavior: &Behavior,
+    left: &mut Vec<String>,
+) -> Value {
     let pattern = behavior.pattern.as_str();
     let target = match behavior.target {
         Target::Origin(at) => distribution.origins[at].id.as_str(),
@@ -178,6 +217,9 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
         "Compress": !behavior.cache.compress.is_empty(),
         "CachePolicyId": id_of(&behavior.cache.name, |name| CachePolicy::managed(name).is_some()),
     });
+    if behavior.grpc {
+        all["GrpcConfig"] = json!({ "Enabled": true });
+    }
     if pattern != "*" {
         all["PathPattern"] = pattern.into();
     }
@@ -190,6 +232,11 @@ fn behavior(distribution: &Distribution, behavior: &Behavior, left: &mut Vec<Str
     if let Some(policy) = &behavior.response {
         all["ResponseHeadersPolicyId"] =
             id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
+    }
+    if let Some(hooks) = &behavior.hooks {
+        let mut told = associations(site, hooks, pattern, left);
+        all["FunctionAssociations"] = told["functions"].take();
+        all["LambdaFunctionAssociations"] = told["lambdas"].take();
     }
     if let Some(signers) = &behavior.signers {
         all["TrustedKeyGroups"] =

@@ -31,6 +31,8 @@ pub struct Wishes {
     /// Ids of origins and the URLs to ask in the place of theirs; `*` is every origin.
     pub origins: Vec<(String, String)>,
     pub functions: Functions,
+    /// Code of CloudFront Functions, by their names: the outputs of `get-function`.
+    pub code: Vec<(String, String)>,
 }
 
 /// What becomes of a behavior whose viewer-request function is not carried over.
@@ -166,6 +168,10 @@ pub(super) struct Job<'d, 'w> {
     pub(super) taken: BTreeSet<String>,
     /// What a behavior may name as its origin.
     pub(super) targets: BTreeMap<String, String>,
+    /// Origins and groups to which some behavior sends calls of gRPC.
+    pub(super) called: BTreeSet<String>,
+    /// Those that are asked over HTTP/2.
+    pub(super) over_http2: BTreeSet<String>,
     /// Why the whole distribution refuses all viewers.
     pub(super) shut: Option<String>,
     /// Behaviors with legacy settings that keep answers.
@@ -203,6 +209,8 @@ impl<'d, 'w> Job<'d, 'w> {
             named: BTreeMap::new(),
             taken: BTreeSet::new(),
             targets: BTreeMap::new(),
+            called: BTreeSet::new(),
+            over_http2: BTreeSet::new(),
             shut: None,
             keep_by_legacy: Vec::new(),
         }

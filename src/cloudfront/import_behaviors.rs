@@ -4,14 +4,21 @@
 use std::fmt::Write;
 
 use super::documents::Kind;
-use super::import::{Functions, Job, list, plain_name, quoted, seconds};
+use super::import::{Functions, Job, Wishes, list, plain_name, quoted, seconds};
 use super::node::Node;
 use super::report::Rank;
 use crate::crypto::key::PublicKey;
 use crate::distribution::behavior::MAPPABLE;
 use crate::distribution::pattern::PathPattern;
 
-impl<'d> Job<'d, '_> {
+// The name in the ARN of a CloudFront Function: `arn:aws:cloudfront::<account>:function/NAME`.
+fn name_of(arn: &str) -> Option<&str> {
+    let (_, name) = arn.strip_prefix("arn:aws:cloudfront::")?.split_once(":function/")?;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (!name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)).then_some(name)
+}
+
+impl<'d, 'w> Job<'d, 'w> {
     /// Every `[[distribution.behavior]]`, the default one last.
     pub(super) fn behaviors(&mut self, config: &Node<'d>) {
         for behavior in config.items("CacheBehaviors") {
@@ -81,7 +88,26 @@ impl<'d> Job<'d, '_> {
         self.policies(behavior, pattern);
         self.who_is_let_in(behavior, pattern);
         self.functions(behavior, pattern);
+        self.calls(behavior, pattern, &target);
         self.what_a_behavior_says_more(behavior, pattern);
+    }
+
+    // Calls of gRPC, where they can pass here.
+    fn calls(&mut self, behavior: &Node<'d>, pattern: &str, target: &str) {
+        if !behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
+            return;
+        }
+        let takes_post = behavior.texts("AllowedMethods").contains(&"POST");
+        if takes_post && self.over_http2.contains(target) {
+            self.out.push_str("grpc = true\n");
+        } else {
+            self.note(
+                Rank::BeforeServing,
+                format!(
+                    "{pattern}: GrpcConfig: calls of gRPC need POST and an origin that is asked over HTTP/2; then set grpc = true"
+                ),
+            );
+        }
     }
 
     fn viewer_protocol(&mut self, behavior: &Node<'d>, pattern: &str) {
@@ -168,7 +194,10 @@ impl<'d> Job<'d, '_> {
             why.push("a key group is asked for and none is named".into());
         }
         for (event, arn) in self.functions_of(behavior) {
-            if event == "viewer-request" && self.wishes.functions == Functions::Guard {
+            if event == "viewer-request"
+                && self.wishes.functions == Functions::Guard
+                && self.code_of(event, arn).is_none()
+            {
                 why.push(format!("the viewer-request function {arn} does not run here"));
             }
         }
@@ -265,13 +294,49 @@ impl<'d> Job<'d, '_> {
     }
 
     fn functions(&mut self, behavior: &Node<'d>, pattern: &str) {
+        let mut written: Vec<String> = Vec::new();
         for (event, arn) in self.functions_of(behavior) {
+            if let Some((name, code)) = self.code_of(event, arn) {
+                self.function(name, code);
+                written.push(format!("{} = {}", event.replace('-', "_"), quoted(name)));
+                continue;
+            }
             let rank = if event.ends_with("-request") { Rank::BeforeServing } else { Rank::ToKnow };
             self.note(
                 rank,
                 format!("{pattern}: the {event} function {arn} does not run here; whatever it guards or changes is done otherwise"),
             );
+            if let Some(name) = name_of(arn) {
+                self.say(
+                    Rank::ToKnow,
+                    format!("{pattern}: to have the function {name} run here: `aws cloudfront get-function --name {name} {name}.js`, and give {name}.js to the import"),
+                );
+            }
         }
+        if !written.is_empty() {
+            let _ = writeln!(self.out, "functions = {{ {} }}", written.join(", "));
+        }
+    }
+
+    // The name and the code of a CloudFront Function, where it is at hand and its event is one that
+    // such a function may have.
+    fn code_of(&self, event: &str, arn: &str) -> Option<(&'w str, &'w str)> {
+        let wishes: &'w Wishes = self.wishes;
+        let name =
+            name_of(arn).filter(|_| ["viewer-request", "viewer-response"].contains(&event))?;
+        let (name, code) = wishes.code.iter().find(|(known, _)| known == name)?;
+        Some((name.as_str(), code.as_str()))
+    }
+
+    // Its table, and the file beside the configuration.
+    fn function(&mut self, name: &str, code: &str) {
+        let file = format!("{name}.js");
+        self.files.insert(file.clone(), code.to_string());
+        let table = format!(
+            "[function.{name}]\nfile = {}   # taken for cloudfront-js-2.0; runtime = \"cloudfront-js-1.0\" for the other\n\n",
+            quoted(&file)
+        );
+        self.made.insert(format!("6 function {name}"), table);
     }
 
     fn what_a_behavior_says_more(&mut self, behavior: &Node<'d>, pattern: &str) {
@@ -279,12 +344,6 @@ impl<'d> Job<'d, '_> {
             self.note(
                 Rank::BeforeServing,
                 format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"),
-            );
-        }
-        if behavior.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")) {
-            self.note(
-                Rank::BeforeServing,
-                format!("{pattern}: GrpcConfig: gRPC is not spoken to origins"),
             );
         }
         if behavior.is("SmoothStreaming") {

@@ -16,6 +16,7 @@ use crate::message::path::is_safe_path;
 impl<'d> Job<'d, '_> {
     /// Every `[[distribution.origin]]`, and what a behavior may name.
     pub(super) fn origins(&mut self, config: &Node<'d>) {
+        self.called = called(config);
         for (at, origin) in config.items("Origins").iter().enumerate() {
             let id = origin.text("Id").map_or_else(|| format!("origin-{}", at + 1), String::from);
             if self.targets.insert(id.clone(), id.clone()).is_some() {
@@ -90,6 +91,9 @@ impl<'d> Job<'d, '_> {
             "ResponseCompletionTimeout",
         ]);
         let _ = writeln!(self.out, "url = {}", quoted(&whole));
+        if scheme == "https" && self.called.contains(id) {
+            self.write_http2(id);
+        }
         self.say(Rank::ToKnow, format!("origin {id}: asked at {whole} in the place of {domain}, unsigned and with the usual timeouts"));
     }
 
@@ -354,11 +358,19 @@ impl<'d> Job<'d, '_> {
         }
     }
 
-    // CloudFront speaks HTTP/2 to origins over TLS only.
+    // CloudFront speaks HTTP/2 to origins over TLS only; for calls of gRPC it does so whatever else
+    // is said.
     fn version(&mut self, custom: &Node<'d>, id: &str, is_https: bool) {
         match custom.text("OriginHttpVersion") {
+            Some("http2") if is_https => self.write_http2(id),
+            None | Some("http1.1") if is_https && self.called.contains(id) => {
+                self.note(
+                    Rank::ToKnow,
+                    format!("origin {id}: asked over HTTP/2 where it chooses that: calls of gRPC go to it"),
+                );
+                self.write_http2(id);
+            }
             None | Some("http1.1") => {}
-            Some("http2") if is_https => drop(writeln!(self.out, "http_version = \"http2\"")),
             // As at CloudFront, it is for TLS alone.
             Some("http2") if self.served_as.is_some() => {}
             Some(version) => self.note(
@@ -366,6 +378,11 @@ impl<'d> Job<'d, '_> {
                 format!("origin {id}: OriginHttpVersion = {version}: HTTP/1.1 is spoken to it"),
             ),
         }
+    }
+
+    fn write_http2(&mut self, id: &str) {
+        self.out.push_str("http_version = \"http2\"\n");
+        self.over_http2.insert(id.to_string());
     }
 
     /// Every `[[distribution.origin_group]]` that has two members; one that has fewer stands for
@@ -410,6 +427,9 @@ impl<'d> Job<'d, '_> {
                     list(&members),
                     codes.join(", ")
                 );
+                if members.iter().all(|member| self.over_http2.contains(*member)) {
+                    self.over_http2.insert(id.clone());
+                }
                 self.targets.insert(id.clone(), id);
             } else {
                 let codes = codes.join(", ");
@@ -449,6 +469,25 @@ impl<'d> Job<'d, '_> {
         }
         all
     }
+}
+
+// What behaviors with calls of gRPC name as their origin, and the members of groups among that.
+fn called(config: &Node<'_>) -> BTreeSet<String> {
+    let mut behaviors = config.items("CacheBehaviors");
+    behaviors.extend(config.get("DefaultCacheBehavior"));
+    let mut all: BTreeSet<String> = behaviors
+        .iter()
+        .filter(|one| one.get("GrpcConfig").is_some_and(|grpc| grpc.is("Enabled")))
+        .filter_map(|one| one.text("TargetOriginId"))
+        .map(String::from)
+        .collect();
+    for group in config.items("OriginGroups") {
+        if group.text("Id").is_some_and(|id| all.contains(id)) {
+            let members = group.items("Members");
+            all.extend(members.iter().filter_map(|one| one.text("OriginId")).map(String::from));
+        }
+    }
+    all
 }
 
 fn is_path(path: &str) -> bool {

@@ -38,6 +38,7 @@ pub fn import(input: Input, wishes: &Wishes) -> Result<Imported, String> {
         distribution: wanted,
         origins: wishes.origins.clone(),
         functions: wishes.functions,
+        code: wishes.code.clone(),
     };
     if named.is_empty() {
         return Err(format!("{}: there is no {DISTRIBUTION} in it", input.name));

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::managed::Told;
 use super::reader::{Collector, Found, Table};
-use super::scope::{Keys, Policies, Scope};
+use super::scope::{Code, Keys, Policies, Scope};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_fleet, compile_keys, compile_log,
-    compile_policy, compile_process, compile_region, compile_tls, warnings,
+    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet,
+    compile_functions, compile_keys, compile_lambdas, compile_log, compile_origin_names,
+    compile_policy, compile_process, compile_region, compile_stores, compile_tier, compile_tls,
+    warnings,
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
@@ -39,6 +41,7 @@ pub fn compile(
         warnings: told.aside,
         policies: Policies::default(),
         keys: Keys::default(),
+        code: Code::default(),
         pop: "LOC1-C1".into(),
         shields: None,
         credentials: None,
@@ -59,15 +62,22 @@ pub fn compile(
     let metrics_by = compile_process::metrics(main);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
-    let has_region = main.has("region");
+    let (has_region, has_fleet) = (main.has("region"), main.has("fleet"));
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
-    let tier = compile_fleet::Tier::new(region.as_ref(), has_region);
-    let fleet = compile_fleet::fleet(main, tier, &trusted_edges, &mut scope);
+    let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
+    let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
+    let has_tier = main.has("tier");
+    let tier = compile_tier::read(main, has_fleet, &mut scope);
+    compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref(), has_tier);
+    let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);
     let geo = compile_process::geo(main, &folder, &mut scope);
+    let (function_settings, level) = compile_functions::settings(main, &folder);
+    scope.code.level = level;
+    let origin_names = compile_origin_names::read(main);
     let mut certificates = Vec::new();
     for root in &mut roots {
         certificates.append(&mut compile_tls::certificates(root, &mut scope));
@@ -80,6 +90,14 @@ pub fn compile(
     for root in &mut roots {
         compile_keys::read_groups(root, &mut scope);
     }
+    // Functions name stores, behaviors name functions, of any file.
+    for root in &mut roots {
+        compile_stores::read(root, &mut scope);
+    }
+    for root in &mut roots {
+        compile_functions::functions(root, &mut scope);
+        compile_lambdas::lambdas(root, &mut scope);
+    }
     let mut distributions = Vec::new();
     let mut ordinal = 0;
     for root in &mut roots {
@@ -90,8 +108,15 @@ pub fn compile(
     scope
         .warnings
         .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
+    let functions = &scope.code.functions;
+    scope.warnings.extend(distributions.iter().flat_map(|made| {
+        warnings::unkeyed_choice(&made.distribution, functions, &function_settings)
+    }));
     scope.remarks.extend(
         distributions.iter().flat_map(|made| warnings::without_handshake(&made.distribution)),
+    );
+    scope.remarks.extend(
+        distributions.iter().flat_map(|made| warnings::without_metadata(&made.distribution)),
     );
     link_staging(&roots, &mut distributions, &data);
     let hosts = hosts(&roots, &distributions);
@@ -111,8 +136,10 @@ pub fn compile(
         certificates: certificates.into_iter().map(Arc::new).collect(),
         tls_policy,
         region,
+        tier,
         trusted_edges,
         fleet,
+        s3_events,
         limits,
         log,
         more_logs,
@@ -121,6 +148,11 @@ pub fn compile(
         hosts,
         pop: scope.pop,
         geo,
+        function_settings,
+        functions: scope.code.functions,
+        lambdas: scope.code.lambdas,
+        stores: scope.code.stores,
+        origin_names,
         files: scope.files,
         remarks: scope.remarks,
         warnings: scope.warnings,

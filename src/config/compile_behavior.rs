@@ -1,9 +1,12 @@
 //! Behaviors: the rules for the paths that a pattern matches, and the pages in the place of errors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::compile_events;
+use super::compile_functions;
 use super::compile_keys;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
@@ -15,10 +18,13 @@ use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{
     Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
-    Target, Unauthorised, ViewerProtocol,
+    Target, Unauthorised, ViewerProtocol, WriteThrough,
 };
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy, Semantics};
-use crate::distribution::origin::{AccessControl, HostRule, Origin, OriginGroup, OriginKind};
+use crate::distribution::functions::{Attached, Hooks};
+use crate::distribution::origin::{
+    AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
+};
 use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
@@ -53,6 +59,9 @@ pub fn behaviors(
             Some(found) => target(&one, found, origins, groups),
         };
         let rules = rules(&mut one, scope);
+        if let (Some(span), Some(target)) = (&rules.grpc, target) {
+            check_grpc(&one, span, rules.methods, &asked_of(target, origins, groups));
+        }
         if let Some(found) = &pattern {
             let is_any = found.value.as_str() == "*";
             if at + 1 == count && !is_any {
@@ -112,11 +121,15 @@ struct Rules {
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
+    /// Where it says that calls of gRPC pass.
+    grpc: Option<Range<usize>>,
     slice: Option<u64>,
+    write_through: Option<WriteThrough>,
     signers: Option<TrustedKeys>,
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
     rate_limit: Option<RateLimit>,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl Default for Rules {
@@ -130,11 +143,14 @@ impl Default for Rules {
             error_responses: Vec::new(),
             client_invalidation: None,
             cache_post: None,
+            grpc: None,
             slice: None,
+            write_through: None,
             signers: None,
             allow_from: Vec::new(),
             deny_from: Vec::new(),
             rate_limit: None,
+            hooks: None,
         }
     }
 }
@@ -158,11 +174,44 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         error_responses: error_responses(table),
         client_invalidation: client_invalidation(table, scope),
         cache_post: cache_post(table, methods),
+        grpc: table.flag("grpc").filter(|found| found.value).map(|found| found.span),
         slice: slice(table),
+        write_through: compile_events::write_through(table, methods),
         signers: compile_keys::signers(table, scope),
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+        hooks: compile_functions::hooks(table, scope),
+    }
+}
+
+// What a behavior has to have for calls of gRPC, at CloudFront too: POST, and origins over HTTP/2.
+fn check_grpc(table: &Table<'_>, span: &Range<usize>, methods: Methods, origins: &[&Origin]) {
+    if !methods.allows(&http::Method::POST) {
+        table.problem(
+            span,
+            "grpc = true, and this behavior does not allow POST",
+            Some("methods = \"all\"".to_string()),
+        );
+    }
+    for origin in origins {
+        let (why, help) = match &origin.kind {
+            OriginKind::Http(http) if http.version != HttpVersion::Http2 => (
+                "is asked over HTTP/1.1, which carries no gRPC",
+                Some("http_version = \"http2\" at that origin"),
+            ),
+            // A signature covers a body, which would have to be whole before any of it is sent.
+            OriginKind::Http(_) if origin.access.is_some() => {
+                ("has access_control, and a call cannot be signed", None)
+            }
+            OriginKind::Http(_) => continue,
+            OriginKind::Directory(..) => ("is a folder, which speaks no gRPC", None),
+        };
+        table.problem(
+            span,
+            format!("grpc = true, and origin {:?} {why}", origin.id),
+            help.map(str::to_string),
+        );
     }
 }
 
@@ -326,6 +375,14 @@ fn methods(table: &mut Table<'_>) -> Methods {
     })
 }
 
+// The origins that a target may ask.
+fn asked_of<'o>(target: Target, origins: &'o Origins, groups: &[OriginGroup]) -> Vec<&'o Origin> {
+    match target {
+        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
+        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
+    }
+}
+
 fn assemble(
     pattern: PathPattern,
     target: Target,
@@ -334,10 +391,7 @@ fn assemble(
     groups: &[OriginGroup],
     ordinal: &mut usize,
 ) -> Behavior {
-    let asked: Vec<&Origin> = match target {
-        Target::Origin(at) => origins.get(at).map(|(_, origin)| origin).into_iter().collect(),
-        Target::Group(at) => groups[at].members.iter().map(|at| &origins[*at].1).collect(),
-    };
+    let asked = asked_of(target, origins, groups);
     let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
     let host = http::header::HOST;
     let host_in_key = viewer_host
@@ -366,11 +420,14 @@ fn assemble(
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
+        grpc: rules.grpc.is_some(),
         slice: rules.slice,
+        write_through: rules.write_through,
         signers: rules.signers,
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
         rate_limit: rules.rate_limit,
+        hooks: rules.hooks,
         derived,
         ordinal: *ordinal,
     };
@@ -402,8 +459,11 @@ fn may_hit(behavior: &Behavior) -> bool {
         error_responses: _,
         // A request that may be meant by it says Cache-Control, and is not plain for this behavior.
         client_invalidation: _,
-        // A POST is never the hit step's.
+        // A POST is never the hit step's, nor is any other write.
         cache_post: _,
+        write_through: _,
+        // A call of gRPC passes (`cache::ask`), and the hit step declines what passes.
+        grpc: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,
@@ -411,8 +471,15 @@ fn may_hit(behavior: &Behavior) -> bool {
         derived: Derived { host_in_key: _, scheme_in_key: _, is_bucket: _, may_hit: _ },
         ordinal: _,
         cache,
+        hooks,
     } = behavior;
-    !cache.ttl.is_off()
+    // The hit step asks functions at a viewer's request. Lambdas are waited for, and what is changed
+    // of a response is written by serving. A hit comes by no event of origins.
+    let is_shaped = hooks.as_ref().is_some_and(|hooks| {
+        matches!(hooks.viewer_request, Some(Attached::Lambda { .. }))
+            || hooks.viewer_response.is_some()
+    });
+    !cache.ttl.is_off() && !is_shaped
 }
 
 #[cfg(test)]
@@ -429,5 +496,18 @@ mod tests {
         assert!(made(Rules::default()).derived.may_hit);
         let off = CachePolicy::managed("CachingDisabled").unwrap();
         assert!(!made(Rules { cache: Arc::new(off), ..Rules::default() }).derived.may_hit);
+    }
+
+    #[test]
+    fn code_that_is_waited_for_or_changes_responses_keeps_the_hit_step_away() {
+        let with = |hooks: Hooks| {
+            made(Rules { hooks: Some(Box::new(hooks)), ..Rules::default() }).derived.may_hit
+        };
+        let at = Some(Attached::Function(0));
+        assert!(with(Hooks { viewer_request: at, ..Hooks::default() }));
+        assert!(!with(Hooks { viewer_response: at, ..Hooks::default() }));
+        let lambda = Some(Attached::Lambda { at: 0, with_body: false });
+        assert!(!with(Hooks { viewer_request: lambda, ..Hooks::default() }));
+        assert!(with(Hooks { origin_request: lambda, ..Hooks::default() }));
     }
 }

@@ -10,6 +10,7 @@ use crate::base::secret::Secret;
 use crate::distribution::fleet::{Fleet, Prefer, SequencerAt, SequencerParent, TicketSecrets};
 use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
 use crate::distribution::region::{Parents, Region, TrustedEdge};
+use crate::distribution::tier as shared;
 use crate::fleet::protocol::{Name, Terms};
 use crate::tls::wrapping;
 
@@ -45,6 +46,7 @@ impl<'r> Tier<'r> {
 enum Seat {
     Here,
     Parent,
+    Tier,
 }
 
 /// `[fleet]`: the fleet that this edge is a member of.
@@ -161,15 +163,18 @@ fn sequencer(
     let seat = table.parsed("sequencer", |word| match word {
         "here" => Ok(Seat::Here),
         "parent" => Ok(Seat::Parent),
-        "tier" => Err("a shared tier cannot give the numbers yet, that is not built yet; \
-                       use \"here\" on one edge and \"parent\" on all others"
-            .into()),
-        _ => Err("known: \"here\", \"parent\"".into()),
+        "tier" => Ok(Seat::Tier),
+        _ => Err("known: \"here\", \"parent\", \"tier\"".into()),
     });
     match (seat.map(|found| found.value), table.table("parent")) {
         (Some(Seat::Here), own) => {
-            here(own, edges, scope);
+            asks_no_parent(own, "here");
+            here(edges, scope);
             Some(SequencerAt::Here)
+        }
+        (Some(Seat::Tier), own) => {
+            asks_no_parent(own, "tier");
+            Some(SequencerAt::Tier)
         }
         (Some(Seat::Parent), Some(own)) => parent(own, scope).map(SequencerAt::Parent),
         (Some(Seat::Parent), None) => first_parent(table, tier).map(SequencerAt::Parent),
@@ -181,14 +186,43 @@ fn sequencer(
     }
 }
 
-fn here(own: Option<Table<'_>>, edges: &[TrustedEdge], scope: &mut Scope<'_>) {
+fn asks_no_parent(own: Option<Table<'_>>, seat: &str) {
     if let Some(own) = own {
         own.problem(
             &own.span(),
-            "fleet.parent is there, and fleet.sequencer = \"here\" asks no parent",
+            format!("fleet.parent is there, and fleet.sequencer = {seat:?} asks no parent"),
             Some("set sequencer = \"parent\", or take [fleet.parent] out".into()),
         );
     }
+}
+
+/// Whether the tier that is to give the numbers can; `has_tier` says whether there is one at all.
+pub fn check_tier(
+    main: &Table<'_>,
+    fleet: Option<&Fleet>,
+    tier: Option<&shared::Tier>,
+    has_tier: bool,
+) {
+    if !fleet.is_some_and(|fleet| matches!(fleet.sequencer, SequencerAt::Tier)) {
+        return;
+    }
+    let is_redis = tier.is_some_and(|tier| matches!(tier.engine, shared::Engine::Redis(_)));
+    // A tier that could not be read has been reported.
+    if is_redis || (has_tier && tier.is_none()) {
+        return;
+    }
+    let head = main.span();
+    main.problem(
+        &(head.start..head.start),
+        "fleet.sequencer = \"tier\" needs a [tier] of the kind \"redis\"",
+        Some(
+            "add one with urls; memcached cannot order records: there, use \"here\" and \"parent\""
+                .into(),
+        ),
+    );
+}
+
+fn here(edges: &[TrustedEdge], scope: &mut Scope<'_>) {
     if edges.is_empty() {
         scope.warnings.push(
             "fleet.sequencer = \"here\" and there is no [[trusted_edge]]: no other edge can join this fleet. \

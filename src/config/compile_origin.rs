@@ -15,8 +15,8 @@ use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Roots, Signing,
-    Timeouts, TlsVersion, is_reserved,
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Reach, Roots,
+    Signing, Timeouts, TlsVersion, is_reserved,
 };
 use crate::distribution::region::ParentUrl;
 use crate::distribution::site::ORIGINS_MAX;
@@ -79,6 +79,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         .table("access_control")
         .and_then(|access| compile_keys::access_control(access, &folder, scope));
     let shield = shield(table, scope);
+    let bucket = table.string("bucket").map(|found| found.value);
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
@@ -132,6 +133,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         connections,
         access,
         shield,
+        bucket,
     })
 }
 
@@ -186,11 +188,13 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
         (false, Some(_)) => return Err("tls settings on an http origin".into()),
     };
     let port = authority.port.unwrap_or(if is_https { 443 } else { 80 });
-    let http = HttpOrigin { host: authority.host.to_string(), port, tls, host_rule, version };
+    let (host, reach) = (authority.host.to_string(), Reach::Anywhere);
+    let http = HttpOrigin { host, port, tls, host_rule, version, reach };
     Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
 }
 
-fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
+/// Reads TLS settings: whose certificates count, for which name, and our own.
+pub fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option<OriginTls> {
     let roots = roots(&mut table, folder, &mut scope.files);
     let server_name = server_name(&mut table);
     let min = table

@@ -18,6 +18,7 @@ use crate::distribution::site::{
     AccessKey, Admin, Api, ApiCertificates, DiskSettings, INVALIDATION_ACTIONS, Listen, MetricsBy,
     StoreSettings, TlsPolicy, Transport, Unsigned, WebAcl,
 };
+use crate::distribution::stores::ACCOUNT;
 use crate::tls::clients::verifier;
 
 fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
@@ -156,18 +157,32 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
     }
 }
 
-/// The account of ARNs where none is named.
-const ACCOUNT: &str = "000000000177";
+/// The calls about key value stores: of CloudFront's own service, and of the one for values.
+const STORE_CALLS: [&str; 5] = [
+    "CreateKeyValueStore",
+    "DescribeKeyValueStore",
+    "UpdateKeyValueStore",
+    "DeleteKeyValueStore",
+    "ListKeyValueStores",
+];
+const VALUE_CALLS: [&str; 6] =
+    ["DescribeKeyValueStore", "ListKeys", "GetKey", "PutKey", "DeleteKey", "UpdateKeys"];
 
 // Says whether an action, or a pattern of actions, can mean any call that is answered.
 fn is_action(text: &str) -> bool {
+    let Some((service, name)) = text.split_once(':') else { return false };
+    let means = |call: &&str| match name.strip_suffix('*') {
+        Some(start) => call.starts_with(start),
+        None => *call == name,
+    };
     let invalidations =
         INVALIDATION_ACTIONS.iter().filter_map(|name| name.strip_prefix("cloudfront:"));
-    let mut known = CALLS.iter().copied().chain(invalidations);
-    match text.strip_prefix("cloudfront:").map(|name| (name, name.strip_suffix('*'))) {
-        Some((_, Some(start))) => known.any(|call| call.starts_with(start)),
-        Some((name, None)) => known.any(|call| call == name),
-        None => false,
+    match service {
+        "cloudfront" => {
+            CALLS.iter().chain(&STORE_CALLS).copied().chain(invalidations).any(|call| means(&call))
+        }
+        "cloudfront-keyvaluestore" => VALUE_CALLS.iter().any(means),
+        _ => false,
     }
 }
 

@@ -236,6 +236,19 @@ impl<'c> Table<'c> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &'static str) -> Option<Found<bool>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Boolean(value) => Some(Found { value, span }),
+            other => {
+                self.wrong(key, &span, &other, "true or false, without quotes");
+                None
+            }
+        }
+    }
+
     /// A duration such as `"10s"`, `"5m"`, `"24h"`, `"365d"`.
     pub fn duration(&mut self, key: &'static str) -> Option<Found<Duration>> {
         self.parsed(key, parse_duration)

@@ -11,9 +11,11 @@ use crate::base::network::Network;
 use crate::crypto::key::PublicKey;
 use crate::crypto::sigv4::Credentials;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
+use crate::distribution::functions::{Function, LambdaSpec, Level};
 use crate::distribution::host::HostPattern;
 use crate::distribution::region::ParentUrl;
 use crate::distribution::response_policy::ResponsePolicy;
+use crate::distribution::stores::StoreSpec;
 use crate::semantics::time::Timestamp;
 
 /// What the steps share.
@@ -26,6 +28,7 @@ pub struct Scope<'s> {
     pub warnings: Vec<String>,
     pub policies: Policies,
     pub keys: Keys,
+    pub code: Code,
     pub pop: String,
     /// The parents that an origin may have as its shield; `None`: any.
     pub shields: Option<Vec<ParentUrl>>,
@@ -57,6 +60,18 @@ pub struct Policies {
 pub struct Keys {
     pub keys: BTreeMap<String, Arc<PublicKey>>,
     pub groups: BTreeMap<String, Vec<Arc<PublicKey>>>,
+}
+
+/// Code at the edge, as far as it was read.
+#[derive(Default)]
+pub struct Code {
+    /// What all functions are held to.
+    pub level: Level,
+    pub stores: Vec<Arc<StoreSpec>>,
+    pub functions: Vec<Arc<Function>>,
+    pub lambdas: Vec<LambdaSpec>,
+    /// The names of functions and lambdas, of those too that could not be read.
+    pub named: Vec<String>,
 }
 
 /// Reads a list of networks of addresses.

@@ -1,8 +1,11 @@
 //! What loads and is likely not to be meant: said when a configuration is checked, taken at start,
 //! and taken again.
 
+use std::sync::Arc;
+
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{ForwardHeaders, Listed, Semantics};
+use crate::distribution::functions::{Attached, Function, FunctionSettings, OriginInKey};
 use crate::distribution::site::Distribution;
 
 /// A line for each behavior that keeps answers while its origin sees more of the viewer than is in
@@ -49,6 +52,53 @@ pub fn without_handshake(distribution: &Distribution) -> Vec<String> {
                 missing.join(" and "),
                 behavior.origin_request.name,
                 behavior.cache.name
+            )
+        })
+    };
+    distribution.behaviors.iter().filter_map(line).collect()
+}
+
+/// A line for each behavior whose calls of gRPC reach the origin without their metadata.
+pub fn without_metadata(distribution: &Distribution) -> Vec<String> {
+    let line = |behavior: &Behavior| {
+        let is_kept_back = behavior.semantics() == Semantics::CloudFront
+            && behavior.origin_request.headers == ForwardHeaders::None;
+        (behavior.grpc && is_kept_back).then(|| {
+            format!(
+                "distribution {:?}, behavior {:?}: calls of gRPC reach the origin without their metadata: no policy forwards it \
+                 (origin_request_policy {:?}). AllViewerExceptHostHeader does",
+                distribution.id,
+                behavior.pattern.as_str(),
+                behavior.origin_request.name
+            )
+        })
+    };
+    distribution.behaviors.iter().filter_map(line).collect()
+}
+
+/// A line for each behavior that keeps answers while its viewer-request function chooses origins
+/// that are in no key: as at CloudFront, viewers who were sent to different origins share an answer.
+pub fn unkeyed_choice(
+    distribution: &Distribution,
+    functions: &[Arc<Function>],
+    settings: &FunctionSettings,
+) -> Vec<String> {
+    const CALLS: [&str; 3] =
+        ["updateRequestOrigin", "selectRequestOriginById", "createRequestOriginGroup"];
+    let line = |behavior: &Behavior| {
+        let Some(Attached::Function(at)) = behavior.hooks.as_ref()?.viewer_request else {
+            return None;
+        };
+        let function = functions.get(at)?;
+        let call = CALLS.iter().find(|call| function.source.contains(**call))?;
+        let is_shared = settings.origin_in_key == OriginInKey::No && !behavior.cache.ttl.is_off();
+        is_shared.then(|| {
+            format!(
+                "distribution {:?}, behavior {:?}: answers are kept, and function {} chooses their origin ({call}), which is not in their key. Put what it \
+                 chooses by into the key, set functions.origin_in_key = \"yes\", or cache_policy = \"CachingDisabled\"",
+                distribution.id,
+                behavior.pattern.as_str(),
+                function.name
             )
         })
     };

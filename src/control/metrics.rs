@@ -4,9 +4,12 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Control;
+use super::tier_status::tier_metrics;
 use crate::fleet::here::Here;
 use crate::fleet::node::Node;
 use crate::fleet::ticket_keys::SharedTickets;
+use crate::lambda::OnDemand;
+use crate::record::function_counts;
 use crate::record::metrics::{family, single};
 use crate::region::Region;
 use crate::region::condition::Condition;
@@ -14,6 +17,27 @@ use crate::region::parents::ParentCounts;
 use crate::store::Disk;
 
 impl Control {
+    // All key value stores together.
+    fn stores_metrics(&self, out: &mut String) {
+        let all = self.edge.stores.all();
+        let values: Vec<_> = all.iter().map(|store| store.values()).collect();
+        let keys: usize = values.iter().map(|values| values.count()).sum();
+        let octets: usize = values.iter().map(|values| values.octets()).sum();
+        let failed = all.iter().filter(|store| store.problem().is_some()).count();
+        for (name, help, count) in [
+            ("foreshore_key_value_stores", "Key value stores.", all.len()),
+            ("foreshore_key_value_keys", "Keys in them.", keys),
+            ("foreshore_key_value_bytes", "Octets of their keys and values.", octets),
+            (
+                "foreshore_key_value_files_failed",
+                "Stores whose file cannot be used as it is now; what it said before is in force.",
+                failed,
+            ),
+        ] {
+            single(out, name, "gauge", help, count as u64);
+        }
+    }
+
     /// All metrics as Prometheus text.
     pub fn metrics(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
@@ -21,6 +45,11 @@ impl Control {
         let by = running.site.metrics_by;
         running.counts.write(&mut out, by);
         running.counts.write_cloudwatch(&mut out, by);
+        function_counts::write(running.functions.counts(), &mut out);
+        function_counts::write_cloudwatch(running.functions.counts(), &mut out);
+        if let Some(lambdas) = self.edge.lambdas.get().and_then(OnDemand::get) {
+            lambdas.counts().write(&mut out);
+        }
         let remembered = running.signatures.len() as u64;
         single(
             &mut out,
@@ -60,6 +89,7 @@ impl Control {
             "Responses evicted to make room.",
             store.evictions,
         );
+        self.stores_metrics(&mut out);
         if self.started_with.store.disk.is_some() {
             let is_open = u64::from(self.edge.disk().is_some());
             single(
@@ -73,9 +103,22 @@ impl Control {
         if let Some(disk) = self.edge.disk() {
             disk_metrics(disk, &mut out);
         }
+        if let Some(tier) = &running.tier {
+            tier_metrics(tier, &mut out);
+        }
         if let Some(sequencer) = &self.sequencer {
             sequencer_metrics(sequencer, &mut out);
         }
+        for (name, help, count) in self.s3.counts() {
+            single(&mut out, name, "counter", help, count);
+        }
+        single(
+            &mut out,
+            "foreshore_s3_events_waiting",
+            "gauge",
+            "Changed objects that wait to be fetched.",
+            self.s3.waiting(),
+        );
         let (tally, origins) = (&self.edge.tally, &self.edge.origins.counts);
         for (name, help, count) in [
             ("foreshore_fills_total", "Fetches for the store.", &tally.fills),
@@ -89,6 +132,12 @@ impl Control {
                 "foreshore_tunnel_octets_total",
                 "Octets that WebSocket connections have carried, both ways.",
                 &tally.tunnel_octets,
+            ),
+            ("foreshore_grpc_calls_total", "Calls of gRPC that went to an origin.", &tally.grpc),
+            (
+                "foreshore_grpc_errors_total",
+                "Calls of gRPC that this edge answered itself, with an error.",
+                &tally.grpc_errors,
             ),
             (
                 "foreshore_origin_connections_total",
@@ -125,6 +174,16 @@ impl Control {
                 "foreshore_not_stored_full_total",
                 "Responses passed through for want of room.",
                 &tally.not_stored_full,
+            ),
+            (
+                "foreshore_writes_through_total",
+                "Viewers' writes that were to be in effect everywhere before their answers.",
+                &tally.writes_through,
+            ),
+            (
+                "foreshore_writes_unspread_total",
+                "Those of them that were answered before that was known.",
+                &tally.writes_unspread,
             ),
             (
                 "foreshore_parent_refused_total",

@@ -3,15 +3,20 @@
 //! Loopback unless told otherwise. Everything but `/healthz` and `/readyz` wants a bearer token.
 
 mod answer;
+mod caller;
 pub mod cloudfront;
 pub mod invalidation;
 mod metrics;
 pub mod reload;
 pub mod roster;
 pub mod routes;
+pub mod s3;
 pub mod server;
 mod spread;
 pub mod status;
+mod tier_status;
+mod values;
+mod values_data;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +62,8 @@ pub struct Control {
     /// The documents of the API in force. Held by whatever changes them or the site, until it is
     /// done: two changes at once are one after the other.
     pub documents: Mutex<Documents>,
+    /// What is told of changed objects of buckets.
+    pub s3: s3::S3Desk,
     /// Gives the numbers of a fleet's log, where this node does.
     pub sequencer: Option<Arc<Here>>,
 }

@@ -96,12 +96,15 @@ impl Control {
         }
     }
 
-    /// Reloads whenever one of the configuration's files has changed.
+    /// Reloads whenever one of the configuration's files has changed. The files of key value stores
+    /// are read again by themselves.
     pub async fn watch_files(self: Arc<Self>) {
         let mut seen = fingerprints(&self.edge.running().site.files);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tick.tick().await;
+            let stores = Arc::clone(&self.edge.stores);
+            let _ = tokio::task::spawn_blocking(move || stores.look()).await;
             let now = fingerprints(&self.edge.running().site.files);
             if now == seen {
                 continue;

@@ -11,6 +11,8 @@ pub enum Right {
     Token,
     /// An edge, with the token that this node trusts it by.
     Edge,
+    /// The admin token, the one that is for events alone, or a signature of SNS.
+    Events,
     /// A signature under an access key, as AWS's tools make it.
     Signature,
 }
@@ -33,7 +35,11 @@ pub enum Call {
     StoreVerify,
     FromEdge,
     Sequence,
+    S3Events,
     CloudFront,
+    Stores,
+    Values,
+    ValuesData,
 }
 
 /// One row of the table.
@@ -59,7 +65,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 16] = [
+pub const ROUTES: [Route; 20] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -136,11 +142,34 @@ pub const ROUTES: [Route; 16] = [
         "what a member asks of its fleet's sequencer, where this node is one",
     ),
     route(
+        "POST",
+        "/v1/events/s3",
+        Right::Events,
+        Call::S3Events,
+        "changed objects of buckets, as S3, MinIO, Ceph, EventBridge and SNS tell of them: each path is invalidated",
+    ),
+    route(
         "ANY",
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API: invalidations, distributions, policies, keys (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys, key value stores (`config/CLOUDFRONT.md`)",
+    ),
+    route("GET", "/v1/kv", Right::Token, Call::Stores, "the key value stores"),
+    route(
+        "ANY",
+        "/v1/kv/…",
+        Right::Token,
+        Call::Values,
+        "`NAME` describes one; `NAME/keys?prefix&after&max` lists, with POST `{\"puts\": [{\"key\", \"value\"}], \"deletes\": []}` changes all or none; \
+         `NAME/keys/KEY` by GET, PUT `{\"value\"}`, DELETE; GET `NAME/export`, POST `NAME/import`: the whole file. Changes take If-Match",
+    ),
+    route(
+        "ANY",
+        "/key-value-stores/…",
+        Right::Signature,
+        Call::ValuesData,
+        "the API of CloudFront's KeyValueStore (`config/CLOUDFRONT.md`)",
     ),
 ];
 
@@ -201,6 +230,7 @@ pub fn table() -> String {
         Right::Anybody => "nothing",
         Right::Token => "the admin token",
         Right::Edge => "an edge's token",
+        Right::Events => "the admin token, that of `[events.s3]`, or SNS's signature",
         Right::Signature => "an access key",
     };
     let rows = ROUTES.iter().map(|route| {
@@ -229,6 +259,7 @@ mod tests {
             (Method::GET, "/v1/invalidations/a/b", Found::Nothing),
             (Method::POST, "/v1/edge/invalidations", Found::Call(Call::FromEdge, Right::Edge, "")),
             (Method::POST, "/v1/fleet/call", Found::Call(Call::Sequence, Right::Edge, "")),
+            (Method::POST, "/v1/events/s3", Found::Call(Call::S3Events, Right::Events, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),

@@ -9,26 +9,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Answer, whole};
+use super::answer::{Answer, error, json_text, ok, text};
 use super::invalidation::{Asked, Listed, Wrong};
 use super::routes::{self, Call, Found, Right};
-use super::{Control, cloudfront};
+use super::{Control, cloudfront, s3, values, values_data};
 use crate::base::secret::Secret;
 use crate::distribution::site::Transport;
 use crate::fleet::calls;
 use crate::fleet::protocol::Refusal;
 use crate::fleet::wire;
+use crate::functions::values::file::FILE_MAX;
 use crate::invalidation::log::InvalidationRecord;
 use crate::listen::places::is_out_of_descriptors;
 use crate::message::own_fields::EDGE;
@@ -194,6 +194,17 @@ async fn run(
         }
         Call::FromEdge => from_edge(control, parts, body, limit).await,
         Call::Sequence => for_fleet(control, parts, body).await,
+        Call::Stores => values::list(control),
+        // A whole store may come by this call.
+        Call::Values => match read_body(body, limit.max(FILE_MAX)).await {
+            Ok(body) => values::answer(control, parts, id, body).await,
+            Err(refused) => refused,
+        },
+        Call::ValuesData => match read_body(body, limit).await {
+            Ok(body) => values_data::answer(control, parts, id, body).await,
+            Err(refused) => values_data::unread(refused.status(), limit),
+        },
+        Call::S3Events => s3_events(control, parts, body).await,
         Call::CloudFront => match read_body(body, limit).await {
             Ok(body) => cloudfront::answer(control, parts, body).await,
             Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -341,6 +352,33 @@ async fn for_fleet(control: &Arc<Control>, parts: &http::request::Parts, body: I
     json_text(status, String::from_utf8(octets).unwrap_or_default())
 }
 
+// A bucket's changed objects. Nothing of the body is read for a caller that shows nothing at all.
+async fn s3_events(control: &Arc<Control>, parts: &http::request::Parts, body: Incoming) -> Answer {
+    let Some(shown) = control.shown_for_s3(&parts.headers) else {
+        control.count_refused_s3();
+        let mut refused = error(
+            StatusCode::UNAUTHORIZED,
+            "the token of [events.s3] is needed, as a bearer token or as a password, or the signature of a topic in [events.s3.sns]",
+        );
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return refused;
+    };
+    let body = match read_body(body, s3::BODY_MAX).await {
+        Ok(body) => body,
+        Err(refused) => {
+            control.count_refused_s3();
+            return refused;
+        }
+    };
+    match control.s3_posted(&body, shown).await {
+        Ok(taken) => ok(StatusCode::OK, &taken),
+        Err(s3::Refused::Shape(why)) => error(StatusCode::BAD_REQUEST, &why),
+        Err(s3::Refused::Unproven(why)) => error(StatusCode::FORBIDDEN, &why),
+        Err(s3::Refused::Later(why)) => error(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(s3::Refused::NotWritten(why)) => refuse(Wrong::NotWritten(why)),
+    }
+}
+
 /// What an edge has not shown.
 #[derive(Clone, Copy)]
 enum Lacks {
@@ -393,30 +431,4 @@ async fn read_json<T: serde::de::DeserializeOwned>(
 
 fn is_authorised(fields: &http::HeaderMap, token: &Secret<String>) -> bool {
     fields.get(AUTHORIZATION).is_some_and(|given| token.is_borne_by(given.as_bytes()))
-}
-
-fn text(status: StatusCode, words: &str) -> Answer {
-    let mut response = Response::new(whole(words.to_string()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-fn ok(status: StatusCode, value: &impl Serialize) -> Answer {
-    let mut words = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".into());
-    words.push('\n');
-    json_text(status, words)
-}
-
-fn json_text(status: StatusCode, words: String) -> Answer {
-    let mut response = Response::new(whole(words));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn error(status: StatusCode, why: &str) -> Answer {
-    ok(status, &json!({ "error": why }))
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::Control;
-use crate::fleet::status::{FleetStatus, MemberProof};
+use super::tier_status::tier_nodes;
+use crate::fleet::status::{FleetStatus, MemberProof, ParentStatus};
 use crate::invalidation::log::InvalidationRecord;
 use crate::region::standings::{ParentState, Status};
+use crate::semantics::time::format_rfc3339;
 
 /// What a caller is told of its invalidation.
 pub struct Spread {
@@ -48,6 +50,17 @@ impl Control {
     /// How the fleet stands; `None` outside of one.
     pub async fn fleet_status(&self) -> Option<FleetStatus> {
         let (member, fleet) = (self.edge.fleet.get()?, self.started_with.fleet.as_ref()?);
-        Some(member.status(fleet.sequencer.to_string()).await)
+        let status = member.status(fleet.sequencer.to_string()).await;
+        let running = self.edge.running();
+        let views = running.region.iter().flat_map(|region| region.views());
+        let parents = views.map(|view| ParentStatus {
+            parent: view.name.to_string(),
+            weight: u32::from(view.weight.0),
+            condition: view.condition.word().to_string(),
+            why: view.condition.why(),
+            until: view.condition.until().map(format_rfc3339),
+        });
+        let tier = running.tier.as_deref().map(tier_nodes).unwrap_or_default();
+        Some(FleetStatus { parents: parents.collect(), tier, ..status })
     }
 }

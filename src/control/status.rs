@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Control;
+use super::tier_status::tier_status;
+use super::values;
 use crate::fleet::ticket_keys::SharedTickets;
 use crate::region::Region;
 use crate::region::parents::View;
@@ -47,6 +49,7 @@ impl Control {
                         "waiting": disk.waiting, "loaded": disk.is_loaded, "writing": disk.is_writing })
             }),
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
+            "key_value_stores": values::all(self),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {
@@ -55,6 +58,7 @@ impl Control {
                         "ticket_keys": member.tickets().map(SharedTickets::held),
                         "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
             }),
+            "tier": running.tier.as_deref().map(tier_status),
             "region": self.region_status(running.region.as_deref()),
             "log": {
                 "tail": self.log.tail().to_string(),

@@ -9,10 +9,12 @@ use aws_lc_rs::signature::{
     RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
-use x509_parser::prelude::FromDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::semantics::time::Timestamp;
 
 /// The hash that a signature is over. Nothing said means SHA-1, CloudFront's first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,28 @@ impl PublicKey {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem)
             .map_err(|_| "there is no PUBLIC KEY in it")?
             .to_vec();
+        Self::from_der(id, der)
+    }
+
+    /// Reads the key of a certificate, from a PEM file's text, where the certificate is valid now.
+    /// What has signed it is not looked at: whoever asks knows by other means whose it is.
+    pub fn of_certificate(id: &str, pem: &[u8], now: Timestamp) -> Result<Self, String> {
+        let der = CertificateDer::from_pem_slice(pem)
+            .map_err(|_| "there is no CERTIFICATE in it")?
+            .to_vec();
+        let (_, certificate) =
+            X509Certificate::from_der(&der).map_err(|_| "this certificate cannot be read")?;
+        let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+        let validity = certificate.validity();
+        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        if !(from..=to).contains(&seconds) {
+            return Err("this certificate is not valid now".into());
+        }
+        Self::from_der(id, certificate.public_key().raw.to_vec())
+    }
+
+    // Reads a SubjectPublicKeyInfo.
+    fn from_der(id: &str, der: Vec<u8>) -> Result<Self, String> {
         let (_, info) =
             SubjectPublicKeyInfo::from_der(&der).map_err(|_| "this public key cannot be read")?;
         let kind = match info.parsed() {

@@ -9,4 +9,5 @@ pub mod memory;
 pub mod policy;
 pub mod s3;
 pub mod sigv4;
+pub mod sigv4a;
 pub mod url;

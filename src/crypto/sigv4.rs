@@ -117,13 +117,13 @@ fn signature(
     mac(&key, text.as_bytes())
 }
 
-fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
+pub(super) fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
     tag.as_ref().try_into().unwrap_or_default()
 }
 
-// Method, path, query, fields, their names, hash: a line each.
-fn canonical(signed: &Signed<'_>, form: PathForm) -> String {
+/// Method, path, query, fields, their names, hash: a line each.
+pub(super) fn canonical(signed: &Signed<'_>, form: PathForm) -> String {
     let path = if signed.path.is_empty() { "/" } else { signed.path };
     let path = match form {
         PathForm::Once => Cow::Borrowed(path),
@@ -196,52 +196,65 @@ pub struct Claim<'a> {
 impl<'a> Claim<'a> {
     /// Reads the value of an Authorization field; `None` if it is none of ours, or not whole.
     pub fn parse(value: &'a str) -> Option<Self> {
-        let rest = value.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
-        let (mut credential, mut names, mut signature) = (None, None, None);
-        for part in rest.split(',').map(str::trim) {
-            let slot = match part.split_once('=')? {
-                ("Credential", value) => (&mut credential, value),
-                ("SignedHeaders", value) => (&mut names, value),
-                ("Signature", value) => (&mut signature, value),
-                _ => return None,
-            };
-            // Said twice is not said.
-            if slot.0.replace(slot.1).is_some() {
-                return None;
-            }
-        }
-        let mut scope = credential?.rsplitn(5, '/');
+        let (credential, names, signature) = take_apart(ALGORITHM, value)?;
+        let mut scope = credential.rsplitn(5, '/');
         (scope.next()? == "aws4_request").then_some(())?;
         let (service, region, day, id) =
             (scope.next()?, scope.next()?, scope.next()?, scope.next()?);
-        let names: Vec<&str> = names?.split(';').collect();
-        let is_sorted = names.windows(2).all(|pair| pair[0] < pair[1]);
-        let is_plain = |name: &&str| {
-            !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
-        };
-        if id.is_empty() || !is_sorted || !names.iter().all(is_plain) {
+        if id.is_empty() {
             return None;
         }
-        Some(Self { id, day, region, service, names, signature: unhex(signature?)? })
+        Some(Self {
+            id,
+            day,
+            region,
+            service,
+            names,
+            signature: unhex(signature)?.try_into().ok()?,
+        })
     }
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+/// The credential, the names of the fields and the signature of an Authorization field; `None` if it
+/// is not one of this algorithm, or not whole.
+pub(super) fn take_apart<'a>(
+    algorithm: &str,
+    value: &'a str,
+) -> Option<(&'a str, Vec<&'a str>, &'a str)> {
+    let rest = value.strip_prefix(algorithm)?.strip_prefix(' ')?;
+    let (mut credential, mut names, mut signature) = (None, None, None);
+    for part in rest.split(',').map(str::trim) {
+        let slot = match part.split_once('=')? {
+            ("Credential", value) => (&mut credential, value),
+            ("SignedHeaders", value) => (&mut names, value),
+            ("Signature", value) => (&mut signature, value),
+            _ => return None,
+        };
+        // Said twice is not said.
+        if slot.0.replace(slot.1).is_some() {
+            return None;
+        }
+    }
+    let names: Vec<&str> = names?.split(';').collect();
+    let is_sorted = names.windows(2).all(|pair| pair[0] < pair[1]);
+    let is_plain = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+    };
+    (is_sorted && names.iter().all(is_plain)).then_some((credential?, names, signature?))
+}
+
+/// Octets written as lower-case hex; `None` for anything else, and for more than a signature has.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let nibble = |octet: u8| match octet {
         b'0'..=b'9' => Some(octet - b'0'),
         b'a'..=b'f' => Some(octet - b'a' + 10),
         _ => None,
     };
     let text = text.as_bytes();
-    let mut out = [0; 32];
-    if text.len() != 64 {
+    if text.len() > 256 || !text.len().is_multiple_of(2) {
         return None;
     }
-    for (octet, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *octet = (nibble(pair[0])? << 4) | nibble(pair[1])?;
-    }
-    Some(out)
+    text.chunks_exact(2).map(|pair| Some((nibble(pair[0])? << 4) | nibble(pair[1])?)).collect()
 }
 
 /// Why a signature does not count.
@@ -255,6 +268,8 @@ pub enum SigV4Error {
     Skewed,
     /// It is for another service.
     OtherService,
+    /// It is for other regions: of Signature Version 4A only.
+    OtherRegion,
     /// The body is not the one that was signed for.
     OtherBody,
     /// It is not the signature of this request under this key.
@@ -274,12 +289,38 @@ pub fn verify(
     if claim.service != service {
         return Err(SigV4Error::OtherService);
     }
-    if !claim.names.contains(&"host") || !claim.names.contains(&"x-amz-date") {
+    let checked = check(&claim.names, claim.day, field, body, now)?;
+    let Checked { date, payload, fields } = &checked;
+    let signed = Signed { method, path, query, fields, payload };
+    let expected =
+        signature(&signed, PathForm::Twice, date, Scope { region: claim.region, service }, secret);
+    constant_time::verify_slices_are_equal(&expected, &claim.signature)
+        .map_err(|_| SigV4Error::Wrong)
+}
+
+/// What of a request a signature is over, once its moment and its body were looked at.
+pub(super) struct Checked<'c> {
+    /// Of X-Amz-Date.
+    pub date: String,
+    /// The body's hash in hex.
+    pub payload: String,
+    pub fields: Vec<(&'c str, String)>,
+}
+
+/// What must hold of a signed request before its signature is computed, whatever the algorithm.
+pub(super) fn check<'c>(
+    names: &[&'c str],
+    day: &str,
+    field: impl Fn(&str) -> Option<String>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Checked<'c>, SigV4Error> {
+    if !names.contains(&"host") || !names.contains(&"x-amz-date") {
         return Err(SigV4Error::Incomplete);
     }
     let date = field("x-amz-date").ok_or(SigV4Error::NoDate)?;
     let signed_at =
-        parse_amz_date(&date).filter(|_| date.starts_with(claim.day)).ok_or(SigV4Error::NoDate)?;
+        parse_amz_date(&date).filter(|_| date.starts_with(day)).ok_or(SigV4Error::NoDate)?;
     if signed_at.0.abs_diff(now.0) > SKEW {
         return Err(SigV4Error::Skewed);
     }
@@ -287,15 +328,11 @@ pub fn verify(
     if field("x-amz-content-sha256").is_some_and(|said| said != payload) {
         return Err(SigV4Error::OtherBody);
     }
-    let mut signed = Vec::with_capacity(claim.names.len());
-    for name in &claim.names {
-        signed.push((*name, field(name).ok_or(SigV4Error::Wrong)?));
+    let mut fields = Vec::with_capacity(names.len());
+    for name in names {
+        fields.push((*name, field(name).ok_or(SigV4Error::Wrong)?));
     }
-    let signed = Signed { method, path, query, fields: &signed, payload: &payload };
-    let expected =
-        signature(&signed, PathForm::Twice, &date, Scope { region: claim.region, service }, secret);
-    constant_time::verify_slices_are_equal(&expected, &claim.signature)
-        .map_err(|_| SigV4Error::Wrong)
+    Ok(Checked { date, payload, fields })
 }
 
 /// Reads `20260101T000000Z`.

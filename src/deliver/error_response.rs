@@ -6,11 +6,11 @@ use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::no_cache;
 use crate::body::Body;
 use crate::distribution::compat::Compat;
-use crate::message::failure::Failure;
+use crate::message::failure::{Failure, FailureKind};
 use crate::message::refusal::Refusal;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
-use crate::message::verdict::{Outcome, Reason};
+use crate::message::verdict::{FunctionEnd, Outcome, Reason};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::websocket::HandshakeError;
 
@@ -59,17 +59,42 @@ pub fn refusal(refusal: &Refusal, compat: &Compat, id: RequestId) -> ViewerRespo
 /// log, as a word.
 pub fn failure(failure: Failure, compat: &Compat, id: RequestId) -> ViewerResponse {
     let status = failure.kind.status();
-    let sentence = match status {
+    let mut response = plain(
+        status,
+        sentence(status),
+        Outcome::Error,
+        Reason::Failed,
+        (compat, id),
+        Some(&failure),
+    );
+    response.failure = Some(failure);
+    response
+}
+
+/// What a failure is called that has a status.
+pub const fn sentence(status: u16) -> &'static str {
+    match status {
         502 => "The origin could not be reached or gave no valid answer.",
         503 => "The edge or its origin is at its limit; try again shortly.",
         504 => "The origin did not answer in time.",
         400 => "The request broke off.",
         413 => "The request body is larger than allowed.",
         _ => "The edge could not answer this request.",
-    };
-    let mut response =
-        plain(status, sentence, Outcome::Error, Reason::Failed, (compat, id), Some(&failure));
-    response.failure = Some(failure);
+    }
+}
+
+/// The answer where code at the edge gave nothing usable. `sentence` is for the viewer.
+pub fn function_failed(
+    end: FunctionEnd,
+    sentence: &str,
+    compat: &Compat,
+    id: RequestId,
+) -> ViewerResponse {
+    let is_invalid = matches!(end, FunctionEnd::Validation | FunctionEnd::LambdaValidation);
+    let status = if is_invalid { 502 } else { 503 };
+    let reason = Reason::Function(end);
+    let mut response = plain(status, sentence, Outcome::Error, reason, (compat, id), None);
+    response.told.detail = Some(FailureKind::Internal);
     response
 }
 
@@ -117,5 +142,6 @@ fn plain(
         failure: None,
         behavior: None,
         origin_millis: None,
+        ran: None,
     }
 }

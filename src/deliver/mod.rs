@@ -7,6 +7,7 @@
 pub mod compat;
 pub mod error_response;
 pub mod form;
+pub mod grpc;
 pub mod policy;
 pub mod sink;
 pub mod status_fields;
@@ -79,6 +80,7 @@ pub fn from_stored(
         failure: None,
         behavior: None,
         origin_millis: None,
+        ran: None,
     })
 }
 
@@ -128,6 +130,7 @@ pub fn from_reply(head: &RequestHead<'_>, reply: Reply, verdict: Verdict) -> Vie
         failure: None,
         behavior: None,
         origin_millis: Some(reply.arrived_at.millis_since(reply.asked_at)),
+        ran: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::distribution::compat::Compat;
 use crate::message::failure::FailureKind;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
-use crate::message::verdict::{Outcome, Verdict};
+use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::cache_status::{self, Handled};
 use crate::semantics::fields::WriteValue;
 
@@ -35,8 +35,11 @@ impl StatusFields<'_> {
     /// Writes the fields; Cache-Status joins what others upstream have said.
     #[inline]
     pub fn write<S: FieldSink>(&self, sink: &mut S) {
-        let shown = compat::shown(self.compat, self.verdict.outcome, self.status);
-        write_x_cache(sink, shown, &self.compat.name);
+        let word = match self.verdict.reason {
+            Reason::Function(end) => end.word(),
+            _ => compat::shown(self.compat, self.verdict.outcome, self.status).word(),
+        };
+        write_x_cache(sink, word, &self.compat.name);
         sink.field("Cache-Status", CacheStatus(self));
         if let Some(kind) = self.told.detail {
             sink.field("Proxy-Status", ["Foreshore; error=", kind.token()]);
@@ -68,16 +71,18 @@ struct CacheStatus<'a>(&'a StatusFields<'a>);
 
 impl WriteValue for CacheStatus<'_> {
     fn write_value(&self, out: &mut Vec<u8>) {
-        let unproven = self.0.told.is_unproven.then_some("unproven");
-        let detail = self.0.told.detail.map(FailureKind::token).or(unproven);
+        let told = &self.0.told;
+        let unproven = told.is_unproven.then_some("unproven");
+        let unspread = told.is_unspread.then_some("not-everywhere");
+        let detail = told.detail.map(FailureKind::token).or(unproven).or(unspread);
         cache_status::write(out, self.0.handled(), detail);
     }
 }
 
-/// Writes X-Cache: what became of the request, and at which cache.
+/// Writes X-Cache: what became of the request, in a word, and at which cache.
 #[inline]
-pub fn write_x_cache<S: FieldSink>(sink: &mut S, outcome: Outcome, name: &str) {
-    sink.field("X-Cache", [outcome.word(), " from ", name]);
+pub fn write_x_cache<S: FieldSink>(sink: &mut S, word: &str, name: &str) {
+    sink.field("X-Cache", [word, " from ", name]);
 }
 
 /// Gives an answer the fields in which this edge says what it did.

@@ -1,10 +1,13 @@
 //! A behavior: the rules for the paths that a pattern matches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
+use super::events::Refill;
+use super::functions::Hooks;
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use crate::base::network::Network;
@@ -71,8 +74,13 @@ pub struct Behavior {
     pub client_invalidation: Option<ClientInvalidation>,
     /// Answers to POST are kept too (a query in the form of a POST).
     pub cache_post: Option<PostCaching>,
+    /// Calls of gRPC pass (CloudFront's GrpcConfig). Its origins speak HTTP/2, and POST is allowed.
+    pub grpc: bool,
     /// Objects are fetched and kept in aligned parts of this many octets.
     pub slice: Option<u64>,
+    /// What a successful write does beyond this node before its viewer is answered; `None`: what it
+    /// makes old is so here, and elsewhere soon.
+    pub write_through: Option<WriteThrough>,
     /// A viewer must show a signature of one of these keys (CloudFront's trusted key groups).
     pub signers: Option<TrustedKeys>,
     /// Networks whose viewers alone may ask; empty for all.
@@ -81,6 +89,8 @@ pub struct Behavior {
     pub deny_from: Vec<Network>,
     /// How often one address may ask.
     pub rate_limit: Option<RateLimit>,
+    /// Where its own code stands, if it has any.
+    pub hooks: Option<Box<Hooks>>,
     /// Facts worked out once from the policies and origins above.
     pub derived: Derived,
     /// The behavior's place among all behaviors of its site; it means nothing in another site
@@ -100,6 +110,15 @@ pub struct ErrorResponse {
 
 /// Statuses that may be mapped (CloudFront: "Generate custom error responses").
 pub const MAPPABLE: [u16; 11] = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
+/// A write that is in effect everywhere before its viewer is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteThrough {
+    /// The most that the answer waits for parents or the fleet; `None`: as long as one to PURGE.
+    pub wait: Option<Duration>,
+    /// Whether what was written is fetched at once, too.
+    pub refill: Refill,
+}
 
 /// Which callers may replace a stored response by asking with `Cache-Control: max-age=0` (the API
 /// Gateway cache).

@@ -32,7 +32,7 @@ impl Fleet {
         let of =
             |one: &Self| (one.name.clone(), one.member.clone(), one.prefer, one.lease, one.wait);
         let is_same_sequencer = match (&self.sequencer, &other.sequencer) {
-            (SequencerAt::Here, SequencerAt::Here) => true,
+            (SequencerAt::Here, SequencerAt::Here) | (SequencerAt::Tier, SequencerAt::Tier) => true,
             (SequencerAt::Parent(own), SequencerAt::Parent(other)) => own.is_like(other),
             _ => false,
         };
@@ -71,13 +71,16 @@ pub enum SequencerAt {
     Here,
     /// Another Foreshore, over its admin listener.
     Parent(SequencerParent),
+    /// The Redis or Valkey of the shared tier.
+    Tier,
 }
 
 impl std::fmt::Display for SequencerAt {
-    /// `here`, or the address of the parent's admin listener.
+    /// `here`, `tier`, or the address of the parent's admin listener.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Here => f.write_str("here"),
+            Self::Tier => f.write_str("tier"),
             Self::Parent(parent) => write!(f, "{}", parent.admin),
         }
     }

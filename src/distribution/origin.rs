@@ -1,5 +1,6 @@
 //! Origins and origin groups: where content comes from, and how patient we are with it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Origin {
     /// The parent, by its URL, that every other node asks last before this origin (CloudFront's
     /// Origin Shield).
     pub shield: Option<String>,
+    /// The bucket that it is, by the name that events have for it; `None`: what its address says.
+    pub bucket: Option<String>,
 }
 
 /// How requests to an S3-like origin are signed.
@@ -96,6 +99,33 @@ pub struct HttpOrigin {
     pub tls: Option<OriginTls>,
     pub host_rule: HostRule,
     pub version: HttpVersion,
+    pub reach: Reach,
+}
+
+/// Which addresses a connection may go to, looked at once the name is resolved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Wherever the operator's own words point.
+    #[default]
+    Anywhere,
+    /// Code or a call chose the host: neither a machine's metadata nor our own admin listener.
+    Guarded { admin: SocketAddr },
+}
+
+impl Reach {
+    /// Says whether an address may be connected to.
+    pub fn allows(self, address: SocketAddr) -> bool {
+        let Self::Guarded { admin } = self else { return true };
+        let ip = address.ip().to_canonical();
+        let is_metadata = match ip {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.octets() == [100, 100, 100, 200],
+            IpAddr::V6(v6) => {
+                v6.is_unicast_link_local() || v6.segments()[..3] == [0xfd00, 0xec2, 0]
+            }
+        };
+        let is_here = ip.is_loopback() || ip.is_unspecified() || ip == admin.ip().to_canonical();
+        !(is_metadata || is_here && address.port() == admin.port())
+    }
 }
 
 /// What is spoken to an origin (CloudFront's OriginHttpVersion).
@@ -115,13 +145,17 @@ impl HttpOrigin {
     pub fn connects_like(&self, other: &Self) -> bool {
         // Without `..`: a new field does not compile until its part in a connection is decided. The
         // Host that is sent chooses among the connections of one pool.
-        let Self { host, port, tls, host_rule: _, version } = self;
+        let Self { host, port, tls, host_rule: _, version, reach } = self;
         let is_same_tls = match (tls, &other.tls) {
             (None, None) => true,
             (Some(one), Some(two)) => one.proves_like(two),
             _ => false,
         };
-        *host == other.host && *port == other.port && *version == other.version && is_same_tls
+        *host == other.host
+            && *port == other.port
+            && *version == other.version
+            && *reach == other.reach
+            && is_same_tls
     }
 }
 
@@ -274,6 +308,31 @@ mod tests {
             tls: Some(tls),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            reach: Reach::Anywhere,
+        }
+    }
+
+    #[test]
+    fn what_code_chooses_is_neither_metadata_nor_our_own_admin_listener() {
+        let admin: SocketAddr = "127.0.0.1:9080".parse().unwrap();
+        let guarded = Reach::Guarded { admin };
+        for (address, is_allowed) in [
+            ("127.0.0.1:3000", true),
+            ("127.0.0.1:9080", false),
+            ("127.1.2.3:9080", false),
+            ("[::1]:9080", false),
+            ("0.0.0.0:9080", false),
+            ("[::ffff:127.0.0.1]:9080", false),
+            ("192.0.2.1:9080", true),
+            ("169.254.169.254:80", false),
+            ("[::ffff:169.254.169.254]:80", false),
+            ("[fd00:ec2::254]:80", false),
+            ("[fe80::1]:80", false),
+            ("100.100.100.200:80", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(guarded.allows(address), is_allowed, "{address}");
+            assert!(Reach::Anywhere.allows(address));
         }
     }
 
@@ -296,6 +355,8 @@ mod tests {
         assert!(!with(&|other| other.port = 444));
         assert!(!with(&|other| other.version = HttpVersion::Http2));
         assert!(!with(&|other| other.tls = None));
+        let admin = "127.0.0.1:9080".parse().unwrap();
+        assert!(!with(&|other| other.reach = Reach::Guarded { admin }));
         assert!(!tls(&|tls| tls.roots = Roots::System));
         assert!(!tls(&|tls| tls.roots = Roots::Given(vec![vec![4]])));
         assert!(!tls(&|tls| tls.server_name = Some("o.test".into())));

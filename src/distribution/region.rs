@@ -1,4 +1,4 @@
-//! The regional tier, as configured. Redis and memcached will join as further kinds.
+//! Parents, as configured. A tier on Redis or memcached is `tier`.
 
 use std::time::Duration;
 

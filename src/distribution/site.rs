@@ -7,14 +7,19 @@ use std::sync::Arc;
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
+use super::events::S3Events;
 use super::fleet::Fleet;
+use super::functions::{Function, FunctionSettings, LambdaSpec};
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
 use super::limits::Limits;
 use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
+use super::origin_names::OriginNames;
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
+use super::stores::StoreSpec;
+use super::tier::Tier;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -29,9 +34,13 @@ pub struct Site {
     pub certificates: Vec<Arc<Certificate>>,
     pub tls_policy: TlsPolicy,
     pub region: Option<Region>,
+    /// A tier on Redis, Valkey or memcached.
+    pub tier: Option<Tier>,
     pub trusted_edges: Vec<TrustedEdge>,
     /// The fleet whose log of invalidations this edge follows.
     pub fleet: Option<Fleet>,
+    /// Who may tell of changed objects.
+    pub s3_events: S3Events,
     pub limits: Limits,
     pub log: LogSettings,
     pub more_logs: CloudFrontLogs,
@@ -42,6 +51,15 @@ pub struct Site {
     pub pop: String,
     /// Where viewers are; read anew with the configuration.
     pub geo: Option<Geo>,
+    /// What code at the edge is held to.
+    pub function_settings: FunctionSettings,
+    /// CloudFront Functions, lambdas and the stores that functions read; behaviors name them by
+    /// their places here.
+    pub functions: Vec<Arc<Function>>,
+    pub lambdas: Vec<LambdaSpec>,
+    pub stores: Vec<Arc<StoreSpec>>,
+    /// Where hosts are found that code or the API names.
+    pub origin_names: OriginNames,
     /// The files this came from, watched for changes: configuration, certificates, secrets.
     pub files: Vec<PathBuf>,
     /// Settings that are taken from another field's when absent, and other remarks for the
@@ -154,7 +172,7 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 pub struct AccessKey {
     pub credentials: Credentials,
-    /// Such as `cloudfront:CreateInvalidation`, `cloudfront:Get*`, or `cloudfront:*`.
+    /// Such as `cloudfront:CreateInvalidation`, `cloudfront:Get*`, or `cloudfront-keyvaluestore:*`.
     pub allow: Vec<String>,
 }
 
@@ -163,13 +181,14 @@ pub const INVALIDATION_ACTIONS: [&str; 3] =
     ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation", "cloudfront:ListInvalidations"];
 
 impl AccessKey {
-    /// Says whether it may.
-    pub fn allows(&self, action: &str) -> bool {
-        self.allow.iter().filter_map(|known| known.strip_prefix("cloudfront:")).any(|known| {
-            match known.strip_suffix('*') {
+    /// Says whether it may make a call of a service, `cloudfront` or `cloudfront-keyvaluestore`.
+    pub fn allows(&self, service: &str, action: &str) -> bool {
+        self.allow.iter().filter_map(|known| known.split_once(':')).any(|(of, what)| {
+            let is_named = match what.strip_suffix('*') {
                 Some(start) => action.starts_with(start),
-                None => known == action,
-            }
+                None => what == action,
+            };
+            of == service && is_named
         })
     }
 }

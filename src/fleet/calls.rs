@@ -105,6 +105,7 @@ mod tests {
                 change: Change::Join,
                 member: member.clone(),
                 prefer: Prefer::Freshness,
+                program: None,
             };
             let ticket = Payload::TicketKeys { wrapped: "k".into() };
             let mut append = Vec::new();
@@ -160,6 +161,7 @@ mod tests {
                 change: Change::Leave,
                 member: member("e2"),
                 prefer: Prefer::Freshness,
+                program: None,
             };
             let other = Epoch(RecordId::random());
             let (id, elsewhere) = (RecordId::random(), self.head.after(RecordId::random()));

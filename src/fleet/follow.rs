@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::member::Step;
 use super::node::Node;
-use super::protocol::{Change, Epoch, Payload, Place, Refusal};
+use super::protocol::{Change, Epoch, Payload, Place, Refusal, own_program};
 use super::restore::{fleet_id, payload};
 use super::sequence::CallError;
 use super::sequencer::Renewal;
@@ -158,7 +158,8 @@ impl Node {
 
     async fn join(&self, epoch: Epoch) -> Result<(), CallError> {
         let (member, prefer) = (self.context.id.clone(), self.context.prefer);
-        let payload = Payload::Member { change: Change::Join, member, prefer };
+        let payload =
+            Payload::Member { change: Change::Join, member, prefer, program: own_program() };
         self.call(Call::Append { epoch, id: RecordId::random(), payload }).await.map(drop)
     }
 

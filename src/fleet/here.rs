@@ -246,7 +246,7 @@ mod tests {
         let member =
             MemberId { name: Name::parse(name).unwrap(), incarnation: Incarnation::random() };
         let (change, prefer) = (Change::Join, Prefer::Freshness);
-        let payload = Payload::Member { change, member: member.clone(), prefer };
+        let payload = Payload::Member { change, member: member.clone(), prefer, program: None };
         here.call(append(here, payload)).await.unwrap();
         member
     }

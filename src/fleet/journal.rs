@@ -307,7 +307,7 @@ mod tests {
     fn join(name: &str) -> Payload {
         let member =
             MemberId { name: Name::parse(name).unwrap(), incarnation: Incarnation::random() };
-        Payload::Member { change: Change::Join, member, prefer: Prefer::Freshness }
+        Payload::Member { change: Change::Join, member, prefer: Prefer::Freshness, program: None }
     }
 
     fn propose(sequencer: &Sequencer, payload: Payload) -> Arc<Record> {

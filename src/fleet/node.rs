@@ -397,6 +397,7 @@ impl Node {
                 seen_ms_ago,
                 state: MemberState::new(behind, seen_ms_ago, lease_ms),
                 prefer: listed.prefer,
+                program: listed.program,
             }
         });
         FleetStatus {
@@ -416,6 +417,8 @@ impl Node {
                 failure: reach.failure,
             },
             members: members.collect(),
+            parents: Vec::new(),
+            tier: Vec::new(),
         }
     }
 
@@ -442,7 +445,7 @@ impl Node {
             member.epoch()
         };
         let (member, prefer) = (self.context.id.clone(), self.context.prefer);
-        let payload = Payload::Member { change: Change::Leave, member, prefer };
+        let payload = Payload::Member { change: Change::Leave, member, prefer, program: None };
         let call = Call::Append { epoch, id: RecordId::random(), payload };
         let _ = tokio::time::timeout(Duration::from_secs(1), self.call(call)).await;
     }

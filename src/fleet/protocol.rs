@@ -152,6 +152,11 @@ impl From<Name> for String {
     }
 }
 
+/// The version of this program, as a member tells it.
+pub fn own_program() -> Option<Name> {
+    Name::parse(env!("CARGO_PKG_VERSION"))
+}
+
 /// A member in one of its lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,22 +190,16 @@ pub enum Payload {
         change: Change,
         member: MemberId,
         prefer: Prefer,
+        /// The version of the program that it runs; absent where it leaves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<Name>,
     },
     /// Ticket keys, wrapped under the configured key, in base64.
-    TicketKeys {
-        wrapped: String,
-    },
+    TicketKeys { wrapped: String },
     /// A document of the API by its SHA-256 in hexadecimal digits.
-    Document {
-        name: String,
-        digest: String,
-    },
+    Document { name: String, digest: String },
     /// A value of a KeyValueStore by its digest; without one it is removed.
-    Value {
-        store: String,
-        key: String,
-        digest: Option<String>,
-    },
+    Value { store: String, key: String, digest: Option<String> },
 }
 
 /// A record of the log, in its place.

@@ -26,6 +26,9 @@ pub const RECORDS_MAX: usize = 1_000_000;
 pub struct Listed {
     pub incarnation: Incarnation,
     pub prefer: Prefer,
+    /// The version of the program that it joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Name>,
     /// Up to where it has reported the log of this epoch to be in effect.
     pub applied: FleetNumber,
 }
@@ -253,28 +256,30 @@ impl Sequencer {
             return Err(Refusal::OutOfOrder);
         }
         let place = record.place();
-        if let Payload::Member { change, member, prefer } = &record.payload {
-            self.change(*change, member, *prefer, place.number);
+        if let Payload::Member { change, member, prefer, program } = &record.payload {
+            match change {
+                Change::Join => {
+                    let listed = Listed {
+                        incarnation: member.incarnation,
+                        prefer: *prefer,
+                        program: program.clone(),
+                        applied: FleetNumber(0),
+                    };
+                    self.roster.insert(member.name.clone(), listed);
+                    self.last_join = place.number;
+                }
+                Change::Leave => self.leave(member),
+            }
         }
         self.ids.insert(record.id, place.number);
         self.records.push_back(record);
         Ok(place)
     }
 
-    fn change(&mut self, change: Change, member: &MemberId, prefer: Prefer, at: FleetNumber) {
-        match change {
-            Change::Join => {
-                let incarnation = member.incarnation;
-                let listed = Listed { incarnation, prefer, applied: FleetNumber(0) };
-                self.roster.insert(member.name.clone(), listed);
-                self.last_join = at;
-            }
-            Change::Leave => {
-                let is_it = |listed: &Listed| listed.incarnation == member.incarnation;
-                if self.roster.get(&member.name).is_some_and(is_it) {
-                    self.roster.remove(&member.name);
-                }
-            }
+    fn leave(&mut self, member: &MemberId) {
+        let is_it = |listed: &Listed| listed.incarnation == member.incarnation;
+        if self.roster.get(&member.name).is_some_and(is_it) {
+            self.roster.remove(&member.name);
         }
     }
 
@@ -362,7 +367,7 @@ mod tests {
 
     fn member(change: Change, name: &str, incarnation: Incarnation) -> Payload {
         let member = MemberId { name: Name::parse(name).unwrap(), incarnation };
-        Payload::Member { change, member, prefer: Prefer::Freshness }
+        Payload::Member { change, member, prefer: Prefer::Freshness, program: None }
     }
 
     fn join(name: &str) -> Payload {

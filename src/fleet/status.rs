@@ -31,12 +31,50 @@ pub struct FleetStatus {
     pub sequencer: SequencerStatus,
     /// All members of the roster, this one too, by name.
     pub members: Vec<MemberStatus>,
+    /// The parents that this member asks, and what it thinks of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentStatus>,
+    /// The nodes of the shared tier that this member has asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tier: Vec<TierNode>,
+}
+
+/// A parent as this member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentStatus {
+    pub parent: String,
+    pub weight: u32,
+    /// `healthy`, or what is wrong, in a word.
+    pub condition: String,
+    /// Why it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it is tried again (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A node of the shared tier, seen from the member that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierNode {
+    pub node: String,
+    /// Its breaker: `closed` while it is asked.
+    pub state: String,
+    /// The last trouble that it gave, until it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// What it does once its memory is full (`maxmemory-policy`), where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What is wrong with that for a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 /// What gives the numbers, and whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencerStatus {
-    /// `here`, or the address of the parent's admin listener.
+    /// `here`, `tier`, or the address of the parent's admin listener.
     pub at: String,
     /// How long ago it answered last; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +96,9 @@ pub struct MemberStatus {
     pub seen_ms_ago: Option<u64>,
     pub state: MemberState,
     pub prefer: Prefer,
+    /// The version of the program that it joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Name>,
 }
 
 /// How a member stands to the log's head.
@@ -143,7 +184,16 @@ mod tests {
                 seen_ms_ago: Some(40),
                 state: MemberState::Applied,
                 prefer: Prefer::Availability,
+                program: Some(name("0.1.0")),
             }],
+            parents: vec![ParentStatus {
+                parent: "https://parent.test".into(),
+                weight: 1,
+                condition: "ejected".into(),
+                why: Some("5 failures in a row".into()),
+                until: None,
+            }],
+            tier: Vec::new(),
         };
         let mut written = serde_json::to_value(&status).unwrap();
         written["of a later version"] = true.into();

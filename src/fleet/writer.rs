@@ -128,7 +128,7 @@ impl State {
         };
         let leaves = |(name, listed): (&Name, &Listed)| {
             let member = MemberId { name: name.clone(), incarnation: listed.incarnation };
-            Payload::Member { change: Change::Leave, member, prefer: listed.prefer }
+            Payload::Member { change: Change::Leave, member, prefer: listed.prefer, program: None }
         };
         self.sequencer.roster().iter().filter(|(name, _)| is_absent(name)).map(leaves).collect()
     }

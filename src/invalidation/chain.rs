@@ -39,6 +39,16 @@ impl RecordId {
         *self == Self::NONE
     }
 
+    /// Its octets, as `from_octets` reads them.
+    pub const fn octets(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
+
+    /// Reads what `octets` gave.
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        Self(u128::from_le_bytes(octets))
+    }
+
     /// Reads 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let is_form = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -155,15 +155,20 @@ impl Invalidator {
         work.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
-    /// Makes old what a viewer's own write has changed (RFC 9111 §4.4). In force when this returns.
-    pub async fn written(self: &Arc<Self>, distribution: String, matchers: Vec<Matcher>) {
-        self.note(distribution, matchers, Severity::Hard).await;
+    /// Makes old what a viewer's own write has changed (RFC 9111 §4.4). In force when this returns;
+    /// gives its record, unless the process is about to end.
+    pub async fn written(
+        self: &Arc<Self>,
+        distribution: String,
+        matchers: Vec<Matcher>,
+    ) -> Option<InvalidationRecord> {
+        self.note(distribution, matchers, Severity::Hard).await
     }
 
     /// Makes old, softly and in every tier, what is stored of a URL that is known to have changed:
     /// it is to be validated, and is all there is if the origin fails. In force when this returns.
     pub async fn outdated(self: &Arc<Self>, distribution: String, matcher: Matcher) {
-        self.note(distribution, vec![matcher], Severity::Soft).await;
+        let _ = self.note(distribution, vec![matcher], Severity::Soft).await;
     }
 
     async fn note(
@@ -171,11 +176,11 @@ impl Invalidator {
         distribution: String,
         matchers: Vec<Matcher>,
         severity: Severity,
-    ) {
+    ) -> Option<InvalidationRecord> {
         let at = self.clock.now().0;
         let record = InvalidationRecord::new(String::new(), distribution, matchers, severity, at);
         // An error is a process that ends.
-        let _ = self.submit(record, Durability::InForce).await;
+        self.submit(record, Durability::InForce).await.ok()
     }
 
     /// Has the parents told of everything in force; `None` where there is no way to them.

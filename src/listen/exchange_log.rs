@@ -57,6 +57,7 @@ pub fn record_hit(
         origin_millis: None,
         failure: None,
         cut: None,
+        ran: hit.ran.as_deref(),
     };
     worker.record(running, &record);
     if let Some(wanted) = worker.more_logs() {
@@ -118,6 +119,7 @@ pub fn record_refused(
         origin_millis: None,
         failure: None,
         cut: None,
+        ran: None,
     };
     worker.record(&edge.running_cell().load(), &record);
 }
@@ -221,6 +223,7 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
         failure: None,
         behavior: Some(hit.behavior),
         origin_millis: None,
+        ran: hit.ran.clone(),
     }
 }
 
@@ -262,6 +265,7 @@ impl ExchangeRecord {
             failure: None,
             behavior: None,
             origin_millis: None,
+            ran: None,
         };
         Self {
             running: Arc::clone(running_of(begun)),
@@ -343,6 +347,7 @@ impl ExchangeRecord {
                 SendEnd::Failed => Some(Cut::ByOrigin),
                 SendEnd::Whole | SendEnd::WholeByClose => None,
             },
+            ran: response.ran.as_deref(),
         };
         self.worker.record(&self.running, &record);
         let (Some(asked), Some(wanted)) = (&self.told.asked, self.worker.more_logs()) else {

@@ -58,6 +58,6 @@ pub fn write_refusal<S: FieldSink>(status: u16, sink: &mut S) -> String {
     let text = format!("{status} {word}\n");
     sink.field("Content-Type", "text/plain");
     sink.field("Content-Length", text.len() as u64);
-    write_x_cache(sink, Outcome::Error, "foreshore");
+    write_x_cache(sink, Outcome::Error.word(), "foreshore");
     text
 }

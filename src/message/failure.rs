@@ -20,7 +20,11 @@ pub enum FailureKind {
     TlsError,
     /// The connection ended before an answer came.
     ConnectionTerminated,
+    /// The origin called off this one request (RST_STREAM with CANCEL), before an answer came.
+    Cancelled,
     ResponseTimeout,
+    /// The time that the request itself gives for an answer is over (`grpc-timeout`).
+    Deadline,
     /// The answer is not HTTP as we accept it.
     ResponseMalformed,
     /// Our own limits: connections to the origin, or memory.
@@ -40,14 +44,16 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::DnsError,
         Self::ConnectionRefused,
         Self::ConnectTimeout,
         Self::CertificateError,
         Self::TlsError,
         Self::ConnectionTerminated,
+        Self::Cancelled,
         Self::ResponseTimeout,
+        Self::Deadline,
         Self::ResponseMalformed,
         Self::ConnectionLimit,
         Self::Storage,
@@ -64,8 +70,8 @@ impl FailureKind {
             Self::DnsError | Self::ConnectionRefused | Self::CertificateError | Self::TlsError => {
                 502
             }
-            Self::ConnectionTerminated | Self::ResponseMalformed => 502,
-            Self::ConnectTimeout | Self::ResponseTimeout | Self::NotStored => 504,
+            Self::ConnectionTerminated | Self::Cancelled | Self::ResponseMalformed => 502,
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::Deadline | Self::NotStored => 504,
             Self::ConnectionLimit => 503,
             Self::Storage | Self::Internal => 500,
             Self::RequestBroken => 400,
@@ -82,8 +88,8 @@ impl FailureKind {
             Self::ConnectTimeout => "connection_timeout",
             Self::CertificateError => "tls_certificate_error",
             Self::TlsError => "tls_protocol_error",
-            Self::ConnectionTerminated => "connection_terminated",
-            Self::ResponseTimeout => "http_response_timeout",
+            Self::ConnectionTerminated | Self::Cancelled => "connection_terminated",
+            Self::ResponseTimeout | Self::Deadline => "http_response_timeout",
             Self::ResponseMalformed => "http_protocol_error",
             Self::ConnectionLimit => "connection_limit_reached",
             Self::Storage => "proxy_internal_response",
@@ -99,6 +105,7 @@ impl FailureKind {
         !matches!(
             self,
             Self::RequestBroken
+                | Self::Deadline
                 | Self::RequestTooLarge
                 | Self::NotStored
                 | Self::RequestDenied

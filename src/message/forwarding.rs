@@ -7,7 +7,7 @@
 
 use http::HeaderName;
 
-use super::connection::{Asker, Forwarder};
+use super::connection::{Asker, Forwarder, Version};
 use super::request::{Known, RequestHead};
 use crate::crypto::url::signs;
 use crate::distribution::behavior::Behavior;
@@ -121,10 +121,13 @@ pub fn write_codings(out: &mut Vec<u8>, head: &RequestHead<'_>, enabled: Codings
     }
 }
 
-/// The enabled codings that the viewer accepts.
+/// The enabled codings that the viewer accepts. In HTTP/1.0 there are none, whatever it says
+/// (CloudFront: "Serve compressed files"); its answers have keys of their own, and are asked for as
+/// they are.
 pub fn accepted_codings(head: &RequestHead<'_>, enabled: Codings) -> Codings {
     let mut accepted = Codings::default();
-    if enabled.is_empty() || !head.known.has(Known::AcceptEncoding) {
+    let is_said = head.known.has(Known::AcceptEncoding) && head.version != Version::Http10;
+    if enabled.is_empty() || !is_said {
         return accepted;
     }
     for member in head.fields.get_all("accept-encoding").flat_map(members) {

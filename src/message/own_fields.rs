@@ -16,6 +16,9 @@ pub const VIA: &str = "1.1 foreshore";
 /// The name of [`EDGE`] as text, for parsers that compare octets.
 pub const EDGE_NAME: &str = "foreshore-edge";
 
+/// The name by which a tier that the fleet shares goes in Cache-Status.
+pub const SHARED_TIER: &str = "Foreshore-tier";
+
 /// The edge that asks, with the node and the incarnation whose log it goes by:
 /// `edge-id/node-id/incarnation`.
 pub const EDGE: HeaderName = HeaderName::from_static(EDGE_NAME);

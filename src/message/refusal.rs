@@ -41,6 +41,8 @@ pub enum Refusal {
     Loop,
     /// A WebSocket handshake that no server could accept.
     Upgrade(HandshakeError),
+    /// A call of gRPC over HTTP/1, which cannot carry one.
+    Grpc,
     /// Trailing dots, empty segments that climb: a path that cannot be served safely.
     BadPath,
     /// A request body above the limit.
@@ -79,6 +81,7 @@ impl Refusal {
             Self::BodyOnGet => Rule::BodyOnGet,
             Self::Loop => Rule::Loop,
             Self::Upgrade(_) => Rule::Upgrade,
+            Self::Grpc => Rule::Grpc,
             Self::BadPath => Rule::UnsafePath,
             Self::TooLarge => Rule::LongBody,
             Self::Expectation => Rule::Expectation,
@@ -115,7 +118,7 @@ impl Refusal {
             Self::Loop => 508,
             Self::Upgrade(HandshakeError::Version) => 426,
             Self::Upgrade(HandshakeError::Key) => 400,
-            Self::BadPath => 400,
+            Self::BadPath | Self::Grpc => 400,
             Self::TooLarge => 413,
             Self::Expectation => 417,
         }
@@ -139,6 +142,7 @@ impl Refusal {
             Self::Loop => "This request has passed through this edge before.",
             Self::Upgrade(HandshakeError::Version) => "WebSockets have version 13 here.",
             Self::Upgrade(HandshakeError::Key) => "The WebSocket handshake has no good key.",
+            Self::Grpc => "gRPC needs HTTP/2.",
             Self::BadPath => "The request path cannot be served.",
             Self::TooLarge => "The request body is larger than allowed.",
             Self::Expectation => "The expectation cannot be met.",
@@ -271,6 +275,7 @@ pub enum Rule {
     BodyOnGet,
     Loop,
     Upgrade,
+    Grpc,
     LongBody,
     Expectation,
     Replacement,
@@ -286,7 +291,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Malformed,
         Self::LineEnd,
         Self::NoHost,
@@ -310,6 +315,7 @@ impl Rule {
         Self::BodyOnGet,
         Self::Loop,
         Self::Upgrade,
+        Self::Grpc,
         Self::LongBody,
         Self::Expectation,
         Self::Replacement,
@@ -349,6 +355,7 @@ impl Rule {
             Self::BodyOnGet => "body-on-get",
             Self::Loop => "loop",
             Self::Upgrade => "upgrade",
+            Self::Grpc => "grpc",
             Self::LongBody => "long-body",
             Self::Expectation => "expectation",
             Self::Replacement => "replacement",

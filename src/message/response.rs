@@ -3,6 +3,7 @@
 use crate::semantics::fields::FieldSection;
 
 use super::failure::{Failure, FailureKind};
+use super::key::InvalidationNumber;
 use super::tier::{Standing, TierFacts};
 use super::verdict::Verdict;
 use crate::body::Body;
@@ -25,6 +26,20 @@ pub enum ReplyFrom {
     Origin,
     /// A parent, and what it said of an answer from its store.
     Parent(String, Option<TierFacts>),
+    /// A store that the fleet shares.
+    Shared(TakenFrom),
+}
+
+/// What is known of a response that was taken from a store that the fleet shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenFrom {
+    /// Which node gave it.
+    pub node: String,
+    pub facts: TierFacts,
+    /// The local number under which it may be kept: what its stamp is here.
+    pub number: InvalidationNumber,
+    /// Hashes of its tags.
+    pub tags: Box<[u64]>,
 }
 
 impl Reply {
@@ -34,6 +49,15 @@ impl Reply {
         match &self.from {
             ReplyFrom::Origin => None,
             ReplyFrom::Parent(_, facts) => *facts,
+            ReplyFrom::Shared(taken) => Some(taken.facts),
+        }
+    }
+
+    /// What is known of it if it was taken from a store that the fleet shares.
+    pub const fn shared(&self) -> Option<&TakenFrom> {
+        match &self.from {
+            ReplyFrom::Shared(taken) => Some(taken),
+            ReplyFrom::Origin | ReplyFrom::Parent(..) => None,
         }
     }
 
@@ -55,6 +79,34 @@ pub struct Told {
     /// It is from the store of a fleet's member that may have missed an invalidation, and whose
     /// operator prefers that to a question.
     pub is_unproven: bool,
+    /// It answers a write that was to be in effect everywhere, and is not known to be.
+    pub is_unspread: bool,
+}
+
+/// The code at the edge that ran for a request; for its record, no decision reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Its names, in the order in which it ran, with commas between.
+    pub names: String,
+    pub nanos: u64,
+    /// Why the last one gave nothing usable.
+    pub error: Option<String>,
+}
+
+impl Ran {
+    /// Notes a call.
+    pub fn add(&mut self, name: &str, nanos: u64) {
+        if !self.names.is_empty() {
+            self.names.push(',');
+        }
+        self.names.push_str(name);
+        self.nanos = self.nanos.saturating_add(nanos);
+    }
+
+    /// Microseconds of all of it.
+    pub const fn micros(&self) -> u64 {
+        self.nanos / 1000
+    }
 }
 
 /// What a viewer gets.
@@ -71,6 +123,8 @@ pub struct ViewerResponse {
     pub behavior: Option<usize>,
     /// Milliseconds the origin took until its head came, where one was asked.
     pub origin_millis: Option<u64>,
+    /// The code at the edge that ran for it, if any did.
+    pub ran: Option<Box<Ran>>,
 }
 
 impl ViewerResponse {

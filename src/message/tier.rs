@@ -59,6 +59,14 @@ impl TierFacts {
         Self::at_age(&stored.life, standing, stored.age(now), stored.content.is_complete())
     }
 
+    /// The facts of an entry of a store that several edges share, which holds it whole. Past its
+    /// lifetime it is only good for when the origin fails.
+    pub fn in_shared_store(life: &Life, age: u64) -> Self {
+        let is_fresh = life.reuse == Reuse::WhileFresh && age < life.fresh;
+        let standing = if is_fresh { Standing::Fresh } else { Standing::Stale };
+        Self::at_age(life, standing, age, true)
+    }
+
     fn at_age(life: &Life, standing: Standing, age: u64, is_whole: bool) -> Self {
         let left = |window: u64| life.fresh.saturating_add(window).saturating_sub(age);
         let is_reused = life.reuse == Reuse::WhileFresh;

@@ -33,6 +33,8 @@ pub enum PassReason {
     Body,
     /// It opens a WebSocket.
     Upgrade,
+    /// It is a call of gRPC.
+    Grpc,
 }
 
 impl PassReason {
@@ -55,6 +57,7 @@ impl PassReason {
             }
             Self::Body => "its body is longer than cache_post.max_body",
             Self::Upgrade => "it opens a WebSocket, which nothing can stand in for (RFC 6455)",
+            Self::Grpc => "it is a call of gRPC, and the answer is its caller's alone",
         }
     }
 }
@@ -150,6 +153,62 @@ impl Outcome {
     }
 }
 
+/// What code at the edge made of a request, in CloudFront's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FunctionEnd {
+    /// It answered itself.
+    Generated,
+    /// It threw, or took too much time or memory.
+    Execution,
+    /// It does not compile, or failed too often of late, and was not run.
+    Throttled,
+    /// What it returned breaks a rule.
+    Validation,
+    /// A lambda answered itself.
+    LambdaGenerated,
+    /// A lambda threw, or its worker ended.
+    LambdaExecution,
+    /// A lambda took too long, or no worker was free.
+    LambdaLimit,
+    /// What a lambda returned breaks a rule.
+    LambdaValidation,
+}
+
+impl FunctionEnd {
+    /// The word of X-Cache and of CloudFront's logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Generated => "FunctionGeneratedResponse",
+            Self::Execution => "FunctionExecutionError",
+            Self::Throttled => "FunctionThrottledError",
+            Self::Validation => "FunctionValidationError",
+            Self::LambdaGenerated => "LambdaGeneratedResponse",
+            Self::LambdaExecution => "LambdaExecutionError",
+            Self::LambdaLimit => "LambdaLimitExceeded",
+            Self::LambdaValidation => "LambdaValidationError",
+        }
+    }
+
+    /// A short stable name for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "function-generated",
+            Self::Execution => "function-execution",
+            Self::Throttled => "function-throttled",
+            Self::Validation => "function-validation",
+            Self::LambdaGenerated => "lambda-generated",
+            Self::LambdaExecution => "lambda-execution",
+            Self::LambdaLimit => "lambda-limit",
+            Self::LambdaValidation => "lambda-validation",
+        }
+    }
+
+    /// Says whether code made the answer itself.
+    pub const fn is_generated(self) -> bool {
+        matches!(self, Self::Generated | Self::LambdaGenerated)
+    }
+}
+
 /// The story of one request, finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -157,6 +216,16 @@ pub struct Verdict {
     pub reason: Reason,
     pub collapsed: bool,
     pub stored: bool,
+}
+
+impl Verdict {
+    /// The word of X-Cache and of the log.
+    pub const fn word(&self) -> &'static str {
+        match self.reason {
+            Reason::Function(end) => end.word(),
+            _ => self.outcome.word(),
+        }
+    }
 }
 
 /// Why it ended as it did.
@@ -178,6 +247,8 @@ pub enum Reason {
     Refused(Rule),
     /// Nothing was asked for: something was invalidated.
     Purged,
+    /// Code at the edge ended it.
+    Function(FunctionEnd),
     Failed,
 }
 
@@ -213,6 +284,7 @@ impl Reason {
             Self::Pass(PassReason::WaitedEnough) => "waited-enough",
             Self::Pass(PassReason::Body) => "request-body",
             Self::Pass(PassReason::Upgrade) => "upgrade",
+            Self::Pass(PassReason::Grpc) => "grpc",
             Self::NotKept(NotKept::NoStore) => "no-store",
             Self::NotKept(NotKept::Private) => "private",
             Self::NotKept(NotKept::SetCookie) => "set-cookie",
@@ -227,6 +299,7 @@ impl Reason {
             Self::NotKept(NotKept::CachingDisabled) => "caching-disabled",
             Self::Refused(rule) => rule.name(),
             Self::Purged => "purged",
+            Self::Function(end) => end.name(),
             Self::Failed => "failed",
         }
     }
@@ -238,7 +311,8 @@ impl Reason {
             | Self::StaleWhileRevalidate
             | Self::StaleOnError
             | Self::Refused(_)
-            | Self::Purged => None,
+            | Self::Purged
+            | Self::Function(_) => None,
             Self::StaleIfError | Self::Revalidated(_) | Self::Replaced(_) => Some(Forward::Stale),
             Self::Miss(MissReason::OtherVariant) => Some(Forward::VaryMiss),
             Self::Miss(_) => Some(Forward::UriMiss),

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::connect::{Endpoint, Resolver};
 use crate::base::secret::Secret;
-use crate::distribution::origin::OriginTls;
+use crate::distribution::origin::{OriginTls, Reach};
 use crate::distribution::region::AdminUrl;
 use crate::message::own_fields::EDGE;
 use crate::tls::client as tls;
@@ -81,7 +81,8 @@ impl Line {
         } else {
             None
         };
-        let place = Endpoint { host: admin.host.clone(), port: admin.port, tls };
+        let (host, reach) = (admin.host.clone(), Reach::Anywhere);
+        let place = Endpoint { host, port: admin.port, tls, reach };
         let stream = resolver.connect(&place, patience).await.map_err(|failure| failure.detail)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(told)?;
         tokio::spawn(connection);

@@ -21,7 +21,7 @@ use super::h2::{self, Asked};
 use super::h2_pool::{H2Pool, Reached};
 use super::peer;
 use super::pool::{ConnectionLimits, Pool};
-use super::request::{OriginRequest, receive, spelled};
+use super::request::{Carrier, OriginRequest, receive, spelled};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::wire_body::{Leased, WireBody};
@@ -85,6 +85,10 @@ impl Client {
                     }
                 }
             }
+        }
+        if request.carrier == Carrier::Http2 {
+            let why = format!("origin {:?} speaks HTTP/1.1, which carries no gRPC", origin.id);
+            return Err(Failure::new(FailureKind::ResponseMalformed, why));
         }
         let asked_at = self.clock.now();
         let permit = permit(&pool.gate, origin).await?;
@@ -168,7 +172,8 @@ impl Client {
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
-        let place = Endpoint { host: http.host.clone(), port: http.port, tls };
+        let (host, reach) = (http.host.clone(), http.reach);
+        let place = Endpoint { host, port: http.port, tls, reach };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
         let h2 = (http.version == HttpVersion::Http2).then(|| {
             let mut place = place.clone();

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::distribution::origin::Origin;
+use crate::distribution::origin::{Origin, Reach};
 use crate::message::failure::{Failure, FailureKind};
 use crate::tls::client as tls;
 
@@ -33,13 +33,14 @@ pub struct Endpoint {
     pub port: u16,
     /// TLS settings and the name to check, if it is to be TLS.
     pub tls: Option<(Arc<ClientConfig>, String)>,
+    pub reach: Reach,
 }
 
 impl Endpoint {
     /// The place, asked for under a name: SNI and certificate are about that one.
     pub fn named(&self, name: &str) -> Self {
         let tls = self.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
-        Self { host: self.host.clone(), port: self.port, tls }
+        Self { host: self.host.clone(), port: self.port, tls, reach: self.reach }
     }
 }
 
@@ -142,7 +143,13 @@ impl Resolver {
     }
 
     async fn attempt(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
-        let addresses = self.addresses(&place.host, place.port).await?;
+        let mut addresses = self.addresses(&place.host, place.port).await?;
+        addresses.retain(|address| place.reach.allows(*address));
+        if addresses.is_empty() {
+            let why =
+                format!("{}:{} is an address that no code may choose", place.host, place.port);
+            return Err(Failure::new(FailureKind::ConnectionRefused, why));
+        }
         // A dead first address must leave time for the others.
         let share = patience / u32::try_from(addresses.len().min(4)).unwrap_or(1);
         let mut last = io::Error::other("no address");

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::connect::Stream;
 use super::connection::{INTERIMS_MAX, pass_on};
 use super::counts::OriginCounts;
-use super::h2_body::{H2Body, Upload};
+use super::h2_body::{H2Body, Upload, is_called_off};
 use super::h2_head;
 use super::h2_pool::{Granted, H2Pool, Lease};
 use super::request::{OriginRequest, receive, spelled};
@@ -312,6 +312,8 @@ fn kind(error: &::h2::Error) -> FailureKind {
     // What the library itself objects to is what the origin sent.
     if error.is_library() {
         FailureKind::ResponseMalformed
+    } else if is_called_off(error) {
+        FailureKind::Cancelled
     } else {
         FailureKind::ConnectionTerminated
     }

@@ -12,10 +12,9 @@ use tokio::time::Sleep;
 use super::h2_head;
 use super::h2_pool::Lease;
 use super::request_writer::NotSent;
-use super::wire_body::TRAILERS_MAX;
 use crate::body::{Body, BodyError, Source};
 use crate::semantics::fields::FieldSection;
-use crate::semantics::trailers;
+use crate::semantics::trailers::{self, TRAILERS_MAX};
 
 /// Most octets of a request's body that room is asked for at a time.
 const RESERVE: usize = 64 << 10;
@@ -67,7 +66,7 @@ impl Upload {
                         return Poll::Ready(Err(NotSent::Body(why)));
                     }
                     None => {
-                        self.send(Bytes::new(), true)?;
+                        self.end(&body.take_trailers())?;
                         self.is_done = true;
                     }
                 }
@@ -83,6 +82,15 @@ impl Upload {
     fn send(&mut self, part: Bytes, ends: bool) -> Result<(), NotSent> {
         self.moved = true;
         self.stream.send_data(part, ends).map_err(|_| NotSent::Closed)
+    }
+
+    // The end, with the trailers that the viewer sent.
+    fn end(&mut self, trailers: &FieldSection) -> Result<(), NotSent> {
+        if trailers.is_empty() {
+            return self.send(Bytes::new(), true);
+        }
+        self.moved = true;
+        self.stream.send_trailers(h2_head::map(trailers)).map_err(|_| NotSent::Closed)
     }
 
     // Octets that may leave now, more than none.
@@ -116,6 +124,8 @@ struct Open {
     upload: Upload,
     /// The request's own body, where the origin began to answer before it had all of it.
     body: Body,
+    /// Why that broke off; then it is why the answer does.
+    broken: Option<BodyError>,
     lease: Lease,
 }
 
@@ -130,7 +140,7 @@ impl H2Body {
         length: Option<u64>,
         patience: Duration,
     ) -> Self {
-        let open = Some(Open { recv, upload, body, lease });
+        let open = Some(Open { recv, upload, body, broken: None, lease });
         Self { open, left: length, trailers: FieldSection::new(), deadline: None, patience }
     }
 
@@ -149,11 +159,20 @@ impl H2Body {
 impl Open {
     fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if !self.upload.is_done()
-            && let Poll::Ready(Err(_)) = self.upload.poll(&mut self.body, cx)
+            && let Poll::Ready(Err(stopped)) = self.upload.poll(&mut self.body, cx)
         {
             // The origin takes no more, or there is none. What it answers is read all the same.
             self.upload.is_done = true;
+            if let NotSent::Body(why) = stopped {
+                self.broken = Some(why);
+            }
         }
+    }
+
+    // Why an answer ends before its end.
+    fn why(&self, error: &::h2::Error) -> BodyError {
+        let theirs = if is_called_off(error) { BodyError::Cancelled } else { BodyError::Truncated };
+        self.broken.unwrap_or(theirs)
     }
 
     // The end of a stream may come behind its last octet, which is all that a reader waits for that
@@ -176,10 +195,20 @@ impl Source for H2Body {
         fields
     }
 
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        if let Some(open) = &mut self.open {
+            open.poll_upload(cx);
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let Some(open) = &mut self.open else { return Poll::Ready(None) };
             open.poll_upload(cx);
+            // An origin is not silent that is still being told something.
+            if open.upload.take_moved() {
+                self.deadline = None;
+            }
             match open.recv.poll_data(cx) {
                 // An end that came in a frame of its own.
                 Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
@@ -195,7 +224,10 @@ impl Source for H2Body {
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
-                Poll::Ready(Some(Err(_))) => return self.break_off(BodyError::Truncated),
+                Poll::Ready(Some(Err(error))) => {
+                    let why = open.why(&error);
+                    return self.break_off(why);
+                }
                 Poll::Ready(None) => match ready!(open.recv.poll_trailers(cx)) {
                     Ok(trailers) => {
                         self.trailers =
@@ -203,7 +235,10 @@ impl Source for H2Body {
                         self.end();
                         return Poll::Ready(None);
                     }
-                    Err(_) => return self.break_off(BodyError::Truncated),
+                    Err(error) => {
+                        let why = open.why(&error);
+                        return self.break_off(why);
+                    }
                 },
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
@@ -216,6 +251,11 @@ impl Source for H2Body {
             }
         }
     }
+}
+
+/// Says whether the origin has called off this one exchange.
+pub fn is_called_off(error: &::h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::CANCEL)
 }
 
 impl Drop for H2Body {

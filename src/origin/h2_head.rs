@@ -82,6 +82,17 @@ pub fn answer(
     Ok((fields, length))
 }
 
+/// Fields as a map; what `http` takes for no field is left out.
+pub fn map(fields: &FieldSection) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        if let (Some(made), Some(text)) = (name.to_header(), to_value(name, value)) {
+            map.append(made, text);
+        }
+    }
+    map
+}
+
 /// The lines of a map, without the blanks around values that HTTP/2 forbids (RFC 9113 §8.2.1).
 pub fn section(map: &HeaderMap) -> FieldSection {
     let mut fields = FieldSection::new();

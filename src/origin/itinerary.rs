@@ -1,5 +1,5 @@
-//! Pure: the hops that are asked on behalf of a request, in order: parents, then the members of its
-//! target.
+//! Pure: the hops that are asked on behalf of a request, in order: the tier that the fleet shares,
+//! parents, then the members of the target.
 //!
 //! Serving walks what this says, and `explain` tells it. What a hop's health allows is decided on
 //! the way.
@@ -54,6 +54,40 @@ impl NoParent {
     }
 }
 
+/// Whether there is a tier that the fleet shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedTier {
+    Configured,
+    Absent,
+}
+
+/// Why the shared tier is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTier {
+    NoneConfigured,
+    /// The request is relayed for one viewer, or its answer is not to be kept.
+    Relayed,
+    /// A POST whose answer is kept.
+    Post,
+    /// Edges may be on different sides of it.
+    Deployment,
+    /// The caller replaces what is stored: no store may answer. What comes is written there.
+    Anew,
+}
+
+impl NoTier {
+    /// The reason in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoneConfigured => "none is configured",
+            Self::Relayed => "the request goes on for this viewer alone",
+            Self::Post => "a kept POST is asked of the origin",
+            Self::Deployment => "a continuous deployment is under way",
+            Self::Anew => "the caller wants the origin's own word",
+        }
+    }
+}
+
 /// When the next member of a target is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failover<'r> {
@@ -66,7 +100,16 @@ pub enum Failover<'r> {
     On(&'r [u16]),
 }
 
-impl Failover<'_> {
+impl<'r> Failover<'r> {
+    /// Of a request with this method to so many members.
+    pub fn of(method: &Method, members: usize, statuses: &'r [u16]) -> Self {
+        match *method {
+            _ if members < 2 => Self::OneMember,
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::On(statuses),
+            _ => Self::NotRepeatable,
+        }
+    }
+
     /// Whether the next member is to be asked after this one answered with a status, or failed.
     pub fn moves_on(self, came: Result<u16, FailureKind>) -> bool {
         match (self, came) {
@@ -83,6 +126,8 @@ pub type Places = SmallVec<[usize; PARENTS_MAX + 1]>;
 /// The hops of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Itinerary<'r> {
+    /// Whether the tier that the fleet shares is asked first.
+    pub tier: Result<(), NoTier>,
     /// The parents that are asked, in their order.
     pub parents: Result<Places, NoParent>,
     /// Parents with a better right to the key that take nothing at the moment. Behind this request
@@ -105,8 +150,8 @@ impl<'r> Itinerary<'r> {
     }
 }
 
-/// Plans the hops of a request that is asked for a reason; `parents` are the configured ones, in
-/// their order.
+/// Plans the hops of a request that is asked for a reason; `tier` says whether the fleet shares
+/// one, and `parents` are the configured ones, in their order.
 ///
 /// ```
 /// # use std as rust;
@@ -126,29 +171,27 @@ impl<'r> Itinerary<'r> {
 /// use foreshore::access;
 /// use foreshore::cache::ask::{CacheRequest, wants};
 /// use foreshore::message::request::ViewerRequest;
-/// use foreshore::origin::itinerary::{Failover, NoParent, itinerary};
+/// use foreshore::origin::itinerary::{Failover, NoParent, SharedTier, itinerary};
 /// use foreshore::origin::request::FetchKind;
 ///
 /// let request = ViewerRequest::get("http://h.test/a?x=1");
 /// let head = request.head();
 /// let routed = access::route(&site, &head, now).unwrap();
 /// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
-/// let hops = itinerary(&asked, &FetchKind::Fill, std::iter::empty());
+/// let hops = itinerary(&asked, &FetchKind::Fill, SharedTier::Configured, std::iter::empty());
+/// assert_eq!(hops.tier, Ok(()));
 /// assert_eq!(hops.parents, Err(NoParent::NoneConfigured));
 /// assert_eq!((hops.asked_members(), hops.failover), (&[0][..], Failover::OneMember));
 /// ```
 pub fn itinerary<'r, 'n>(
     asked: &CacheRequest<'r>,
     asking: &FetchKind,
+    tier: SharedTier,
     parents: impl Iterator<Item = Candidate<'n>>,
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
     let (members, statuses) = distribution.members(asked.routed.behavior.target);
-    let failover = match *asked.head().method {
-        _ if members.len() < 2 => Failover::OneMember,
-        Method::GET | Method::HEAD | Method::OPTIONS => Failover::On(statuses),
-        _ => Failover::NotRepeatable,
-    };
+    let failover = Failover::of(asked.head().method, members.len(), statuses);
     let candidates: SmallVec<[Candidate<'n>; 8]> = parents.collect();
     let mut passed_over = Places::new();
     let parents = match no_parent(asked, asking) {
@@ -162,7 +205,26 @@ pub fn itinerary<'r, 'n>(
             above(asker, asked.key, &candidates, shield, &mut passed_over)
         }
     };
-    Itinerary { parents, passed_over, members, failover }
+    let tier = match (tier, no_tier(asked, asking)) {
+        (SharedTier::Absent, _) => Err(NoTier::NoneConfigured),
+        (SharedTier::Configured, Some(why)) => Err(why),
+        (SharedTier::Configured, None) => Ok(()),
+    };
+    Itinerary { tier, parents, passed_over, members, failover }
+}
+
+/// What keeps a request from the tier that the fleet shares, wherever that is. A parent may ask it
+/// for its edges: the key says all that matters, the scheme included.
+pub fn no_tier(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoTier> {
+    let is_kept = matches!(asking, FetchKind::Fill | FetchKind::Revalidate(_));
+    let reasons = [
+        (!is_kept, NoTier::Relayed),
+        (asked.wants.method == MethodIntent::Post, NoTier::Post),
+        (asked.wants.method != MethodIntent::Get, NoTier::Relayed),
+        (asked.routed.distribution.is_deploying, NoTier::Deployment),
+        (asked.wants.answer == Answer::Anew, NoTier::Anew),
+    ];
+    reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
 
 // The parents between this node and the origin. Every path ends at the shield where there is one,

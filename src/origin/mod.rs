@@ -7,6 +7,7 @@ pub mod connect;
 pub mod connection;
 pub mod counts;
 pub mod directory;
+pub mod document;
 pub mod h2;
 pub mod h2_body;
 pub mod h2_driver;

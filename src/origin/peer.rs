@@ -57,7 +57,7 @@ pub fn plain(host: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::origin::{HttpVersion, OriginTls, Roots, TlsVersion};
+    use crate::distribution::origin::{HttpVersion, OriginTls, Reach, Roots, TlsVersion};
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
@@ -69,6 +69,7 @@ mod tests {
             tls: Some(tls),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            reach: Reach::Anywhere,
         }
     }
 

@@ -20,7 +20,8 @@ use crate::message::request::{Known, RequestHead};
 use crate::message::stored::Stored;
 use crate::message::verdict::PassReason;
 use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
-use crate::semantics::{hop_by_hop, ranges};
+use crate::semantics::lists::{is_token, members};
+use crate::semantics::{hop_by_hop, ranges, trailers};
 
 /// Why an origin is asked.
 #[derive(Clone)]
@@ -45,8 +46,18 @@ pub struct OriginRequest {
     pub body: Body,
     /// The key of a WebSocket's handshake, where this is one.
     pub upgrade: Option<Box<[u8]>>,
+    pub carrier: Carrier,
     /// Where interim responses go.
     pub interim: Option<InterimSink>,
+}
+
+/// Which versions of HTTP can carry a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    #[default]
+    Any,
+    /// HTTP/2 alone: a call of gRPC.
+    Http2,
 }
 
 /// Facts of this node that go into requests.
@@ -98,6 +109,7 @@ pub fn build(
         fields.insert(name, secret.expose());
     }
     let upgrade = upgrade_fields(asked, &mut fields);
+    let carrier = if asked.wants.is_call() { Carrier::Http2 } else { Carrier::Any };
     let method = match asking {
         FetchKind::Pass => head.method.clone(),
         FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
@@ -111,6 +123,7 @@ pub fn build(
         fields,
         body: Body::Empty,
         upgrade,
+        carrier,
         interim: None,
     }
 }
@@ -199,7 +212,8 @@ fn chosen_fields(asked: &CacheRequest<'_>) -> FieldSection {
 // Where codings are in the key, the origin sees them exactly as the key has them.
 fn set_codings(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let enabled = asked.routed.behavior.cache.compress;
-    if enabled.is_empty() {
+    // Messages of gRPC have codings of their own.
+    if enabled.is_empty() || asked.wants.is_call() {
         return;
     }
     let mut codings = Vec::new();
@@ -238,6 +252,41 @@ fn pass_fields(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     copy_fields(asked, CONDITIONS.iter().chain(&CONTENT).chain(keyed), fields);
     if !matches!(*asked.head().method, Method::GET | Method::HEAD) {
         copy_fields(asked, asked.routed.behavior.origin_request.of_writes.iter(), fields);
+        announce_trailers(asked, fields);
+    }
+    if asked.wants.is_call() {
+        call_fields(asked, fields);
+    }
+}
+
+// What gRPC itself says of a call goes on whatever the policies name: without these fields it is
+// another call, or none. What its caller adds is the policies' matter. It is asked for in the codings
+// that the caller names and in no others.
+fn call_fields(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
+    fields.retain(|name, _| !name.begins("grpc-"));
+    for (name, value) in asked.head().fields.iter() {
+        if Name::from(name).begins("grpc-") {
+            fields.push(name, value);
+        }
+    }
+    copy_fields(asked, [header::ACCEPT_ENCODING].iter(), fields);
+}
+
+// Which trailers are to come behind the body, those that may (RFC 9110 §6.6.2). They are known only
+// once it has ended, so the viewer's word is taken for it; a body with a length has none.
+fn announce_trailers(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
+    if asked.head().known.has(Known::ContentLength) {
+        return;
+    }
+    let mut names: Vec<u8> = Vec::new();
+    for name in asked.head().fields.get_all("trailer").flat_map(members) {
+        if is_token(name) && trailers::may_trail(Name::of(name)) {
+            names.extend_from_slice(if names.is_empty() { b"" } else { b", " });
+            names.extend_from_slice(name);
+        }
+    }
+    if !names.is_empty() {
+        fields.insert(&header::TRAILER, names);
     }
 }
 

@@ -169,7 +169,9 @@ impl Sending {
             None => {
                 self.left = Left::Last;
                 if self.is_chunked {
-                    self.out.extend_from_slice(b"0\r\n\r\n");
+                    self.out.extend_from_slice(b"0\r\n");
+                    self.body.take_trailers().write_lines(&mut self.out);
+                    self.out.extend_from_slice(b"\r\n");
                 }
             }
         }

@@ -17,10 +17,8 @@ use super::response_head::AnswerHead;
 use crate::body::framing::{Decoded, Decoder};
 use crate::body::{BodyError, Source};
 use crate::semantics::fields::FieldSection;
-use crate::semantics::trailers;
+use crate::semantics::trailers::{self, TRAILERS_MAX};
 
-/// Octets of trailers that go on; a longer section is dropped.
-pub(super) const TRAILERS_MAX: usize = 8 << 10;
 /// Room for one read of a body.
 const READ: usize = 64 << 10;
 
@@ -98,6 +96,10 @@ impl Source for WireBody {
         let mut fields = self.decoder.take_trailers();
         trailers::keep_allowed(&mut fields, TRAILERS_MAX);
         fields
+    }
+
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        self.poll_sending(cx);
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {

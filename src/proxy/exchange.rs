@@ -9,20 +9,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hit::{Decided, Declined};
+use super::speak::Spoken;
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::body::Body;
 use crate::cache::ask::{self, CacheIntent, CacheRequest};
+use crate::cache::invalidations;
 use crate::deliver::error_response;
 use crate::deliver::status_fields::tell;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::compat::Compat;
+use crate::distribution::origin::Origin;
 use crate::distribution::site::Distribution;
 use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
+use crate::message::forwarding;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
-use crate::message::response::ViewerResponse;
+use crate::message::response::{Ran, ViewerResponse};
 use crate::region;
 use crate::semantics::ranges::Span;
 use crate::store::memory::Found;
@@ -43,6 +47,27 @@ pub struct Exchange {
     /// What the hit step found in memory under the request's key; serving takes it, and does not
     /// look again.
     pub(super) found: Option<Found>,
+    /// What code at the edge made of it; `None` where none changed anything.
+    pub(super) shaped: Option<Arc<Shaped>>,
+    /// The code that ran for it, for its record.
+    pub(super) ran: Option<Box<Ran>>,
+    /// What viewer-request code said in the hit step, which has taken from the address's rate.
+    pub(super) spoken: Option<Box<Spoken>>,
+}
+
+/// What viewer-request code made of a request, beside the request itself.
+pub(super) struct Shaped {
+    /// The request as the viewer sent it: logs tell of that one.
+    pub viewer: Arc<ViewerRequest>,
+    /// The origins that are asked in the place of the behavior's.
+    pub origins: Option<ChosenOrigins>,
+}
+
+/// Origins that code chose, in the order in which they are asked.
+pub(super) struct ChosenOrigins {
+    pub members: Vec<Arc<Origin>>,
+    /// The statuses that send a request on.
+    pub failover: Vec<u16>,
 }
 
 /// Whether a trusted edge asks, and what it is told of the log that it follows: how far that was in
@@ -113,11 +138,24 @@ impl Edge {
                 route: routed.route,
                 wants: ask::wants(&routed),
                 found: None,
+                spoken: None,
             })
         });
         match decided {
-            Ok(Decided { route, wants, found }) => {
-                Ok(Exchange { running, request, route, wants, content: None, from_edge, found })
+            Ok(Decided { route, wants, found, spoken }) => {
+                let (content, shaped, ran) = (None, None, None);
+                Ok(Exchange {
+                    running,
+                    request,
+                    route,
+                    wants,
+                    content,
+                    from_edge,
+                    found,
+                    shaped,
+                    ran,
+                    spoken,
+                })
             }
             Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
         }
@@ -148,12 +186,60 @@ impl Exchange {
             (routed.route, ask::wants(&routed))
         };
         let (content, from_edge, found) = (None, self.from_edge, None);
-        Some(Self { running, request, route, wants, content, from_edge, found })
+        let (shaped, ran, spoken) = (None, None, None);
+        Some(Self {
+            running,
+            request,
+            route,
+            wants,
+            content,
+            from_edge,
+            found,
+            shaped,
+            ran,
+            spoken,
+        })
     }
 
     /// The distribution and the behavior that answer it.
     pub fn chosen(&self) -> (&Arc<Distribution>, &Behavior) {
         self.route.of(&self.running.site)
+    }
+
+    /// The origins that code chose for it.
+    pub(super) fn chosen_origins(&self) -> Option<&ChosenOrigins> {
+        self.shaped.as_ref()?.origins.as_ref()
+    }
+
+    /// How many origins may be asked for it.
+    pub(super) fn members(&self) -> usize {
+        let (distribution, behavior) = self.chosen();
+        match self.chosen_origins() {
+            Some(chosen) => chosen.members.len(),
+            None => distribution.members(behavior.target).0.len(),
+        }
+    }
+
+    /// One of them, in the order in which they are asked.
+    pub(super) fn member(&self, at: usize) -> Option<&Arc<Origin>> {
+        let (distribution, behavior) = self.chosen();
+        match self.chosen_origins() {
+            Some(chosen) => chosen.members.get(at),
+            None => distribution.origins.get(*distribution.members(behavior.target).0.get(at)?),
+        }
+    }
+
+    /// By what an invalidation of the viewer's URI finds the answer that code had kept under
+    /// another; empty where the two are the same.
+    pub(super) fn viewer_uri_hashes(&self) -> Vec<u64> {
+        let Some(shaped) = &self.shaped else { return Vec::new() };
+        if *shaped.viewer.target == *self.request.target {
+            return Vec::new();
+        }
+        let (behavior, head) = (self.chosen().1, shaped.viewer.head());
+        let mut url = Vec::new();
+        forwarding::write_keyed_url(&mut url, behavior, head.path, head.query);
+        invalidations::viewer_uri_hashes(&invalidations::canonical(&url)).collect()
     }
 
     /// How its distribution names itself.

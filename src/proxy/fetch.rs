@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::fill::Job;
 use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
+use crate::base::digits::decimal;
 use crate::base::spare::Spare;
 use crate::cache::arrival::has_conditions;
 use crate::cache::ask::{CacheRequest, MethodIntent};
@@ -15,7 +16,7 @@ use crate::cache::collapses::AloneReason;
 use crate::cache::lookup::{Lookup, worth};
 use crate::deliver;
 use crate::message::failure::Failure;
-use crate::message::key::CacheKey;
+use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::response::{Reply, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, PassReason, Reason, Verdict};
@@ -43,6 +44,7 @@ impl Proxy {
         } else {
             self.collapse_key(asked)
         };
+        self.set_apart(exchange, &mut collapse_key);
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             // A fetch that is under way may have begun before an invalidation that this edge has
@@ -108,6 +110,7 @@ impl Proxy {
                 }
             }
             collapse_key = self.collapse_key(asked);
+            self.set_apart(exchange, &mut collapse_key);
         }
         self.fetch_alone(exchange, asked, asking, reason, self.collapse_key(asked)).await
     }
@@ -301,6 +304,21 @@ impl Proxy {
         let key = guard.key(asked.key).unwrap_or_else(|| CacheKey::new(asked.key));
         let (exchange, slice) = (exchange.clone(), asked.slice);
         Some(Job { exchange, key, collapse_key, asking, guard, place, slice })
+    }
+
+    // Nothing that was asked for before an invalidation of this viewer's own URI answers it, though
+    // that is not the URI of the key.
+    fn set_apart(&self, exchange: &Exchange, collapse_key: &mut Spare) {
+        if exchange.shaped.is_none() {
+            return;
+        }
+        let hashes = exchange.viewer_uri_hashes();
+        let id = &exchange.chosen().0.id;
+        let InvalidationNumber(number) = self.edge.invalidations.number_of_uri(id, &hashes);
+        if number > 0 {
+            collapse_key.extend_from_slice(b"\0after=");
+            decimal(collapse_key, number);
+        }
     }
 
     // The key under which a request waits for a fetch, by what is stored at this moment.

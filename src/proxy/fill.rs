@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::collapse::{FillEnd, FillGuard, Waiter};
 use super::exchange::Exchange;
 use super::fill_place::FillPlace;
+use super::shared_tier::Began;
 use super::{Proxy, Tally};
 use crate::base::spare::Spare;
 use crate::body::compress::Compressed;
@@ -128,18 +129,19 @@ impl Proxy {
     ) {
         let asked = marks.asked;
         match came {
-            FetchOutcome::Store(keeping, reply, number) => {
-                self.keep(marks, key, old, Storable { keeping, reply, number }, guard).await;
+            FetchOutcome::Store(keeping, reply, began) => {
+                self.keep(marks, key, old, Storable { keeping, reply, began }, guard).await;
             }
-            FetchOutcome::Freshen(keeping, mut fields, number) => {
+            FetchOutcome::Freshen(keeping, mut fields, began) => {
                 guard.set_aside(withhold(&mut fields));
                 strip_for_storage(asked, &mut fields);
                 let Some(old) = old else {
                     return guard
                         .complete(FillEnd::Failed(Failure::internal("a confirmation of nothing")));
                 };
-                let fresh = self.freshen(key, &old, keeping, &fields, number);
+                let fresh = self.freshen(key, &old, keeping, &fields, began.number);
                 marks.unmark_if_shareable(&fresh);
+                self.share(marks.exchange, &fresh, began.stamp);
                 guard.complete(FillEnd::Freshened(fresh));
             }
             FetchOutcome::Pass(why, reply) => {
@@ -172,8 +174,8 @@ impl Proxy {
         for _ in 0..2 {
             // Before the request begins: whatever is invalidated from here on is newer than what we
             // get.
-            let number = self.edge.invalidations.head();
-            if guard.is_some_and(|guard| !guard.began_again(number)) && is_again {
+            let began = self.begins(exchange, asked, &asking);
+            if guard.is_some_and(|guard| !guard.began_again(began.number)) && is_again {
                 return FetchOutcome::Superseded;
             }
             is_again = true;
@@ -186,6 +188,7 @@ impl Proxy {
                 Ok(reply) => reply,
                 Err(failure) => return self.on_failure(old, failure),
             };
+            let began = began.of(&reply);
             let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
             if matches!(asking, FetchKind::Unkept) && answers_conditions(reply.status) {
                 return FetchOutcome::Pass(NotKept::Partial, reply);
@@ -200,7 +203,10 @@ impl Proxy {
             ) {
                 Arrived::Store(mut keeping) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
-                    return FetchOutcome::Store(keeping, reply, number);
+                    if let Some(taken) = reply.shared() {
+                        keeping.tags.clone_from(&taken.tags);
+                    }
+                    return FetchOutcome::Store(keeping, reply, began);
                 }
                 Arrived::Freshen(mut keeping, fields) => {
                     keeping.hold_to(reply.tier(), reply.arrived_at);
@@ -210,7 +216,7 @@ impl Proxy {
                         .as_ref()
                         .is_some_and(|old| self.edge.invalidations.validity(old) != Validity::Hard)
                     {
-                        return FetchOutcome::Freshen(keeping, fields, number);
+                        return FetchOutcome::Freshen(keeping, fields, began);
                     }
                 }
                 Arrived::Pass(why) => return FetchOutcome::Pass(why, reply),
@@ -247,7 +253,7 @@ impl Proxy {
         brought: Storable,
         mut guard: FillGuard,
     ) {
-        let Storable { keeping, mut reply, number } = brought;
+        let Storable { mut keeping, mut reply, began } = brought;
         let max = marks.exchange.running.site.store.max_object;
         let mut length = reply.body.length();
         if let Some(part) = keeping.part {
@@ -266,6 +272,10 @@ impl Proxy {
             marks.mark();
             guard.give_to_leader(NotKept::TooLarge, reply);
             return;
+        }
+        if marks.exchange.shaped.is_some() {
+            let hashes = marks.exchange.viewer_uri_hashes();
+            keeping.tags = keeping.tags.iter().copied().chain(hashes).collect();
         }
         let mut body = std::mem::take(&mut reply.body);
         let mut fields = reply.fields.clone();
@@ -312,7 +322,7 @@ impl Proxy {
                 (content, Some(writer))
             }
         };
-        let stored = Arc::new(assemble(key, keeping, reply.status, &fields, number, content));
+        let stored = Arc::new(assemble(key, keeping, reply.status, &fields, began.number, content));
         let weight =
             stored.weight(if writer.is_none() { stored.content.length().unwrap_or(0) } else { 0 });
         if self.edge.store.reserve(weight).is_err() {
@@ -350,9 +360,12 @@ impl Proxy {
         }
         if writer.is_none() && is_newest {
             self.edge.write_behind(&stored);
+            self.share(marks.exchange, &stored, began.stamp);
         }
-        if let Some(writer) = writer {
-            self.pump(marks, &stored, body, writer).await;
+        if let Some(writer) = writer
+            && self.pump(marks, &stored, body, writer).await == Pumped::Kept
+        {
+            self.share(marks.exchange, &stored, began.stamp);
         }
     }
 
@@ -366,7 +379,7 @@ impl Proxy {
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
         // After the write it answered: what it brings is the new state.
-        let number = self.edge.invalidations.head();
+        let began = Began { number: self.edge.invalidations.head(), stamp: None };
         let (guard, waiter) = FillGuard::alone();
         let (core, key) = (Arc::clone(self), CacheKey::new(asked.key));
         let exchange = exchange.clone();
@@ -375,7 +388,7 @@ impl Proxy {
             let asked = exchange.asked(&head, key.as_bytes(), None);
             let marks =
                 PassMarks { core: &core, key: key.as_bytes(), asked: &asked, exchange: &exchange };
-            core.keep(&marks, &key, None, Storable { keeping, reply, number }, guard).await;
+            core.keep(&marks, &key, None, Storable { keeping, reply, began }, guard).await;
         });
         self.as_leader(asked, waiter, reason)
             .await
@@ -390,7 +403,7 @@ impl Proxy {
         stored: &Arc<Stored>,
         mut body: Body,
         mut writer: Writer,
-    ) {
+    ) -> Pumped {
         let limits = &marks.exchange.running.site.limits;
         let max = marks.exchange.running.site.store.max_object;
         let mut kept = true;
@@ -401,7 +414,8 @@ impl Proxy {
                 Some(Err(why)) => {
                     self.edge.remove(stored);
                     Tally::add(&self.edge.tally.fills_broken);
-                    return writer.break_off(why);
+                    writer.break_off(why);
+                    return Pumped::Lost;
                 }
             };
             if kept {
@@ -419,21 +433,22 @@ impl Proxy {
                 }
             }
             if !kept && !wait_for_room(&mut writer, limits.stall).await {
-                return writer.break_off(BodyError::Abandoned);
+                writer.break_off(BodyError::Abandoned);
+                return Pumped::Lost;
             }
             writer.push(&piece);
         }
-        if writer.finish() {
-            if kept {
-                self.edge
-                    .store
-                    .settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
-                self.edge.write_behind(stored);
-            }
-        } else {
+        if !writer.finish() {
             self.edge.remove(stored);
             Tally::add(&self.edge.tally.fills_broken);
+            return Pumped::Lost;
         }
+        if !kept {
+            return Pumped::Lost;
+        }
+        self.edge.store.settle_to(stored, stored.weight(stored.content.length().unwrap_or(0)));
+        self.edge.write_behind(stored);
+        Pumped::Kept
     }
 
     pub(super) fn freshen(
@@ -470,8 +485,8 @@ impl Proxy {
 }
 
 enum FetchOutcome {
-    Store(StorePlan, Reply, InvalidationNumber),
-    Freshen(StorePlan, FieldSection, InvalidationNumber),
+    Store(StorePlan, Reply, Began),
+    Freshen(StorePlan, FieldSection, Began),
     Pass(NotKept, Reply),
     StaleOnError(Arc<Stored>),
     Failed(Failure),
@@ -482,7 +497,15 @@ enum FetchOutcome {
 struct Storable {
     keeping: StorePlan,
     reply: Reply,
-    number: InvalidationNumber,
+    began: Began,
+}
+
+/// What became of a body that was to be stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pumped {
+    Kept,
+    /// It broke off, or has outgrown the store.
+    Lost,
 }
 
 /// Remembers whether a key is worth waiting for.

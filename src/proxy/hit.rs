@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::speak::Spoken;
 use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
@@ -14,11 +15,12 @@ use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::StatusFields;
 use crate::deliver::{self, policy};
 use crate::distribution::compat::Compat;
+use crate::distribution::functions::Attached;
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::message::path::has_needless_escape;
 use crate::message::refusal::Refusal;
 use crate::message::request::{Known, RequestHead};
-use crate::message::response::Told;
+use crate::message::response::{Ran, Told};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::lists::members;
@@ -44,6 +46,8 @@ pub struct Hit<'s> {
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
     is_unproven: bool,
+    /// The code that ran for it, for its record.
+    pub ran: Option<Box<Ran>>,
 }
 
 /// What the hit step has decided of a request that it leaves to serving; `None` if it has
@@ -57,6 +61,15 @@ pub struct Decided {
     pub wants: CacheIntent,
     /// What memory holds under the request's key, if that was looked for.
     pub found: Option<Found>,
+    /// What viewer-request code said; then the address's rate was taken from.
+    pub(super) spoken: Option<Box<Spoken>>,
+}
+
+/// Whether a request has taken from its address's rate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rate {
+    Untouched,
+    Spent,
 }
 
 /// Answers from the store, or declines. `scratch` holds the key.
@@ -75,16 +88,59 @@ pub fn hit<'s>(
         Err(refusal) => return Err(Declined(Some(Err(refusal)))),
     };
     let wants = ask::wants(&routed);
-    let declined = |found| Declined(Some(Ok(Decided { route: routed.route, wants, found })));
+    let route = routed.route;
+    let declined = |found| Declined(Some(Ok(Decided { route, wants, found, spoken: None })));
     if may_look(edge, running, &routed, wants, now).is_none() {
         return Err(declined(None));
+    }
+    if let Some(hooks) = &routed.behavior.hooks
+        && let Some(Attached::Function(at)) = hooks.viewer_request
+    {
+        return hit_by_code(edge, running, routed, (wants, at), scratch, now);
     }
     ask::write_key(scratch, &routed);
     let found = edge.store.find(scratch);
     let asked = CacheRequest { routed, key: scratch, wants, slice: None };
-    match from_store(edge, running, routed, &asked, &found, now) {
+    match from_store(edge, running, routed, (&asked, Rate::Untouched), &found, now) {
         Some(hit) => Ok(hit),
         None => Err(declined(Some(found))),
+    }
+}
+
+// The same where viewer-request code stands: it is asked as serving would ask it, and what it said
+// goes on to serving if the hit step does not answer. Other than to another URL it may change
+// nothing here.
+#[inline(never)]
+fn hit_by_code<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    routed: Routed<'s>,
+    (wants, at): (CacheIntent, usize),
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+) -> Result<Hit<'s>, Declined> {
+    let (route, head) = (routed.route, routed.head);
+    let declined = |spoken| Declined(Some(Ok(Decided { route, wants, found: None, spoken })));
+    // A viewer whose rate is spent is refused by serving, before any code.
+    if access::spend(&routed, edge.around(running, now)).is_err() {
+        return Err(declined(None));
+    }
+    let spoken = Box::new(Spoken::of(edge, running, route, head, at));
+    let hit = match spoken.url(head) {
+        // Serving looks at what a bucket is asked for.
+        Some((path, query)) if !routed.behavior.derived.is_bucket => {
+            let changed = RequestHead { path, query, ..*head };
+            let again = route.on(&running.site, &changed);
+            ask::write_key(scratch, &again);
+            let found = edge.store.find(scratch);
+            let asked = CacheRequest { routed: again, key: scratch, wants, slice: None };
+            from_store(edge, running, routed, (&asked, Rate::Spent), &found, now)
+        }
+        _ => None,
+    };
+    match hit {
+        Some(hit) => Ok(Hit { ran: Some(spoken.ran), ..hit }),
+        None => Err(declined(Some(spoken))),
     }
 }
 
@@ -118,7 +174,7 @@ fn from_store<'s>(
     edge: &Edge,
     running: &'s Running,
     routed: Routed<'s>,
-    asked: &CacheRequest<'_>,
+    (asked, rate): (&CacheRequest<'_>, Rate),
     found: &[Arc<Stored>],
     now: Timestamp,
 ) -> Option<Hit<'s>> {
@@ -143,7 +199,9 @@ fn from_store<'s>(
         ResponseForm::Part(span) => Some(*span),
     };
     // A viewer whose rate is spent is refused by serving, not here.
-    access::spend(&routed, edge.around(running, now)).ok()?;
+    if rate == Rate::Untouched {
+        access::spend(&routed, edge.around(running, now)).ok()?;
+    }
     stored.live.used();
     Some(Hit {
         stored: Arc::clone(stored),
@@ -157,6 +215,7 @@ fn from_store<'s>(
         policy: routed.behavior.response.as_deref(),
         head,
         is_unproven: edge.is_unproven(now),
+        ran: None,
     })
 }
 

@@ -5,21 +5,30 @@
 //! that thread.
 
 pub mod collapse;
+mod engines;
 pub mod exchange;
 pub mod fetch;
 pub mod fill;
 mod fill_place;
+mod functions;
+mod grpc;
 pub mod hit;
 mod hooks;
 pub mod hops;
+mod lambdas;
 mod purge;
+pub mod refill;
+pub mod rehearsal;
 mod resume;
 pub mod serve;
+mod shared_tier;
 pub mod slices;
+mod speak;
 mod stop;
 pub mod tiers;
 mod tunnels;
 mod unanswered;
+mod write_through;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -34,16 +43,21 @@ use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
 use crate::distribution::site::Site;
 use crate::fleet;
+use crate::functions::values::store::Store;
+use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
+use crate::lambda::OnDemand;
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::metrics::SiteCounts;
+use crate::record::queue::LogQueue;
 use crate::region::receive::Passages;
 use crate::region::standings::Standings;
 use crate::region::{self, Region};
 use crate::semantics::time::Timestamp;
 use crate::store::{Disk, Memory};
+use crate::tier::seat::Seat;
 use collapse::CollapseTable;
 
 /// A site in force, and the state of what is in it. A reload carries that on: of a behavior by
@@ -53,11 +67,17 @@ pub struct Running {
     pub counts: Arc<SiteCounts>,
     /// The regional tier's own state: which parents are down.
     pub region: Option<Arc<Region>>,
+    /// The tier that the fleet shares, and what is counted of it.
+    pub tier: Option<Arc<Seat>>,
     /// Signatures that were found good, whatever site was in force; the key is a part of what is
     /// remembered.
     pub signatures: Arc<crate::crypto::memory::VerifiedSignatures>,
     /// How often each address asked of late.
     pub rates: access::rate::Buckets,
+    /// The key value stores that the site names, each in its place.
+    pub stores: Vec<Arc<Store>>,
+    /// How the functions of the site fared of late, and what is counted of them.
+    pub functions: speak::States,
 }
 
 /// What all cores share.
@@ -77,6 +97,8 @@ pub struct Edge {
     /// This node's id, in CDN-Loop.
     pub node: String,
     fills: AtomicUsize,
+    /// Fetches behind writes, of what was written.
+    refills: AtomicUsize,
     tunnels: AtomicUsize,
     pub tally: Tally,
     turns: tiers::Turns,
@@ -88,8 +110,14 @@ pub struct Edge {
     pub standings: Arc<Standings>,
     /// What is counted of them.
     pub parent_counts: Arc<region::Counts>,
+    /// All key value stores, those that the site does not name too.
+    pub stores: Arc<Stores>,
     /// This process as a member of a fleet, where it is one.
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
+    /// Where the lines go that code at the edge writes; without one they go nowhere.
+    pub function_log: OnceLock<Arc<LogQueue>>,
+    /// Lambda@Edge functions and their workers.
+    pub lambdas: OnceLock<OnDemand>,
 }
 
 /// Events counted for all behaviors together.
@@ -100,11 +128,15 @@ pub struct Tally {
     pub tunnels: AtomicU64,
     pub tunnels_refused: AtomicU64,
     pub tunnel_octets: AtomicU64,
+    pub grpc: AtomicU64,
+    pub grpc_errors: AtomicU64,
     pub fills_broken: AtomicU64,
     pub followers: AtomicU64,
     pub background_refreshes: AtomicU64,
     pub not_stored_full: AtomicU64,
     pub bodies_resumed: AtomicU64,
+    pub writes_through: AtomicU64,
+    pub writes_unspread: AtomicU64,
 }
 
 impl Tally {
@@ -115,18 +147,31 @@ impl Tally {
 }
 
 impl Edge {
-    /// An edge that has seen nothing yet.
+    /// An edge that has seen nothing yet, and whose key value stores leave nothing on the disk.
     pub fn new(site: Arc<Site>, node: String, clock: Clock) -> Arc<Self> {
+        Self::with_stores(site, node, clock, Stores::in_memory())
+    }
+
+    /// An edge that has seen nothing yet, with the key value stores that were kept.
+    pub fn with_stores(
+        site: Arc<Site>,
+        node: String,
+        clock: Clock,
+        stores: Arc<Stores>,
+    ) -> Arc<Self> {
         let limits = &site.limits;
-        let counts = SiteCounts::for_site(&site, site.listen.workers, None);
+        let counts = SiteCounts::for_site(&site, counting(&site), None);
         let rates = access::rate::Buckets::for_site(&site, None);
+        let functions = speak::States::for_site(&site, None);
         let standings = Arc::<Standings>::default();
         let region = Region::for_site(&site, &format!("{node}/{}", standings.incarnation()), None);
+        let tier = Seat::for_site(&site, None);
         let store = Arc::new(Memory::new(site.store.memory, limits.variants));
         let invalidations = Arc::new(Invalidations::new(limits.invalidations));
         let invalidation =
             Invalidator::new(Arc::clone(&invalidations), Arc::clone(&store), clock.clone());
         invalidation.follow(&site, || {});
+        let running_stores = stores.follow(&site.stores, clock.now());
         Arc::new(Self {
             store,
             arena: arena(site.store.memory),
@@ -136,6 +181,7 @@ impl Edge {
             clock,
             node,
             fills: AtomicUsize::new(0),
+            refills: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             tally: Tally::default(),
             turns: tiers::Turns::default(),
@@ -143,14 +189,20 @@ impl Edge {
             origins: Arc::default(),
             standings,
             parent_counts: Arc::default(),
+            stores,
             fleet: OnceLock::new(),
             running: ArcSwap::from_pointee(Running {
                 site,
                 counts,
                 region,
+                tier,
                 signatures: Arc::default(),
                 rates,
+                stores: running_stores,
+                functions,
             }),
+            function_log: OnceLock::new(),
+            lambdas: OnceLock::new(),
             installing: Mutex::default(),
         })
     }
@@ -233,16 +285,31 @@ impl Edge {
 
     fn replace(&self, site: Arc<Site>) {
         let before = self.running.load_full();
-        let counts = SiteCounts::for_site(&site, before.site.listen.workers, Some(&before.counts));
+        let counts = SiteCounts::for_site(&site, counting(&before.site), Some(&before.counts));
         let region = Region::for_site(
             &site,
             &format!("{}/{}", self.node, self.incarnation()),
             before.region.as_ref(),
         );
+        let tier = Seat::for_site(&site, before.tier.as_ref());
         let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
-        let next = Arc::new(Running { site: Arc::clone(&site), counts, region, signatures, rates });
+        let stores = self.stores.follow(&site.stores, self.clock.now());
+        let functions = speak::States::for_site(&site, Some(&before.functions));
+        let next = Arc::new(Running {
+            site: Arc::clone(&site),
+            counts,
+            region,
+            tier,
+            signatures,
+            rates,
+            stores,
+            functions,
+        });
         self.invalidation.follow(&site, || self.running.store(next));
+        if let Some(lambdas) = self.lambdas.get() {
+            lambdas.follow(&site.lambdas);
+        }
     }
 
     /// Tunnels that are open.
@@ -256,12 +323,26 @@ impl Edge {
     }
 }
 
+// The cores, and the admin thread, which fetches too.
+const fn counting(site: &Site) -> usize {
+    site.listen.workers + 1
+}
+
 // Twice the store's octets of address space, so that ranges of the right length are found; memory
 // is taken for what is written alone.
 fn arena(store: u64) -> Option<Arc<Arena>> {
     Arena::new(store.saturating_mul(2))
         .inspect_err(|error| tracing::warn!(%error, "large bodies are sent from the heap"))
         .ok()
+}
+
+impl Proxy {
+    /// Makes this thread's engine ready for the functions of the site in force, so that no request
+    /// waits for that. To be called now and then: it costs little where nothing has changed.
+    pub fn prepare_functions(&self) {
+        engines::note_core(self.index);
+        engines::prepare(&self.edge.running_cell().load().site);
+    }
 }
 
 /// One core's view.

@@ -1,6 +1,7 @@
 //! The method PURGE: an invalidation that a viewer's listener takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Proxy;
 use crate::access::Routed;
@@ -32,7 +33,7 @@ impl Proxy {
         );
         match self.edge.invalidation.submit(record, Durability::Synced).await {
             Ok(record) => {
-                let status = self.come_everywhere(site, &record).await;
+                let status = self.come_everywhere(site, &record, None).await;
                 error_response::purged(&record.id, record.number, status.as_str())
             }
             Err(error) => {
@@ -43,11 +44,18 @@ impl Proxy {
             }
         }
     }
-    // Waits, not for long, until parents or the fleet have it too.
-    async fn come_everywhere(&self, site: &Site, record: &InvalidationRecord) -> Status {
+    /// Waits, at most for `wait`, until parents or the fleet have it too; without one as long as the
+    /// fleet's configuration says.
+    pub(super) async fn come_everywhere(
+        &self,
+        site: &Site,
+        record: &InvalidationRecord,
+        wait: Option<Duration>,
+    ) -> Status {
         let (Some(member), Some(fleet)) = (self.edge.fleet.get(), &site.fleet) else {
-            return self.edge.standings.settle(record.number, PATIENCE).await;
+            let wait = wait.unwrap_or(PATIENCE);
+            return self.edge.standings.settle(record.number, wait).await;
         };
-        member.settle(record.identity, fleet.wait).await.progress.into()
+        member.settle(record.identity, wait.unwrap_or(fleet.wait)).await.progress.into()
     }
 }

@@ -175,9 +175,8 @@ impl Proxy {
         mut reply: Reply,
         next: usize,
     ) -> Option<Reply> {
-        let (members, _) = asked.routed.distribution.members(asked.routed.behavior.target);
         // Most replies are whole when their heads are.
-        if next >= members.len()
+        if next >= exchange.members()
             || *asked.head().method != Method::GET
             || !matches!(reply.body, Body::Wire(..))
         {
@@ -211,10 +210,8 @@ impl Proxy {
     ) -> Option<(Body, usize)> {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
-        let routed = asked.routed;
-        let (members, _) = routed.distribution.members(routed.behavior.target);
-        for (at, member) in members.iter().enumerate().skip(next) {
-            let origin = &routed.distribution.origins[*member];
+        for at in next..exchange.members() {
+            let Some(origin) = exchange.member(at) else { break };
             let Ok(reply) = self.ask_for_rest(&exchange, &asked, origin, &rest).await else {
                 continue;
             };

@@ -12,7 +12,7 @@ use http::{Method, header};
 use tokio::sync::oneshot;
 
 use super::exchange::{Begun, Exchange};
-use super::hooks;
+use super::functions;
 use super::stop::Stop;
 use super::tunnels::TunnelPlace;
 use super::unanswered::Unanswered;
@@ -79,6 +79,11 @@ impl Proxy {
                 tell(&mut response, exchange.compat(), exchange.request.id);
                 return response;
             }
+            Err(Stop::Made(response)) => *response,
+            Err(stop) if exchange.is_call() => {
+                Tally::add(&self.edge.tally.grpc_errors);
+                stopped_call(&exchange, stop)
+            }
             Err(Stop::Refused(refusal)) => {
                 error_response::refusal(&refusal, exchange.compat(), exchange.request.id)
             }
@@ -86,9 +91,34 @@ impl Proxy {
                 error_response::failure(failure, exchange.compat(), exchange.request.id)
             }
         };
-        let response = self.error_response(&exchange, response).await;
-        let response = hooks::viewer_response(&exchange, response);
+        let (response, is_page) = self.error_response(&exchange, response).await;
+        let response = self.dress(&exchange, response);
+        let has_code = exchange.chosen().1.hooks.is_some();
+        let response = match has_code {
+            // Boxed: most behaviors have no code, and would carry its size about.
+            true => Box::pin(self.shown_to_code(&mut exchange, response, is_page)).await,
+            false => response,
+        };
         self.finish(&exchange, response)
+    }
+
+    // Viewer-response code sees what the viewer would get. Where it fails, the viewer gets that in
+    // the place of the answer.
+    async fn shown_to_code(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        response: ViewerResponse,
+        is_page: bool,
+    ) -> ViewerResponse {
+        let mut response = match self.viewer_response(exchange, response, is_page).await {
+            Ok(response) => response,
+            Err(failed) => {
+                let (page, _) = self.error_response(exchange, *failed).await;
+                self.dress(exchange, page)
+            }
+        };
+        response.ran = exchange.ran.take();
+        response
     }
 
     // From the gate to an answer, or to where the request stops.
@@ -100,10 +130,30 @@ impl Proxy {
         let request = Arc::clone(&exchange.request);
         let head = request.head();
         self.admit(exchange, &head, body.length()).await?;
-        let body = hooks::viewer_request(exchange, body)?;
-        let routed = exchange.route.on(&exchange.running.site, &head);
-        let (key, body) =
+        if exchange.chosen().1.hooks.is_none() {
+            return self.answer_admitted(exchange, &head, body).await;
+        }
+        let mut body = body;
+        self.viewer_request(exchange, &mut body).await?;
+        // Perhaps another one; the route stays.
+        let request = Arc::clone(&exchange.request);
+        let head = request.head();
+        Box::pin(self.answer_admitted(exchange, &head, body)).await
+    }
+
+    // From the key to an answer.
+    async fn answer_admitted(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        head: &RequestHead<'_>,
+        body: Body,
+    ) -> Result<ViewerResponse, Stop> {
+        let routed = exchange.route.on(&exchange.running.site, head);
+        let (mut key, body) =
             write_key(&routed, &mut exchange.wants, &mut exchange.content, body).await;
+        if let Some(shaped) = &exchange.shaped {
+            functions::write_key(&mut key, &exchange.running.site, shaped);
+        }
         let asked = CacheRequest { routed, key: &key, wants: exchange.wants, slice: None };
         let sought = Sought { body, found: exchange.found.take() };
         let exchange = &*exchange;
@@ -142,35 +192,46 @@ impl Proxy {
         }
         let around = self.edge.around(&exchange.running, exchange.request.arrived_at);
         access::admit(&routed, exchange.wants.caching(), around)?;
-        access::spend(&routed, around)?;
+        access::grpc::judge(&routed)?;
+        // Before code was asked, the hit step has taken from the rate.
+        if exchange.spoken.is_none() {
+            access::spend(&routed, around)?;
+        }
         let is_too_large = length.is_some_and(|length| length > site.limits.request_body);
         if is_too_large { Err(Stop::Refused(Refusal::TooLarge)) } else { Ok(()) }
     }
 
-    // The error page of the distribution in the place of an error, if there is one.
+    // The error page of the distribution in the place of an error, if there is one; and whether
+    // that is what is given back. What code answered stays as it is.
     async fn error_response(
         self: &Arc<Self>,
         exchange: &Exchange,
         response: ViewerResponse,
-    ) -> ViewerResponse {
+    ) -> (ViewerResponse, bool) {
         let (distribution, behavior) = exchange.chosen();
-        if distribution.error_response(behavior, response.status).is_none() {
-            return response;
+        // No caller of gRPC has a use for a page.
+        if distribution.error_response(behavior, response.status).is_none()
+            || exchange.is_call()
+            || matches!(response.verdict.reason, Reason::Function(end) if end.is_generated())
+        {
+            return (response, false);
         }
         match Box::pin(self.error_page(exchange, response.status)).await {
             // The log says what was refused, whatever the viewer sees.
             Some(page) if matches!(response.verdict.reason, Reason::Refused(_)) => {
-                ViewerResponse { failure: response.failure, ..page }
+                (ViewerResponse { failure: response.failure, ..page }, true)
             }
-            Some(page) => page,
-            None => response,
+            Some(page) if matches!(response.verdict.reason, Reason::Function(_)) => {
+                (ViewerResponse { verdict: response.verdict, ..page }, true)
+            }
+            Some(page) => (page, true),
+            None => (response, false),
         }
     }
 
-    // What is said of every answer, whatever it is: by policy, by the compatibility fields, to an
-    // edge.
-    fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
-        let (distribution, behavior) = exchange.chosen();
+    // What is said of every answer by its behavior.
+    fn dress(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
+        let behavior = exchange.chosen().1;
         let (site, request) = (&*exchange.running.site, &*exchange.request);
         response.behavior = Some(behavior.ordinal);
         // A fill of its own was waited for; a refresh behind it, or another's fill, was not.
@@ -189,6 +250,13 @@ impl Proxy {
                 response.fields.append("server-timing", timing);
             }
         }
+        response
+    }
+
+    // What is said of every answer, whatever it is: by the compatibility fields, to an edge.
+    fn finish(&self, exchange: &Exchange, mut response: ViewerResponse) -> ViewerResponse {
+        let distribution = exchange.chosen().0;
+        let (site, request) = (&*exchange.running.site, &*exchange.request);
         tell(&mut response, &distribution.compat, request.id);
         if exchange.route.session.is_some()
             && let Some(cookie) =
@@ -228,6 +296,16 @@ impl Proxy {
                 answering.await
             }
         }
+    }
+
+    /// The answer to a request that no viewer has made: nobody is refused it, and nobody hears of
+    /// it.
+    pub(super) async fn answer_unasked(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+    ) -> Result<ViewerResponse, Failure> {
+        self.answer_asked(exchange, asked, Sought::default()).await
     }
 
     // Replaces what is stored, where the viewer may have that; puts the answer together from
@@ -497,7 +575,10 @@ impl Proxy {
         };
         let number = self.edge.invalidations.head();
         let unanswered = Unanswered::of(&self.edge.invalidation, asked);
-        let came = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await;
+        let came = match why {
+            PassReason::Grpc => Box::pin(self.call(exchange, asked, body)).await,
+            _ => self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body).await,
+        };
         unanswered.ended();
         if asked.wants.method == MethodIntent::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
@@ -518,13 +599,15 @@ impl Proxy {
         let status = reply.status;
         let when = Exchanged { asked_at: reply.asked_at, arrived_at: reply.arrived_at };
         let matchers = unsafe_methods::invalidates(asked, status, &reply.fields);
-        if !matchers.is_empty() {
-            self.edge.invalidation.written(asked.routed.distribution.id.clone(), matchers).await;
-        }
+        // Boxed, as all that most requests do not need.
+        let is_unspread =
+            !matchers.is_empty() && Box::pin(self.written(exchange, asked, matchers)).await;
         if let Some(keeping) = arrival::keeping_of_post(asked, status, &reply.fields, when) {
-            return self
+            let mut response = self
                 .store_post_response(exchange, asked, keeping, reply, Reason::Pass(why))
-                .await;
+                .await?;
+            response.told.is_unspread = is_unspread;
+            return Ok(response);
         }
         if asked.wants.method == MethodIntent::Head {
             if self.learn_from_head(asked, &reply, when, number) {
@@ -538,7 +621,10 @@ impl Proxy {
             }
         }
         let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
-        Ok(deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why))))
+        let mut response =
+            deliver::from_reply(asked.head(), reply, verdict(outcome, Reason::Pass(why)));
+        response.told.is_unspread = is_unspread;
+        Ok(response)
     }
 
     // What a GET would be answered with while the origin fails.
@@ -571,6 +657,16 @@ impl Proxy {
             HeadNews::Differs => !stored.live.suspect.swap(true, Ordering::Relaxed),
             HeadNews::Nothing => false,
         }
+    }
+}
+
+// What a caller of gRPC is told in the place of an error page.
+fn stopped_call(exchange: &Exchange, stop: Stop) -> ViewerResponse {
+    let (compat, id) = (exchange.compat(), exchange.request.id);
+    match stop {
+        Stop::Refused(refusal) => deliver::grpc::refusal(&refusal, compat, id),
+        Stop::Failed(failure) => deliver::grpc::failure(failure, compat, id),
+        Stop::Answered(response) | Stop::Made(response) => *response,
     }
 }
 

@@ -248,6 +248,7 @@ impl Proxy {
                 failure: None,
                 behavior: None,
                 origin_millis: None,
+                ran: None,
             });
         }
         Ok(ViewerResponse {
@@ -259,6 +260,7 @@ impl Proxy {
             failure: None,
             behavior: None,
             origin_millis: None,
+            ran: None,
         })
     }
 

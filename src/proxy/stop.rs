@@ -11,6 +11,8 @@ pub(super) enum Stop {
     Refused(Refusal),
     /// There is an answer, which goes out as it is.
     Answered(Box<ViewerResponse>),
+    /// Code at the edge made the answer, or failed to; it goes the way of all others.
+    Made(Box<ViewerResponse>),
     /// No hop (parent, origin, directory) gave an answer that can be sent.
     Failed(Failure),
 }

@@ -5,6 +5,7 @@ use super::stamp::Stamp;
 use super::{Cut, Record, json_text, without_signatures};
 use crate::base::address;
 use crate::base::digits::{decimal, three};
+use crate::message::response::Ran;
 
 /// Octets of a viewer's field, or of a failure's words, that are written down. The line itself is
 /// never cut.
@@ -61,7 +62,7 @@ fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
     out.extend_from_slice(b",\"us\":");
     decimal(out, record.micros);
     out.extend_from_slice(b",\"result\":\"");
-    out.extend_from_slice(record.verdict.outcome.word().as_bytes());
+    out.extend_from_slice(record.verdict.word().as_bytes());
     out.extend_from_slice(b"\",\"reason\":\"");
     out.extend_from_slice(record.verdict.reason.name().as_bytes());
 }
@@ -102,6 +103,9 @@ fn end(out: &mut Vec<u8>, record: &Record<'_>) {
     if record.verdict.collapsed {
         out.extend_from_slice(b",\"collapsed\":true");
     }
+    if let Some(ran) = record.ran {
+        functions(out, ran);
+    }
     match record.cut {
         None => {}
         Some(Cut::ByViewer) => {
@@ -112,6 +116,19 @@ fn end(out: &mut Vec<u8>, record: &Record<'_>) {
         }
     }
     out.extend_from_slice(b"}\n");
+}
+
+// The code that ran, and what it cost.
+fn functions(out: &mut Vec<u8>, ran: &Ran) {
+    out.extend_from_slice(b",\"function\":\"");
+    json_text::write(out, ran.names.as_bytes());
+    out.extend_from_slice(b"\",\"function_us\":");
+    decimal(out, ran.micros());
+    if let Some(error) = &ran.error {
+        out.extend_from_slice(b",\"function_error\":\"");
+        json_text::write(out, bounded(error.as_bytes()));
+        out.push(b'"');
+    }
 }
 
 fn bounded(value: &[u8]) -> &[u8] {
@@ -154,6 +171,21 @@ mod tests {
             prop_assert_eq!(read["request_line"].as_str(), Some(said.as_str()));
             prop_assert_eq!(read["user_agent"].as_str(), Some(agent.as_str()));
         }
+    }
+
+    #[test]
+    fn the_code_that_ran_is_named_and_its_words_are_escaped() {
+        let mut ran = Ran::default();
+        ran.add("index", 2_700);
+        ran.add("headers", 900);
+        ran.error = Some("line 1: \"x\"\nis not defined".into());
+        let record = Record { ran: Some(&ran), ..record() };
+        let mut line = Vec::new();
+        write_json(&mut line, &record, &Stamp::of(record.at));
+        let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(read["function"], "index,headers");
+        assert_eq!(read["function_us"], 3);
+        assert_eq!(read["function_error"], "line 1: \"x\"\nis not defined");
     }
 
     #[test]

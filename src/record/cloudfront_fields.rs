@@ -151,6 +151,9 @@ fn octets(head: &RequestHead<'_>) -> u64 {
 /// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came
 /// from.
 pub fn result(record: &Record<'_>) -> &'static str {
+    if let Reason::Function(end) = record.verdict.reason {
+        return end.word();
+    }
     match record.verdict.outcome {
         _ if record.status == 429 && record.verdict.reason == Reason::Refused(Rule::Rate) => {
             "LimitExceeded"
@@ -177,9 +180,10 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
         Some(
             FailureKind::CertificateError
             | FailureKind::TlsError
-            | FailureKind::ConnectionTerminated,
+            | FailureKind::ConnectionTerminated
+            | FailureKind::Cancelled,
         ) => "OriginCommError",
-        Some(FailureKind::ResponseTimeout) => "OriginReadError",
+        Some(FailureKind::ResponseTimeout | FailureKind::Deadline) => "OriginReadError",
         Some(FailureKind::ResponseMalformed) => "OriginInvalidResponseError",
         Some(FailureKind::RequestBroken | FailureKind::RequestTooLarge) => "InvalidRequest",
         Some(FailureKind::ConnectionLimit) => "CapacityExceeded",
@@ -356,6 +360,7 @@ pub mod tests {
             origin_millis: None,
             failure: None,
             cut: None,
+            ran: None,
         }
     }
 }

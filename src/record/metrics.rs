@@ -18,15 +18,15 @@ const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
 
 /// A number only one core writes.
 #[derive(Default)]
-struct Count(AtomicU64);
+pub(super) struct Count(AtomicU64);
 
 impl Count {
-    fn add(&self, more: u64) {
+    pub(super) fn add(&self, more: u64) {
         // One writer: no read-modify-write instruction is needed.
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -351,7 +351,7 @@ pub fn single(out: &mut String, name: &str, kind: &str, help: &str, value: u64) 
     let _ = writeln!(out, "{name} {value}");
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod cloudfront_fields;
+pub mod function_counts;
 pub mod json_text;
 pub mod metrics;
 pub mod queue;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 
 use crate::message::connection::{Scheme, Version};
 use crate::message::failure::Failure;
+use crate::message::response::Ran;
 use crate::message::verdict::Verdict;
 use crate::semantics::time::Timestamp;
 
@@ -110,6 +112,8 @@ pub struct Record<'r> {
     pub failure: Option<&'r Failure>,
     /// The answer broke off before its end.
     pub cut: Option<Cut>,
+    /// The code at the edge that ran for it, if any did.
+    pub ran: Option<&'r Ran>,
 }
 
 /// The status that is noted where a viewer left before there was an answer.

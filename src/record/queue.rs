@@ -49,6 +49,8 @@ pub struct LogQueue {
     has_more: AtomicBool,
     /// What is wanted beside it; `None` for nothing.
     more: ArcSwapOption<CloudFrontLogs>,
+    /// Whether what code at the edge writes is wanted.
+    has_functions: AtomicBool,
 }
 
 enum Message {
@@ -57,8 +59,11 @@ enum Message {
     Standard(Arc<CloudFrontLogs>, Shelf, Vec<u8>),
     /// Lines of its real-time log.
     Realtime(Arc<CloudFrontLogs>, Vec<u8>),
-    /// Write elsewhere from now on; also used to reopen after a rotation.
-    Targets(LogSettings, CloudFrontLogs),
+    /// What code at the edge wrote.
+    Functions(Vec<u8>),
+    /// Write elsewhere from now on; also used to reopen after a rotation. The second is where the
+    /// lines of code go.
+    Targets(LogSettings, LogSettings, CloudFrontLogs),
     Flush(Sender<()>),
 }
 
@@ -85,6 +90,7 @@ impl LogQueue {
             enabled,
             has_more,
             more: ArcSwapOption::empty(),
+            has_functions: AtomicBool::new(false),
         });
         queue.retarget(site);
         Ok(queue)
@@ -97,7 +103,10 @@ impl LogQueue {
         let has_more = *more != CloudFrontLogs::default();
         self.more.store(has_more.then(|| Arc::new(more.clone())));
         self.has_more.store(has_more, Ordering::Relaxed);
-        let _ = self.sender.lock().send(Message::Targets(site.log.clone(), more.clone()));
+        let functions = &site.function_settings.log;
+        self.has_functions.store(*functions != LogSettings::Off, Ordering::Relaxed);
+        let targets = Message::Targets(site.log.clone(), functions.clone(), more.clone());
+        let _ = self.sender.lock().send(targets);
     }
 
     /// Says whether any log is written.
@@ -111,6 +120,16 @@ impl LogQueue {
             return None;
         }
         self.more.load_full()
+    }
+
+    /// Says whether what code at the edge writes is wanted.
+    pub fn wants_functions(&self) -> bool {
+        self.has_functions.load(Ordering::Relaxed)
+    }
+
+    /// Takes whole lines that code at the edge wrote.
+    pub fn add_functions(&self, lines: Vec<u8>) {
+        self.push(lines, Message::Functions);
     }
 
     /// Waits until everything queued so far is written.
@@ -288,6 +307,7 @@ impl<T> Target<T> {
 /// The state of the one thread that writes all logs.
 struct Writer {
     access: Appended,
+    functions: Appended,
     realtime: Target<(Arc<CloudFrontLogs>, Appended)>,
     standard: Target<Files>,
     /// Since when the targets are what they are.
@@ -300,8 +320,10 @@ struct Writer {
 impl Writer {
     fn new(dropped: Arc<AtomicU64>, spent: Arc<Spent>) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
+        let functions = Appended::open("functions", LogSettings::Off, &dropped);
         Self {
             access,
+            functions,
             realtime: Target::NONE,
             standard: Target::NONE,
             changed: Instant::now(),
@@ -327,7 +349,8 @@ impl Writer {
             };
             if let Message::Lines(lines)
             | Message::Standard(_, _, lines)
-            | Message::Realtime(_, lines) = &message
+            | Message::Realtime(_, lines)
+            | Message::Functions(lines) = &message
             {
                 waiting.fetch_sub(lines.len(), Ordering::Relaxed);
             }
@@ -349,9 +372,14 @@ impl Writer {
                 }
             }
             Message::Standard(under, shelf, lines) => self.shelve(&under, &shelf, &lines),
-            Message::Targets(settings, more) => self.retarget(settings, more),
+            Message::Functions(lines) => self.functions.add(&lines),
+            Message::Targets(settings, functions, more) => {
+                self.functions = Appended::open("functions", functions, &self.dropped);
+                self.retarget(settings, more);
+            }
             Message::Flush(done) => {
-                for log in std::iter::once(&mut self.access)
+                for log in [&mut self.access, &mut self.functions]
+                    .into_iter()
                     .chain(self.realtime.iter_mut().map(|(_, file)| file))
                 {
                     let _ = log.out.as_mut().map(|out| out.flush());

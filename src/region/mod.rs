@@ -30,7 +30,7 @@ use crate::cache::invalidations::{Invalidations, tag_hashes};
 use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Timeouts,
+    HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Reach, Timeouts,
 };
 use crate::distribution::region::{Parents, Region as Configured, Weight};
 use crate::distribution::site::Site;
@@ -310,6 +310,7 @@ fn as_origin(
         tls: Some(tls),
         host_rule: HostRule::Viewer,
         version: HttpVersion::Http1,
+        reach: Reach::Anywhere,
     };
     Origin {
         id: url.to_string(),
@@ -328,6 +329,7 @@ fn as_origin(
         connections: 512,
         access: None,
         shield: None,
+        bucket: None,
     }
 }
 

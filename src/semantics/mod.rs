@@ -11,6 +11,7 @@ pub mod digests;
 pub mod fields;
 pub mod forwarded;
 pub mod freshness;
+pub mod grpc;
 pub mod hop_by_hop;
 pub mod lists;
 pub mod merge;

@@ -7,6 +7,9 @@
 use super::fields::{FieldSection, Name};
 use super::hop_by_hop::is_hop_by_hop;
 
+/// Octets of trailers that go on, of a request or of an answer; a longer section is dropped.
+pub const TRAILERS_MAX: usize = 8 << 10;
+
 const FORBIDDEN: &[&str] = &[
     "age",
     "authorization",

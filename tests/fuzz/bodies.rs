@@ -14,13 +14,17 @@ use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
 use foreshore::cloudfront::{formation, import, terraform};
 use foreshore::control::cloudfront::batch;
+use foreshore::control::s3::event::{self, Posted};
+use foreshore::control::s3::sns::Envelope;
 use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
 use foreshore::crypto::sigv4::Claim;
 use foreshore::crypto::url::TrustedKeys;
+use foreshore::distribution::functions::{Level, Runtime};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
+use foreshore::functions::level;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
 use foreshore::message::connection::Connection;
@@ -426,6 +430,21 @@ pub fn templates(data: &[u8]) {
     }
 }
 
+/// What is told of changed objects: it is read or refused, twice alike, and names buckets and keys.
+pub fn events(data: &[u8]) {
+    let Ok(value) = event::json(data) else { return };
+    let _ = Envelope::of(&value);
+    let read = event::parse(&value);
+    assert_eq!(read, event::parse(&value));
+    if let Ok(Posted::Events { changes, .. }) = read {
+        assert!(changes.len() <= data.len());
+        for change in changes {
+            assert!(matches!(change.keys.len(), 1 | 2), "{change:?}");
+            assert!(change.keys.iter().all(|key| key.len() <= data.len()), "{change:?}");
+        }
+    }
+}
+
 /// What lies on the disk, and what a TLS client says first: whatever is read of it would be written
 /// so again.
 pub fn records(data: &[u8]) {
@@ -454,5 +473,26 @@ pub fn records(data: &[u8]) {
             seen.ja3.len() == 32 && seen.ja4.len() == 36 && seen.ja4.starts_with('t'),
             "{seen:?}"
         );
+    }
+}
+
+/// Any text is read as a function's source, or refused at a place that it has; imports are where
+/// they are said to be.
+pub fn sources(octets: &[u8]) {
+    let source = String::from_utf8_lossy(octets);
+    let lines = source.split(['\n', '\r', '\u{2028}', '\u{2029}']).count();
+    for runtime in [Runtime::Js1, Runtime::Js2] {
+        let strict = level::check(&source, runtime, Level::CloudFront);
+        let lenient = level::check(&source, runtime, Level::Any);
+        for finding in strict.iter().chain(&lenient) {
+            assert!((1..=lines).contains(&finding.line) && finding.column > 0, "{finding}");
+        }
+        // Whatever our engine cannot run, CloudFront's cannot either.
+        assert!(lenient.iter().all(|finding| strict.contains(finding)));
+    }
+    for import in level::imports(&source).into_iter().flatten() {
+        let text = &source[import.span];
+        assert!(text.starts_with("import") && text.contains(&import.local), "{text}");
+        assert!(text.contains(&import.module), "{text}");
     }
 }

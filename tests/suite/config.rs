@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["config", "config/fleet"]
+    let mut all: Vec<PathBuf> = ["config", "config/fleet", "config/tier"]
         .into_iter()
         .flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap())
         .map(|e| e.unwrap().path())
@@ -93,6 +93,77 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
         );
     }
     found
+}
+
+#[test]
+fn what_is_wrong_with_code_is_said_before_it_runs() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[functions]
+stop = "5s"
+
+[function.a]
+file = "missing.js"
+
+[function."b c"]
+file = "missing.js"
+runtime = "cloudfront-js-1.0"
+store = "flags"
+
+[lambda.slow]
+code = "."
+handler = "index.handler"
+runtime = "nodejs20.x"
+timeout = "20s"
+memory = "512MiB"
+
+[lambda.a]
+code = "."
+handler = "index"
+runtime = "java21"
+
+[origin_names]
+"*.*.test" = "http://127.0.0.1:1"
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+
+[[distribution.behavior]]
+path = "/a/*"
+origin = "app"
+functions = { viewer_request = "slow", viewer_response = "slo", body = ["origin_request"] }
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+functions = { origin_request = "slow", body = ["origin_request"] }
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:6:", "functions.stop lies outside 1ms to 999ms"),
+            ("broken.toml:9:", "the code missing.js cannot be read"),
+            ("broken.toml:11:", "\"b c\" is no name of a function"),
+            ("broken.toml:14:", "cloudfront-js-1.0 has no key value store"),
+            ("broken.toml:14:", "there is no key value store \"flags\""),
+            ("broken.toml:23:", "two functions or lambdas with the name \"a\""),
+            ("broken.toml:25:", "index.handler"),
+            ("broken.toml:26:", "python3.9"),
+            ("broken.toml:29:", "one * is enough"),
+            ("broken.toml:42:", "maximum of 5 seconds"),
+            ("broken.toml:42:", "maximum of 128 MB"),
+            ("broken.toml:42:", "there is no function or lambda \"slo\" (did you mean \"slow\"?)"),
+            ("broken.toml:42:", "\"origin_request\" is no event with a lambda"),
+        ],
+    );
+    assert!(!found.iter().any(|line| line.starts_with("broken.toml:47:")), "{found:?}");
 }
 
 #[test]
@@ -181,6 +252,71 @@ origin = "app"
         &[
             ("broken.toml:12:", "http_version = \"http3\" is not known"),
             ("broken.toml:17:", "http_version is of no meaning for a folder"),
+        ],
+    );
+}
+
+#[test]
+fn calls_of_grpc_need_post_and_origins_over_http2() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+
+[[distribution.origin]]
+id = "old"
+url = "https://old.test"
+
+[[distribution.origin]]
+id = "new"
+url = "https://new.test"
+http_version = "http2"
+
+[[distribution.origin]]
+id = "files"
+url = "file:."
+
+[[distribution.origin_group]]
+id = "both"
+members = ["new", "old"]
+
+[[distribution.behavior]]
+path = "/a.B/*"
+origin = "both"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/c.D/*"
+origin = "new"
+grpc = true
+
+[[distribution.behavior]]
+path = "/e.F/*"
+origin = "files"
+methods = "all"
+grpc = true
+
+[[distribution.behavior]]
+path = "/g.H/*"
+origin = "old"
+grpc = false
+
+[[distribution.behavior]]
+path = "*"
+origin = "new"
+grpc = "yes"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:30:", "origin \"old\" is asked over HTTP/1.1"),
+            ("broken.toml:35:", "does not allow POST"),
+            ("broken.toml:41:", "origin \"files\" is a folder"),
+            ("broken.toml:51:", "grpc is a string"),
         ],
     );
 }
@@ -284,6 +420,64 @@ cache_policy = "p"
     );
     // And that nothing is listened for.
     assert_eq!(found.len(), 8, "{}", found.join("\n"));
+}
+
+#[test]
+fn a_tier_that_makes_no_sense_is_named() {
+    let whole = |tier: &str| {
+        format!(
+            "[listen]\nhttp = [\"127.0.0.1:1\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
+             [[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\n\
+             [fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n[tier]\n{tier}\n"
+        )
+    };
+    let table = [
+        ("", "tier.kind is missing"),
+        ("kind = \"redis\"", "tier.urls is missing"),
+        ("kind = \"etcd\"", "is not known (one of \"redis\", \"memcached\")"),
+        ("kind = \"redis\"\nurls = []", "names no node"),
+        ("kind = \"redis\"\nurls = [\"memcached://a\"]", "the scheme is not one of redis://"),
+        ("kind = \"redis\"\nurls = [\"redis://:pw@a\"]", "stand in tier.auth"),
+        ("kind = \"redis\"\nurls = [\"redis://a/3\"]", "database 0"),
+        ("kind = \"redis\"\nurls = [\"redis://a b\"]", "this is no host"),
+        ("kind = \"redis\"\nurls = [\"redis://a\", \"redis://b\"]", "takes one url"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nmode = \"sentinel\"", "primary is missing"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nprimary = \"x\"", "sentinels know"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nmode = \"fixed\"", "one of \"single\""),
+        (
+            "kind = \"memcached\"\nurls = [\"memcached://a\"]\nmode = \"cluster\"",
+            "one of \"fixed\"",
+        ),
+        (
+            "kind = \"memcached\"\nurls = [\"memcached://a\", \"memcacheds://b\"]",
+            "TLS is for all nodes or for none",
+        ),
+        ("kind = \"memcached\"\nurls = [\"memcached://a\", \"memcached://a\"]", "named twice"),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\ntls = {}", "reached in clear text"),
+        ("kind = \"redis\"\nurls = [\"rediss://a\"]\nauth = {}", "auth.password is missing"),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\nauth = { password = { file = \"broken.toml\" } }",
+            "over the network in clear text",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\ntimeouts = { first = \"3s\" }",
+            "first is longer than tier.timeouts.total",
+        ),
+        (
+            "kind = \"redis\"\nurls = [\"redis://a\"]\nprevious_key = { file = \"broken.toml\" }",
+            "previous_key without tier.key",
+        ),
+        ("kind = \"redis\"\nurls = [\"redis://a\"]\nkey = { file = \"none\" }", "cannot be read"),
+    ];
+    for (tier, words) in table {
+        let found = expect(&whole(tier), &[("broken.toml:", words)]);
+        assert!(!found.iter().any(|said| said.contains("pw")), "{}", found.join("\n"));
+    }
+    let good = "kind = \"redis\"\nurls = [\"redis://a\", \"redis://[::1]:1\"]\nmode = \"cluster\"";
+    assert_eq!(problems(&whole(good)), Vec::<String>::new());
+    let alone =
+        whole(good).replace("[fleet]\nname = \"f\"\nmember = \"a\"\nsequencer = \"here\"\n", "");
+    expect(&alone, &[("broken.toml:", "[tier] without [fleet]")]);
 }
 
 #[test]
@@ -565,7 +759,7 @@ fn mistakes_of_a_fleet_are_named() {
 [fleet]
 name = "The Shop"
 member = ""
-sequencer = "tier"
+sequencer = "tear"
 prefer = "freshnes"
 lease = "500ms"
 wait = "2m"
@@ -580,7 +774,7 @@ edge = "e"
         &[
             ("broken.toml:3:", "fleet.name = \"The Shop\": a name has 1 to 64 of a-z"),
             ("broken.toml:4:", "fleet.member = \"\": a name has"),
-            ("broken.toml:5:", "not built yet"),
+            ("broken.toml:5:", "known: \"here\", \"parent\", \"tier\""),
             ("broken.toml:6:", "is not known (one of \"freshness\", \"availability\")"),
             ("broken.toml:7:", "fleet.lease lies outside 1s to 300s"),
             ("broken.toml:8:", "fleet.wait lies outside 0s to 60s"),
@@ -603,6 +797,23 @@ edge = "e"
     assert_eq!(found.len(), 3, "{}", found.join("\n"));
     let orphan = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"parent\"";
     let found = expect(&in_a_fleet(orphan), &[("broken.toml:1:", "no parent is named")]);
+    assert_eq!(found.len(), 1, "{}", found.join("\n"));
+    // Only Redis orders records.
+    let shared = "[fleet]\nname = \"a\"\nmember = \"b\"\nsequencer = \"tier\"\n";
+    let memcached = "[tier]\nkind = \"memcached\"\nurls = [\"memcached://127.0.0.1:1\"]\n";
+    for tier in ["", memcached] {
+        let found = expect(
+            &in_a_fleet(&format!("{shared}{tier}")),
+            &[("broken.toml:", "needs a [tier] of the kind \"redis\"")],
+        );
+        assert_eq!(found.len(), 1, "{}", found.join("\n"));
+    }
+    let redis = memcached.replace("memcached", "redis");
+    let with_parent = format!("{shared}[fleet.parent]\nadmin = \"https://p.test\"\n{redis}");
+    let found = expect(
+        &in_a_fleet(&with_parent),
+        &[("broken.toml:5:", "fleet.sequencer = \"tier\" asks no parent")],
+    );
     assert_eq!(found.len(), 1, "{}", found.join("\n"));
     // A region that is broken is told of once.
     let broken = format!(
@@ -721,6 +932,33 @@ fn a_behavior_for_websockets_that_cloudfront_would_not_open_is_noted() {
     let both = "sec-websocket-key and sec-websocket-version";
     assert!(said[0].contains("\"/ws/*\"") && said[0].contains(both), "{said:#?}");
     assert!(said[1].contains("\"/half\"") && !said[1].contains("sec-websocket-key"), "{said:#?}");
+}
+
+#[test]
+fn calls_of_grpc_without_their_metadata_are_noted() {
+    let behavior = |path: &str, more: &str| {
+        format!(
+            "[[distribution.behavior]]\npath = {path:?}\norigin = \"o\"\nmethods = \"all\"\ngrpc = true\n{more}\n"
+        )
+    };
+    let text = [
+        "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n",
+        "[cache_policy.rfc]\nsemantics = \"rfc9111\"\n",
+        "[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"https://app.test\"\nhttp_version = \"http2\"\n",
+        &behavior("/all/*", "origin_request_policy = \"AllViewerExceptHostHeader\""),
+        &behavior("/rfc/*", "cache_policy = \"rfc\""),
+        &behavior("*", ""),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, text).unwrap();
+    let site = config::load(&path, NOW, MissingCertificates::Done)
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .site;
+    let said: Vec<&String> =
+        site.remarks.iter().filter(|line| line.contains("without their metadata")).collect();
+    assert!(said.len() == 1 && said[0].contains("behavior \"*\""), "{said:#?}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn the_door_wants_a_token() {
             ("POST", "/v1/reload"),
             ("POST", "/v1/edge/invalidations"),
             ("POST", "/v1/fleet/call"),
+            ("POST", "/v1/events/s3"),
         ] {
             assert_eq!(
                 edge.admin_with(method, path, "{}", fields).0,
@@ -237,6 +238,8 @@ fn purge_as_a_command() {
         assert!(code == 0 && out.contains("in effect everywhere"), "{wait:?} {out}{err}");
     }
     assert_eq!(purge(&["/a", "--wait", "61"]).0, 2);
+    let (code, out, err) = purge(&["--wait", "/a"]);
+    assert!(code == 0 && out.contains("in effect everywhere"), "{out}{err}");
     let (status, said) =
         edge.admin("POST", "/v1/invalidations", r#"{"paths": ["/a"], "wait": 61}"#);
     assert!(status == 400 && said.contains("wait is at most 60 seconds"), "{status} {said}");

@@ -218,6 +218,7 @@ async fn what_was_trimmed_meanwhile_makes_everything_old() {
         change: Change::Leave,
         member: b.station.id.clone(),
         prefer: Prefer::Freshness,
+        program: None,
     };
     let (epoch, id) = (desk.epoch(), RecordId::random());
     desk.answer(Call::Append { epoch, id, payload }).await.unwrap();

@@ -112,6 +112,16 @@ fn whatever_a_template_says_is_written_as_toml() {
 }
 
 #[test]
+fn whatever_is_told_of_changed_objects_is_read_or_refused() {
+    run("events", 20_000, bodies::events);
+}
+
+#[test]
 fn whatever_lies_on_the_disk_is_read_or_refused() {
     run("records", 20_000, bodies::records);
+}
+
+#[test]
+fn whatever_is_uploaded_as_code_is_read_or_refused() {
+    run("sources", 20_000, bodies::sources);
 }

@@ -248,7 +248,7 @@ fn what_is_allowed_is_understood() {
         (answer.statuses(), answer.body, answer.whole),
         (vec!["200".to_string()], b"hello".to_vec(), true)
     );
-    // A body with padding, and a trailer, which stops here.
+    // A body with padding, and a trailer, for which a length leaves no place.
     viewer.send(&frame(
         HEADERS,
         END_HEADERS,

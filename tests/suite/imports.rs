@@ -79,7 +79,7 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
         }
         ("OriginShield", "Enabled", _) => "Origin Shield",
         ("Logging", "Enabled", _) => "standard = {",
-        ("GrpcConfig", "Enabled", _) => "GrpcConfig",
+        ("GrpcConfig", "Enabled", _) => "grpc = true",
         (_, "IncludeCookies", _) => "cookies = \"include\"",
         // With a cache policy it is that which says what is compressed.
         (_, "Compress", _) => "",
@@ -387,6 +387,32 @@ fn a_function_that_stays_behind_leaves_its_behavior_closed_until_told_otherwise(
     );
 }
 
+#[test]
+fn a_function_whose_code_is_given_guards_its_behavior() {
+    let mut config = small();
+    let arn = "arn:aws:cloudfront::000000000177:function/guard";
+    config["DefaultCacheBehavior"]["FunctionAssociations"] = json!({ "Items": [
+        { "FunctionARN": arn, "EventType": "viewer-request" },
+        { "FunctionARN": "arn:aws:cloudfront::000000000177:function/other", "EventType": "viewer-response" },
+    ] });
+    let folder = tempfile::tempdir().unwrap();
+    let code = "function handler(event) { return { statusCode: 401, statusDescription: 'No' }; }";
+    std::fs::write(folder.path().join("guard.js"), code).unwrap();
+    let told = succeeds(folder.path(), &config, &["guard.js"]);
+    assert!(
+        !told.contains("closed") && told.contains("get-function --name other other.js"),
+        "{told}"
+    );
+    let toml = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+    assert!(
+        toml.contains("\n[function.guard]\n")
+            && toml.contains("\nfunctions = { viewer_request = \"guard\" }\n"),
+        "{toml}"
+    );
+    let story = explain(folder.path(), "https://www.example.com/a", &[]);
+    assert!(story.contains("function guard  answers 401 FunctionGeneratedResponse"), "{story}");
+}
+
 // What origins are told may be a secret: it goes into the configuration, which only its owner may
 // read, and into no message.
 #[test]
@@ -688,4 +714,42 @@ fn legacy_settings_send_on_what_cloudfronts_do() {
     // Nothing is kept where everything is forwarded, so nothing is risked.
     config["DefaultCacheBehavior"]["ForwardedValues"]["Headers"] = json!({ "Items": ["*"] });
     assert!(!succeeds(folder.path(), &config, &[]).contains("in no key"));
+}
+
+// Both ways: the origin is asked over HTTP/2 because calls go to it, and one in clear text is not.
+#[test]
+fn calls_of_grpc_come_in_and_go_out() {
+    let mut config = small();
+    let methods = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"];
+    let behavior = |target: &str, path: &str| {
+        json!({
+            "PathPattern": path, "TargetOriginId": target, "ViewerProtocolPolicy": "https-only",
+            "CachePolicyId": "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+            "AllowedMethods": { "Quantity": 7, "Items": methods },
+            "GrpcConfig": { "Enabled": true },
+        })
+    };
+    put_over(
+        &mut config,
+        "/CacheBehaviors",
+        json!({ "Items": [behavior("o", "/a.B/*"), behavior("clear", "/c.D/*")] }),
+    );
+    put_over(
+        &mut config,
+        "/Origins/Items/1",
+        json!({ "Id": "clear", "DomainName": "c.test", "CustomOriginConfig": { "OriginProtocolPolicy": "http-only" } }),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let told = succeeds(folder.path(), &config, &[]);
+    let toml = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+    assert_eq!(toml.matches("\ngrpc = true\n").count(), 1, "{toml}");
+    assert_eq!(toml.matches("\nhttp_version = \"http2\"\n").count(), 1, "{toml}");
+    assert!(told.contains("/c.D/*: GrpcConfig"), "{told}");
+    let (code, out, told) =
+        command(folder.path(), &["export", "cloudfront", "--config", "imported.toml"]);
+    assert_eq!(code, 0, "{told}");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let behaviors = &out["DistributionConfig"]["CacheBehaviors"]["Items"];
+    assert_eq!(behaviors[0]["GrpcConfig"]["Enabled"], true, "{behaviors:#}");
+    assert_eq!(behaviors[1]["GrpcConfig"], Value::Null, "{behaviors:#}");
 }

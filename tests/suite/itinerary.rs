@@ -296,6 +296,37 @@ fn explain_says_why_no_parent_is_asked() {
 }
 
 #[test]
+fn explain_says_when_the_shared_tier_is_asked() {
+    let folder = folder();
+    let tier = "[fleet]\nname = \"f\"\nmember = \"e1\"\nsequencer = \"here\"\n[tier]\n\
+                kind = \"memcached\"\nurls = [\"memcached://cache.test\"]\nkey = { file = \"token\" }\n";
+    std::fs::write(folder.path().join("edge.toml"), format!("{tier}{TEXT}")).unwrap();
+    let asks = |method, url, lines: &[&str]| {
+        station(&explain(folder.path(), method, url, lines), "ask").to_string()
+    };
+    for url in ["http://h.test/a", "https://h.test/scheme/a", "http://h.test/slices/a"] {
+        let told = asks("GET", url, &[]);
+        assert!(told.starts_with("the shared tier (memcached), then "), "{url}: {told}");
+    }
+    for (method, url, lines, why) in [
+        ("PUT", "http://h.test/a", &[][..], "the request goes on for this viewer alone"),
+        ("GET", "http://h.test/off/a", &[], "the request goes on for this viewer alone"),
+        ("POST", "http://h.test/post/a", &[], "a kept POST is asked of the origin"),
+        ("GET", "http://deploy.test/a", &[], "a continuous deployment is under way"),
+        (
+            "GET",
+            "http://h.test/anew/a",
+            &["Cache-Control: max-age=0"],
+            "the caller wants the origin's own word",
+        ),
+    ] {
+        let told = asks(method, url, lines);
+        let wanted = format!("not the shared tier: {why}");
+        assert!(told.contains(&wanted) && !told.contains("tier (memcached)"), "{url}: {told}");
+    }
+}
+
+#[test]
 fn explain_tells_the_request_that_is_served() {
     let folder = folder();
     let listed =

@@ -201,6 +201,7 @@ impl Made {
             origin_millis: chance.maybe(|chance| chance.number() >> 12),
             failure: self.failure.as_ref(),
             cut: chance.maybe(|chance| chance.pick(&[Cut::ByViewer, Cut::ByOrigin])),
+            ran: None,
         }
     }
 

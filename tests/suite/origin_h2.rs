@@ -26,18 +26,19 @@ use super::support::viewer::request;
 use super::support::{Edge, Origin, Viewer, eventually};
 use super::wire::server_config;
 
-type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What an origin does with a request.
+pub type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Handler = dyn Fn(Request<RecvStream>, SendResponse<Bytes>) -> Answering + Send + Sync;
 
 /// A proper origin.
-struct Far {
-    address: SocketAddr,
+pub struct Far {
+    pub address: SocketAddr,
     accepted: Arc<AtomicUsize>,
 }
 
 /// How it behaves beside its answers.
 #[derive(Clone)]
-struct Manners {
+pub struct Manners {
     settings: Builder,
     /// With so many requests a connection begins to end.
     leaves_after: usize,
@@ -50,7 +51,7 @@ impl Default for Manners {
 }
 
 impl Far {
-    fn start(
+    pub fn start(
         tls: Option<Arc<rustls::ServerConfig>>,
         manners: Manners,
         handler: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> Answering + Send + Sync + 'static,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::support::edge::{certificates, command, plain};
 use super::support::origin::{answer, fresh};
@@ -408,6 +409,26 @@ fn one_connection_per_parent_is_kept() {
 }
 
 // Parents that do not answer are waited for together, and once they do it is Completed everywhere.
+// The requests of an edge are often there before the parent has begun to wait for one.
+#[test]
+fn a_parent_that_is_told_to_end_does_not_wait_for_idle_edges() {
+    let (origin, _) = versions();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let ports = (free_port(), free_port());
+    let mut parent = parent_in(&folder, origin.address, ports);
+    let edges: Vec<Edge> =
+        (0..4).map(|_| edge_under(folder.path(), origin.address, &[ports])).collect();
+    for edge in &edges {
+        for path in ["/a", "/b", "/c"] {
+            assert_eq!(edge.get(path).status, 200);
+        }
+    }
+    let begun = Instant::now();
+    parent.signal(rustix::process::Signal::TERM);
+    assert!(parent.wait());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn two_stopped_parents_cost_one_wait() {
     let (origin, _) = versions();

@@ -528,3 +528,27 @@ fn a_body_that_breaks_off_is_gone_on_with_at_the_next_origin() {
     let seen = edge.get("/none/0");
     assert!(seen.whole && seen.body == octets, "{}", seen.head);
 }
+
+// What it says of codings counts nowhere: not for its key, not at the origin, not at a parent, which
+// would take the edge's version for its viewer's.
+#[test]
+fn a_viewer_of_http_1_0_has_no_codings() {
+    let page = "a line of text that compresses well\n".repeat(100);
+    let copy = page.clone();
+    let origin = Origin::start(move |_| {
+        answer(200, "Cache-Control: max-age=60\nContent-Type: text/plain", copy.as_bytes())
+    });
+    let policy = "[cache_policy.c]\nttl = { min = \"0s\" }\ncompress = [\"br\", \"gzip\"]\n";
+    let edge = Edge::start(&(plain(origin.address, policy) + "cache_policy = \"c\"\n"));
+    for _ in 0..2 {
+        let mut old = edge.viewer();
+        old.send(b"GET /a HTTP/1.0\r\nHost: h.test\r\nAccept-Encoding: gzip\r\n\r\n");
+        let seen = old.read("GET").unwrap();
+        assert_eq!((seen.field("content-encoding"), seen.text() == page), (None, true));
+        let seen = edge.get_with("/a", &["Accept-Encoding: gzip"]);
+        assert_eq!(seen.field("content-encoding").as_deref(), Some("gzip"));
+    }
+    let asked: Vec<_> =
+        origin.seen().iter().map(|asked| asked.field("accept-encoding").unwrap()).collect();
+    assert_eq!(asked, ["identity", "gzip"]);
+}

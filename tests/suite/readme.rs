@@ -130,7 +130,8 @@ fn the_readmes_tour_gives_what_it_says() {
     assert!(compared >= 12, "the tour compares too little");
 }
 
-const PAGES: [&str; 3] = ["README.md", "config/GUIDE.md", "config/CLOUDFRONT.md"];
+const PAGES: [&str; 4] =
+    ["README.md", "config/GUIDE.md", "config/CLOUDFRONT.md", "config/FUNCTIONS.md"];
 
 // The blocks of one language in all pages, with the page each stands in.
 fn blocks(language: &str) -> Vec<(&'static str, String)> {
@@ -160,6 +161,7 @@ fn what_the_pages_configure_loads() {
         let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
             .args(["check", "--config", path.to_str().unwrap()])
             .env("FORESHORE_ADMIN_SECRET", "a secret of some length")
+            .env("FORESHORE_EVENTS_TOKEN", "another one")
             .output()
             .unwrap();
         assert!(out.status.success(), "{page}:\n{block}\n{}", String::from_utf8_lossy(&out.stderr));

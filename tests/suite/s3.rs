@@ -18,7 +18,7 @@ use foreshore::base::secret::Secret;
 use foreshore::body::Body;
 use foreshore::crypto::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use foreshore::distribution::origin::{AccessControl, Signing, Subresources};
-use foreshore::origin::request::OriginRequest;
+use foreshore::origin::request::{Carrier, OriginRequest};
 use foreshore::origin::signed::sign;
 use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
@@ -103,6 +103,7 @@ fn ours(
         fields,
         body: Body::Empty,
         upgrade: None,
+        carrier: Carrier::Any,
         interim: None,
     };
     let access = AccessControl {

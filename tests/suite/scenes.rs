@@ -358,8 +358,11 @@ fn with_full_buckets(running: &Running) -> Running {
         site: Arc::clone(&running.site),
         counts: Arc::clone(&running.counts),
         region: running.region.clone(),
+        tier: running.tier.clone(),
         signatures: Arc::clone(&running.signatures),
         rates: Buckets::for_site(&running.site, None),
+        stores: running.stores.clone(),
+        functions: running.functions.clone(),
     }
 }
 
@@ -671,6 +674,19 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
     // What follows a 101 is no answer that a scene could read.
     ("Pass(Upgrade)", "octets_go_both_ways_once_both_sides_agreed"),
+    // A scene has no files of code.
+    ("Function(Generated)", "an_answer_of_code_asks_no_origin_and_is_not_kept"),
+    ("Function(Execution)", "failures_have_cloudfronts_words"),
+    ("Function(Validation)", "failures_have_cloudfronts_words"),
+    ("Function(Throttled)", "ten_costly_failures_throttle_and_new_code_is_run_at_once"),
+    ("Function(LambdaGenerated)", "functions_at_the_viewer_run_on_hits_too"),
+    ("Function(LambdaExecution)", "failures_have_cloudfronts_status_and_sentence"),
+    ("Function(LambdaLimit)", "failures_have_cloudfronts_status_and_sentence"),
+    ("Function(LambdaValidation)", "failures_have_cloudfronts_status_and_sentence"),
+    // A scene has no HTTP/2, and its origin speaks none.
+    ("Pass(Grpc)", "all_four_kinds_of_calls"),
+    ("Refused(Grpc)", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
+    ("Grpc", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
     // What is wrong with octets that never became a request.
     ("Refused(Malformed)", REFUSED_HEADS),
     ("Refused(LineEnd)", REFUSED_HEADS),
@@ -772,6 +788,7 @@ fn refusals() -> Vec<(String, Refusal)> {
         Refusal::Loop,
         Refusal::Upgrade(HandshakeError::Key),
         Refusal::Upgrade(HandshakeError::Version),
+        Refusal::Grpc,
         Refusal::BadPath,
         Refusal::TooLarge,
         Refusal::Expectation,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use foreshore::semantics::websocket::accept_of;
 
+use super::reloads::reload;
 use super::support::edge::{Edge, certificates, plain};
 use super::support::eventually;
 use super::support::frames::{
@@ -574,4 +575,39 @@ fn trailers_reach_viewers_that_take_them_and_are_not_stored() {
     assert!(answer.whole && answer.body == b"hello" && answer.heads.len() == 2, "{answer:?}");
     assert_eq!(answer.field("x-sum").as_deref(), Some("7"));
     assert_eq!(answer.heads[1].len(), 2, "{answer:?}");
+}
+
+// What a reload puts in force is for handshakes to come; a tunnel stays with its origin, also where
+// the new configuration has another origin or none of this kind.
+#[test]
+fn a_reload_leaves_open_tunnels_alone() {
+    let (first, second) = (agreeing("first", echo), agreeing("second", echo));
+    let (edge, ca) = secure(first.address, "");
+    let mut old = connect(&edge);
+    old.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut old).unwrap().contains(" 101 "));
+    let mut told = [0; 5];
+    old.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"first");
+    let mut over_h2 = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    assert_eq!(open(&mut over_h2, 1, "/", b"").statuses(), ["200"]);
+    assert_eq!(over_h2.data(1, 5), b"first");
+
+    let text = std::fs::read_to_string(edge.path().join("edge.toml")).unwrap();
+    let moved = text.replace(&first.address.to_string(), &second.address.to_string());
+    reload(&edge, &moved);
+    let mut new = connect(&edge);
+    new.write_all(handshake("/").as_bytes()).unwrap();
+    assert!(head(&mut new).unwrap().contains(" 101 "));
+    let mut told = [0; 6];
+    new.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"second");
+
+    old.write_all(b"still").unwrap();
+    let mut echoed = [0; 5];
+    old.read_exact(&mut echoed).unwrap();
+    assert_eq!(&echoed, b"still");
+    over_h2.send(&frame(DATA, 0, 1, b"here"));
+    assert_eq!(over_h2.data(1, 4), b"here");
+    assert_eq!(edge.metric("foreshore_tunnels"), 3.0);
 }

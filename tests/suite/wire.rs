@@ -261,7 +261,7 @@ fn hundred_continue_is_sent_when_the_body_is_wanted() {
     viewer.send(b"POST /b HTTP/1.1\r\nHost: h.test\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: 1\r\n\r\n");
     let second = viewer.read("POST").unwrap();
     assert_eq!(second.status, 200);
-    assert!(origin.seen().last().unwrap().field("t").is_none(), "trailers stop here");
+    assert!(origin.seen().last().unwrap().field("t").is_none(), "a trailer becomes no field");
 }
 
 #[test]

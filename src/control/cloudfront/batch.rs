@@ -54,7 +54,8 @@ pub fn parse(body: &[u8]) -> Result<Batch, Fault> {
     Ok(Batch { reference, paths })
 }
 
-fn malformed(why: &str) -> Fault {
+/// What is wrong with a body, as AWS says it.
+pub(super) fn malformed(why: &str) -> Fault {
     Fault::new(
         400,
         "MalformedXML",
@@ -62,8 +63,8 @@ fn malformed(why: &str) -> Fault {
     )
 }
 
-// Calls `see` at the end of each element with where it stands and the text in it.
-fn walk(
+/// Calls `see` at the end of each element with where it stands and the text in it.
+pub(super) fn walk(
     text: &str,
     mut see: impl FnMut(&[&str], String) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
@@ -75,7 +76,7 @@ fn walk(
         let event = reader.read_event().map_err(|error| malformed(&error.to_string()))?;
         match event {
             Event::Start(_) | Event::Empty(_) if place.len() >= DEPTH || is_over => {
-                return Err(malformed("there is more than one batch"));
+                return Err(malformed("there is more than one document, or it is too deep"));
             }
             Event::Start(start) => {
                 place.push(start.local_name().as_ref().to_string());

@@ -1,5 +1,5 @@
-//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, and the
-//! documents of distributions, policies and keys in `resources`.
+//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, the
+//! documents of distributions, policies and keys in `resources`, key value stores in `values`.
 //!
 //! Signed with Signature Version 4 under a key of the configuration, or with the admin token. It
 //! knows nothing of the other operations, and says so.
@@ -10,6 +10,7 @@ mod calls;
 mod kinds;
 mod resources;
 mod tree;
+mod values;
 mod views;
 pub mod xml;
 
@@ -17,18 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, LOCATION};
+use http::header::{CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::calls::DocumentCall;
 use self::xml::{Fault, Page, Said};
 use super::Control;
+use super::caller::{self, Doubt};
 use super::invalidation::{ITEMS_MAX, Wrong};
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::control::answer::{Answer, whole};
-use crate::crypto::sigv4::{self, Claim, SigV4Error};
-use crate::distribution::site::{INVALIDATION_ACTIONS, Site, Transport, Unsigned};
+use crate::crypto::sigv4::SigV4Error;
+use crate::distribution::site::Transport;
 use crate::fleet::restore::fleet_id;
 use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
 use crate::region::standings::Status;
@@ -45,6 +47,7 @@ enum Call<'p> {
     Get(&'p str, &'p str),
     List(&'p str),
     Documents(DocumentCall<'p>),
+    Values(values::Call<'p>),
 }
 
 impl<'p> Call<'p> {
@@ -53,6 +56,9 @@ impl<'p> Call<'p> {
         let parts: Vec<&'p str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
         if let Some(call) = DocumentCall::of(method, &parts, query) {
             return Ok(Self::Documents(call));
+        }
+        if let Some(call) = values::Call::of(method, &parts) {
+            return Ok(Self::Values(call));
         }
         match (method, &parts[..]) {
             (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
@@ -66,7 +72,7 @@ impl<'p> Call<'p> {
             _ => Err(Fault::new(
                 404,
                 "UnsupportedOperation",
-                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls and keys.",
+                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls, keys and key value stores.",
             )),
         }
     }
@@ -77,14 +83,7 @@ impl<'p> Call<'p> {
             Self::Get(..) => "GetInvalidation".into(),
             Self::List(_) => "ListInvalidations".into(),
             Self::Documents(call) => call.action(),
-        }
-    }
-
-    // What a call about an invalidation is about; empty for others.
-    const fn distribution(self) -> &'p str {
-        match self {
-            Self::Create(id) | Self::Get(id, _) | Self::List(id) => id,
-            Self::Documents(_) => "",
+            Self::Values(call) => call.action().into(),
         }
     }
 }
@@ -145,30 +144,19 @@ async fn act(
     call: Call<'_>,
     body: Bytes,
 ) -> Result<Said, Fault> {
-    let running = control.edge.running();
-    let who = admit(control, &running.site, parts, call, &body)?;
-    let distribution = call.distribution();
-    let is_about_one = !matches!(call, Call::Documents(_));
-    if is_about_one && !running.site.distributions.iter().any(|known| known.id == distribution) {
-        return Err(Fault::new(
-            404,
-            "NoSuchDistribution",
-            "The specified distribution does not exist.",
-        ));
-    }
+    let who = admit(control, parts, call, &body)?;
     match call {
         Call::Documents(call) => resources::answer(control, parts, call, who, body).await,
-        Call::Create(_) => {
+        Call::Values(call) => values::act(control, parts, call, &body).await,
+        Call::Create(distribution) => {
+            known(control, distribution)?;
             let record = create(control, distribution, &body).await?;
-            let host =
-                parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-            let scheme =
-                if running.site.admin.transport == Transport::Tls { "https" } else { "http" };
-            let location = format!("{scheme}://{host}{}/{}", parts.uri.path(), record.id);
             let xml = xml::invalidation(&record, status(control, &record).await);
-            Ok(Said { status: 201, xml, location: Some(location), etag: None })
+            let location = Some(location(control, parts, &record.id));
+            Ok(Said { status: 201, xml, location, etag: None })
         }
-        Call::Get(_, id) => {
+        Call::Get(distribution, id) => {
+            known(control, distribution)?;
             let found = control.log.find(id).filter(|record| record.distribution == distribution);
             let record = found.ok_or_else(|| {
                 Fault::new(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
@@ -176,105 +164,76 @@ async fn act(
             let xml = xml::invalidation(&record, status(control, &record).await);
             Ok(Said { status: 200, xml, ..Said::default() })
         }
-        Call::List(_) => {
+        Call::List(distribution) => {
+            known(control, distribution)?;
             let xml = list(control, distribution, parts.uri.query()).await?;
             Ok(Said { status: 200, xml, ..Said::default() })
         }
     }
 }
 
-// A caller with the admin token may; so may one that signs under a key that allows it. Who it is.
-fn admit(
-    control: &Control,
-    site: &Site,
-    parts: &Parts,
-    call: Call<'_>,
-    body: &[u8],
-) -> Result<String, Fault> {
-    if parts
-        .headers
-        .get(AUTHORIZATION)
-        .is_some_and(|given| control.token.is_borne_by(given.as_bytes()))
-    {
-        return Ok("the admin token".into());
+fn known(control: &Control, distribution: &str) -> Result<(), Fault> {
+    let running = control.edge.running();
+    if running.site.distributions.iter().any(|known| known.id == distribution) {
+        return Ok(());
     }
+    Err(Fault::new(404, "NoSuchDistribution", "The specified distribution does not exist."))
+}
+
+// Where what was made is found: below the path of the call that made it.
+fn location(control: &Control, parts: &Parts, id: &str) -> String {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let is_tls = control.edge.running().site.admin.transport == Transport::Tls;
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{host}{}/{id}", parts.uri.path())
+}
+
+// A caller with the admin token may; so may one that signs under a key that allows it. Who it is.
+fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Result<String, Fault> {
     let action = call.action();
-    let Some(said) = parts.headers.get(AUTHORIZATION) else {
-        let is_invalidation = INVALIDATION_ACTIONS
-            .iter()
-            .any(|known| known.strip_prefix("cloudfront:") == Some(action.as_str()));
-        return match site.admin.unsigned {
-            Unsigned::Allowed if is_invalidation => Ok("unsigned".into()),
-            Unsigned::Allowed => Err(Fault::new(
-                403,
-                "AccessDenied",
-                "Calls without a signature may do nothing but invalidate.",
-            )),
-            Unsigned::Refused => {
-                Err(Fault::new(403, "MissingAuthenticationToken", "Missing Authentication Token"))
-            }
-        };
+    let doubt = match caller::admit(control, parts, ("cloudfront", action.as_str()), body) {
+        Ok(who) => return Ok(who),
+        Err(doubt) => doubt,
     };
-    let wrong = |code, words: &str| Err(Fault::new(403, code, words));
-    let Some(claim) = said.to_str().ok().and_then(Claim::parse) else {
-        return Err(Fault::new(
+    let (status, code, words) = match doubt {
+        Doubt::Unsigned => (403, "MissingAuthenticationToken", "Missing Authentication Token"),
+        Doubt::UnsignedMayNot => {
+            (403, "AccessDenied", "Calls without a signature may do nothing but invalidate.")
+        }
+        Doubt::Unreadable => (
             400,
             "IncompleteSignature",
             "The Authorization field is not a whole AWS4-HMAC-SHA256 signature.",
-        ));
+        ),
+        Doubt::UnknownKey => {
+            (403, "InvalidClientTokenId", "The security token included in the request is invalid.")
+        }
+        Doubt::Signature(SigV4Error::Skewed) => (
+            403,
+            "RequestExpired",
+            "The request was signed more than fifteen minutes ago, or in the future.",
+        ),
+        Doubt::Signature(SigV4Error::Incomplete | SigV4Error::NoDate) => (
+            400,
+            "IncompleteSignature",
+            "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
+        ),
+        Doubt::Signature(SigV4Error::OtherService) => (
+            403,
+            "SignatureDoesNotMatch",
+            "Credential should be scoped to correct service: 'cloudfront'.",
+        ),
+        Doubt::Signature(SigV4Error::Wrong | SigV4Error::OtherBody | SigV4Error::OtherRegion) => (
+            403,
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided.",
+        ),
+        Doubt::NotAllowed => {
+            let words = format!("This access key is not allowed to perform cloudfront:{action}.");
+            return Err(Fault::new(403, "AccessDenied", &words));
+        }
     };
-    let Some(key) = site.admin.access_keys.iter().find(|key| key.credentials.id == claim.id) else {
-        return wrong(
-            "InvalidClientTokenId",
-            "The security token included in the request is invalid.",
-        );
-    };
-    let field = |name: &str| {
-        let lines: Vec<&str> = parts
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap_or("\u{fffd}"))
-            .collect();
-        (!lines.is_empty()).then(|| lines.join(","))
-    };
-    let target = (parts.uri.path(), parts.uri.query());
-    let against = ("cloudfront", &key.credentials.secret, control.edge.clock.now());
-    match sigv4::verify(&claim, parts.method.as_str(), target, field, body, against) {
-        Ok(()) => {}
-        Err(SigV4Error::Skewed) => {
-            return wrong(
-                "RequestExpired",
-                "The request was signed more than fifteen minutes ago, or in the future.",
-            );
-        }
-        Err(SigV4Error::Incomplete | SigV4Error::NoDate) => {
-            return Err(Fault::new(
-                400,
-                "IncompleteSignature",
-                "The signature must cover Host and X-Amz-Date, and X-Amz-Date its day.",
-            ));
-        }
-        Err(SigV4Error::OtherService) => {
-            return wrong(
-                "SignatureDoesNotMatch",
-                "Credential should be scoped to correct service: 'cloudfront'.",
-            );
-        }
-        Err(SigV4Error::Wrong | SigV4Error::OtherBody) => {
-            return wrong(
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided.",
-            );
-        }
-    }
-    if key.allows(&action) {
-        return Ok(key.credentials.id.clone());
-    }
-    wrong(
-        "AccessDenied",
-        &format!("This access key is not allowed to perform cloudfront:{action}."),
-    )
+    Err(Fault::new(status, code, words))
 }
 
 async fn create(
@@ -376,9 +335,9 @@ async fn status(control: &Control, record: &InvalidationRecord) -> &'static str 
     statuses.first().map_or("InProgress", |status| status.as_str())
 }
 
-async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
-    let mut marker = String::new();
-    let mut most = PAGE;
+// Where a list is to go on, and how much of it is wanted.
+fn page_asked(query: Option<&str>, usual: usize) -> Result<(String, usize), Fault> {
+    let (mut marker, mut most) = (String::new(), usual);
     for (name, said) in query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('=')) {
         let said = percent_encoding::percent_decode_str(said).decode_utf8_lossy().into_owned();
         match name {
@@ -392,6 +351,11 @@ async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Res
             _ => {}
         }
     }
+    Ok((marker, most))
+}
+
+async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Result<String, Fault> {
+    let (marker, most) = page_asked(query, PAGE)?;
     let all: Vec<InvalidationRecord> = control
         .log
         .newest(usize::MAX)

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -44,8 +44,10 @@ use crate::message::response::ViewerResponse;
 use crate::message::stored::Stored;
 use crate::proxy::exchange::{Begun, request_of};
 use crate::proxy::hit::{self, Hit};
+use crate::semantics::fields::FieldSection;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
+use crate::semantics::trailers::{TRAILERS_MAX, keep_allowed};
 
 /// Composed answers to pipelined requests are written at the latest at this size.
 const OUT_MAX: usize = 64 * 1024;
@@ -93,12 +95,17 @@ impl Waits {
         if is_over || self.sleep.deadline() > until {
             return false;
         }
-        std::mem::replace(&mut self.is_armed, true)
+        self.is_armed
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant, is_idle: bool) -> Poll<Woke> {
-        if is_idle && self.drained.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Woke::Drained);
+        if is_idle {
+            if self.drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woke::Drained);
+            }
+            // Only now is each of them awake to our task: a wait whose octets were there already
+            // has asked neither.
+            self.is_armed = true;
         }
         if self.sleep.deadline() > until {
             self.sleep.as_mut().reset(until);
@@ -534,7 +541,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             Framing::Length(len) => Some(len),
             Framing::Chunked | Framing::Close | Framing::None => None,
         };
-        let (whole, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (whole, received) = (Arc::<Whole>::default(), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&received);
         let body = Body::Wire(
             Box::new(ViewerBody {
@@ -745,19 +752,22 @@ impl Interims {
     }
 }
 
+/// Set once a body was read to its end: the trailers behind it.
+type Whole = parking_lot::Mutex<Option<FieldSection>>;
+
 /// A request body as serving reads it.
 struct ViewerBody {
     pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
     wanted: Arc<Notify>,
     asked: bool,
-    /// The body was read to its end; without this, the end of the pieces is not its end.
-    whole: Arc<AtomicBool>,
+    /// Without this, the end of the pieces is not the body's.
+    whole: Arc<Whole>,
 }
 
 /// Where the pieces of a request body go.
 struct Pieces {
     tx: mpsc::Sender<Result<Bytes, BodyError>>,
-    whole: Arc<AtomicBool>,
+    whole: Arc<Whole>,
     /// Octets so far.
     received: Arc<AtomicU64>,
 }
@@ -769,10 +779,14 @@ impl Source for ViewerBody {
             self.wanted.notify_one();
         }
         let piece = std::task::ready!(self.pieces.poll_recv(cx));
-        if piece.is_none() && !self.whole.load(Ordering::Acquire) {
+        if piece.is_none() && self.whole.lock().is_none() {
             return Poll::Ready(Some(Err(BodyError::Truncated)));
         }
         Poll::Ready(piece)
+    }
+
+    fn take_trailers(&mut self) -> FieldSection {
+        self.whole.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -790,7 +804,9 @@ async fn pump<R: AsyncRead + Unpin>(
     let broken = loop {
         match decoder.decode(buffer) {
             Decoded::Done => {
-                whole.store(true, Ordering::Release);
+                let mut trailers = decoder.take_trailers();
+                keep_allowed(&mut trailers, TRAILERS_MAX);
+                *whole.lock() = Some(trailers);
                 return true;
             }
             Decoded::Broken(why) => break why,

@@ -86,14 +86,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 news.is_wanted |= more.is_wanted;
                 news.taken += more.taken;
             }
-            Phase::Sending(_) if !stream.is_sendable => {
-                stream.is_sendable = true;
-                self.sendable.push_back(id);
+            Phase::Sending(sending) => {
+                // The request goes on while the viewer takes nothing of its answer: it may not
+                // before it has said all.
+                if !sending.piece.is_empty() {
+                    sending.body.poll_beside(&mut Context::from_waker(&stream.waker));
+                }
+                if !stream.is_sendable {
+                    stream.is_sendable = true;
+                    self.sendable.push_back(id);
+                }
                 // A refresh behind the viewer's back may still hear of some; behind the final head
                 // there are none.
                 news.interims.clear();
             }
-            Phase::Sending(_) | Phase::Answered => news.interims.clear(),
+            Phase::Answered => news.interims.clear(),
         }
         stream.owed -= news.taken.min(stream.owed);
         stream.credit += news.taken;
@@ -253,11 +260,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     self.ended(id);
                     return false;
                 }
-                Poll::Ready(_) => {
+                Poll::Ready(came) => {
                     if let Some(finish) = &mut stream.finish {
                         finish.sent.end = SendEnd::Failed;
                     }
-                    self.reset_stream(id, Code::Internal);
+                    let is_called_off = matches!(came, Some(Err(BodyError::Cancelled)));
+                    self.reset_stream(
+                        id,
+                        if is_called_off { Code::Cancel } else { Code::Internal },
+                    );
                     return false;
                 }
             }

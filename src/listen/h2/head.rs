@@ -11,7 +11,9 @@ use crate::message::connection::{Connection, Version};
 use crate::message::path::is_safe_path;
 use crate::message::refusal::Rule;
 use crate::message::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
+use crate::semantics::fields::{FieldSection, Name};
 use crate::semantics::lists::parse_digits;
+use crate::semantics::trailers::{TRAILERS_MAX, keep_allowed};
 
 /// Lines of a head; a browser's fit on the stack.
 pub type Lines<'b> = SmallVec<[httparse::Header<'b>; 32]>;
@@ -210,6 +212,17 @@ pub fn content_length(head: &RequestHead<'_>) -> Result<Option<u64>, NoHead> {
 pub fn are_trailers(list: &FieldList) -> bool {
     list.iter()
         .all(|(name, value)| check_name(name, value).and_then(|()| check_value(value)).is_ok())
+}
+
+/// The fields of a block that stands behind a body, those that may (RFC 9110 §6.5.1). None of them
+/// where they are more than a head may have.
+pub fn trailers(list: &FieldList) -> FieldSection {
+    let mut fields = FieldSection::new();
+    if !list.is_over_limit() {
+        list.iter().for_each(|(name, value)| fields.push(Name::of(name), value));
+        keep_allowed(&mut fields, TRAILERS_MAX);
+    }
+    fields
 }
 
 fn text(octets: &[u8]) -> Result<&str, NoHead> {

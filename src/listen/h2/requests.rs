@@ -70,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     self.break_stream(id, Code::Protocol)
                 }
                 false => {
+                    stream.shared.trail(head::trailers(&self.scratch.list));
                     self.viewer_ended(id);
                     Ok(())
                 }
@@ -186,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let is_head = request.method == http::Method::HEAD;
         let told = LoggedHead::of(&head, self.worker);
         let begun = edge.begin(Arc::clone(&running), request, declined);
+        let is_call = begun.as_ref().is_ok_and(|exchange| exchange.wants.is_call());
         let finish = Box::new(ExchangeRecord::new(&begun, told, self.worker));
         let core = Arc::clone(&self.worker.core);
         let serving = Box::pin(async move { core.serve(begun, body).await });
@@ -195,6 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         stream.announced = announced;
         stream.expects = expects && !ends_stream;
         stream.is_head = is_head;
+        stream.is_call = is_call;
         stream.finish = Some(finish);
         self.add(id, stream);
         Ok(())

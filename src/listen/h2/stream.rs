@@ -18,6 +18,7 @@ use crate::body::{Body, BodyError, Source};
 use crate::listen::exchange_log::ExchangeRecord;
 use crate::message::interim::{Interim, TakesInterims};
 use crate::message::response::ViewerResponse;
+use crate::semantics::fields::FieldSection;
 
 /// Pieces of a request body below this are joined.
 const SMALL: usize = 4 * 1024;
@@ -79,6 +80,8 @@ struct Incoming {
     small: Vec<u8>,
     /// How the body ended; its pieces come first.
     end: Option<Result<(), BodyError>>,
+    /// What stands behind it.
+    trailers: FieldSection,
     reader: Option<Waker>,
     /// Since when the reader waits for more.
     waits_since: Option<Instant>,
@@ -159,6 +162,11 @@ impl Shared {
         }
     }
 
+    /// Sets what stands behind the body, which is about to end.
+    pub fn trail(&self, trailers: FieldSection) {
+        self.incoming.lock().trailers = trailers;
+    }
+
     /// Since when the reader of the body waits for the viewer.
     pub fn waits_since(&self) -> Option<Instant> {
         self.incoming.lock().waits_since
@@ -210,6 +218,10 @@ impl Wake for Shared {
 pub struct StreamBody(pub Arc<Shared>);
 
 impl Source for StreamBody {
+    fn take_trailers(&mut self) -> FieldSection {
+        std::mem::take(&mut self.0.incoming.lock().trailers)
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut incoming = self.0.incoming.lock();
         let is_first = !std::mem::replace(&mut incoming.is_wanted, true);
@@ -405,6 +417,8 @@ pub struct Stream {
     /// It waits for `100 Continue`.
     pub expects: bool,
     pub answered_at: Option<Instant>,
+    /// It is a call of gRPC: its viewer may say nothing for as long as the origin bears with it.
+    pub is_call: bool,
     pub tunnel: Tunnelling,
     /// What is written down when the stream is gone.
     pub finish: Option<Box<ExchangeRecord>>,
@@ -429,6 +443,7 @@ impl Stream {
             announced: None,
             expects: false,
             answered_at: None,
+            is_call: false,
             tunnel: Tunnelling::No,
             finish: None,
         }

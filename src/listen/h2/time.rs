@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             } else if older(stream.blocked_since, dead) && !stream.is_open() {
                 Gauges::add(&self.worker.gauges.timeouts);
                 ended.push((*id, Code::Cancel));
-            } else if !stream.viewer_done
+            } else if !(stream.viewer_done || stream.is_call)
                 && self.receive > frame::FRAME_MAX as i64
                 && older(stream.shared.waits_since(), stall)
             {

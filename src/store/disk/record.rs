@@ -270,11 +270,13 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 const REUSES: [Reuse; 2] = [Reuse::WhileFresh, Reuse::AfterValidation];
 
-fn reuse_code(reuse: Reuse) -> u8 {
+/// The octet that a reuse is kept as.
+pub fn reuse_code(reuse: Reuse) -> u8 {
     REUSES.iter().position(|known| *known == reuse).unwrap_or(0) as u8
 }
 
-fn reuse_of(code: u8) -> Option<Reuse> {
+/// The reuse that an octet means.
+pub fn reuse_of(code: u8) -> Option<Reuse> {
     REUSES.get(usize::from(code)).copied()
 }
 
@@ -291,11 +293,13 @@ const RULES: [TtlRule; 10] = [
     TtlRule::Zero,
 ];
 
-fn rule_code(rule: TtlRule) -> u8 {
+/// The octet that a rule is kept as.
+pub fn rule_code(rule: TtlRule) -> u8 {
     RULES.iter().position(|known| *known == rule).unwrap_or(0) as u8
 }
 
-fn rule_of(code: u8) -> Option<TtlRule> {
+/// The rule that an octet means.
+pub fn rule_of(code: u8) -> Option<TtlRule> {
     RULES.get(usize::from(code)).copied()
 }
 
@@ -310,7 +314,8 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    /// One octet.
+    pub fn u8(&mut self) -> Option<u8> {
         self.take(1).map(|octets| octets[0])
     }
 

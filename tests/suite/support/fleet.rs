@@ -28,6 +28,8 @@ pub struct Fleet {
     pub parent: Member,
     pub edges: Vec<Member>,
     origin: SocketAddr,
+    /// More settings of every member's one behavior.
+    behavior: &'static str,
     /// Where its edges ask the parent for content, and where for its log.
     parent_ports: (u16, u16),
 }
@@ -75,6 +77,11 @@ pub fn edge_token(name: &str) -> String {
 impl Fleet {
     /// Starts all four; each edge with what it prefers. All have a lease when this returns.
     pub fn start(origin: SocketAddr, prefers: [&str; 3]) -> Self {
+        Self::start_with(origin, prefers, "")
+    }
+
+    /// The same, with more settings of the one behavior.
+    pub fn start_with(origin: SocketAddr, prefers: [&str; 3], behavior: &'static str) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let (_, chain, key) = certificates(folder.path(), &["localhost"]);
         let (https, admin) = (free_port(), free_port());
@@ -84,9 +91,10 @@ impl Fleet {
             more += &format!("[[trusted_edge]]\nid = {name:?}\ntoken = {{ file = {name:?} }}\n");
         }
         more += "[fleet]\nname = \"own\"\nmember = \"parent\"\nsequencer = \"here\"\n";
-        let text = config(origin, (Some(https), admin), &more);
+        let text = config(origin, (Some(https), admin), &more) + behavior;
         let parent = Member::start("parent", folder, &text);
-        let mut fleet = Self { parent, edges: Vec::new(), origin, parent_ports: (https, admin) };
+        let parent_ports = (https, admin);
+        let mut fleet = Self { parent, edges: Vec::new(), origin, behavior, parent_ports };
         for (name, prefer) in EDGES.into_iter().zip(prefers) {
             let edge = fleet.edge_named(name, prefer);
             fleet.edges.push(edge);
@@ -106,7 +114,8 @@ impl Fleet {
              [[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n\
              [fleet]\nname = \"own\"\nsequencer = \"parent\"\nprefer = {prefer:?}\n"
         );
-        Member::start(name, folder, &config(self.origin, (None, free_port()), &more))
+        let text = config(self.origin, (None, free_port()), &more) + self.behavior;
+        Member::start(name, folder, &text)
     }
 
     pub fn members(&self) -> impl Iterator<Item = &Member> {

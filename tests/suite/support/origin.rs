@@ -191,13 +191,24 @@ fn read_request<S: Read>(io: &mut S, buffer: &mut Vec<u8>) -> Option<Asked> {
         asked.body = len;
     } else if asked.field("transfer-encoding").is_some() {
         loop {
-            if let Some(at) = buffer.windows(5).position(|w| w == b"0\r\n\r\n") {
+            // The last chunk, and the trailers behind it up to an empty line.
+            let is_empty = asked.body == 0 && buffer.starts_with(b"0\r\n");
+            let last = if is_empty {
+                Some(0)
+            } else {
+                buffer.windows(5).position(|w| w == b"\r\n0\r\n").map(|at| at + 2)
+            };
+            let end = last.and_then(|at| {
+                let rest = buffer[at..].windows(4).position(|w| w == b"\r\n\r\n")?;
+                Some((at, at + rest + 4))
+            });
+            if let Some((at, end)) = end {
                 asked.body += at;
-                buffer.drain(..at + 5);
+                buffer.drain(..end);
                 break;
             }
             // Enough to tell how much came; the last five octets may be the start of the end.
-            if buffer.len() > 5 {
+            if last.is_none() && buffer.len() > 5 {
                 let keep = buffer.len() - 5;
                 asked.body += keep;
                 buffer.drain(..keep);

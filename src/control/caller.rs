@@ -1,0 +1,83 @@
+//! Who makes a call that AWS's tools sign: the admin token, or a signature of Signature Version 4 or
+//! 4A under a key of the configuration.
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use super::Control;
+use crate::crypto::sigv4::{self, SigV4Error};
+use crate::crypto::sigv4a;
+use crate::distribution::site::{INVALIDATION_ACTIONS, Unsigned};
+
+/// Why a call is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It carries no signature.
+    Unsigned,
+    /// It carries none, which is enough for other calls.
+    UnsignedMayNot,
+    /// The Authorization field is none, or not whole.
+    Unreadable,
+    UnknownKey,
+    /// The signature is fine or not; it does not count.
+    Signature(SigV4Error),
+    /// The key may not make this call.
+    NotAllowed,
+}
+
+/// Says whether a caller may make a call, named as IAM does: service and action; and who it is.
+pub fn admit(
+    control: &Control,
+    parts: &Parts,
+    (service, action): (&str, &str),
+    body: &[u8],
+) -> Result<String, Doubt> {
+    let running = control.edge.running();
+    let admin = &running.site.admin;
+    let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        let call = format!("{service}:{action}");
+        return match admin.unsigned {
+            Unsigned::Allowed if INVALIDATION_ACTIONS.contains(&call.as_str()) => {
+                Ok("unsigned".into())
+            }
+            Unsigned::Allowed => Err(Doubt::UnsignedMayNot),
+            Unsigned::Refused => Err(Doubt::Unsigned),
+        };
+    };
+    if control.token.is_borne_by(said.as_bytes()) {
+        return Ok("the admin token".into());
+    }
+    let said = said.to_str().map_err(|_| Doubt::Unreadable)?;
+    let known = |id: &str| {
+        let mut keys = admin.access_keys.iter();
+        keys.find(|key| key.credentials.id == id).ok_or(Doubt::UnknownKey)
+    };
+    let field = |name: &str| {
+        let lines: Vec<&str> = parts
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap_or("\u{fffd}"))
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(","))
+    };
+    let (method, now) = (parts.method.as_str(), control.edge.clock.now());
+    let target = (parts.uri.path(), parts.uri.query());
+    let (key, judged) = if let Some(claim) = sigv4::Claim::parse(said) {
+        let key = known(claim.id)?;
+        let against = (service, &key.credentials.secret, now);
+        (key, sigv4::verify(&claim, method, target, field, body, against))
+    } else if let Some(claim) = sigv4a::Claim::parse(said) {
+        let key = known(claim.id)?;
+        let against = (service, &key.credentials.secret, now);
+        (key, sigv4a::verify(&claim, method, target, field, body, against))
+    } else {
+        return Err(Doubt::Unreadable);
+    };
+    judged.map_err(Doubt::Signature)?;
+    if key.allows(service, action) {
+        Ok(key.credentials.id.clone())
+    } else {
+        Err(Doubt::NotAllowed)
+    }
+}

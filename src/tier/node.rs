@@ -1,0 +1,276 @@
+//! A node of a tier: its breaker, and its two connections, one for small values and one for large,
+//! because answers come in order and a large one delays whatever is behind it.
+//!
+//! Connections are made in tasks of their own: a caller waits for it up to its own deadline, and
+//! the connection is there for the next. One that broke is made anew once for the caller that finds
+//! it out: engines and what is before them cut idle connections.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::breaker::{Breaker, Failure, PROBE_LASTS, State, Turn};
+use super::link::Trouble;
+use super::miss::Miss;
+use super::room::Room;
+use super::slots::NodeAddress;
+
+/// A connection to a node. Clones share it.
+pub trait Line: Clone + Send + Sync + 'static {
+    /// Says whether it may still be used, as far as is known.
+    fn is_open(&self) -> bool;
+
+    /// Asks the node whether it is there.
+    fn probe(&self) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+/// Makes connections of one kind.
+pub trait Connect: Send + Sync + 'static {
+    type Line: Line;
+
+    /// Connects and says who we are. Whoever calls it bounds it.
+    fn connect(
+        &self,
+        node: &NodeAddress,
+    ) -> impl Future<Output = Result<Self::Line, Trouble>> + Send;
+
+    /// How long that may take.
+    fn patience(&self) -> Duration;
+}
+
+/// Which of the two connections of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Metas and locks.
+    Small,
+    /// Pieces.
+    Large,
+}
+
+/// A node's state, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    pub name: String,
+    pub breaker: State,
+    /// The last trouble, until an answer comes.
+    pub trouble: Option<String>,
+    /// What it said of its memory last; `None`: nothing, or it is no Redis.
+    pub room: Option<Room>,
+}
+
+/// A node.
+pub struct Node<K: Connect> {
+    pub address: NodeAddress,
+    connect: Arc<K>,
+    since: Instant,
+    breaker: Mutex<Breaker>,
+    trouble: Mutex<Option<Trouble>>,
+    places: [Place<K::Line>; 2],
+}
+
+/// Where a connection is, or will be.
+struct Place<L> {
+    line: Mutex<Option<L>>,
+    is_connecting: AtomicBool,
+    changed: Notify,
+}
+
+impl<L: Line> Place<L> {
+    fn new() -> Self {
+        Self {
+            line: Mutex::new(None),
+            is_connecting: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    fn open_line(&self) -> Option<L> {
+        let mut line = self.line.lock();
+        if line.as_ref().is_some_and(|line| !line.is_open()) {
+            *line = None;
+        }
+        line.clone()
+    }
+}
+
+impl<K: Connect> Node<K> {
+    /// A node without a connection yet.
+    pub fn new(address: NodeAddress, connect: Arc<K>) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            connect,
+            since: Instant::now(),
+            breaker: Mutex::default(),
+            trouble: Mutex::default(),
+            places: [Place::new(), Place::new()],
+        })
+    }
+
+    /// Says whether the node may be asked now. Whoever is told to probe has sent the probe when
+    /// this returns, and steps over the node like everybody else.
+    pub fn may_be_asked(self: &Arc<Self>) -> bool {
+        match self.breaker.lock().turn(self.since.elapsed()) {
+            Turn::Ask => true,
+            Turn::Pause => false,
+            Turn::Probe => {
+                tokio::spawn(Arc::clone(self).probe());
+                false
+            }
+        }
+    }
+
+    /// Asks the node something, up to a deadline.
+    pub async fn ask<T, F, A>(
+        self: &Arc<Self>,
+        size: Size,
+        deadline: Instant,
+        ask: F,
+    ) -> Result<T, Trouble>
+    where
+        F: Fn(K::Line) -> A,
+        A: Future<Output = Result<T, Trouble>>,
+    {
+        if !self.may_be_asked() {
+            return Err(Trouble::new(Miss::Paused, "its breaker is open").at(&self.address));
+        }
+        let mut is_first = true;
+        loop {
+            let asked = async { ask(self.line(size).await?).await };
+            let answer = timeout_at(deadline, asked)
+                .await
+                .unwrap_or_else(|_| Err(Trouble::new(Miss::TimedOut, "no answer in time")));
+            match answer {
+                Ok(answer) => {
+                    self.breaker.lock().succeeded();
+                    *self.trouble.lock() = None;
+                    return Ok(answer);
+                }
+                // Where no connection could be made, this has been noted already.
+                Err(trouble) if trouble.miss == Miss::Unreachable && is_first => {
+                    is_first = false;
+                    if !self.has_line(size) {
+                        return Err(trouble.at(&self.address));
+                    }
+                    self.drop_line(size);
+                }
+                Err(trouble) => {
+                    self.note(&trouble);
+                    return Err(trouble.at(&self.address));
+                }
+            }
+        }
+    }
+
+    fn has_line(&self, size: Size) -> bool {
+        self.places[size as usize].line.lock().is_some()
+    }
+
+    fn drop_line(&self, size: Size) {
+        *self.places[size as usize].line.lock() = None;
+    }
+
+    fn note(&self, trouble: &Trouble) {
+        let failure = match trouble.miss {
+            Miss::TimedOut => Failure::Slow,
+            miss if miss.is_trouble() => Failure::Gone,
+            // It answered, if only that it would not.
+            _ => return self.breaker.lock().succeeded(),
+        };
+        *self.trouble.lock() = Some(trouble.clone());
+        let opens = self.breaker.lock().failed(self.since.elapsed(), failure, random());
+        if opens {
+            // What waits on them would wait in vain.
+            self.drop_line(Size::Small);
+            self.drop_line(Size::Large);
+            let (node, why) = (&self.address, &trouble.why);
+            tracing::warn!(%node, %why, "a tier's node is stepped over");
+        }
+    }
+
+    /// The connection for values of this size; made if there is none.
+    async fn line(self: &Arc<Self>, size: Size) -> Result<K::Line, Trouble> {
+        let place = &self.places[size as usize];
+        if let Some(line) = place.open_line() {
+            return Ok(line);
+        }
+        let mut changed = pin!(place.changed.notified());
+        changed.as_mut().enable();
+        if !place.is_connecting.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Arc::clone(self).make(size));
+        } else if let Some(line) = place.open_line() {
+            return Ok(line);
+        }
+        changed.await;
+        place.open_line().ok_or_else(|| {
+            let noted = self.trouble.lock().clone();
+            noted.unwrap_or_else(|| Trouble::new(Miss::Unreachable, "no connection"))
+        })
+    }
+
+    async fn make(self: Arc<Self>, size: Size) {
+        let made = self.connected().await;
+        let place = &self.places[size as usize];
+        match made {
+            Ok(line) => *place.line.lock() = Some(line),
+            // Without a connection the next caller would fare no better, whatever the reason.
+            Err(trouble) if trouble.miss == Miss::Denied => self.note(&trouble),
+            Err(trouble) => self.note(&Trouble::new(Miss::Unreachable, trouble.why)),
+        }
+        place.is_connecting.store(false, Ordering::Release);
+        place.changed.notify_waiters();
+    }
+
+    async fn connected(&self) -> Result<K::Line, Trouble> {
+        let patience = self.connect.patience();
+        timeout(patience, self.connect.connect(&self.address)).await.unwrap_or_else(|_| {
+            let why = format!("{}: no connection in {patience:?}", self.address);
+            Err(Trouble::new(Miss::Unreachable, why))
+        })
+    }
+
+    // On a connection of its own, which becomes that of small values.
+    async fn probe(self: Arc<Self>) {
+        let probed = async {
+            let line = self.connected().await?;
+            line.probe().await?;
+            Ok::<_, Trouble>(line)
+        };
+        let probed = timeout(PROBE_LASTS, probed)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::new(Miss::TimedOut, "no answer to a probe")));
+        let is_well = probed.is_ok();
+        match probed {
+            Ok(line) => {
+                *self.places[Size::Small as usize].line.lock() = Some(line);
+                *self.trouble.lock() = None;
+                tracing::info!(node = %self.address, "a tier's node is asked again");
+            }
+            Err(trouble) => *self.trouble.lock() = Some(trouble),
+        }
+        self.breaker.lock().probed(self.since.elapsed(), is_well, random());
+    }
+
+    /// The state now.
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus {
+            name: self.address.to_string(),
+            breaker: self.breaker.lock().state(self.since.elapsed()),
+            trouble: self.trouble.lock().as_ref().map(|trouble| trouble.why.clone()),
+            room: None,
+        }
+    }
+}
+
+/// A random number. Where the system has none, all edges have the same: they only come back
+/// together.
+pub(super) fn random() -> u64 {
+    let mut octets = [0; 8];
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    u64::from_le_bytes(octets)
+}
