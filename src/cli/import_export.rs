@@ -11,13 +11,18 @@ use clap::{Args, Subcommand};
 use super::{ConfigArgs, fail};
 use crate::clock::Clock;
 use crate::cloudfront::import::{Functions, Imported, Input, Wishes};
-use crate::cloudfront::{export, import, seal};
+use crate::cloudfront::{export, formation, import, seal, terraform};
 use crate::config::{self, MissingCertificates, decode};
 
 #[derive(Subcommand)]
 pub(super) enum ImportCommand {
     /// Write a configuration from the output of `aws cloudfront get-distribution-config`.
     Cloudfront(ImportArgs),
+    /// Write a configuration from the output of `terraform show -json`, of a state or a plan.
+    Terraform(TerraformArgs),
+    /// Write a configuration from a template, as it is written, or as `cdk synth`, `sam build` or
+    /// `aws cloudformation get-template` give it.
+    Cloudformation(FormationArgs),
 }
 
 #[derive(Args)]
@@ -29,11 +34,39 @@ pub(super) struct ImportArgs {
     /// A file NAME.js is the code of the function NAME, as get-function writes it.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(Args)]
+pub(super) struct TerraformArgs {
+    /// The output of `terraform show -json [PLAN]`, or a state's own file (terraform.tfstate).
+    file: PathBuf,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(Args)]
+pub(super) struct FormationArgs {
+    /// The template, as JSON or YAML.
+    file: PathBuf,
+    /// A parameter of the template, or AWS::Region, AWS::AccountId and the like. Repeatable;
+    /// parameters that are not given have their defaults.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    parameter: Vec<(String, String)>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(Args)]
+struct Wanted {
     /// Where the configuration goes. A file is written over if an import wrote it and it is
     /// unchanged, else not.
     #[arg(short, long, value_name = "FILE", default_value = "imported.toml")]
     out: PathBuf,
-    /// Which distribution, where there are several.
+    /// Which distribution, where there are several: its id, its address in Terraform, its name in
+    /// a template. Those of Terraform and of a template all go into one configuration where none
+    /// is named.
     #[arg(long, value_name = "ID")]
     distribution: Option<String>,
     /// Ask another place for an origin: http://HOST[:PORT][/PATH], https://… or file:FOLDER.
@@ -44,6 +77,13 @@ pub(super) struct ImportArgs {
     /// guard nothing.
     #[arg(long)]
     ignore_functions: bool,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("this is NAME=VALUE".into()),
+    }
 }
 
 fn origin(text: &str) -> Result<(String, String), String> {
@@ -83,8 +123,8 @@ pub(super) struct ExportArgs {
     distribution: Option<String>,
 }
 
-pub(super) fn run_import(ImportCommand::Cloudfront(args): &ImportCommand) -> ExitCode {
-    match read_in(args) {
+pub(super) fn run_import(command: &ImportCommand) -> ExitCode {
+    match read_in(command) {
         Ok(report) => {
             eprint!("{report}");
             ExitCode::SUCCESS
@@ -93,9 +133,49 @@ pub(super) fn run_import(ImportCommand::Cloudfront(args): &ImportCommand) -> Exi
     }
 }
 
-fn read_in(args: &ImportArgs) -> Result<String, String> {
+fn read_in(command: &ImportCommand) -> Result<String, String> {
+    let wanted = match command {
+        ImportCommand::Cloudfront(args) => &args.wanted,
+        ImportCommand::Terraform(args) => &args.wanted,
+        ImportCommand::Cloudformation(args) => &args.wanted,
+    };
+    let functions = if wanted.ignore_functions { Functions::Ignored } else { Functions::Guard };
+    let wishes = Wishes {
+        distribution: wanted.distribution.clone(),
+        origins: wanted.origin.clone(),
+        functions,
+        code: Vec::new(),
+    };
+    let mut imported = match command {
+        ImportCommand::Cloudfront(args) => {
+            let (inputs, code) = read_inputs(&args.files)?;
+            import::import(inputs, &Wishes { code, ..wishes })?
+        }
+        ImportCommand::Terraform(args) => {
+            let (name, text) = read_text(&args.file)?;
+            let json = serde_json::from_str(&text).map_err(|error| {
+                format!("{name}: this is no JSON: {error} (`terraform show -json` gives it)")
+            })?;
+            terraform::import(Input { name, json }, &wishes)?
+        }
+        ImportCommand::Cloudformation(args) => {
+            let (name, text) = read_text(&args.file)?;
+            let json = formation::parse(&text).map_err(|why| format!("{name}: {why}"))?;
+            formation::import(Input { name, json }, &args.parameter, &wishes)?
+        }
+    };
+    let stage = Stage::of(&wanted.out)?;
+    settle(&mut imported, &stage)?;
+    stage.place(&imported)?;
+    Ok(format!("wrote {}\n{}", wanted.out.display(), imported.report.render()))
+}
+
+/// Names of functions, and their code.
+type Code = Vec<(String, String)>;
+
+fn read_inputs(files: &[PathBuf]) -> Result<(Vec<Input>, Code), String> {
     let (mut inputs, mut code, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    for path in &args.files {
+    for path in files {
         if let (Some(name), Some("js")) = (
             path.file_stem().and_then(|name| name.to_str()),
             path.extension().and_then(|ending| ending.to_str()),
@@ -111,28 +191,24 @@ fn read_in(args: &ImportArgs) -> Result<String, String> {
             Err(why) => wrong.push(why),
         }
     }
-    if !wrong.is_empty() {
-        return Err(wrong.join("\nforeshore: "));
-    }
-    let functions = if args.ignore_functions { Functions::Ignored } else { Functions::Guard };
-    let (distribution, origins) = (args.distribution.clone(), args.origin.clone());
-    let wishes = Wishes { distribution, origins, functions, code };
-    let mut imported = import::import(inputs, &wishes)?;
-    let stage = Stage::of(&args.out)?;
-    settle(&mut imported, &stage)?;
-    stage.place(&imported)?;
-    Ok(format!("wrote {}\n{}", args.out.display(), imported.report.render()))
+    if wrong.is_empty() { Ok((inputs, code)) } else { Err(wrong.join("\nforeshore: ")) }
+}
+
+// A file's name, as messages have it, and its text.
+fn read_text(path: &Path) -> Result<(String, String), String> {
+    let name = path.display().to_string();
+    let text = decode::read_text(path).map_err(|error| format!("{name}: {error}"))?;
+    Ok((name, text))
 }
 
 fn read_input(path: &Path) -> Result<Input, String> {
-    let name = path.display().to_string();
-    let text = decode::read_text(path).map_err(|error| format!("{name}: {error}"))?;
+    let (name, text) = read_text(path)?;
     if text.lines().any(|line| {
         line.starts_with("AWSTemplateFormatVersion:") || line.trim_end() == "Resources:"
     }) {
         return Err(format!(
-            "{name}: this is a template: what comes of it is known once it is deployed; give the output of \
-             `aws cloudfront get-distribution-config --id ID`"
+            "{name}: this is a template: `foreshore import cloudformation` reads it; what comes of it is known once it is deployed, \
+             by `aws cloudfront get-distribution-config --id ID`"
         ));
     }
     match serde_json::from_str(&text) {

@@ -112,7 +112,9 @@ enum Command {
     #[command(
         after_help = "Examples:\n  aws cloudfront get-distribution-config --id E1234 > e1234.json\n  aws cloudfront get-cache-policy --id … > policy.json\n  \
         foreshore import cloudfront e1234.json policy.json --out e1234.toml\n  \
-        foreshore import cloudfront e1234.json --origin '*=http://127.0.0.1:3000' && foreshore run --config imported.toml\n\n\
+        foreshore import cloudfront e1234.json --origin '*=http://127.0.0.1:3000' && foreshore run --config imported.toml\n  \
+        terraform show -json > state.json && foreshore import terraform state.json\n  \
+        cdk synth > site.yaml && foreshore import cloudformation site.yaml --parameter AWS::Region=eu-west-1\n\n\
         Whatever cannot be carried over is listed, the most urgent first. A behavior that wants signatures stays closed until its keys are \
         there, one with a viewer-request function until you open it. Nothing is written that does not load."
     )]

@@ -90,6 +90,8 @@ pub struct Candidate<'d> {
     pub domain: Option<&'d str>,
     /// It is out of a list, which does not say everything.
     pub is_summary: bool,
+    /// Its tags, where they were given beside it.
+    pub tags: Vec<(&'d str, &'d str)>,
 }
 
 /// Policies, keys and the like, by kind and CloudFront's id.
@@ -155,7 +157,8 @@ impl<'d> Sorted<'d> {
             // What stands beside the configuration is about the original, not about what it does.
             root.take_each(&["ETag"]);
             whole.take_all_but("DistributionConfig");
-            self.candidates.push(Candidate { config, id, domain, is_summary: false });
+            let tags = tags(&whole);
+            self.candidates.push(Candidate { config, id, domain, is_summary: false, tags });
             return true;
         }
         if root.get("Origins").is_none() || root.get("DefaultCacheBehavior").is_none() {
@@ -165,7 +168,13 @@ impl<'d> Sorted<'d> {
         let found = if is_summary {
             summary(root)
         } else {
-            Candidate { config: root.clone(), id: None, domain: None, is_summary: false }
+            Candidate {
+                config: root.clone(),
+                id: None,
+                domain: None,
+                is_summary: false,
+                tags: Vec::new(),
+            }
         };
         self.candidates.push(found);
         true
@@ -179,7 +188,20 @@ fn summary<'d>(item: &Node<'d>) -> Candidate<'d> {
         id: item.text("Id"),
         domain: item.text("DomainName"),
         is_summary: true,
+        tags: Vec::new(),
     }
+}
+
+fn tags<'d>(whole: &Node<'d>) -> Vec<(&'d str, &'d str)> {
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for tag in whole.items("Tags") {
+        let Some(key) = tag.text("Key") else { continue };
+        // A tag has one value.
+        if !all.iter().any(|(known, _)| *known == key) {
+            all.push((key, tag.text("Value").unwrap_or("")));
+        }
+    }
+    all
 }
 
 // CloudFormation's, as it is written or as `cdk synth` and `sam` give it.
@@ -235,7 +257,7 @@ fn nothing_found(sorted: &Sorted<'_>) -> String {
     let how = "`aws cloudfront get-distribution-config --id ID`";
     match (&sorted.templates[..], &sorted.unknown[..]) {
         ([file, ..], _) => format!(
-            "{file} is a template: what comes of it is known once it is deployed; give the output of {how}"
+            "{file} is a template: `foreshore import cloudformation` reads it; what comes of it is known once it is deployed, by {how}"
         ),
         ([], []) => format!("none of these is a distribution: the output of {how} is needed"),
         ([], unknown) => format!(

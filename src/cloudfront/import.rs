@@ -80,31 +80,60 @@ impl Imported {
 pub fn import(inputs: Vec<Input>, wishes: &Wishes) -> Result<Imported, String> {
     let documents: Vec<Document> =
         inputs.into_iter().map(|input| Document::new(input.name, input.json)).collect();
+    import_documents(&documents, Report::default(), wishes, Several::Refused)
+}
+
+/// What becomes of several distributions where none is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Several {
+    /// One of them has to be named.
+    Refused,
+    /// All go into one configuration.
+    All,
+}
+
+/// The same of documents that were read, or made of something else; `report` has what is to be said
+/// of how they were made.
+pub(super) fn import_documents(
+    documents: &[Document],
+    report: Report,
+    wishes: &Wishes,
+    several: Several,
+) -> Result<Imported, String> {
     let mut sorted = Sorted::default();
     documents.iter().for_each(|document| sorted.add(&document.root()));
-    let chosen = choose(&sorted, wishes.distribution.as_deref())?;
+    let is_all =
+        several == Several::All && wishes.distribution.is_none() && !sorted.candidates.is_empty();
+    let chosen = if is_all {
+        sorted.candidates.clone()
+    } else {
+        vec![choose(&sorted, wishes.distribution.as_deref())?]
+    };
     check_origins(&chosen, wishes)?;
     let mut job = Job::new(wishes);
+    job.report = report;
     say_passed_over(&sorted, &mut job.report);
     job.leave_the_others(&sorted, &chosen);
     job.shelf = sorted.shelf;
-    job.settle_the_nameless(&chosen.config);
-    job.distribution(&chosen);
+    chosen.iter().for_each(|one| job.settle_the_nameless(&one.config));
+    job.distributions(&chosen);
     job.shelf.put_away(&mut job.report);
-    for (place, value) in documents.iter().flat_map(Document::left) {
-        // What is told to origins may be a secret.
-        let value = if place.ends_with("/HeaderValue") { "…".to_string() } else { value };
-        job.report.add(Rank::ToKnow, &format!("{place} = {value}: not carried over"));
+    for document in documents {
+        for (path, value) in document.left() {
+            // What is told to origins may be a secret.
+            let value = if path.ends_with("/HeaderValue") { "…".to_string() } else { value };
+            let place = document.place_of(&path);
+            job.report.add(Rank::ToKnow, &format!("{place} = {value}: not carried over"));
+        }
     }
     Ok(Imported { text: job.out, files: job.files.into_iter().collect(), report: job.report })
 }
 
 // An origin that is named and not there is a mistake: another one was meant.
-fn check_origins(chosen: &Candidate<'_>, wishes: &Wishes) -> Result<(), String> {
+fn check_origins(chosen: &[Candidate<'_>], wishes: &Wishes) -> Result<(), String> {
     let known: Vec<String> = chosen
-        .config
-        .items("Origins")
         .iter()
+        .flat_map(|one| one.config.items("Origins"))
         .filter_map(|one| Some(one.get("Id")?.value().as_str()?.to_string()))
         .collect();
     for (id, url) in &wishes.origins {
@@ -127,6 +156,8 @@ fn check_origins(chosen: &Candidate<'_>, wishes: &Wishes) -> Result<(), String> 
 pub(super) struct Job<'d, 'w> {
     pub(super) wishes: &'w Wishes,
     pub(super) out: String,
+    /// What messages begin with: the distribution that they are about, where there are several.
+    pub(super) whose: String,
     pub(super) files: BTreeMap<String, String>,
     pub(super) report: Report,
     pub(super) shelf: Shelf<'d>,
@@ -170,6 +201,7 @@ impl<'d, 'w> Job<'d, 'w> {
             controls: BTreeMap::new(),
             wishes,
             out: String::new(),
+            whose: String::new(),
             files: BTreeMap::new(),
             report: Report::default(),
             shelf: Shelf::default(),
@@ -188,25 +220,25 @@ impl<'d, 'w> Job<'d, 'w> {
     pub(super) fn note(&mut self, rank: Rank, what: impl AsRef<str>) {
         // One line, whatever the document says: nothing in it may become a setting.
         let _ = writeln!(self.out, "# {}", one_line(what.as_ref()));
-        self.report.add(rank, what.as_ref());
+        self.say(rank, what);
     }
 
     /// Says something in the report alone.
     pub(super) fn say(&mut self, rank: Rank, what: impl AsRef<str>) {
-        self.report.add(rank, what.as_ref());
+        self.report.add(rank, &format!("{}{}", self.whose, what.as_ref()));
     }
 
-    // The other distributions of the files, and what a list leaves out of the one that was chosen.
-    fn leave_the_others(&mut self, sorted: &Sorted<'d>, chosen: &Candidate<'d>) {
+    // The other distributions of the files, and what a list leaves out of those that were chosen.
+    fn leave_the_others(&mut self, sorted: &Sorted<'d>, chosen: &[Candidate<'d>]) {
         for other in &sorted.candidates {
-            if std::ptr::eq(other.config.value(), chosen.config.value()) {
+            if chosen.iter().any(|one| std::ptr::eq(other.config.value(), one.config.value())) {
                 continue;
             }
             other.config.take();
             let (file, id) = (other.config.file(), other.id.unwrap_or("without an id"));
             self.say(Rank::Idle, format!("{file}: the distribution {id} is another one"));
         }
-        if chosen.is_summary {
+        if chosen.iter().any(|one| one.is_summary) {
             self.say(
                 Rank::BeforeServing,
                 "what list-distributions says is not everything: DefaultRootObject, Logging and CustomErrorResponses may be missing; \
@@ -239,40 +271,93 @@ impl<'d, 'w> Job<'d, 'w> {
         self.shelf.name_the_nameless(&asked, &mut self.report);
     }
 
-    fn distribution(&mut self, chosen: &Candidate<'d>) {
-        let config = &chosen.config;
-        let mut hosts = self.hosts(config);
+    fn distributions(&mut self, all: &[Candidate<'d>]) {
+        let are_several = all.len() > 1;
+        let hosts: Vec<Vec<String>> =
+            all.iter().map(|one| self.all_hosts(one, are_several)).collect();
+        let call = all.first().and_then(|one| one.config.text("CallerReference"));
+        if are_several {
+            all.iter().for_each(|one| one.config.take_each(&["CallerReference"]));
+        }
+        self.head(call.filter(|_| !are_several));
+        for one in all {
+            self.begin(one, are_several);
+            self.log(&one.config);
+        }
+        self.tls(all, &hosts);
+        // Everything that is named comes before what names it.
+        let before = std::mem::take(&mut self.out);
+        let mut tables = String::new();
+        for (one, hosts) in all.iter().zip(&hosts) {
+            self.begin(one, are_several);
+            self.targets.clear();
+            self.shut = None;
+            let config = &one.config;
+            self.what_guards_all(config);
+            self.origins(config);
+            self.groups(config);
+            self.behaviors(config);
+            self.errors(config);
+            let parts = std::mem::take(&mut self.out);
+            self.names(one, hosts);
+            self.geo(config);
+            tables.push_str(if tables.is_empty() { "" } else { "\n" });
+            tables.push_str(&std::mem::take(&mut self.out));
+            tables.push_str(&parts);
+            self.say_what_legacy_risks();
+            self.what_is_ours_to_say(config);
+        }
+        self.whose.clear();
+        let made: String = self.made.values().map(String::as_str).collect();
+        self.out = format!("{before}{made}{tables}");
+    }
+
+    // What is said from here on is about this one.
+    fn begin(&mut self, one: &Candidate<'d>, are_several: bool) {
+        self.whose.clear();
+        if let Some(id) = one.id.filter(|_| are_several) {
+            self.whose = format!("{id}: ");
+        }
+    }
+
+    // A host belongs to one distribution, and one alone may take every host.
+    fn all_hosts(&mut self, one: &Candidate<'d>, are_several: bool) -> Vec<String> {
+        self.begin(one, are_several);
+        let mut hosts = self.hosts(&one.config);
         hosts.extend(
-            chosen
-                .domain
+            one.domain
                 .map(String::from)
                 .filter(|name| HostPattern::parse(name).is_ok() && !hosts.contains(name)),
         );
-        self.what_guards_all(config);
-        self.head(config);
-        self.log(config);
-        self.tls(config, &hosts);
-        // Everything that is named comes before what names it.
-        let before = std::mem::take(&mut self.out);
-        self.origins(config);
-        self.groups(config);
-        self.behaviors(config);
-        self.errors(config);
-        let after = std::mem::replace(&mut self.out, before);
-        let made: String = self.made.values().map(String::as_str).collect();
-        self.out.push_str(&made);
-        self.names(config, chosen.id, &hosts);
-        self.geo(config);
-        self.out.push_str(&after);
-        self.say_what_legacy_risks();
-        self.what_is_ours_to_say(config);
+        if !are_several {
+            return hosts;
+        }
+        let mut own = Vec::new();
+        for host in hosts {
+            if self.taken.insert(format!("host {}", host.to_ascii_lowercase())) {
+                own.push(host);
+            } else {
+                self.say(
+                    Rank::BeforeServing,
+                    format!("the alias {host} is another distribution's too; left out"),
+                );
+            }
+        }
+        if own.is_empty() {
+            let id = one.id.unwrap_or("imported").to_ascii_lowercase().replace('_', "-");
+            let host = format!("{}.localhost", id.trim_matches('-').replace('.', "-"));
+            self.say(
+                Rank::ToKnow,
+                format!("there are no aliases: this distribution is served as {host}"),
+            );
+            own.push(host);
+        }
+        own
     }
 
-    fn head(&mut self, config: &Node<'d>) {
-        let call = config
-            .text("CallerReference")
-            .map(|call| format!(" (CallerReference {})", one_line(call)))
-            .unwrap_or_default();
+    fn head(&mut self, call: Option<&str>) {
+        let call =
+            call.map(|call| format!(" (CallerReference {})", one_line(call))).unwrap_or_default();
         let _ = writeln!(
             self.out,
             "# Imported from CloudFront{call}.\n# Loads as it is; what is marked below waits for the operator to look at it.\n"
@@ -294,7 +379,8 @@ impl<'d, 'w> Job<'d, 'w> {
     }
 
     // The table of the distribution itself, up to what has a function of its own.
-    fn names(&mut self, config: &Node<'d>, id: Option<&str>, hosts: &[String]) {
+    fn names(&mut self, one: &Candidate<'d>, hosts: &[String]) {
+        let (config, id) = (&one.config, one.id);
         let is_id = |id: &&str| {
             id.len() <= 64
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -333,6 +419,14 @@ impl<'d, 'w> Job<'d, 'w> {
                     ),
                 );
             }
+        }
+        if !one.tags.is_empty() {
+            let pairs: Vec<String> = one
+                .tags
+                .iter()
+                .map(|(key, tag)| format!("{} = {}", quoted(key), quoted(tag)))
+                .collect();
+            let _ = writeln!(self.out, "tags = {{ {} }}", pairs.join(", "));
         }
         self.out.push_str("compat = \"cloudfront\"\n");
     }
@@ -449,6 +543,13 @@ impl<'d, 'w> Job<'d, 'w> {
         }
         let cookies = if logging.is("IncludeCookies") { "include" } else { "omit" };
         let given = logging.text("Prefix").unwrap_or("");
+        if !self.taken.insert("log".into()) {
+            let bucket = bucket.unwrap_or("none was named");
+            let what = format!(
+                "Logging: there is one standard log for all distributions, and it is the first one's (bucket {bucket}, prefix {given:?})"
+            );
+            return self.say(Rank::ToKnow, what);
+        }
         let prefix: Vec<String> = given
             .split('/')
             .map(plain_name)
@@ -468,34 +569,47 @@ impl<'d, 'w> Job<'d, 'w> {
         );
     }
 
-    fn tls(&mut self, config: &Node<'d>, hosts: &[String]) {
-        let policy = config.get("ViewerCertificate").and_then(|certificate| {
+    fn tls(&mut self, all: &[Candidate<'d>], hosts: &[Vec<String>]) {
+        let mut first = None;
+        for one in all {
+            self.begin(one, all.len() > 1);
+            let Some(certificate) = one.config.get("ViewerCertificate") else { continue };
             self.certificate(&certificate);
-            certificate.text("MinimumProtocolVersion")
-        });
-        match policy {
-            Some(known @ ("TLSv1.2_2021" | "TLSv1.2_2025" | "TLSv1.3_2025")) => {
-                let _ = writeln!(self.out, "[tls]\npolicy = \"{known}\"\n");
-            }
-            Some(old) => {
-                self.out.push_str("[tls]\n");
-                self.note(
+            let Some(policy) = certificate.text("MinimumProtocolVersion") else { continue };
+            match first {
+                None => {
+                    first = Some(policy);
+                    self.tls_policy(policy);
+                }
+                Some(known) if known == policy => {}
+                Some(known) => self.say(
                     Rank::ToKnow,
-                    format!(
-                        "MinimumProtocolVersion = {old}: older than TLS 1.2, or with suites that are not spoken here; lifted to TLSv1.2_2021"
-                    ),
-                );
-                self.out.push_str("policy = \"TLSv1.2_2021\"\n\n");
+                    format!("MinimumProtocolVersion = {policy}: there is one policy for all distributions, and it is {known}"),
+                ),
             }
-            None => {}
         }
-        let mut names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let mut names: Vec<&str> = hosts.iter().flatten().map(String::as_str).collect();
         names.extend(["localhost", "127.0.0.1"]);
         let _ = writeln!(
             self.out,
             "# Made on first start, for trying things out; put the real one here.\n[[certificate]]\nchain = \"certs/dev/imported.pem\"\nkey = \"certs/dev/imported.key\"\nmake_for = {}\n",
             list(&names)
         );
+    }
+
+    fn tls_policy(&mut self, policy: &str) {
+        if matches!(policy, "TLSv1.2_2021" | "TLSv1.2_2025" | "TLSv1.3_2025") {
+            let _ = writeln!(self.out, "[tls]\npolicy = \"{policy}\"\n");
+            return;
+        }
+        self.out.push_str("[tls]\n");
+        self.note(
+            Rank::ToKnow,
+            format!(
+                "MinimumProtocolVersion = {policy}: older than TLS 1.2, or with suites that are not spoken here; lifted to TLSv1.2_2021"
+            ),
+        );
+        self.out.push_str("policy = \"TLSv1.2_2021\"\n\n");
     }
 
     fn certificate(&mut self, certificate: &Node<'d>) {

@@ -115,7 +115,10 @@ impl<'d> Job<'d, '_> {
         let is_https = policy != "http-only";
         let (scheme, port, usual) =
             if is_https { ("https", https, 443) } else { ("http", http, 80) };
-        let is_host = parse_authority(domain).is_some_and(|authority| authority.port.is_none());
+        // A template may have left names open in it.
+        let is_open = domain.contains("${") || path.contains("${");
+        let is_host =
+            !is_open && parse_authority(domain).is_some_and(|authority| authority.port.is_none());
         let is_plain = is_host && (1..=65535).contains(&port) && (path.is_empty() || is_path(path));
         if is_plain {
             let port = if port == usual { String::new() } else { format!(":{port}") };

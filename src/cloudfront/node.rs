@@ -4,15 +4,21 @@
 //! reported as not carried over.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
+
+/// Where a value of a document stands in what the document was made of: paths here, each with a
+/// slash in front (`/DistributionConfig/Comment`), and what messages call them. A path that is not
+/// here is below the nearest one that is.
+pub type Places = BTreeMap<String, String>;
 
 /// A document, the file it came from, and the places in it that the import has read.
 pub struct Document {
     file: String,
     root: Value,
     read: RefCell<HashSet<String>>,
+    places: Places,
 }
 
 /// A place in a document.
@@ -25,9 +31,14 @@ pub struct Node<'d> {
 
 impl Document {
     /// `file` is what reports call it.
-    pub fn new(file: String, mut root: Value) -> Self {
+    pub fn new(file: String, root: Value) -> Self {
+        Self::made_of(file, root, Places::new())
+    }
+
+    /// A document that was made of something else, whose places messages name.
+    pub fn made_of(file: String, mut root: Value, places: Places) -> Self {
         spell(&mut root);
-        Self { file, root, read: RefCell::default() }
+        Self { file, root, read: RefCell::default(), places }
     }
 
     pub fn root(&self) -> Node<'_> {
@@ -39,6 +50,21 @@ impl Document {
         let mut all = Vec::new();
         self.look(&self.root, String::new(), &mut all);
         all
+    }
+
+    /// What messages call a place of `left`.
+    pub fn place_of(&self, path: &str) -> String {
+        let mut known = format!("/{path}");
+        loop {
+            if let Some(place) = self.places.get(&known) {
+                let rest = path.get(known.len() - 1..).unwrap_or("");
+                return format!("{place}{}", rest.replace('/', "."));
+            }
+            match known.rfind('/') {
+                Some(cut) if cut > 0 => known.truncate(cut),
+                _ => return path.to_string(),
+            }
+        }
     }
 
     fn look(&self, value: &Value, path: String, all: &mut Vec<(String, String)>) {
@@ -63,7 +89,8 @@ impl Document {
 }
 
 // Templates spell some names otherwise than the API does.
-const SPELLINGS: [(&str, &str); 6] = [
+const SPELLINGS: [(&str, &str); 7] = [
+    ("CNAMEs", "Aliases"),
     ("OriginCustomHeaders", "CustomHeaders"),
     ("OriginSSLProtocols", "OriginSslProtocols"),
     ("AcmCertificateArn", "ACMCertificateArn"),
@@ -226,6 +253,21 @@ mod tests {
         let left = document.left();
         let places: Vec<&str> = left.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["b/Ref", "m/Items/1"]);
+    }
+
+    #[test]
+    fn places_are_those_of_what_a_document_was_made_of() {
+        let json = serde_json::json!({ "a": { "b": [{ "c": 1 }] }, "d": 2 });
+        let places = Places::from([
+            ("/a".to_string(), "t.x".to_string()),
+            ("/a/b/0".to_string(), "t.x.block[0]".to_string()),
+        ]);
+        let document = Document::made_of("f".into(), json, places);
+        for (path, place) in
+            [("a/b/0/c", "t.x.block[0].c"), ("a/b/1", "t.x.b.1"), ("a", "t.x"), ("d", "d")]
+        {
+            assert_eq!(document.place_of(path), place);
+        }
     }
 
     #[test]

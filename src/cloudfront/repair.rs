@@ -7,7 +7,7 @@
 use super::report::{Rank, Report, one_line};
 
 /// What such a line begins with.
-const MAY_GO: [&str; 20] = [
+const MAY_GO: [&str; 21] = [
     "attempts = ",
     "comment = ",
     "compress = ",
@@ -26,6 +26,7 @@ const MAY_GO: [&str; 20] = [
     "standard = ",
     "strict_transport_security = ",
     "tag_header = ",
+    "tags = {",
     "timeouts = ",
     "xss_protection = ",
 ];

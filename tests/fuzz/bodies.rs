@@ -12,7 +12,7 @@ use foreshore::access::check_signature;
 use foreshore::body::Content;
 use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
-use foreshore::cloudfront::import;
+use foreshore::cloudfront::{formation, import, terraform};
 use foreshore::control::cloudfront::batch;
 use foreshore::control::s3::event::{self, Posted};
 use foreshore::control::s3::sns::Envelope;
@@ -411,6 +411,21 @@ pub fn aws(data: &[u8]) {
             &import::Wishes::default(),
         )
     {
+        assert!(imported.toml().parse::<toml::Table>().is_ok(), "{}", imported.toml());
+    }
+}
+
+/// Documents of Terraform's and CloudFormation's: whatever they say, what is written is TOML.
+pub fn templates(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(json) = formation::parse(&text) else { return };
+    let input = |name: &str| import::Input { name: name.into(), json: json.clone() };
+    let wishes = import::Wishes::default();
+    let made = [
+        terraform::import(input("x.json"), &wishes),
+        formation::import(input("x.yaml"), &[("AWS::Region".into(), "r".into())], &wishes),
+    ];
+    for imported in made.into_iter().flatten() {
         assert!(imported.toml().parse::<toml::Table>().is_ok(), "{}", imported.toml());
     }
 }

@@ -107,6 +107,11 @@ fn whatever_awss_tools_may_send_is_read_or_refused() {
 }
 
 #[test]
+fn whatever_a_template_says_is_written_as_toml() {
+    run("templates", 5_000, bodies::templates);
+}
+
+#[test]
 fn whatever_is_told_of_changed_objects_is_read_or_refused() {
     run("events", 20_000, bodies::events);
 }

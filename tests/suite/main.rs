@@ -29,6 +29,7 @@ mod grpc;
 mod hit_cost;
 mod http2;
 mod imports;
+mod imports_templates;
 mod itinerary;
 mod kv;
 mod lambda;

@@ -1,6 +1,6 @@
 //! What a node of Redis hears of an edge: its name, its passwords, and which node is read from.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
