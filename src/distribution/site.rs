@@ -149,9 +149,27 @@ pub struct Listen {
     /// Networks whose X-Forwarded-For is kept and added to; from others it is replaced.
     pub forwarded_for_from: Vec<Network>,
     pub workers: usize,
+    pub http3: Http3,
     /// The authorities (DER) whose certificates a client may show; empty: none is asked for. They
     /// count for the admin listener, too.
     pub client_roots: Vec<Vec<u8>>,
+}
+
+/// Whether HTTP/3 is spoken at the addresses for HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http3 {
+    Off,
+    /// Viewers are told of it under this port, or under the one that they came to.
+    On {
+        told_port: Option<u16>,
+    },
+}
+
+impl Http3 {
+    /// Says whether it is spoken.
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::On { .. })
+    }
 }
 
 /// The admin listener: its address, and what it wants of a caller.

@@ -30,7 +30,7 @@ mod unanswered;
 mod write_through;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -114,6 +114,8 @@ pub struct Edge {
     pub fleet: OnceLock<Arc<fleet::node::Node>>,
     /// Where the lines go that code at the edge writes; without one they go nowhere.
     pub function_log: OnceLock<Arc<LogQueue>>,
+    /// UDP is bound wherever HTTPS is: viewers may be told of HTTP/3.
+    pub speaks_quic: AtomicBool,
 }
 
 /// Events counted for all behaviors together.
@@ -198,6 +200,7 @@ impl Edge {
                 functions,
             }),
             function_log: OnceLock::new(),
+            speaks_quic: AtomicBool::new(false),
             installing: Mutex::default(),
         })
     }
