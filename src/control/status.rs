@@ -51,6 +51,11 @@ impl Control {
             "invalidations": { "head": self.edge.invalidations.head().0, "entries": self.edge.invalidations.len() },
             "key_value_stores": values::all(self),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
+            // Bound, but never asked: mostly UDP that does not get here.
+            "http3": {
+                "listening": self.edge.speaks_quic.load(Ordering::Relaxed),
+                "datagrams": self.gauges.quic.received.load(Ordering::Relaxed),
+            },
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {
                 let (lease_left_ms, outbox, applied) = member.gauges();

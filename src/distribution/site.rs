@@ -295,9 +295,28 @@ pub struct Distribution {
     /// The one that is tried out on some of its viewers.
     pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,
+    pub versions: HttpVersions,
     /// The bearer token for the method PURGE; `None` refuses it.
     pub purge: Option<Secret<String>>,
     pub compat: Compat,
+}
+
+/// Which versions of HTTP viewers of a distribution may use; HTTP/1.1 and HTTP/2 are always among
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// All that the listener speaks.
+    #[default]
+    Spoken,
+    Http2,
+    Http2And3,
+}
+
+impl HttpVersions {
+    /// Says whether HTTP/3 is among them, where the listener speaks it.
+    pub const fn has_http3(self) -> bool {
+        matches!(self, Self::Spoken | Self::Http2And3)
+    }
 }
 
 impl Distribution {

@@ -10,6 +10,7 @@ use super::{Edge, Running};
 use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
+use crate::deliver::alt_svc::AltSvc;
 use crate::deliver::form::{self, ResponseForm};
 use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::StatusFields;
@@ -46,6 +47,7 @@ pub struct Hit<'s> {
     policy: Option<&'s ResponsePolicy>,
     head: &'s RequestHead<'s>,
     is_unproven: bool,
+    alt_svc: Option<AltSvc>,
     /// The code that ran for it, for its record.
     pub ran: Option<Box<Ran>>,
 }
@@ -215,6 +217,7 @@ fn from_store<'s>(
         policy: routed.behavior.response.as_deref(),
         head,
         is_unproven: edge.is_unproven(now),
+        alt_svc: edge.alt_svc(&running.site, routed.distribution, head.connection, head.version),
         ran: None,
     })
 }
@@ -272,6 +275,9 @@ impl Hit<'_> {
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status(), self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(alt_svc) = self.alt_svc {
+            sink.field("Alt-Svc", alt_svc);
+        }
         if let Some(policy) = self.policy
             && let Some(timing) =
                 policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
