@@ -27,6 +27,8 @@ mod fuzz;
 mod grpc;
 mod hit_cost;
 mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 mod imports;
 mod itinerary;
 mod kv;

@@ -275,9 +275,9 @@ mod tests {
     fn rfc9000_a1_integers() {
         for (octets, value) in [
             (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c][..], 151_288_809_941_952_652),
-            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
-            (&[0x7b, 0xbd], 15_293),
-            (&[0x25], 37),
+            (&[0x9d, 0x7f, 0x3e, 0x7d][..], 494_878_333),
+            (&[0x7b, 0xbd][..], 15_293),
+            (&[0x25][..], 37),
         ] {
             assert_eq!(read_integer(octets), Some((value, octets.len())));
             let mut out = Vec::new();
@@ -338,21 +338,22 @@ mod tests {
 
     #[test]
     fn rfc9114_7_frames_out_of_place() {
-        let head = (kind::HEADERS, &b"h"[..]);
+        let frame = |kind: u64, payload: &'static [u8]| (kind, payload);
+        let head = frame(kind::HEADERS, b"h");
         for (all, code) in [
-            (vec![(kind::DATA, &b"x"[..])], Code::FrameUnexpected),
+            (vec![frame(kind::DATA, b"x")], Code::FrameUnexpected),
             (vec![head, head, head], Code::FrameUnexpected),
-            (vec![head, head, (kind::DATA, b"x")], Code::FrameUnexpected),
-            (vec![(kind::SETTINGS, b"")], Code::FrameUnexpected),
-            (vec![head, (kind::GOAWAY, b"\0")], Code::FrameUnexpected),
-            (vec![(kind::CANCEL_PUSH, b"\0")], Code::FrameUnexpected),
-            (vec![(kind::MAX_PUSH_ID, b"\0")], Code::FrameUnexpected),
-            (vec![(kind::PUSH_PROMISE, b"\0")], Code::FrameUnexpected),
-            (vec![(0x2, b"")], Code::FrameUnexpected),
-            (vec![(0x6, b"")], Code::FrameUnexpected),
-            (vec![(0x8, b"")], Code::FrameUnexpected),
-            (vec![head, (0x9, b"")], Code::FrameUnexpected),
-            (vec![(kind::HEADERS, &[0; 101])], Code::ExcessiveLoad),
+            (vec![head, head, frame(kind::DATA, b"x")], Code::FrameUnexpected),
+            (vec![frame(kind::SETTINGS, b"")], Code::FrameUnexpected),
+            (vec![head, frame(kind::GOAWAY, b"\0")], Code::FrameUnexpected),
+            (vec![frame(kind::CANCEL_PUSH, b"\0")], Code::FrameUnexpected),
+            (vec![frame(kind::MAX_PUSH_ID, b"\0")], Code::FrameUnexpected),
+            (vec![frame(kind::PUSH_PROMISE, b"\0")], Code::FrameUnexpected),
+            (vec![frame(0x2, b"")], Code::FrameUnexpected),
+            (vec![frame(0x6, b"")], Code::FrameUnexpected),
+            (vec![frame(0x8, b"")], Code::FrameUnexpected),
+            (vec![head, frame(0x9, b"")], Code::FrameUnexpected),
+            (vec![frame(kind::HEADERS, &[0; 101])], Code::ExcessiveLoad),
         ] {
             let octets = frames(&all);
             for cut in 1..=octets.len() {
@@ -367,12 +368,12 @@ mod tests {
         assert_eq!(check_settings(&[0x1, 0, 0x7, 0, 0x6, 0x50, 0, 0x21, 1]), Ok(()));
         for (payload, code) in [
             (&[0x6][..], Code::Frame),
-            (&[0x6, 0x40], Code::Frame),
-            (&[0x6, 1, 0x6, 1], Code::Settings),
-            (&[0x2, 0], Code::Settings),
-            (&[0x3, 0], Code::Settings),
-            (&[0x4, 0], Code::Settings),
-            (&[0x5, 0], Code::Settings),
+            (&[0x6, 0x40][..], Code::Frame),
+            (&[0x6, 1, 0x6, 1][..], Code::Settings),
+            (&[0x2, 0][..], Code::Settings),
+            (&[0x3, 0][..], Code::Settings),
+            (&[0x4, 0][..], Code::Settings),
+            (&[0x5, 0][..], Code::Settings),
         ] {
             assert_eq!(check_settings(payload).map_err(|fatal| fatal.0), Err(code), "{payload:?}");
         }

@@ -42,7 +42,11 @@ impl Session {
             self.read_pieces(index, &mut frames, &taken, scratch)?;
             match end {
                 TakenEnd::Gone => return Ok(()),
-                TakenEnd::Reset => return self.viewer_left(index),
+                TakenEnd::Reset => {
+                    let is_served = self.streams.contains_key(&index);
+                    self.viewer_left(index)?;
+                    return if is_served { Ok(()) } else { self.count_reset() };
+                }
                 TakenEnd::Fin => return self.on_end(index, &frames),
                 TakenEnd::Open | TakenEnd::More => {}
             }
