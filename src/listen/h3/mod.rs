@@ -124,8 +124,7 @@ pub struct Session {
     sendable: VecDeque<u32>,
     may_send: bool,
     ready: Arc<Ready>,
-    /// One more than the index of the last request stream that was seen, and that is answered.
-    seen: u64,
+    /// One more than the index of the last request stream that is answered.
     answered: u64,
     resets: u32,
     idle_frames: u32,
@@ -161,7 +160,6 @@ impl Session {
             sendable: VecDeque::new(),
             may_send: false,
             ready,
-            seen: 0,
             answered: 0,
             resets: 0,
             idle_frames: 0,

@@ -11,7 +11,6 @@ impl Session {
         id: StreamId,
         scratch: &mut Buffers,
     ) -> Result<(), Fatal> {
-        self.seen = self.seen.max(id.index() + 1);
         let is_refused = match self.leaving {
             Leaving::From(first) => id.index() >= first,
             Leaving::No | Leaving::Said(_) => false,
