@@ -94,7 +94,7 @@ pub fn end_headers(out: &mut Vec<u8>, start: usize) {
     if len < 1 << 14 {
         out[start - 2..start].copy_from_slice(&(0x4000 | len as u16).to_be_bytes());
     } else {
-        out.splice(start - 2..start, (0x8000_0000 | len as u32).to_be_bytes());
+        drop(out.splice(start - 2..start, (0x8000_0000 | len as u32).to_be_bytes()));
     }
 }
 
@@ -294,14 +294,18 @@ mod tests {
         for chunk in input.chunks(cut) {
             let mut rest = chunk;
             while let Some(piece) = frames.next(&mut rest, 100).map_err(|fatal| fatal.0)? {
-                match piece {
-                    Piece::Fields(fields) => told.push(format!("fields {}", fields.len())),
-                    Piece::Data(data) => match told.last_mut() {
-                        Some(last) if last.starts_with("data") => {
-                            last.push_str(&String::from_utf8_lossy(data));
-                        }
-                        _ => told.push(format!("data{}", String::from_utf8_lossy(data))),
-                    },
+                let data = match piece {
+                    Piece::Fields(fields) => {
+                        told.push(format!("fields {}", fields.len()));
+                        continue;
+                    }
+                    Piece::Data(data) => data,
+                };
+                if !told.last().is_some_and(|last| last.starts_with("data")) {
+                    told.push("data".into());
+                }
+                if let Some(last) = told.last_mut() {
+                    last.extend(data.iter().map(|octet| char::from(*octet)));
                 }
             }
         }
