@@ -28,7 +28,7 @@ impl Session {
     pub(super) fn read_request(&mut self, index: u32, scratch: &mut Buffers) -> Result<(), Fatal> {
         loop {
             let request = self.streams.get_mut(&index);
-            if request.as_ref().is_some_and(|request| request.viewer_done || request.owed >= OWED) {
+            if request.as_ref().is_some_and(|request| request.is_full(OWED, WASTE)) {
                 return Ok(());
             }
             let (mut frames, since) = match (request, self.heads.remove(&index)) {
@@ -138,8 +138,11 @@ impl Session {
         }
         if request.shared.push(data) {
             request.owed += data.len();
-        } else if request.got > WASTE && matches!(request.phase, Phase::Answered) {
-            // Nothing reads it any more: the answer is all that the viewer gets.
+            return Ok(());
+        }
+        // The viewer may wait for the answer; behind that nothing is read for long.
+        request.is_wasted = true;
+        if request.got > WASTE && matches!(request.phase, Phase::Answered) {
             self.stop(index);
         }
         Ok(())

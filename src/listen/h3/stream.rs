@@ -50,6 +50,8 @@ pub struct Request {
     pub blocked_since: Option<Instant>,
     /// Octets of the body that serving has not read.
     pub owed: usize,
+    /// Serving reads no more of it.
+    pub is_wasted: bool,
     /// The viewer has said all.
     pub viewer_done: bool,
     pub got: u64,
@@ -76,6 +78,7 @@ impl Request {
             is_sendable: false,
             blocked_since: None,
             owed: 0,
+            is_wasted: false,
             viewer_done: true,
             got: 0,
             announced: None,
@@ -83,6 +86,14 @@ impl Request {
             answered_at: None,
             finish: None,
         }
+    }
+}
+
+impl Request {
+    /// Says whether nothing more is to be read of it for now: it has ended, serving has enough to
+    /// read, or what comes is not wanted, beyond what is stepped over.
+    pub const fn is_full(&self, owed: usize, waste: u64) -> bool {
+        self.viewer_done || self.owed >= owed || (self.is_wasted && self.got > waste)
     }
 }
 
