@@ -313,10 +313,8 @@ fn a_viewer_that_takes_back_all_it_asks_is_ended() {
     let (edge, ca) = edge_with(&origin, "", "");
     let mut viewer = Quic::begin(edge.https.unwrap(), &ca);
     for _ in 0..400 {
-        if viewer.lost.is_some() {
-            break;
-        }
-        let id = viewer.request(&headers(&fields("GET", "/slow", &[])), true);
+        let asked = viewer.try_request(&headers(&fields("GET", "/slow", &[])), true);
+        let Some(id) = asked else { break };
         viewer.reset(id, 0x10c);
     }
     assert_eq!(viewer.end(), 0x107);

@@ -195,14 +195,18 @@ impl Quic {
 
     /// Opens a request stream, says this on it, and ends it if that is all.
     pub fn request(&mut self, octets: &[u8], is_all: bool) -> StreamId {
+        self.try_request(octets, is_all).expect("a connection that goes on")
+    }
+
+    /// The same; `None` once the connection is over.
+    pub fn try_request(&mut self, octets: &[u8], is_all: bool) -> Option<StreamId> {
         let mut opened = None;
         self.until("room for a request", |this| {
             opened = this.connection.streams().open(Dir::Bi);
             opened.is_some() || this.lost.is_some()
         });
-        let id = opened.expect("a stream");
-        self.say(id, octets, is_all);
-        id
+        self.say(opened?, octets, is_all);
+        opened
     }
 
     /// Says more on a stream, however long that takes.
