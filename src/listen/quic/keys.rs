@@ -23,7 +23,8 @@ impl Keys {
     /// Takes those of the last run from `folder`, or makes new ones and keeps them there.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("quic-keys");
-        let known = std::fs::read(&path).ok().and_then(|octets| octets.try_into().ok());
+        let known: Option<[u8; OCTETS]> =
+            std::fs::read(&path).ok().and_then(|octets| octets.try_into().ok());
         if let Some(known) = known {
             return Ok(Self(Secret::new(known)));
         }
