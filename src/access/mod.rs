@@ -158,6 +158,9 @@ pub fn route<'r>(
             distribution = &site.distributions[at];
         }
     }
+    if head.version == Version::Http3 && !distribution.versions.has_http3() {
+        return Err(Refusal::Misdirected(Misdirection::Version));
+    }
     let path = rooted(distribution, head.path);
     let chosen = distribution.behavior_at(path);
     let behavior = &distribution.behaviors[chosen];

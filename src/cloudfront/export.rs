@@ -13,7 +13,7 @@ use crate::distribution::geo::GeoRestriction;
 use crate::distribution::logs::Cookies;
 use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::distribution::site::{Distribution, Serving, Site, TlsPolicy};
+use crate::distribution::site::{Distribution, HttpVersions, Serving, Site, TlsPolicy};
 use crate::distribution::stores::ACCOUNT;
 use crate::documents::shelf::Kind;
 
@@ -66,7 +66,7 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         "Enabled": distribution.serving == Serving::On,
         "ViewerCertificate": { "MinimumProtocolVersion": policy, "SSLSupportMethod": "sni-only" },
         "Restrictions": { "GeoRestriction": geo },
-        "HttpVersion": "http2",
+        "HttpVersion": http_version(site, distribution),
     });
     if let Some(log) = &site.more_logs.standard {
         let cookies = log.cookies == Cookies::Included;
@@ -134,6 +134,15 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
         told["CustomOriginConfig"]["OriginHttpVersion"] = "http2".into();
     }
     Some(told)
+}
+
+const fn http_version(site: &Site, distribution: &Distribution) -> &'static str {
+    match distribution.versions {
+        HttpVersions::Http2 => "http2",
+        HttpVersions::Http2And3 => "http2and3",
+        HttpVersions::Spoken if site.listen.http3.is_on() => "http2and3",
+        HttpVersions::Spoken => "http2",
+    }
 }
 
 // Functions and lambdas by name; whoever creates the distribution gives the ARNs that they have

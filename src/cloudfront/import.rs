@@ -408,6 +408,9 @@ impl<'d, 'w> Job<'d, 'w> {
                 let _ = writeln!(self.out, "default_root_object = {}", quoted(plain));
             }
         }
+        if let Some("http3" | "http2and3") = config.text("HttpVersion") {
+            self.out.push_str("http_version = \"http2and3\"\n");
+        }
         if let Some(tags) = config.get("CacheTagConfig").and_then(|tags| tags.text("HeaderName")) {
             if http::HeaderName::from_bytes(tags.as_bytes()).is_ok() {
                 let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
@@ -508,7 +511,7 @@ impl<'d, 'w> Job<'d, 'w> {
             Some(version) => self.say(
                 Rank::ToKnow,
                 format!(
-                    "HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are"
+                    "HttpVersion = {version}: HTTP/3 is spoken where listen.http3 = true, and HTTP/2 in any case"
                 ),
             ),
         }

@@ -140,6 +140,7 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
     };
     differs(old.listen.http != new.listen.http, "listen.http");
     differs(old.listen.https != new.listen.https, "listen.https");
+    differs(old.listen.http3.is_on() != new.listen.http3.is_on(), "listen.http3");
     differs(old.listen.workers != new.listen.workers, "listen.workers");
     differs(old.admin.listen != new.admin.listen, "admin.listen");
     differs(old.store.memory != new.store.memory, "store.memory");

@@ -460,6 +460,7 @@ mod tests {
             is_deploying: false,
             staging: None,
             geo_restriction: None,
+            versions: Default::default(),
             purge: None,
             compat: Default::default(),
         }

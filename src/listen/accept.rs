@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::places::{Place, Places, is_out_of_descriptors};
-use super::{Gauges, Worker, h1, h2, proxy_protocol};
+use super::{Counted, Gauges, Worker, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 use crate::tls::clients;
@@ -100,10 +99,10 @@ impl Accepting {
                     };
                     let ticket = place.ticket();
                     let this = self.clone();
-                    this.worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
+                    let count = Counted::new(&this.worker);
                     Gauges::add(&this.worker.gauges.accepted);
                     let task = tokio::spawn(async move {
-                        let _count = Counted(Arc::clone(&this.worker));
+                        let _count = count;
                         this.connection(tcp, peer, speaks, &place).await;
                     });
                     self.places.serves(ticket, task.abort_handle());
@@ -250,13 +249,5 @@ async fn read_hello(
                 return Err(io::Error::other(error));
             }
         }
-    }
-}
-
-struct Counted(Arc<Worker>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.gauges.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -95,6 +95,23 @@ impl Places {
         }
     }
 
+    /// The same for a connection that has no task of its own: at the bound there is none, and the
+    /// longest idle of the others leave.
+    pub fn try_take(self: &Arc<Self>) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(self.place(permit));
+        }
+        Gauges::add(&self.gauges.at_limit);
+        if let Some(before) = self.full.tell(Instant::now()) {
+            tracing::warn!(
+                before,
+                "no more viewers' connections may be open; one over QUIC was refused (limits.connections, open files)"
+            );
+        }
+        self.close_idle();
+        None
+    }
+
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let state = Arc::new(AtomicU64::new(self.millis(Instant::now())));

@@ -28,6 +28,7 @@ pub enum Version {
     Http10,
     Http11,
     Http2,
+    Http3,
 }
 
 impl Version {
@@ -37,6 +38,7 @@ impl Version {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
             Self::Http2 => "2.0",
+            Self::Http3 => "3.0",
         }
     }
 }

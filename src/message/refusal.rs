@@ -17,6 +17,8 @@ pub enum Misdirection {
     /// The host is named in the configuration or not served at all, and the certificate does not
     /// stand for it.
     NotCovered,
+    /// The host is not served over the version of HTTP that the connection speaks.
+    Version,
 }
 
 /// Why a viewer is turned away.
@@ -134,6 +136,9 @@ impl Refusal {
             }
             Self::Misdirected(Misdirection::NotCovered) => {
                 "This connection's certificate does not cover the requested host."
+            }
+            Self::Misdirected(Misdirection::Version) => {
+                "This host is not served over this version of HTTP."
             }
             Self::HttpsOnly => "This resource is available over HTTPS only.",
             Self::RedirectToHttps { .. } => "This resource has its place at an https URL.",

@@ -14,6 +14,7 @@ use super::{Edge, Running, engines};
 use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
+use crate::deliver::alt_svc::AltSvc;
 use crate::deliver::form::{self, ResponseForm};
 use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::{StatusFields, without_ours};
@@ -56,6 +57,7 @@ pub struct Hit<'s> {
     status: u16,
     /// Its fields but for our own, where viewer-response code changed them.
     shaped: Option<Box<FieldSection>>,
+    alt_svc: Option<AltSvc>,
     /// The code that ran for it, for its record.
     pub ran: Option<Box<Ran>>,
 }
@@ -287,6 +289,7 @@ fn from_store<'s>(
         is_unproven: edge.is_unproven(now),
         status,
         shaped: None,
+        alt_svc: edge.alt_svc(&running.site, routed.distribution, head.connection, head.version),
         ran: None,
     })
 }
@@ -347,6 +350,9 @@ impl Hit<'_> {
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status(), self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(alt_svc) = self.alt_svc {
+            sink.field("Alt-Svc", alt_svc);
+        }
         if let Some(policy) = self.policy
             && let Some(timing) =
                 policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)

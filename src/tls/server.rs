@@ -1,10 +1,11 @@
 //! rustls server settings from a site: one per certificate, under CloudFront's security policy
 //! names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use rustls::server::ClientHello;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certified::certified_key;
@@ -17,6 +18,8 @@ use crate::distribution::site::{Site, TlsPolicy};
 /// What a handshake needs, replaced whole when certificates change.
 pub struct ServerTls {
     table: ByName<Chosen>,
+    /// The same certificates for QUIC, where HTTP/3 is spoken.
+    quic: Option<Arc<ServerConfig>>,
 }
 
 /// A certificate ready for handshakes.
@@ -35,7 +38,26 @@ impl ServerTls {
             Ok((Arc::clone(certificate), Chosen { config, names }))
         };
         let all = site.certificates.iter().map(prepare).collect::<Result<Vec<_>, String>>()?;
-        Ok(Self { table: ByName::new(all) })
+        let quic = site.listen.http3.is_on().then(|| quic_config(site, tickets)).transpose()?;
+        Ok(Self { table: ByName::new(all), quic })
+    }
+
+    /// Settings of all certificates for QUIC, where HTTP/3 is spoken.
+    pub const fn quic(&self) -> Option<&Arc<ServerConfig>> {
+        self.quic.as_ref()
+    }
+
+    /// What a certificate stands for that was shown over QUIC to a viewer which asked for this
+    /// name. Where it may have been one of several, it is what all of them stand for.
+    pub fn names_of(&self, server_name: Option<&str>) -> Option<Arc<[String]>> {
+        let name = server_name.map(str::to_ascii_lowercase);
+        let candidates = self.table.candidates(name.as_deref());
+        let (first, others) = candidates.split_first()?;
+        if others.is_empty() {
+            return Some(Arc::clone(&first.names));
+        }
+        let has = |name: &&String| others.iter().all(|other| other.names.contains(*name));
+        Some(first.names.iter().filter(has).cloned().collect())
     }
 
     /// Settings with the default certificate and HTTP/1.1 alone, for the admin listener.
@@ -81,14 +103,64 @@ fn server_config(
     let mut config =
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let tickets = tickets.under(ClientRule::NONE);
-    config.ticketer = if client_roots.is_empty() {
-        tickets
-    } else {
-        Arc::new(UnderRoots::new(tickets, client_roots))
-    };
+    config.ticketer = ticketer(tickets, client_roots);
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// Shows each viewer the certificate for the name that it asks for.
+struct ByHello(ByName<Arc<CertifiedKey>>);
+
+impl std::fmt::Debug for ByHello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ByHello(secret)")
+    }
+}
+
+impl ResolvesServerCert for ByHello {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        // Which of our addresses was asked is not known here.
+        let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        self.0
+            .choose(name.as_deref(), hello.signature_schemes(), local)
+            .map(|(_, key)| Arc::clone(key))
+    }
+}
+
+// One for all certificates: rustls can be asked before a handshake over TCP alone.
+fn quic_config(site: &Site, tickets: &Arc<Tickets>) -> Result<Arc<ServerConfig>, String> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    let ready = |certificate: &Arc<Certificate>| {
+        let key = certified_key(certificate, &provider)?;
+        Ok((Arc::clone(certificate), Arc::new(key)))
+    };
+    let all = site.certificates.iter().map(ready).collect::<Result<Vec<_>, String>>()?;
+    let resolver = Arc::new(ByHello(ByName::new(all)));
+    let provider = Arc::new(provider);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| error.to_string())?;
+    let roots = &site.listen.client_roots[..];
+    let builder = match roots {
+        [] => builder.with_no_client_auth(),
+        _ => builder.with_client_cert_verifier(clients::verifier(roots, provider)?),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    // Early data stays off: it could be sent again by others (RFC 8446 §8).
+    config.ticketer = ticketer(tickets, roots);
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+fn ticketer(tickets: &Arc<Tickets>, client_roots: &[Vec<u8>]) -> Arc<dyn ProducesTickets> {
+    let tickets = tickets.under(ClientRule::NONE);
+    match client_roots {
+        [] => tickets,
+        roots => Arc::new(UnderRoots::new(tickets, roots)),
+    }
 }
 
 fn allows(policy: TlsPolicy, suite: &SupportedCipherSuite) -> bool {

@@ -54,9 +54,7 @@ impl<T> ByName<T> {
                 .get(&local.to_canonical())
                 .map_or_else(|| self.all.first(), |at| self.all.get(*at));
         };
-        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
-        let fitting = self.names.get(name).or_else(|| self.names.get(&wildcard()?));
-        let Some(fitting) = fitting else { return self.all.first() };
+        let Some(fitting) = self.fitting(name) else { return self.all.first() };
         let can = |at: &&usize| schemes.iter().any(|scheme| suits(self.all[**at].0.kind, *scheme));
         let rank = |at: &&usize| match self.all[**at].0.kind {
             KeyKind::Ecdsa => 0,
@@ -65,6 +63,20 @@ impl<T> ByName<T> {
         };
         let best = fitting.iter().filter(can).min_by_key(rank).or_else(|| fitting.first())?;
         self.all.get(*best)
+    }
+
+    /// All that a viewer may have been shown which asked for this name (lower case), whatever it
+    /// can verify; without a name, or for one that is not known, that is the default.
+    pub fn candidates(&self, server_name: Option<&str>) -> Vec<&T> {
+        match server_name.and_then(|name| self.fitting(name)) {
+            Some(fitting) => fitting.iter().map(|at| &self.all[*at].1).collect(),
+            None => self.all.first().map(|(_, first)| first).into_iter().collect(),
+        }
+    }
+
+    fn fitting(&self, name: &str) -> Option<&Vec<usize>> {
+        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        self.names.get(name).or_else(|| self.names.get(&wildcard()?))
     }
 }
 

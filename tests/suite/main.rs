@@ -28,6 +28,8 @@ mod fuzz;
 mod grpc;
 mod hit_cost;
 mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 mod imports;
 mod imports_templates;
 mod itinerary;

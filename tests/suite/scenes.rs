@@ -828,7 +828,8 @@ fn refusals() -> Vec<(String, Refusal)> {
         Refusal::Address,
         Refusal::TooMany { retry_after: 1 },
     ];
-    let misdirected = [Misdirection::OtherSite, Misdirection::NotCovered].map(Refusal::Misdirected);
+    let misdirected = [Misdirection::OtherSite, Misdirection::NotCovered, Misdirection::Version]
+        .map(Refusal::Misdirected);
     let unsigned = [
         Unsigned::MissingKey,
         Unsigned::UnknownKey,

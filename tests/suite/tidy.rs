@@ -139,6 +139,7 @@ const CLOCKS: Reasons = &[
     ("listen/h2/requests.rs", "deadlines of a connection"),
     ("listen/h2/stream.rs", "how long a body has stalled"),
     ("listen/h2/time.rs", "deadlines of a connection"),
+    ("listen/quic/driver.rs", "what QUIC's deadlines are looked at by"),
     ("origin/connection.rs", "deadlines of a connection"),
     ("origin/h2.rs", "deadlines of a request"),
     ("origin/h2_driver.rs", "when a connection is looked after"),
