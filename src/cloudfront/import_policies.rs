@@ -40,6 +40,8 @@ const NOT_BY_LEGACY: [&str; 19] = [
 const NOT_IN_A_KEY: [&str; 5] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
+    "cloudfront-viewer-cert-pem",
+    "cloudfront-viewer-cert-validity",
     "cloudfront-viewer-ja3-fingerprint",
     "cloudfront-viewer-ja4-fingerprint",
     "cloudfront-viewer-tls",

@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::compile_behavior::{behaviors, error_responses};
 use super::compile_origin::{groups, origins};
+use super::compile_viewer_tls::{Side, client_certificates};
 use super::credentials;
 use super::reader::{Found, Table};
 use super::scope::{HostAt, Scope};
@@ -61,6 +62,8 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let (x_cache, compat) = (table.word("x_cache", &FACES), table.word("compat", &FACES));
     let purge = purge(&mut table, scope);
     let geo_restriction = geo_restriction(&mut table);
+    let side = if staging.is_some() { Side::Staging } else { Side::Primary };
+    let client_certificates = client_certificates(&mut table, scope, side);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
@@ -90,6 +93,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
         geo_restriction,
+        client_certificates,
         is_deploying: false,
         staging: None,
         compat,

@@ -171,6 +171,8 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
 const EACH_VIEWERS_OWN: [&str; 5] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
+    "cloudfront-viewer-cert-pem",
+    "cloudfront-viewer-cert-validity",
     "cloudfront-viewer-ja3-fingerprint",
     "cloudfront-viewer-ja4-fingerprint",
     "cloudfront-viewer-tls",

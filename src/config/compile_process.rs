@@ -42,6 +42,7 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
         forwarded_for_from: vec![],
         workers: cores,
         client_roots: vec![],
+        unknown_sni: UnknownSni::Default,
     };
     let Some(mut table) = main.table("listen") else {
         main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
@@ -67,8 +68,19 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
         );
     }
     let client_roots = client_roots(&mut table, scope);
+    let unknown_sni = table
+        .word("unknown_sni", &[("default", UnknownSni::Default), ("refuse", UnknownSni::Refuse)])
+        .map_or(UnknownSni::Default, |found| found.value);
     table.finish();
-    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers, client_roots }
+    Listen {
+        http,
+        https,
+        proxy_protocol_from,
+        forwarded_for_from,
+        workers,
+        client_roots,
+        unknown_sni,
+    }
 }
 
 // `listen.client_ca`: the authorities whose certificates a client may show.

@@ -15,6 +15,7 @@ mod compile_region;
 mod compile_response;
 mod compile_tier;
 mod compile_tls;
+mod compile_viewer_tls;
 mod credentials;
 pub mod decode;
 pub mod reader;

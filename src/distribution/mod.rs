@@ -22,3 +22,4 @@ pub mod response_policy;
 pub mod site;
 pub mod staging;
 pub mod tier;
+pub mod viewer_tls;

@@ -306,6 +306,8 @@ impl Question {
                     is_resumed: false,
                     hello: None,
                     client: None,
+                    rule: None,
+                    certificate: None,
                 });
             }
             _ => return Err(format!("what is {word:?}?")),
