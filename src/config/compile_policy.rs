@@ -168,7 +168,7 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
 }
 
 // Fields that reach origins and no key (CloudFront: "Add CloudFront request headers").
-const EACH_VIEWERS_OWN: [&str; 5] = [
+const EACH_VIEWERS_OWN: [&str; 7] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
     "cloudfront-viewer-cert-pem",

@@ -12,7 +12,8 @@ use crate::crypto::sigv4::Credentials;
 use crate::distribution::geo::Geo;
 use crate::distribution::limits::Limits;
 use crate::distribution::site::{
-    AccessKey, Admin, DiskSettings, Listen, StoreSettings, TlsPolicy, Transport, Unsigned,
+    AccessKey, Admin, DiskSettings, Listen, StoreSettings, TlsPolicy, Transport, UnknownSni,
+    Unsigned,
 };
 use crate::tls::clients::verifier;
 

@@ -199,6 +199,13 @@ impl Control {
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
         }
+        let name = "foreshore_tls_refused_total";
+        let help = "TLS handshakes refused because of the viewer's certificate or the name it asked for, by reason.";
+        family(&mut out, name, "counter", help);
+        for (why, count) in HandshakeRefusal::ALL.iter().zip(&self.gauges.refused) {
+            let count = count.load(Ordering::Relaxed);
+            out.push_str(&format!("{name}{{reason=\"{}\"}} {count}\n", why.name()));
+        }
         single(
             &mut out,
             "foreshore_connections",
