@@ -13,6 +13,7 @@ use crate::region::Region;
 use crate::region::condition::Condition;
 use crate::region::parents::ParentCounts;
 use crate::store::Disk;
+use crate::tls::viewer_rule::HandshakeRefusal;
 
 impl Control {
     /// All metrics as Prometheus text.

@@ -195,7 +195,7 @@ fn server_config(
         Asks::Viewers(rule) => tickets.under(viewer_rule::ticket_rule(rule)),
     };
     if matches!(asks, Asks::Viewers(_)) {
-        // Sessions that are kept here know of no rule: tickets alone are taken up.
+        // Tickets alone are taken up, which their rule has sealed.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     }
     config.send_tls13_tickets = 1;
