@@ -67,11 +67,7 @@ pub fn client_certificates(
 }
 
 // The trust store, which passthrough has none of. `None` where a mistake was reported.
-fn roots(
-    table: &mut Table<'_>,
-    scope: &mut Scope<'_>,
-    mode: Option<Mode>,
-) -> Option<Vec<Vec<u8>>> {
+fn roots(table: &mut Table<'_>, scope: &mut Scope<'_>, mode: Option<Mode>) -> Option<Vec<Vec<u8>>> {
     let is_passed = mode == Some(Mode::Passthrough);
     let Some(found) = table.string("trust_store") else {
         if is_passed {

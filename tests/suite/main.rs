@@ -53,4 +53,5 @@ mod tier_fleet;
 mod tiers;
 mod tools;
 mod tunnel;
+mod viewer_tls;
 mod wire;
