@@ -122,7 +122,7 @@ impl ServerTls {
                     ruled.push((at, chosen(rules.all.get(at))?));
                 }
             }
-            Ok((Arc::clone(certificate), ByRule { plain: chosen(None)?, ruled }))
+            Ok::<_, String>((Arc::clone(certificate), ByRule { plain: chosen(None)?, ruled }))
         };
         let all = site.certificates.iter().map(prepare).collect::<Result<Vec<_>, String>>()?;
         Ok(Self { table: ByName::new(all), rules, unknown_sni: site.listen.unknown_sni })

@@ -353,3 +353,25 @@ fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_rfc_2253_has_them() {
+        assert_eq!(escaped(" a, \"b\"+c= "), "\\ a\\, \\\"b\\\"\\+c\\=\\ ");
+        assert_eq!(escaped("#1#"), "\\#1#");
+        assert_eq!(header(12, 5), [12, 5]);
+        assert_eq!(header(12, 0x80), [12, 0x81, 0x80]);
+        assert_eq!(header(30, 0x1234), [30, 0x82, 0x12, 0x34]);
+        assert_eq!(hex(&[1, 0xff], ":"), "01:ff");
+    }
+
+    #[test]
+    fn each_refusal_has_a_counter_of_its_own() {
+        for (at, why) in HandshakeRefusal::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, at, "{}", why.name());
+        }
+    }
+}
