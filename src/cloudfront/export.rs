@@ -16,6 +16,7 @@ use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, HttpVersions, Serving, Site, TlsPolicy};
 use crate::distribution::stores::ACCOUNT;
 use crate::documents::shelf::Kind;
+use crate::distribution::viewer_tls::{ClientCertificates, Expiry, Hints, Mode};
 
 /// The output of `get-distribution-config`, the policies of its own beside it, and what could not
 /// be said.
@@ -73,6 +74,9 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         config["Logging"] =
             json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
     }
+    if let Some(rule) = &distribution.client_certificates {
+        config["ViewerMtlsConfig"] = viewer_mtls(rule, &mut left);
+    }
     let tags = distribution.tag_header.as_str();
     if tags != "cache-tag" {
         config["CacheTagConfig"] = json!({ "HeaderName": tags });
@@ -82,6 +86,21 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     }
     let policies = export_policies::own(distribution, &mut left);
     (json!({ "DistributionConfig": config, "Policies": policies }), left)
+}
+
+fn viewer_mtls(rule: &ClientCertificates, left: &mut Vec<String>) -> Value {
+    let mut told = json!({ "Mode": rule.mode.word() });
+    if rule.mode != Mode::Passthrough {
+        left.push(
+            "client_certificates: make a trust store of the file's certificates and set TrustStoreId".into(),
+        );
+        told["TrustStoreConfig"] = json!({
+            "TrustStoreId": "",
+            "AdvertiseTrustStoreCaNames": rule.hints == Hints::Advertised,
+            "IgnoreCertificateExpiry": rule.expiry == Expiry::Ignored,
+        });
+    }
+    told
 }
 
 fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {

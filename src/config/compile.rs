@@ -262,7 +262,11 @@ fn link_staging(
         let mark = crate::crypto::sigv4::sha256(id.as_bytes())[..8].to_string();
         primary.staging = Some(Staging { distribution: at, chosen, mark });
         primary.is_deploying = true;
-        distributions[at].distribution.is_deploying = true;
+        // The handshake is over before a side is chosen.
+        let client_certificates = primary.client_certificates.clone();
+        let staged = &mut distributions[at].distribution;
+        staged.is_deploying = true;
+        staged.client_certificates = client_certificates;
     }
 }
 

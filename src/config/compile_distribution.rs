@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::compile_behavior::{behaviors, error_responses};
 use super::compile_origin::{groups, origins};
+use super::compile_viewer_tls::{Side, client_certificates};
 use super::credentials;
 use super::reader::{Found, Table};
 use super::scope::{HostAt, Scope};
@@ -67,6 +68,8 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let versions = http_versions(&mut table);
     let purge = purge(&mut table, scope);
     let geo_restriction = geo_restriction(&mut table);
+    let side = if staging.is_some() { Side::Staging } else { Side::Primary };
+    let client_certificates = client_certificates(&mut table, scope, side);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
@@ -99,6 +102,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         purge,
         geo_restriction,
         versions: versions.map_or(HttpVersions::Spoken, |found| found.value),
+        client_certificates,
         is_deploying: false,
         staging: None,
         compat,

@@ -16,7 +16,7 @@ use crate::distribution::host::HostPattern;
 use crate::distribution::limits::Limits;
 use crate::distribution::site::{
     AccessKey, Admin, Api, ApiCertificates, DiskSettings, Http3, INVALIDATION_ACTIONS, Listen,
-    MetricsBy, StoreSettings, TlsPolicy, Transport, Unsigned, WebAcl,
+    MetricsBy, StoreSettings, TlsPolicy, Transport, UnknownSni, Unsigned, WebAcl,
 };
 use crate::distribution::stores::ACCOUNT;
 use crate::tls::clients::verifier;
@@ -48,6 +48,7 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
         workers: cores,
         http3: Http3::Off,
         client_roots: vec![],
+        unknown_sni: UnknownSni::Default,
     };
     let Some(mut table) = main.table("listen") else {
         main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
@@ -74,8 +75,20 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
     }
     let client_roots = client_roots(&mut table, scope);
     let http3 = http3(&mut table, &https);
+    let unknown_sni = table
+        .word("unknown_sni", &[("default", UnknownSni::Default), ("refuse", UnknownSni::Refuse)])
+        .map_or(UnknownSni::Default, |found| found.value);
     table.finish();
-    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers, http3, client_roots }
+    Listen {
+        http,
+        https,
+        proxy_protocol_from,
+        forwarded_for_from,
+        workers,
+        http3,
+        client_roots,
+        unknown_sni,
+    }
 }
 
 // `listen.http3` and the port that viewers are told.

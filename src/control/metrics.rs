@@ -16,6 +16,7 @@ use crate::region::Region;
 use crate::region::condition::Condition;
 use crate::region::parents::ParentCounts;
 use crate::store::Disk;
+use crate::tls::viewer_rule::HandshakeRefusal;
 
 impl Control {
     // All key value stores together.
@@ -287,6 +288,13 @@ impl Control {
             ),
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
+        }
+        let name = "foreshore_tls_refused_total";
+        let help = "TLS handshakes refused because of the viewer's certificate or the name it asked for, by reason.";
+        family(&mut out, name, "counter", help);
+        for (why, count) in HandshakeRefusal::ALL.iter().zip(&self.gauges.refused) {
+            let count = count.load(Ordering::Relaxed);
+            out.push_str(&format!("{name}{{reason=\"{}\"}} {count}\n", why.name()));
         }
         single(
             &mut out,

@@ -21,6 +21,7 @@ use super::staging::Staging;
 use super::stores::StoreSpec;
 use super::tier::Tier;
 use super::traces::Traces;
+use super::viewer_tls::ClientCertificates;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -156,6 +157,16 @@ pub struct Listen {
     /// The authorities (DER) whose certificates a client may show; empty: none is asked for. They
     /// count for the admin listener, too.
     pub client_roots: Vec<Vec<u8>>,
+    pub unknown_sni: UnknownSni,
+}
+
+/// What becomes of a handshake for a name, or for none, that no certificate stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSni {
+    /// The first certificate is shown.
+    Default,
+    /// The connection ends, as at CloudFront under `sni-only`.
+    Refuse,
 }
 
 /// Whether HTTP/3 is spoken at the addresses for HTTPS.
@@ -299,6 +310,8 @@ pub struct Distribution {
     pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,
     pub versions: HttpVersions,
+    /// What it wants of its viewers' certificates; a staging distribution has its primary's.
+    pub client_certificates: Option<Arc<ClientCertificates>>,
     /// The bearer token for the method PURGE; `None` refuses it.
     pub purge: Option<Secret<String>>,
     pub compat: Compat,

@@ -34,6 +34,7 @@ use crate::proxy::{Proxy, Running};
 use crate::record::Record;
 use crate::record::cloudfront_fields::{Answered, Asked, Pop};
 use crate::record::queue::{LogBuffer, LogQueue};
+use crate::tls::viewer_rule::HandshakeRefusal;
 
 /// One core's part of the edge, as connections see it.
 pub struct Worker {
@@ -90,6 +91,8 @@ pub struct Gauges {
     pub connections: AtomicUsize,
     pub accepted: AtomicU64,
     pub handshakes_failed: AtomicU64,
+    /// Of these, those that a rule of ours ended, in the order of `HandshakeRefusal::ALL`.
+    pub refused: [AtomicU64; HandshakeRefusal::ALL.len()],
     pub resumed: AtomicU64,
     pub bad_requests: AtomicU64,
     pub timeouts: AtomicU64,

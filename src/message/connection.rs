@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::certificate::ViewerCertificate;
 use crate::distribution::geo::Location;
+use crate::distribution::viewer_tls::ClientCertificates;
 
 /// How the viewer reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,10 @@ pub struct TlsFacts {
     pub hello: Option<Box<Fingerprints>>,
     /// The names in the client's certificate, where one was shown and is good.
     pub client: Option<Arc<[String]>>,
+    /// The rule about viewers' certificates that the connection was made under.
+    pub rule: Option<Arc<ClientCertificates>>,
+    /// What was shown under it.
+    pub certificate: Option<Box<ViewerCertificate>>,
 }
 
 /// Two names for a kind of TLS client.

@@ -14,6 +14,9 @@ use crate::semantics::websocket::HandshakeError;
 pub enum Misdirection {
     /// Its certificate stands for a host that the configuration gives to another distribution.
     OtherSite,
+    /// Viewers' certificates are under another rule for this host than for the name that the
+    /// connection was made with.
+    OtherRule,
     /// The host is named in the configuration or not served at all, and the certificate does not
     /// stand for it.
     NotCovered,
@@ -133,6 +136,9 @@ impl Refusal {
             Self::Disabled => "This site is switched off.",
             Self::Misdirected(Misdirection::OtherSite) => {
                 "This connection's certificate is for another site than the requested host's."
+            }
+            Self::Misdirected(Misdirection::OtherRule) => {
+                "This connection was made under another rule for certificates than the requested host's."
             }
             Self::Misdirected(Misdirection::NotCovered) => {
                 "This connection's certificate does not cover the requested host."

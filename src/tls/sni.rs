@@ -40,6 +40,17 @@ impl<T> ByName<T> {
         self.all.first()
     }
 
+    /// Says whether a certificate stands for a server name (lower case) or, without one, for the
+    /// local address.
+    pub fn knows(&self, server_name: Option<&str>, local: IpAddr) -> bool {
+        let Some(name) = server_name else {
+            return self.addresses.contains_key(&local.to_canonical());
+        };
+        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        self.names.contains_key(name)
+            || wildcard().is_some_and(|wildcard| self.names.contains_key(&wildcard))
+    }
+
     /// Chooses for a server name (lower case) and what the viewer can verify. `local` is the
     /// address it connected to: without a name, a certificate for that address is taken.
     pub fn choose(
@@ -144,6 +155,17 @@ mod tests {
         assert_eq!(chosen(Some("img.example.com"), &old, local), 3);
         assert_eq!(chosen(Some("a.img.example.com"), &modern, local), 0);
         assert_eq!(chosen(None, &modern, local), 0);
-        assert_eq!(chosen(None, &modern, "192.0.2.9".parse().unwrap()), 3);
+        let address = "192.0.2.9".parse().unwrap();
+        assert_eq!(chosen(None, &modern, address), 3);
+        for (name, at, is_known) in [
+            (Some("www.example.com"), local, true),
+            (Some("img.example.com"), local, true),
+            (Some("a.img.example.com"), local, false),
+            (Some("else.test"), address, false),
+            (None, local, false),
+            (None, address, true),
+        ] {
+            assert_eq!(table.knows(name, at), is_known, "{name:?}");
+        }
     }
 }

@@ -70,4 +70,5 @@ mod tiers;
 mod tools;
 mod traces;
 mod tunnel;
+mod viewer_tls;
 mod wire;

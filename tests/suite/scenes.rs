@@ -333,6 +333,8 @@ impl Question {
                     is_resumed: false,
                     hello: None,
                     client: None,
+                    rule: None,
+                    certificate: None,
                 });
             }
             _ => return Err(format!("what is {word:?}?")),
