@@ -15,8 +15,8 @@ use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roo
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, HttpVersions, Serving, Site, TlsPolicy};
 use crate::distribution::stores::ACCOUNT;
-use crate::documents::shelf::Kind;
 use crate::distribution::viewer_tls::{ClientCertificates, Expiry, Hints, Mode};
+use crate::documents::shelf::Kind;
 
 /// The output of `get-distribution-config`, the policies of its own beside it, and what could not
 /// be said.

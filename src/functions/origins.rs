@@ -450,6 +450,7 @@ mod tests {
             comment: None,
             serving: crate::distribution::site::Serving::On,
             tags: Vec::new(),
+            client_certificates: None,
             hosts: vec!["h.test".into()],
             default_root_object: None,
             origins: vec![origin("a", "a.test"), origin("b", "b.test")],

@@ -212,8 +212,7 @@ fn server_config(
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = match asks {
-        Asks::Edges([]) => tickets.under(ClientRule::NONE),
-        Asks::Edges(roots) => Arc::new(UnderRoots::new(tickets.under(ClientRule::NONE), roots)),
+        Asks::Edges(roots) => ticketer(tickets, roots),
         Asks::Viewers(rule) => tickets.under(viewer_rule::ticket_rule(rule)),
     };
     if matches!(asks, Asks::Viewers(_)) {

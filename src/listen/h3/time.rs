@@ -115,10 +115,12 @@ impl Session {
 
     fn look_at_idleness(&mut self) {
         match self.leaving {
-            Leaving::No if self.streams.is_empty() && self.heads.is_empty() => {
-                if self.now - self.idle_since >= self.limits.idle {
-                    self.leave(self.now);
-                }
+            Leaving::No
+                if self.streams.is_empty()
+                    && self.heads.is_empty()
+                    && self.now - self.idle_since >= self.limits.idle =>
+            {
+                self.leave(self.now);
             }
             Leaving::Said(at) if self.now - at >= LAST_CALL => {
                 self.leaving = Leaving::From(self.answered);

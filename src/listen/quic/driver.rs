@@ -531,5 +531,8 @@ fn facts(tls: &ArcSwap<Option<ServerTls>>, quic: &quinn_proto::Connection) -> Op
         is_resumed: false,
         hello: None,
         client: clients::names(shown.as_ref().map(|shown| &shown[..])),
+        // No rule is held over QUIC: a host that has one refuses what comes by it.
+        rule: None,
+        certificate: None,
     })
 }

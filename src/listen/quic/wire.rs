@@ -61,10 +61,9 @@ impl Wire {
             let read = self.socket.try_io(Interest::READABLE, || {
                 self.state.recv((&self.socket).into(), &mut pieces, metas)
             });
-            match read {
-                Ok(count) => return Some(count),
-                // There is nothing, or what is told is of a datagram that was sent before.
-                Err(_) => {}
+            // There is nothing, or what is told is of a datagram that was sent before.
+            if let Ok(count) = read {
+                return Some(count);
             }
         }
     }
