@@ -273,7 +273,7 @@ fn only_config_reads_toml() {
 
 /// The packages that name ring in Cargo.lock although nothing builds it: as an optional dependency
 /// with a weak feature, which the lock cannot tell from one that is used.
-const NAME_RING: [&str; 2] = ["hickory-proto", "rustls-webpki"];
+const NAME_RING: [&str; 3] = ["hickory-proto", "quinn-proto", "rustls-webpki"];
 
 #[test]
 fn what_is_banned_is_not_linked() {
