@@ -23,6 +23,8 @@ impl AltSvc {
         let is_told = version < Version::Http3
             && connection.tls.is_some()
             && connection.asker == Asker::Viewer
+            // Over QUIC no certificate of a viewer is asked for.
+            && distribution.client_certificates.is_none()
             && distribution.versions.has_http3();
         is_told.then(|| Self(told_port.unwrap_or(connection.local.port())))
     }

@@ -731,6 +731,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Refused(Protocol)", "what_is_no_websocket_over_http2_is_refused"),
     ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
     // A scene has one distribution.
+    // A scene has no QUIC.
+    ("Misdirected(Version)", "a_distribution_may_do_without"),
     ("Misdirected(OtherRule)", "a_required_certificate_is_wanted_in_the_handshake"),
     ("Misdirected(OtherSite)", "another_sites_certificate_is_no_leave_and_says_so"),
     // Its origin is no bucket.
@@ -833,7 +835,7 @@ fn refusals() -> Vec<(String, Refusal)> {
         Misdirection::Version,
         Misdirection::OtherRule,
     ]
-        .map(Refusal::Misdirected);
+    .map(Refusal::Misdirected);
     let unsigned = [
         Unsigned::MissingKey,
         Unsigned::UnknownKey,

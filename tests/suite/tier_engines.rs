@@ -350,51 +350,6 @@ fn slow_an_engine_that_is_full_hurts_no_viewer() {
     }
 }
 
-/// Stands before an engine, and cuts each connection after so many octets of answers.
-fn cutting(to: u16) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let mut dice = Dice::new(11, 1);
-        for near in listener.incoming().map_while(Result::ok) {
-            let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-            let left = 200_000 + dice.roll(400_000);
-            relay(near.try_clone().unwrap(), far.try_clone().unwrap(), u64::MAX);
-            relay(far, near, left);
-        }
-    });
-    port
-}
-
-fn relay(mut from: TcpStream, mut to: TcpStream, mut left: u64) {
-    std::thread::spawn(move || {
-        let mut octets = [0; 8192];
-        while left > 0 {
-            let Ok(len @ 1..) = from.read(&mut octets) else { break };
-            let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
-            if to.write_all(&octets[..len]).is_err() {
-                break;
-            }
-            left -= len as u64;
-        }
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-    });
-}
-
-#[test]
-fn slow_connections_that_are_cut_in_mid_value_hurt_no_viewer() {
-    if !tool::have(&[REDIS, MEMCACHED]) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let server = plain_redis(folder.path(), free_port());
-    under_load(&single(cutting(server.port)), |oracle| oracle.is_used(10.0));
-    let server = memcached(free_port(), &[]);
-    let port = cutting(server.port);
-    let tier = format!("kind = \"memcached\"\nurls = [\"memcached://127.0.0.1:{port}\"]");
-    under_load(&tier, |oracle| oracle.is_used(10.0));
-}
-
 #[test]
 fn slow_entries_that_are_damaged_hurt_no_viewer() {
     if !tool::have(&[REDIS]) {
