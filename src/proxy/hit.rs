@@ -208,11 +208,13 @@ fn by_response_code<'s>(
     Some(hit)
 }
 
-// A status that has no body takes that of the hit away.
+// A status that has no body takes that of the hit away; in the place of one that has none, another
+// needs a length that the hit does not tell.
 fn keeps_the_body(change: &ResponseChange, before: u16) -> bool {
-    let has_none =
-        change.status.is_some_and(|status| status != before && matches!(status, 204 | 304));
-    change.body.is_none() && !has_none
+    let is_other = change.status.is_some_and(|status| {
+        status != before && (matches!(status, 204 | 304) || matches!(before, 204 | 304))
+    });
+    change.body.is_none() && !is_other
 }
 
 // Admission, as serving has it; `None` for what serving must see to.
