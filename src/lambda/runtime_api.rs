@@ -86,6 +86,11 @@ impl Endpoint {
         self.offered.notify_one();
     }
 
+    /// Takes the call back, whether the worker has taken it or not: nothing is heard of it any more.
+    pub fn withdraw(&self) {
+        *self.state.lock() = State::default();
+    }
+
     /// Serves one connection of the worker until it closes.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let service = hyper::service::service_fn(move |request: Request<Incoming>| async move {
