@@ -376,6 +376,9 @@ impl Hit<'_> {
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status, self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(alt_svc) = self.alt_svc {
+            sink.field("Alt-Svc", alt_svc);
+        }
     }
 
     // Its fields as serving has them when it asks viewer-response code.
