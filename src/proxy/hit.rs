@@ -33,7 +33,7 @@ use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
-use crate::semantics::time::Timestamp;
+use crate::semantics::time::{Timestamp, format_http_date};
 use crate::store::memory::Found;
 
 /// What a plain fresh hit is told as.
@@ -372,6 +372,10 @@ impl Hit<'_> {
         if let Some(len) = self.announced().filter(|_| !fields.contains("content-length")) {
             sink.field("Content-Length", len);
         }
+        // Code may have taken it away; serving says it then, too.
+        if !fields.contains("date") {
+            sink.field("Date", format_http_date(now));
+        }
         let ttl = deliver::remaining(&self.stored, self.stored.age(now) / 1000);
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status, self.head.id);
@@ -407,6 +411,27 @@ impl Hit<'_> {
         match &self.answer {
             ResponseForm::Part(span) => span.len(),
             _ => self.stored.content.length().unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_status_is_left_to_serving_where_either_has_no_body() {
+        for (before, after, keeps) in [
+            (200, 404, true),
+            (206, 200, true),
+            (304, 304, true),
+            (200, 204, false),
+            (200, 304, false),
+            (304, 200, false),
+            (204, 200, false),
+        ] {
+            let change = ResponseChange { status: Some(after), ..ResponseChange::default() };
+            assert_eq!(keeps_the_body(&change, before), keeps, "{before} {after}");
         }
     }
 }
