@@ -366,6 +366,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_heard_of_a_call_that_was_taken_back() {
+        let (endpoint, mut said, mut client) = begin();
+        endpoint.offer(invocation("r1"));
+        client.ask("GET", NEXT, "").await;
+        assert!(matches!(said.recv().await, Some(Said::Asks)));
+        endpoint.withdraw();
+        let path = "/2018-06-01/runtime/invocation/r1/response";
+        assert!(client.ask("POST", path, "[1]").await.starts_with("http/1.1 400"));
+        assert!(said.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn errors_have_their_kind_and_what_is_too_long_is_refused() {
         let (endpoint, mut said, mut client) = begin();
         let failed = r#"{"errorType":"TypeError","errorMessage":"x","stackTrace":[]}"#;
