@@ -59,6 +59,8 @@ impl Stores {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
+            // Without its own name on the disk, no journal in it would be there after a crash.
+            .and_then(|()| frames::sync_folder_of(&folder))
             .map_err(|error| failed(&folder, &error))?;
         let mut all = Named::new();
         for entry in std::fs::read_dir(&folder).map_err(|error| failed(&folder, &error))? {
