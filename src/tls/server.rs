@@ -244,9 +244,7 @@ impl ResolvesServerCert for ByHello {
         if self.unknown_sni == UnknownSni::Refuse && !self.table.knows(name, local) {
             return None;
         }
-        self.table
-            .choose(name, hello.signature_schemes(), local)
-            .map(|(_, key)| Arc::clone(key))
+        self.table.choose(name, hello.signature_schemes(), local).map(|(_, key)| Arc::clone(key))
     }
 }
 
