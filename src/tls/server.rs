@@ -224,7 +224,10 @@ fn server_config(
 }
 
 /// Shows each viewer the certificate for the name that it asks for.
-struct ByHello(ByName<Arc<CertifiedKey>>);
+struct ByHello {
+    table: ByName<Arc<CertifiedKey>>,
+    unknown_sni: UnknownSni,
+}
 
 impl std::fmt::Debug for ByHello {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -237,9 +240,11 @@ impl ResolvesServerCert for ByHello {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         // Which of our addresses was asked is not known here.
         let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        self.0
-            .choose(name.as_deref(), hello.signature_schemes(), local)
-            .map(|(_, key)| Arc::clone(key))
+        let name = name.as_deref();
+        if self.unknown_sni == UnknownSni::Refuse && !self.table.knows(name, local) {
+            return None;
+        }
+        self.table.choose(name, hello.signature_schemes(), local).map(|(_, key)| Arc::clone(key))
     }
 }
 
@@ -252,7 +257,8 @@ fn quic_config(site: &Site, tickets: &Arc<Tickets>) -> Result<Arc<ServerConfig>,
         Ok((Arc::clone(certificate), Arc::new(key)))
     };
     let all = site.certificates.iter().map(ready).collect::<Result<Vec<_>, String>>()?;
-    let resolver = Arc::new(ByHello(ByName::new(all)));
+    let unknown_sni = site.listen.unknown_sni;
+    let resolver = Arc::new(ByHello { table: ByName::new(all), unknown_sni });
     let provider = Arc::new(provider);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -1,9 +1,8 @@
-//! The tier on real engines that fail over, reshard, run full, break off and lie, under two edges
+//! The tier on real engines that fail over, reshard, run full and lie, under two edges
 //! whose viewers are asked all the time: no error reaches one, no wrong octet, and nothing older
 //! than a purge that was acknowledged.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -14,7 +13,7 @@ use super::support::origin::answer;
 use super::support::tool::{self, Tool};
 use super::support::viewer::Seen;
 use super::support::{Dice, Origin, eventually, free_port};
-use super::tier::{MEMCACHED, REDIS, Server, memcached, plain_redis, redis};
+use super::tier::{REDIS, Server, plain_redis, redis};
 
 const REDIS_CLI: Tool = Tool::Program("redis-cli");
 /// So many paths are read; every other one has a body of several pieces.

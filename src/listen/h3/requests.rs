@@ -195,16 +195,13 @@ impl Session {
         }
     }
 
-    // A viewer may have another address by now; requests are written down under the one that they
-    // came from.
+    // A viewer may have another port by now. Requests are judged by the address that the handshake
+    // proved: QUIC tells a new one with the first packet that has it, before it is proved (RFC 9000
+    // §9.3), and a viewer could write any address into that packet.
     fn follow_viewer(&mut self) {
         let peer = self.quic.remote_address();
-        if self.connection.peer != peer {
+        if self.connection.peer != peer && self.connection.peer.ip() == peer.ip() {
             let mut connection = (*self.connection).clone();
-            let site = Arc::clone(&self.worker.core.edge.running_cell().load().site);
-            if connection.peer.ip() != peer.ip() {
-                connection.place = site.geo.as_ref().map(|geo| Arc::new(geo.place(peer.ip())));
-            }
             connection.peer = peer;
             self.connection = Arc::new(connection);
         }

@@ -338,7 +338,9 @@ impl Driver {
             Gauges::add(&gauges.ignored);
             return self.endpoint.ignore(incoming);
         }
-        let is_crowded = self.half_open >= RETRY && !incoming.remote_address_validated();
+        // Addresses that were made up may not take the places of viewers over TCP.
+        let is_full = self.half_open >= RETRY || self.serving.places.are_scarce();
+        let is_crowded = is_full && !incoming.remote_address_validated();
         if is_crowded && incoming.may_retry() && self.half_open < REFUSE {
             if let Ok(transmit) = self.endpoint.retry(incoming, &mut self.response) {
                 Gauges::add(&gauges.retried);
