@@ -23,6 +23,7 @@ use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Serving, Site};
 use crate::distribution::staging::Chosen;
+use crate::distribution::viewer_tls::{Mode, is_same_rule};
 use crate::message::connection::{Asker, Forwarder, Scheme, Version};
 use crate::message::own_fields::NODE_PREFIX;
 use crate::message::path::other_reading;
@@ -149,6 +150,12 @@ pub fn route<'r>(
     }
     let mut at = site.hosts.find(head.host).ok_or(Refusal::UnknownHost)?;
     let mut distribution = &site.distributions[at];
+    if let Some(tls) = &head.connection.tls
+        && head.connection.asker == Asker::Viewer
+        && !is_same_rule(tls.rule.as_ref(), distribution.client_certificates.as_ref())
+    {
+        return Err(Refusal::Misdirected(Misdirection::OtherRule));
+    }
     let mut session = None;
     if let Some(staging) = &distribution.staging {
         let (is_staging, remembered) = staging::choose(staging, head, now);
@@ -157,6 +164,9 @@ pub fn route<'r>(
             at = staging.distribution;
             distribution = &site.distributions[at];
         }
+    }
+    if head.version == Version::Http3 && !distribution.versions.has_http3() {
+        return Err(Refusal::Misdirected(Misdirection::Version));
     }
     let path = rooted(distribution, head.path);
     let chosen = distribution.behavior_at(path);
@@ -271,6 +281,13 @@ pub fn admit(
 // From the cheapest to the dearest.
 fn admit_viewer(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Refusal> {
     let (connection, behavior) = (routed.head.connection, routed.behavior);
+    // In clear text there is no handshake to show one in.
+    if let Some(rule) = &routed.distribution.client_certificates
+        && rule.mode == Mode::Required
+        && connection.scheme == Scheme::Http
+    {
+        return Err(Refusal::HttpsOnly);
+    }
     let address = connection.peer.ip();
     let country = connection.place.as_ref().and_then(|place| place.country.as_deref());
     if let (Some(rule), Some(country)) = (&routed.distribution.geo_restriction, country)

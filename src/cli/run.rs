@@ -32,6 +32,8 @@ use crate::invalidation::log::InvalidationLog;
 use crate::lambda::{self, Line, OnDemand};
 use crate::listen::accept::{Accepting, Bound, Speaks};
 use crate::listen::places::{self, Places};
+#[cfg(feature = "http3")]
+use crate::listen::quic;
 use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
@@ -105,6 +107,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let tickets = Tickets::open(&site.data, clock.clone(), sharing);
     let tls = ServerTls::new(&site, &tickets)?;
     let mut bound = bind_all(&site)?;
+    #[cfg(feature = "http3")]
+    let mut udp = bind_udp(&site, &bound)?;
     let admin = server::bind(site.admin.listen)
         .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
     let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
@@ -159,7 +163,11 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let spans = SpanExport::new(&control.edge);
     runtime.spawn(Arc::clone(&spans).keep_sending());
     let (abandon, abandoned) = watch::channel(false);
-    let workers = start_workers(&control, &site, &mut bound, (&drained, &abandoned))?;
+    #[cfg(feature = "http3")]
+    let quic = start_quic(&control, &site, &mut udp)?;
+    #[cfg(not(feature = "http3"))]
+    let quic = ();
+    let workers = start_workers(&control, &site, &mut bound, quic, (&drained, &abandoned))?;
     announce(args, &site, &bound, admin_address);
     let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
     let patience = control.edge.running_cell().load().site.limits.drain;
@@ -377,18 +385,82 @@ fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {
     http.chain(https).map(bind).collect()
 }
 
+// The addresses for HTTPS once more, for UDP. HTTP/3 that is asked for and cannot be had would
+// never be missed: viewers stay with HTTP/2 and say nothing.
+#[cfg(feature = "http3")]
+fn bind_udp(site: &Site, bound: &[Bound]) -> Result<Vec<quic::Bound>, String> {
+    let https = bound.iter().filter(|one| one.speaks == Speaks::Https);
+    let wanted = https.filter(|_| site.listen.http3.is_on());
+    let bind = |one: &Bound| {
+        quic::Bound::bind(one.address, site.listen.workers)
+            .map_err(|error| format!("listen.http3, UDP {}: {error}", one.address))
+    };
+    wanted.map(bind).collect()
+}
+
+/// What speaks HTTP/3 on each core.
+#[cfg(feature = "http3")]
+type Quic = Vec<Vec<quic::Socket>>;
+#[cfg(not(feature = "http3"))]
+type Quic = ();
+
+// The sockets of each core, and the secrets that all of them share.
+#[cfg(feature = "http3")]
+fn start_quic(
+    control: &Arc<Control>,
+    site: &Site,
+    udp: &mut [quic::Bound],
+) -> Result<Quic, String> {
+    if udp.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = quic::Keys::open(&site.data)
+        .map_err(|error| format!("the keys of QUIC in {}: {error}", site.data.display()))?;
+    let keys = Arc::new(keys);
+    for one in udp.iter() {
+        tracing::info!(address = %one.address, speaks = "HTTP/3", workers = site.listen.workers, "listening on UDP");
+    }
+    control.edge.speaks_quic.store(true, Ordering::Relaxed);
+    let of_core =
+        |_| -> Vec<quic::Socket> { udp.iter_mut().filter_map(|one| one.take(&keys)).collect() };
+    Ok((0..site.listen.workers).map(of_core).collect())
+}
+
+#[cfg(feature = "http3")]
+fn serve_quic(control: &Arc<Control>, worker: &Arc<Worker>, sockets: Vec<quic::Socket>) {
+    for socket in sockets {
+        let serving = quic::Serving {
+            worker: Arc::clone(worker),
+            tls: Arc::clone(&control.tls),
+            places: Arc::clone(&control.places),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = serving.run(socket).await {
+                tracing::error!(%error, "HTTP/3 ended");
+            }
+        });
+    }
+}
+
 fn start_workers(
     control: &Arc<Control>,
     site: &Arc<Site>,
     bound: &mut [Bound],
+    quic: Quic,
     (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
 ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
     let mut threads = Vec::new();
+    #[cfg(feature = "http3")]
+    let mut quic = quic;
+    #[cfg(not(feature = "http3"))]
+    let () = quic;
     for index in 0..site.listen.workers {
         let sockets: Vec<_> = bound
             .iter_mut()
             .filter_map(|one| one.take().map(|socket| (socket, one.speaks)))
             .collect();
+        #[cfg(feature = "http3")]
+        let udp = quic.pop().unwrap_or_default();
         let (control, drained) = (Arc::clone(control), drained.clone());
         let gates = Arc::clone(&control.edge.origins);
         let mut abandoned = abandoned.clone();
@@ -429,6 +501,8 @@ fn start_workers(
                         }
                     });
                 }
+                #[cfg(feature = "http3")]
+                serve_quic(&control, &worker, udp);
                 let mut tick = tokio::time::interval(Duration::from_millis(200));
                 loop {
                     tokio::select! {

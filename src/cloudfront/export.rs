@@ -13,8 +13,9 @@ use crate::distribution::geo::GeoRestriction;
 use crate::distribution::logs::Cookies;
 use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
-use crate::distribution::site::{Distribution, Serving, Site, TlsPolicy};
+use crate::distribution::site::{Distribution, HttpVersions, Serving, Site, TlsPolicy};
 use crate::distribution::stores::ACCOUNT;
+use crate::distribution::viewer_tls::{ClientCertificates, Expiry, Hints, Mode};
 use crate::documents::shelf::Kind;
 
 /// The output of `get-distribution-config`, the policies of its own beside it, and what could not
@@ -66,12 +67,15 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         "Enabled": distribution.serving == Serving::On,
         "ViewerCertificate": { "MinimumProtocolVersion": policy, "SSLSupportMethod": "sni-only" },
         "Restrictions": { "GeoRestriction": geo },
-        "HttpVersion": "http2",
+        "HttpVersion": http_version(site, distribution),
     });
     if let Some(log) = &site.more_logs.standard {
         let cookies = log.cookies == Cookies::Included;
         config["Logging"] =
             json!({ "Enabled": true, "IncludeCookies": cookies, "Bucket": "", "Prefix": "" });
+    }
+    if let Some(rule) = &distribution.client_certificates {
+        config["ViewerMtlsConfig"] = viewer_mtls(rule, &mut left);
     }
     let tags = distribution.tag_header.as_str();
     if tags != "cache-tag" {
@@ -82,6 +86,21 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
     }
     let policies = export_policies::own(distribution, &mut left);
     (json!({ "DistributionConfig": config, "Policies": policies }), left)
+}
+
+fn viewer_mtls(rule: &ClientCertificates, left: &mut Vec<String>) -> Value {
+    let mut told = json!({ "Mode": rule.mode.word() });
+    if rule.mode != Mode::Passthrough {
+        left.push(
+            "client_certificates: make a trust store of the file's certificates and set TrustStoreId".into(),
+        );
+        told["TrustStoreConfig"] = json!({
+            "TrustStoreId": "",
+            "AdvertiseTrustStoreCaNames": rule.hints == Hints::Advertised,
+            "IgnoreCertificateExpiry": rule.expiry == Expiry::Ignored,
+        });
+    }
+    told
 }
 
 fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
@@ -134,6 +153,15 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
         told["CustomOriginConfig"]["OriginHttpVersion"] = "http2".into();
     }
     Some(told)
+}
+
+const fn http_version(site: &Site, distribution: &Distribution) -> &'static str {
+    match distribution.versions {
+        HttpVersions::Http2 => "http2",
+        HttpVersions::Http2And3 => "http2and3",
+        HttpVersions::Spoken if site.listen.http3.is_on() => "http2and3",
+        HttpVersions::Spoken => "http2",
+    }
 }
 
 // Functions and lambdas by name; whoever creates the distribution gives the ARNs that they have

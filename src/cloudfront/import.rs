@@ -174,6 +174,8 @@ pub(super) struct Job<'d, 'w> {
     pub(super) over_http2: BTreeSet<String>,
     /// Why the whole distribution refuses all viewers.
     pub(super) shut: Option<String>,
+    /// What is said of viewers' certificates, as a line of the distribution's table.
+    client_certificates: Option<String>,
     /// Behaviors with legacy settings that keep answers.
     pub(super) keep_by_legacy: Vec<String>,
     /// The id of a distribution that is served as it is written here, beside others: policies and
@@ -212,6 +214,7 @@ impl<'d, 'w> Job<'d, 'w> {
             called: BTreeSet::new(),
             over_http2: BTreeSet::new(),
             shut: None,
+            client_certificates: None,
             keep_by_legacy: Vec::new(),
         }
     }
@@ -408,6 +411,9 @@ impl<'d, 'w> Job<'d, 'w> {
                 let _ = writeln!(self.out, "default_root_object = {}", quoted(plain));
             }
         }
+        if let Some("http3" | "http2and3") = config.text("HttpVersion") {
+            self.out.push_str("http_version = \"http2and3\"\n");
+        }
         if let Some(tags) = config.get("CacheTagConfig").and_then(|tags| tags.text("HeaderName")) {
             if http::HeaderName::from_bytes(tags.as_bytes()).is_ok() {
                 let _ = writeln!(self.out, "tag_header = {}", quoted(tags));
@@ -429,6 +435,7 @@ impl<'d, 'w> Job<'d, 'w> {
             let _ = writeln!(self.out, "tags = {{ {} }}", pairs.join(", "));
         }
         self.out.push_str("compat = \"cloudfront\"\n");
+        self.out.push_str(&self.client_certificates.take().unwrap_or_default());
     }
 
     // Whatever guards every behavior and stays behind.
@@ -436,29 +443,7 @@ impl<'d, 'w> Job<'d, 'w> {
         let says_something =
             |mtls: &Node<'d>| mtls.value().as_object().is_none_or(|map| !map.is_empty());
         if let Some(mtls) = config.get("ViewerMtlsConfig").filter(says_something) {
-            let store = mtls.get("TrustStoreConfig");
-            let store = store
-                .and_then(|store| store.text("TrustStoreId"))
-                .map(|id| format!(" (trust store {id})"))
-                .unwrap_or_default();
-            match mtls.text("Mode") {
-                Some("optional") => self.say(
-                    Rank::ToKnow,
-                    format!(
-                        "ViewerMtlsConfig: Mode = optional: viewers may show a certificate at CloudFront{store}; here none is asked for"
-                    ),
-                ),
-                Some("passthrough") => self.say(
-                    Rank::BeforeServing,
-                    format!(
-                        "ViewerMtlsConfig: Mode = passthrough: the origin is to see the viewer's certificate{store}; here it sees none"
-                    ),
-                ),
-                mode => {
-                    let mode = mode.unwrap_or("required");
-                    self.shut = Some(format!("viewers must show a certificate at CloudFront (ViewerMtlsConfig: Mode = {mode}{store})"));
-                }
-            }
+            self.viewers_certificates(&mtls);
         }
         if let Some(function) =
             config.get("ConnectionFunctionAssociation").and_then(|one| one.text("Id"))
@@ -470,6 +455,44 @@ impl<'d, 'w> Job<'d, 'w> {
                     .take()
                     .map_or_else(|| more.clone(), |first| format!("{first}, and {more}")),
             );
+        }
+    }
+
+    // The certificates of a trust store are in no document, so a rule that verifies waits for them.
+    fn viewers_certificates(&mut self, mtls: &Node<'d>) {
+        let store = mtls.get("TrustStoreConfig");
+        let id = store.as_ref().and_then(|store| store.text("TrustStoreId"));
+        let flag = |name: &str| store.as_ref().is_some_and(|store| store.is(name));
+        let (advertise, ignore) =
+            (flag("AdvertiseTrustStoreCaNames"), flag("IgnoreCertificateExpiry"));
+        let told = id.map(|id| format!(" (trust store {id})")).unwrap_or_default();
+        let mode = mtls.text("Mode").unwrap_or("required");
+        if mode == "passthrough" {
+            self.client_certificates =
+                Some("client_certificates = { mode = \"passthrough\" }\n".into());
+            self.say(
+                Rank::ToKnow,
+                format!(
+                    "ViewerMtlsConfig: Mode = passthrough{told}: carried over; AdvertiseTrustStoreCaNames = {advertise} and \
+                     IgnoreCertificateExpiry = {ignore} mean nothing where nothing is verified"
+                ),
+            );
+            return;
+        }
+        let word = if mode == "optional" { "optional" } else { "required" };
+        let line = format!(
+            "client_certificates = {{ mode = \"{word}\", trust_store = \"FILE.pem\", ignore_expiry = {ignore}, advertise = {advertise} }}"
+        );
+        self.client_certificates = Some(format!("# {line}\n"));
+        let what = format!(
+            "ViewerMtlsConfig: Mode = {mode}{told}, AdvertiseTrustStoreCaNames = {advertise}, IgnoreCertificateExpiry = {ignore}: \
+             the trust store's certificates are in no document; put them into a file and say {line}"
+        );
+        self.say(Rank::BeforeServing, what);
+        if word == "required" {
+            self.shut = Some(format!(
+                "viewers must show a certificate at CloudFront (ViewerMtlsConfig: Mode = {mode}{told})"
+            ));
         }
     }
 
@@ -508,7 +531,7 @@ impl<'d, 'w> Job<'d, 'w> {
             Some(version) => self.say(
                 Rank::ToKnow,
                 format!(
-                    "HttpVersion = {version}: HTTP/3 is not spoken yet; HTTP/1.1 and HTTP/2 are"
+                    "HttpVersion = {version}: HTTP/3 is spoken where listen.http3 = true, and HTTP/2 in any case"
                 ),
             ),
         }

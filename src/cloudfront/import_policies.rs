@@ -37,9 +37,11 @@ const NOT_BY_LEGACY: [&str; 19] = [
 ];
 
 // Fields that a key cannot have (CloudFront: "Request and response behavior for custom origins").
-const NOT_IN_A_KEY: [&str; 5] = [
+const NOT_IN_A_KEY: [&str; 7] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
+    "cloudfront-viewer-cert-pem",
+    "cloudfront-viewer-cert-validity",
     "cloudfront-viewer-ja3-fingerprint",
     "cloudfront-viewer-ja4-fingerprint",
     "cloudfront-viewer-tls",

@@ -76,6 +76,11 @@ fn head(out: &mut String, document: &Document, hosts: &[String]) {
             .collect();
         let _ = writeln!(out, "tags = {{ {} }}", pairs.join(", "));
     }
+    let version = match text(config, &["HttpVersion"]) {
+        "http3" | "http2and3" => "http2and3",
+        _ => "http2",
+    };
+    let _ = writeln!(out, "http_version = {}", quoted(version));
     out.push_str("compat = \"cloudfront\"\n");
 }
 

@@ -87,7 +87,7 @@ pub fn check(config: &Value) -> Result<(), Unfit> {
     )?;
     for (key, why) in [
         ("TenantConfig", "there are no tenants here"),
-        ("ViewerMtlsConfig", "viewers' certificates are not asked for"),
+        ("ViewerMtlsConfig", "viewers' certificates are a matter of the file's distributions"),
         ("ConnectionFunctionAssociation", "no function runs in a handshake"),
     ] {
         let says = at(config, &[key])
@@ -192,7 +192,7 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     refuse_if(
         !items(one, &["LambdaFunctionAssociations"]).is_empty(),
         "LambdaFunctionAssociations",
-        "no such function runs here",
+        "Lambda@Edge is a matter of the file's distributions",
     )?;
     for (key, why) in [
         ("FieldLevelEncryptionId", "fields reach the origin as they are"),
@@ -200,7 +200,11 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     ] {
         refuse_if(!text(one, &[key]).is_empty(), key, why)?;
     }
-    refuse_if(is(one, &["GrpcConfig", "Enabled"]), "GrpcConfig", "gRPC is not spoken to origins")?;
+    refuse_if(
+        is(one, &["GrpcConfig", "Enabled"]),
+        "GrpcConfig",
+        "gRPC is a matter of the file's distributions",
+    )?;
     let has_policy = !text(one, &["CachePolicyId"]).is_empty();
     let legacy = ["ForwardedValues", "MinTTL", "DefaultTTL", "MaxTTL"];
     let says = |key: &str| at(one, &[key]).is_some_and(|value| value.as_u64() != Some(0));

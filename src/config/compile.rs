@@ -2,6 +2,7 @@
 //! distributions. Each step reports what it cannot use and goes on.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::distribution::compat::parse_pop;
 use crate::distribution::host::HostTable;
-use crate::distribution::site::{Listen, Observes, Site};
+use crate::distribution::origin::{Origin, OriginKind, Reach};
+use crate::distribution::site::{Distribution, Listen, Observes, Site};
 use crate::distribution::staging::{Chosen, Staging};
 use crate::message::forwarding::added_names;
 use crate::semantics::time::Timestamp;
@@ -111,6 +113,9 @@ pub fn compile(
             distributions.extend(compile_distribution::read(table, &mut scope, &mut ordinal));
         }
     }
+    for made in distributions.iter_mut().filter(|made| made.source >= told.of_files) {
+        guard(&mut made.distribution, admin.listen);
+    }
     scope
         .warnings
         .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
@@ -167,6 +172,18 @@ pub fn compile(
         api,
         metrics_by,
     })
+}
+
+// A call of the API chose these hosts, and not the operator: a machine's metadata and our own admin
+// listener are out of their reach.
+fn guard(distribution: &mut Distribution, admin: SocketAddr) {
+    for origin in &mut distribution.origins {
+        let mut guarded = Origin::clone(origin);
+        if let OriginKind::Http(http) = &mut guarded.kind {
+            http.reach = Reach::Guarded { admin };
+            *origin = Arc::new(guarded);
+        }
+    }
 }
 
 // Only an edge that is managed by the API may begin with nothing.
@@ -262,7 +279,11 @@ fn link_staging(
         let mark = crate::crypto::sigv4::sha256(id.as_bytes())[..8].to_string();
         primary.staging = Some(Staging { distribution: at, chosen, mark });
         primary.is_deploying = true;
-        distributions[at].distribution.is_deploying = true;
+        // The handshake is over before a side is chosen.
+        let client_certificates = primary.client_certificates.clone();
+        let staged = &mut distributions[at].distribution;
+        staged.is_deploying = true;
+        staged.client_certificates = client_certificates;
     }
 }
 

@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::compile_behavior::{behaviors, error_responses};
 use super::compile_origin::{groups, origins};
+use super::compile_viewer_tls::{Side, client_certificates};
 use super::credentials;
 use super::reader::{Found, Table};
 use super::scope::{HostAt, Scope};
@@ -15,7 +16,7 @@ use crate::base::secret::Secret;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::distribution::geo::GeoRestriction;
 use crate::distribution::host::HostPattern;
-use crate::distribution::site::{Distribution, Serving};
+use crate::distribution::site::{Distribution, HttpVersions, Serving};
 use crate::distribution::staging::{Chosen, Sticky};
 
 /// A distribution, and where its names stand in the file.
@@ -64,8 +65,11 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into())
     });
     let (x_cache, compat) = (table.word("x_cache", &FACES), table.word("compat", &FACES));
+    let versions = http_versions(&mut table);
     let purge = purge(&mut table, scope);
     let geo_restriction = geo_restriction(&mut table);
+    let side = if staging.is_some() { Side::Staging } else { Side::Primary };
+    let client_certificates = client_certificates(&mut table, scope, side);
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
@@ -97,6 +101,8 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         tag_header: tag_header.map_or(HeaderName::from_static("cache-tag"), |found| found.value),
         purge,
         geo_restriction,
+        versions: versions.map_or(HttpVersions::Spoken, |found| found.value),
+        client_certificates,
         is_deploying: false,
         staging: None,
         compat,
@@ -107,6 +113,18 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         id_span: if id.span.is_empty() { span } else { id.span },
         source,
         staging,
+    })
+}
+
+// CloudFront's `HttpVersion`. What leaves HTTP/2 out is not obeyed, and so not taken.
+fn http_versions(table: &mut Table<'_>) -> Option<Found<HttpVersions>> {
+    table.parsed("http_version", |word| match word {
+        "http2" => Ok(HttpVersions::Http2),
+        "http2and3" => Ok(HttpVersions::Http2And3),
+        "http1.1" | "http3" => {
+            Err("HTTP/2 is spoken in any case; take \"http2\" or \"http2and3\"".into())
+        }
+        _ => Err("known are \"http2\" and \"http2and3\"".into()),
     })
 }
 

@@ -168,9 +168,11 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
 }
 
 // Fields that reach origins and no key (CloudFront: "Add CloudFront request headers").
-const EACH_VIEWERS_OWN: [&str; 5] = [
+const EACH_VIEWERS_OWN: [&str; 7] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
+    "cloudfront-viewer-cert-pem",
+    "cloudfront-viewer-cert-validity",
     "cloudfront-viewer-ja3-fingerprint",
     "cloudfront-viewer-ja4-fingerprint",
     "cloudfront-viewer-tls",

@@ -15,8 +15,8 @@ use crate::distribution::geo::Geo;
 use crate::distribution::host::HostPattern;
 use crate::distribution::limits::Limits;
 use crate::distribution::site::{
-    AccessKey, Admin, Api, ApiCertificates, DiskSettings, INVALIDATION_ACTIONS, Listen, MetricsBy,
-    StoreSettings, TlsPolicy, Transport, Unsigned, WebAcl,
+    AccessKey, Admin, Api, ApiCertificates, DiskSettings, Http3, INVALIDATION_ACTIONS, Listen,
+    MetricsBy, StoreSettings, TlsPolicy, Transport, UnknownSni, Unsigned, WebAcl,
 };
 use crate::distribution::stores::ACCOUNT;
 use crate::tls::clients::verifier;
@@ -46,7 +46,9 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
         proxy_protocol_from: vec![],
         forwarded_for_from: vec![],
         workers: cores,
+        http3: Http3::Off,
         client_roots: vec![],
+        unknown_sni: UnknownSni::Default,
     };
     let Some(mut table) = main.table("listen") else {
         main.missing("listen", "[listen] with http = [\"127.0.0.1:8080\"]");
@@ -72,8 +74,41 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
         );
     }
     let client_roots = client_roots(&mut table, scope);
+    let http3 = http3(&mut table, &https);
+    let unknown_sni = table
+        .word("unknown_sni", &[("default", UnknownSni::Default), ("refuse", UnknownSni::Refuse)])
+        .map_or(UnknownSni::Default, |found| found.value);
     table.finish();
-    Listen { http, https, proxy_protocol_from, forwarded_for_from, workers, client_roots }
+    Listen {
+        http,
+        https,
+        proxy_protocol_from,
+        forwarded_for_from,
+        workers,
+        http3,
+        client_roots,
+        unknown_sni,
+    }
+}
+
+// `listen.http3` and the port that viewers are told.
+fn http3(table: &mut Table<'_>, https: &[SocketAddr]) -> Http3 {
+    let told_port = table.number("alt_svc_port", 1, 65_535);
+    let Some(found) = table.truth("http3").filter(|found| found.value) else {
+        if let Some(port) = told_port {
+            let title = "listen.alt_svc_port tells viewers of HTTP/3, which is not spoken";
+            table.problem(&port.span, title, Some("http3 = true beside it".into()));
+        }
+        return Http3::Off;
+    };
+    if !cfg!(feature = "http3") {
+        table.problem(&found.span, "this build has no HTTP/3 (Cargo feature `http3`)", None);
+    }
+    if https.is_empty() {
+        let help = "set listen.https: the same addresses are bound for UDP";
+        table.problem(&found.span, "HTTP/3 wants an address for HTTPS", Some(help.into()));
+    }
+    Http3::On { told_port: told_port.map(|port| port.value as u16) }
 }
 
 // `listen.client_ca`: the authorities whose certificates a client may show.

@@ -22,6 +22,7 @@ mod compile_stores;
 mod compile_tier;
 mod compile_tls;
 mod compile_traces;
+mod compile_viewer_tls;
 mod credentials;
 pub mod decode;
 mod managed;

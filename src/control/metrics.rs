@@ -16,6 +16,7 @@ use crate::region::Region;
 use crate::region::condition::Condition;
 use crate::region::parents::ParentCounts;
 use crate::store::Disk;
+use crate::tls::viewer_rule::HandshakeRefusal;
 
 impl Control {
     // All key value stores together.
@@ -234,6 +235,41 @@ impl Control {
                 "TLS handshakes that failed or took too long.",
                 &self.gauges.handshakes_failed,
             ),
+            (
+                "foreshore_quic_datagrams_total",
+                "UDP datagrams that came for HTTP/3.",
+                &self.gauges.quic.received,
+            ),
+            (
+                "foreshore_quic_sends_total",
+                "Calls that sent datagrams of HTTP/3.",
+                &self.gauges.quic.sent,
+            ),
+            (
+                "foreshore_quic_handed_over_total",
+                "Datagrams that came to another core than their connection's.",
+                &self.gauges.quic.handed_over,
+            ),
+            (
+                "foreshore_quic_overflowed_total",
+                "Such datagrams that were dropped, because too many waited.",
+                &self.gauges.quic.overflowed,
+            ),
+            (
+                "foreshore_quic_retried_total",
+                "Viewers that had to prove their address, because many handshakes were under way.",
+                &self.gauges.quic.retried,
+            ),
+            (
+                "foreshore_quic_refused_total",
+                "Viewers over QUIC that were refused at once.",
+                &self.gauges.quic.refused,
+            ),
+            (
+                "foreshore_quic_ignored_total",
+                "First packets that were left unanswered.",
+                &self.gauges.quic.ignored,
+            ),
             ("foreshore_tls_resumed_total", "TLS sessions resumed.", &self.gauges.resumed),
             (
                 "foreshore_bad_requests_total",
@@ -253,12 +289,26 @@ impl Control {
         ] {
             single(&mut out, name, "counter", help, count.load(Ordering::Relaxed));
         }
+        let name = "foreshore_tls_refused_total";
+        let help = "TLS handshakes refused because of the viewer's certificate or the name it asked for, by reason.";
+        family(&mut out, name, "counter", help);
+        for (why, count) in HandshakeRefusal::ALL.iter().zip(&self.gauges.refused) {
+            let count = count.load(Ordering::Relaxed);
+            out.push_str(&format!("{name}{{reason=\"{}\"}} {count}\n", why.name()));
+        }
         single(
             &mut out,
             "foreshore_connections",
             "gauge",
             "Open viewer connections.",
             self.gauges.connections.load(Ordering::Relaxed) as u64,
+        );
+        single(
+            &mut out,
+            "foreshore_quic_half_open",
+            "gauge",
+            "Handshakes over QUIC under way.",
+            self.gauges.quic.half_open.load(Ordering::Relaxed) as u64,
         );
         single(
             &mut out,

@@ -1,12 +1,15 @@
 //! Reload: load, compare, swap. A configuration with mistakes changes nothing and says so.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Control, Reloaded};
 use crate::config::{self, MissingCertificates, PROMOTED};
 use crate::distribution::site::Site;
+use crate::invalidation::frames::sync_folder_of;
 use crate::semantics::time::format_rfc3339;
 use crate::tls::server::ServerTls;
 
@@ -80,11 +83,8 @@ impl Control {
         if !undo {
             now.push(distribution.to_string());
         }
-        let fresh = path.with_extension("new");
         let lines: String = now.iter().map(|id| format!("{id}\n")).collect();
-        std::fs::write(&fresh, lines)
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        keep(&path, &lines).map_err(|error| format!("{}: {error}", path.display()))?;
         let outcome = self.reload();
         if outcome.ok {
             Ok(now)
@@ -121,6 +121,16 @@ impl Control {
     }
 }
 
+// Writes a file whole or not at all; once this returns it is there, whatever happens.
+fn keep(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    sync_folder_of(path)
+}
+
 type Fingerprint = Option<(SystemTime, u64)>;
 
 fn fingerprints(files: &[PathBuf]) -> Vec<(PathBuf, Fingerprint)> {
@@ -140,6 +150,7 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
     };
     differs(old.listen.http != new.listen.http, "listen.http");
     differs(old.listen.https != new.listen.https, "listen.https");
+    differs(old.listen.http3.is_on() != new.listen.http3.is_on(), "listen.http3");
     differs(old.listen.workers != new.listen.workers, "listen.workers");
     differs(old.admin.listen != new.admin.listen, "admin.listen");
     differs(old.store.memory != new.store.memory, "store.memory");

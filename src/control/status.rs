@@ -53,6 +53,11 @@ impl Control {
             "key_value_stores": values::all(self),
             "functions": functions::in_force(&running, &[]),
             "connections": self.gauges.connections.load(Ordering::Relaxed),
+            // Bound, but never asked: mostly UDP that does not get here.
+            "http3": {
+                "listening": self.edge.speaks_quic.load(Ordering::Relaxed),
+                "datagrams": self.gauges.quic.received.load(Ordering::Relaxed),
+            },
             "fills": self.edge.fills_now(),
             "fleet": self.edge.fleet.get().map(|member| {
                 let (lease_left_ms, outbox, applied) = member.gauges();

@@ -4,6 +4,7 @@
 //! Pure. The hit step writes an answer's fields into a sink; serving makes a `ViewerResponse` by
 //! the same functions.
 
+pub mod alt_svc;
 pub mod compat;
 pub mod error_response;
 pub mod form;

@@ -215,7 +215,7 @@ pub enum LambdaLimits {
 }
 
 /// A Lambda@Edge function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LambdaSpec {
     pub name: String,
     /// A zip or a folder.
@@ -236,4 +236,18 @@ pub struct LambdaSpec {
     /// Whom the workers run as; `None`: whom the edge runs as.
     pub user: Option<String>,
     pub limits: LambdaLimits,
+}
+
+// Its environment often holds secrets: names are enough.
+impl std::fmt::Debug for LambdaSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("LambdaSpec")
+            .field("name", &self.name)
+            .field("code", &self.code)
+            .field("handler", &self.handler)
+            .field("runtime", &self.runtime)
+            .field("environment", &names)
+            .finish_non_exhaustive()
+    }
 }

@@ -109,7 +109,7 @@ impl HostPattern {
 }
 
 /// Finds the distribution for a host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HostTable {
     exact: HashMap<String, usize, foldhash::fast::RandomState>,
     // Longest first, so that the first match is the most specific one.

@@ -27,3 +27,4 @@ pub mod staging;
 pub mod stores;
 pub mod tier;
 pub mod traces;
+pub mod viewer_tls;

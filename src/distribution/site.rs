@@ -21,6 +21,7 @@ use super::staging::Staging;
 use super::stores::StoreSpec;
 use super::tier::Tier;
 use super::traces::Traces;
+use super::viewer_tls::ClientCertificates;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::crypto::sigv4::Credentials;
@@ -152,9 +153,37 @@ pub struct Listen {
     /// Networks whose X-Forwarded-For is kept and added to; from others it is replaced.
     pub forwarded_for_from: Vec<Network>,
     pub workers: usize,
+    pub http3: Http3,
     /// The authorities (DER) whose certificates a client may show; empty: none is asked for. They
     /// count for the admin listener, too.
     pub client_roots: Vec<Vec<u8>>,
+    pub unknown_sni: UnknownSni,
+}
+
+/// What becomes of a handshake for a name, or for none, that no certificate stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSni {
+    /// The first certificate is shown.
+    Default,
+    /// The connection ends, as at CloudFront under `sni-only`.
+    Refuse,
+}
+
+/// Whether HTTP/3 is spoken at the addresses for HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http3 {
+    Off,
+    /// Viewers are told of it under this port, or under the one that they came to.
+    On {
+        told_port: Option<u16>,
+    },
+}
+
+impl Http3 {
+    /// Says whether it is spoken.
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::On { .. })
+    }
 }
 
 /// The admin listener: its address, and what it wants of a caller.
@@ -280,9 +309,30 @@ pub struct Distribution {
     /// The one that is tried out on some of its viewers.
     pub staging: Option<Staging>,
     pub geo_restriction: Option<GeoRestriction>,
+    pub versions: HttpVersions,
+    /// What it wants of its viewers' certificates; a staging distribution has its primary's.
+    pub client_certificates: Option<Arc<ClientCertificates>>,
     /// The bearer token for the method PURGE; `None` refuses it.
     pub purge: Option<Secret<String>>,
     pub compat: Compat,
+}
+
+/// Which versions of HTTP viewers of a distribution may use; HTTP/1.1 and HTTP/2 are always among
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// All that the listener speaks.
+    #[default]
+    Spoken,
+    Http2,
+    Http2And3,
+}
+
+impl HttpVersions {
+    /// Says whether HTTP/3 is among them, where the listener speaks it.
+    pub const fn has_http3(self) -> bool {
+        matches!(self, Self::Spoken | Self::Http2And3)
+    }
 }
 
 impl Distribution {

@@ -450,6 +450,7 @@ mod tests {
             comment: None,
             serving: crate::distribution::site::Serving::On,
             tags: Vec::new(),
+            client_certificates: None,
             hosts: vec!["h.test".into()],
             default_root_object: None,
             origins: vec![origin("a", "a.test"), origin("b", "b.test")],
@@ -460,6 +461,7 @@ mod tests {
             is_deploying: false,
             staging: None,
             geo_restriction: None,
+            versions: Default::default(),
             purge: None,
             compat: Default::default(),
         }

@@ -125,7 +125,7 @@ impl Lambdas {
             counts.count(answer.as_ref().err());
         }
         if let Err(failure) = &answer {
-            tracing::debug!(lambda = name, %failure, "a call failed");
+            tracing::debug!(lambda = name, failure = failure.to_string(), "a call failed");
         }
         answer
     }

@@ -86,6 +86,11 @@ impl Endpoint {
         self.offered.notify_one();
     }
 
+    /// Takes the call back, whether the worker has taken it or not: nothing is heard of it any more.
+    pub fn withdraw(&self) {
+        *self.state.lock() = State::default();
+    }
+
     /// Serves one connection of the worker until it closes.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let service = hyper::service::service_fn(move |request: Request<Incoming>| async move {
@@ -357,6 +362,18 @@ mod tests {
         // A second answer, and one to another call, are told so.
         assert!(client.ask("POST", path, "[2]").await.starts_with("http/1.1 400"));
         assert!(client.ask("POST", &path.replace("r1", "r2"), "").await.contains("400"));
+        assert!(said.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_heard_of_a_call_that_was_taken_back() {
+        let (endpoint, mut said, mut client) = begin();
+        endpoint.offer(invocation("r1"));
+        client.ask("GET", NEXT, "").await;
+        assert!(matches!(said.recv().await, Some(Said::Asks)));
+        endpoint.withdraw();
+        let path = "/2018-06-01/runtime/invocation/r1/response";
+        assert!(client.ask("POST", path, "[1]").await.starts_with("http/1.1 400"));
         assert!(said.try_recv().is_err());
     }
 

@@ -255,8 +255,8 @@ impl Service {
             Report::Ended(failure) => {
                 function.workers.remove(&worker);
                 if let Some(failure) = failure {
-                    let name = &function.spec.name;
-                    tracing::warn!(lambda = %name, worker = worker.0, %failure, "a worker did not start");
+                    let (name, why) = (&function.spec.name, failure.to_string());
+                    tracing::warn!(lambda = %name, worker = worker.0, why, "a worker did not start");
                     function.counts.failed_starts.add();
                     function.last = Some(failure);
                 }

@@ -258,6 +258,10 @@ impl Worker {
         match said {
             Said::Asks => {
                 self.has_started = true;
+                if self.call.as_ref().is_some_and(|call| call.reply.is_some()) {
+                    // What it may still say of this call is no answer to the next.
+                    self.endpoint.withdraw();
+                }
                 let how = "it asked for another call without an answer to this one";
                 self.answer(Err(InvokeFailure::Exited(how.into())));
                 self.call = None;

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,12 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::places::{Place, Places, is_out_of_descriptors};
-use super::{Gauges, Worker, h1, h2, proxy_protocol};
+use super::{Counted, Gauges, Worker, h1, h2, proxy_protocol};
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 use crate::tls::clients;
 use crate::tls::fingerprint;
 use crate::tls::server::ServerTls;
+use crate::tls::viewer_rule::{HandshakeRefusal, shown};
 
 /// What a listening socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +100,10 @@ impl Accepting {
                     };
                     let ticket = place.ticket();
                     let this = self.clone();
-                    this.worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
+                    let count = Counted::new(&this.worker);
                     Gauges::add(&this.worker.gauges.accepted);
                     let task = tokio::spawn(async move {
-                        let _count = Counted(Arc::clone(&this.worker));
+                        let _count = count;
                         this.connection(tcp, peer, speaks, &place).await;
                     });
                     self.places.serves(ticket, task.abort_handle());
@@ -188,13 +188,30 @@ impl Accepting {
             false => (LazyConfigAcceptor::new(Acceptor::default(), tcp).await.ok()?, None),
             true => read_hello(tcp).await.ok()?,
         };
-        let (config, names) = {
+        let (config, names, rule) = {
             let tls = self.tls.load();
-            let chosen = (**tls).as_ref()?.choose(&start.client_hello(), local.ip())?;
-            (Arc::clone(&chosen.config), Arc::clone(&chosen.names))
+            match (**tls).as_ref()?.choose(&start.client_hello(), local.ip()) {
+                Some(one) => (Arc::clone(&one.config), Arc::clone(&one.names), one.rule.clone()),
+                None => return self.refuse(HandshakeRefusal::UnknownName),
+            }
         };
-        let stream = start.into_stream(config).await.ok()?;
+        let stream = match start.into_stream(config).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let why = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+                return self.refuse(why.and_then(HandshakeRefusal::of)?);
+            }
+        };
         let session = stream.get_ref().1;
+        let chain = session.peer_certificates();
+        // Only what `listen.client_ca` vouches for names an edge.
+        let (client, certificate) = match &rule {
+            None => (clients::names(chain), None),
+            Some(rule) => match shown(chain, rule, self.worker.core.edge.clock.now()) {
+                Ok(certificate) => (None, certificate.map(Box::new)),
+                Err(why) => return self.refuse(why),
+            },
+        };
         let is_resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         if is_resumed {
             Gauges::add(&self.worker.gauges.resumed);
@@ -213,9 +230,17 @@ impl Accepting {
             cipher,
             is_resumed,
             hello,
-            client: clients::names(session.peer_certificates()),
+            client,
+            rule,
+            certificate,
         };
         Some((stream, facts))
+    }
+
+    // Counts a handshake that a rule ended.
+    fn refuse<T>(&self, why: HandshakeRefusal) -> Option<T> {
+        Gauges::add(&self.worker.gauges.refused[why as usize]);
+        None
     }
 }
 
@@ -250,13 +275,5 @@ async fn read_hello(
                 return Err(io::Error::other(error));
             }
         }
-    }
-}
-
-struct Counted(Arc<Worker>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.gauges.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

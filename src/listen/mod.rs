@@ -1,16 +1,21 @@
-//! Bytes become requests: sockets, PROXY headers, TLS and SNI, HTTP/1 and HTTP/2.
+//! Bytes become requests: sockets, PROXY headers, TLS and SNI, HTTP/1, HTTP/2 and HTTP/3.
 //!
 //! HTTP/1 to viewers is all ours: one head parser, one body decoder, one writer, one place that
-//! says a connection may be used again. So is HTTP/2, one poll for all a connection does. Both try
-//! the hit step before anything waits.
+//! says a connection may be used again. So is HTTP/2, one poll for all a connection does, and
+//! HTTP/3, over the QUIC of a crate that neither waits nor sends. All try the hit step before
+//! anything waits.
 
 pub mod accept;
 mod exchange_log;
 pub mod h1;
 pub mod h2;
+#[cfg(feature = "http3")]
+pub mod h3;
 pub mod message;
 pub mod places;
 pub mod proxy_protocol;
+#[cfg(feature = "http3")]
+pub mod quic;
 mod traced;
 mod tunnels;
 
@@ -29,6 +34,7 @@ use crate::proxy::{Proxy, Running};
 use crate::record::Record;
 use crate::record::cloudfront_fields::{Answered, Asked, Pop};
 use crate::record::queue::{LogBuffer, LogQueue};
+use crate::tls::viewer_rule::HandshakeRefusal;
 
 /// One core's part of the edge, as connections see it.
 pub struct Worker {
@@ -85,12 +91,53 @@ pub struct Gauges {
     pub connections: AtomicUsize,
     pub accepted: AtomicU64,
     pub handshakes_failed: AtomicU64,
+    /// Of these, those that a rule of ours ended, in the order of `HandshakeRefusal::ALL`.
+    pub refused: [AtomicU64; HandshakeRefusal::ALL.len()],
     pub resumed: AtomicU64,
     pub bad_requests: AtomicU64,
     pub timeouts: AtomicU64,
     pub at_limit: AtomicU64,
     /// Connections that were ended while idle to make room for others.
     pub idle_closed: AtomicU64,
+    pub quic: QuicGauges,
+}
+
+/// What became of QUIC's datagrams and first packets, over all cores.
+#[derive(Default)]
+pub struct QuicGauges {
+    /// Datagrams that came.
+    pub received: AtomicU64,
+    /// Calls that sent datagrams, several at once where the kernel takes them so.
+    pub sent: AtomicU64,
+    /// Datagrams that came to another core than their connection's, and were handed over.
+    pub handed_over: AtomicU64,
+    /// The same, dropped because that core had too many waiting.
+    pub overflowed: AtomicU64,
+    /// Viewers that had to prove their address first.
+    pub retried: AtomicU64,
+    /// Viewers that were refused at once.
+    pub refused: AtomicU64,
+    /// First packets that were left unanswered.
+    pub ignored: AtomicU64,
+    /// Handshakes under way.
+    pub half_open: AtomicUsize,
+}
+
+/// One of the connections that are counted, until it is dropped.
+pub struct Counted(Arc<Worker>);
+
+impl Counted {
+    /// One more.
+    pub fn new(worker: &Arc<Worker>) -> Self {
+        worker.gauges.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.gauges.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Gauges {

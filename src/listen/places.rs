@@ -43,6 +43,7 @@ pub fn bound(configured: usize, descriptors: Option<u64>, in_use: u64) -> usize 
 /// The connections of all cores.
 pub struct Places {
     permits: Arc<Semaphore>,
+    bound: usize,
     /// The connections that hold one.
     held: Mutex<HashMap<u64, Held>>,
     next: AtomicU64,
@@ -63,6 +64,7 @@ impl Places {
     pub fn new(bound: usize, gauges: Arc<Gauges>) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(bound.min(Semaphore::MAX_PERMITS))),
+            bound: bound.min(Semaphore::MAX_PERMITS),
             held: Mutex::default(),
             next: AtomicU64::new(0),
             began: Instant::now(),
@@ -93,6 +95,28 @@ impl Places {
                 return self.place(permit);
             }
         }
+    }
+
+    /// Says whether more than half of them are taken.
+    pub fn are_scarce(&self) -> bool {
+        self.permits.available_permits() < self.bound / 2
+    }
+
+    /// A place for a connection that has no task of its own: at the bound there is none, and the
+    /// longest idle of the others leave.
+    pub fn try_take(self: &Arc<Self>) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(self.place(permit));
+        }
+        Gauges::add(&self.gauges.at_limit);
+        if let Some(before) = self.full.tell(Instant::now()) {
+            tracing::warn!(
+                before,
+                "no more viewers' connections may be open; one over QUIC was refused (limits.connections, open files)"
+            );
+        }
+        self.close_idle();
+        None
     }
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {

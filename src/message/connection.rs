@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::certificate::ViewerCertificate;
 use crate::distribution::geo::Location;
+use crate::distribution::viewer_tls::ClientCertificates;
 
 /// How the viewer reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub enum Version {
     Http10,
     Http11,
     Http2,
+    Http3,
 }
 
 impl Version {
@@ -37,6 +40,7 @@ impl Version {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
             Self::Http2 => "2.0",
+            Self::Http3 => "3.0",
         }
     }
 }
@@ -106,6 +110,10 @@ pub struct TlsFacts {
     pub hello: Option<Box<Fingerprints>>,
     /// The names in the client's certificate, where one was shown and is good.
     pub client: Option<Arc<[String]>>,
+    /// The rule about viewers' certificates that the connection was made under.
+    pub rule: Option<Arc<ClientCertificates>>,
+    /// What was shown under it.
+    pub certificate: Option<Box<ViewerCertificate>>,
 }
 
 /// Two names for a kind of TLS client.

@@ -285,6 +285,9 @@ pub fn authorization_unkeyed(behavior: &Behavior, head: &RequestHead<'_>) -> boo
             || comes_with_writes(behavior, head, name))
 }
 
+// Where a distribution asks its viewers for certificates, fields that begin so tell of them.
+const VIEWER_CERT: &str = "cloudfront-viewer-cert-";
+
 /// The CloudFront-* fields that a policy may ask for and this edge can give. What a viewer says
 /// under these names is not believed; what an edge says of its viewer is taken.
 pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
@@ -322,6 +325,15 @@ pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
             let tls = connection.tls.as_ref()?;
             let kind = if tls.is_resumed { "sessionResumed" } else { "fullHandshake" };
             Some(format!("{}:{}:{kind}", tls.version, tls.cipher))
+        }
+        _ if name.starts_with(VIEWER_CERT) => {
+            let tls = connection.tls.as_ref()?;
+            tls.rule.as_ref()?;
+            let shown = tls.certificate.as_ref();
+            match &name[VIEWER_CERT.len()..] {
+                "present" => Some(if shown.is_some() { "1" } else { "0" }.to_string()),
+                part => shown?.field(part),
+            }
         }
         _ if name.starts_with("cloudfront-is-") => {
             let agent = head.fields.get_all("user-agent").next().unwrap_or_default();

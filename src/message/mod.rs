@@ -1,5 +1,6 @@
 //! The nouns: what travels, what is kept, how it can end. Verbs live in the rooms.
 
+pub mod certificate;
 pub mod connection;
 pub mod failure;
 pub mod forwarding;

@@ -14,9 +14,14 @@ use crate::semantics::websocket::HandshakeError;
 pub enum Misdirection {
     /// Its certificate stands for a host that the configuration gives to another distribution.
     OtherSite,
+    /// Viewers' certificates are under another rule for this host than for the name that the
+    /// connection was made with.
+    OtherRule,
     /// The host is named in the configuration or not served at all, and the certificate does not
     /// stand for it.
     NotCovered,
+    /// The host is not served over the version of HTTP that the connection speaks.
+    Version,
 }
 
 /// Why a viewer is turned away.
@@ -132,8 +137,14 @@ impl Refusal {
             Self::Misdirected(Misdirection::OtherSite) => {
                 "This connection's certificate is for another site than the requested host's."
             }
+            Self::Misdirected(Misdirection::OtherRule) => {
+                "This connection was made under another rule for certificates than the requested host's."
+            }
             Self::Misdirected(Misdirection::NotCovered) => {
                 "This connection's certificate does not cover the requested host."
+            }
+            Self::Misdirected(Misdirection::Version) => {
+                "This host is not served over this version of HTTP."
             }
             Self::HttpsOnly => "This resource is available over HTTPS only.",
             Self::RedirectToHttps { .. } => "This resource has its place at an https URL.",

@@ -14,6 +14,7 @@ use super::{Edge, Running, engines};
 use crate::access::{self, Route, Routed};
 use crate::cache::ask::{self, CacheIntent, CacheRequest, MethodIntent};
 use crate::cache::lookup::{Lookup, lookup};
+use crate::deliver::alt_svc::AltSvc;
 use crate::deliver::form::{self, ResponseForm};
 use crate::deliver::sink::FieldSink;
 use crate::deliver::status_fields::{StatusFields, without_ours};
@@ -32,7 +33,7 @@ use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::fields::FieldSection;
 use crate::semantics::lists::members;
 use crate::semantics::ranges::Span;
-use crate::semantics::time::Timestamp;
+use crate::semantics::time::{Timestamp, format_http_date};
 use crate::store::memory::Found;
 
 /// What a plain fresh hit is told as.
@@ -56,6 +57,7 @@ pub struct Hit<'s> {
     status: u16,
     /// Its fields but for our own, where viewer-response code changed them.
     shaped: Option<Box<FieldSection>>,
+    alt_svc: Option<AltSvc>,
     /// The code that ran for it, for its record.
     pub ran: Option<Box<Ran>>,
 }
@@ -206,11 +208,13 @@ fn by_response_code<'s>(
     Some(hit)
 }
 
-// A status that has no body takes that of the hit away.
+// A status that has no body takes that of the hit away; in the place of one that has none, another
+// needs a length that the hit does not tell.
 fn keeps_the_body(change: &ResponseChange, before: u16) -> bool {
-    let has_none =
-        change.status.is_some_and(|status| status != before && matches!(status, 204 | 304));
-    change.body.is_none() && !has_none
+    let is_other = change.status.is_some_and(|status| {
+        status != before && (matches!(status, 204 | 304) || matches!(before, 204 | 304))
+    });
+    change.body.is_none() && !is_other
 }
 
 // Admission, as serving has it; `None` for what serving must see to.
@@ -287,6 +291,7 @@ fn from_store<'s>(
         is_unproven: edge.is_unproven(now),
         status,
         shaped: None,
+        alt_svc: edge.alt_svc(&running.site, routed.distribution, head.connection, head.version),
         ran: None,
     })
 }
@@ -347,6 +352,9 @@ impl Hit<'_> {
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status(), self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(alt_svc) = self.alt_svc {
+            sink.field("Alt-Svc", alt_svc);
+        }
         if let Some(policy) = self.policy
             && let Some(timing) =
                 policy::server_timing(policy, self.head, HIT.outcome, None, self.pop)
@@ -364,10 +372,17 @@ impl Hit<'_> {
         if let Some(len) = self.announced().filter(|_| !fields.contains("content-length")) {
             sink.field("Content-Length", len);
         }
+        // Code may have taken it away; serving says it then, too.
+        if !fields.contains("date") {
+            sink.field("Date", format_http_date(now));
+        }
         let ttl = deliver::remaining(&self.stored, self.stored.age(now) / 1000);
         let told = Told { ttl, is_unproven: self.is_unproven, ..Told::default() };
         let (compat, status, id) = (self.compat, self.status, self.head.id);
         StatusFields { verdict: HIT, told, compat, status, id }.write(sink);
+        if let Some(alt_svc) = self.alt_svc {
+            sink.field("Alt-Svc", alt_svc);
+        }
     }
 
     // Its fields as serving has them when it asks viewer-response code.
@@ -396,6 +411,27 @@ impl Hit<'_> {
         match &self.answer {
             ResponseForm::Part(span) => span.len(),
             _ => self.stored.content.length().unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_status_is_left_to_serving_where_either_has_no_body() {
+        for (before, after, keeps) in [
+            (200, 404, true),
+            (206, 200, true),
+            (304, 304, true),
+            (200, 204, false),
+            (200, 304, false),
+            (304, 200, false),
+            (204, 200, false),
+        ] {
+            let change = ResponseChange { status: Some(after), ..ResponseChange::default() };
+            assert_eq!(keeps_the_body(&change, before), keeps, "{before} {after}");
         }
     }
 }

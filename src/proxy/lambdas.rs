@@ -90,7 +90,8 @@ impl Failed {
     fn log(&self, exchange: &Exchange, at: usize) {
         let lambda = &*exchange.running.site.lambdas[at].name;
         let (kind, detail, id) = (self.word.word(), &self.detail, exchange.request.id.text());
-        tracing::warn!(lambda, kind, %detail, id, "a lambda failed");
+        // Not as it is displayed: what code says may have line ends, which are no log line's.
+        tracing::warn!(lambda, kind, detail, id, "a lambda failed");
     }
 }
 

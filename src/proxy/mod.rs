@@ -32,7 +32,7 @@ mod unanswered;
 mod write_through;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -42,13 +42,15 @@ use crate::access;
 use crate::body::Arena;
 use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
-use crate::distribution::site::Site;
+use crate::deliver::alt_svc::AltSvc;
+use crate::distribution::site::{Distribution, Site};
 use crate::fleet;
 use crate::functions::values::store::Store;
 use crate::functions::values::stores::Stores;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::service::Invalidator;
 use crate::lambda::OnDemand;
+use crate::message::connection::{Connection, Version};
 use crate::origin::Upstream;
 use crate::origin::pool::ConnectionLimits;
 use crate::record::function_tail::FunctionTail;
@@ -125,6 +127,8 @@ pub struct Edge {
     pub function_tail: FunctionTail,
     /// Spans that wait for the collector.
     pub spans: Arc<SpanQueue>,
+    /// UDP is bound wherever HTTPS is: viewers may be told of HTTP/3.
+    pub speaks_quic: AtomicBool,
 }
 
 /// Events counted for all behaviors together.
@@ -212,6 +216,7 @@ impl Edge {
             lambdas: OnceLock::new(),
             function_tail: FunctionTail::default(),
             spans: Arc::default(),
+            speaks_quic: AtomicBool::new(false),
             installing: Mutex::default(),
         })
     }
@@ -283,6 +288,21 @@ impl Edge {
     /// The cell of the site in force, for a core's cached pointer.
     pub const fn running_cell(&self) -> &ArcSwap<Running> {
         &self.running
+    }
+
+    /// What a viewer is told of HTTP/3, if it is spoken and UDP is bound.
+    #[inline]
+    fn alt_svc(
+        &self,
+        site: &Site,
+        distribution: &Distribution,
+        connection: &Connection,
+        version: Version,
+    ) -> Option<AltSvc> {
+        if !site.listen.http3.is_on() || !self.speaks_quic.load(Ordering::Relaxed) {
+            return None;
+        }
+        AltSvc::for_viewer(site.listen.http3, distribution, connection, version)
     }
 
     /// Puts another site in force. Exchanges under way keep the one they began with, and share the

@@ -47,8 +47,12 @@ impl Proxy {
     }
 
     /// Fetches what was written, as the viewer who wrote it would be given it. Behind the viewer's
-    /// back; not at all while very many are under way.
+    /// back; not at all while very many are under way, nor where code changed the write: what it makes
+    /// of a GET is known when there is one.
     pub(super) fn refill_behind(self: &Arc<Self>, exchange: &Exchange) {
+        if exchange.shaped.is_some() {
+            return;
+        }
         let Some(place) = Place::take(&self.edge) else { return };
         let request = self.get_of(&exchange.request);
         let Some(exchange) = exchange.aside(request) else { return };

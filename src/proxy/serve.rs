@@ -258,6 +258,11 @@ impl Proxy {
         let distribution = exchange.chosen().0;
         let (site, request) = (&*exchange.running.site, &*exchange.request);
         tell(&mut response, &distribution.compat, request.id);
+        if let Some(alt_svc) =
+            self.edge.alt_svc(site, distribution, &request.connection, request.version)
+        {
+            response.fields.append("alt-svc", alt_svc);
+        }
         if exchange.route.session.is_some()
             && let Some(cookie) =
                 access::session_cookie(site, &exchange.routed(&request.head()), request.arrived_at)

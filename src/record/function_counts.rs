@@ -170,7 +170,7 @@ pub fn write_cloudwatch(all: &[Arc<FunctionCounts>], out: &mut String) {
         ("aws_cloudfront_function_throttles_sum", |one| one.sum(|core| &core.errors[2])),
     ];
     for (name, value) in families.iter().filter(|_| !all.is_empty()) {
-        family(out, name, "counter", "An alias; see README.md.");
+        family(out, name, "counter", "An alias; see config/CLOUDFRONT.md.");
         for one in all {
             let label = escape(&one.name);
             let n = value(one);

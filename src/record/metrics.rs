@@ -327,7 +327,7 @@ impl SiteCounts {
                     out,
                     name,
                     if name.ends_with("_sum") { "counter" } else { "gauge" },
-                    "An alias; see README.md.",
+                    "An alias; see config/CLOUDFRONT.md.",
                 );
                 last = name;
             }

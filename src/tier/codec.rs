@@ -373,7 +373,9 @@ fn rest_of_meta(mut read: Cursor<'_>, stamp: Stamp, generation: Generation) -> O
             complete: read.u64()?,
         }),
     };
+    let is_part = |part: &Part| part.span.start <= part.span.end && part.span.end <= part.complete;
     let is_sane = piece as usize == PIECE
+        && part.as_ref().is_none_or(is_part)
         && u64::from(ttl) <= TTL_MAX.as_secs()
         && (100..1000).contains(&status)
         && length.div_ceil(PIECE as u64) < u64::from(META);

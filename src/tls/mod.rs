@@ -10,4 +10,5 @@ pub mod server;
 pub mod sni;
 pub mod ticket_keys;
 pub mod tickets;
+pub mod viewer_rule;
 pub mod wrapping;

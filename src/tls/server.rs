@@ -1,64 +1,190 @@
-//! rustls server settings from a site: one per certificate, under CloudFront's security policy
-//! names.
+//! rustls server settings from a site, under CloudFront's security policy names: one per
+//! certificate, and one more for each rule about viewers' certificates of hosts that it stands for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use rustls::server::ClientHello;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certified::certified_key;
 use super::clients::{self, UnderRoots};
 use super::sni::ByName;
 use super::tickets::{ClientRule, Tickets};
-use crate::distribution::certificate::Certificate;
-use crate::distribution::site::{Site, TlsPolicy};
+use super::viewer_rule;
+use crate::distribution::certificate::{Certificate, covers};
+use crate::distribution::host::HostTable;
+use crate::distribution::site::{Site, TlsPolicy, UnknownSni};
+use crate::distribution::viewer_tls::ClientCertificates;
 
 /// What a handshake needs, replaced whole when certificates change.
 pub struct ServerTls {
-    table: ByName<Chosen>,
+    table: ByName<ByRule>,
+    rules: Option<Rules>,
+    unknown_sni: UnknownSni,
+    /// The same certificates for QUIC, where HTTP/3 is spoken.
+    quic: Option<Arc<ServerConfig>>,
+}
+
+/// What a handshake is done with under each rule.
+struct ByRule {
+    plain: Chosen,
+    /// By the place of the rule in `Rules::all`; those of hosts that the certificate may be shown
+    /// for.
+    ruled: Vec<(usize, Chosen)>,
+}
+
+/// Which hosts want what of their viewers' certificates; `None` in the place of it: none wants any.
+struct Rules {
+    all: Vec<Arc<ClientCertificates>>,
+    hosts: HostTable,
+    /// By distribution.
+    of: Vec<Option<usize>>,
+}
+
+impl Rules {
+    fn new(site: &Site) -> Option<Self> {
+        let mut all: Vec<Arc<ClientCertificates>> = Vec::new();
+        let mut place = |rule: &Arc<ClientCertificates>| {
+            all.iter().position(|known| known == rule).unwrap_or_else(|| {
+                all.push(Arc::clone(rule));
+                all.len() - 1
+            })
+        };
+        let of: Vec<Option<usize>> = site
+            .distributions
+            .iter()
+            .map(|one| one.client_certificates.as_ref().map(&mut place))
+            .collect();
+        (!all.is_empty()).then(|| Self { all, hosts: site.hosts.clone(), of })
+    }
+
+    // The rule of a server name; a viewer that names none may mean what takes every host.
+    fn at(&self, server_name: Option<&str>) -> Option<usize> {
+        let at = self.hosts.find(server_name.unwrap_or_default())?;
+        self.of.get(at).copied().flatten()
+    }
+
+    // The rules under which a certificate may be shown; the default one under all.
+    fn for_certificate(&self, site: &Site, certificate: &Arc<Certificate>) -> Vec<usize> {
+        let is_default = site.certificates.first().is_some_and(|one| Arc::ptr_eq(one, certificate));
+        if is_default {
+            return (0..self.all.len()).collect();
+        }
+        let mut found: Vec<usize> = site
+            .distributions
+            .iter()
+            .zip(&self.of)
+            .filter_map(|(one, rule)| {
+                let mut hosts = one.hosts.iter();
+                rule.filter(|_| hosts.any(|host| may_stand_for(&certificate.names, host)))
+            })
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+// Whether a handshake for some host under this pattern may be done with a certificate of these
+// names.
+fn may_stand_for(names: &[String], pattern: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some("") => true,
+        Some(suffix) => names.iter().any(|name| name.ends_with(suffix)),
+        None => covers(names, pattern),
+    }
 }
 
 /// A certificate ready for handshakes.
 pub struct Chosen {
     pub config: Arc<ServerConfig>,
     pub names: Arc<[String]>,
+    /// What is wanted of the viewer's own certificate.
+    pub rule: Option<Arc<ClientCertificates>>,
 }
 
 impl ServerTls {
     /// Prepares every certificate of a site.
     pub fn new(site: &Site, tickets: &Arc<Tickets>) -> Result<Self, String> {
+        let rules = Rules::new(site);
         let prepare = |certificate: &Arc<Certificate>| {
-            let roots = &site.listen.client_roots[..];
-            let config = server_config(certificate, site.tls_policy, (tickets, roots))?;
-            let names = certificate.names.clone().into();
-            Ok((Arc::clone(certificate), Chosen { config, names }))
+            let names: Arc<[String]> = certificate.names.clone().into();
+            let chosen = |rule: Option<&Arc<ClientCertificates>>| {
+                let asks = match rule {
+                    Some(rule) => Asks::Viewers(rule),
+                    None => Asks::Edges(&site.listen.client_roots),
+                };
+                let config = server_config(certificate, site.tls_policy, (tickets, asks))?;
+                Ok::<_, String>(Chosen { config, names: Arc::clone(&names), rule: rule.cloned() })
+            };
+            let mut ruled = Vec::new();
+            if let Some(rules) = &rules {
+                for at in rules.for_certificate(site, certificate) {
+                    ruled.push((at, chosen(rules.all.get(at))?));
+                }
+            }
+            Ok::<_, String>((Arc::clone(certificate), ByRule { plain: chosen(None)?, ruled }))
         };
         let all = site.certificates.iter().map(prepare).collect::<Result<Vec<_>, String>>()?;
-        Ok(Self { table: ByName::new(all) })
+        let quic = site.listen.http3.is_on().then(|| quic_config(site, tickets)).transpose()?;
+        Ok(Self { table: ByName::new(all), rules, unknown_sni: site.listen.unknown_sni, quic })
+    }
+
+    /// Settings of all certificates for QUIC, where HTTP/3 is spoken.
+    pub const fn quic(&self) -> Option<&Arc<ServerConfig>> {
+        self.quic.as_ref()
+    }
+
+    /// What a certificate stands for that was shown over QUIC to a viewer which asked for this
+    /// name. Where it may have been one of several, it is what all of them stand for.
+    pub fn names_of(&self, server_name: Option<&str>) -> Option<Arc<[String]>> {
+        let name = server_name.map(str::to_ascii_lowercase);
+        let candidates = self.table.candidates(name.as_deref());
+        let (first, others) = candidates.split_first()?;
+        if others.is_empty() {
+            return Some(Arc::clone(&first.plain.names));
+        }
+        let has = |name: &&String| others.iter().all(|other| other.plain.names.contains(*name));
+        Some(first.plain.names.iter().filter(has).cloned().collect())
     }
 
     /// Settings with the default certificate and HTTP/1.1 alone, for the admin listener.
     pub fn default_config(&self) -> Option<Arc<ServerConfig>> {
         let (_, chosen) = self.table.first()?;
-        let mut config = ServerConfig::clone(&chosen.config);
+        let mut config = ServerConfig::clone(&chosen.plain.config);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Some(Arc::new(config))
     }
 
-    /// Chooses by what the viewer's hello says.
+    /// Chooses by what the viewer's hello says. `None`: nothing is to be shown for it.
     pub fn choose(&self, hello: &ClientHello<'_>, local: IpAddr) -> Option<&Chosen> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        self.table
-            .choose(name.as_deref(), hello.signature_schemes(), local)
-            .map(|(_, chosen)| chosen)
+        let name = name.as_deref();
+        if self.unknown_sni == UnknownSni::Refuse && !self.table.knows(name, local) {
+            return None;
+        }
+        let (_, by_rule) = self.table.choose(name, hello.signature_schemes(), local)?;
+        match self.rules.as_ref().and_then(|rules| rules.at(name)) {
+            None => Some(&by_rule.plain),
+            Some(rule) => by_rule.ruled.iter().find(|(at, _)| *at == rule).map(|(_, one)| one),
+        }
     }
+}
+
+/// Whose certificates a listener asks for.
+#[derive(Clone, Copy)]
+enum Asks<'a> {
+    /// Of edges, if there are roots (DER) that they are known by; a viewer need not show one.
+    Edges(&'a [Vec<u8>]),
+    Viewers(&'a ClientCertificates),
 }
 
 fn server_config(
     certificate: &Certificate,
     policy: TlsPolicy,
-    (tickets, client_roots): (&Arc<Tickets>, &[Vec<u8>]),
+    (tickets, asks): (&Arc<Tickets>, Asks<'_>),
 ) -> Result<Arc<ServerConfig>, String> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| allows(policy, suite));
@@ -73,22 +199,89 @@ fn server_config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?;
-    let builder = if client_roots.is_empty() {
-        builder.with_no_client_auth()
-    } else {
-        builder.with_client_cert_verifier(clients::verifier(client_roots, provider)?)
+    let builder = match asks {
+        Asks::Edges([]) => builder.with_no_client_auth(),
+        Asks::Edges(roots) => {
+            builder.with_client_cert_verifier(clients::verifier(roots, provider)?)
+        }
+        Asks::Viewers(rule) => {
+            builder.with_client_cert_verifier(viewer_rule::verifier(rule, provider)?)
+        }
     };
     let mut config =
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let tickets = tickets.under(ClientRule::NONE);
-    config.ticketer = if client_roots.is_empty() {
-        tickets
-    } else {
-        Arc::new(UnderRoots::new(tickets, client_roots))
+    config.ticketer = match asks {
+        Asks::Edges(roots) => ticketer(tickets, roots),
+        Asks::Viewers(rule) => tickets.under(viewer_rule::ticket_rule(rule)),
     };
+    if matches!(asks, Asks::Viewers(_)) {
+        // Tickets alone are taken up, which their rule has sealed.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    }
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// Shows each viewer the certificate for the name that it asks for.
+struct ByHello {
+    table: ByName<Arc<CertifiedKey>>,
+    unknown_sni: UnknownSni,
+}
+
+impl std::fmt::Debug for ByHello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ByHello(secret)")
+    }
+}
+
+impl ResolvesServerCert for ByHello {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        // Which of our addresses was asked is not known here.
+        let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let name = name.as_deref();
+        if self.unknown_sni == UnknownSni::Refuse && !self.table.knows(name, local) {
+            return None;
+        }
+        self.table.choose(name, hello.signature_schemes(), local).map(|(_, key)| Arc::clone(key))
+    }
+}
+
+// One for all certificates: rustls can be asked before a handshake over TCP alone.
+fn quic_config(site: &Site, tickets: &Arc<Tickets>) -> Result<Arc<ServerConfig>, String> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    let ready = |certificate: &Arc<Certificate>| {
+        let key = certified_key(certificate, &provider)?;
+        Ok((Arc::clone(certificate), Arc::new(key)))
+    };
+    let all = site.certificates.iter().map(ready).collect::<Result<Vec<_>, String>>()?;
+    let unknown_sni = site.listen.unknown_sni;
+    let resolver = Arc::new(ByHello { table: ByName::new(all), unknown_sni });
+    let provider = Arc::new(provider);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| error.to_string())?;
+    let roots = &site.listen.client_roots[..];
+    let builder = match roots {
+        [] => builder.with_no_client_auth(),
+        _ => builder.with_client_cert_verifier(clients::verifier(roots, provider)?),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    // Early data stays off: it could be sent again by others (RFC 8446 §8).
+    config.ticketer = ticketer(tickets, roots);
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+fn ticketer(tickets: &Arc<Tickets>, client_roots: &[Vec<u8>]) -> Arc<dyn ProducesTickets> {
+    let tickets = tickets.under(ClientRule::NONE);
+    match client_roots {
+        [] => tickets,
+        roots => Arc::new(UnderRoots::new(tickets, roots)),
+    }
 }
 
 fn allows(policy: TlsPolicy, suite: &SupportedCipherSuite) -> bool {

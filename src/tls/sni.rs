@@ -40,6 +40,17 @@ impl<T> ByName<T> {
         self.all.first()
     }
 
+    /// Says whether a certificate stands for a server name (lower case) or, without one, for the
+    /// local address.
+    pub fn knows(&self, server_name: Option<&str>, local: IpAddr) -> bool {
+        let Some(name) = server_name else {
+            return self.addresses.contains_key(&local.to_canonical());
+        };
+        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        self.names.contains_key(name)
+            || wildcard().is_some_and(|wildcard| self.names.contains_key(&wildcard))
+    }
+
     /// Chooses for a server name (lower case) and what the viewer can verify. `local` is the
     /// address it connected to: without a name, a certificate for that address is taken.
     pub fn choose(
@@ -54,9 +65,7 @@ impl<T> ByName<T> {
                 .get(&local.to_canonical())
                 .map_or_else(|| self.all.first(), |at| self.all.get(*at));
         };
-        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
-        let fitting = self.names.get(name).or_else(|| self.names.get(&wildcard()?));
-        let Some(fitting) = fitting else { return self.all.first() };
+        let Some(fitting) = self.fitting(name) else { return self.all.first() };
         let can = |at: &&usize| schemes.iter().any(|scheme| suits(self.all[**at].0.kind, *scheme));
         let rank = |at: &&usize| match self.all[**at].0.kind {
             KeyKind::Ecdsa => 0,
@@ -65,6 +74,20 @@ impl<T> ByName<T> {
         };
         let best = fitting.iter().filter(can).min_by_key(rank).or_else(|| fitting.first())?;
         self.all.get(*best)
+    }
+
+    /// All that a viewer may have been shown which asked for this name (lower case), whatever it
+    /// can verify; without a name, or for one that is not known, that is the default.
+    pub fn candidates(&self, server_name: Option<&str>) -> Vec<&T> {
+        match server_name.and_then(|name| self.fitting(name)) {
+            Some(fitting) => fitting.iter().map(|at| &self.all[*at].1).collect(),
+            None => self.all.first().map(|(_, first)| first).into_iter().collect(),
+        }
+    }
+
+    fn fitting(&self, name: &str) -> Option<&Vec<usize>> {
+        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        self.names.get(name).or_else(|| self.names.get(&wildcard()?))
     }
 }
 
@@ -132,6 +155,17 @@ mod tests {
         assert_eq!(chosen(Some("img.example.com"), &old, local), 3);
         assert_eq!(chosen(Some("a.img.example.com"), &modern, local), 0);
         assert_eq!(chosen(None, &modern, local), 0);
-        assert_eq!(chosen(None, &modern, "192.0.2.9".parse().unwrap()), 3);
+        let address = "192.0.2.9".parse().unwrap();
+        assert_eq!(chosen(None, &modern, address), 3);
+        for (name, at, is_known) in [
+            (Some("www.example.com"), local, true),
+            (Some("img.example.com"), local, true),
+            (Some("a.img.example.com"), local, false),
+            (Some("else.test"), address, false),
+            (None, local, false),
+            (None, address, true),
+        ] {
+            assert_eq!(table.knows(name, at), is_known, "{name:?}");
+        }
     }
 }

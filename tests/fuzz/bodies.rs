@@ -27,6 +27,10 @@ use foreshore::distribution::limits::Limits;
 use foreshore::functions::level;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
+#[cfg(feature = "http3")]
+use foreshore::listen::h3::frame::{Frames, Piece};
+#[cfg(feature = "http3")]
+use foreshore::listen::h3::qpack;
 use foreshore::message::connection::Connection;
 use foreshore::message::path;
 use foreshore::message::request::ViewerRequest;
@@ -318,6 +322,38 @@ pub fn header_blocks(data: &[u8]) {
         assert!(
             list.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() <= 2000
         );
+    }
+}
+
+/// A request stream of HTTP/3 and its field sections: read alike however it is cut, and within
+/// bounds.
+#[cfg(feature = "http3")]
+pub fn h3_streams(data: &[u8]) {
+    let read = |cut: usize| {
+        let (mut frames, mut list) = (Frames::default(), FieldList::default());
+        let (mut told, mut body) = (Vec::new(), Vec::new());
+        for chunk in data.chunks(cut.max(1)) {
+            let mut rest = chunk;
+            loop {
+                match frames.next(&mut rest, 4096) {
+                    Ok(None) => break,
+                    Ok(Some(Piece::Data(data))) => body.extend_from_slice(data),
+                    Ok(Some(Piece::Fields(section))) => {
+                        list.clear(2000);
+                        told.push(qpack::decode::decode(&section, &mut list).is_ok());
+                        let size: usize =
+                            list.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+                        assert!(size <= 2000);
+                    }
+                    Err(fatal) => return (told, body, Some(fatal.0)),
+                }
+            }
+        }
+        (told, body, None)
+    };
+    let whole = read(data.len());
+    for cut in [1, 2, 7] {
+        assert_eq!(read(cut), whole);
     }
 }
 

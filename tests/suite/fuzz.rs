@@ -96,6 +96,12 @@ fn header_blocks_keep_their_bounds() {
     run("header_blocks", 20_000, bodies::header_blocks);
 }
 
+#[cfg(feature = "http3")]
+#[test]
+fn request_streams_are_read_alike_however_they_come() {
+    run("h3_streams", 20_000, bodies::h3_streams);
+}
+
 #[test]
 fn values_of_fields_are_read_or_refused() {
     run("fields", 20_000, bodies::fields);

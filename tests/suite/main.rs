@@ -28,6 +28,8 @@ mod fuzz;
 mod grpc;
 mod hit_cost;
 mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 mod imports;
 mod imports_templates;
 mod itinerary;
@@ -68,4 +70,5 @@ mod tiers;
 mod tools;
 mod traces;
 mod tunnel;
+mod viewer_tls;
 mod wire;

@@ -333,6 +333,8 @@ impl Question {
                     is_resumed: false,
                     hello: None,
                     client: None,
+                    rule: None,
+                    certificate: None,
                 });
             }
             _ => return Err(format!("what is {word:?}?")),
@@ -703,11 +705,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("NotKept(Partial)", "every_way_to_answer_a_slice_gives_every_viewer_what_it_asked_for"),
     // What follows a 101 is no answer that a scene could read.
     ("Pass(Upgrade)", "octets_go_both_ways_once_both_sides_agreed"),
-    // A scene has no files of code.
-    ("Function(Generated)", "an_answer_of_code_asks_no_origin_and_is_not_kept"),
-    ("Function(Execution)", "failures_have_cloudfronts_words"),
-    ("Function(Validation)", "failures_have_cloudfronts_words"),
-    ("Function(Throttled)", "ten_costly_failures_throttle_and_new_code_is_run_at_once"),
+    // A scene has no workers.
     ("Function(LambdaGenerated)", "functions_at_the_viewer_run_on_hits_too"),
     ("Function(LambdaExecution)", "failures_have_cloudfronts_status_and_sentence"),
     ("Function(LambdaLimit)", "failures_have_cloudfronts_status_and_sentence"),
@@ -733,6 +731,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Refused(Protocol)", "what_is_no_websocket_over_http2_is_refused"),
     ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
     // A scene has one distribution.
+    // A scene has no QUIC.
+    ("Misdirected(Version)", "a_distribution_may_do_without"),
+    ("Misdirected(OtherRule)", "a_required_certificate_is_wanted_in_the_handshake"),
     ("Misdirected(OtherSite)", "another_sites_certificate_is_no_leave_and_says_so"),
     // Its origin is no bucket.
     ("Refused(Bucket)", BUCKET_ORDERS),
@@ -828,7 +829,13 @@ fn refusals() -> Vec<(String, Refusal)> {
         Refusal::Address,
         Refusal::TooMany { retry_after: 1 },
     ];
-    let misdirected = [Misdirection::OtherSite, Misdirection::NotCovered].map(Refusal::Misdirected);
+    let misdirected = [
+        Misdirection::OtherSite,
+        Misdirection::NotCovered,
+        Misdirection::Version,
+        Misdirection::OtherRule,
+    ]
+    .map(Refusal::Misdirected);
     let unsigned = [
         Unsigned::MissingKey,
         Unsigned::UnknownKey,

@@ -139,6 +139,7 @@ const CLOCKS: Reasons = &[
     ("listen/h2/requests.rs", "deadlines of a connection"),
     ("listen/h2/stream.rs", "how long a body has stalled"),
     ("listen/h2/time.rs", "deadlines of a connection"),
+    ("listen/quic/driver.rs", "what QUIC's deadlines are looked at by"),
     ("origin/connection.rs", "deadlines of a connection"),
     ("origin/h2.rs", "deadlines of a request"),
     ("origin/h2_driver.rs", "when a connection is looked after"),
@@ -272,7 +273,7 @@ fn only_config_reads_toml() {
 
 /// The packages that name ring in Cargo.lock although nothing builds it: as an optional dependency
 /// with a weak feature, which the lock cannot tell from one that is used.
-const NAME_RING: [&str; 2] = ["hickory-proto", "rustls-webpki"];
+const NAME_RING: [&str; 3] = ["hickory-proto", "quinn-proto", "rustls-webpki"];
 
 #[test]
 fn what_is_banned_is_not_linked() {

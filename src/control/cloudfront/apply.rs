@@ -55,10 +55,12 @@ impl Control {
             Step::Keep(kind, document) => store.keep(kind, document),
             Step::Remove(kind, id) => store.remove(kind, id),
         };
-        written.map_err(|error| {
+        if let Err(error) = written {
             tracing::error!(%error, "a document of the API could not be written down");
-            internal("Nothing was changed: the document could not be written down.")
-        })?;
+            // It may have its name already, where only the folder could not be synced.
+            take_back(&store, documents, step);
+            return Err(internal("Nothing was changed: the document could not be written down."));
+        }
         let install = || {
             self.tls.store(Arc::new(Some(tls)));
             self.access_log.retarget(&site);
@@ -99,7 +101,11 @@ fn take_back<F: crate::documents::store::Files>(
     };
     let undone = match before.get(kind, id) {
         Some(document) => store.keep(kind, document),
-        None => store.remove(kind, id),
+        None => match store.remove(kind, id) {
+            // It never had its name.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
     };
     if let Err(error) = undone {
         tracing::error!(%error, kind = kind.word(), id, "a document that is not in force stays on the disk, and will be at the next start");

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::Mutex as Turn;
 
 use crate::crypto::key::PublicKey;
 use crate::distribution::events::{HttpsUrl, Sns};
@@ -23,12 +24,13 @@ const MOST: usize = 32;
 /// A key, or why there is none, and until when that holds.
 type Entry = (Result<PublicKey, String>, Timestamp);
 
-/// Keys by the addresses of their certificates. One is fetched at a time: whoever names others may
-/// be anybody.
+/// Keys by the addresses of their certificates. One is fetched at a time, because anybody may name
+/// others; those that are known wait for none.
 #[derive(Default)]
 pub struct Certificates {
     resolver: Resolver,
     known: Mutex<HashMap<HttpsUrl, Entry>>,
+    turn: Turn<()>,
 }
 
 impl Certificates {
@@ -39,21 +41,35 @@ impl Certificates {
         sns: &Sns,
         now: Timestamp,
     ) -> Result<PublicKey, String> {
-        let mut known = self.known.lock().await;
-        if let Some((key, until)) = known.get(url)
-            && now < *until
-        {
-            return key.clone();
+        if let Some(key) = self.known(url, now) {
+            return key;
         }
-        known.retain(|_, (_, until)| now < *until);
-        if known.len() >= MOST {
+        let _turn = self.turn.lock().await;
+        // Another may have fetched it meanwhile.
+        if let Some(key) = self.known(url, now) {
+            return key;
+        }
+        if self.is_full(now) {
             return Err("too many certificates are named".into());
         }
         let read = fetch(&self.resolver, url, &sns.tls, BOUNDS).await;
         let key = read.and_then(|pem| PublicKey::of_certificate("sns", &pem, now));
         let until = now.plus(if key.is_ok() { KEPT } else { LEFT_ALONE });
-        known.insert(url.clone(), (key.clone(), until));
+        self.known.lock().insert(url.clone(), (key.clone(), until));
         key
+    }
+
+    fn known(&self, url: &HttpsUrl, now: Timestamp) -> Option<Result<PublicKey, String>> {
+        let known = self.known.lock();
+        let (key, until) = known.get(url)?;
+        (now < *until).then(|| key.clone())
+    }
+
+    // Whether there is no room for another, once those that have had their time are gone.
+    fn is_full(&self, now: Timestamp) -> bool {
+        let mut known = self.known.lock();
+        known.retain(|_, (_, until)| now < *until);
+        known.len() >= MOST
     }
 
     /// Asks an address that confirms a subscription.

@@ -42,6 +42,8 @@ pub const BODY_MAX: usize = 256 << 10;
 /// So long an answer waits for parents and fleet; most senders give up after five seconds and tell
 /// everything again.
 const WAIT: Duration = Duration::from_secs(3);
+/// Letters of a refusal: what it repeats of a body may be anybody's.
+const WORDS_MAX: usize = 512;
 /// Said by SNS of each of its messages, before any of the body is read.
 const OF_SNS: &str = "x-amz-sns-message-type";
 
@@ -148,6 +150,18 @@ pub enum Refused {
     NotWritten(String),
 }
 
+impl Refused {
+    fn shortened(self) -> Self {
+        let short = |why: String| -> String { why.chars().take(WORDS_MAX).collect() };
+        match self {
+            Self::Shape(why) => Self::Shape(short(why)),
+            Self::Unproven(why) => Self::Unproven(short(why)),
+            Self::Later(why) => Self::Later(short(why)),
+            Self::NotWritten(why) => Self::NotWritten(short(why)),
+        }
+    }
+}
+
 /// What was done.
 #[derive(Debug, Default, Serialize)]
 pub struct Taken {
@@ -201,7 +215,7 @@ impl Control {
 
     /// Does what follows from a body.
     pub async fn s3_posted(self: &Arc<Self>, body: &[u8], shown: Shown) -> Result<Taken, Refused> {
-        let done = self.take_posted(body, shown).await;
+        let done = self.take_posted(body, shown).await.map_err(Refused::shortened);
         match &done {
             Ok(taken) => tracing::info!(
                 events = taken.events,

@@ -156,9 +156,8 @@ impl Engine {
         if matches!(failure, Some(CallFailure::TooLong | CallFailure::TooMuchMemory)) {
             realm.note_stop();
         }
-        if failure.is_some() {
-            realm.note_jobs();
-        }
+        // A getter of what was returned may leave some, too.
+        realm.note_jobs();
         if realm.is_worn() {
             self.realms[place] = None;
             for function in self.functions.clone() {

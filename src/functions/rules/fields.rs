@@ -299,14 +299,15 @@ fn set_cookie(cookie: &CookieOut) -> String {
 
 // Says whether the pairs are those that there were, but for the order of different names.
 fn is_regrouped(before: &[(Cow<'_, str>, Cow<'_, str>)], now: &[CookieOut]) -> bool {
-    let of = |name: &str| -> Vec<&str> {
-        before.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect()
-    };
-    before.len() == now.len()
-        && now.iter().all(|one| {
-            now.iter()
-                .filter(|other| other.name == one.name)
-                .map(|other| other.value.as_str())
-                .eq(of(&one.name))
-        })
+    if before.len() != now.len() {
+        return false;
+    }
+    // A viewer may send thousands; the sort keeps the order of those of one name.
+    let mut before: Vec<(&str, &str)> =
+        before.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let mut now: Vec<(&str, &str)> =
+        now.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect();
+    before.sort_by(|one, other| one.0.cmp(other.0));
+    now.sort_by(|one, other| one.0.cmp(other.0));
+    before == now
 }

@@ -59,6 +59,8 @@ impl Stores {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
+            // Without its own name on the disk, no journal in it would be there after a crash.
+            .and_then(|()| frames::sync_folder_of(&folder))
             .map_err(|error| failed(&folder, &error))?;
         let mut all = Named::new();
         for entry in std::fs::read_dir(&folder).map_err(|error| failed(&folder, &error))? {
@@ -189,7 +191,15 @@ impl Stores {
         let store = before.get(name)?;
         let path = self.path(name);
         let ended = store.end(if_match, || match path {
-            Some(path) => std::fs::remove_file(&path).and_then(|()| frames::sync_folder_of(&path)),
+            Some(path) => {
+                std::fs::remove_file(&path)?;
+                // It has no name any more: a change that was still taken would be written to
+                // nothing.
+                if let Err(error) = frames::sync_folder_of(&path) {
+                    tracing::warn!(store = name, %error, "a deleted key value store may be there again after a crash");
+                }
+                Ok(())
+            }
             None => Ok(()),
         });
         if ended.is_ok() {

@@ -249,7 +249,7 @@ fn after(version: Version, known: &KnownFields<'_>, fields: Fields<'_>) -> After
         _ if says(b"close") => After::Close,
         Version::Http10 if says(b"keep-alive") => After::KeepAlive,
         Version::Http10 => After::Close,
-        Version::Http11 | Version::Http2 => After::KeepAlive,
+        Version::Http11 | Version::Http2 | Version::Http3 => After::KeepAlive,
     }
 }
 

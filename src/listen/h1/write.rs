@@ -84,7 +84,7 @@ pub fn write_end(out: &mut Vec<u8>, version: Version, after: After) {
     match (version, after) {
         (_, After::Close) => out.extend_from_slice(b"Connection: close\r\n"),
         (Version::Http10, After::KeepAlive) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (Version::Http11 | Version::Http2, After::KeepAlive) => {}
+        (Version::Http11 | Version::Http2 | Version::Http3, After::KeepAlive) => {}
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -8,10 +8,10 @@
 mod answers;
 mod frame;
 mod frames;
-mod head;
+pub mod head;
 pub mod hpack;
 mod requests;
-mod stream;
+pub mod stream;
 mod time;
 mod tunnel;
 

@@ -7,6 +7,8 @@ pub mod fleet;
 pub mod frames;
 pub mod mmdb;
 pub mod origin;
+#[cfg(feature = "http3")]
+pub mod quic;
 pub mod tool;
 pub mod viewer;
 

@@ -44,6 +44,17 @@ impl FieldList {
         })
     }
 
+    /// Adds the field that `write` adds to the octets, name first; it gives the length of the name.
+    pub fn add(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<usize, BadBlock>,
+    ) -> Result<(), BadBlock> {
+        let start = self.octets.len();
+        let name = write(&mut self.octets)?;
+        self.seal(start, name);
+        Ok(())
+    }
+
     // Counts the field whose octets were just added, and drops them if they go beyond the limit.
     fn seal(&mut self, start: usize, name: usize) {
         let value = self.octets.len() - start - name;
@@ -124,8 +135,8 @@ impl Decoder {
 /// More octets than any block of ours has.
 const INTEGER_MAX: usize = 1 << 24;
 
-// An integer with a prefix of so many bits (§5.1).
-fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, BadBlock> {
+/// Reads an integer with a prefix of so many bits (§5.1).
+pub fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, BadBlock> {
     let short = BadBlock("a header block that ends within a field");
     let (first, mut tail) = rest.split_first().ok_or(short)?;
     let mask = (1usize << prefix) - 1;

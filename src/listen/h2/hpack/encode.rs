@@ -45,7 +45,8 @@ fn string(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
-fn integer(out: &mut Vec<u8>, prefix: u8, pattern: u8, value: usize) {
+/// Writes an integer with a prefix of so many bits (RFC 7541 §5.1), behind a pattern.
+pub fn integer(out: &mut Vec<u8>, prefix: u8, pattern: u8, value: usize) {
     let mask = (1usize << prefix) - 1;
     if value < mask {
         return out.push(pattern | value as u8);

@@ -1,0 +1,15 @@
+//! QUIC (RFC 9000) for viewers: sockets, connection ids, and what drives a core's connections.
+//!
+//! Each core has a socket of its own, one endpoint and one task; connections have none. All that
+//! HTTP/3 says is in [`super::h3`].
+
+mod cid;
+mod driver;
+mod inbox;
+mod keys;
+mod socket;
+mod wire;
+
+pub use self::driver::Serving;
+pub use self::keys::Keys;
+pub use self::socket::{Bound, Socket};

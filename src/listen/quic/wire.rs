@@ -1,0 +1,113 @@
+//! A core's UDP socket: several datagrams in one call where the kernel takes or gives them so, and
+//! one that it had no room for.
+
+use std::io::{self, IoSliceMut};
+use std::net::UdpSocket;
+use std::task::{Context, Poll, ready};
+
+use quinn_proto::Transmit;
+use quinn_udp::{EcnCodepoint, RecvMeta, UdpSocketState};
+use smallvec::SmallVec;
+use tokio::io::Interest;
+
+/// Octets that the kernel may join to one piece.
+const PIECE: usize = 64 * 1024;
+
+/// A socket with what is known of it.
+pub struct Wire {
+    socket: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    /// What the socket had no room for.
+    unsent: Option<(Transmit, Vec<u8>)>,
+}
+
+impl Wire {
+    /// Of a socket that does not block.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { socket: tokio::net::UdpSocket::from_std(socket)?, state, unsent: None })
+    }
+
+    /// Says whether the network does not cut datagrams, so that their best length can be found out.
+    pub fn is_unfragmented(&self) -> bool {
+        !self.state.may_fragment()
+    }
+
+    /// Datagrams that one call may send.
+    pub fn segments(&self) -> usize {
+        self.state.max_gso_segments().max(1)
+    }
+
+    /// Says whether something has to leave before more can be sent.
+    pub const fn is_full(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Reads into pieces of `octets`, of which `metas` then tells; `None` if there is nothing,
+    /// and the task is woken when there is.
+    pub fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        octets: &mut [u8],
+        metas: &mut [RecvMeta],
+    ) -> Option<usize> {
+        loop {
+            match self.socket.poll_recv_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => return None,
+            }
+            let mut pieces: SmallVec<[IoSliceMut<'_>; 8]> =
+                octets.chunks_mut(PIECE).map(IoSliceMut::new).collect();
+            let read = self.socket.try_io(Interest::READABLE, || {
+                self.state.recv((&self.socket).into(), &mut pieces, metas)
+            });
+            // There is nothing, or what is told is of a datagram that was sent before.
+            if let Ok(count) = read {
+                return Some(count);
+            }
+        }
+    }
+
+    /// Sends; what there is no room for is kept, and has to be flushed before more is given.
+    pub fn send(&mut self, transmit: Transmit, octets: &[u8]) {
+        if !self.is_sent(&transmit, octets) {
+            self.unsent = Some((transmit, octets.to_vec()));
+        }
+    }
+
+    /// Sends if there is room at once: an answer that may be lost.
+    pub fn send_if_room(&self, transmit: &Transmit, octets: &[u8]) {
+        if self.unsent.is_none() {
+            let _ = self.is_sent(transmit, octets);
+        }
+    }
+
+    /// Sends what is kept; the task is woken when there is room for it.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some((transmit, octets)) = self.unsent.take() {
+            if self.is_sent(&transmit, &octets) {
+                break;
+            }
+            self.unsent = Some((transmit, octets));
+            if ready!(self.socket.poll_send_ready(cx)).is_err() {
+                self.unsent = None;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    // False if there is no room. Whatever else goes wrong is as if the network had lost it.
+    fn is_sent(&self, transmit: &Transmit, octets: &[u8]) -> bool {
+        let told = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+            contents: &octets[..transmit.size],
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
+        let sent = self
+            .socket
+            .try_io(Interest::WRITABLE, || self.state.send((&self.socket).into(), &told));
+        !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
