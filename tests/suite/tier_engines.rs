@@ -122,7 +122,8 @@ impl Oracle {
                 self.floor.fetch_max(version, SeqCst);
                 self.purges.fetch_add(1, SeqCst);
             }
-            std::thread::park_timeout(Duration::from_millis(150));
+            // Between two purges both edges have to come by what one of them has fetched.
+            std::thread::park_timeout(Duration::from_millis(600));
         }
     }
 
@@ -133,7 +134,12 @@ impl Oracle {
     /// Until entries of the tier have answered so many more requests.
     fn is_used(&self, more: f64) {
         let before = self.used();
-        eventually("the tier is used", || self.used() >= before + more);
+        // Two cores have the engines, two edges and their viewers to run.
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.used() < before + more {
+            assert!(Instant::now() < until, "the tier is used no more: {} times", self.used());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
     }
 
     fn misses(&self, reason: &str) -> bool {
@@ -182,6 +188,7 @@ fn under_load(tier: &str, does: impl FnOnce(&Oracle)) {
         scope.spawn(|| oracle.purge_on());
         oracle.is_used(3.0);
         does(&oracle);
+        eventually("enough was purged", || oracle.purges.load(SeqCst) > 2);
     });
     oracle.is_right();
 }
