@@ -34,6 +34,7 @@ listen = "127.0.0.1:0"
 [[certificate]]
 chain = "tls/localhost.pem"
 key = "tls/localhost.key"
+make_for = ["localhost"]
 [[distribution]]
 id = "E1"
 hosts = ["*"]
