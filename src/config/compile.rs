@@ -64,18 +64,16 @@ pub fn compile(
     let metrics_by = compile_process::metrics(main);
     let store = compile_process::store(main, &data, &mut scope);
     let tls_policy = compile_process::tls_policy(main);
-    let (has_region, has_fleet) = (main.has("region"), main.has("fleet"));
     let region = compile_region::region(main, &mut scope);
     scope.shields = compile_region::shields(region.as_ref());
     let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
-    let parents = compile_fleet::Tier::new(region.as_ref(), has_region);
+    let parents = compile_fleet::Tier::new(region.as_ref(), main.has("region"));
     let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
-    let has_tier = main.has("tier");
-    let mut tier = compile_tier::read(main, has_fleet, &mut scope);
+    let mut tier = compile_tier::read(main, &mut scope);
     if let Some(tier) = &mut tier {
         compile_tier::name(tier, fleet.as_ref());
     }
-    compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref(), has_tier);
+    compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref());
     let s3_events = compile_events::s3(main, &mut scope);
     let limits = compile_process::limits(main);
     let (log, more_logs) = compile_log::read(main, &folder);

@@ -200,19 +200,14 @@ fn asks_no_parent(own: Option<Table<'_>>, seat: &str) {
     }
 }
 
-/// Whether the tier that is to give the numbers can; `has_tier` says whether there is one at all.
-pub fn check_tier(
-    main: &Table<'_>,
-    fleet: Option<&Fleet>,
-    tier: Option<&shared::Tier>,
-    has_tier: bool,
-) {
+/// Whether the tier that is to give the numbers can.
+pub fn check_tier(main: &Table<'_>, fleet: Option<&Fleet>, tier: Option<&shared::Tier>) {
     if !fleet.is_some_and(|fleet| matches!(fleet.sequencer, SequencerAt::Tier)) {
         return;
     }
     let is_redis = tier.is_some_and(|tier| matches!(tier.engine, shared::Engine::Redis(_)));
     // A tier that could not be read has been reported.
-    if is_redis || (has_tier && tier.is_none()) {
+    if is_redis || (main.has("tier") && tier.is_none()) {
         return;
     }
     let head = main.span();

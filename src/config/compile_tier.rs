@@ -58,9 +58,9 @@ struct Place {
 }
 
 /// Reads `[tier]`; `None` without it, or where it cannot be used.
-pub fn read(main: &mut Table<'_>, has_fleet: bool, scope: &mut Scope<'_>) -> Option<Tier> {
+pub fn read(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Tier> {
     let mut table = main.table("tier")?;
-    if !has_fleet {
+    if !main.has("fleet") {
         needs_a_fleet(&table);
     }
     let folder = scope.folder(table.source());

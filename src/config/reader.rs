@@ -39,6 +39,8 @@ pub struct Table<'c> {
     name: String,
     entries: Vec<(String, Range<usize>, Spanned<DeValue<'c>>)>,
     asked: RefCell<Vec<&'static str>>,
+    /// The keys that were there and have been read.
+    read: Vec<&'static str>,
 }
 
 impl<'c> Table<'c> {
@@ -55,7 +57,7 @@ impl<'c> Table<'c> {
             .into_iter()
             .map(|(key, value)| (key.get_ref().to_string(), key.span(), value))
             .collect();
-        Self { collector, source, span, name, entries, asked: RefCell::default() }
+        Self { collector, source, span, name, entries, asked: RefCell::default(), read: Vec::new() }
     }
 
     /// The table's own place.
@@ -102,6 +104,7 @@ impl<'c> Table<'c> {
         self.asked.borrow_mut().push(key);
         self.collector.asked.borrow_mut().insert(self.full(key));
         let at = self.entries.iter().position(|(name, ..)| name == key)?;
+        self.read.push(key);
         Some(self.entries.swap_remove(at).2)
     }
 
@@ -409,9 +412,9 @@ impl<'c> Table<'c> {
         all
     }
 
-    /// Says whether a key is there, without reading it.
+    /// Says whether the file has a key here, read or not.
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, ..)| name == key)
+        self.read.contains(&key) || self.entries.iter().any(|(name, ..)| name == key)
     }
 
     /// Reports whatever was not asked for.

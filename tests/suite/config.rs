@@ -256,6 +256,36 @@ compress = "none"
     assert_eq!(problems(&format!("{none}[api]\n")), Vec::<String>::new());
 }
 
+// One mistake is one problem: a key that is there and wrong is not missing, too.
+#[test]
+fn what_is_wrong_is_not_said_to_be_missing() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+client_certificates = { mode = "needed", trust_store = 3 }
+
+[[distribution.origin]]
+id = "app"
+url = "http://app.test"
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:8:", "client_certificates.mode = \"needed\" is not known"),
+            ("broken.toml:8:", "client_certificates.trust_store is a number"),
+        ],
+    );
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
 #[test]
 fn http_version_is_one_of_two_and_not_for_folders() {
     let text = r#"
