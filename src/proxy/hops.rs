@@ -94,14 +94,28 @@ impl Proxy {
             exchange.running.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured),
             exchange.running.region.iter().flat_map(|region| region.candidates()),
         );
-        // Boxed, as the parents are: most edges have neither, and would carry its size about.
+        if plan.tier.is_err() && exchange.running.region.is_none() {
+            return self.ask_the_origins(exchange, asked, asking, body, &plan).await;
+        }
+        // Boxed: most edges have neither, and would carry the size of both about.
+        Box::pin(self.walk_the_tiers(exchange, asked, asking, body, &plan)).await
+    }
+
+    async fn walk_the_tiers(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        asked: &CacheRequest<'_>,
+        asking: &FetchKind,
+        body: Body,
+        plan: &Itinerary<'_>,
+    ) -> Result<Reply, Failure> {
         let (hop, said) = match plan.tier.is_ok() {
-            true => Box::pin(self.through_the_tier(exchange, asked, asking)).await,
+            true => self.through_the_tier(exchange, asked, asking).await,
             false => (Hop::Passed(None), None),
         };
         let mut came = match hop {
             Hop::Answered(reply) => Ok(reply),
-            Hop::Passed(kept) => self.walk_on(exchange, asked, asking, body, &plan, kept).await,
+            Hop::Passed(kept) => self.walk_on(exchange, asked, asking, body, plan, kept).await,
         };
         if let (Ok(reply), Some(said)) = (&mut came, said) {
             reply.fields.append(&CACHE_STATUS, said);

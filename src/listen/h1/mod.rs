@@ -66,6 +66,7 @@ struct Waits {
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Runs out at the latest when the wait does; until then it is left alone.
     sleep: Pin<Box<Sleep>>,
+    /// Both have been polled: each wakes our task.
     is_armed: bool,
     /// Has changed once the edge drains.
     seen: tokio::sync::watch::Receiver<bool>,
@@ -88,7 +89,7 @@ impl Waits {
 
     // Looks at the clock only if it may have been the clock that woke us: a wait that has just
     // begun cannot be over, and both are awake to our task since they were first polled.
-    fn begin(&mut self, until: Instant) -> bool {
+    fn begin(&self, until: Instant) -> bool {
         // What ran out, or was said, while we were busy has woken us already and will not do so
         // again.
         let is_over = self.sleep.is_elapsed() || self.seen.has_changed().unwrap_or(true);
