@@ -25,6 +25,10 @@ pub enum Doubt {
     NotAllowed,
 }
 
+/// How scripts find out which distribution they are to invalidate, and wait for it. What the API has
+/// made may hold secrets of origins: with `[api]` these calls want a key.
+const LOOK_UPS: [&str; 2] = ["cloudfront:ListDistributions", "cloudfront:GetDistribution"];
+
 /// Says whether a caller may make a call, named as IAM does: service and action; and who it is.
 pub fn admit(
     control: &Control,
@@ -36,8 +40,9 @@ pub fn admit(
     let admin = &running.site.admin;
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
         let call = format!("{service}:{action}");
+        let is_told = LOOK_UPS.contains(&call.as_str()) && running.site.api.is_none();
         return match admin.unsigned {
-            Unsigned::Allowed if INVALIDATION_ACTIONS.contains(&call.as_str()) => {
+            Unsigned::Allowed if is_told || INVALIDATION_ACTIONS.contains(&call.as_str()) => {
                 Ok("unsigned".into())
             }
             Unsigned::Allowed => Err(Doubt::UnsignedMayNot),

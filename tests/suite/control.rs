@@ -211,6 +211,32 @@ fn two_edges_never_share_a_data_folder_or_a_port() {
     assert!(code == 1 && said.contains("listen.http") && said.contains("in use"), "{said}");
 }
 
+// Deploy scripts look up which distribution they are to invalidate.
+#[test]
+fn calls_without_a_signature_may_look_distributions_up_where_no_api_makes_any() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let start = |more: &str| {
+        let text = plain(origin.address, more);
+        Edge::start(&text.replacen("[admin]\n", "[admin]\nunsigned = \"allow\"\n", 1))
+    };
+    let edge = start("");
+    let ask =
+        |edge: &Edge, what: &str| edge.admin_with("GET", &format!("/2020-05-31/{what}"), "", "");
+    let (status, said) = ask(&edge, "distribution");
+    assert!(status == 200 && said.contains("<Id>E1</Id>"), "{status} {said}");
+    let (status, said) = ask(&edge, "distribution/E1");
+    assert!(status == 200 && said.contains("<Status>Deployed</Status>"), "{status} {said}");
+    for what in ["distribution/E1/config", "key-group", "public-key"] {
+        let (status, said) = ask(&edge, what);
+        assert!(
+            status == 403 && said.contains("<Code>AccessDenied</Code>"),
+            "{what} {status} {said}"
+        );
+    }
+    assert_eq!(ask(&start("[api]\n"), "distribution").0, 403);
+    assert_eq!(ask(&Edge::before(origin.address, ""), "distribution").0, 403);
+}
+
 #[test]
 fn purge_as_a_command() {
     let origin = Origin::start(|_| fresh(b"x"));

@@ -210,9 +210,11 @@ fn admit(control: &Control, parts: &Parts, call: Call<'_>, body: &[u8]) -> Resul
     };
     let (status, code, words) = match doubt {
         Doubt::Unsigned => (403, "MissingAuthenticationToken", "Missing Authentication Token"),
-        Doubt::UnsignedMayNot => {
-            (403, "AccessDenied", "Calls without a signature may do nothing but invalidate.")
-        }
+        Doubt::UnsignedMayNot => (
+            403,
+            "AccessDenied",
+            "Calls without a signature may do nothing but invalidate, and without [api] look distributions up.",
+        ),
         Doubt::Unreadable => (
             400,
             "IncompleteSignature",
