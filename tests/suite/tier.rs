@@ -530,6 +530,34 @@ fn slow_a_cluster_is_asked_where_the_slot_is() {
     });
 }
 
+/// A primary and its replica, under a sentinel that calls them `main`.
+pub struct Watched {
+    pub primary: Server,
+    pub replica: Server,
+    pub sentinel: Server,
+}
+
+/// Starts them, and waits until the replica follows.
+pub fn watched(folder: &Path) -> Watched {
+    let primary = plain_redis(folder, free_port());
+    let port = free_port();
+    let more =
+        format!("port {port}\nreplicaof 127.0.0.1 {}\nrepl-diskless-sync-delay 0", primary.port);
+    let replica = redis(folder, port, &more);
+    eventually("the replica follows", || primary.tells("INFO replication", "state=online"));
+    let port = free_port();
+    let path = folder.join("sentinel.conf");
+    let text = format!(
+        "port {port}\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+         sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n",
+        folder.display(),
+        primary.port
+    );
+    std::fs::write(&path, text).unwrap();
+    let sentinel = Server::start(Command::new("redis-server").arg(&path).arg("--sentinel"), port);
+    Watched { primary, replica, sentinel }
+}
+
 // A sentinel fails the primary over; the tier follows.
 #[test]
 fn slow_the_primary_is_whom_the_sentinel_names() {
@@ -537,24 +565,7 @@ fn slow_the_primary_is_whom_the_sentinel_names() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let primary = plain_redis(folder.path(), free_port());
-    let port = free_port();
-    let replica = redis(
-        folder.path(),
-        port,
-        &format!("port {port}\nreplicaof 127.0.0.1 {}\nrepl-diskless-sync-delay 0", primary.port),
-    );
-    eventually("the replica follows", || primary.tells("INFO replication", "state=online"));
-    let port = free_port();
-    let path = folder.path().join("sentinel.conf");
-    let text = format!(
-        "port {port}\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-         sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n",
-        folder.path().display(),
-        primary.port
-    );
-    std::fs::write(&path, text).unwrap();
-    let sentinel = Server::start(Command::new("redis-server").arg(&path).arg("--sentinel"), port);
+    let Watched { primary, replica, sentinel } = watched(folder.path());
     let engine = Engine::Redis(RedisMode::Sentinel { primary: "main".into() });
     let settings = settings(engine, sentinel.port);
     round_trip(&settings);

@@ -13,7 +13,7 @@ use super::support::origin::answer;
 use super::support::tool::{self, Tool};
 use super::support::viewer::Seen;
 use super::support::{Dice, Origin, eventually, free_port};
-use super::tier::{REDIS, Server, plain_redis, redis};
+use super::tier::{REDIS, Server, Watched, plain_redis, redis, watched};
 
 const REDIS_CLI: Tool = Tool::Program("redis-cli");
 /// So many paths are read; every other one has a body of several pieces.
@@ -294,24 +294,8 @@ fn slow_a_sentinel_fails_over_while_viewers_ask() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let primary = plain_redis(folder.path(), free_port());
-    let port = free_port();
-    let replica = redis(
-        folder.path(),
-        port,
-        &format!("port {port}\nreplicaof 127.0.0.1 {}\nrepl-diskless-sync-delay 0", primary.port),
-    );
-    eventually("the replica follows", || primary.tells("INFO replication", "state=online"));
-    let port = free_port();
-    let path = folder.path().join("sentinel.conf");
-    let text = format!(
-        "port {port}\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-         sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n",
-        folder.path().display(),
-        primary.port
-    );
-    std::fs::write(&path, text).unwrap();
-    let sentinel = Server::start(Command::new("redis-server").arg(&path).arg("--sentinel"), port);
+    let Watched { primary, replica, sentinel } = watched(folder.path());
+    let port = sentinel.port;
     let knows = || sentinel.tells("SENTINEL REPLICAS main", &replica.port.to_string());
     eventually("the sentinel knows the replica", knows);
     for read in ["primary", "replica"] {

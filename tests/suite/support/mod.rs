@@ -9,6 +9,7 @@ pub mod mmdb;
 pub mod origin;
 #[cfg(feature = "http3")]
 pub mod quic;
+pub mod sample;
 pub mod tool;
 pub mod viewer;
 
