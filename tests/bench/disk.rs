@@ -107,6 +107,6 @@ fn stored(at: u64) -> Stored {
         .with_life(life)
         .with_asked_at(InvalidationNumber(1))
         .with_content(&[b'x'; 200]);
-    stored.tags = Box::new([tag_hash(format!("product-{}", at % 10_000).as_bytes())]);
+    stored.tags = vec![tag_hash(format!("product-{}", at % 10_000).as_bytes())].into();
     stored
 }

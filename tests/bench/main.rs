@@ -5,6 +5,8 @@
 mod stage;
 
 use divan::{Bencher, black_box};
+use foreshore::crypto::envelope::{Recipient, Suite, WrappingKey, encrypt};
+use foreshore::crypto::key::PublicKey;
 use foreshore::listen::h2::hpack::decode::{Decoder, FieldList};
 use foreshore::listen::h2::hpack::encode;
 use stage::{OBJECTS, Stage, stored};
@@ -75,4 +77,15 @@ fn hpack_block_of_a_request(bencher: Bencher<'_, '_>) {
         decoder.decode(black_box(&block), &mut list).unwrap();
         list.iter().count()
     });
+}
+
+// One field of 19 octets of a form: a data key, wrapped by RSA-2048, and for CloudFront's suite a key
+// pair and a signature.
+#[divan::bench(args = [Suite::Committed, Suite::CloudFront])]
+fn field_of_a_form(bencher: Bencher<'_, '_>, suite: Suite) {
+    let pem = include_bytes!("../vectors/rsa2048-public.pem");
+    let key = PublicKey::from_pem("K1", pem).expect("a key of the vectors");
+    let key = key.rsa_der().map(WrappingKey::from_der).expect("RSA").expect("2048 bits");
+    let to = Recipient { provider: "DEMO", key_name: "DEMOKEY", key: &key };
+    bencher.bench_local(|| encrypt(suite, to, b"4111 1111 1111 1111").map(|message| message.len()));
 }

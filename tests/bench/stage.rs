@@ -68,7 +68,7 @@ impl Stage {
     pub fn hit(&self, at: usize, is_browser: bool, key: &mut Vec<u8>, out: &mut Vec<u8>) -> usize {
         let bytes =
             if is_browser { &self.browser[at % OBJECTS] } else { &self.plain[at % OBJECTS] };
-        let len = h1_head::find_end(bytes, &self.limits).unwrap();
+        let len = h1_head::reach(bytes, &self.limits).unwrap();
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let Ok(head) =
