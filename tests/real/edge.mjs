@@ -38,17 +38,40 @@ export function program() {
   return path
 }
 
+// Edges whose folders are there. Ended by a signal, a script leaves none of them behind.
+const there = new Set()
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    for (const edge of there) {
+      edge.process?.kill('SIGKILL')
+      rmSync(edge.folder, { recursive: true, force: true })
+    }
+    process.exit(1)
+  })
+}
+
 /** An edge that is asked for `localhost` over http and https, encodes what it may, and sends origins what viewers say. */
 export class Edge {
-  static async start(origin) {
+  static async start(origin, listen = '') {
     const edge = new Edge()
-    edge.folder = mkdtempSync(join(tmpdir(), 'foreshore-'))
     edge.binary = program()
+    edge.folder = mkdtempSync(join(tmpdir(), 'foreshore-'))
+    there.add(edge)
+    try {
+      return await edge.begun(origin, listen)
+    } catch (error) {
+      await edge.remove()
+      throw error
+    }
+  }
+
+  async begun(origin, listen) {
+    const edge = this
     const made = spawnSync(edge.binary, ['certs', 'dev', '--out', 'tls', 'localhost'], { cwd: edge.folder })
     if (made.status !== 0) throw new Error(String(made.stderr))
     edge.ca = readFileSync(join(edge.folder, 'tls/ca.pem'))
     edge.certificate = readFileSync(join(edge.folder, 'tls/localhost.pem'))
-    writeFileSync(join(edge.folder, 'edge.toml'), config(edge.folder, origin))
+    writeFileSync(join(edge.folder, 'edge.toml'), config(edge.folder, origin, listen))
     const log = join(edge.folder, 'edge.log')
     edge.process = spawn(edge.binary, ['run', '--quiet', '--config', join(edge.folder, 'edge.toml')], {
       stdio: ['ignore', 'ignore', openSync(log, 'w')],
@@ -59,6 +82,7 @@ export class Edge {
       if (text.includes('admin listener')) {
         edge.http = listening(text, 'http')
         edge.https = listening(text, 'https')
+        edge.admin = Number(/admin listener.*address=127\.0\.0\.1:(\d+)/.exec(text)[1])
         return edge
       }
       if (edge.process.exitCode !== null) break
@@ -85,9 +109,10 @@ export class Edge {
   }
 
   async remove() {
-    this.process.kill('SIGKILL')
+    this.process?.kill('SIGKILL')
     await this.ended
     rmSync(this.folder, { recursive: true, force: true })
+    there.delete(this)
   }
 }
 
@@ -95,13 +120,14 @@ function listening(text, speaks) {
   return Number(new RegExp(`address=127\\.0\\.0\\.1:(\\d+) .*speaks="${speaks}"`).exec(text)[1])
 }
 
-function config(folder, origin) {
+function config(folder, origin, listen) {
   return `
 data = "data"
 [listen]
 http = ["127.0.0.1:0"]
 https = ["127.0.0.1:0"]
 workers = 2
+${listen}
 [admin]
 listen = "127.0.0.1:0"
 [log]

@@ -13,6 +13,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -325,4 +326,6 @@ async def main():
                 edge.process.kill()
 
 
+# Ended by a limit of time it removes its folder, too, and ends what runs in it.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 asyncio.run(main())

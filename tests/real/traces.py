@@ -1,5 +1,7 @@
 """A miss through an edge and its parent, its spans in a real collector: Rotel (PyPI `rotel`) prints what it received, and this
-looks whether it is one trace whose spans hang together. No part of the test command; by hand:
+looks whether it is one trace whose spans hang together. Rotel's X-Ray exporter sends them on to a server here that stands for
+X-Ray: these are segments of one trace under the id that the caller gave, with annotations to filter by. By hand, as no part of
+the test command:
 
     cargo build --release && pip install rotel && python tests/real/traces.py [--edge PATH]
 
@@ -8,8 +10,11 @@ Where Rotel is not there it says so and ends well. `--show` prints all that Rote
 import argparse
 import http.server
 import importlib.util
+import json
+import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +23,8 @@ import threading
 import time
 import urllib.request
 
-CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
+# X-Ray's ids begin with the time.
+CALLER = f"{int(time.time()):08x}" + "77b34da6a3ce929d0e0e4736"
 
 COMMON = """
 data = "data"
@@ -90,6 +96,26 @@ class Origin(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class XRay(http.server.BaseHTTPRequestHandler):
+    """Takes segments as X-Ray's PutTraceSegments does; the credentials are made up and not looked at."""
+
+    protocol_version = "HTTP/1.1"
+    segments = []
+
+    def do_POST(self):
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        XRay.segments.extend(json.loads(one) for one in told["TraceSegmentDocuments"])
+        said = b'{"UnprocessedTraceSegments":[]}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_):
+        pass
+
+
 def wait_for(address, process, log):
     for _ in range(400):
         if process.poll() is not None:
@@ -101,8 +127,16 @@ def wait_for(address, process, log):
     sys.exit(f"it did not start:\n{log.read_text(errors='replace')}")
 
 
-def start(words, log):
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=open(log, "wb"), stderr=subprocess.STDOUT)
+def start(words, log, **more):
+    return subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=open(log, "wb"), stderr=subprocess.STDOUT, env=dict(os.environ, **more)
+    )
+
+
+def serve(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
 
 
 def edge(binary, folder, listens, **settings):
@@ -145,6 +179,19 @@ def check(found):
     return origin
 
 
+def check_segments(found):
+    """Says whether X-Ray was given each of the spans, and what its filters need."""
+    by_id = {segment["id"]: segment for segment in XRay.segments}
+    for span in found:
+        segment = by_id[span["id"]]
+        assert segment["trace_id"] == f"1-{CALLER[:8]}-{CALLER[8:]}", segment
+        assert segment.get("parent_id", "") == span["parent"], (segment, span)
+    for span in found:
+        if span["name"] == "GET *":
+            noted = by_id[span["id"]]["annotations"]
+            assert noted == {"distribution": "E1", "behavior": "*", "result": span["told"]["result"]}, noted
+
+
 def main():
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--edge", default="target/release/foreshore")
@@ -156,8 +203,7 @@ def main():
         return
     binary = pathlib.Path(words.edge).resolve()
     rotel = pathlib.Path(module.origin).parent / "rotel-agent"
-    origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
-    threading.Thread(target=origin.serve_forever, daemon=True).start()
+    origin, xray = serve(Origin), serve(XRay)
     ports = [port() for _ in range(7)]
     collector, grpc, parent_http, parent_https, parent_admin, edge_http, edge_admin = ports
     with tempfile.TemporaryDirectory() as folder:
@@ -166,15 +212,20 @@ def main():
         try:
             printed = folder / "rotel.log"
             running.append(start([
-                rotel, "start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed",
+                rotel, "start", "--exporter", "aws-xray", "--xray-exporter-custom-endpoint", f"http://127.0.0.1:{xray}",
+                "--debug-log", "traces", "--debug-log-verbosity", "detailed",
                 "--otlp-http-endpoint", f"127.0.0.1:{collector}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}",
-            ], printed))
+            ], printed, AWS_ACCESS_KEY_ID="AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY="made-up"))
             wait_for(collector, running[-1], printed)
-            common = {"collector": collector, "origin": origin.server_port}
+            common = {"collector": collector, "origin": origin}
             running.append(edge(
                 binary, folder / "parent", parent_https, pop="FRA1-P1", http=parent_http, admin=parent_admin, service="parent",
                 https=f'https = ["127.0.0.1:{parent_https}"]', more=PARENT.format(), **common,
             ))
+            # Its ports are open before its certificate is made.
+            until = time.monotonic() + 20
+            while time.monotonic() < until and not (folder / "parent/tls/ca.pem").exists():
+                time.sleep(0.05)
             more = EDGE.format(ca=folder / "parent/tls/ca.pem", https=parent_https, admin=parent_admin)
             running.append(edge(
                 binary, folder / "edge", edge_http, pop="FRA1-C1", http=edge_http, admin=edge_admin, service="edge", https="",
@@ -194,12 +245,16 @@ def main():
             if words.show:
                 print(printed.read_text(errors="replace"))
             call = check(found)
+            until = time.monotonic() + 20
+            while time.monotonic() < until and not {span["id"] for span in found} <= {one["id"] for one in XRay.segments}:
+                time.sleep(0.2)
+            check_segments(found)
             told = {name.lower(): value for name, value in Origin.told[0].items()}
             assert told["traceparent"] == f"00-{CALLER}-{call['id']}-01", told
             assert told["x-amzn-trace-id"] == f"Root=1-{CALLER[:8]}-{CALLER[8:]};Parent={call['id']};Sampled=1", told
             for span in found:
                 print(f"{span['name']:<10}{span['kind']:<22}{span['id']} in {span['parent'] or '-'}")
-            print(f"one trace of {len(found)} spans, {CALLER}")
+            print(f"one trace of {len(found)} spans, {CALLER}; X-Ray was given {len(XRay.segments)} segments")
         finally:
             for process in reversed(running):
                 process.terminate()
@@ -208,4 +263,6 @@ def main():
 
 
 if __name__ == "__main__":
+    # Ended by a limit of time it removes its folder, too, and ends what runs in it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()
